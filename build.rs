@@ -1,0 +1,2 @@
+//! Lists the profiles that are embedded in the binary.
+fn main() {}

@@ -1,0 +1,16 @@
+//! vramplan plans the GPU memory of a quantized language model with an evicting KV cache.
+//!
+//! A plan is a table of buffers. Each estimator lists the buffers that one part of an inference run
+//! holds; a phase sums the buffers alive in it; the plan's peak is the largest phase. The
+//! recommendation is the inverse of the same function.
+//!
+//! ```text
+//! profiles, GGUF, safetensors, config.json ─ source ─→ spec ─ estimate ─→ plan ─→ recommend ─→ render
+//! ```
+//!
+//! Dependencies point one way: `units → dtype → spec → {source, estimate} → plan → recommend →
+//! render → cli`. Only `source` reads files, only `cli` prints.
+
+pub mod dtype;
+pub mod spec;
+pub mod units;

@@ -1,0 +1,2 @@
+//! The `vramplan` command.
+fn main() {}

@@ -1,0 +1,118 @@
+//! A GPU: what fits on it and how fast it reads.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Basis, Bounds, Fact};
+use crate::units::Bytes;
+
+/// CUDA's compute capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ComputeCapability {
+    /// Before the dot.
+    pub major: u32,
+    /// After the dot.
+    pub minor: u32,
+}
+
+impl fmt::Display for ComputeCapability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl FromStr for ComputeCapability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let malformed =
+            || format!("`{text}` is not a compute capability: expected one such as `8.9`");
+        let (major, minor) = text.split_once('.').ok_or_else(malformed)?;
+        let number = |digits: &str| digits.parse().map_err(|_| malformed());
+        Ok(Self { major: number(major)?, minor: number(minor)? })
+    }
+}
+
+/// Whether error correction costs memory, and whether `total` is with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ecc {
+    /// The card has none, or it cannot be switched.
+    None,
+    /// In-band (GDDR): one sixteenth is lost while it is on, and it is on in `total`.
+    InbandOn,
+    /// In-band (GDDR): one sixteenth would be lost; it is off in `total`.
+    InbandOff,
+    /// In HBM's own extra bits: it costs nothing.
+    Sideband,
+}
+
+impl Ecc {
+    /// The word used in profiles.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::InbandOn => "inband-on",
+            Self::InbandOff => "inband-off",
+            Self::Sideband => "sideband",
+        }
+    }
+
+    /// The note that `profiles show` prints.
+    pub const fn note(self) -> &'static str {
+        match self {
+            Self::None => "no ECC",
+            Self::InbandOn => "ECC on, which costs 1/16; without it the total is 16/15 of this",
+            Self::InbandOff => "ECC off; switching it on costs 1/16 of the total",
+            Self::Sideband => "ECC on, in memory of its own: no cost",
+        }
+    }
+}
+
+/// A GPU that can be planned for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuSpec {
+    /// The short name, such as `L4` or `RTX 4090`.
+    pub name: String,
+    /// Other names, NVML's among them.
+    pub aliases: Vec<String>,
+    /// What NVML reports as the total.
+    pub total: Fact<Bytes>,
+    /// What the driver keeps for itself (NVML's `reserved`).
+    pub reserved: Fact<Bytes>,
+    /// CUDA's compute capability.
+    pub compute_capability: ComputeCapability,
+    /// Streaming multiprocessors.
+    pub sm_count: Fact<u64>,
+    /// Peak memory bandwidth, bytes a second.
+    pub bandwidth: Fact<Bytes>,
+    /// Error correction.
+    pub ecc: Ecc,
+    /// Memory of a process beyond its allocations (context, module images), where it was observed.
+    pub context: Option<Fact<Bounds>>,
+}
+
+/// Context per multiprocessor where a card was never observed: the observed cards lie between
+/// 2.8 (RTX 5090) and 4.9 MiB (V100), about 4.
+const CONTEXT_PER_SM: [u64; 3] = [27, 40, 50];
+
+impl GpuSpec {
+    /// What a process can take when nothing else runs.
+    pub fn visible(&self) -> Bytes {
+        self.total.value.minus_or_zero(self.reserved.value)
+    }
+
+    /// Memory of a process beyond its own allocations: observed, or derived from the number of
+    /// multiprocessors, by which contexts grow.
+    pub fn context(&self) -> Fact<Bounds> {
+        if let Some(context) = &self.context {
+            return context.clone();
+        }
+        let [low, expected, high] = CONTEXT_PER_SM
+            .map(|tenths| Bytes::new(Bytes::MIB.get() * tenths * self.sm_count.value / 10));
+        Fact::new(
+            Bounds::new(low, expected, high),
+            Basis::Assumed,
+            "2.7–5.0 MiB per multiprocessor, the range over the cards that were observed",
+        )
+    }
+}

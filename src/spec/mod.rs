@@ -1,0 +1,19 @@
+//! What is planned: a model, a GPU, a runtime and a workload. Data and its invariants, nothing else.
+
+mod architecture;
+mod fact;
+mod gpu;
+mod model;
+mod runtime;
+mod shape;
+mod tensors;
+mod workload;
+
+pub use architecture::Architecture;
+pub use fact::{Basis, Bounds, Fact};
+pub use gpu::{ComputeCapability, Ecc, GpuSpec};
+pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
+pub use runtime::{Runtime, RuntimeSpec};
+pub use shape::{InvalidShape, Mla, ModelShape, Moe, QkNorm, Recurrent, Window};
+pub use tensors::{Role, TensorSpec, tensors};
+pub use workload::{Attention, Capture, Headroom, Logits, Workload};

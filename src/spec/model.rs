@@ -1,0 +1,142 @@
+//! A model: its shape, its tensors, and what a file says about how they are stored.
+
+use super::{Fact, InvalidShape, ModelShape, Role, TensorSpec, tensors};
+use crate::dtype::GgmlType;
+use crate::units::{Bytes, Overflow};
+
+/// A tensor as a file stores it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredTensor {
+    /// What it is for, as far as its name tells; nothing where it is none of the known roles.
+    pub role: Option<Role>,
+    /// Elements of a row (`ne[0]`).
+    pub row: u64,
+    /// Elements.
+    pub elements: u64,
+    /// Bytes in the file, without alignment.
+    pub size: Bytes,
+    /// Its type in a GGUF file; nothing in other files.
+    pub ggml: Option<GgmlType>,
+}
+
+/// The tensor table of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredWeights {
+    /// What the file calls its format: a GGUF file type, or a dtype or quantization method.
+    pub label: String,
+    /// Where the table was read.
+    pub source: String,
+    /// Every tensor.
+    pub tensors: Vec<StoredTensor>,
+    /// Whether the checkpoint is quantized already, so that it cannot be quantized again.
+    pub prequantized: bool,
+}
+
+impl StoredWeights {
+    /// Bytes of all tensors, without alignment.
+    pub fn size(&self) -> Result<Bytes, Overflow> {
+        Bytes::sum(self.tensors.iter().map(|tensor| tensor.size))
+    }
+}
+
+/// What a decoder layer keeps between tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// Keys and values of every token.
+    Full,
+    /// Keys and values of the last `size` tokens.
+    Window {
+        /// Tokens attended to.
+        size: u64,
+    },
+    /// A state of fixed size.
+    Recurrent,
+}
+
+/// A model that can be planned for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSpec {
+    /// The short name, such as `qwen2.5-14b`, or the name of the file.
+    pub name: String,
+    /// Other names that resolve to it.
+    pub aliases: Vec<String>,
+    /// The numbers behind everything below.
+    pub shape: ModelShape,
+    /// Where the shape was read.
+    pub source: String,
+    /// What each layer keeps.
+    pub layers: Vec<Layer>,
+    /// Every tensor that the shape implies.
+    pub tensors: Vec<TensorSpec>,
+    /// The parameter count that the model card states.
+    pub published_parameters: Option<Fact<u64>>,
+    /// How a file stores the weights, where one was read.
+    pub stored: Option<StoredWeights>,
+}
+
+impl ModelSpec {
+    /// A model of this shape; the shape is checked.
+    pub fn new(
+        name: impl Into<String>,
+        shape: ModelShape,
+        source: impl Into<String>,
+    ) -> Result<Self, InvalidShape> {
+        shape.validate()?;
+        let layers = (0..shape.n_layers).map(|index| layer_of(&shape, index)).collect();
+        let tensors = tensors(&shape);
+        Ok(Self {
+            name: name.into(),
+            aliases: Vec::new(),
+            shape,
+            source: source.into(),
+            layers,
+            tensors,
+            published_parameters: None,
+            stored: None,
+        })
+    }
+
+    /// Parameters, counted tensor by tensor.
+    pub fn parameters(&self) -> u64 {
+        self.tensors.iter().map(TensorSpec::elements).sum()
+    }
+
+    /// Layers that keep keys and values of every token.
+    pub fn full_layers(&self) -> u64 {
+        self.count(|layer| matches!(layer, Layer::Full))
+    }
+
+    /// Layers that keep keys and values of a window.
+    pub fn window_layers(&self) -> u64 {
+        self.count(|layer| matches!(layer, Layer::Window { .. }))
+    }
+
+    /// Layers that keep a recurrent state.
+    pub fn recurrent_layers(&self) -> u64 {
+        self.count(|layer| matches!(layer, Layer::Recurrent))
+    }
+
+    fn count(&self, matches: impl Fn(&Layer) -> bool) -> u64 {
+        self.layers.iter().filter(|layer| matches(layer)).count() as u64
+    }
+
+    /// Elements of the largest matrix of a decoder layer's linear layers, one expert at a time.
+    pub fn largest_block_linear(&self) -> u64 {
+        let experts = self.shape.moe.map_or(1, |moe| moe.n_experts);
+        let size = |tensor: &TensorSpec| {
+            if tensor.role.is_routed_expert() {
+                tensor.elements() / experts
+            } else {
+                tensor.elements()
+            }
+        };
+        self.tensors.iter().filter(|t| t.role.is_block_linear()).map(size).max().unwrap_or(0)
+    }
+}
+
+fn layer_of(shape: &ModelShape, index: u64) -> Layer {
+    if shape.is_recurrent(index) {
+        return Layer::Recurrent;
+    }
+    shape.window_of(index).map_or(Layer::Full, |size| Layer::Window { size })
+}

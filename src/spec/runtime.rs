@@ -1,0 +1,84 @@
+//! The program that runs the model.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Attention, Bounds, Fact};
+use crate::units::Bytes;
+
+/// A runtime whose buffers vramplan knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Runtime {
+    /// vramplan's own engine: candle, the H2O cache, fused kernels.
+    #[serde(rename = "vramplan")]
+    Vramplan,
+    /// Hugging Face transformers on `PyTorch`.
+    #[serde(rename = "transformers")]
+    Transformers,
+    /// llama.cpp with its CUDA backend, and what is built on it (Ollama).
+    #[serde(rename = "llama.cpp")]
+    LlamaCpp,
+}
+
+impl Runtime {
+    /// Every runtime.
+    pub const ALL: [Self; 3] = [Self::Vramplan, Self::Transformers, Self::LlamaCpp];
+
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vramplan => "vramplan",
+            Self::Transformers => "transformers",
+            Self::LlamaCpp => "llama.cpp",
+        }
+    }
+
+    /// The attention implementation that it uses unless told otherwise.
+    pub const fn default_attention(self) -> Attention {
+        match self {
+            Self::Vramplan => Attention::Fused,
+            Self::Transformers => Attention::Sdpa,
+            Self::LlamaCpp => Attention::Flash,
+        }
+    }
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Runtime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = text.to_ascii_lowercase().replace("llamacpp", "llama.cpp");
+        Self::ALL.into_iter().find(|runtime| runtime.name() == wanted).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|r| format!("`{r}`")).collect();
+            format!("`{text}` is no runtime: expected one of {}", known.join(", "))
+        })
+    }
+}
+
+/// A runtime's constants, from its profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeSpec {
+    /// Which runtime.
+    pub runtime: Runtime,
+    /// The versions that the profile describes.
+    pub version: String,
+    /// Memory beside context and own allocations: module images, libraries' workspaces outside
+    /// their allocator, pools.
+    pub libraries: Fact<Bounds>,
+    /// cuBLAS's workspace on GPUs before compute capability 9.0.
+    pub blas_workspace: Fact<Bytes>,
+    /// cuBLAS's workspace from compute capability 9.0 on.
+    pub blas_workspace_hopper: Fact<Bytes>,
+    /// What a small allocation is rounded up to.
+    pub allocation_granule: Fact<Bytes>,
+    /// What a large allocation is rounded up to.
+    pub segment_granule: Fact<Bytes>,
+}

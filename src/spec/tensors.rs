@@ -1,0 +1,242 @@
+//! Every tensor of a model, derived from its shape.
+//!
+//! Sources: the modelling files of transformers (`qwen2/modeling_qwen2.py` and the like) and
+//! llama.cpp's `llama-arch.cpp`; the check is that the elements add up to the published parameter
+//! count of every profile.
+
+use super::{ModelShape, Moe, QkNorm};
+
+/// What a tensor is for. File formats and quantizers treat tensors by their role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Role {
+    TokenEmbedding,
+    OutputHead,
+    AttnQ,
+    AttnK,
+    AttnV,
+    AttnQkv,
+    AttnOutput,
+    FfnGate,
+    FfnUp,
+    FfnGateUp,
+    FfnDown,
+    ExpertGate,
+    ExpertUp,
+    ExpertDown,
+    SharedGate,
+    SharedUp,
+    SharedDown,
+    Router,
+    SharedRouter,
+    MlaQa,
+    MlaQb,
+    MlaKvA,
+    MlaKvB,
+    RecurrentQkv,
+    RecurrentGate,
+    RecurrentBetaAlpha,
+    RecurrentConv,
+    RecurrentVector,
+    RecurrentOutput,
+    Norm,
+    Bias,
+    Sinks,
+}
+
+impl Role {
+    /// Whether it is the matrix of a linear layer inside a decoder layer.
+    pub const fn is_block_linear(self) -> bool {
+        !matches!(
+            self,
+            Self::TokenEmbedding
+                | Self::OutputHead
+                | Self::RecurrentConv
+                | Self::RecurrentVector
+                | Self::Norm
+                | Self::Bias
+                | Self::Sinks
+        )
+    }
+
+    /// Whether only the chosen experts of it are read for a token.
+    pub const fn is_routed_expert(self) -> bool {
+        matches!(self, Self::ExpertGate | Self::ExpertUp | Self::ExpertDown)
+    }
+}
+
+/// One tensor: `rows` rows of `row` elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// What it is for.
+    pub role: Role,
+    /// The decoder layer it belongs to, if any.
+    pub layer: Option<u64>,
+    /// Elements of a row: the input width of a linear layer.
+    pub row: u64,
+    /// Rows: the output width of a linear layer, times the experts.
+    pub rows: u64,
+}
+
+impl TensorSpec {
+    /// Elements, saturating (shapes are validated far below that).
+    pub const fn elements(&self) -> u64 {
+        self.row.saturating_mul(self.rows)
+    }
+}
+
+/// Every tensor of a model with this shape, in file order: embedding, layers, final norm, output head.
+pub fn tensors(shape: &ModelShape) -> Vec<TensorSpec> {
+    let mut list = TensorList { shape, layer: None, tensors: Vec::new() };
+    list.add(Role::TokenEmbedding, shape.hidden_size, shape.vocab_size);
+    for index in 0..shape.n_layers {
+        list.layer = Some(index);
+        list.layer_tensors(index);
+    }
+    list.layer = None;
+    list.norm(shape.hidden_size);
+    if !shape.tied_embeddings {
+        list.add(Role::OutputHead, shape.hidden_size, shape.vocab_size);
+    }
+    list.tensors
+}
+
+struct TensorList<'a> {
+    shape: &'a ModelShape,
+    layer: Option<u64>,
+    tensors: Vec<TensorSpec>,
+}
+
+impl TensorList<'_> {
+    fn add(&mut self, role: Role, row: u64, rows: u64) {
+        self.tensors.push(TensorSpec { role, layer: self.layer, row, rows });
+    }
+
+    fn linear(&mut self, role: Role, input: u64, output: u64, bias: bool) {
+        self.add(role, input, output);
+        if bias {
+            self.add(Role::Bias, output, 1);
+        }
+    }
+
+    fn norm(&mut self, width: u64) {
+        self.add(Role::Norm, width, 1);
+        if self.shape.norm_bias {
+            self.add(Role::Bias, width, 1);
+        }
+    }
+
+    fn layer_tensors(&mut self, index: u64) {
+        for _ in 0..self.shape.norms_per_layer {
+            self.norm(self.shape.hidden_size);
+        }
+        if self.shape.is_recurrent(index) {
+            self.recurrent();
+        } else if self.shape.mla.is_some() {
+            self.latent_attention();
+        } else {
+            self.attention();
+        }
+        match self.shape.moe {
+            Some(moe) if self.shape.is_moe(index) => self.experts(moe),
+            _ => self.dense_ffn(),
+        }
+    }
+
+    fn attention(&mut self) {
+        let ModelShape { hidden_size, qkv_bias, .. } = *self.shape;
+        let (q, kv) = (self.shape.q_width(), self.shape.kv_width());
+        if self.shape.fused_projections {
+            self.linear(Role::AttnQkv, hidden_size, q + 2 * kv, qkv_bias);
+        } else {
+            let gate = if self.shape.attention_output_gate { q } else { 0 };
+            self.linear(Role::AttnQ, hidden_size, q + gate, qkv_bias);
+            self.linear(Role::AttnK, hidden_size, kv, qkv_bias);
+            self.linear(Role::AttnV, hidden_size, kv, qkv_bias);
+        }
+        self.linear(Role::AttnOutput, q, hidden_size, self.shape.attn_output_bias);
+        match self.shape.qk_norm {
+            QkNorm::None => {}
+            QkNorm::PerHead => {
+                self.norm(self.shape.head_dim);
+                self.norm(self.shape.head_dim);
+            }
+            QkNorm::Full => {
+                self.norm(q);
+                self.norm(kv);
+            }
+        }
+        if self.shape.attention_sinks {
+            self.add(Role::Sinks, self.shape.n_heads, 1);
+        }
+    }
+
+    fn latent_attention(&mut self) {
+        let Some(mla) = self.shape.mla else { return };
+        let ModelShape { hidden_size, n_heads, .. } = *self.shape;
+        let q_width = n_heads * (mla.qk_nope_head_dim + mla.qk_rope_head_dim);
+        match mla.q_lora_rank {
+            Some(rank) => {
+                self.add(Role::MlaQa, hidden_size, rank);
+                self.norm(rank);
+                self.add(Role::MlaQb, rank, q_width);
+            }
+            None => self.add(Role::AttnQ, hidden_size, q_width),
+        }
+        self.add(Role::MlaKvA, hidden_size, mla.kv_lora_rank + mla.qk_rope_head_dim);
+        self.norm(mla.kv_lora_rank);
+        self.add(Role::MlaKvB, mla.kv_lora_rank, n_heads * (mla.qk_nope_head_dim + mla.v_head_dim));
+        self.add(Role::AttnOutput, n_heads * mla.v_head_dim, hidden_size);
+    }
+
+    /// Gated delta-net: q, k and v in one projection with a causal convolution, an output gate, and
+    /// per value head a decay, a time step and the two small projections beta and alpha.
+    fn recurrent(&mut self) {
+        let Some(r) = self.shape.recurrent else { return };
+        let hidden_size = self.shape.hidden_size;
+        let keys = r.key_heads * r.key_head_dim;
+        let values = r.value_heads * r.value_head_dim;
+        self.add(Role::RecurrentQkv, hidden_size, 2 * keys + values);
+        self.add(Role::RecurrentGate, hidden_size, values);
+        self.add(Role::RecurrentBetaAlpha, hidden_size, r.value_heads);
+        self.add(Role::RecurrentBetaAlpha, hidden_size, r.value_heads);
+        self.add(Role::RecurrentConv, r.conv_kernel, 2 * keys + values);
+        self.add(Role::RecurrentVector, r.value_heads, 2);
+        self.norm(r.value_head_dim);
+        self.add(Role::RecurrentOutput, values, hidden_size);
+    }
+
+    fn dense_ffn(&mut self) {
+        let ModelShape { hidden_size, ffn_size, ffn_bias, .. } = *self.shape;
+        if self.shape.fused_projections {
+            self.linear(Role::FfnGateUp, hidden_size, 2 * ffn_size, ffn_bias);
+        } else {
+            if self.shape.gated_ffn {
+                self.linear(Role::FfnGate, hidden_size, ffn_size, ffn_bias);
+            }
+            self.linear(Role::FfnUp, hidden_size, ffn_size, ffn_bias);
+        }
+        self.linear(Role::FfnDown, ffn_size, hidden_size, ffn_bias);
+    }
+
+    fn experts(&mut self, moe: Moe) {
+        let hidden_size = self.shape.hidden_size;
+        let Moe { n_experts, expert_ffn_size, .. } = moe;
+        self.linear(Role::Router, hidden_size, n_experts, moe.router_bias);
+        for role in [Role::ExpertGate, Role::ExpertUp] {
+            self.linear(role, hidden_size, n_experts * expert_ffn_size, moe.expert_bias);
+        }
+        self.add(Role::ExpertDown, expert_ffn_size, n_experts * hidden_size);
+        if moe.expert_bias {
+            self.add(Role::Bias, n_experts * hidden_size, 1);
+        }
+        if moe.shared_ffn_size > 0 {
+            self.add(Role::SharedGate, hidden_size, moe.shared_ffn_size);
+            self.add(Role::SharedUp, hidden_size, moe.shared_ffn_size);
+            self.add(Role::SharedDown, moe.shared_ffn_size, hidden_size);
+        }
+        if moe.shared_gate {
+            self.add(Role::SharedRouter, hidden_size, 1);
+        }
+    }
+}
