@@ -156,8 +156,12 @@ impl Bytes {
 impl fmt::Display for Bytes {
     /// IEC units with two digits (or the precision asked for); `{:#}` prints the exact number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let aligned = |f: &mut fmt::Formatter<'_>, text: &str| {
+            // `Formatter::pad` would cut the text to the precision.
+            write!(f, "{text:>width$}", width = f.width().unwrap_or(0))
+        };
         if f.alternate() {
-            return f.pad(&format!("{} B", self.0));
+            return aligned(f, &format!("{} B", self.0));
         }
         let units = [(Self::GIB, "GiB"), (Self::MIB, "MiB"), (Self::KIB, "KiB")];
         let precision = f.precision().unwrap_or(2);
@@ -165,10 +169,11 @@ impl fmt::Display for Bytes {
         let half_step = 0.5 * 10f64.powi(-i32::try_from(precision).unwrap_or(0));
         for (unit, name) in units {
             if self.as_f64() / unit.as_f64() + half_step / 1024.0 >= 1.0 {
-                return f.pad(&format!("{:.precision$} {name}", self.as_f64() / unit.as_f64()));
+                let number = self.as_f64() / unit.as_f64();
+                return aligned(f, &format!("{number:.precision$} {name}"));
             }
         }
-        f.pad(&format!("{} B", self.0))
+        aligned(f, &format!("{} B", self.0))
     }
 }
 

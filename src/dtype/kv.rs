@@ -92,11 +92,7 @@ impl KvFormat {
                 let row = Bytes::product(&[kv_heads, head_dim])?.get();
                 ty.layout().size_of(row)?.times(tokens)
             }
-            Self::Hqq { bits, group } => {
-                let payload = packed(elements, bits)?;
-                payload.plus(Bytes::product(&[elements.div_ceil(group), GROUP_STATE_BYTES])?)
-            }
-            Self::Quanto { bits, group } => {
+            Self::Hqq { bits, group } | Self::Quanto { bits, group } => {
                 let payload = packed(elements, bits)?;
                 payload.plus(Bytes::product(&[elements.div_ceil(group), GROUP_STATE_BYTES])?)
             }

@@ -80,7 +80,7 @@ pub enum WeightFormat {
         /// Whether the scales are quantized too.
         double_quant: bool,
     },
-    /// bitsandbytes LLM.int8(): 8 bits and an f32 scale per output row.
+    /// bitsandbytes `LLM.int8()`: 8 bits and an f32 scale per output row.
     Int8,
     /// GPTQ, 4 bits, with its `g_idx`.
     GptqInt4 {

@@ -74,7 +74,7 @@ architectures! {
     Olmo2 = "olmo2", gguf "olmo2", hf ["olmo2"];
     /// Command-R: one norm a layer, attention and MLP in parallel, tied embeddings.
     Cohere = "cohere", gguf "command-r", hf ["cohere"];
-    /// StarCoder2: LayerNorm and linear layers with biases, an MLP without a gate.
+    /// `StarCoder2`: `LayerNorm` and linear layers with biases, an MLP without a gate.
     StarCoder2 = "starcoder2", gguf "starcoder2", hf ["starcoder2"];
 }
 

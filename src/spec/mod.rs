@@ -5,6 +5,8 @@ mod fact;
 mod gpu;
 mod model;
 mod runtime;
+#[cfg(test)]
+pub mod samples;
 mod shape;
 mod tensors;
 mod workload;

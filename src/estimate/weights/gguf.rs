@@ -1,0 +1,325 @@
+//! Which type llama.cpp's quantizer gives each tensor of a file type.
+//!
+//! Source: `llama_tensor_get_type` in llama.cpp's `src/llama-quant.cpp`. The rule knows no
+//! importance matrix: with one, a few file types keep some tensors smaller, and files made with
+//! per-tensor overrides (`UD-…`, `…_L`) follow no rule at all; read the file for those.
+
+use crate::dtype::{FileType, GgmlType};
+use crate::spec::{ModelSpec, Role, TensorSpec};
+
+use FileType as F;
+use GgmlType as T;
+
+/// The rule of one file type, applied to the tensors of one model.
+#[derive(Clone, Copy, Debug)]
+pub struct Mixture<'a> {
+    file_type: FileType,
+    model: &'a ModelSpec,
+    n_layers: u64,
+    n_experts: u64,
+    gqa_group: u64,
+    /// Layers that have a value projection of their own, which the rules for it count.
+    n_attn_v: u64,
+}
+
+impl<'a> Mixture<'a> {
+    /// The rule of `file_type` for `model`.
+    pub fn new(file_type: FileType, model: &'a ModelSpec) -> Self {
+        let has_value = |tensor: &&TensorSpec| {
+            matches!(tensor.role, Role::AttnV | Role::AttnQkv | Role::MlaKvB)
+        };
+        Self {
+            file_type,
+            model,
+            n_layers: model.shape.n_layers,
+            n_experts: model.shape.moe.map_or(1, |moe| moe.n_experts),
+            gqa_group: model.shape.gqa_group(),
+            n_attn_v: model.tensors.iter().filter(has_value).count() as u64,
+        }
+    }
+
+    /// The type of a tensor.
+    pub fn type_of(&self, tensor: &TensorSpec) -> GgmlType {
+        if !is_quantized_role(tensor.role) {
+            return T::F32;
+        }
+        fall_back(self.wanted(tensor), tensor.row)
+    }
+
+    fn wanted(&self, tensor: &TensorSpec) -> GgmlType {
+        let base = self.file_type.base();
+        let is_output = tensor.role == Role::OutputHead
+            || (tensor.role == Role::TokenEmbedding && self.model.shape.tied_embeddings);
+        if is_output {
+            return self.output(base, tensor.row);
+        }
+        if self.file_type == F::Mxfp4Moe {
+            return if tensor.role.is_routed_expert() { T::Mxfp4 } else { T::Q8_0 };
+        }
+        if tensor.role == Role::TokenEmbedding {
+            return self.embedding(base);
+        }
+        if self.is_very_low_bit() {
+            return self.very_low_bit(base, tensor);
+        }
+        let layer = tensor.layer.unwrap_or(0);
+        match tensor.role {
+            Role::AttnV => self.attn_v(base, layer),
+            Role::AttnK => self.attn_k(base),
+            Role::AttnQ => self.attn_q(base),
+            Role::AttnOutput => self.attn_output(base),
+            Role::AttnQkv | Role::RecurrentQkv => self.attn_qkv(base),
+            Role::FfnDown | Role::ExpertDown | Role::SharedDown => self.ffn_down(base, layer),
+            Role::FfnGate
+            | Role::FfnUp
+            | Role::FfnGateUp
+            | Role::ExpertGate
+            | Role::ExpertUp
+            | Role::SharedGate
+            | Role::SharedUp => self.ffn_gate_or_up(base, layer),
+            _ => base,
+        }
+    }
+
+    fn output(&self, base: GgmlType, row: u64) -> GgmlType {
+        let very_low = self.is_very_low_bit() || self.file_type == F::Iq3Xxs;
+        if self.file_type == F::Mxfp4Moe || !base.layout().divides(row) || base == T::Q8_0 {
+            T::Q8_0
+        } else if very_low {
+            T::Q5K
+        } else {
+            T::Q6K
+        }
+    }
+
+    fn embedding(&self, base: GgmlType) -> GgmlType {
+        match self.file_type {
+            F::Iq2Xxs | F::Iq2Xs | F::Iq1S | F::Iq1M => T::Q2K,
+            F::Iq2S | F::Iq2M | F::Iq3Xxs => T::Iq3S,
+            _ => base,
+        }
+    }
+
+    const fn is_very_low_bit(&self) -> bool {
+        matches!(self.file_type, F::Iq2Xxs | F::Iq2Xs | F::Iq2S | F::Iq2M | F::Iq1S | F::Iq1M)
+    }
+
+    fn very_low_bit(&self, base: GgmlType, tensor: &TensorSpec) -> GgmlType {
+        let two_s = matches!(self.file_type, F::Iq2S | F::Iq2M);
+        let layer = tensor.layer.unwrap_or(0);
+        match tensor.role {
+            Role::AttnV if self.gqa_group >= 4 || self.n_experts >= 4 => T::Q4K,
+            Role::AttnV => {
+                if two_s {
+                    T::Iq3S
+                } else {
+                    T::Q2K
+                }
+            }
+            Role::AttnK if self.n_experts == 8 => T::Q4K,
+            Role::FfnDown | Role::ExpertDown | Role::SharedDown if layer < self.n_layers / 8 => {
+                if two_s {
+                    T::Iq3S
+                } else {
+                    T::Q2K
+                }
+            }
+            Role::AttnOutput if self.n_experts == 8 => T::Q5K,
+            Role::AttnOutput if two_s => T::Iq3S,
+            Role::AttnOutput if matches!(self.file_type, F::Iq1S | F::Iq1M) => T::Iq2Xxs,
+            _ => base,
+        }
+    }
+
+    fn attn_v(&self, base: GgmlType, layer: u64) -> GgmlType {
+        let index = self.attn_v_index(layer);
+        let grouped = self.gqa_group >= 4;
+        let mut ty = match self.file_type {
+            F::Q2K => {
+                if grouped {
+                    T::Q4K
+                } else {
+                    T::Q3K
+                }
+            }
+            F::Q2KS | F::Iq3Xxs | F::Iq3Xs | F::Iq3S if grouped => T::Q4K,
+            F::Iq3Xxs => T::Iq3S,
+            F::Iq3M => T::Q4K,
+            F::Q3KM => {
+                if index < 2 {
+                    T::Q5K
+                } else {
+                    T::Q4K
+                }
+            }
+            F::Q3KL => T::Q5K,
+            F::Iq4Nl | F::Iq4Xs if grouped => T::Q5K,
+            F::Q4KM | F::Q5KM if use_more_bits(index, self.n_attn_v) => T::Q6K,
+            F::Q4KS if index < 4 => T::Q5K,
+            _ => base,
+        };
+        if self.is_70b() && matches!(ty, T::Q3K | T::Q4K) {
+            ty = T::Q5K;
+        }
+        if self.n_experts == 8 { T::Q8_0 } else { ty }
+    }
+
+    /// How many value projections come before this layer's.
+    fn attn_v_index(&self, layer: u64) -> u64 {
+        (0..layer).filter(|index| !self.model.shape.is_recurrent(*index)).count() as u64
+    }
+
+    /// llama.cpp calls every 80-layer Llama a 70B.
+    fn is_70b(&self) -> bool {
+        self.n_layers == 80 && self.model.shape.architecture.gguf_name() == "llama"
+    }
+
+    fn attn_k(&self, base: GgmlType) -> GgmlType {
+        if self.n_experts == 8 {
+            return T::Q8_0;
+        }
+        self.attn_q(base)
+    }
+
+    fn attn_q(&self, base: GgmlType) -> GgmlType {
+        match self.file_type {
+            F::Iq3Xs => T::Iq3Xxs,
+            F::Iq3Xxs => T::Iq2S,
+            _ => base,
+        }
+    }
+
+    fn attn_output(&self, base: GgmlType) -> GgmlType {
+        let up_to_four_bits = matches!(
+            self.file_type,
+            F::Q2K
+                | F::Iq3Xs
+                | F::Iq3Xxs
+                | F::Q3KS
+                | F::Q3KM
+                | F::Iq4Nl
+                | F::Q4KS
+                | F::Q4KM
+                | F::Iq3S
+                | F::Iq3M
+                | F::Iq4Xs
+        );
+        match self.file_type {
+            _ if self.n_experts == 8 => {
+                if up_to_four_bits {
+                    T::Q5K
+                } else {
+                    base
+                }
+            }
+            F::Q2K => T::Q3K,
+            F::Iq3Xxs => T::Iq3S,
+            F::Q3KM | F::Iq3M => T::Q4K,
+            F::Q3KL => T::Q5K,
+            _ => base,
+        }
+    }
+
+    fn attn_qkv(&self, base: GgmlType) -> GgmlType {
+        match self.file_type {
+            F::Q3KM | F::Q3KL | F::Iq3M => T::Q4K,
+            F::Q4KM => T::Q5K,
+            F::Q5KM => T::Q6K,
+            _ => base,
+        }
+    }
+
+    fn ffn_down(&self, base: GgmlType, layer: u64) -> GgmlType {
+        let first_eighth = layer < self.n_layers / 8;
+        let more = use_more_bits(layer, self.n_layers);
+        match self.file_type {
+            F::Q2K => T::Q3K,
+            F::Q2KS if first_eighth => T::Q4K,
+            F::Iq3Xxs => {
+                if first_eighth {
+                    T::Q4K
+                } else {
+                    T::Q3K
+                }
+            }
+            F::Q3KM => {
+                if layer < self.n_layers / 16 {
+                    T::Q5K
+                } else {
+                    T::Q4K
+                }
+            }
+            F::Iq3M if first_eighth || (self.n_experts == 8 && more) => T::Q4K,
+            F::Q3KL => T::Q5K,
+            F::Q4KM | F::Q5KM if more => T::Q6K,
+            F::Iq4Nl | F::Iq4Xs | F::Q4KS if first_eighth => T::Q5K,
+            _ => base,
+        }
+    }
+
+    fn ffn_gate_or_up(&self, base: GgmlType, layer: u64) -> GgmlType {
+        let middle = layer >= self.n_layers / 8 && layer < 7 * self.n_layers / 8;
+        if self.file_type == F::Iq3Xs && middle { T::Iq3Xxs } else { base }
+    }
+}
+
+/// Whether the quantizer touches tensors of this role: matrices, but neither routers nor
+/// convolutions.
+pub const fn is_quantized_role(role: Role) -> bool {
+    !matches!(
+        role,
+        Role::Norm
+            | Role::Bias
+            | Role::Sinks
+            | Role::Router
+            | Role::SharedRouter
+            | Role::RecurrentConv
+            | Role::RecurrentVector
+    )
+}
+
+/// The layers that the `_M` mixtures give more bits: the first and last eighth and every third
+/// between.
+const fn use_more_bits(index: u64, n_layers: u64) -> bool {
+    let eighth = n_layers / 8;
+    index < eighth || index >= 7 * n_layers / 8 || (index - eighth) % 3 == 2
+}
+
+/// The type that replaces one whose blocks do not divide the row.
+fn fall_back(ty: GgmlType, row: u64) -> GgmlType {
+    if ty.layout().divides(row) {
+        return ty;
+    }
+    let replacement = match ty {
+        T::Q2K | T::Q3K => T::Q4_0,
+        T::Q4K => T::Q5_0,
+        T::Q5K => T::Q5_1,
+        T::Q6K => T::Q8_0,
+        T::Iq2Xxs | T::Iq2Xs | T::Iq2S | T::Iq3Xxs | T::Iq3S | T::Iq1S | T::Iq1M | T::Iq4Xs => {
+            T::Iq4Nl
+        }
+        other => other,
+    };
+    if replacement.layout().divides(row) { replacement } else { T::F16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_bits_go_to_the_ends_and_every_third_between() {
+        let chosen: Vec<u64> = (0..16).filter(|&i| use_more_bits(i, 16)).collect();
+        assert_eq!(chosen, [0, 1, 4, 7, 10, 13, 14, 15]);
+    }
+
+    #[test]
+    fn odd_rows_fall_back_to_types_of_32() {
+        assert_eq!(fall_back(T::Q4K, 896), T::Q5_0);
+        assert_eq!(fall_back(T::Q6K, 896), T::Q8_0);
+        assert_eq!(fall_back(T::Q3K, 896), T::Q4_0);
+        assert_eq!(fall_back(T::Iq3S, 576), T::Iq4Nl);
+        assert_eq!(fall_back(T::Q4K, 100), T::F16);
+        assert_eq!(fall_back(T::Q4K, 5120), T::Q4K);
+    }
+}

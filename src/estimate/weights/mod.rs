@@ -1,0 +1,363 @@
+//! Weights: tensor by tensor, from the file where there is one, from the format's rule otherwise.
+//!
+//! `bytes = Σ over tensors of blocks(tensor) · block bytes`, never bits × parameters: embeddings,
+//! norms and biases keep their own formats, and where they lie (GPU or host) is the runtime's choice.
+//!
+//! Not counted here: what allocators round up (`fragmentation`), and expanded copies of a weight
+//! while it is used (`activations`).
+
+mod gguf;
+mod torch;
+
+use crate::dtype::{GgmlType, WeightFormat};
+use crate::spec::{Architecture, Basis, ModelSpec, Role, Runtime, TensorSpec};
+use crate::units::{Bytes, Overflow};
+
+pub use gguf::Mixture;
+
+/// Why weights cannot be sized.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WeightsError {
+    /// The runtime cannot use this format.
+    #[error("the `{runtime}` runtime cannot hold weights as `{format}`: {reason}")]
+    Unsupported {
+        /// The runtime.
+        runtime: Runtime,
+        /// The format.
+        format: WeightFormat,
+        /// Why not.
+        reason: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// `as-stored` without a file.
+    #[error("`--weights as-stored` needs a file: `{model}` is known by its shape only")]
+    NothingStored {
+        /// The model.
+        model: String,
+    },
+    /// A quantized checkpoint asked for in another format.
+    #[error("`{model}` is quantized already ({label}): it cannot be planned as `{format}`")]
+    Prequantized {
+        /// The model.
+        model: String,
+        /// What the checkpoint holds.
+        label: String,
+        /// The format asked for.
+        format: WeightFormat,
+    },
+    /// A number too large to be true.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+}
+
+impl WeightsError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unsupported { hint, .. } => Some((*hint).to_owned()),
+            Self::NothingStored { .. } => Some("name a format, such as `--weights q4_k_m`".into()),
+            Self::Prequantized { .. } => {
+                Some("drop `--weights`, or point `--model` at the unquantized checkpoint".into())
+            }
+            Self::Overflow(_) => None,
+        }
+    }
+}
+
+/// A tensor with the size that it has in some format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizedTensor {
+    /// What it is for.
+    pub role: Option<Role>,
+    /// Elements of a row.
+    pub row: u64,
+    /// Elements.
+    pub elements: u64,
+    /// Bytes, scales included.
+    pub size: Bytes,
+    /// Its type where it is a GGML tensor.
+    pub ggml: Option<GgmlType>,
+}
+
+/// The weights of one model in one format under one runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// Bytes on the GPU.
+    pub device: Bytes,
+    /// Bytes that stay in host memory.
+    pub host: Bytes,
+    /// Bytes that the device reads to generate one token.
+    pub per_token: Bytes,
+    /// What the runtime adds to each tensor (row padding, rounding of allocations).
+    pub rounding: Bytes,
+    /// Tensors on the GPU.
+    pub tensors: u64,
+    /// Largest tensor as it is moved, before it is quantized.
+    pub largest_moved: Bytes,
+    /// Largest matrix when expanded to 16 bits; nothing where the format is used as it is.
+    pub largest_expanded: Bytes,
+    /// How the size is known.
+    pub basis: Basis,
+    /// Where it is known from.
+    pub source: String,
+}
+
+/// Sizes the weights of `model` in `format` as `runtime` holds them.
+pub fn weights(
+    model: &ModelSpec,
+    format: WeightFormat,
+    runtime: Runtime,
+) -> Result<Weights, WeightsError> {
+    check(model, format, runtime)?;
+    let tensors = sized_tensors(model, format, runtime)?;
+    let experts = model.shape.moe.map(|moe| (moe.n_experts_used, moe.n_experts));
+    let tied = model.shape.tied_embeddings;
+    let mut total = Weights {
+        device: Bytes::ZERO,
+        host: Bytes::ZERO,
+        per_token: Bytes::ZERO,
+        rounding: Bytes::ZERO,
+        tensors: 0,
+        largest_moved: Bytes::ZERO,
+        largest_expanded: expanded(model, format)?,
+        basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
+        source: source(model, format),
+    };
+    for tensor in &tensors {
+        let is_embedding = tensor.role == Some(Role::TokenEmbedding);
+        let on_host = is_embedding && runtime == Runtime::LlamaCpp;
+        if on_host {
+            total.host = total.host.plus(tensor.size)?;
+        }
+        if !on_host || tied {
+            total.device = total.device.plus(tensor.size)?.plus(row_padding(tensor, runtime)?)?;
+            total.rounding = total.rounding.plus(rounding(tensor, runtime)?)?;
+            total.tensors += 1;
+        }
+        if !is_embedding || tied {
+            total.per_token = total.per_token.plus(read_per_token(tensor, experts)?)?;
+        }
+        let moved = if runtime == Runtime::Transformers && format != WeightFormat::AsStored {
+            Bytes::product(&[tensor.elements, 2])?
+        } else {
+            tensor.size
+        };
+        total.largest_moved = total.largest_moved.max(moved);
+    }
+    Ok(total)
+}
+
+/// Every tensor with its size in `format`.
+pub fn sized_tensors(
+    model: &ModelSpec,
+    format: WeightFormat,
+    runtime: Runtime,
+) -> Result<Vec<SizedTensor>, WeightsError> {
+    match (&model.stored, format) {
+        (Some(stored), WeightFormat::AsStored) => Ok(stored
+            .tensors
+            .iter()
+            .map(|t| SizedTensor {
+                role: t.role,
+                row: t.row,
+                elements: t.elements,
+                size: t.size,
+                ggml: t.ggml,
+            })
+            .collect()),
+        (None, WeightFormat::AsStored) => {
+            Err(WeightsError::NothingStored { model: model.name.clone() })
+        }
+        (Some(stored), _) if stored.prequantized => Err(WeightsError::Prequantized {
+            model: model.name.clone(),
+            label: stored.label.clone(),
+            format,
+        }),
+        _ => derived(model, format, runtime),
+    }
+}
+
+fn derived(
+    model: &ModelSpec,
+    format: WeightFormat,
+    runtime: Runtime,
+) -> Result<Vec<SizedTensor>, WeightsError> {
+    let rule = Rule::new(model, format, runtime);
+    let sized = |tensor: &TensorSpec| -> Result<SizedTensor, WeightsError> {
+        let ggml = rule.ggml_type(tensor);
+        let size = match ggml {
+            Some(ty) => ty.layout().size_of(tensor.row)?.times(tensor.rows)?,
+            None => torch::size_of(tensor, format)?,
+        };
+        let (role, elements) = (Some(tensor.role), tensor.elements());
+        Ok(SizedTensor { role, row: tensor.row, elements, size, ggml })
+    };
+    model.tensors.iter().map(sized).collect()
+}
+
+/// How a format decides about tensors.
+enum Rule<'a> {
+    /// llama.cpp's quantizer.
+    Mixture(Mixture<'a>),
+    /// A GGUF file without quantization: experts and matrices in these types, vectors in f32.
+    Dense { experts: GgmlType, matrices: GgmlType },
+    /// The libraries of transformers; experts in this type where they are published so.
+    Torch { experts: Option<GgmlType> },
+}
+
+impl<'a> Rule<'a> {
+    fn new(model: &'a ModelSpec, format: WeightFormat, runtime: Runtime) -> Self {
+        let dense = match format {
+            WeightFormat::Gguf(file_type) => return Self::Mixture(Mixture::new(file_type, model)),
+            WeightFormat::Bf16 => GgmlType::Bf16,
+            WeightFormat::F16 => GgmlType::F16,
+            _ => GgmlType::F32,
+        };
+        // gpt-oss is published with its experts in MXFP4, and conversions keep them so.
+        let published = (model.shape.architecture == Architecture::GptOss
+            && format != WeightFormat::F32)
+            .then_some(GgmlType::Mxfp4);
+        if runtime == Runtime::Transformers {
+            return Self::Torch { experts: published };
+        }
+        Self::Dense { experts: published.unwrap_or(dense), matrices: dense }
+    }
+
+    fn ggml_type(&self, tensor: &TensorSpec) -> Option<GgmlType> {
+        let is_expert = tensor.role.is_routed_expert();
+        match *self {
+            Self::Mixture(mixture) => Some(mixture.type_of(tensor)),
+            Self::Dense { experts, .. } if is_expert => Some(experts),
+            Self::Dense { matrices, .. } if gguf::is_quantized_role(tensor.role) => Some(matrices),
+            Self::Dense { .. } => Some(GgmlType::F32),
+            Self::Torch { experts } => experts.filter(|_| is_expert),
+        }
+    }
+}
+
+/// CUDA's padding of quantized rows to 512 elements in llama.cpp, which counts it as model buffer
+/// (`ggml_backend_cuda_buffer_type_get_alloc_size` in `ggml-cuda.cu`).
+fn row_padding(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow> {
+    match tensor.ggml {
+        Some(ty) if runtime == Runtime::LlamaCpp && ty.is_quantized() => {
+            let missing =
+                (MATRIX_ROW_PADDING - tensor.row % MATRIX_ROW_PADDING) % MATRIX_ROW_PADDING;
+            ty.layout().size_of(missing)
+        }
+        _ => Ok(Bytes::ZERO),
+    }
+}
+
+/// Elements to which the CUDA kernels of llama.cpp and candle pad a quantized row.
+const MATRIX_ROW_PADDING: u64 = 512;
+
+/// What a runtime's loader or allocator adds to one tensor.
+fn rounding(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow> {
+    let padding = match (runtime, tensor.ggml) {
+        // candle-core `quantized/cuda.rs`, `load_quantized`.
+        (Runtime::Vramplan, Some(ty)) if ty.is_quantized() => {
+            ty.layout().size_of(MATRIX_ROW_PADDING)?
+        }
+        _ => Bytes::ZERO,
+    };
+    let granule = Bytes::new(if runtime == Runtime::LlamaCpp { 128 } else { 512 });
+    let padded = tensor.size.plus(padding)?;
+    Ok(padded.round_up(granule)?.minus_or_zero(tensor.size))
+}
+
+/// Bytes of a tensor that one token's forward pass reads.
+fn read_per_token(tensor: &SizedTensor, experts: Option<(u64, u64)>) -> Result<Bytes, Overflow> {
+    match (tensor.role, experts) {
+        (Some(role), Some((used, all))) if role.is_routed_expert() => tensor.size.scale(used, all),
+        _ => Ok(tensor.size),
+    }
+}
+
+/// The largest 16-bit copy of a weight that the format's kernels make.
+fn expanded(model: &ModelSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
+    match format {
+        WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } => {
+            Bytes::product(&[model.largest_block_linear(), 2])
+        }
+        _ => Ok(Bytes::ZERO),
+    }
+}
+
+fn source(model: &ModelSpec, format: WeightFormat) -> String {
+    match (&model.stored, format) {
+        (Some(stored), WeightFormat::AsStored) => stored.source.clone(),
+        (_, WeightFormat::Gguf(_)) => "llama.cpp src/llama-quant.cpp, llama_tensor_get_type".into(),
+        (_, WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8) => {
+            "bitsandbytes functional.py quantize_4bit, nn/modules.py".into()
+        }
+        (_, WeightFormat::AwqInt4 { .. }) => "AutoAWQ awq/modules/linear/gemm.py".into(),
+        (_, WeightFormat::GptqInt4 { .. }) => {
+            "AutoGPTQ qlinear: qweight, qzeros, scales, g_idx".into()
+        }
+        _ => model.source.clone(),
+    }
+}
+
+fn check(model: &ModelSpec, format: WeightFormat, runtime: Runtime) -> Result<(), WeightsError> {
+    let refuse = |reason, hint| Err(WeightsError::Unsupported { runtime, format, reason, hint });
+    match (runtime, format) {
+        (Runtime::Transformers, WeightFormat::Gguf(_)) => refuse(
+            "transformers expands GGUF weights to bf16 when it loads them",
+            "use `--weights nf4`, `nf4-dq`, `int8`, `gptq-int4`, `awq-int4` or `bf16`, or `--runtime llama.cpp`",
+        ),
+        (Runtime::Transformers, WeightFormat::AsStored) if is_gguf_file(model) => refuse(
+            "transformers expands GGUF weights to bf16 when it loads them",
+            "use `--weights bf16`, or `--runtime llama.cpp`",
+        ),
+        (Runtime::Vramplan | Runtime::LlamaCpp, WeightFormat::AsStored) if !is_gguf_file(model) => {
+            refuse(
+                "it reads GGUF files, and this is a safetensors checkpoint",
+                "name the file type that it will be converted to, such as `--weights q4_k_m`, or use `--runtime transformers`",
+            )
+        }
+        (Runtime::Vramplan | Runtime::LlamaCpp, format) if !format.is_gguf() => refuse(
+            "it reads GGUF files, which have no such format",
+            "use `--runtime transformers`, or a GGUF type such as `--weights q4_k_m`",
+        ),
+        (Runtime::Vramplan, _) if !candle_reads(model, format)? => refuse(
+            "candle has no kernels for IQ and MXFP4 types",
+            "use a type such as `--weights q4_k_m`, or `--runtime llama.cpp`",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn is_gguf_file(model: &ModelSpec) -> bool {
+    model.stored.as_ref().is_none_or(|stored| stored.tensors.iter().any(|t| t.ggml.is_some()))
+}
+
+/// Whether candle has the types of every tensor (`GgmlDType` in candle-core `quantized/mod.rs`).
+fn candle_reads(model: &ModelSpec, format: WeightFormat) -> Result<bool, WeightsError> {
+    let known = |ty: GgmlType| {
+        use GgmlType as T;
+        matches!(
+            ty,
+            T::F32
+                | T::F16
+                | T::Bf16
+                | T::Q4_0
+                | T::Q4_1
+                | T::Q5_0
+                | T::Q5_1
+                | T::Q8_0
+                | T::Q2K
+                | T::Q3K
+                | T::Q4K
+                | T::Q5K
+                | T::Q6K
+        )
+    };
+    Ok(sized_tensors(model, format, Runtime::Vramplan)?
+        .iter()
+        .filter_map(|tensor| tensor.ggml)
+        .all(known))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Models that the unit tests of several modules use.
+
+use super::{Architecture, ModelShape, ModelSpec, QkNorm};
+
+/// Qwen2.5-14B, the model of the worked example.
+pub fn qwen_14b() -> ModelSpec {
+    let shape = ModelShape {
+        n_layers: 48,
+        hidden_size: 5120,
+        n_heads: 40,
+        kv_heads: 8,
+        ffn_size: 13_824,
+        vocab_size: 152_064,
+        context_len: 32_768,
+        qkv_bias: true,
+        ..llama_shape(Architecture::Qwen2)
+    };
+    ModelSpec::new("qwen2.5-14b", shape, "litgpt 0.5.13 config.py").unwrap()
+}
+
+/// Llama-3.1-8B.
+pub fn llama_8b() -> ModelSpec {
+    ModelSpec::new("llama-3.1-8b", llama_shape(Architecture::Llama), "litgpt").unwrap()
+}
+
+fn llama_shape(architecture: Architecture) -> ModelShape {
+    ModelShape {
+        architecture,
+        n_layers: 32,
+        hidden_size: 4096,
+        n_heads: 32,
+        kv_heads: 8,
+        head_dim: 128,
+        ffn_size: 14_336,
+        vocab_size: 128_256,
+        context_len: 131_072,
+        tied_embeddings: false,
+        qkv_bias: false,
+        attn_output_bias: false,
+        ffn_bias: false,
+        qk_norm: QkNorm::None,
+        norms_per_layer: 2,
+        norm_bias: false,
+        gated_ffn: true,
+        fused_projections: false,
+        attention_sinks: false,
+        attention_output_gate: false,
+        attention_softcap: false,
+        logit_softcap: false,
+        window: None,
+        moe: None,
+        mla: None,
+        recurrent: None,
+    }
+}
