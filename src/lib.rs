@@ -13,5 +13,7 @@
 
 pub mod dtype;
 pub mod estimate;
+pub mod plan;
+pub mod recommend;
 pub mod spec;
 pub mod units;

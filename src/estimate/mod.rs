@@ -1,6 +1,26 @@
 //! What a run holds in GPU memory, buffer by buffer. Pure: specifications in, buffers out.
 //!
-//! One file per component holds its formula; `runtime/` says which of them a runtime has, and when.
+//! One file per component holds its formulas; `runtime/` says which of them a runtime has, and when.
+//!
+//! | symbol | meaning |
+//! |---|---|
+//! | rows | tokens that a step processes at once: the prefill chunk, or one per sequence at decode |
+//! | S | tokens that attention sees: system prompt + conversation |
+//! | `q_width`, `kv_width` | `n_heads · head_dim`, `kv_heads · head_dim` |
 
+pub mod activations;
+pub mod attention;
 pub mod buffer;
+pub mod capture;
+pub mod fragmentation;
+pub mod kv_cache;
+pub mod logits;
+pub mod overhead;
+pub mod runtime;
+pub mod scenario;
+pub mod small;
 pub mod weights;
+
+pub use buffer::{Buffer, Buffers, Component, Formula, Kind, Life, Moment, Phase};
+pub use runtime::{Retention, buffers};
+pub use scenario::{EstimateError, Scenario};

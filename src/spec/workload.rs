@@ -162,4 +162,6 @@ pub struct Workload {
     pub capture: Option<Capture>,
     /// For which positions logits are computed.
     pub logits: Logits,
+    /// Whether caches grow by concatenation instead of being allocated at full size.
+    pub grown_cache: bool,
 }

@@ -1,0 +1,71 @@
+//! What allocators round up and cannot use.
+//!
+//! Three parts: the padding and rounding of every weight, exact; the granule of large blocks (2 MiB
+//! for `cudaMalloc` and for the pools of `cudaMallocAsync`); and the gaps of `PyTorch`'s caching
+//! allocator, which depend on whether caches are pre-allocated or grow.
+//!
+//! `PyTorch`'s rules (`CUDACachingAllocator.cpp`): 512 B rounding; up to 1 MiB from 2 MiB segments,
+//! up to 10 MiB from 20 MiB segments, larger ones rounded to 2 MiB; remainders up to 1 MiB are lost
+//! inside a block. A grown cache leaves segments of every earlier length: simulated over
+//! conversations of 200 to 12,400 tokens, 6 to 272 MiB, typically 96; bounded by two 2 MiB
+//! remainders a layer and one segment. A pre-allocated or paged cache: 20 to 40 MiB.
+
+use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
+use crate::spec::{Basis, Bounds, Runtime};
+use crate::units::Bytes;
+
+fn kind(basis: Basis, source: &str) -> Kind<'_> {
+    Kind { component: Component::Fragmentation, life: Life::From(Phase::Load), basis, source }
+}
+
+fn mib(low: u64, expected: u64, high: u64) -> Bounds {
+    let mib = |n: u64| Bytes::new(n << 20);
+    Bounds::new(mib(low), mib(expected), mib(high))
+}
+
+/// Lists what the runtime's allocator loses.
+pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    buffers.push(
+        kind(scenario.weights.basis, "padding and rounding of each tensor"),
+        "rounding of weights",
+        Bounds::exactly(scenario.weights.rounding),
+        Formula::text(
+            "Σ over tensors of their padded size − their size",
+            &[("tensors", scenario.weights.tensors)],
+        ),
+    );
+    match scenario.kind() {
+        Runtime::Vramplan => buffers.push(
+            kind(Basis::Assumed, "cudaMallocAsync pools grow in chunks of 2 to 32 MiB"),
+            "pool granularity",
+            mib(0, 16, 64),
+            Formula::text("half a chunk; two at most", &[]),
+        ),
+        Runtime::LlamaCpp => buffers.push(
+            kind(Basis::Assumed, "ggml-cuda.cu: VMM pool in 2 MiB steps for 8-bit activations"),
+            "cudaMalloc granules and the CUDA pool",
+            mib(2, 24, 64),
+            Formula::text("observed range of the pool beside four large buffers", &[]),
+        ),
+        Runtime::Transformers => push_torch(buffers, scenario)?,
+    }
+    Ok(())
+}
+
+fn push_torch(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    let source = "PyTorch CUDACachingAllocator.cpp, simulated over growing conversations";
+    let kind = kind(Basis::Modelled, source);
+    if scenario.workload.grown_cache {
+        let layers = scenario.model.shape.n_layers;
+        let high = Bytes::product(&[2, layers, 2])?.get() + 20;
+        let formula = Formula::text(
+            "typical 96 MiB; at most 2 · layers · 2 MiB + one 20 MiB segment",
+            &[("layers", layers)],
+        );
+        buffers.push(kind, "segments of a cache that grows", mib(24, 96, high.max(96)), formula);
+    } else {
+        let formula = Formula::text("20 to 40 MiB with pre-allocated caches", &[]);
+        buffers.push(kind, "segments' remainders", mib(20, 30, 40), formula);
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Keys and values: `2 · layers · kv_heads · head_dim · tokens` elements in the cache's format.
+//!
+//! Grouped-query attention is in `kv_heads`; an explicit `head_dim` wins over the quotient. Layers
+//! differ: a windowed layer keeps its window only, a recurrent layer a state of fixed size, and
+//! multi-head latent attention one low-rank vector per token in place of keys and values.
+//!
+//! Sources: DESIGN of each runtime's cache — transformers `cache_utils.py`, llama.cpp
+//! `llama-kv-cache.cpp` — and for vramplan's engine one f16 scale per token, head and side, plus one
+//! f32 score per KV head and conversation slot.
+//!
+//! Not counted here: the copies that attention makes of a quantized cache (`attention`).
+
+use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
+use crate::dtype::KvFormat;
+use crate::spec::{Basis, Bounds, Layer, ModelShape, Runtime};
+use crate::units::{Bytes, Overflow};
+
+/// How many tokens the layers of each kind hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cells {
+    /// In a layer that keeps every token.
+    pub full: u64,
+    /// In a windowed layer.
+    pub window: u64,
+}
+
+/// Bytes of keys and values of `tokens` tokens in one layer.
+pub fn layer_size(shape: &ModelShape, kv: KvFormat, tokens: u64) -> Result<Bytes, Overflow> {
+    let keys = kv.size_of(shape.kv_heads, shape.head_dim, tokens)?;
+    keys.plus(kv.size_of(shape.kv_heads, shape.value_head_dim(), tokens)?)
+}
+
+/// Bytes of the latent vectors of `tokens` tokens in one layer with multi-head latent attention.
+pub fn latent_size(shape: &ModelShape, kv: KvFormat, tokens: u64) -> Result<Bytes, Overflow> {
+    let width = shape.mla.map_or(0, |mla| mla.kv_lora_rank + mla.qk_rope_head_dim);
+    kv.size_of(1, width, tokens)
+}
+
+/// Bytes of one recurrent layer's state, for one sequence: the convolution's last inputs and one
+/// `key_head_dim × value_head_dim` matrix per value head, in f32.
+pub fn recurrent_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
+    let Some(r) = shape.recurrent else { return Ok(Bytes::ZERO) };
+    let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
+    let convolution = Bytes::product(&[r.conv_kernel - 1, channels, 4])?;
+    convolution.plus(Bytes::product(&[r.value_heads, r.key_head_dim, r.value_head_dim, 4])?)
+}
+
+/// Whether the runtime caches latent vectors, or the keys and values expanded from them.
+const fn caches_latents(runtime: Runtime) -> bool {
+    !matches!(runtime, Runtime::Transformers)
+}
+
+/// Bytes of keys and values that one more token adds once every window is full.
+pub fn bytes_per_token(scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
+    per_layer(scenario, 1)?.times(scenario.model.full_layers())
+}
+
+fn per_layer(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow> {
+    let shape = &scenario.model.shape;
+    if shape.mla.is_some() && caches_latents(scenario.kind()) {
+        return latent_size(shape, scenario.kv, tokens);
+    }
+    layer_size(shape, scenario.kv, tokens)
+}
+
+/// Lists keys and values of `cells` tokens for `sequences` sequences.
+pub fn push(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    component: Component,
+    cells: Cells,
+    sequences: u64,
+    from: Phase,
+) -> Result<(), EstimateError> {
+    let kind = Kind { component, life: Life::From(from), basis: Basis::Modelled, source: SOURCE };
+    let mut layers = |name, layers: u64, tokens: u64| -> Result<(), EstimateError> {
+        let size = per_layer(scenario, tokens)?.times(layers)?.times(sequences)?;
+        let per_token = per_layer(scenario, 1)?;
+        let factors = [
+            ("layers", layers),
+            ("tokens", tokens),
+            ("sequences", sequences),
+            ("B per token and layer (K+V)", per_token.get()),
+        ];
+        let formula = if per_token.times(tokens)? == per_layer(scenario, tokens)? {
+            Formula::product(&factors)
+        } else {
+            Formula::text("blocks of the format over all tokens of a layer", &factors)
+        };
+        buffers.push(kind, name, Bounds::exactly(size), formula);
+        Ok(())
+    };
+    layers("keys and values", scenario.model.full_layers(), cells.full)?;
+    layers("keys and values, windowed layers", scenario.model.window_layers(), cells.window)?;
+    Ok(())
+}
+
+/// Where the formula is written.
+const SOURCE: &str = "2 · layers · kv_heads · head_dim · tokens elements, in the format's blocks";
+
+/// Lists the states of recurrent layers.
+pub fn push_recurrent(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    sequences: u64,
+    from: Phase,
+) -> Result<(), EstimateError> {
+    let kind = Kind {
+        component: Component::ConversationCache,
+        life: Life::From(from),
+        basis: Basis::Modelled,
+        source: "gated delta-net: f32 state and convolution inputs (llama.cpp llama-memory-recurrent)",
+    };
+    let state = recurrent_size(&scenario.model.shape)?;
+    let layers = scenario.model.recurrent_layers();
+    buffers.product(
+        kind,
+        "recurrent states",
+        &[("layers", layers), ("sequences", sequences), ("B per state", state.get())],
+    )?;
+    Ok(())
+}
+
+/// Lists what H2O eviction keeps per conversation slot: one f32 score per layer and head.
+pub fn push_scores(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    heads: u64,
+    from: Phase,
+) -> Result<(), EstimateError> {
+    let kind = Kind {
+        component: Component::ConversationCache,
+        life: Life::From(from),
+        basis: Basis::Modelled,
+        source: "H2O: accumulated attention mass per head and slot, f32 (arXiv 2306.14048)",
+    };
+    let layers = scenario.model.full_layers() + scenario.model.window_layers();
+    buffers.product(
+        kind,
+        "eviction scores",
+        &[
+            ("layers", layers),
+            ("heads", heads),
+            ("slots", scenario.workload.cache_tokens),
+            ("sequences", scenario.workload.batch),
+            ("B", 4),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Bytes of the cache that one generated token reads: every layer's live cells.
+pub fn bytes_read_per_token(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow> {
+    let mut total = Bytes::ZERO;
+    for layer in &scenario.model.layers {
+        let cells = match layer {
+            Layer::Full => tokens,
+            Layer::Window { size } => tokens.min(*size),
+            Layer::Recurrent => 0,
+        };
+        total = total.plus(per_layer(scenario, cells)?)?;
+    }
+    let states = recurrent_size(&scenario.model.shape)?.times(scenario.model.recurrent_layers())?;
+    total.plus(states)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::samples::{llama_8b, qwen_14b};
+
+    #[test]
+    fn a_token_of_qwen_14b_in_int8_is_99840_bytes() {
+        let model = qwen_14b();
+        let layer = layer_size(&model.shape, KvFormat::Int8, 1).unwrap();
+        assert_eq!(layer, Bytes::new(2 * 8 * (128 + 2)));
+        assert_eq!(layer.times(48), Ok(Bytes::new(99_840)));
+    }
+
+    #[test]
+    fn the_seeds_prefix_and_conversation_in_hqq8() {
+        let model = qwen_14b();
+        let hqq8: KvFormat = "hqq8".parse().unwrap();
+        let size = |tokens| layer_size(&model.shape, hqq8, tokens).unwrap().times(48).unwrap();
+        assert_eq!(size(6000), Bytes::new(626_688_000));
+        assert_eq!(size(7000), Bytes::new(731_136_000));
+    }
+
+    #[test]
+    fn grouped_query_attention_is_counted() {
+        let model = llama_8b();
+        let f16 = layer_size(&model.shape, KvFormat::F16, 8192).unwrap().times(32).unwrap();
+        assert_eq!(f16, Bytes::mib(1024).unwrap());
+    }
+
+    #[test]
+    fn a_recurrent_state_matches_a_public_log() {
+        // Qwen3.5-27B: 48 recurrent layers, a KV buffer of 181.62 MiB of which 32 MiB are keys and
+        // values of 512 tokens.
+        let mut shape = llama_8b().shape;
+        shape.recurrent = Some(crate::spec::Recurrent {
+            full_attention_every: 4,
+            key_heads: 16,
+            value_heads: 48,
+            key_head_dim: 128,
+            value_head_dim: 128,
+            conv_kernel: 4,
+        });
+        let states = recurrent_size(&shape).unwrap().times(48).unwrap();
+        assert_eq!(format!("{:.2}", states.as_mib()), "149.62");
+    }
+}

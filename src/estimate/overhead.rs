@@ -1,0 +1,57 @@
+//! What a process takes before it allocates anything: CUDA context, module images, libraries'
+//! workspaces.
+//!
+//! The context grows with the number of multiprocessors and with the kernels loaded; lazy loading
+//! is the default on Linux since CUDA 12.2. Per-card figures come from processes seen in public
+//! out-of-memory messages (process − allocated − reserved), or from `calibrate`.
+
+use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
+use crate::spec::{Bounds, Runtime};
+
+/// The first compute capability whose cuBLAS workspace is 32 MiB.
+const HOPPER: u32 = 9;
+
+/// Lists context, libraries and cuBLAS workspace.
+pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    let context = scenario.gpu.context();
+    let libraries = &scenario.runtime.libraries;
+    let hopper = scenario.gpu.compute_capability.major >= HOPPER;
+    let workspace = if hopper {
+        &scenario.runtime.blas_workspace_hopper
+    } else {
+        &scenario.runtime.blas_workspace
+    };
+    let kind = |basis, source| Kind {
+        component: Component::RuntimeOverhead,
+        life: Life::From(Phase::Load),
+        basis,
+        source,
+    };
+    buffers.push(
+        kind(context.basis, &context.source),
+        "CUDA context and loaded kernels",
+        context.value,
+        Formula::text("observed on this card, or per multiprocessor", &[]),
+    );
+    buffers.push(
+        kind(libraries.basis, &libraries.source),
+        "libraries",
+        libraries.value,
+        Formula::text("constant of the runtime", &[]),
+    );
+    buffers.push(
+        kind(workspace.basis, &workspace.source),
+        "cuBLAS workspace",
+        Bounds::exactly(workspace.value),
+        Formula::text("constant of the library", &[]),
+    );
+    if scenario.kind() == Runtime::Vramplan && scenario.workload.prefill_chunk > 8 {
+        buffers.push(
+            kind(crate::spec::Basis::Modelled, "candle-core quantized/fast_mmq.rs"),
+            "stream-k fix-up buffer",
+            Bounds::exactly(super::activations::MMQ_FIXUP),
+            Formula::text("fixed, allocated at the first product with more than 8 rows", &[]),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,344 @@
+//! What would save memory, and how to spend what is left. Every figure is a plan of its own.
+
+use super::{Limit, RecommendError, Recommendation, Request, Solver};
+use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
+use crate::plan::{Plan, Verdict};
+use crate::spec::{Attention, Capture, Logits, Runtime};
+use crate::units::Bytes;
+
+/// One piece of advice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// A stable name.
+    pub code: &'static str,
+    /// What to do, and what it gives.
+    pub text: String,
+    /// Bytes that the expected peak falls by; negative where it rises.
+    pub saves: i64,
+}
+
+/// Most pieces of advice of each kind.
+const MOST: usize = 5;
+/// Savings below this are not worth a line.
+const WORTH: i64 = 4 << 20;
+
+/// Advice for a plan: notes on what binds first, then savings where memory is short, or ways to
+/// spend where it is left over.
+pub fn advise(
+    request: &Request<'_>,
+    solver: &Solver<'_>,
+    plan: &Plan,
+    recommendation: &Recommendation,
+) -> Result<Vec<Advice>, RecommendError> {
+    let advisor = Advisor { request, plan, recommendation };
+    let mut advice = advisor.notes(solver)?;
+    let roomy = plan.verdict == Verdict::Fits && recommendation.limited_by != Limit::Vram;
+    let mut ranked = if roomy { advisor.spending()? } else { advisor.savings()? };
+    if !roomy {
+        ranked.sort_by_key(|advice| std::cmp::Reverse(advice.saves));
+    }
+    ranked.truncate(MOST);
+    advice.append(&mut ranked);
+    Ok(advice)
+}
+
+struct Advisor<'a> {
+    request: &'a Request<'a>,
+    plan: &'a Plan,
+    recommendation: &'a Recommendation,
+}
+
+impl Advisor<'_> {
+    fn cache_tokens(&self) -> u64 {
+        if self.request.fixed_cache {
+            return self.request.workload.cache_tokens;
+        }
+        self.recommendation.tiers[1].max_cache_tokens
+    }
+
+    /// What the reader must know before any figure.
+    fn notes(&self, solver: &Solver<'_>) -> Result<Vec<Advice>, RecommendError> {
+        let mut notes = Vec::new();
+        let mut note = |code, text| notes.push(Advice { code, text, saves: 0 });
+        let workload = &self.request.workload;
+        let balanced = &self.recommendation.tiers[1];
+        if balanced.limited_by == Limit::Context {
+            let left = Bytes::new(self.request.capacity.usable.get())
+                .minus_or_zero(solver.plan(balanced.max_cache_tokens)?.peak.expected);
+            note(
+                "context-binds",
+                format!(
+                    "the context binds, not the memory: all {} tokens of it fit with {left} to spare, so nothing ever needs to be evicted",
+                    workload.context
+                ),
+            );
+        }
+        if balanced.limited_by == Limit::Speed {
+            note(
+                "speed-binds",
+                format!(
+                    "the decode speed asked for binds: {} cached tokens read the memory that {} allows at best",
+                    balanced.max_cache_tokens, self.request.gpu.name
+                ),
+            );
+        }
+        if self.plan.verdict != Verdict::Fits && self.request.fixed_cache {
+            let most = balanced.max_cache_tokens;
+            if most > 0 {
+                note("smaller-cache", format!("`--cache-tokens {most}` fits with the headroom"));
+            }
+        }
+        if self.request.runtime.runtime == Runtime::Vramplan && !self.engine_runs_model() {
+            note(
+                "engine-family",
+                format!(
+                    "vramplan's engine runs the Llama, Mistral, Qwen2 and Qwen3 families: this plan is what the same design would take for `{}`",
+                    self.request.model.shape.architecture
+                ),
+            );
+        }
+        Ok(notes)
+    }
+
+    fn engine_runs_model(&self) -> bool {
+        use crate::spec::Architecture as A;
+        let shape = &self.request.model.shape;
+        matches!(shape.architecture, A::Llama | A::Mistral | A::Qwen2 | A::Qwen3)
+            && shape.moe.is_none()
+    }
+
+    /// The plan of a changed request at the same cache size.
+    fn replan(&self, changed: &Request<'_>) -> Result<Plan, RecommendError> {
+        Solver::new(changed)?.plan(self.cache_tokens())
+    }
+
+    /// Advice from a change, where it can be planned and makes a difference.
+    fn saving(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
+        let plan = self.replan(changed).ok()?;
+        let saves = i64::try_from(self.plan.peak.expected.diff(plan.peak.expected)).ok()?;
+        if saves < WORTH {
+            return None;
+        }
+        let size = Bytes::new(saves.unsigned_abs());
+        let fits = match plan.verdict {
+            Verdict::Fits if self.plan.verdict != Verdict::Fits => ", which makes it fit",
+            _ => "",
+        };
+        Some(Advice { code, text: format!("{what} frees {size}{fits}"), saves })
+    }
+
+    fn savings(&self) -> Result<Vec<Advice>, RecommendError> {
+        let mut found = Vec::new();
+        let workload = &self.request.workload;
+        if workload.prefill_chunk >= 128 {
+            let mut changed = self.request.clone();
+            changed.workload.prefill_chunk = workload.prefill_chunk / 2;
+            let what = format!("`--prefill-chunk {}`", changed.workload.prefill_chunk);
+            found.extend(self.saving("smaller-prefill-chunk", &what, &changed));
+        }
+        for format in smaller_weights(self.request.weights, self.request.runtime.runtime) {
+            let changed = Request { weights: format, ..self.request.clone() };
+            let what = format!("`--weights {format}`");
+            found.extend(self.saving("smaller-weights", &what, &changed));
+        }
+        for kv in smaller_kv(self.request.kv, self.request.runtime.runtime) {
+            let changed = Request { kv, ..self.request.clone() };
+            found.extend(self.saving("smaller-kv", &format!("`--kv {kv}`"), &changed));
+        }
+        self.other_savings(&mut found);
+        self.smaller_model(&mut found);
+        Ok(found)
+    }
+
+    fn other_savings(&self, found: &mut Vec<Advice>) {
+        let workload = &self.request.workload;
+        if workload.attention == Attention::Eager {
+            let mut changed = self.request.clone();
+            let better = if self.request.runtime.runtime == Runtime::Transformers {
+                Attention::Sdpa
+            } else {
+                Attention::Flash
+            };
+            changed.workload.attention = better;
+            let what = format!("`--attention {better}`");
+            found.extend(self.saving("no-score-matrix", &what, &changed));
+        }
+        if workload.logits == Logits::All {
+            let mut changed = self.request.clone();
+            changed.workload.logits = Logits::Last;
+            found.extend(self.saving("last-logits", "`--logits last`", &changed));
+        }
+        if let Some(capture) = workload.capture.filter(|capture| capture.keep) {
+            let mut changed = self.request.clone();
+            changed.workload.capture = Some(Capture { keep: false, ..capture });
+            let what = "moving captured activations to the host layer by layer";
+            found.extend(self.saving("capture-to-host", what, &changed));
+        }
+        if workload.batch > 1 {
+            let mut changed = self.request.clone();
+            changed.workload.batch = workload.batch / 2;
+            let what = format!("`--batch {}`", changed.workload.batch);
+            found.extend(self.saving("smaller-batch", &what, &changed));
+        }
+        if workload.grown_cache {
+            let mut changed = self.request.clone();
+            changed.workload.grown_cache = false;
+            found.extend(self.saving("preallocated-cache", "`--cache preallocated`", &changed));
+        }
+    }
+
+    fn smaller_model(&self, found: &mut Vec<Advice>) {
+        let parameters = self.request.model.parameters();
+        let smaller = self.request.siblings.iter().filter(|m| m.parameters() < parameters);
+        if let Some(model) = smaller.max_by_key(|model| model.parameters()) {
+            let changed = Request { model, ..self.request.clone() };
+            found.extend(self.saving(
+                "smaller-model",
+                &format!("`--model {}`", model.name),
+                &changed,
+            ));
+        }
+    }
+
+    /// Advice from a change that takes more memory but still fits.
+    fn spending_on(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
+        let plan = self.replan(changed).ok()?;
+        if plan.verdict != Verdict::Fits {
+            return None;
+        }
+        let saves = i64::try_from(self.plan.peak.expected.diff(plan.peak.expected)).ok()?;
+        let size = Bytes::new(saves.unsigned_abs());
+        (saves < -WORTH).then(|| Advice {
+            code,
+            text: format!("{what} takes {size} more and still fits"),
+            saves,
+        })
+    }
+
+    fn spending(&self) -> Result<Vec<Advice>, RecommendError> {
+        let mut found = Vec::new();
+        let runtime = self.request.runtime.runtime;
+        for kv in larger_kv(self.request.kv, runtime) {
+            let changed = Request { kv, ..self.request.clone() };
+            let what = format!("`--kv {kv}`");
+            found.extend(self.spending_on("spend-on-kv", &what, &changed));
+        }
+        for format in larger_weights(self.request.weights, runtime) {
+            let changed = Request { weights: format, ..self.request.clone() };
+            let what = format!("`--weights {format}`");
+            found.extend(self.spending_on("spend-on-weights", &what, &changed));
+        }
+        found.extend(self.longer_context()?);
+        found.extend(self.more_sequences());
+        let parameters = self.request.model.parameters();
+        let larger = self.request.siblings.iter().filter(|m| m.parameters() > parameters);
+        if let Some(model) = larger.min_by_key(|model| model.parameters()) {
+            let changed = Request { model, ..self.request.clone() };
+            let what = format!("`--model {}`", model.name);
+            found.extend(self.spending_on("spend-on-model", &what, &changed));
+        }
+        Ok(found)
+    }
+
+    /// How far the context could be extended before memory binds.
+    fn longer_context(&self) -> Result<Option<Advice>, RecommendError> {
+        let workload = &self.request.workload;
+        if self.recommendation.limited_by != Limit::Context {
+            return Ok(None);
+        }
+        let mut changed = self.request.clone();
+        changed.fixed_cache = false;
+        changed.workload.context = workload.context.saturating_mul(MOST_EXTENSION);
+        let balanced = Solver::new(&changed)?.tier(super::TierName::Balanced)?;
+        let context = workload.system_tokens + balanced.max_cache_tokens;
+        if context <= workload.context {
+            return Ok(None);
+        }
+        let saves =
+            i64::try_from(self.plan.peak.expected.diff(balanced.peak.expected)).unwrap_or(0);
+        let text = format!(
+            "memory would hold {} cached tokens: where RoPE scaling allows it, `--context {context}`",
+            balanced.max_cache_tokens
+        );
+        Ok(Some(Advice { code: "spend-on-context", text, saves }))
+    }
+
+    /// How many conversations fit at once.
+    fn more_sequences(&self) -> Option<Advice> {
+        let with = |batch| {
+            let mut changed = self.request.clone();
+            changed.workload.batch = batch;
+            changed
+        };
+        let fits =
+            |batch: u64| self.replan(&with(batch)).is_ok_and(|plan| plan.verdict == Verdict::Fits);
+        let batch = self.request.workload.batch;
+        let most = (batch + 1..=batch + MOST_SEQUENCES).take_while(|&more| fits(more)).last()?;
+        self.spending_on(
+            "spend-on-sequences",
+            &format!("{most} conversations at once (`--batch {most}`)"),
+            &with(most),
+        )
+    }
+}
+
+/// How far contexts are extended in advice.
+const MOST_EXTENSION: u64 = 8;
+/// How many further sequences advice tries.
+const MOST_SEQUENCES: u64 = 31;
+
+/// GGUF types that every runtime that reads GGUF can use, smallest first.
+const GGUF_LADDER: [FileType; 6] =
+    [FileType::Q2K, FileType::Q3KM, FileType::Q4KM, FileType::Q5KM, FileType::Q6K, FileType::Q8_0];
+
+fn weight_ladder(runtime: Runtime) -> Vec<WeightFormat> {
+    if runtime == Runtime::Transformers {
+        return vec![
+            WeightFormat::Nf4 { double_quant: true },
+            WeightFormat::Nf4 { double_quant: false },
+            WeightFormat::Int8,
+            WeightFormat::Bf16,
+        ];
+    }
+    GGUF_LADDER.into_iter().map(WeightFormat::Gguf).chain([WeightFormat::Bf16]).collect()
+}
+
+/// The next smaller and second next smaller format.
+fn smaller_weights(format: WeightFormat, runtime: Runtime) -> Vec<WeightFormat> {
+    let ladder = weight_ladder(runtime);
+    let Some(at) = ladder.iter().position(|&step| step == format) else { return Vec::new() };
+    ladder[..at].iter().rev().take(2).copied().collect()
+}
+
+/// The largest larger formats, largest first.
+fn larger_weights(format: WeightFormat, runtime: Runtime) -> Vec<WeightFormat> {
+    let ladder = weight_ladder(runtime);
+    let Some(at) = ladder.iter().position(|&step| step == format) else { return Vec::new() };
+    ladder[at + 1..].iter().rev().copied().collect()
+}
+
+fn kv_ladder(runtime: Runtime) -> Vec<KvFormat> {
+    match runtime {
+        Runtime::Vramplan => vec![KvFormat::Int8, KvFormat::F16],
+        Runtime::Transformers => vec![
+            KvFormat::Hqq { bits: 4, group: 64 },
+            KvFormat::Hqq { bits: 8, group: 64 },
+            KvFormat::Bf16,
+        ],
+        Runtime::LlamaCpp => {
+            vec![KvFormat::Ggml(GgmlType::Q4_0), KvFormat::Ggml(GgmlType::Q8_0), KvFormat::F16]
+        }
+    }
+}
+
+fn smaller_kv(kv: KvFormat, runtime: Runtime) -> Vec<KvFormat> {
+    let ladder = kv_ladder(runtime);
+    let at = ladder.iter().position(|&step| step == kv).unwrap_or(0);
+    ladder[..at].iter().rev().copied().collect()
+}
+
+fn larger_kv(kv: KvFormat, runtime: Runtime) -> Vec<KvFormat> {
+    let ladder = kv_ladder(runtime);
+    let at = ladder.iter().position(|&step| step == kv).unwrap_or(ladder.len() - 1);
+    ladder[at + 1..].to_vec()
+}

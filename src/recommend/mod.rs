@@ -1,0 +1,373 @@
+//! The inverse of a plan: the largest cache that fits, and what would change the answer.
+//!
+//! Every figure comes from planning again, never from a linear shortcut: a tier is the largest
+//! `max_cache_tokens` for which the plan meets the tier's condition, found by bisection over the full
+//! model (a plan's bounds never shrink when the cache grows).
+
+mod advice;
+mod speed;
+mod window;
+
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::weights::{Weights, WeightsError, weights};
+use crate::estimate::{EstimateError, Scenario};
+use crate::plan::{Capacity, Plan, plan};
+use crate::spec::{Bounds, GpuSpec, ModelSpec, RuntimeSpec, Workload};
+use crate::units::{Bytes, Overflow};
+
+pub use advice::{Advice, advise};
+pub use speed::{Speed, decode_speed};
+pub use window::{RecentWindow, WindowBasis, WindowError, recent_window};
+
+/// A question: everything but the size of the cache may be fixed.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The model.
+    pub model: &'a ModelSpec,
+    /// The GPU.
+    pub gpu: &'a GpuSpec,
+    /// The runtime's constants.
+    pub runtime: &'a RuntimeSpec,
+    /// The format of the weights.
+    pub weights: WeightFormat,
+    /// The format of keys and values.
+    pub kv: KvFormat,
+    /// The work; its `cache_tokens` count only where `fixed_cache` says so.
+    pub workload: Workload,
+    /// What the card offers.
+    pub capacity: Capacity,
+    /// Whether the size of the cache is given.
+    pub fixed_cache: bool,
+    /// Tokens a second that generation must be able to reach.
+    pub min_decode_speed: Option<f64>,
+    /// Models of the same family, for advice.
+    pub siblings: &'a [ModelSpec],
+}
+
+/// Why there is no recommendation.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RecommendError {
+    /// The weights cannot be sized.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The buffers cannot be listed.
+    #[error(transparent)]
+    Estimate(#[from] EstimateError),
+    /// The system prompt fills the context.
+    #[error(
+        "{system_tokens} system tokens leave no room for a conversation in a context of {context} tokens"
+    )]
+    NoContext {
+        /// Pinned tokens.
+        system_tokens: u64,
+        /// Positions available.
+        context: u64,
+    },
+    /// More cached tokens than positions.
+    #[error(
+        "{system_tokens} system tokens and a cache of {cache_tokens} are more than the context of {context} tokens"
+    )]
+    BeyondContext {
+        /// Pinned tokens.
+        system_tokens: u64,
+        /// Cached tokens.
+        cache_tokens: u64,
+        /// Positions available.
+        context: u64,
+    },
+    /// The window does not fit the cache.
+    #[error(transparent)]
+    Window(#[from] WindowError),
+}
+
+impl From<Overflow> for RecommendError {
+    fn from(overflow: Overflow) -> Self {
+        Self::Estimate(EstimateError::Overflow(overflow))
+    }
+}
+
+impl RecommendError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Weights(error) => error.hint(),
+            Self::Estimate(EstimateError::UnevenBlocks { .. }) => {
+                Some("choose a format without blocks, such as `--kv f16`".into())
+            }
+            Self::NoContext { .. } => Some(
+                "shorten the prompt, or pass `--context N` where RoPE scaling allows more".into(),
+            ),
+            Self::BeyondContext { system_tokens, context, .. } => Some(format!(
+                "use `--cache-tokens {}` or less, or pass `--context N` where RoPE scaling allows more",
+                context - system_tokens
+            )),
+            Self::Window(error) => error.hint(),
+            Self::Estimate(_) => None,
+        }
+    }
+}
+
+/// What keeps the cache from being larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The card's memory.
+    Vram,
+    /// The model's context: positions stay original under eviction.
+    Context,
+    /// The decode speed that was asked for.
+    Speed,
+}
+
+impl Limit {
+    /// The name in JSON.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Vram => "vram",
+            Self::Context => "context",
+            Self::Speed => "speed",
+        }
+    }
+}
+
+/// How much certainty a tier asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TierName {
+    /// The high bound leaves twice the headroom.
+    Conservative,
+    /// The high bound leaves the headroom.
+    Balanced,
+    /// The expected value fits.
+    Aggressive,
+}
+
+impl TierName {
+    /// Every tier, most certain first.
+    pub const ALL: [Self; 3] = [Self::Conservative, Self::Balanced, Self::Aggressive];
+
+    /// The name in JSON and tables.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Conservative => "conservative",
+            Self::Balanced => "balanced",
+            Self::Aggressive => "aggressive",
+        }
+    }
+
+    /// What would have to be true for it to fail.
+    pub const fn fails_if(self) -> &'static str {
+        match self {
+            Self::Conservative => {
+                "every component is at its high bound and something else takes twice the headroom"
+            }
+            Self::Balanced => {
+                "every component is at its high bound and something else takes the headroom"
+            }
+            Self::Aggressive => "the components together are above their expected values",
+        }
+    }
+
+    fn accepts(self, peak: Bounds, capacity: &Capacity) -> Result<bool, Overflow> {
+        Ok(match self {
+            Self::Conservative => peak.high <= capacity.less_headroom(2)?,
+            Self::Balanced => peak.high <= capacity.less_headroom(1)?,
+            Self::Aggressive => peak.expected <= capacity.usable,
+        })
+    }
+}
+
+/// One recommended size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tier {
+    /// How certain.
+    pub name: TierName,
+    /// Tokens of the conversation cache; zero where nothing fits.
+    pub max_cache_tokens: u64,
+    /// Tokens that are never evicted because they are recent.
+    pub recent_window: RecentWindow,
+    /// What the plan at this size takes.
+    pub peak: Bounds,
+    /// What it leaves of the usable capacity at its high bound.
+    pub headroom: Bytes,
+    /// How fast tokens can be generated with this cache full.
+    pub decode: Speed,
+    /// What keeps it from being larger.
+    pub limited_by: Limit,
+}
+
+/// The sizes that fit, and what binds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recommendation {
+    /// Conservative, balanced, aggressive.
+    pub tiers: Vec<Tier>,
+    /// The largest size whose low bound fits: beyond it, failure is certain.
+    pub hard_max_cache_tokens: u64,
+    /// What keeps the balanced tier from being larger.
+    pub limited_by: Limit,
+}
+
+/// A plan with its recommendation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The workload as resolved: `cache_tokens` and `recent_window` filled in.
+    pub workload: Workload,
+    /// The recent window of the plan.
+    pub recent_window: RecentWindow,
+    /// The plan at the size given, or at the balanced size.
+    pub plan: Plan,
+    /// The sizes that fit.
+    pub recommendation: Recommendation,
+    /// What would save memory, or how to spend what is left.
+    pub advice: Vec<Advice>,
+}
+
+/// Answers a request.
+pub fn answer(request: &Request<'_>) -> Result<Answer, RecommendError> {
+    let solver = Solver::new(request)?;
+    let recommendation = solver.recommend()?;
+    let cache_tokens = if request.fixed_cache {
+        request.workload.cache_tokens
+    } else {
+        solver.planned_tokens(&recommendation)
+    };
+    let plan = solver.plan(cache_tokens)?;
+    let recent_window = solver.window(cache_tokens)?;
+    let mut workload = request.workload.clone();
+    workload.cache_tokens = cache_tokens;
+    workload.recent_window = Some(recent_window.tokens);
+    let advice = advise(request, &solver, &plan, &recommendation)?;
+    Ok(Answer { workload, recent_window, plan, recommendation, advice })
+}
+
+/// Plans the same request at different cache sizes; the weights are sized once.
+#[derive(Debug)]
+pub struct Solver<'a> {
+    request: &'a Request<'a>,
+    weights: Weights,
+}
+
+impl<'a> Solver<'a> {
+    /// Sizes the weights and checks the context.
+    pub fn new(request: &'a Request<'a>) -> Result<Self, RecommendError> {
+        let Workload { system_tokens, context, cache_tokens, .. } = request.workload;
+        if system_tokens >= context {
+            return Err(RecommendError::NoContext { system_tokens, context });
+        }
+        if request.fixed_cache && cache_tokens > context - system_tokens {
+            return Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context });
+        }
+        let weights = weights(request.model, request.weights, request.runtime.runtime)?;
+        Ok(Self { request, weights })
+    }
+
+    /// The scenario with a cache of this size.
+    pub fn scenario(&self, cache_tokens: u64) -> Scenario<'_> {
+        let Request { model, gpu, runtime, kv, ref workload, .. } = *self.request;
+        let workload = Workload { cache_tokens, ..workload.clone() };
+        Scenario { model, gpu, runtime, weights: &self.weights, kv, workload }
+    }
+
+    /// The plan with a cache of this size.
+    pub fn plan(&self, cache_tokens: u64) -> Result<Plan, RecommendError> {
+        Ok(plan(&self.scenario(cache_tokens), self.request.capacity)?)
+    }
+
+    /// The recent window of a cache of this size.
+    pub fn window(&self, cache_tokens: u64) -> Result<RecentWindow, RecommendError> {
+        let workload = Workload { cache_tokens, ..self.request.workload.clone() };
+        Ok(recent_window(self.request.runtime.runtime, &workload)?)
+    }
+
+    /// The tiers and the hard maximum.
+    pub fn recommend(&self) -> Result<Recommendation, RecommendError> {
+        let mut tiers = Vec::with_capacity(TierName::ALL.len());
+        for name in TierName::ALL {
+            tiers.push(self.tier(name)?);
+        }
+        let capacity = self.request.capacity;
+        let hard = self.largest(|plan| Ok(plan.peak.low <= capacity.usable))?;
+        let limited_by = tiers[1].limited_by;
+        Ok(Recommendation { tiers, hard_max_cache_tokens: hard.0, limited_by })
+    }
+
+    fn tier(&self, name: TierName) -> Result<Tier, RecommendError> {
+        let capacity = self.request.capacity;
+        let (tokens, limited_by) = self.largest(|plan| name.accepts(plan.peak, &capacity))?;
+        let plan = self.plan(tokens)?;
+        Ok(Tier {
+            name,
+            max_cache_tokens: tokens,
+            recent_window: self.window(tokens).unwrap_or_else(|_| RecentWindow::none()),
+            peak: plan.peak,
+            headroom: capacity.usable.minus_or_zero(plan.peak.high),
+            decode: decode_speed(&self.scenario(tokens))?,
+            limited_by,
+        })
+    }
+
+    /// The largest cache that `accepts` and the other limits allow, and which limit binds.
+    fn largest(
+        &self,
+        accepts: impl Fn(&Plan) -> Result<bool, Overflow>,
+    ) -> Result<(u64, Limit), RecommendError> {
+        let (most, limit) = self.limit_beside_memory()?;
+        let fits = |tokens| -> Result<bool, RecommendError> { Ok(accepts(&self.plan(tokens)?)?) };
+        if most == 0 || fits(most)? {
+            return Ok((most, limit));
+        }
+        Ok((bisect(0, most, fits)?, Limit::Vram))
+    }
+
+    /// The largest cache that the context and the speed asked for allow.
+    fn limit_beside_memory(&self) -> Result<(u64, Limit), RecommendError> {
+        let workload = &self.request.workload;
+        let context = workload.context - workload.system_tokens;
+        let Some(wanted) = self.request.min_decode_speed else {
+            return Ok((context, Limit::Context));
+        };
+        let fast_enough = |tokens| -> Result<bool, RecommendError> {
+            Ok(decode_speed(&self.scenario(tokens))?.high >= wanted)
+        };
+        if fast_enough(context)? {
+            return Ok((context, Limit::Context));
+        }
+        Ok((bisect(0, context, fast_enough)?, Limit::Speed))
+    }
+
+    /// The size to plan for when none was given: balanced, or the most that has any chance.
+    fn planned_tokens(&self, recommendation: &Recommendation) -> u64 {
+        let sizes = recommendation.tiers[1..].iter().map(|tier| tier.max_cache_tokens);
+        let smallest = window::smallest_cache(&self.request.workload);
+        sizes.chain([recommendation.hard_max_cache_tokens]).find(|&n| n > 0).unwrap_or(smallest)
+    }
+}
+
+/// The largest value of `low..high` that `accepts`, given that it rejects `high` and that whatever
+/// it rejects, it rejects above too. Zero stands for none.
+fn bisect<E>(
+    mut low: u64,
+    mut high: u64,
+    accepts: impl Fn(u64) -> Result<bool, E>,
+) -> Result<u64, E> {
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if accepts(middle)? {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bisection_finds_the_last_accepted_value() {
+        for limit in [0u64, 1, 2, 63, 64, 99] {
+            let found: Result<u64, ()> = bisect(0, 100, |n| Ok(n <= limit));
+            assert_eq!(found, Ok(limit));
+        }
+    }
+}
