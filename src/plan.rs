@@ -249,7 +249,7 @@ fn component_rows(
         for row in phases {
             for moment in MOMENTS {
                 let size = at(row.phase, row.phase, moment)?.expected;
-                if size > most.0 {
+                if !size.is_zero() && size >= most.0 {
                     most = (size, row.phase);
                 }
             }

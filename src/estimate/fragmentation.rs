@@ -7,8 +7,8 @@
 //! `PyTorch`'s rules (`CUDACachingAllocator.cpp`): 512 B rounding; up to 1 MiB from 2 MiB segments,
 //! up to 10 MiB from 20 MiB segments, larger ones rounded to 2 MiB; remainders up to 1 MiB are lost
 //! inside a block. A grown cache leaves segments of every earlier length: simulated over
-//! conversations of 200 to 12,400 tokens, 6 to 272 MiB, typically 96; bounded by two 2 MiB
-//! remainders a layer and one segment. A pre-allocated or paged cache: 20 to 40 MiB.
+//! conversations of 200 to 12,400 tokens, 6 to 272 MiB, typically 96; bounded by two
+//! remainders of 2 MiB and two of 1 MiB a layer and one segment. A pre-allocated or paged cache: 20 to 40 MiB.
 
 use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
 use crate::spec::{Basis, Bounds, Runtime};
@@ -41,14 +41,30 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
             mib(0, 16, 64),
             Formula::text("half a chunk; two at most", &[]),
         ),
-        Runtime::LlamaCpp => buffers.push(
-            kind(Basis::Assumed, "ggml-cuda.cu: VMM pool in 2 MiB steps for 8-bit activations"),
-            "cudaMalloc granules and the CUDA pool",
-            mib(2, 24, 64),
-            Formula::text("observed range of the pool beside four large buffers", &[]),
-        ),
+        Runtime::LlamaCpp => push_segments(buffers, scenario)?,
         Runtime::Transformers => push_torch(buffers, scenario)?,
     }
+    Ok(())
+}
+
+/// llama.cpp's large buffers (weights, caches, compute), each of which `cudaMalloc` rounds up. Its
+/// pool is among the runtime's libraries.
+const LLAMA_CPP_BUFFERS: u64 = 4;
+
+fn push_segments(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    let granule = &scenario.runtime.segment_granule;
+    let most = granule.value.times(LLAMA_CPP_BUFFERS)?;
+    let formula = Formula::text(
+        "half a granule for each large buffer",
+        &[("buffers", LLAMA_CPP_BUFFERS), ("granule", granule.value.get())],
+    );
+    let bounds = Bounds::new(Bytes::ZERO, most.scale(1, 2)?, most);
+    buffers.push(
+        kind(granule.basis, &granule.source),
+        "rounding of large buffers",
+        bounds,
+        formula,
+    );
     Ok(())
 }
 
@@ -57,9 +73,9 @@ fn push_torch(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Esti
     let kind = kind(Basis::Modelled, source);
     if scenario.workload.grown_cache {
         let layers = scenario.model.shape.n_layers;
-        let high = Bytes::product(&[2, layers, 2])?.get() + 20;
+        let high = Bytes::product(&[2, layers, 2 + 1])?.get() + 20;
         let formula = Formula::text(
-            "typical 96 MiB; at most 2 · layers · 2 MiB + one 20 MiB segment",
+            "typical 96 MiB; at most 2 · layers · (2 + 1) MiB + one 20 MiB segment",
             &[("layers", layers)],
         );
         buffers.push(kind, "segments of a cache that grows", mib(24, 96, high.max(96)), formula);

@@ -18,7 +18,9 @@ pub struct Advice {
 }
 
 /// Most pieces of advice of each kind.
-const MOST: usize = 5;
+const MOST: usize = 6;
+/// Most larger weight formats to name.
+const MOST_FORMATS: usize = 2;
 /// Savings below this are not worth a line.
 const WORTH: i64 = 4 << 20;
 
@@ -33,7 +35,7 @@ pub fn advise(
     let advisor = Advisor { request, plan, recommendation };
     let mut advice = advisor.notes(solver)?;
     let roomy = plan.verdict == Verdict::Fits && recommendation.limited_by != Limit::Vram;
-    let mut ranked = if roomy { advisor.spending()? } else { advisor.savings()? };
+    let mut ranked = if roomy { advisor.spending()? } else { advisor.savings() };
     if !roomy {
         ranked.sort_by_key(|advice| std::cmp::Reverse(advice.saves));
     }
@@ -127,7 +129,7 @@ impl Advisor<'_> {
         Some(Advice { code, text: format!("{what} frees {size}{fits}"), saves })
     }
 
-    fn savings(&self) -> Result<Vec<Advice>, RecommendError> {
+    fn savings(&self) -> Vec<Advice> {
         let mut found = Vec::new();
         let workload = &self.request.workload;
         if workload.prefill_chunk >= 128 {
@@ -147,7 +149,7 @@ impl Advisor<'_> {
         }
         self.other_savings(&mut found);
         self.smaller_model(&mut found);
-        Ok(found)
+        found
     }
 
     fn other_savings(&self, found: &mut Vec<Advice>) {
@@ -223,11 +225,12 @@ impl Advisor<'_> {
             let what = format!("`--kv {kv}`");
             found.extend(self.spending_on("spend-on-kv", &what, &changed));
         }
-        for format in larger_weights(self.request.weights, runtime) {
+        let larger = larger_weights(self.request.weights, runtime).into_iter();
+        let formats = larger.filter_map(|format| {
             let changed = Request { weights: format, ..self.request.clone() };
-            let what = format!("`--weights {format}`");
-            found.extend(self.spending_on("spend-on-weights", &what, &changed));
-        }
+            self.spending_on("spend-on-weights", &format!("`--weights {format}`"), &changed)
+        });
+        found.extend(formats.take(MOST_FORMATS));
         found.extend(self.longer_context()?);
         found.extend(self.more_sequences());
         let parameters = self.request.model.parameters();

@@ -255,7 +255,7 @@ impl<'a> Solver<'a> {
         if request.fixed_cache && cache_tokens > context - system_tokens {
             return Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context });
         }
-        let weights = weights(request.model, request.weights, request.runtime.runtime)?;
+        let weights = weights(request.model, request.weights, request.runtime)?;
         Ok(Self { request, weights })
     }
 

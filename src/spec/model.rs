@@ -33,6 +33,11 @@ pub struct StoredWeights {
 }
 
 impl StoredWeights {
+    /// Whether the file is a GGUF file.
+    pub fn is_gguf(&self) -> bool {
+        self.tensors.iter().any(|tensor| tensor.ggml.is_some())
+    }
+
     /// Bytes of all tensors, without alignment.
     pub fn size(&self) -> Result<Bytes, Overflow> {
         Bytes::sum(self.tensors.iter().map(|tensor| tensor.size))

@@ -1,6 +1,9 @@
 //! Models that the unit tests of several modules use.
 
-use super::{Architecture, ModelShape, ModelSpec, QkNorm};
+use super::{
+    Architecture, Basis, Bounds, Fact, ModelShape, ModelSpec, QkNorm, Runtime, RuntimeSpec,
+};
+use crate::units::Bytes;
 
 /// Qwen2.5-14B, the model of the worked example.
 pub fn qwen_14b() -> ModelSpec {
@@ -51,5 +54,19 @@ fn llama_shape(architecture: Architecture) -> ModelShape {
         moe: None,
         mla: None,
         recurrent: None,
+    }
+}
+
+/// A runtime with round constants.
+pub fn runtime(runtime: Runtime) -> RuntimeSpec {
+    let size = |bytes| Fact::new(Bytes::new(bytes), Basis::Assumed, "sample");
+    RuntimeSpec {
+        runtime,
+        version: "sample".into(),
+        libraries: Fact::new(Bounds::ZERO, Basis::Assumed, "sample"),
+        blas_workspace: size(8 << 20),
+        blas_workspace_hopper: size(32 << 20),
+        allocation_granule: size(512),
+        segment_granule: size(2 << 20),
     }
 }

@@ -114,6 +114,7 @@ const fn is_true(flag: &bool) -> bool {
     *flag
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)]
 fn no_qk_norm(norm: &QkNorm) -> bool {
     *norm == QkNorm::None
 }

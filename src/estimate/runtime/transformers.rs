@@ -54,10 +54,9 @@ fn push_load(buffers: &mut Buffers, scenario: &Scenario<'_>) {
         basis: Basis::Modelled,
         source: "transformers integrations/bitsandbytes.py: moved in 16 bits, then quantized",
     };
-    if !scenario.weights.largest_expanded.is_zero() {
-        let formula = Formula::text("2 B · largest tensor", &[("elements", moved.get() / 2)]);
-        buffers.push(kind, "one weight before it is quantized", Bounds::exactly(moved), formula);
-    }
+    let formula =
+        Formula::product(&[("elements of the largest matrix", moved.get() / 2), ("B", 2)]);
+    buffers.push(kind, "one weight before it is quantized", Bounds::exactly(moved), formula);
 }
 
 fn cells(scenario: &Scenario<'_>, tokens: u64) -> Cells {

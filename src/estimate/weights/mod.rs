@@ -10,7 +10,9 @@ mod gguf;
 mod torch;
 
 use crate::dtype::{GgmlType, WeightFormat};
-use crate::spec::{Architecture, Basis, ModelSpec, Role, Runtime, TensorSpec};
+use crate::spec::{
+    Architecture, Basis, ModelSpec, Role, Runtime, RuntimeSpec, StoredWeights, TensorSpec,
+};
 use crate::units::{Bytes, Overflow};
 
 pub use gguf::Mixture;
@@ -93,7 +95,8 @@ pub struct Weights {
     pub rounding: Bytes,
     /// Tensors on the GPU.
     pub tensors: u64,
-    /// Largest tensor as it is moved, before it is quantized.
+    /// Largest matrix as it is moved to the GPU to be quantized there; nothing where the file is
+    /// loaded as it is.
     pub largest_moved: Bytes,
     /// Largest matrix when expanded to 16 bits; nothing where the format is used as it is.
     pub largest_expanded: Bytes,
@@ -107,10 +110,11 @@ pub struct Weights {
 pub fn weights(
     model: &ModelSpec,
     format: WeightFormat,
-    runtime: Runtime,
+    spec: &RuntimeSpec,
 ) -> Result<Weights, WeightsError> {
+    let runtime = spec.runtime;
     check(model, format, runtime)?;
-    let tensors = sized_tensors(model, format, runtime)?;
+    let sized = sized_tensors(model, format, runtime)?;
     let experts = model.shape.moe.map(|moe| (moe.n_experts_used, moe.n_experts));
     let tied = model.shape.tied_embeddings;
     let mut total = Weights {
@@ -119,12 +123,12 @@ pub fn weights(
         per_token: Bytes::ZERO,
         rounding: Bytes::ZERO,
         tensors: 0,
-        largest_moved: Bytes::ZERO,
+        largest_moved: moved(model, format)?,
         largest_expanded: expanded(model, format)?,
         basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
         source: source(model, format),
     };
-    for tensor in &tensors {
+    for tensor in &sized {
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
         let on_host = is_embedding && runtime == Runtime::LlamaCpp;
         if on_host {
@@ -132,18 +136,12 @@ pub fn weights(
         }
         if !on_host || tied {
             total.device = total.device.plus(tensor.size)?.plus(row_padding(tensor, runtime)?)?;
-            total.rounding = total.rounding.plus(rounding(tensor, runtime)?)?;
+            total.rounding = total.rounding.plus(rounding(tensor, spec)?)?;
             total.tensors += 1;
         }
         if !is_embedding || tied {
             total.per_token = total.per_token.plus(read_per_token(tensor, experts)?)?;
         }
-        let moved = if runtime == Runtime::Transformers && format != WeightFormat::AsStored {
-            Bytes::product(&[tensor.elements, 2])?
-        } else {
-            tensor.size
-        };
-        total.largest_moved = total.largest_moved.max(moved);
     }
     Ok(total)
 }
@@ -253,17 +251,16 @@ fn row_padding(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow
 const MATRIX_ROW_PADDING: u64 = 512;
 
 /// What a runtime's loader or allocator adds to one tensor.
-fn rounding(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow> {
-    let padding = match (runtime, tensor.ggml) {
+fn rounding(tensor: &SizedTensor, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
+    let padding = match (spec.runtime, tensor.ggml) {
         // candle-core `quantized/cuda.rs`, `load_quantized`.
         (Runtime::Vramplan, Some(ty)) if ty.is_quantized() => {
             ty.layout().size_of(MATRIX_ROW_PADDING)?
         }
         _ => Bytes::ZERO,
     };
-    let granule = Bytes::new(if runtime == Runtime::LlamaCpp { 128 } else { 512 });
     let padded = tensor.size.plus(padding)?;
-    Ok(padded.round_up(granule)?.minus_or_zero(tensor.size))
+    Ok(padded.round_up(spec.allocation_granule.value)?.minus_or_zero(tensor.size))
 }
 
 /// Bytes of a tensor that one token's forward pass reads.
@@ -271,6 +268,16 @@ fn read_per_token(tensor: &SizedTensor, experts: Option<(u64, u64)>) -> Result<B
     match (tensor.role, experts) {
         (Some(role), Some((used, all))) if role.is_routed_expert() => tensor.size.scale(used, all),
         _ => Ok(tensor.size),
+    }
+}
+
+/// The largest 16-bit weight that bitsandbytes quantizes on the GPU while loading.
+fn moved(model: &ModelSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
+    match format {
+        WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8 => {
+            Bytes::product(&[model.largest_block_linear(), 2])
+        }
+        _ => Ok(Bytes::ZERO),
     }
 }
 
@@ -329,7 +336,7 @@ fn check(model: &ModelSpec, format: WeightFormat, runtime: Runtime) -> Result<()
 }
 
 fn is_gguf_file(model: &ModelSpec) -> bool {
-    model.stored.as_ref().is_none_or(|stored| stored.tensors.iter().any(|t| t.ggml.is_some()))
+    model.stored.as_ref().is_none_or(StoredWeights::is_gguf)
 }
 
 /// Whether candle has the types of every tensor (`GgmlDType` in candle-core `quantized/mod.rs`).

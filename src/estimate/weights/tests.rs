@@ -1,10 +1,10 @@
 //! Byte-exact sizes of Qwen2.5-14B, against llama.cpp's own quantizer (dry run) and bitsandbytes.
 
 use super::*;
-use crate::spec::samples::{llama_8b, qwen_14b};
+use crate::spec::samples::{llama_8b, qwen_14b, runtime};
 
-fn device_and_host(format: &str, runtime: Runtime) -> u64 {
-    let weights = weights(&qwen_14b(), format.parse().unwrap(), runtime).unwrap();
+fn device_and_host(format: &str, kind: Runtime) -> u64 {
+    let weights = weights(&qwen_14b(), format.parse().unwrap(), &runtime(kind)).unwrap();
     weights.device.plus(weights.host).unwrap().get()
 }
 
@@ -49,7 +49,8 @@ fn transformers_formats_match_their_libraries_to_the_byte() {
 
 #[test]
 fn llama_cpp_keeps_the_token_embedding_on_the_host() {
-    let weights = weights(&qwen_14b(), "q4_k_m".parse().unwrap(), Runtime::LlamaCpp).unwrap();
+    let weights =
+        weights(&qwen_14b(), "q4_k_m".parse().unwrap(), &runtime(Runtime::LlamaCpp)).unwrap();
     // The rows of a public log: CUDA0 8148.38 MiB, CPU_Mapped 417.66 MiB.
     assert_eq!(format!("{:.2}", weights.device.as_mib()), "8148.38");
     assert_eq!(weights.host, Bytes::new(152_064 * 5120 / 256 * 144));
@@ -57,28 +58,30 @@ fn llama_cpp_keeps_the_token_embedding_on_the_host() {
 
 #[test]
 fn a_public_log_of_llama_8b_is_matched() {
-    let weights = weights(&llama_8b(), "q4_k_m".parse().unwrap(), Runtime::LlamaCpp).unwrap();
+    let weights =
+        weights(&llama_8b(), "q4_k_m".parse().unwrap(), &runtime(Runtime::LlamaCpp)).unwrap();
     assert_eq!(format!("{:.2}", weights.device.as_mib()), "4403.49");
     assert_eq!(format!("{:.2}", weights.host.as_mib()), "281.81");
 }
 
 #[test]
 fn formats_that_a_runtime_cannot_hold_are_refused_with_a_way_out() {
-    for (format, runtime) in [
+    for (format, kind) in [
         ("nf4", Runtime::Vramplan),
         ("iq4_xs", Runtime::Vramplan),
         ("q4_k_m", Runtime::Transformers),
         ("awq-int4", Runtime::LlamaCpp),
         ("as-stored", Runtime::LlamaCpp),
     ] {
-        let error = weights(&qwen_14b(), format.parse().unwrap(), runtime).unwrap_err();
+        let error = weights(&qwen_14b(), format.parse().unwrap(), &runtime(kind)).unwrap_err();
         assert!(error.hint().is_some(), "{error}");
     }
 }
 
 #[test]
 fn a_token_reads_everything_but_the_embedding() {
-    let weights = weights(&qwen_14b(), "bf16".parse().unwrap(), Runtime::Vramplan).unwrap();
+    let weights =
+        weights(&qwen_14b(), "bf16".parse().unwrap(), &runtime(Runtime::Vramplan)).unwrap();
     let embedding = Bytes::new(152_064 * 5120 * 2);
     assert_eq!(weights.per_token, weights.device.minus(embedding).unwrap());
 }

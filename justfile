@@ -1,0 +1,31 @@
+# What contributors run; CI runs the same.
+
+default: check
+
+# The one command that passes the tests.
+test:
+    cargo test --locked
+
+# Everything CI asks for.
+check: fmt clippy docs test
+
+fmt:
+    cargo fmt --all --check
+
+clippy:
+    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --all-targets --no-default-features -- -D warnings
+
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# Licences, advisories and spelling, whose databases are fetched.
+audit:
+    cargo deny check
+    typos
+
+# Regenerate what is generated: the audit of the seed, the README's picture, snapshots.
+regenerate:
+    cargo run --locked --example seed_audit > docs/seed-audit.md
+    cargo run --locked -- budget --gpu L4 --model qwen2.5-14b --format svg > docs/budget.svg
+    TRYCMD=overwrite cargo test --locked --test cli
