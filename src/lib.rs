@@ -12,5 +12,6 @@
 //! render → cli`. Only `source` reads files, only `cli` prints.
 
 pub mod dtype;
+pub mod source;
 pub mod spec;
 pub mod units;

@@ -1,0 +1,12 @@
+//! The only readers of files: profiles, GGUF and safetensors headers, `config.json`.
+//!
+//! Files come from strangers. What they claim is checked before it is believed, and before anything
+//! of that size is allocated; what they call things is made safe before it is printed.
+
+mod error;
+pub mod gguf;
+mod pattern;
+mod text;
+
+pub use error::SourceError;
+pub use text::printable;
