@@ -5,6 +5,8 @@
 
 mod error;
 pub mod gguf;
+pub mod hf_config;
+mod json;
 mod pattern;
 mod text;
 
