@@ -8,6 +8,7 @@ pub mod gguf;
 pub mod hf_config;
 mod json;
 mod pattern;
+pub mod profile;
 pub mod safetensors;
 mod text;
 
