@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::SourceError;
 use super::error::At;
 use super::json::{self, Fields, Json};
-use super::{SourceError, pattern};
-use crate::spec::{
-    Architecture, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Window,
-};
+use super::pattern::Full;
+use crate::spec::{Architecture, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Window};
 
 /// A `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +138,9 @@ const fn defaults(architecture: Architecture) -> Defaults {
         A::StarCoder2 => family(49_152, (24, Some(2), None), 4096, true),
     }
 }
+
+/// What `layer_types` calls a layer with a window.
+const SLIDING: &str = "sliding_attention";
 
 struct Config<'a> {
     architecture: Architecture,
@@ -275,7 +277,9 @@ impl Config<'_> {
             A::Qwen2Moe => Biases { qkv: flag("qkv_bias", true)?, ..Biases::default() },
             A::Glm4Moe => Biases { qkv: flag("attention_bias", false)?, ..Biases::default() },
             A::Mistral | A::Mixtral | A::Phi3 => Biases::default(),
-            A::StarCoder2 => Biases { ffn: flag("use_bias", true)?, ..all(flag("use_bias", true)?) },
+            A::StarCoder2 => {
+                Biases { ffn: flag("use_bias", true)?, ..all(flag("use_bias", true)?) }
+            }
             A::GptOss => all(flag("attention_bias", true)?),
             A::Llama | A::Granite => {
                 Biases { ffn: flag("mlp_bias", false)?, ..all(flag("attention_bias", false)?) }
@@ -295,10 +299,8 @@ impl Config<'_> {
     /// Whether scores and logits are capped: Gemma 2 does so unless told not to.
     fn softcaps(&self) -> (bool, bool) {
         let default = self.architecture == Architecture::Gemma2;
-        let is_set = |key| match self.fields.has(key) {
-            true => self.fields.get(key).is_some(),
-            false => default,
-        };
+        let is_set =
+            |key| if self.fields.has(key) { self.fields.get(key).is_some() } else { default };
         match self.architecture {
             Architecture::Gemma2 | Architecture::Gemma3 => {
                 (is_set("attn_logit_softcapping"), is_set("final_logit_softcapping"))
@@ -308,76 +310,69 @@ impl Config<'_> {
     }
 
     fn window(&self, n_layers: u64) -> Result<Option<Window>, SourceError> {
-        let Some(full_every) = self.window_pattern(n_layers)? else { return Ok(None) };
+        const KEY: &str = "sliding_window";
         let default = match self.architecture {
             Architecture::GptOss => Some(128),
             Architecture::Mixtral | Architecture::Phi3 | Architecture::StarCoder2 => None,
             _ => Some(4096),
         };
-        const KEY: &str = "sliding_window";
+        let full = self.full_layers(n_layers)?;
+        if full == Full::Every(1) {
+            return Ok(None);
+        }
         let stated = self.fields.has(KEY);
         let size = if stated { self.fields.number(KEY)? } else { default };
-        Ok(size.map(|size| Window { size, full_every }))
+        Ok(size.and_then(|size| full.window(size)))
     }
 
-    /// Nothing where no layer has a window; else every how manyth layer is full, if any.
-    fn window_pattern(&self, n_layers: u64) -> Result<Option<Option<u64>>, SourceError> {
+    /// The layers without a window.
+    fn full_layers(&self, n_layers: u64) -> Result<Full, SourceError> {
         use Architecture as A;
-        let used = || Ok::<_, SourceError>(self.fields.flag("use_sliding_window")?.unwrap_or(false));
+        const ALL: Full = Full::Every(1);
+        let unused =
+            || Ok::<_, SourceError>(!self.fields.flag("use_sliding_window")?.unwrap_or(false));
         match self.architecture {
-            A::Mistral | A::Mixtral | A::Phi3 | A::StarCoder2 => Ok(Some(None)),
-            A::Qwen3Moe => Ok(used()?.then_some(None)),
-            A::Qwen2 | A::Qwen3 | A::Qwen2Moe if !used()? => Ok(None),
-            A::Qwen2 | A::Qwen3 | A::Qwen2Moe if self.fields.get("layer_types").is_none() => {
-                self.max_window_layers(n_layers)
+            A::Qwen2 | A::Qwen3 | A::Qwen2Moe | A::Qwen3Moe if unused()? => Ok(ALL),
+            A::Mistral | A::Mixtral | A::Phi3 | A::StarCoder2 | A::Qwen3Moe => Ok(Full::Never),
+            A::Qwen2 | A::Qwen3 | A::Qwen2Moe => match self.layer_types(n_layers, SLIDING)? {
+                Some(full) => Ok(full),
+                None => self.max_window_layers(n_layers),
+            },
+            A::Gemma2 | A::GptOss => {
+                Ok(self.layer_types(n_layers, SLIDING)?.unwrap_or(Full::Every(2)))
             }
-            A::Qwen2 | A::Qwen3 | A::Qwen2Moe => self.sliding_layers(n_layers, None),
-            A::Gemma2 | A::GptOss => self.sliding_layers(n_layers, Some(2)),
             A::Gemma3 => {
                 let every = self.fields.number("sliding_window_pattern")?.unwrap_or(6);
-                self.sliding_layers(n_layers, Some(every))
+                Ok(self.layer_types(n_layers, SLIDING)?.unwrap_or(Full::Every(every)))
             }
-            _ => Ok(None),
+            _ => Ok(ALL),
         }
     }
 
     /// Qwen2 and Qwen3 put windows on the layers from `max_window_layers` on, Qwen2-MoE on every
     /// other layer before it.
-    fn max_window_layers(&self, n_layers: u64) -> Result<Option<Option<u64>>, SourceError> {
+    fn max_window_layers(&self, n_layers: u64) -> Result<Full, SourceError> {
         const KEY: &str = "max_window_layers";
-        let from = self.fields.number(KEY)?.unwrap_or(28);
+        let limit = self.fields.number(KEY)?.unwrap_or(28);
         let before = self.architecture == Architecture::Qwen2Moe;
-        match from {
-            _ if before && from >= n_layers => Ok(Some(Some(2))),
-            0 if before => Ok(None),
-            0 => Ok(Some(None)),
-            _ if !before && from >= n_layers => Ok(None),
+        match limit {
+            0 => Ok(if before { Full::Every(1) } else { Full::Never }),
+            _ if limit >= n_layers => Ok(Full::Every(if before { 2 } else { 1 })),
             _ => {
                 let expected = format!("0, or at least `num_hidden_layers` = {n_layers}");
-                Err(self.fields.at.invalid(&self.fields.name(KEY), from, expected))
+                Err(self.fields.at.invalid(&self.fields.name(KEY), limit, expected))
             }
         }
     }
 
-    /// The pattern that `layer_types` lists, or else `default`.
-    fn sliding_layers(
-        &self,
-        n_layers: u64,
-        default: Option<u64>,
-    ) -> Result<Option<Option<u64>>, SourceError> {
-        match self.layer_types(n_layers, "sliding_attention")? {
-            Some(Some(1)) => Ok(None),
-            Some(every) => Ok(Some(every)),
-            None => Ok(default.filter(|&every| every != 1).map(Some)),
-        }
-    }
-
-    /// Every how manyth layer of `layer_types` is `full_attention` rather than `other`.
-    fn layer_types(&self, n_layers: u64, other: &str) -> Result<Option<Option<u64>>, SourceError> {
+    /// The layers of `layer_types` that are `full_attention` rather than `other`.
+    fn layer_types(&self, n_layers: u64, other: &str) -> Result<Option<Full>, SourceError> {
         const KEY: &str = "layer_types";
         let Some(list) = self.fields.list(KEY)? else { return Ok(None) };
         if u64::try_from(list.len()) != Ok(n_layers) {
-            return Err(self.fields.invalid(KEY, format!("one kind for each of {n_layers} layers")));
+            return Err(self
+                .fields
+                .invalid(KEY, format!("one kind for each of {n_layers} layers")));
         }
         let mut full = Vec::new();
         for kind in list {
@@ -390,7 +385,7 @@ impl Config<'_> {
                 }
             });
         }
-        pattern::full_every(&full)
+        Full::of(&full)
             .map(Some)
             .ok_or_else(|| self.fields.invalid(KEY, "every Nth layer with full attention"))
     }
@@ -440,8 +435,8 @@ impl Config<'_> {
 
     /// The dense layers of Qwen's families, which can lie anywhere but are modelled at the start.
     fn dense_layers(&self, n_layers: u64) -> Result<u64, SourceError> {
-        self.every_layer("decoder_sparse_step")?;
         const KEY: &str = "mlp_only_layers";
+        self.every_layer("decoder_sparse_step")?;
         let list = self.fields.list(KEY)?.unwrap_or_default();
         let leading = list.iter().zip(0..n_layers).all(|(item, n)| *item == Json::Unsigned(n));
         let count = u64::try_from(list.len()).unwrap_or(u64::MAX);
@@ -504,10 +499,13 @@ impl Config<'_> {
         if !self.is_recurrent() {
             return Ok(None);
         }
-        let number = |key, default| Ok::<_, SourceError>(self.fields.number(key)?.unwrap_or(default));
+        let number =
+            |key, default| Ok::<_, SourceError>(self.fields.number(key)?.unwrap_or(default));
         let full_attention_every = match self.layer_types(n_layers, "linear_attention")? {
-            Some(Some(every)) => every,
-            Some(None) => return Err(self.fields.invalid("layer_types", "some full attention")),
+            Some(Full::Every(every)) => every,
+            Some(Full::Never) => {
+                return Err(self.fields.invalid("layer_types", "some full attention"));
+            }
             None => number("full_attention_interval", 4)?,
         };
         Ok(Some(Recurrent {

@@ -23,8 +23,8 @@ pub(crate) enum Json {
     Signed(i64),
     Float(f64),
     Text(String),
-    List(Vec<Json>),
-    Object(BTreeMap<String, Json>),
+    List(Vec<Self>),
+    Object(BTreeMap<String, Self>),
 }
 
 impl fmt::Display for Json {

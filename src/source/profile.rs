@@ -9,6 +9,7 @@ use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
 use super::error::At;
+use super::names::Kind;
 use super::text::printable;
 use super::{SourceError, json};
 use crate::spec::{
@@ -42,7 +43,8 @@ pub fn read_runtime(path: &Path) -> Result<RuntimeSpec, SourceError> {
 pub(super) fn text_of(path: &Path) -> Result<String, SourceError> {
     let bytes = json::read_bytes(path, MAX_SIZE)?;
     String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
         At::new(path).malformed(format!("line {line} is not UTF-8: expected TOML"))
     })
 }
@@ -67,8 +69,10 @@ pub(super) fn gpu(at: &At, text: &str) -> Result<GpuSpec, SourceError> {
 
 pub(super) fn model(at: &At, text: &str) -> Result<ModelSpec, SourceError> {
     let profile: ModelProfile = parse(at, text)?;
-    let mut model = ModelSpec::new(profile.name, profile.shape, profile.source)
-        .map_err(|error| at.invalid(&format!("shape.{}", error.field), error.value, error.expected))?;
+    let mut model =
+        ModelSpec::new(profile.name, profile.shape, profile.source).map_err(|error| {
+            at.invalid(&format!("shape.{}", error.field), error.value, error.expected)
+        })?;
     model.aliases = profile.aliases;
     model.published_parameters = profile.parameters.map(Into::into);
     Ok(model)
@@ -112,6 +116,33 @@ pub fn model_to_toml(model: &ModelSpec) -> Result<String, SourceError> {
     toml::to_string(&profile).map_err(|error| At::named(&model.name).malformed(error))
 }
 
+/// What a profile is called, and what it describes as far as its tables tell.
+pub(super) struct Header {
+    pub(super) name: String,
+    pub(super) aliases: Vec<String>,
+    pub(super) kind: Option<Kind>,
+}
+
+pub(super) fn header(at: &At, text: &str) -> Result<Header, SourceError> {
+    #[derive(Deserialize)]
+    struct Names {
+        name: String,
+        #[serde(default)]
+        aliases: Vec<String>,
+        shape: Option<de::IgnoredAny>,
+        libraries: Option<de::IgnoredAny>,
+        total: Option<de::IgnoredAny>,
+    }
+    let names: Names = parse(at, text)?;
+    let kind = match (names.shape, names.libraries, names.total) {
+        (Some(_), None, None) => Some(Kind::Model),
+        (None, Some(_), None) => Some(Kind::Runtime),
+        (None, None, Some(_)) => Some(Kind::Gpu),
+        _ => None,
+    };
+    Ok(Header { name: names.name, aliases: names.aliases, kind })
+}
+
 fn positive(at: &At, key: &str, fact: Fact<Bytes>) -> Result<Fact<Bytes>, SourceError> {
     if fact.value.is_zero() {
         return Err(at.invalid(&format!("{key}.value"), fact.value, "more than nothing"));
@@ -144,7 +175,8 @@ fn describe(at: &At, text: &str, error: &toml::de::Error) -> SourceError {
         Some(span) => {
             let line = text.get(..span.start).unwrap_or(text).matches('\n').count() + 1;
             let key = key_at(text, line);
-            let key = if key.is_empty() { String::new() } else { format!("`{}`: ", printable(&key)) };
+            let key =
+                if key.is_empty() { String::new() } else { format!("`{}`: ", printable(&key)) };
             at.malformed(format!("line {line}: {key}{message}"))
         }
         None => at.malformed(message),

@@ -166,9 +166,14 @@ fn sizes_have_units() {
 fn every_defect_is_named_with_its_key() {
     assert!(gpu_error("schema = 1", "schema = 2").contains("`schema` = 2: expected 1"));
     assert!(gpu_error("schema = 1", "").contains("no `schema`: expected `schema = 1`"));
-    assert!(gpu_error("basis = \"exact\"", "basis = \"sure\"").contains("`total.basis`: unknown variant"));
+    assert!(
+        gpu_error("basis = \"exact\"", "basis = \"sure\"")
+            .contains("`total.basis`: unknown variant")
+    );
     assert!(gpu_error("\"8.9\"", "\"89\"").contains("`compute_capability` = \"89\""));
-    assert!(gpu_error("ecc = \"inband-on\"", "ecc = \"on\"").contains("`ecc`: unknown variant `on`"));
+    assert!(
+        gpu_error("ecc = \"inband-on\"", "ecc = \"on\"").contains("`ecc`: unknown variant `on`")
+    );
     assert!(gpu_error("[reserved]", "[reserves]").contains("unknown field `reserves`"));
     assert!(gpu_error("value = 58\n", "").contains("missing field `value`"));
     assert!(gpu_error("low = \"180", "low = \"1800").contains("`low` ≤ `expected` ≤ `high`"));

@@ -98,7 +98,8 @@ fn version<R: Read + Seek>(cursor: &mut Cursor<'_, R>) -> Result<u32, SourceErro
         return Err(cursor.at.invalid("magic", format!("\"{found}\""), "`GGUF`: a GGUF file"));
     }
     let version = cursor.u32("version")?;
-    let refuse = |what: &str| Err(cursor.at.unsupported(what, "GGUF version 2 or 3, little-endian"));
+    let refuse =
+        |what: &str| Err(cursor.at.unsupported(what, "GGUF version 2 or 3, little-endian"));
     match version {
         2 | 3 => Ok(version),
         1 => refuse("a GGUF file of version 1"),
@@ -112,9 +113,7 @@ fn alignment(at: &At, metadata: &Metadata) -> Result<u64, SourceError> {
     match metadata.get(KEY) {
         None => Ok(DEFAULT_ALIGNMENT),
         Some(Value::Unsigned(n)) if n.is_power_of_two() && *n <= MAX_ALIGNMENT => Ok(*n),
-        Some(other) => {
-            Err(at.invalid(KEY, other, format!("a power of two up to {MAX_ALIGNMENT}")))
-        }
+        Some(other) => Err(at.invalid(KEY, other, format!("a power of two up to {MAX_ALIGNMENT}"))),
     }
 }
 
@@ -160,7 +159,11 @@ fn check_part(at: &At, part: &GgufFile, index: u64, parts: u64) -> Result<(), So
         let found = count(at, part, key)?
             .ok_or_else(|| at.missing(key, format!("{expected}, as the name of the file says")))?;
         if found != expected {
-            return Err(at.invalid(key, found, format!("{expected}, as the name of the file says")));
+            return Err(at.invalid(
+                key,
+                found,
+                format!("{expected}, as the name of the file says"),
+            ));
         }
     }
     Ok(())

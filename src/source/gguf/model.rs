@@ -11,6 +11,7 @@ use super::roles::Name;
 use super::{GgufFile, GgufTensor, Value, read};
 use crate::source::SourceError;
 use crate::source::error::At;
+use crate::source::pattern::Full;
 use crate::spec::{
     Architecture, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, StoredTensor, StoredWeights,
     Window,
@@ -22,8 +23,9 @@ pub fn model(path: &Path) -> Result<ModelSpec, SourceError> {
     let at = At::new(path);
     let header = Header::new(&at, &file)?;
     let shape = header.shape()?;
-    let mut model = ModelSpec::new(name(path, &file), shape, format!("GGUF header of {}", at.path()))
-        .map_err(|error| at.shape(&error))?;
+    let mut model =
+        ModelSpec::new(name(path, &file), shape, format!("GGUF header of {}", at.path()))
+            .map_err(|error| at.shape(&error))?;
     model.stored = Some(header.stored());
     Ok(model)
 }
@@ -103,9 +105,9 @@ impl<'a> Header<'a> {
             Value::Numbers(numbers) => return self.uniform(key, numbers).map(Some),
             _ => None,
         };
-        number.map(Some).ok_or_else(|| {
-            self.at.invalid(&self.key(key), value, "a whole number, not negative")
-        })
+        number
+            .map(Some)
+            .ok_or_else(|| self.at.invalid(&self.key(key), value, "a whole number, not negative"))
     }
 
     /// The one number of a per-layer array. Recurrent layers have no heads and say 0.
@@ -202,13 +204,14 @@ impl<'a> Header<'a> {
 
     fn vocab_size(&self, hidden_size: u64) -> Result<u64, SourceError> {
         const NAME: &str = "token_embd.weight";
-        let tensor = self
-            .weight("token_embd")
-            .ok_or_else(|| self.at.missing(NAME, "the token embedding, from which the vocabulary is counted"))?;
+        let tensor = self.weight("token_embd").ok_or_else(|| {
+            self.at.missing(NAME, "the token embedding, from which the vocabulary is counted")
+        })?;
         match tensor.dims.as_slice() {
             &[row, rows] if row == hidden_size => Ok(rows),
             dims => {
-                let expected = format!("rows of `{}` = {hidden_size}", self.key("embedding_length"));
+                let expected =
+                    format!("rows of `{}` = {hidden_size}", self.key("embedding_length"));
                 Err(self.at.invalid(NAME, format!("{dims:?}"), expected))
             }
         }
@@ -269,22 +272,26 @@ impl<'a> Header<'a> {
         if size == 0 {
             return Ok(None);
         }
-        let full_every = self.window_pattern(default_pattern)?;
-        Ok((full_every != Some(1)).then_some(Window { size, full_every }))
+        Ok(self.full_layers(default_pattern)?.window(size))
     }
 
-    fn window_pattern(&self, default: u64) -> Result<Option<u64>, SourceError> {
+    /// The layers without a window.
+    fn full_layers(&self, default: u64) -> Result<Full, SourceError> {
         const KEY: &str = "attention.sliding_window_pattern";
         let Some(Value::Numbers(windowed)) = self.value(KEY) else {
-            let every = self.number(KEY)?.unwrap_or(default);
-            return Ok((every > 0).then_some(every));
+            return Ok(Full::Every(self.number(KEY)?.unwrap_or(default)));
         };
-        let full: Vec<_> = windowed.iter().map(|&flag| flag == 0).collect();
-        let full = full.get(..index(self.n_layers)).unwrap_or(&full);
-        crate::source::pattern::full_every(full).ok_or_else(|| {
+        self.pattern(windowed).ok_or_else(|| {
             let value = Value::Numbers(windowed.clone());
             self.at.invalid(&self.key(KEY), value, "every Nth layer without a window")
         })
+    }
+
+    /// The layers whose flag is 0.
+    fn pattern(&self, flags: &[i64]) -> Option<Full> {
+        let n_layers = usize::try_from(self.n_layers).ok()?;
+        let full: Vec<_> = flags.iter().take(n_layers).map(|&flag| flag == 0).collect();
+        Full::of(&full)
     }
 
     fn moe(&self) -> Result<Option<Moe>, SourceError> {
@@ -356,12 +363,11 @@ impl<'a> Header<'a> {
         let Some(Value::Numbers(recurrent)) = self.value(KEY) else {
             return Ok(self.number("full_attention_interval")?.unwrap_or(INTERVAL));
         };
-        let full: Vec<_> = recurrent.iter().map(|&flag| flag == 0).collect();
-        let full = full.get(..index(self.n_layers)).unwrap_or(&full);
-        crate::source::pattern::full_every(full).flatten().ok_or_else(|| {
-            let value = Value::Numbers(recurrent.clone());
-            self.at.invalid(&self.key(KEY), value, "every Nth layer with full attention")
-        })
+        if let Some(Full::Every(every)) = self.pattern(recurrent) {
+            return Ok(every);
+        }
+        let value = Value::Numbers(recurrent.clone());
+        Err(self.at.invalid(&self.key(KEY), value, "every Nth layer with full attention"))
     }
 
     fn stored(&self) -> StoredWeights {
@@ -370,11 +376,9 @@ impl<'a> Header<'a> {
         let left_out = self.file.tensors.len() - tensors.len();
         let mut source = format!("tensor table of {}", self.at.path());
         if left_out > 0 {
-            source.push_str(&format!(
-                ", without {left_out} tensors of {} layers that predict tokens ahead, which runtimes \
-                 do not load",
-                self.n_ahead
-            ));
+            let of =
+                format!("{left_out} tensors of {} layers that predict tokens ahead", self.n_ahead);
+            source = format!("{source}, without {of}, which runtimes do not load");
         }
         // A quantized file says nothing against planning the same model in another format.
         StoredWeights { label: self.label(), source, tensors, prequantized: false }
@@ -421,11 +425,6 @@ fn quotient(at: &At, field: &str, whole: u64, parts: u64) -> Result<u64, SourceE
         Some(quotient) if quotient * parts == whole => Ok(quotient),
         _ => Err(at.invalid(field, parts, format!("a divisor of {whole}"))),
     }
-}
-
-/// A count of layers as an index; more than fit in memory are more than any array has.
-fn index(n: u64) -> usize {
-    usize::try_from(n).unwrap_or(usize::MAX)
 }
 
 fn stored_tensor(tensor: &GgufTensor) -> StoredTensor {

@@ -75,10 +75,16 @@ fn attention(stem: &str) -> Option<Role> {
         "ssm_ba" | "ssm_beta" | "ssm_alpha" => Role::RecurrentBetaAlpha,
         "ssm_conv1d" => Role::RecurrentConv,
         "ssm_out" => Role::RecurrentOutput,
-        "attn_norm" | "attn_norm_2" | "ffn_norm" | "post_attention_norm" | "post_ffw_norm"
-        | "attn_q_norm" | "attn_k_norm" | "attn_q_a_norm" | "attn_kv_a_norm" | "ssm_norm" => {
-            Role::Norm
-        }
+        "attn_norm"
+        | "attn_norm_2"
+        | "ffn_norm"
+        | "post_attention_norm"
+        | "post_ffw_norm"
+        | "attn_q_norm"
+        | "attn_k_norm"
+        | "attn_q_a_norm"
+        | "attn_kv_a_norm"
+        | "ssm_norm" => Role::Norm,
         _ => return None,
     })
 }

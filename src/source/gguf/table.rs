@@ -62,10 +62,7 @@ pub(super) fn read<R: Read + Seek>(
     Ok(tensors)
 }
 
-fn entry<R: Read + Seek>(
-    cursor: &mut Cursor<'_, R>,
-    part: u64,
-) -> Result<GgufTensor, SourceError> {
+fn entry<R: Read + Seek>(cursor: &mut Cursor<'_, R>, part: u64) -> Result<GgufTensor, SourceError> {
     let name = cursor.text("a tensor name", MAX_NAME)?;
     let n_dims = cursor.u32(&name)?;
     if !(1..=MAX_DIMS).contains(&n_dims) {

@@ -53,7 +53,13 @@ impl Gguf {
     }
 
     /// A tensor as it is written, its offset included.
-    pub(crate) fn raw(mut self, name: impl AsRef<[u8]>, dims: &[u64], ty: u32, offset: u64) -> Self {
+    pub(crate) fn raw(
+        mut self,
+        name: impl AsRef<[u8]>,
+        dims: &[u64],
+        ty: u32,
+        offset: u64,
+    ) -> Self {
         let n_dims = u32::try_from(dims.len()).unwrap();
         let dims: Vec<_> = dims.iter().flat_map(|n| n.to_le_bytes()).collect();
         let parts =

@@ -185,7 +185,9 @@ fn tensors_are_aligned_and_clear_of_each_other() {
 #[test]
 fn unknown_architectures_list_the_known_ones() {
     let error = model_of(&Gguf::new().text("general.architecture", "bert")).unwrap_err();
-    assert!(error.to_string().contains("`general.architecture` = \"bert\": expected one of `llama`"));
+    assert!(
+        error.to_string().contains("`general.architecture` = \"bert\": expected one of `llama`")
+    );
     assert!(model_of(&Gguf::new()).unwrap_err().to_string().contains("no `general.architecture`"));
 }
 

@@ -42,7 +42,11 @@ pub fn read(path: &Path) -> Result<Vec<SafeTensor>, SourceError> {
         return Err(at.truncated("the header", length, left));
     }
     if length > MAX_HEADER {
-        return Err(at.invalid("the header", format!("{length} B"), format!("at most {MAX_HEADER} B")));
+        return Err(at.invalid(
+            "the header",
+            format!("{length} B"),
+            format!("at most {MAX_HEADER} B"),
+        ));
     }
     let mut bytes = Vec::new();
     file.take(length).read_to_end(&mut bytes).map_err(|error| at.io(&error))?;
@@ -101,7 +105,11 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, SourceError> {
     for name in &names {
         let plain = Path::new(name).file_name().is_some_and(|file| file == name.as_str());
         if !plain || !name.ends_with(".safetensors") {
-            return Err(at.invalid("weight_map", format!("\"{name}\""), "names of safetensors files"));
+            return Err(at.invalid(
+                "weight_map",
+                format!("\"{name}\""),
+                "names of safetensors files",
+            ));
         }
         files.push(index.with_file_name(name));
     }
@@ -178,19 +186,18 @@ impl Weights {
         }
     }
 
-    fn stored(self, at: &At, quantization: Option<String>) -> StoredWeights {
+    fn stored(&self, at: &At, quantization: Option<String>) -> StoredWeights {
         let files = if self.files == 1 { "file" } else { "files" };
         let mut source = format!("headers of {} safetensors {files}, {}", self.files, at.path());
         if self.left_out > 0 {
-            source.push_str(&format!(
-                ", without {} tensors that runtimes do not load for text generation",
-                self.left_out
-            ));
+            let left_out = self.left_out;
+            source = format!("{source}, without {left_out} tensors that runtimes do not load");
         }
         let packed = self.tensors.iter().any(is_packed);
-        let label = quantization.clone().unwrap_or_else(|| self.most_common());
-        let tensors = self.tensors.into_iter().map(stored_tensor).collect();
-        StoredWeights { label, source, tensors, prequantized: packed || quantization.is_some() }
+        let prequantized = packed || quantization.is_some();
+        let label = quantization.unwrap_or_else(|| self.most_common());
+        let tensors = self.tensors.iter().map(stored_tensor).collect();
+        StoredWeights { label, source, tensors, prequantized }
     }
 
     /// The dtype of most bytes.
@@ -213,7 +220,7 @@ fn is_packed(tensor: &SafeTensor) -> bool {
         || packed_name.iter().any(|suffix| tensor.name.ends_with(suffix))
 }
 
-fn stored_tensor(tensor: SafeTensor) -> StoredTensor {
+fn stored_tensor(tensor: &SafeTensor) -> StoredTensor {
     StoredTensor {
         role: roles::role(&tensor.name),
         row: tensor.row,

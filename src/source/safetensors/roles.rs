@@ -48,8 +48,9 @@ fn in_layer(rest: &str) -> Option<Role> {
     match rest {
         "mlp.experts.gate_up_proj" => return Some(Role::ExpertUp),
         "mlp.experts.down_proj" => return Some(Role::ExpertDown),
-        "mlp.experts.gate_up_proj_bias" | "mlp.experts.down_proj_bias" => return Some(Role::Bias),
-        "mlp.gate.e_score_correction_bias" => return Some(Role::Bias),
+        "mlp.experts.gate_up_proj_bias"
+        | "mlp.experts.down_proj_bias"
+        | "mlp.gate.e_score_correction_bias" => return Some(Role::Bias),
         "self_attn.sinks" => return Some(Role::Sinks),
         "linear_attn.dt_bias" | "linear_attn.A_log" => return Some(Role::RecurrentVector),
         _ => {}

@@ -177,7 +177,9 @@ fn declared_lengths_are_compared_with_the_file() {
 fn tensors_that_cannot_be_are_refused() {
     let entry = |dtype: &str, shape: &str, offsets: &str| {
         refused(
-            &format!(r#"{{"t": {{"dtype": "{dtype}", "shape": {shape}, "data_offsets": {offsets}}}}}"#),
+            &format!(
+                r#"{{"t": {{"dtype": "{dtype}", "shape": {shape}, "data_offsets": {offsets}}}}}"#
+            ),
             8,
         )
     };
@@ -216,7 +218,10 @@ fn hostile_headers_are_refused_and_never_printed_raw() {
     assert!(refused(&deep, 0).contains("expected an object of texts"));
     let deep = format!(r#"{{"t": {}1{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
     assert!(refused(&deep, 0).contains("invalid type"));
-    let raw = refused(r#"{"\u001b[2J\u202e": {"dtype": "\u0007", "shape": [], "data_offsets": [0, 1]}}"#, 1);
+    let raw = refused(
+        r#"{"\u001b[2J\u202e": {"dtype": "\u0007", "shape": [], "data_offsets": [0, 1]}}"#,
+        1,
+    );
     assert!(raw.contains("\\u{1b}[2J\\u{202e}") && !raw.chars().any(char::is_control), "{raw}");
     let mut invalid = with_header(r#"{"a": 1}"#, 0);
     invalid[10] = 0xff;
