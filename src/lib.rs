@@ -15,5 +15,6 @@ pub mod dtype;
 pub mod estimate;
 pub mod plan;
 pub mod recommend;
+pub mod source;
 pub mod spec;
 pub mod units;
