@@ -8,6 +8,7 @@ mod error;
 pub mod gguf;
 pub mod hf_config;
 mod json;
+mod local_gpu;
 mod model;
 mod names;
 mod pattern;
@@ -17,6 +18,7 @@ mod text;
 
 pub use catalog::{Catalog, Document, Listing};
 pub use error::SourceError;
+pub use local_gpu::{LocalCard, LocalCardError, local_card};
 pub use model::model;
 pub use names::Kind;
 pub use text::printable;

@@ -48,6 +48,18 @@ pub enum WeightsError {
         /// The format asked for.
         format: WeightFormat,
     },
+    /// A file with tensors that its shape does not imply.
+    #[error(
+        "`{model}` cannot be planned as `{format}`: its tensors differ from its shape by {difference} elements"
+    )]
+    Unexplained {
+        /// The model.
+        model: String,
+        /// The format asked for.
+        format: WeightFormat,
+        /// Elements in the file beyond those of the shape.
+        difference: i128,
+    },
     /// A number too large to be true.
     #[error(transparent)]
     Overflow(#[from] Overflow),
@@ -61,6 +73,9 @@ impl WeightsError {
             Self::NothingStored { .. } => Some("name a format, such as `--weights q4_k_m`".into()),
             Self::Prequantized { .. } => {
                 Some("drop `--weights`, or point `--model` at the unquantized checkpoint".into())
+            }
+            Self::Unexplained { .. } => {
+                Some("drop `--weights` to plan the file as it is stored".into())
             }
             Self::Overflow(_) => None,
         }
@@ -172,7 +187,12 @@ pub fn sized_tensors(
             label: stored.label.clone(),
             format,
         }),
-        _ => derived(model, format, runtime),
+        _ => match model.unexplained_elements().unwrap_or(0) {
+            0 => derived(model, format, runtime),
+            difference => {
+                Err(WeightsError::Unexplained { model: model.name.clone(), format, difference })
+            }
+        },
     }
 }
 
@@ -188,8 +208,13 @@ fn derived(
             Some(ty) => ty.layout().size_of(tensor.row)?.times(tensor.rows)?,
             None => torch::size_of(tensor, format)?,
         };
-        let (role, elements) = (Some(tensor.role), tensor.elements());
-        Ok(SizedTensor { role, row: tensor.row, elements, size, ggml })
+        Ok(SizedTensor {
+            role: Some(tensor.role),
+            row: tensor.row,
+            elements: tensor.elements(),
+            size,
+            ggml,
+        })
     };
     model.tensors.iter().map(sized).collect()
 }
