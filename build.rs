@@ -77,7 +77,8 @@ struct Header {
 
 /// What a profile calls what it describes. The rest is checked where it is read.
 fn header(path: &Path) -> Result<Header, Box<dyn Error>> {
-    let table: toml::Table = fs::read_to_string(path)?.parse()?;
+    let text = fs::read_to_string(path)?;
+    let table: toml::Table = text.parse().map_err(|error| describe(&text, &error))?;
     if table.get("schema").and_then(toml::Value::as_integer) != Some(SCHEMA) {
         return Err(format!("no `schema = {SCHEMA}`").into());
     }
@@ -88,6 +89,13 @@ fn header(path: &Path) -> Result<Header, Box<dyn Error>> {
         Some(value) => value.as_array().and_then(|list| list.iter().map(text).collect()),
     };
     Ok(Header { name, aliases: aliases.ok_or("`aliases` is not a list of texts")? })
+}
+
+/// The parser's message on one line, as Cargo shows it.
+fn describe(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    format!("line {line}: {}", error.message().replace('\n', ", "))
 }
 
 /// Enters every name of a profile, none of which may mean another profile.

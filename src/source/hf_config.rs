@@ -24,8 +24,8 @@ pub struct HfConfig {
     pub note: Option<String>,
 }
 
-/// No `config.json` is larger: the longest lists labels of classifiers.
-const MAX_SIZE: u64 = 16 << 20;
+/// No `config.json` of a language model is larger.
+const MAX_SIZE: u64 = 1 << 20;
 
 /// Reads a `config.json`.
 pub fn read(path: &Path) -> Result<HfConfig, SourceError> {

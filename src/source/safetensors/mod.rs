@@ -5,6 +5,7 @@
 
 mod dtype;
 mod header;
+mod index;
 mod roles;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -16,7 +17,6 @@ use fs_err::File;
 pub use self::dtype::Dtype;
 pub use self::header::SafeTensor;
 use super::error::At;
-use super::json::{self, Fields, Json};
 use super::text::printable_path;
 use super::{SourceError, hf_config};
 use crate::spec::{ModelSpec, StoredTensor, StoredWeights};
@@ -100,7 +100,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
 /// The shards of an index: plain names of files beside it.
 fn shards(index: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let at = At::new(index);
-    let names: BTreeSet<_> = weight_map(&at, index)?.into_values().collect();
+    let names: BTreeSet<_> = index::read(&at, index)?.into_values().collect();
     let mut files = Vec::new();
     for name in &names {
         let plain = Path::new(name).file_name().is_some_and(|file| file == name.as_str());
@@ -120,23 +120,6 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, SourceError> {
     }
     let count = u64::try_from(files.len()).unwrap_or(u64::MAX);
     Err(SourceError::MissingParts { path: at.path().to_owned(), count, missing })
-}
-
-/// Tensor → file.
-fn weight_map(at: &At, index: &Path) -> Result<BTreeMap<String, String>, SourceError> {
-    let object = json::object(at, &json::read_bytes(index, MAX_HEADER)?)?;
-    let fields = Fields::new(at, "", &object);
-    let map = fields
-        .child("weight_map")?
-        .ok_or_else(|| at.missing("weight_map", "an object of tensors and their files"))?;
-    let mut files = BTreeMap::new();
-    for (tensor, file) in map {
-        let Json::Text(file) = file else {
-            return Err(at.invalid(&format!("weight_map.{tensor}"), file, "the name of a file"));
-        };
-        files.insert(tensor.clone(), file.clone());
-    }
-    Ok(files)
 }
 
 /// The tensors of a checkpoint that runtimes load.
@@ -176,7 +159,7 @@ impl Weights {
             return Ok(());
         }
         let at = At::new(&index);
-        let listed = weight_map(&at, &index)?;
+        let listed = index::read(&at, &index)?;
         match listed.iter().find(|(tensor, _)| !names.contains(*tensor)) {
             Some((tensor, file)) => {
                 let expected = format!("in `{}`, where the index has it", super::printable(file));

@@ -28,9 +28,13 @@ fn text_model(name: &str) -> Option<&str> {
 }
 
 /// Whether runtimes load it to generate text: not the layers that predict tokens ahead, nor the
-/// vision towers that transformers' causal models ignore (`_keys_to_ignore_on_load_unexpected`).
+/// vision towers that transformers' causal models ignore (`_keys_to_ignore_on_load_unexpected`), nor
+/// an output head that is the token embedding, nor the tables of old checkpoints.
 pub(super) fn is_loaded(name: &str, shape: &ModelShape) -> bool {
-    if name.starts_with("mtp.") {
+    if name.starts_with("mtp.") || name.ends_with(".rotary_emb.inv_freq") {
+        return false;
+    }
+    if shape.tied_embeddings && role(name) == Some(Role::OutputHead) {
         return false;
     }
     let ignores_vision =

@@ -111,6 +111,21 @@ fn shards_are_read_together_and_checked_against_the_index() {
 }
 
 #[test]
+fn indexes_that_make_no_sense_are_refused() {
+    for (index, expected) in [
+        ("{}", "missing field `weight_map`"),
+        (r#"{"weight_map": []}"#, "expected an object of tensors and their files"),
+        (r#"{"weight_map": {"a": 1}}"#, "expected a string"),
+        (r#"{"weight_map": {"a": "x", "a": "x"}}"#, "`a` occurs twice"),
+        ("{", "EOF"),
+    ] {
+        let dir = folder(&[("config.json", CONFIG.as_bytes()), (INDEX, index.as_bytes())]);
+        let error = model(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(INDEX) && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn a_directory_without_weights_has_a_shape_only() {
     let dir = folder(&[("config.json", CONFIG.as_bytes())]);
     assert_eq!(model(dir.path()).unwrap().stored, None);
@@ -123,12 +138,17 @@ fn a_directory_without_weights_has_a_shape_only() {
 
 #[test]
 fn what_runtimes_do_not_load_is_left_out() {
-    let ahead = [("model.layers.1.eh_proj.weight", &[8, 16][..]), ("mtp.norm.weight", &[8])];
-    let tensors = [&TENSORS[..], &ahead].concat();
+    let others: [(&str, &[u64]); 4] = [
+        ("model.layers.1.eh_proj.weight", &[8, 16]),
+        ("mtp.norm.weight", &[8]),
+        ("lm_head.weight", &[4, 8]),
+        ("model.layers.0.self_attn.rotary_emb.inv_freq", &[2]),
+    ];
+    let tensors = [&TENSORS[..], &others].concat();
     let dir = folder(&[("config.json", CONFIG.as_bytes()), (SINGLE, &file(&tensors))]);
     let stored = model(dir.path()).unwrap().stored.unwrap();
     assert_eq!(stored.tensors.len(), 11);
-    assert!(stored.source.contains("without 2 tensors"), "{}", stored.source);
+    assert!(stored.source.contains("without 4 tensors"), "{}", stored.source);
 }
 
 #[test]
