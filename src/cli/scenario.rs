@@ -215,8 +215,7 @@ fn capture(args: &PlanArgs, model: &ModelSpec) -> anyhow::Result<Option<Capture>
 /// `qwen2.5-14b`.
 fn siblings(model: &ModelSpec, catalog: &Catalog) -> Vec<ModelSpec> {
     let Some(stem) = size_stem(&model.name) else { return Vec::new() };
-    let known = catalog.list(Kind::Model).unwrap_or_default();
-    let names = known.iter().map(|listing| listing.name.as_str());
+    let Ok(names) = catalog.names(Kind::Model) else { return Vec::new() };
     let same = names.filter(|name| *name != model.name && size_stem(name) == Some(stem));
     same.filter_map(|name| catalog.model(name).ok()).collect()
 }

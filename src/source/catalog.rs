@@ -122,6 +122,13 @@ impl Catalog {
         Ok(listings.into_values().collect())
     }
 
+    /// The names of all profiles of a kind, in no order, one that is hidden by another included.
+    pub fn names(&self, kind: Kind) -> Result<impl Iterator<Item = &str>, SourceError> {
+        let own = self.own()?.iter().filter(move |own| own.kind == kind);
+        let built_in = PROFILES.iter().filter(move |profile| profile.kind == kind);
+        Ok(own.map(|own| own.name.as_str()).chain(built_in.map(|profile| profile.name)))
+    }
+
     fn find<T>(
         &self,
         kind: Kind,

@@ -1,6 +1,7 @@
 //! Requests for tests, from the embedded profiles.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use vramplan::dtype::{KvFormat, WeightFormat};
 use vramplan::plan::Capacity;

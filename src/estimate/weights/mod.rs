@@ -11,7 +11,8 @@ mod torch;
 
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
-    Architecture, Basis, ModelSpec, Role, Runtime, RuntimeSpec, StoredWeights, TensorSpec,
+    Architecture, Basis, ModelSpec, Role, Runtime, RuntimeSpec, StoredTensor, StoredWeights,
+    TensorSpec,
 };
 use crate::units::{Bytes, Overflow};
 
@@ -83,18 +84,16 @@ impl WeightsError {
 }
 
 /// A tensor with the size that it has in some format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SizedTensor {
+#[derive(Clone, Copy, Debug)]
+struct SizedTensor {
     /// What it is for.
-    pub role: Option<Role>,
+    role: Option<Role>,
     /// Elements of a row.
-    pub row: u64,
-    /// Elements.
-    pub elements: u64,
+    row: u64,
     /// Bytes, scales included.
-    pub size: Bytes,
+    size: Bytes,
     /// Its type where it is a GGML tensor.
-    pub ggml: Option<GgmlType>,
+    ggml: Option<GgmlType>,
 }
 
 /// The weights of one model in one format under one runtime.
@@ -129,7 +128,6 @@ pub fn weights(
 ) -> Result<Weights, WeightsError> {
     let runtime = spec.runtime;
     check(model, format, runtime)?;
-    let sized = sized_tensors(model, format, runtime)?;
     let experts = model.shape.moe.map(|moe| (moe.n_experts_used, moe.n_experts));
     let tied = model.shape.tied_embeddings;
     let mut total = Weights {
@@ -143,7 +141,7 @@ pub fn weights(
         basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
         source: source(model, format),
     };
-    for tensor in &sized {
+    each_tensor(model, format, runtime, |tensor| {
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
         let on_host = is_embedding && runtime == Runtime::LlamaCpp;
         if on_host {
@@ -157,28 +155,22 @@ pub fn weights(
         if !is_embedding || tied {
             total.per_token = total.per_token.plus(read_per_token(tensor, experts)?)?;
         }
-    }
+        Ok(())
+    })?;
     Ok(total)
 }
 
-/// Every tensor with its size in `format`.
-pub fn sized_tensors(
+/// Visits every tensor with its size in `format`.
+fn each_tensor(
     model: &ModelSpec,
     format: WeightFormat,
     runtime: Runtime,
-) -> Result<Vec<SizedTensor>, WeightsError> {
+    mut visit: impl FnMut(&SizedTensor) -> Result<(), Overflow>,
+) -> Result<(), WeightsError> {
     match (&model.stored, format) {
-        (Some(stored), WeightFormat::AsStored) => Ok(stored
-            .tensors
-            .iter()
-            .map(|t| SizedTensor {
-                role: t.role,
-                row: t.row,
-                elements: t.elements,
-                size: t.size,
-                ggml: t.ggml,
-            })
-            .collect()),
+        (Some(stored), WeightFormat::AsStored) => {
+            Ok(stored.tensors.iter().map(SizedTensor::from).try_for_each(|t| visit(&t))?)
+        }
         (None, WeightFormat::AsStored) => {
             Err(WeightsError::NothingStored { model: model.name.clone() })
         }
@@ -188,7 +180,10 @@ pub fn sized_tensors(
             format,
         }),
         _ => match model.unexplained_elements().unwrap_or(0) {
-            0 => derived(model, format, runtime),
+            0 => {
+                let rule = Rule::new(model, format, runtime);
+                Ok(model.tensors.iter().try_for_each(|t| visit(&rule.size(t, format)?))?)
+            }
             difference => {
                 Err(WeightsError::Unexplained { model: model.name.clone(), format, difference })
             }
@@ -196,27 +191,11 @@ pub fn sized_tensors(
     }
 }
 
-fn derived(
-    model: &ModelSpec,
-    format: WeightFormat,
-    runtime: Runtime,
-) -> Result<Vec<SizedTensor>, WeightsError> {
-    let rule = Rule::new(model, format, runtime);
-    let sized = |tensor: &TensorSpec| -> Result<SizedTensor, WeightsError> {
-        let ggml = rule.ggml_type(tensor);
-        let size = match ggml {
-            Some(ty) => ty.layout().size_of(tensor.row)?.times(tensor.rows)?,
-            None => torch::size_of(tensor, format)?,
-        };
-        Ok(SizedTensor {
-            role: Some(tensor.role),
-            row: tensor.row,
-            elements: tensor.elements(),
-            size,
-            ggml,
-        })
-    };
-    model.tensors.iter().map(sized).collect()
+impl From<&StoredTensor> for SizedTensor {
+    fn from(tensor: &StoredTensor) -> Self {
+        let StoredTensor { role, row, size, ggml, .. } = *tensor;
+        Self { role, row, size, ggml }
+    }
 }
 
 /// How a format decides about tensors.
@@ -245,6 +224,15 @@ impl<'a> Rule<'a> {
             return Self::Torch { experts: published };
         }
         Self::Dense { experts: published.unwrap_or(dense), matrices: dense }
+    }
+
+    fn size(&self, tensor: &TensorSpec, format: WeightFormat) -> Result<SizedTensor, Overflow> {
+        let ggml = self.ggml_type(tensor);
+        let size = match ggml {
+            Some(ty) => ty.layout().size_of(tensor.row)?.times(tensor.rows)?,
+            None => torch::size_of(tensor, format)?,
+        };
+        Ok(SizedTensor { role: Some(tensor.role), row: tensor.row, size, ggml })
     }
 
     fn ggml_type(&self, tensor: &TensorSpec) -> Option<GgmlType> {
@@ -385,10 +373,12 @@ fn candle_reads(model: &ModelSpec, format: WeightFormat) -> Result<bool, Weights
                 | T::Q6K
         )
     };
-    Ok(sized_tensors(model, format, Runtime::Vramplan)?
-        .iter()
-        .filter_map(|tensor| tensor.ggml)
-        .all(known))
+    let mut all = true;
+    each_tensor(model, format, Runtime::Vramplan, |tensor| {
+        all &= tensor.ggml.is_none_or(known);
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 #[cfg(test)]
