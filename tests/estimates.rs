@@ -1,5 +1,7 @@
 //! Components to the byte, with the factors written out.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod support;
 
 use support::Case;

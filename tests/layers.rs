@@ -1,5 +1,7 @@
 //! Dependencies between modules point one way.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 use std::path::{Path, PathBuf};
 
 /// Each layer may use those before it; those in one row may not use each other.

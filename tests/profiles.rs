@@ -1,5 +1,7 @@
 //! Every embedded profile is usable, and every fact in it holds together.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 use std::collections::BTreeSet;
 
 use vramplan::source::{Catalog, Kind};

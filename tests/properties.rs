@@ -1,5 +1,7 @@
 //! Laws that hold for every plan.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod support;
 
 use proptest::prelude::*;

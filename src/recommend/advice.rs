@@ -285,7 +285,7 @@ impl Advisor<'_> {
         let most = largest_that(batch, batch + MOST_SEQUENCES, fits)?;
         self.spending_on(
             "spend-on-sequences",
-            &format!("{most} conversations at once (`--batch {most}`)"),
+            &format!("`--batch {most}` ({most} conversations at once)"),
             &with(most),
         )
     }

@@ -8,6 +8,8 @@ use super::document::{ComponentDoc, Document, TierDoc};
 use crate::spec::Bounds;
 use crate::units::Bytes;
 
+/// Columns of the terminal.
+const WIDTH: usize = 80;
 /// Cells of a full bar.
 const BAR: u64 = 10;
 
@@ -35,14 +37,13 @@ fn heading(document: &Document) -> String {
         (false, true) => "recommended",
         (false, false) => "the smallest that can work",
     };
-    let _ = writeln!(
-        text,
-        "{} system tokens · {} cached tokens ({given}) · prefill chunk {}{}",
-        inputs.system_tokens,
-        inputs.cache_tokens,
-        inputs.prefill_chunk,
-        if inputs.batch > 1 { format!(" · batch {}", inputs.batch) } else { String::new() },
+    let batch =
+        if inputs.batch > 1 { format!(" · batch {}", inputs.batch) } else { String::new() };
+    let line = format!(
+        "{} system tokens · {} cached tokens ({given}) · prefill chunk {}{batch}",
+        inputs.system_tokens, inputs.cache_tokens, inputs.prefill_chunk,
     );
+    text.push_str(&wrap(&line, WIDTH));
     text
 }
 
@@ -126,14 +127,15 @@ fn bar(part: Bytes, whole: Bytes) -> String {
 
 fn capacity(document: &Document) -> String {
     let capacity = &document.capacity;
-    let mut text = format!(
-        "\nusable {} = {} total − {} reserved by the driver",
+    let mut line = format!(
+        "usable {} = {} total − {} reserved by the driver",
         capacity.usable, capacity.total, capacity.reserved
     );
     if !capacity.other_use.is_zero() {
-        let _ = write!(text, " − {} in other use", capacity.other_use);
+        let _ = write!(line, " − {} in other use", capacity.other_use);
     }
-    let _ = writeln!(text, "; headroom {}", capacity.headroom);
+    let _ = write!(line, "; headroom {}", capacity.headroom);
+    let mut text = format!("\n{}", wrap(&line, WIDTH));
     match document.verdict.as_str() {
         "does_not_fit" => {
             let _ = writeln!(text, "does not fit: {} short", document.short_by);
@@ -220,7 +222,7 @@ fn advice(document: &Document) -> String {
     let mut text = String::new();
     for advice in &document.advice {
         let line = format!("- {}", advice.text);
-        text.push_str(&wrap(&line, 80));
+        text.push_str(&wrap(&line, WIDTH));
     }
     text
 }

@@ -37,12 +37,21 @@ pub fn read(path: &Path) -> Result<HfConfig, SourceError> {
 pub fn model(path: &Path) -> Result<ModelSpec, SourceError> {
     let config = read(path)?;
     let at = At::new(path);
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let folder = absolute.parent().and_then(Path::file_name).or_else(|| path.file_stem());
-    let name = super::printable(&folder.unwrap_or_default().to_string_lossy());
+    let name = super::printable(&name_of(path));
     let note = config.note.map(|note| format!("; {note}")).unwrap_or_default();
     ModelSpec::new(name, config.shape, format!("{}{note}", at.path()))
         .map_err(|error| at.shape(&error))
+}
+
+/// The folder of a `config.json`, as checkpoints are laid out; the stem of any other name.
+fn name_of(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = absolute.parent().and_then(Path::file_name);
+    let name = match absolute.file_name() {
+        Some(file) if file == "config.json" => folder.or(Some(file)),
+        _ => absolute.file_stem(),
+    };
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 pub(super) fn parse(at: &At, bytes: &[u8]) -> Result<HfConfig, SourceError> {
