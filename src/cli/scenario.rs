@@ -211,20 +211,31 @@ fn capture(args: &PlanArgs, model: &ModelSpec) -> anyhow::Result<Option<Capture>
     Ok(Some(Capture { layers, tokens, attention: args.capture_attention, keep: args.capture_keep }))
 }
 
-/// Models whose names differ in their size only, for advice: `qwen2.5-7b` and `qwen2.5-32b` beside
-/// `qwen2.5-14b`.
+/// The next smaller and the next larger model whose names differ in their size only, for advice:
+/// `qwen2.5-7b` and `qwen2.5-32b` beside `qwen2.5-14b`.
 fn siblings(model: &ModelSpec, catalog: &Catalog) -> Vec<ModelSpec> {
-    let Some(stem) = size_stem(&model.name) else { return Vec::new() };
+    let Some((stem, size)) = stem_and_size(&model.name) else { return Vec::new() };
     let Ok(names) = catalog.names(Kind::Model) else { return Vec::new() };
-    let same = names.filter(|name| *name != model.name && size_stem(name) == Some(stem));
-    same.filter_map(|name| catalog.model(name).ok()).collect()
+    let sized = names.filter_map(|name| Some((name, stem_and_size(name)?)));
+    let same: Vec<_> = sized.filter(|(_, (other, _))| *other == stem).collect();
+    let size_of = |(_, (_, size)): &&(&str, (&str, f64))| *size;
+    let by_size = |a: &&_, b: &&_| size_of(a).total_cmp(&size_of(b));
+    let smaller = same.iter().filter(|other| size_of(other) < size).max_by(by_size);
+    let larger = same.iter().filter(|other| size_of(other) > size).min_by(by_size);
+    let names = smaller.into_iter().chain(larger).map(|(name, _)| name);
+    names.filter_map(|name| catalog.model(name).ok()).collect()
 }
 
-/// `qwen2.5` of `qwen2.5-14b`; nothing for names that do not end in a plain size.
-fn size_stem(name: &str) -> Option<&str> {
+/// `qwen2.5` and 14 billion of `qwen2.5-14b`; nothing for names that do not end in a plain size.
+fn stem_and_size(name: &str) -> Option<(&str, f64)> {
     let (stem, size) = name.rsplit_once('-')?;
-    let number = size.strip_suffix(['b', 'm'])?;
-    number.parse::<f64>().ok().map(|_| stem)
+    let unit = match size.as_bytes().last()? {
+        b'b' => 1e9,
+        b'm' => 1e6,
+        _ => return None,
+    };
+    let number: f64 = size.get(..size.len() - 1)?.parse().ok()?;
+    Some((stem, number * unit))
 }
 
 impl Resolved {
@@ -252,9 +263,13 @@ mod tests {
 
     #[test]
     fn siblings_share_everything_but_their_size() {
-        assert_eq!(size_stem("qwen2.5-14b"), Some("qwen2.5"));
-        assert_eq!(size_stem("gemma-3-270m"), Some("gemma-3"));
-        assert_eq!(size_stem("qwen3-30b-a3b"), None);
-        assert_eq!(size_stem("phi-4"), None);
+        assert_eq!(stem_and_size("qwen2.5-14b"), Some(("qwen2.5", 14e9)));
+        assert_eq!(stem_and_size("gemma-3-270m"), Some(("gemma-3", 270e6)));
+        assert_eq!(stem_and_size("qwen3-30b-a3b"), None);
+        assert_eq!(stem_and_size("phi-4"), None);
+        let catalog = Catalog::without_configuration(&[]);
+        let model = catalog.model("qwen2.5-14b").unwrap();
+        let names: Vec<_> = siblings(&model, &catalog).into_iter().map(|m| m.name).collect();
+        assert_eq!(names, ["qwen2.5-7b", "qwen2.5-32b"]);
     }
 }
