@@ -51,9 +51,10 @@ fn embedded(root: &Path) -> Result<String, Box<dyn Error>> {
             writeln!(
                 profiles,
                 "    Embedded {{ kind: Kind::{kind:?}, name: {:?}, path: {relative:?}, text: \
-                 include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})) }},",
+                 include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})), json: {:?} }},",
                 header.name,
                 format!("/{relative}"),
+                header.json,
             )?;
             index += 1;
         }
@@ -73,6 +74,7 @@ fn embedded(root: &Path) -> Result<String, Box<dyn Error>> {
 struct Header {
     name: String,
     aliases: Vec<String>,
+    json: String,
 }
 
 /// What a profile calls what it describes. The rest is checked where it is read.
@@ -88,7 +90,8 @@ fn header(path: &Path) -> Result<Header, Box<dyn Error>> {
         None => Some(Vec::new()),
         Some(value) => value.as_array().and_then(|list| list.iter().map(text).collect()),
     };
-    Ok(Header { name, aliases: aliases.ok_or("`aliases` is not a list of texts")? })
+    let aliases = aliases.ok_or("`aliases` is not a list of texts")?;
+    Ok(Header { name, aliases, json: serde_json::to_string(&table)? })
 }
 
 /// The parser's message on one line, as Cargo shows it.

@@ -53,7 +53,7 @@ fn a_published_config_is_the_model_of_that_name() {
     assert_eq!(read.name, "qwen2.5-14b-config");
 }
 
-/// The header of a Q4_K_M file of Qwen2.5-14B as the Python `gguf` package writes it
+/// The header of a file of Qwen2.5-14B in `Q4_K_M` as the Python `gguf` package writes it
 /// (`tests/fixtures/write_gguf_header.py`), as long as the real file: its tensors are a hole.
 fn python_gguf(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("qwen2.5-14b-q4_k_m.gguf");
@@ -65,7 +65,7 @@ fn python_gguf(folder: &Path) -> std::path::PathBuf {
     path
 }
 
-/// Tensor bytes of Qwen2.5-14B in Q4_K_M, by llama.cpp's own quantizer.
+/// Tensor bytes of Qwen2.5-14B in `Q4_K_M`, by llama.cpp's own quantizer.
 const QWEN_14B_Q4_K_M: u64 = 8_982_142_976;
 
 #[test]

@@ -17,7 +17,10 @@ struct Embedded {
     kind: Kind,
     name: &'static str,
     path: &'static str,
+    /// As it is written.
     text: &'static str,
+    /// The same as JSON.
+    json: &'static str,
 }
 
 include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
@@ -139,7 +142,7 @@ impl Catalog {
             return read(&At::new(&own.path), &own.text);
         }
         let embedded = embedded_of(kind, name).ok_or_else(|| self.unknown(kind, name))?;
-        read(&At::named(embedded.path), embedded.text)
+        read(&At::named(embedded.path), embedded.json)
     }
 
     fn own(&self) -> Result<&[Own], SourceError> {
