@@ -1,0 +1,134 @@
+//! The compute buffer and the caches of llama.cpp on one GPU, to the byte.
+//!
+//! llama.cpp lays the tensors of a micro-batch out in one buffer before it runs: its size is no sum of
+//! formulas but what `ggml-alloc.c` makes of the graph. So the graph is built here, from shapes alone,
+//! and placed by the same rules.
+//!
+//! Checked against libllama itself, asked for its buffer sizes with a stub in place of the GPU
+//! (`tests/engines/llama_cpp/`): every row is matched exactly.
+//!
+//! Not counted: the pool of the CUDA backend for matrix products (`fragmentation`), LoRA, multi-modal
+//! projectors, draft models, partial offload.
+
+mod alloc;
+mod attention;
+mod builder;
+mod cache;
+mod context;
+mod feed_forward;
+mod latent;
+mod model;
+mod recurrent;
+mod tensors;
+
+use self::builder::Builder;
+use self::tensors::Usage;
+use crate::dtype::KvFormat;
+use crate::spec::{Architecture, Layer, ModelShape};
+use crate::units::{Bytes, Overflow};
+
+pub use cache::{CacheSizes, cache_sizes};
+pub use context::{Context, ContextParams, Outputs};
+
+/// Builds of llama.cpp whose graphs differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LlamaCppVersion {
+    /// The newest known: the hidden states of gpt-oss, Qwen3-Next and Qwen3.5 are an output of all rows.
+    #[default]
+    Current,
+}
+
+impl LlamaCppVersion {
+    /// Whether models with multi-token prediction keep the last hidden state of every row.
+    const fn keeps_hidden_states(self) -> bool {
+        matches!(self, Self::Current)
+    }
+}
+
+/// What the graph of a micro-batch depends on besides the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraphParams {
+    /// Tokens of a micro-batch (`n_ubatch`, a multiple of the sequences).
+    pub rows: u64,
+    /// Cells of a stream of the cache.
+    pub cells: u64,
+    /// Cells of a stream of the windowed layers' cache, where there is one.
+    pub window_cells: Option<u64>,
+    /// Streams of the cache: one, or one per sequence.
+    pub streams: u64,
+    /// Sequences.
+    pub n_seq: u64,
+    /// Rows that get logits.
+    pub n_outputs: u64,
+    /// Whether attention is fused (`-fa`).
+    pub flash: bool,
+    /// Rows of a stream up to which the vector kernel reads a quantized cache as it is: 2 from compute
+    /// capability 8.9 on, 1 before.
+    pub vector_rows: u64,
+    /// Format of the keys.
+    pub type_k: KvFormat,
+    /// Format of the values.
+    pub type_v: KvFormat,
+    /// Which build.
+    pub version: LlamaCppVersion,
+}
+
+/// The compute buffers of a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComputeBuffer {
+    /// On the GPU: the sum of the four below.
+    pub device: Bytes,
+    /// Scores, 16-bit copies of a quantized cache, expanded values.
+    pub attention_transients: Bytes,
+    /// Results of layers, and what the buffer has of holes.
+    pub activations: Bytes,
+    /// Logits.
+    pub logits: Bytes,
+    /// Masks, positions and indices.
+    pub small_buffers: Bytes,
+    /// In pinned host memory: the inputs.
+    pub host: Bytes,
+}
+
+/// The compute buffers for the graph of one micro-batch.
+///
+/// `layers` are the model's layers as llama.cpp caches them ([`cached_layers`]). The components are
+/// what is alive where the buffer reaches its size.
+pub fn compute_buffer(
+    shape: &ModelShape,
+    layers: &[Layer],
+    params: &GraphParams,
+) -> Result<ComputeBuffer, Overflow> {
+    let mut builder = Builder::new(shape, params);
+    builder.model(layers);
+    if builder.graph.overflowed {
+        return Err(Overflow);
+    }
+    let peak = alloc::place(&builder.graph)?;
+    let alive = |usage: Usage| peak.alive[usage.index()];
+    let [attention, logits, inputs] = [Usage::Attention, Usage::Logits, Usage::Input].map(alive);
+    Ok(ComputeBuffer {
+        device: Bytes::new(peak.size),
+        attention_transients: Bytes::new(attention),
+        activations: Bytes::new(peak.size - attention - logits - inputs),
+        logits: Bytes::new(logits),
+        small_buffers: Bytes::new(inputs),
+        host: Bytes::new(builder.host),
+    })
+}
+
+/// Whether llama.cpp keeps a second, smaller cache for windowed layers of this family. It ignores the
+/// windows of the others.
+pub const fn has_window_cache(architecture: Architecture) -> bool {
+    matches!(architecture, Architecture::Gemma2 | Architecture::Gemma3 | Architecture::GptOss)
+}
+
+/// What each layer keeps under llama.cpp.
+pub fn cached_layers(shape: &ModelShape, layers: &[Layer]) -> Vec<Layer> {
+    let windowed = has_window_cache(shape.architecture);
+    let cached = |layer: &Layer| match layer {
+        Layer::Window { .. } if !windowed => Layer::Full,
+        other => *other,
+    };
+    layers.iter().map(cached).collect()
+}
