@@ -4,6 +4,7 @@
 
 mod csv;
 mod shapes;
+mod weights;
 
 use std::collections::HashMap;
 

@@ -49,7 +49,8 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// The inputs, in llama.cpp's order.
     pub(super) fn new(shape: &'a ModelShape, params: &'a GraphParams) -> Self {
-        let mut inputs = Inputs { graph: Graph::default(), host: 0 };
+        let graph = Graph::with_capacity(2048);
+        let mut inputs = Inputs { graph, host: 0 };
         let rows = params.rows;
         // Token ids and, where embeddings are given instead, those: the input has room for both.
         inputs.add(rows, 4);

@@ -136,6 +136,17 @@ pub(super) struct Graph {
 const F32: u64 = 4;
 
 impl Graph {
+    /// An empty graph with room for this many tensors.
+    pub(super) fn with_capacity(tensors: usize) -> Self {
+        Self {
+            tensors: Vec::with_capacity(tensors),
+            sources: Vec::with_capacity(tensors.saturating_mul(2)),
+            steps: Vec::with_capacity(tensors),
+            uses: Vec::with_capacity(tensors),
+            ..Self::default()
+        }
+    }
+
     /// Sources of a tensor.
     pub(super) fn sources_of(&self, tensor: &Tensor) -> &[Source] {
         &self.sources[tensor.sources.0..tensor.sources.1]

@@ -128,10 +128,10 @@ pub fn weights(
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
         let on_host = is_embedding && runtime == Runtime::LlamaCpp;
         if on_host {
-            total.host = total.host.plus(tensor.size)?;
+            total.host = total.host.plus(tensor.size.round_up(HOST_ALIGNMENT)?)?;
         }
         if !on_host || tied {
-            total.device = total.device.plus(tensor.size)?.plus(row_padding(tensor, runtime)?)?;
+            total.device = total.device.plus(placed(tensor, runtime)?)?;
             total.rounding = total.rounding.plus(rounding(tensor, runtime)?)?;
             total.tensors += 1;
         }
@@ -184,16 +184,19 @@ fn derived(
     runtime: Runtime,
 ) -> Result<Vec<SizedTensor>, WeightsError> {
     let rule = Rule::new(model, format, runtime);
-    let sized = |tensor: &TensorSpec| -> Result<SizedTensor, WeightsError> {
-        let ggml = rule.ggml_type(tensor);
+    let sized = |tensor: TensorSpec| -> Result<SizedTensor, WeightsError> {
+        let ggml = rule.ggml_type(&tensor);
         let size = match ggml {
             Some(ty) => ty.layout().size_of(tensor.row)?.times(tensor.rows)?,
-            None => torch::size_of(tensor, format)?,
+            None => torch::size_of(&tensor, format)?,
         };
-        let (role, elements) = (Some(tensor.role), tensor.elements());
-        Ok(SizedTensor { role, row: tensor.row, elements, size, ggml })
+        let elements = tensor.elements();
+        Ok(SizedTensor { role: Some(tensor.role), row: tensor.row, elements, size, ggml })
     };
-    model.tensors.iter().map(sized).collect()
+    if runtime == Runtime::Transformers {
+        return model.tensors.iter().copied().map(sized).collect();
+    }
+    gguf::file_tensors(model).into_iter().map(sized).collect()
 }
 
 /// How a format decides about tensors.
@@ -236,24 +239,38 @@ impl<'a> Rule<'a> {
     }
 }
 
-/// CUDA's padding of quantized rows to 512 elements in llama.cpp, which counts it as model buffer
-/// (`ggml_backend_cuda_buffer_type_get_alloc_size` in `ggml-cuda.cu`).
-fn row_padding(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow> {
-    match tensor.ggml {
-        Some(ty) if runtime == Runtime::LlamaCpp && ty.is_quantized() => {
+/// Bytes that a tensor takes in the runtime's model buffer.
+///
+/// llama.cpp pads quantized rows to 512 elements, once per tensor, and starts tensors at multiples of
+/// 128 bytes (`ggml_backend_cuda_buffer_type_get_alloc_size` in `ggml-cuda.cu`).
+fn placed(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow> {
+    if runtime != Runtime::LlamaCpp {
+        return Ok(tensor.size);
+    }
+    let padding = match tensor.ggml {
+        Some(ty) if ty.is_quantized() => {
             let missing =
                 (MATRIX_ROW_PADDING - tensor.row % MATRIX_ROW_PADDING) % MATRIX_ROW_PADDING;
-            ty.layout().size_of(missing)
+            ty.layout().size_of(missing)?
         }
-        _ => Ok(Bytes::ZERO),
-    }
+        _ => Bytes::ZERO,
+    };
+    tensor.size.plus(padding)?.round_up(DEVICE_ALIGNMENT)
 }
+
+/// Alignment of llama.cpp's buffers on the GPU and in host memory.
+const DEVICE_ALIGNMENT: Bytes = Bytes::new(128);
+const HOST_ALIGNMENT: Bytes = Bytes::new(32);
 
 /// Elements to which the CUDA kernels of llama.cpp and candle pad a quantized row.
 const MATRIX_ROW_PADDING: u64 = 512;
 
-/// What a runtime's loader or allocator adds to one tensor.
+/// What a runtime's loader or allocator adds to one tensor beside its buffer: nothing in llama.cpp,
+/// which places all tensors in one.
 fn rounding(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow> {
+    if runtime == Runtime::LlamaCpp {
+        return Ok(Bytes::ZERO);
+    }
     let padding = match (runtime, tensor.ggml) {
         // candle-core `quantized/cuda.rs`, `load_quantized`.
         (Runtime::Vramplan, Some(ty)) if ty.is_quantized() => {
@@ -261,9 +278,8 @@ fn rounding(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow> {
         }
         _ => Bytes::ZERO,
     };
-    let granule = Bytes::new(if runtime == Runtime::LlamaCpp { 128 } else { 512 });
     let padded = tensor.size.plus(padding)?;
-    Ok(padded.round_up(granule)?.minus_or_zero(tensor.size))
+    Ok(padded.round_up(Bytes::new(512))?.minus_or_zero(tensor.size))
 }
 
 /// Bytes of a tensor that one token's forward pass reads.
