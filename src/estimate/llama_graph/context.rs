@@ -67,15 +67,15 @@ impl ContextParams {
     /// What llama.cpp makes of them for a model of this shape.
     pub fn resolve(&self, shape: &ModelShape) -> Result<Context, Overflow> {
         let n_seq = self.n_seq.clamp(1, LIMIT);
-        let n_batch = self.n_batch.min(self.n_ctx);
+        let batch = self.n_batch.min(self.n_ctx);
         let all = padded(self.n_ctx.max(1))?;
         let cells = if self.unified { all } else { padded((all / n_seq).max(1))? };
         let streams = if self.unified { 1 } else { n_seq };
         let n_ctx = cells.checked_mul(streams).filter(|n| *n <= LIMIT).ok_or(Overflow)?;
-        let n_ubatch = self.n_ubatch.min(n_batch).clamp(1, n_ctx);
+        let n_ubatch = self.n_ubatch.min(batch).clamp(1, n_ctx);
         let outputs = match self.outputs {
-            Outputs::All => n_batch,
-            Outputs::Few(n) => n.min(n_batch),
+            Outputs::All => batch,
+            Outputs::Few(n) => n.min(batch),
         };
         let rows = n_ubatch.checked_next_multiple_of(n_seq).ok_or(Overflow)?;
         let graph = GraphParams {

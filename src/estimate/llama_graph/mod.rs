@@ -7,8 +7,8 @@
 //! Checked against libllama itself, asked for its buffer sizes with a stub in place of the GPU
 //! (`tests/engines/llama_cpp/`): every row is matched exactly.
 //!
-//! Not counted: the pool of the CUDA backend for matrix products (`fragmentation`), LoRA, multi-modal
-//! projectors, draft models, partial offload.
+//! Not counted: the pool of the CUDA backend for matrix products (`fragmentation`), adapters,
+//! multi-modal projectors, draft models, partial offload.
 
 mod alloc;
 mod attention;
@@ -24,11 +24,11 @@ mod tensors;
 use self::builder::Builder;
 use self::tensors::Usage;
 use crate::dtype::KvFormat;
-use crate::spec::{Architecture, Layer, ModelShape};
+use crate::spec::{Architecture, Layer, Mla, ModelShape};
 use crate::units::{Bytes, Overflow};
 
 pub use cache::{CacheSizes, cache_sizes};
-pub use context::{Context, ContextParams, Outputs};
+pub use context::{Context, ContextParams, Outputs, padded};
 
 /// Builds of llama.cpp whose graphs differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,4 +131,14 @@ pub fn cached_layers(shape: &ModelShape, layers: &[Layer]) -> Vec<Layer> {
         other => *other,
     };
     layers.iter().map(cached).collect()
+}
+
+/// Whether the graph of this family was compared with the library's.
+pub const fn is_checked(shape: &ModelShape) -> bool {
+    use Architecture as A;
+    match shape.architecture {
+        A::Qwen2Moe | A::Granite | A::Olmo2 | A::Cohere | A::StarCoder2 => false,
+        A::DeepSeek2 => matches!(shape.mla, Some(Mla { q_lora_rank: None, .. })),
+        _ => true,
+    }
 }

@@ -34,32 +34,39 @@ impl Builder<'_> {
         let values = value_heads.saturating_mul(value_head_dim);
         let channels = key_heads.saturating_mul(key_head_dim).saturating_mul(2) + values;
         let mixed = self.graph.linear(x, channels);
-        let z = self.graph.linear(x, values);
-        let (beta, gate) = self.delta_gates(x, recurrent);
-        let history = recurrent.conv_kernel.saturating_sub(1);
-        let past = self.state(history.saturating_mul(channels));
-        let past = past.view(cube(history, channels, n_seq));
-        let mixed = mixed.strided(cube(seq_rows, channels, n_seq));
-        let window = self.graph.fresh(&[past, mixed], cube(seq_rows + history, channels, n_seq));
-        self.graph.write(&[window.strided(cube(history, channels, n_seq))]);
+        let output_gate = self.graph.linear(x, values);
+        let (beta, decay) = self.delta_gates(x, recurrent);
+        let convolved = self.convolve(mixed, recurrent.conv_kernel);
         let head_state = key_head_dim.saturating_mul(value_head_dim);
         let state = self.state(head_state.saturating_mul(value_heads));
-        let convolved = self.graph.fresh(&[window], cube(channels, seq_rows, n_seq));
-        let convolved = self.graph.map(convolved);
-        let part = |dim, n| convolved.strided([dim, n, seq_rows, n_seq]);
-        let q = self.unit_length(part(key_head_dim, key_heads));
-        let k = self.unit_length(part(key_head_dim, key_heads));
-        let v = part(value_head_dim, value_heads);
-        let result_rows = rows.saturating_add(key_head_dim.saturating_mul(n_seq));
         let state = state.view([key_head_dim, value_head_dim, value_heads, n_seq]);
-        let result = self.graph.fresh(&[q, k, v, gate, beta, state], matrix(values, result_rows));
+        let heads_of = |dim, n| convolved.strided([dim, n, seq_rows, n_seq]);
+        let q = self.unit_length(heads_of(key_head_dim, key_heads));
+        let k = self.unit_length(heads_of(key_head_dim, key_heads));
+        let sources = [q, k, heads_of(value_head_dim, value_heads), decay, beta, state];
+        let result_rows = rows.saturating_add(key_head_dim.saturating_mul(n_seq));
+        let result = self.graph.fresh(&sources, matrix(values, result_rows));
         self.graph.write(&[result.view(matrix(head_state, value_heads.saturating_mul(n_seq)))]);
         let dims = [value_head_dim, value_heads, seq_rows, n_seq];
         let normed = self.norm(result.view(dims));
-        let z = self.graph.map(z.view(dims));
-        let gated = self.graph.elementwise(&[normed, z]);
+        let output_gate = self.graph.map(output_gate.view(dims));
+        let gated = self.graph.elementwise(&[normed, output_gate]);
         let output = self.graph.linear(gated.view(matrix(values, rows)), self.shape.hidden_size);
         output.view(output.dims)
+    }
+
+    /// The causal convolution over the last inputs of every sequence and the new ones.
+    fn convolve(&mut self, mixed: Value, taps: u64) -> Value {
+        let ([channels, rows, ..], n_seq) = (mixed.dims, self.params.n_seq);
+        let seq_rows = rows / n_seq;
+        let history = taps.saturating_sub(1);
+        let last = self.state(history.saturating_mul(channels));
+        let last = last.view(cube(history, channels, n_seq));
+        let mixed = mixed.strided(cube(seq_rows, channels, n_seq));
+        let window = self.graph.fresh(&[last, mixed], cube(seq_rows + history, channels, n_seq));
+        self.graph.write(&[window.strided(cube(history, channels, n_seq))]);
+        let convolved = self.graph.fresh(&[window], cube(channels, seq_rows, n_seq));
+        self.graph.map(convolved)
     }
 
     /// The two small projections: how much each value head learns and forgets.
