@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::tensors::{Value, cube, matrix};
-use crate::spec::{Architecture, Moe};
+use crate::spec::{Architecture, ModelShape, Moe};
 
 /// What the router's scores pass through.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Builder<'_> {
             let sum = self.graph.map(sum);
             weights = self.graph.elementwise(&[flat, sum]).view(cube(1, used, rows));
         }
-        if scales_weights(self.shape.architecture, moe) {
+        if scales_weights(self.shape, moe) {
             weights = self.graph.map(weights);
         }
         self.graph.expand(weights);
@@ -172,7 +172,12 @@ const fn normalizes_weights(architecture: Architecture, moe: Moe) -> bool {
     }
 }
 
-/// Whether the weights are scaled after that (`expert_weights_scale`): DeepSeek-V3's are.
-const fn scales_weights(architecture: Architecture, moe: Moe) -> bool {
-    matches!(architecture, Architecture::DeepSeek2) && moe.router_bias
+/// Whether the weights are scaled after that (`expert_weights_scale` other than 1): those of DeepSeek-V2,
+/// V3 and GLM-4.5 are, those of DeepSeek-V2-Lite and GLM-4.5-Air are not.
+fn scales_weights(shape: &ModelShape, moe: Moe) -> bool {
+    match shape.architecture {
+        Architecture::DeepSeek2 => shape.mla.is_some_and(|mla| mla.q_lora_rank.is_some()),
+        Architecture::Glm4Moe => moe.n_experts > 128,
+        _ => false,
+    }
 }

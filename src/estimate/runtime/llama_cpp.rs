@@ -8,7 +8,7 @@
 
 use super::super::llama_graph::{
     CacheSizes, ComputeBuffer, Context, ContextParams, LlamaCppVersion, Outputs, cache_sizes,
-    cached_layers, compute_buffer, is_checked,
+    cached_layers, compute_buffer, is_certain,
 };
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
@@ -27,8 +27,8 @@ const N_BATCH: u64 = 2048;
 /// From here on the vector kernel reads a quantized cache for two rows (`fattn.cu`).
 const ADA: ComputeCapability = ComputeCapability { major: 8, minor: 9 };
 
-/// What a buffer of a family may differ by whose graph was not compared with the library's, in percent.
-const UNCHECKED_PERCENT: u64 = 8;
+/// What the compute buffer may differ by where the graph depends on more than the shape, in percent.
+const UNCERTAIN_PERCENT: u64 = 3;
 
 /// Lists everything that the process holds.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
@@ -141,7 +141,7 @@ fn push_compute(
     context: &Context,
     compute: ComputeBuffer,
 ) -> Result<(), Overflow> {
-    let certain = is_checked(&scenario.model.shape);
+    let certain = is_certain(&scenario.model.shape);
     let graph = &context.graph;
     let values = [
         ("n_ubatch", graph.rows),
@@ -176,5 +176,5 @@ fn bounds(size: Bytes, certain: bool) -> Result<Bounds, Overflow> {
     if certain {
         return Ok(Bounds::exactly(size));
     }
-    Bounds::within(size, UNCHECKED_PERCENT, UNCHECKED_PERCENT)
+    Bounds::within(size, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)
 }

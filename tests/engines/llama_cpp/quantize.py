@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What llama_model_quantize (dry_run) makes of each model and file type. Writes quantize.csv.
+"""What llama_model_quantize (dry_run) makes of each model and file type. Writes quantize.csv; with models named, quantize_families.csv.
 usage: quantize.py MEMPROBE WORKDIR [MODEL ...]      (types_of() is also used by matrix.py)"""
 import csv, json, os, re, subprocess, sys
 import gguf
@@ -33,7 +33,7 @@ if __name__ == "__main__":
     models = sys.argv[3:] or ["Qwen2.5-0.5B", "Qwen2.5-14B", "Qwen3-30B-A3B", "Llama-3.1-8B", "Llama-3.2-1B", "Llama-3.1-70B", "Mixtral-8x7B", "SmolLM2-135M", "Gemma-2-9B",
         "Gemma-3-1B", "Phi-3-mini-4k", "Phi-4", "gpt-oss-20b", "DeepSeek-V2-Lite", "GLM-4.5-Air", "Qwen3.5-27B", "Qwen3.5-35B-A3B"]
     os.makedirs(work, exist_ok=True)
-    w = csv.writer(open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "quantize.csv"), "w"), lineterminator="\n")
+    w = csv.writer(open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "quantize_families.csv" if sys.argv[3:] else "quantize.csv"), "w"), lineterminator="\n")
     w.writerow("model,architecture,file_type,imatrix,total_tensor_bytes,n_types".split(","))
     for m in models:
         p = os.path.join(work, m + ".f16.gguf")

@@ -47,6 +47,23 @@ MODELS = {
  "Qwen3-Next-80B-A3B": M("qwen3next", 48, 2048, 16, 2, 256, 5120, 151936, 262144, qkn=1, nk=16, nv=32, ds=128, E=512, U=10, Fe=512, Fs=512),
 }
 
+MODELS.update({      # families whose graph differs in small things
+ "Granite-3.1-8B": M("granite", 40, 4096, 32, 8, 128, 12800, 49155, 131072, tied=1),
+ "Granite-3.1-2B": M("granite", 40, 2048, 32, 8, 64, 8192, 49155, 131072, tied=1),
+ "OLMo-2-7B":      M("olmo2", 32, 4096, 32, 32, 128, 11008, 100352, 4096),
+ "OLMo-2-13B":     M("olmo2", 40, 5120, 40, 40, 128, 13824, 100352, 4096),
+ "Command-R":      M("command-r", 40, 8192, 64, 64, 128, 22528, 256000, 131072, tied=1),
+ "Command-R-0824": M("command-r", 40, 8192, 64, 8, 128, 24576, 256000, 131072, tied=1),
+ "StarCoder2-3B":  M("starcoder2", 30, 3072, 24, 2, 128, 12288, 49152, 16384, tied=1, qkvb=1, ob=1, fb=1, nb=1),
+ "StarCoder2-15B": M("starcoder2", 40, 6144, 48, 4, 128, 24576, 49152, 16384, tied=1, qkvb=1, ob=1, fb=1, nb=1),
+ "Qwen1.5-MoE-A2.7B": M("qwen2moe", 24, 2048, 16, 16, 128, 5632, 151936, 32768, qkvb=1, E=60, U=4, Fe=1408, Fs=5632),
+ "Qwen2-57B-A14B": M("qwen2moe", 28, 3584, 28, 4, 128, 18944, 151936, 32768, qkvb=1, E=64, U=8, Fe=2560, Fs=20480),
+ "DeepSeek-V2":    M("deepseek2", 60, 5120, 128, 1, 576, 12288, 102400, 163840, E=160, U=6, Fe=1536, sh=2, dense=1, lora=512, rope=64, nope=128, vh=128, qlora=1536, scale=16),
+ "DeepSeek-V3":    M("deepseek2", 61, 7168, 128, 1, 576, 18432, 129280, 163840, E=256, U=8, Fe=2048, sh=1, dense=3, lora=512, rope=64, nope=128, vh=128, qlora=1536, ebias=1, scale=2.5),
+ "DeepSeek-V3-groups": M("deepseek2", 61, 7168, 128, 1, 576, 18432, 129280, 163840, E=256, U=8, Fe=2048, sh=1, dense=3, lora=512, rope=64, nope=128, vh=128, qlora=1536, ebias=1, scale=2.5, groups=8, gused=4),
+ "GLM-4.5":        M("glm4moe", 93, 5120, 96, 8, 128, 12288, 151552, 131072, qkvb=1, qkn=1, E=160, U=8, Fe=1536, sh=1, dense=3, nextn=1, scale=2.5),
+})
+
 def tensors(m):
     """[(name, shape in ggml order (ne0 first), is_matrix)]"""
     L, H, nh, kv, hd, F, V, a = (m[k] for k in ("L", "H", "nh", "kv", "hd", "F", "V", "arch"))
@@ -55,12 +72,14 @@ def tensors(m):
     def w(n, *s): t.append((n + ".weight", s, 1))
     def v(n, *s): t.append((n, s, 0))
     w("token_embd", H, V); v("output_norm.weight", H)
+    if g("nb"): v("output_norm.bias", H)
     if not g("tied"): w("output", H, V)
     if g("ropef"): v("rope_freqs.weight", hd // 2)
     for i in range(L):
         b = f"blk.{i}."
         recr = "nk" in m and (i + 1) % 4 != 0
-        v(b + "attn_norm.weight", H)
+        if a != "olmo2": v(b + "attn_norm.weight", H)
+        if g("nb"): v(b + "attn_norm.bias", H)
         if recr:
             kd, vd = m["nk"] * m["ds"], m["nv"] * m["ds"]
             w(b + "attn_qkv", H, 2 * kd + vd); w(b + "attn_gate", H, vd)
@@ -69,7 +88,9 @@ def tensors(m):
             else: w(b + "ssm_beta", H, m["nv"]); w(b + "ssm_alpha", H, m["nv"])
             v(b + "ssm_norm.weight", m["ds"]); w(b + "ssm_out", vd, H)
         elif a == "deepseek2":
-            w(b + "attn_q", H, nh * (m["nope"] + m["rope"])); w(b + "attn_kv_a_mqa", H, m["lora"] + m["rope"]); v(b + "attn_kv_a_norm.weight", m["lora"])
+            if g("qlora"): w(b + "attn_q_a", H, m["qlora"]); v(b + "attn_q_a_norm.weight", m["qlora"]); w(b + "attn_q_b", m["qlora"], nh * (m["nope"] + m["rope"]))
+            else: w(b + "attn_q", H, nh * (m["nope"] + m["rope"]))
+            w(b + "attn_kv_a_mqa", H, m["lora"] + m["rope"]); v(b + "attn_kv_a_norm.weight", m["lora"])
             w(b + "attn_k_b", m["nope"], m["lora"], nh); w(b + "attn_v_b", m["lora"], m["vh"], nh); w(b + "attn_output", nh * m["vh"], H)
         elif a == "phi3":
             w(b + "attn_qkv", H, H + 2 * kv * hd); w(b + "attn_output", H, H)
@@ -78,24 +99,30 @@ def tensors(m):
             w(b + "attn_q", H, q); w(b + "attn_k", H, kv * hd); w(b + "attn_v", H, kv * hd); w(b + "attn_output", nh * hd, H)
             if g("qkvb") or a == "gpt-oss":
                 v(b + "attn_q.bias", q); v(b + "attn_k.bias", kv * hd); v(b + "attn_v.bias", kv * hd)
-            if a == "gpt-oss": v(b + "attn_output.bias", H); v(b + "attn_sinks.weight", nh)
+            if a == "gpt-oss": v(b + "attn_sinks.weight", nh)
+            if a == "gpt-oss" or g("ob"): v(b + "attn_output.bias", H)
+            if a == "olmo2": v(b + "attn_q_norm.weight", q); v(b + "attn_k_norm.weight", kv * hd)
             if g("qkn"): v(b + "attn_q_norm.weight", hd); v(b + "attn_k_norm.weight", hd)
         if a in ("gpt-oss", "glm4moe") or "nk" in m: v(b + "post_attention_norm.weight", H)
         else:
-            if g("post"): v(b + "post_attention_norm.weight", H); v(b + "post_ffw_norm.weight", H)
-            v(b + "ffn_norm.weight", H)
+            if g("post") or a == "olmo2": v(b + "post_attention_norm.weight", H); v(b + "post_ffw_norm.weight", H)
+            if a not in ("olmo2", "command-r"): v(b + "ffn_norm.weight", H)
+            if g("nb"): v(b + "ffn_norm.bias", H)
         if g("E") and i >= g("dense", 0):
             E, Fe = m["E"], m["Fe"]
             v(b + "ffn_gate_inp.weight", H, E)
             w(b + "ffn_gate_exps", H, Fe, E); w(b + "ffn_up_exps", H, Fe, E); w(b + "ffn_down_exps", Fe, H, E)
             if a == "gpt-oss":
                 v(b + "ffn_gate_inp.bias", E); v(b + "ffn_gate_exps.bias", Fe, E); v(b + "ffn_up_exps.bias", Fe, E); v(b + "ffn_down_exps.bias", H, E)
-            if a == "glm4moe": v(b + "exp_probs_b.bias", E)
+            if a == "glm4moe" or g("ebias"): v(b + "exp_probs_b.bias", E)
             fs = g("Fs") or (g("sh", 0) * Fe)
             if fs: w(b + "ffn_gate_shexp", H, fs); w(b + "ffn_up_shexp", H, fs); w(b + "ffn_down_shexp", fs, H)
             if g("Fs"): v(b + "ffn_gate_inp_shexp.weight", H)
         elif a == "phi3": w(b + "ffn_up", H, 2 * F); w(b + "ffn_down", F, H)
-        else: w(b + "ffn_gate", H, F); w(b + "ffn_up", H, F); w(b + "ffn_down", F, H)
+        else:
+            if a != "starcoder2": w(b + "ffn_gate", H, F)
+            w(b + "ffn_up", H, F); w(b + "ffn_down", F, H)
+            if g("fb"): v(b + "ffn_up.bias", F); v(b + "ffn_down.bias", H)
         if g("nextn") and i >= L - m["nextn"]:
             w(b + "nextn.eh_proj", 2 * H, H); v(b + "nextn.enorm.weight", H); v(b + "nextn.hnorm.weight", H)
             w(b + "nextn.embed_tokens", H, V); w(b + "nextn.shared_head_head", H, V); v(b + "nextn.shared_head_norm.weight", H)
@@ -108,10 +135,16 @@ def write(name, path, types=None):
     wr.add_name(name)
     u("context_length", m["ctx"]); u("embedding_length", m["H"]); u("block_count", m["L"]); u("feed_forward_length", m["F"])
     u("attention.head_count", m["nh"]); u("attention.head_count_kv", m["kv"]); u("vocab_size", m["V"])
-    wr.add_float32(f"{a}.attention.layer_norm_rms_epsilon", 1e-6)
+    wr.add_float32(f"{a}.attention.layer_norm_rms_epsilon", 1e-6); wr.add_float32(f"{a}.attention.layer_norm_epsilon", 1e-5)
+    if a == "granite":
+        for k in ("logit_scale", "residual_scale", "embedding_scale", "attention.scale"): wr.add_float32(f"{a}.{k}", 0.5)
+    if a == "command-r": wr.add_float32(f"{a}.logit_scale", 0.0625)
     if a == "deepseek2":
         u("attention.key_length", 576); u("attention.value_length", 512); u("attention.key_length_mla", 192); u("attention.value_length_mla", 128)
-        u("attention.kv_lora_rank", m["lora"]); u("rope.dimension_count", m["rope"]); wr.add_float32(f"{a}.expert_weights_scale", 1.0)
+        u("attention.kv_lora_rank", m["lora"]); u("rope.dimension_count", m["rope"]); wr.add_float32(f"{a}.expert_weights_scale", float(g("scale", 1)))
+        if g("qlora"): u("attention.q_lora_rank", m["qlora"])
+        if g("ebias"): u("expert_gating_func", 2); wr.add_bool(f"{a}.expert_weights_norm", True)
+        if g("groups"): u("expert_group_count", m["groups"]); u("expert_group_used_count", m["gused"])
     else:
         u("attention.key_length", m["hd"]); u("attention.value_length", m["hd"])
         u("rope.dimension_count", 64 if a == "glm4moe" or "nk" in m else m["hd"])
@@ -122,7 +155,7 @@ def write(name, path, types=None):
         if g("sh"): u("expert_shared_count", m["sh"])
         if g("Fs"): u("expert_shared_feed_forward_length", m["Fs"])
         if g("dense"): u("leading_dense_block_count", m["dense"])
-        if a == "glm4moe": wr.add_float32(f"{a}.expert_weights_scale", 1.0); wr.add_bool(f"{a}.expert_weights_norm", True)
+        if a == "glm4moe": wr.add_float32(f"{a}.expert_weights_scale", float(g("scale", 1))); wr.add_bool(f"{a}.expert_weights_norm", True)
     if g("nextn"): u("nextn_predict_layers", m["nextn"])
     if "nk" in m:
         u("ssm.conv_kernel", 4); u("ssm.inner_size", m["nv"] * m["ds"]); u("ssm.state_size", m["ds"]); u("ssm.time_step_rank", m["nv"]); u("ssm.group_count", m["nk"])
