@@ -3,6 +3,7 @@
 //! `tests/engines/llama_cpp/README.md` says where the rows come from.
 
 mod csv;
+mod logs;
 mod shapes;
 mod weights;
 

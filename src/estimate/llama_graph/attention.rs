@@ -104,14 +104,21 @@ impl Builder<'_> {
     /// `ggml_set_rows` of keys and of values; without flash attention values are transposed.
     fn store(&mut self, k: Value, v: Value, inputs: &CacheInputs) {
         let (rows, width) = (self.params.rows, self.shape.kv_width());
-        self.graph.write(&[k.view(matrix(width, rows)), inputs.k_rows]);
-        let Some(v_rows) = inputs.v_rows else { return };
+        self.write_rows(k.view(matrix(width, rows)), inputs.k_rows);
         let v = if !self.params.flash && v.is_strided {
             self.graph.contiguous(v, matrix(width, rows))
         } else {
             v
         };
-        self.graph.write(&[v.view(matrix(width, rows)), v_rows]);
+        self.write_rows(v.view(matrix(width, rows)), inputs.v_rows);
+    }
+
+    /// Writes to the cache: to the rows that an input lists, or to a view of it.
+    pub(super) fn write_rows(&mut self, values: Value, rows: Option<Value>) {
+        match rows {
+            Some(rows) => self.graph.write(&[values, rows]),
+            None => self.graph.write(&[values]),
+        }
     }
 
     /// `build_attn_mha`: `[n_heads · head_dim, rows]`.
@@ -171,7 +178,7 @@ impl Builder<'_> {
             && matches!(cached.key_dim, 64 | 128 | 256)
             && params.type_k == params.type_v;
         let mut end = size;
-        if vector {
+        if vector || !params.version.plans_fusions() {
             return Some(end);
         }
         // Latent values are a view of the keys, and share their copy.

@@ -20,8 +20,8 @@ pub(super) struct Rotation {
 pub(super) struct CacheInputs {
     /// Cells of a stream.
     pub(super) cells: u64,
-    /// The rows of the cache that keys go to.
-    pub(super) k_rows: Value,
+    /// The rows of the cache that keys go to; nothing in builds that copy.
+    pub(super) k_rows: Option<Value>,
     /// The rows, or elements, of the cache that values go to; nothing where keys hold them.
     pub(super) v_rows: Option<Value>,
     pub(super) mask: Value,
@@ -54,7 +54,9 @@ impl<'a> Builder<'a> {
         let rows = params.rows;
         // Token ids and, where embeddings are given instead, those: the input has room for both.
         inputs.add(rows, 4);
-        inputs.add(rows.saturating_mul(shape.hidden_size), 4);
+        if params.version.has_embedding_input() {
+            inputs.add(rows.saturating_mul(shape.hidden_size), 4);
+        }
         let embeddings = inputs.embeddings(shape.hidden_size, rows);
         let sections = if has_position_sections(shape.architecture) { 4 } else { 1 };
         let positions = inputs.add(rows.saturating_mul(sections), 4);
@@ -134,20 +136,35 @@ impl Inputs {
     fn cache(&mut self, shape: &ModelShape, params: &GraphParams, cells: u64) -> CacheInputs {
         let rows = params.rows;
         let latent = shape.mla.is_some();
-        let k_rows = self.add(rows, 8);
-        let v_rows = (!latent).then(|| {
+        let has_rows = params.version.has_row_inputs();
+        let k_rows = has_rows.then(|| self.add(rows, 8));
+        let v_rows = (has_rows && !latent).then(|| {
             // Transposed values are scattered element by element.
             let width = if params.flash { 1 } else { shape.kv_width() };
             self.add(rows.saturating_mul(width), 8)
         });
-        let mask = self.add(cells.saturating_mul(rows), if params.flash { 2 } else { 4 });
-        let rotates = !latent && shape.head_dim.is_multiple_of(64);
+        let mask = self.mask(cells, params);
+        let rotates =
+            params.version.plans_fusions() && !latent && shape.head_dim.is_multiple_of(64);
         let k_rotation = (rotates && is_block_format(params.type_k)).then(|| {
             let divides = |order: &&u64| shape.head_dim.is_multiple_of(**order);
             self.rotation(ROTATIONS.iter().find(divides).copied().unwrap_or(64))
         });
         let v_rotation = (rotates && is_block_format(params.type_v)).then(|| self.rotation(64));
         CacheInputs { cells, k_rows, v_rows, mask, k_rotation, v_rotation }
+    }
+
+    fn mask(&mut self, cells: u64, params: &GraphParams) -> Value {
+        let elements = cells.saturating_mul(params.rows);
+        if params.flash && params.version.has_half_mask() {
+            return self.add(elements, 2);
+        }
+        let mask = self.add(elements, 4);
+        if !params.flash {
+            return mask;
+        }
+        let cast = self.graph.fresh_half(&[mask], matrix(elements, 1));
+        self.graph.mark(cast, Usage::Input)
     }
 
     fn rotation(&mut self, order: u64) -> Rotation {

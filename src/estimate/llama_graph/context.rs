@@ -74,8 +74,8 @@ impl ContextParams {
         let n_ctx = cells.checked_mul(streams).filter(|n| *n <= LIMIT).ok_or(Overflow)?;
         let n_ubatch = self.n_ubatch.min(batch).clamp(1, n_ctx);
         let outputs = match self.outputs {
-            Outputs::All => batch,
-            Outputs::Few(n) => n.min(batch),
+            Outputs::Few(n) if self.version.limits_outputs() => n.min(batch),
+            Outputs::All | Outputs::Few(_) => batch,
         };
         let rows = n_ubatch.checked_next_multiple_of(n_seq).ok_or(Overflow)?;
         let graph = GraphParams {

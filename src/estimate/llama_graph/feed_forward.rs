@@ -95,7 +95,8 @@ impl Builder<'_> {
             sum = self.graph.elementwise(&[sum, part]);
             self.graph.expand(sum);
         }
-        if (2..=MOST_FUSED_EXPERTS).contains(&moe.n_experts_used) {
+        let fused = (2..=MOST_FUSED_EXPERTS).contains(&moe.n_experts_used);
+        if fused && self.params.version.plans_fusions() {
             self.graph.unpin(&[down.id, weights.id]);
         }
         sum
@@ -131,7 +132,8 @@ impl Builder<'_> {
             weights = self.graph.map(weights);
         }
         self.graph.expand(weights);
-        if gating != Gating::SoftmaxOfChosen && is_fused_count(moe.n_experts) {
+        let fused = gating != Gating::SoftmaxOfChosen && is_fused_count(moe.n_experts);
+        if fused && self.params.version.plans_fusions() {
             let held = self.graph.computed_since(probabilities);
             self.graph.unpin(&held);
         }

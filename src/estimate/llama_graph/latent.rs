@@ -28,7 +28,7 @@ impl Builder<'_> {
             self.graph.expand(value);
         }
         let inputs = self.full;
-        self.graph.write(&[k.view(matrix(latent_width, rows)), inputs.k_rows]);
+        self.write_rows(k.view(matrix(latent_width, rows)), inputs.k_rows);
         let cached = Cached {
             key_dim: latent_width,
             value_dim: kv_lora_rank,
