@@ -6,7 +6,9 @@
 //!
 //! Sizes are in bytes, blocks start at multiples of 128 (the CUDA buffer type's alignment).
 
-use super::tensors::{Graph, Operation, Step, Tensor, Usage};
+use std::ops::Range;
+
+use super::tensors::{Boundary, Graph, Operation, Step, Tensor, Usage};
 use crate::units::Overflow;
 
 /// Alignment of the CUDA buffer type.
@@ -22,14 +24,14 @@ pub(super) struct Peak {
 }
 
 /// A gap before the end of the buffer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Gap {
     start: u64,
     size: u64,
 }
 
 /// Gaps in ascending order, no two of which touch each other or the end.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FreeList {
     gaps: Vec<Gap>,
     end: u64,
@@ -94,8 +96,10 @@ struct Placement<'a> {
     peak: Peak,
 }
 
-/// Places every tensor of the graph.
-pub(super) fn place(graph: &Graph) -> Result<Peak, Overflow> {
+/// Places every tensor of the graph, and says whether the buffer was in the same state at both of the
+/// boundaries: the same gaps, and the same tensors in the same places, counted from the boundary.
+/// Layers between two such boundaries can be repeated without changing anything.
+pub(super) fn place(graph: &Graph, boundaries: [Boundary; 2]) -> Result<(Peak, bool), Overflow> {
     let mut placement = Placement {
         graph,
         free: FreeList::default(),
@@ -107,13 +111,45 @@ pub(super) fn place(graph: &Graph) -> Result<Peak, Overflow> {
     for &input in &graph.inputs {
         placement.allocate(input)?;
     }
-    for step in &graph.steps {
-        placement.step(step)?;
-    }
-    Ok(placement.peak)
+    let [first, second] = boundaries;
+    placement.run(0..first.steps)?;
+    let before = placement.state(first);
+    placement.run(first.steps..second.steps)?;
+    let is_steady = before == placement.state(second);
+    placement.run(second.steps..graph.steps.len())?;
+    Ok((placement.peak, is_steady))
+}
+
+/// A buffer between two layers. Tensors are counted backwards from the boundary, inputs from the start;
+/// how often an input is still read does not matter while it is.
+#[derive(Debug, PartialEq, Eq)]
+struct State {
+    free: FreeList,
+    results: Vec<(usize, u64, u32)>,
+    inputs: Vec<(usize, u64)>,
 }
 
 impl Placement<'_> {
+    fn run(&mut self, steps: Range<usize>) -> Result<(), Overflow> {
+        let graph = self.graph;
+        graph.steps[steps].iter().try_for_each(|step| self.step(step))
+    }
+
+    fn state(&self, boundary: Boundary) -> State {
+        let mut state = State { free: self.free.clone(), results: Vec::new(), inputs: Vec::new() };
+        for (id, &start) in self.starts[..boundary.tensors].iter().enumerate() {
+            if start == NOWHERE {
+                continue;
+            }
+            if self.graph.tensors[id].operation == Operation::Input {
+                state.inputs.push((id, start));
+            } else {
+                state.results.push((boundary.tensors - id, start, self.uses[id]));
+            }
+        }
+        state
+    }
+
     fn step(&mut self, step: &Step) -> Result<(), Overflow> {
         match *step {
             Step::Run(id) => {

@@ -19,9 +19,11 @@ mod feed_forward;
 mod latent;
 mod model;
 mod recurrent;
+mod selection;
 mod tensors;
 
 use self::builder::Builder;
+use self::selection::Selection;
 use self::tensors::Usage;
 use crate::dtype::KvFormat;
 use crate::spec::{Architecture, Layer, ModelShape};
@@ -132,22 +134,40 @@ pub fn compute_buffer(
     layers: &[Layer],
     params: &GraphParams,
 ) -> Result<ComputeBuffer, Overflow> {
+    for selection in Selection::shorter(shape) {
+        let (buffer, is_steady) = place_layers(shape, layers, params, selection)?;
+        if is_steady {
+            return Ok(buffer);
+        }
+    }
+    Ok(place_layers(shape, layers, params, Selection::ALL)?.0)
+}
+
+/// Builds and places the selected layers. The buffer is the model's only if the boundaries of the
+/// selection are alike.
+fn place_layers(
+    shape: &ModelShape,
+    layers: &[Layer],
+    params: &GraphParams,
+    selection: Selection,
+) -> Result<(ComputeBuffer, bool), Overflow> {
     let mut builder = Builder::new(shape, params);
-    builder.model(layers);
+    let boundaries = builder.model(layers, selection);
     if builder.graph.overflowed {
         return Err(Overflow);
     }
-    let peak = alloc::place(&builder.graph)?;
+    let (peak, is_steady) = alloc::place(&builder.graph, boundaries)?;
     let alive = |usage: Usage| peak.alive[usage.index()];
     let [attention, logits, inputs] = [Usage::Attention, Usage::Logits, Usage::Input].map(alive);
-    Ok(ComputeBuffer {
+    let buffer = ComputeBuffer {
         device: Bytes::new(peak.size),
         attention_transients: Bytes::new(attention),
         activations: Bytes::new(peak.size - attention - logits - inputs),
         logits: Bytes::new(logits),
         small_buffers: Bytes::new(inputs),
         host: Bytes::new(builder.host),
-    })
+    };
+    Ok((buffer, is_steady))
 }
 
 /// Whether llama.cpp keeps a second, smaller cache for windowed layers of this family. It ignores the

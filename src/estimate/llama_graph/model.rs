@@ -1,19 +1,27 @@
 //! The layers of a model, one after the other (`src/models/*.cpp`).
 
 use super::builder::Builder;
-use super::tensors::{Usage, Value, matrix};
+use super::selection::Selection;
+use super::tensors::{Boundary, Usage, Value, matrix};
 use crate::spec::{Architecture, Layer};
 
 use Architecture as A;
 
 impl Builder<'_> {
-    /// All layers and the output head.
-    pub(super) fn model(&mut self, layers: &[Layer]) {
+    /// The layers of a selection and the output head; returns the boundaries that the selection names.
+    pub(super) fn model(&mut self, layers: &[Layer], selection: Selection) -> [Boundary; 2] {
         let mut x = self.embeddings;
+        let mut boundaries = [Boundary::default(); 2];
         if matches!(self.shape.architecture, A::Gemma | A::Gemma2 | A::Gemma3 | A::Granite) {
             x = self.graph.map(x);
         }
-        for (index, layer) in (0..).zip(layers) {
+        for (index, layer) in (0..).zip(layers).filter(|(index, _)| selection.holds(*index)) {
+            if index == selection.head - selection.period {
+                boundaries[0] = self.graph.boundary();
+            }
+            if index == selection.tail {
+                boundaries[1] = self.graph.boundary();
+            }
             let is_last = index + 1 == self.shape.n_layers;
             x = match self.shape.architecture {
                 A::Cohere => self.parallel_layer(x, is_last),
@@ -22,6 +30,7 @@ impl Builder<'_> {
             };
         }
         self.output(x);
+        boundaries
     }
 
     /// Norm, attention, norm, MLP; with norms after the two where a model has four of them.

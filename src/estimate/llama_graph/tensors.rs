@@ -117,6 +117,13 @@ pub(super) enum Step {
     Unpin { from: usize, to: usize },
 }
 
+/// How far a graph had grown when a layer began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Boundary {
+    pub(super) steps: usize,
+    pub(super) tensors: usize,
+}
+
 /// Tensors in the order of their creation, steps in the order of their execution.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
@@ -145,6 +152,11 @@ impl Graph {
             uses: Vec::with_capacity(tensors),
             ..Self::default()
         }
+    }
+
+    /// Where the graph stands.
+    pub(super) const fn boundary(&self) -> Boundary {
+        Boundary { steps: self.steps.len(), tensors: self.tensors.len() }
     }
 
     /// Sources of a tensor.

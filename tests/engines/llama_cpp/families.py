@@ -2,11 +2,10 @@
 """The families that are not in the matrix, over a few context parameters; writes llama_cpp_families.csv.   usage: families.py MEMPROBE WORKDIR"""
 import csv, os, sys
 import shapes, matrix
-NAMES = list(shapes.MODELS)[list(shapes.MODELS).index("Granite-3.1-8B"):]
 if __name__ == "__main__":
     memprobe, work = sys.argv[1:3]
     rows = []
-    for name in NAMES:
+    for name in shapes.FAMILIES:
         m = shapes.MODELS[name]
         path = matrix.typed_file(memprobe, work, name, "Q4_K_M")
         jobs = []

@@ -87,7 +87,7 @@ def jobs_of(m):
 if __name__ == "__main__":
     memprobe, work = sys.argv[1:3]
     os.makedirs(work, exist_ok=True)
-    models = sys.argv[3:] or [m for m in shapes.MODELS]
+    models = sys.argv[3:] or [m for m in shapes.MODELS if m not in shapes.FAMILIES]
     out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "llama_cpp.csv")
     rows = []
     for model in models:

@@ -47,7 +47,7 @@ MODELS = {
  "Qwen3-Next-80B-A3B": M("qwen3next", 48, 2048, 16, 2, 256, 5120, 151936, 262144, qkn=1, nk=16, nv=32, ds=128, E=512, U=10, Fe=512, Fs=512),
 }
 
-MODELS.update({      # families whose graph differs in small things
+FAMILIES = {         # families whose graph differs in small things (families.py)
  "Granite-3.1-8B": M("granite", 40, 4096, 32, 8, 128, 12800, 49155, 131072, tied=1),
  "Granite-3.1-2B": M("granite", 40, 2048, 32, 8, 64, 8192, 49155, 131072, tied=1),
  "OLMo-2-7B":      M("olmo2", 32, 4096, 32, 32, 128, 11008, 100352, 4096),
@@ -62,7 +62,8 @@ MODELS.update({      # families whose graph differs in small things
  "DeepSeek-V3":    M("deepseek2", 61, 7168, 128, 1, 576, 18432, 129280, 163840, E=256, U=8, Fe=2048, sh=1, dense=3, lora=512, rope=64, nope=128, vh=128, qlora=1536, ebias=1, scale=2.5),
  "DeepSeek-V3-groups": M("deepseek2", 61, 7168, 128, 1, 576, 18432, 129280, 163840, E=256, U=8, Fe=2048, sh=1, dense=3, lora=512, rope=64, nope=128, vh=128, qlora=1536, ebias=1, scale=2.5, groups=8, gused=4),
  "GLM-4.5":        M("glm4moe", 93, 5120, 96, 8, 128, 12288, 151552, 131072, qkvb=1, qkn=1, E=160, U=8, Fe=1536, sh=1, dense=3, nextn=1, scale=2.5),
-})
+}
+MODELS.update(FAMILIES)
 
 def tensors(m):
     """[(name, shape in ggml order (ne0 first), is_matrix)]"""
