@@ -34,6 +34,8 @@ macro_rules! file_types {
 file_types! {
     Iq1S, "iq1_s", Iq1S;
     Iq1M, "iq1_m", Iq1M;
+    Tq1_0, "tq1_0", Tq1_0;
+    Tq2_0, "tq2_0", Tq2_0;
     Iq2Xxs, "iq2_xxs", Iq2Xxs;
     Iq2Xs, "iq2_xs", Iq2Xs;
     Iq2S, "iq2_s", Iq2Xs;

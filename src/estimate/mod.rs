@@ -14,6 +14,7 @@ pub mod buffer;
 pub mod capture;
 pub mod fragmentation;
 pub mod kv_cache;
+pub mod llama_graph;
 pub mod logits;
 pub mod overhead;
 pub mod runtime;

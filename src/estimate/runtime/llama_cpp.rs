@@ -1,116 +1,180 @@
 //! llama.cpp with its CUDA backend: one KV cache for all slots, one compute buffer for all moments.
+//!
+//! Every slot has its own part of the cache (`--no-kv-unified`), large enough for the system prompt and
+//! the conversation. `prefill_chunk` is `--ubatch-size`, `batch` is `--parallel`. Logits of the last
+//! position are what llama-server asks for, logits of all positions what the library does by default.
+//!
+//! All sizes are llama.cpp's own, to the byte: see `llama_graph` and `weights`.
 
-use super::super::kv_cache::Cells;
+use super::super::llama_graph::{
+    CacheSizes, ComputeBuffer, Context, ContextParams, LlamaCppVersion, Outputs, cache_sizes,
+    cached_layers, compute_buffer, is_certain,
+};
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
-    kv_cache, overhead,
+    overhead,
 };
 use super::push_weights;
-use crate::spec::{Attention, Basis, Bounds, Logits};
+use crate::dtype::KvFormat;
+use crate::spec::{Attention, Basis, Bounds, ComputeCapability, Logits};
 use crate::units::{Bytes, Overflow};
 
-/// What `n_ctx` is rounded up to (`llama-context.cpp`).
-const CONTEXT_PADDING: u64 = 256;
+pub use super::super::llama_graph::padded as padded_context;
 
-/// Cells of the KV cache for `tokens` tokens.
-pub fn padded_context(tokens: u64) -> Result<u64, Overflow> {
-    tokens.checked_next_multiple_of(CONTEXT_PADDING).ok_or(Overflow)
-}
+/// `--batch-size`: tokens handed over at once, of which micro-batches are cut.
+const N_BATCH: u64 = 2048;
+
+/// From here on the vector kernel reads a quantized cache for two rows (`fattn.cu`).
+const ADA: ComputeCapability = ComputeCapability { major: 8, minor: 9 };
+
+/// What the compute buffer may differ by where the graph depends on more than the shape, in percent.
+const UNCERTAIN_PERCENT: u64 = 3;
 
 /// Lists everything that the process holds.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    check_values(scenario)?;
     push_weights(buffers, scenario);
-    let n_ctx = padded_context(scenario.full_tokens()?.max(1))?;
-    push_caches(buffers, scenario, n_ctx)?;
-    push_compute(buffers, scenario, n_ctx)?;
+    let layers = cached_layers(&scenario.model.shape, &scenario.model.layers);
+    let context = context(scenario)?;
+    let caches = cache_sizes(&scenario.model.shape, &layers, &context)?;
+    push_caches(buffers, scenario, &context, caches)?;
+    let compute = compute_buffer(&scenario.model.shape, &layers, &context.graph)?;
+    push_compute(buffers, scenario, &context, compute)?;
     overhead::push(buffers, scenario)?;
     fragmentation::push(buffers, scenario)
 }
 
-/// The cache is one: the system prompt gets the cells that it fills, the conversation the rest.
+/// A quantized cache of values needs flash attention (`llama_init_from_model`).
+fn check_values(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    if scenario.workload.attention == Attention::Flash || !matches!(scenario.kv, KvFormat::Ggml(_))
+    {
+        return Ok(());
+    }
+    Err(EstimateError::Unsupported {
+        runtime: scenario.kind(),
+        what: "KV format without flash attention",
+        value: scenario.kv.to_string(),
+        expected: "`f16`, `bf16` or `f32`, or `--attention flash`",
+    })
+}
+
+fn context(scenario: &Scenario<'_>) -> Result<Context, Overflow> {
+    let workload = &scenario.workload;
+    let slot = padded_context(scenario.full_tokens()?.max(1))?;
+    let params = ContextParams {
+        n_ctx: slot.checked_mul(workload.batch).ok_or(Overflow)?,
+        n_batch: workload.prefill_chunk.max(N_BATCH),
+        n_ubatch: workload.prefill_chunk,
+        n_seq: workload.batch,
+        unified: false,
+        swa_full: false,
+        outputs: match workload.logits {
+            Logits::All => Outputs::All,
+            Logits::Last => Outputs::Few(workload.batch),
+        },
+        flash: workload.attention == Attention::Flash,
+        ada: scenario.gpu.compute_capability >= ADA,
+        type_k: scenario.kv,
+        type_v: scenario.kv,
+        version: LlamaCppVersion::default(),
+    };
+    params.resolve(&scenario.model.shape)
+}
+
+const CACHE: &str =
+    "llama.cpp llama-kv-cache.cpp: a tensor per layer and side, rounded up to 128 B";
+
+/// The cache is one: the system prompt gets the share of its tokens, the conversation the rest.
 fn push_caches(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    n_ctx: u64,
-) -> Result<(), EstimateError> {
-    let workload = &scenario.workload;
-    let system = workload.system_tokens.min(n_ctx);
-    let window = window_cells(scenario, n_ctx)?;
-    let pinned = Cells { full: system, window: 0 };
-    let rest = Cells { full: n_ctx - system, window };
-    let (batch, from) = (workload.batch, Phase::SystemPrefill);
-    kv_cache::push(buffers, scenario, Component::SystemPromptCache, pinned, batch, from)?;
-    kv_cache::push(buffers, scenario, Component::ConversationCache, rest, batch, from)?;
-    kv_cache::push_recurrent(buffers, scenario, batch, from)
+    context: &Context,
+    caches: CacheSizes,
+) -> Result<(), Overflow> {
+    let (cells, sequences) = (context.graph.cells, context.graph.n_seq);
+    let system = scenario.workload.system_tokens.min(cells);
+    let pinned = caches.full.scale(system, cells)?;
+    let rest = caches.full.minus_or_zero(pinned);
+    let mut push = |component, name, size, text, values: &[(&'static str, u64)]| {
+        let life = Life::From(Phase::SystemPrefill);
+        let kind = Kind { component, life, basis: Basis::Modelled, source: CACHE };
+        buffers.push(kind, name, Bounds::exactly(size), Formula::text(text, values));
+    };
+    let conversation = Component::ConversationCache;
+    let layers = ("layers", scenario.model.full_layers());
+    let of_cells = [("cells", cells), ("sequences", sequences), layers];
+    push(
+        Component::SystemPromptCache,
+        "keys and values",
+        pinned,
+        "cache · system tokens / cells",
+        &[("system tokens", system), of_cells[0], of_cells[1], layers],
+    );
+    push(
+        conversation,
+        "keys and values",
+        rest,
+        "Σ over layers of K + V of every cell, less the system prompt's share",
+        &of_cells,
+    );
+    push(
+        conversation,
+        "keys and values, windowed layers",
+        caches.window,
+        "Σ over windowed layers of K + V of every cell",
+        &[("cells", context.graph.window_cells.unwrap_or(0)), of_cells[1]],
+    );
+    push(
+        conversation,
+        "recurrent states",
+        caches.recurrent,
+        "Σ over recurrent layers of f32 state and convolution inputs",
+        &[("layers", scenario.model.recurrent_layers()), of_cells[1]],
+    );
+    Ok(())
 }
 
-/// Cells of the second cache for windowed layers: the window of every sequence and one micro-batch
-/// (`llama-kv-cache-iswa.cpp`).
-fn window_cells(scenario: &Scenario<'_>, n_ctx: u64) -> Result<u64, Overflow> {
-    let Some(window) = scenario.model.shape.window else { return Ok(0) };
-    let cells = window.size.checked_add(scenario.workload.prefill_chunk).ok_or(Overflow)?;
-    Ok(padded_context(cells)?.min(n_ctx))
-}
-
+/// The four parts of the compute buffer, which is reserved at the start and kept.
 fn push_compute(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    n_ctx: u64,
-) -> Result<(), EstimateError> {
-    let shape = &scenario.model.shape;
-    let ub = scenario.workload.prefill_chunk;
-    let (h, kvd, v) = (shape.hidden_size, shape.kv_width(), shape.vocab_size);
-    let f = super::super::activations::ffn_width(scenario);
-    let phase = Phase::Prefill;
-    let kind = |component, moment| Kind {
-        component,
-        life: Life::During(phase, moment),
-        basis: Basis::Modelled,
-        source: "llama.cpp graph of a micro-batch, placed by ggml-alloc",
-    };
-    let mut push =
-        |component, moment, name, factors: &[(&'static str, u64)]| -> Result<(), Overflow> {
-            let formula = Formula::product(factors);
-            let size = Bounds::within(formula.value()?, 2, 4)?;
-            buffers.push(kind(component, moment), name, size, formula);
-            Ok(())
+    context: &Context,
+    compute: ComputeBuffer,
+) -> Result<(), Overflow> {
+    let certain = is_certain(&scenario.model.shape);
+    let graph = &context.graph;
+    let values = [
+        ("n_ubatch", graph.rows),
+        ("cells", graph.cells),
+        ("streams", graph.streams),
+        ("n_outputs", graph.n_outputs),
+    ];
+    for (component, name, size) in [
+        (
+            Component::AttentionTransients,
+            "scores and copies of K and V",
+            compute.attention_transients,
+        ),
+        (Component::Activations, "layer results and holes of the buffer", compute.activations),
+        (Component::Logits, "logits", compute.logits),
+        (Component::SmallBuffers, "masks, positions and indices", compute.small_buffers),
+    ] {
+        let kind = Kind {
+            component,
+            life: Life::During(Phase::Prefill, Moment::Whole),
+            basis: if certain { Basis::Modelled } else { Basis::Assumed },
+            source: "llama.cpp graph of a micro-batch, placed as ggml-alloc.c does",
         };
-    let rows = ("n_ubatch", ub);
-    let mask = [rows, ("n_ctx", n_ctx), ("B", 2)];
-    let flash = scenario.workload.attention == Attention::Flash;
-    if flash {
-        push(Component::SmallBuffers, Moment::FeedForward, "mask", &mask)?;
-        push(
-            Component::Activations,
-            Moment::FeedForward,
-            "MLP of one layer",
-            &[rows, ("3 ffn + 3 hidden", 3 * f + 3 * h), ("B", 4)],
-        )?;
-    } else {
-        let scores = [rows, ("n_ctx", n_ctx), ("n_heads", shape.n_heads), ("B", 4)];
-        push(Component::AttentionTransients, Moment::Attention, "scores of one layer", &scores)?;
-        push(
-            Component::SmallBuffers,
-            Moment::Attention,
-            "mask",
-            &[rows, ("n_ctx", n_ctx), ("B", 4)],
-        )?;
-        push(
-            Component::Activations,
-            Moment::Attention,
-            "queries, keys, values and residual",
-            &[rows, ("4 hidden + 2 kv_width", 4 * h + 2 * kvd), ("B", 4)],
-        )?;
+        let size = bounds(size, certain)?;
+        let text = "tensors alive where the compute buffer is largest";
+        buffers.push(kind, name, size, Formula::text(text, &values));
     }
-    if scenario.workload.logits == Logits::All {
-        push(Component::Logits, Moment::Output, "logits", &[rows, ("vocab_size", v), ("B", 4)])?;
-        push(
-            Component::Activations,
-            Moment::Output,
-            "last hidden state",
-            &[rows, ("hidden", h), ("B", 4)],
-        )?;
-    }
-    let _ = Bytes::ZERO;
     Ok(())
+}
+
+fn bounds(size: Bytes, certain: bool) -> Result<Bounds, Overflow> {
+    if certain {
+        return Ok(Bounds::exactly(size));
+    }
+    Bounds::within(size, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)
 }

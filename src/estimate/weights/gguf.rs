@@ -5,7 +5,7 @@
 //! per-tensor overrides (`UD-…`, `…_L`) follow no rule at all; read the file for those.
 
 use crate::dtype::{FileType, GgmlType};
-use crate::spec::{ModelSpec, Role, TensorSpec};
+use crate::spec::{Architecture, ModelShape, ModelSpec, Role, TensorSpec};
 
 use FileType as F;
 use GgmlType as T;
@@ -18,23 +18,17 @@ pub struct Mixture<'a> {
     n_layers: u64,
     n_experts: u64,
     gqa_group: u64,
-    /// Layers that have a value projection of their own, which the rules for it count.
-    n_attn_v: u64,
 }
 
 impl<'a> Mixture<'a> {
     /// The rule of `file_type` for `model`.
     pub fn new(file_type: FileType, model: &'a ModelSpec) -> Self {
-        let has_value = |tensor: &&TensorSpec| {
-            matches!(tensor.role, Role::AttnV | Role::AttnQkv | Role::MlaKvB)
-        };
         Self {
             file_type,
             model,
-            n_layers: model.shape.n_layers,
+            n_layers: file_layers(model),
             n_experts: model.shape.moe.map_or(1, |moe| moe.n_experts),
             gqa_group: model.shape.gqa_group(),
-            n_attn_v: model.tensors.iter().filter(has_value).count() as u64,
         }
     }
 
@@ -54,7 +48,9 @@ impl<'a> Mixture<'a> {
             return self.output(base, tensor.row);
         }
         if self.file_type == F::Mxfp4Moe {
-            return if tensor.role.is_routed_expert() { T::Mxfp4 } else { T::Q8_0 };
+            // Tensors of three dimensions.
+            let cubic = tensor.role.is_routed_expert() || tensor.role == Role::MlaKvB;
+            return if cubic { T::Mxfp4 } else { T::Q8_0 };
         }
         if tensor.role == Role::TokenEmbedding {
             return self.embedding(base);
@@ -64,11 +60,10 @@ impl<'a> Mixture<'a> {
         }
         let layer = tensor.layer.unwrap_or(0);
         match tensor.role {
-            Role::AttnV => self.attn_v(base, layer),
+            Role::AttnV | Role::AttnQkv | Role::RecurrentQkv => self.attn_v(base, layer),
             Role::AttnK => self.attn_k(base),
             Role::AttnQ => self.attn_q(base),
             Role::AttnOutput => self.attn_output(base),
-            Role::AttnQkv | Role::RecurrentQkv => self.attn_qkv(base),
             Role::FfnDown | Role::ExpertDown | Role::SharedDown => self.ffn_down(base, layer),
             Role::FfnGate
             | Role::FfnUp
@@ -96,6 +91,7 @@ impl<'a> Mixture<'a> {
         match self.file_type {
             F::Iq2Xxs | F::Iq2Xs | F::Iq1S | F::Iq1M => T::Q2K,
             F::Iq2S | F::Iq2M | F::Iq3Xxs => T::Iq3S,
+            F::Tq1_0 | F::Tq2_0 => T::Q4K,
             _ => base,
         }
     }
@@ -105,34 +101,40 @@ impl<'a> Mixture<'a> {
     }
 
     fn very_low_bit(&self, base: GgmlType, tensor: &TensorSpec) -> GgmlType {
-        let two_s = matches!(self.file_type, F::Iq2S | F::Iq2M);
-        let layer = tensor.layer.unwrap_or(0);
+        let raised = if matches!(self.file_type, F::Iq2S | F::Iq2M) { T::Iq3S } else { T::Q2K };
         match tensor.role {
-            Role::AttnV if self.gqa_group >= 4 || self.n_experts >= 4 => T::Q4K,
-            Role::AttnV => {
-                if two_s {
-                    T::Iq3S
-                } else {
-                    T::Q2K
-                }
+            Role::AttnV | Role::AttnQkv | Role::RecurrentQkv => {
+                if self.gqa_group >= 4 || self.n_experts >= 4 { T::Q4K } else { raised }
             }
             Role::AttnK if self.n_experts == 8 => T::Q4K,
-            Role::FfnDown | Role::ExpertDown | Role::SharedDown if layer < self.n_layers / 8 => {
-                if two_s {
-                    T::Iq3S
-                } else {
-                    T::Q2K
-                }
+            Role::FfnDown | Role::ExpertDown | Role::SharedDown
+                if self.down_index(tensor) < self.n_layers / 8 =>
+            {
+                raised
             }
             Role::AttnOutput if self.n_experts == 8 => T::Q5K,
-            Role::AttnOutput if two_s => T::Iq3S,
-            Role::AttnOutput if matches!(self.file_type, F::Iq1S | F::Iq1M) => T::Iq2Xxs,
+            Role::AttnOutput => match self.file_type {
+                F::Iq2S | F::Iq2M => T::Iq3S,
+                F::Iq1S | F::Iq1M => T::Iq2Xxs,
+                _ => base,
+            },
             _ => base,
         }
     }
 
-    fn attn_v(&self, base: GgmlType, layer: u64) -> GgmlType {
-        let index = self.attn_v_index(layer);
+    /// How many down projections come before this one: shared experts count as one of their own.
+    fn down_index(&self, tensor: &TensorSpec) -> u64 {
+        let shape = &self.model.shape;
+        let layer = tensor.layer.unwrap_or(0);
+        let has_shared = shape.moe.is_some_and(|moe| moe.shared_ffn_size > 0);
+        let sparse = (0..layer).filter(|index| shape.is_moe(*index)).count() as u64;
+        let shared = if has_shared { sparse } else { 0 };
+        layer + shared + u64::from(tensor.role == Role::SharedDown)
+    }
+
+    /// Value projections, and those that hold one: q, k and v in one tensor, or a delta-net's input.
+    /// There is one in every layer, so that the layer is its number.
+    fn attn_v(&self, base: GgmlType, index: u64) -> GgmlType {
         let grouped = self.gqa_group >= 4;
         let mut ty = match self.file_type {
             F::Q2K => {
@@ -154,7 +156,7 @@ impl<'a> Mixture<'a> {
             }
             F::Q3KL => T::Q5K,
             F::Iq4Nl | F::Iq4Xs if grouped => T::Q5K,
-            F::Q4KM | F::Q5KM if use_more_bits(index, self.n_attn_v) => T::Q6K,
+            F::Q4KM | F::Q5KM if use_more_bits(index, self.n_layers) => T::Q6K,
             F::Q4KS if index < 4 => T::Q5K,
             _ => base,
         };
@@ -164,14 +166,15 @@ impl<'a> Mixture<'a> {
         if self.n_experts == 8 { T::Q8_0 } else { ty }
     }
 
-    /// How many value projections come before this layer's.
-    fn attn_v_index(&self, layer: u64) -> u64 {
-        (0..layer).filter(|index| !self.model.shape.is_recurrent(*index)).count() as u64
-    }
-
-    /// llama.cpp calls every 80-layer Llama a 70B.
+    /// What llama.cpp calls a 70B: 80 layers of Qwen2, or of Llama with grouped queries.
     fn is_70b(&self) -> bool {
-        self.n_layers == 80 && self.model.shape.architecture.gguf_name() == "llama"
+        let shape = &self.model.shape;
+        let family = match shape.architecture.gguf_name() {
+            "qwen2" => true,
+            "llama" => shape.n_heads != shape.kv_heads,
+            _ => false,
+        };
+        self.n_layers == 80 && family
     }
 
     fn attn_k(&self, base: GgmlType) -> GgmlType {
@@ -220,15 +223,6 @@ impl<'a> Mixture<'a> {
         }
     }
 
-    fn attn_qkv(&self, base: GgmlType) -> GgmlType {
-        match self.file_type {
-            F::Q3KM | F::Q3KL | F::Iq3M => T::Q4K,
-            F::Q4KM => T::Q5K,
-            F::Q5KM => T::Q6K,
-            _ => base,
-        }
-    }
-
     fn ffn_down(&self, base: GgmlType, layer: u64) -> GgmlType {
         let first_eighth = layer < self.n_layers / 8;
         let more = use_more_bits(layer, self.n_layers);
@@ -263,6 +257,48 @@ impl<'a> Mixture<'a> {
     }
 }
 
+/// The model's tensors as a GGUF file holds them: the same parameters, some of them split.
+///
+/// Latent attention's second projection becomes one tensor per side, the keys' transposed
+/// (`attn_k_b`, `attn_v_b`); a delta-net's time step and decay are two vectors. Llama 3.1 and later
+/// come with a table of frequencies (`rope_freqs`), which is no parameter.
+pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
+    let mut tensors = Vec::with_capacity(model.tensors.len() + 1);
+    for &tensor in &model.tensors {
+        match (tensor.role, model.shape.mla) {
+            (Role::MlaKvB, Some(mla)) => {
+                let heads = model.shape.n_heads;
+                let keys = (mla.qk_nope_head_dim, mla.kv_lora_rank * heads);
+                let values = (mla.kv_lora_rank, mla.v_head_dim * heads);
+                for (row, rows) in [keys, values] {
+                    tensors.push(TensorSpec { row, rows, ..tensor });
+                }
+            }
+            (Role::RecurrentVector, _) => {
+                let vector = TensorSpec { rows: 1, ..tensor };
+                tensors.extend((0..tensor.rows).map(|_| vector));
+            }
+            _ => tensors.push(tensor),
+        }
+    }
+    let frequencies = has_frequency_table(&model.shape).then_some(model.shape.head_dim / 2);
+    let role = Role::Norm;
+    tensors.extend(frequencies.map(|row| TensorSpec { role, layer: None, row, rows: 1 }));
+    tensors
+}
+
+/// Llama 3.1, 3.2 and 3.3, known by their vocabulary and context.
+fn has_frequency_table(shape: &ModelShape) -> bool {
+    shape.architecture == Architecture::Llama
+        && (shape.vocab_size, shape.context_len) == (128_256, 131_072)
+}
+
+/// Layers that the file counts: GLM-4.5's hold one for multi-token prediction behind the others.
+fn file_layers(model: &ModelSpec) -> u64 {
+    let predicting = u64::from(model.shape.architecture == Architecture::Glm4Moe);
+    model.shape.n_layers + predicting
+}
+
 /// Whether the quantizer touches tensors of this role: matrices, but neither routers nor
 /// convolutions.
 pub const fn is_quantized_role(role: Role) -> bool {
@@ -291,7 +327,7 @@ fn fall_back(ty: GgmlType, row: u64) -> GgmlType {
         return ty;
     }
     let replacement = match ty {
-        T::Q2K | T::Q3K => T::Q4_0,
+        T::Q2K | T::Q3K | T::Tq1_0 | T::Tq2_0 => T::Q4_0,
         T::Q4K => T::Q5_0,
         T::Q5K => T::Q5_1,
         T::Q6K => T::Q8_0,

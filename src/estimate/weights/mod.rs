@@ -145,16 +145,30 @@ pub fn weights(
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
         let on_host = is_embedding && runtime == Runtime::LlamaCpp;
         if on_host {
-            total.host = total.host.plus(tensor.size)?;
+            total.host = total.host.plus(tensor.size.round_up(HOST_ALIGNMENT)?)?;
         }
         if !on_host || tied {
-            total.device = total.device.plus(tensor.size)?.plus(row_padding(tensor, runtime)?)?;
+            total.device = total.device.plus(placed(tensor, runtime)?)?;
             total.rounding = total.rounding.plus(rounding(tensor, spec)?)?;
             total.tensors += 1;
         }
         if !is_embedding || tied {
             total.per_token = total.per_token.plus(read_per_token(tensor, experts)?)?;
         }
+        Ok(())
+    })?;
+    Ok(total)
+}
+
+/// Bytes of all tensors as a file of this format has them, without alignment or placement.
+pub fn file_size(
+    model: &ModelSpec,
+    format: WeightFormat,
+    runtime: Runtime,
+) -> Result<Bytes, WeightsError> {
+    let mut total = Bytes::ZERO;
+    each_tensor(model, format, runtime, |tensor| {
+        total = total.plus(tensor.size)?;
         Ok(())
     })?;
     Ok(total)
@@ -182,7 +196,11 @@ fn each_tensor(
         _ => match model.unexplained_elements().unwrap_or(0) {
             0 => {
                 let rule = Rule::new(model, format, runtime);
-                Ok(model.tensors.iter().try_for_each(|t| visit(&rule.size(t, format)?))?)
+                let mut sized = |tensor: &TensorSpec| visit(&rule.size(tensor, format)?);
+                if runtime == Runtime::Transformers {
+                    return Ok(model.tensors.iter().try_for_each(&mut sized)?);
+                }
+                Ok(gguf::file_tensors(model).iter().try_for_each(&mut sized)?)
             }
             difference => {
                 Err(WeightsError::Unexplained { model: model.name.clone(), format, difference })
@@ -247,24 +265,38 @@ impl<'a> Rule<'a> {
     }
 }
 
-/// CUDA's padding of quantized rows to 512 elements in llama.cpp, which counts it as model buffer
-/// (`ggml_backend_cuda_buffer_type_get_alloc_size` in `ggml-cuda.cu`).
-fn row_padding(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow> {
-    match tensor.ggml {
-        Some(ty) if runtime == Runtime::LlamaCpp && ty.is_quantized() => {
+/// Bytes that a tensor takes in the runtime's model buffer.
+///
+/// llama.cpp pads quantized rows to 512 elements, once per tensor, and starts tensors at multiples of
+/// 128 bytes (`ggml_backend_cuda_buffer_type_get_alloc_size` in `ggml-cuda.cu`).
+fn placed(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow> {
+    if runtime != Runtime::LlamaCpp {
+        return Ok(tensor.size);
+    }
+    let padding = match tensor.ggml {
+        Some(ty) if ty.is_quantized() => {
             let missing =
                 (MATRIX_ROW_PADDING - tensor.row % MATRIX_ROW_PADDING) % MATRIX_ROW_PADDING;
-            ty.layout().size_of(missing)
+            ty.layout().size_of(missing)?
         }
-        _ => Ok(Bytes::ZERO),
-    }
+        _ => Bytes::ZERO,
+    };
+    tensor.size.plus(padding)?.round_up(DEVICE_ALIGNMENT)
 }
+
+/// Alignment of llama.cpp's buffers on the GPU and in host memory.
+const DEVICE_ALIGNMENT: Bytes = Bytes::new(128);
+const HOST_ALIGNMENT: Bytes = Bytes::new(32);
 
 /// Elements to which the CUDA kernels of llama.cpp and candle pad a quantized row.
 const MATRIX_ROW_PADDING: u64 = 512;
 
-/// What a runtime's loader or allocator adds to one tensor.
+/// What a runtime's loader or allocator adds to one tensor beside its buffer: nothing in llama.cpp,
+/// which places all tensors in one.
 fn rounding(tensor: &SizedTensor, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
+    if spec.runtime == Runtime::LlamaCpp {
+        return Ok(Bytes::ZERO);
+    }
     let padding = match (spec.runtime, tensor.ggml) {
         // candle-core `quantized/cuda.rs`, `load_quantized`.
         (Runtime::Vramplan, Some(ty)) if ty.is_quantized() => {

@@ -1,0 +1,183 @@
+//! What every layer of a micro-batch shares: shape, parameters, inputs.
+
+use super::GraphParams;
+use super::tensors::{Graph, Usage, Value, cube, matrix};
+use crate::dtype::KvFormat;
+use crate::spec::{Architecture, ModelShape};
+
+/// Head sizes up to which keys are rotated in one block (`llama_kv_cache::build_input_k_rot`).
+const ROTATIONS: [u64; 8] = [8192, 4096, 2048, 1024, 512, 256, 128, 64];
+
+/// A Hadamard rotation: the input that holds it, and its order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rotation {
+    pub(super) matrix: Value,
+    pub(super) order: u64,
+}
+
+/// The inputs that belong to one KV cache.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CacheInputs {
+    /// Cells of a stream.
+    pub(super) cells: u64,
+    /// The rows of the cache that keys go to; nothing in builds that copy.
+    pub(super) k_rows: Option<Value>,
+    /// The rows, or elements, of the cache that values go to; nothing where keys hold them.
+    pub(super) v_rows: Option<Value>,
+    pub(super) mask: Value,
+    pub(super) k_rotation: Option<Rotation>,
+    pub(super) v_rotation: Option<Rotation>,
+}
+
+/// Builds the graph of one micro-batch.
+#[derive(Debug)]
+pub(super) struct Builder<'a> {
+    pub(super) shape: &'a ModelShape,
+    pub(super) params: &'a GraphParams,
+    pub(super) graph: Graph,
+    pub(super) positions: Value,
+    pub(super) full: CacheInputs,
+    pub(super) windowed: Option<CacheInputs>,
+    /// Which recurrent state each sequence continues.
+    pub(super) states: Option<Value>,
+    pub(super) output_rows: Value,
+    pub(super) embeddings: Value,
+    /// Bytes of the inputs on the host.
+    pub(super) host: u64,
+}
+
+impl<'a> Builder<'a> {
+    /// The inputs, in llama.cpp's order.
+    pub(super) fn new(shape: &'a ModelShape, params: &'a GraphParams) -> Self {
+        let graph = Graph::with_capacity(2048);
+        let mut inputs = Inputs { graph, host: 0 };
+        let rows = params.rows;
+        // Token ids and, where embeddings are given instead, those: the input has room for both.
+        inputs.add(rows, 4);
+        if params.version.has_embedding_input() {
+            inputs.add(rows.saturating_mul(shape.hidden_size), 4);
+        }
+        let embeddings = inputs.embeddings(shape.hidden_size, rows);
+        let sections = if has_position_sections(shape.architecture) { 4 } else { 1 };
+        let positions = inputs.add(rows.saturating_mul(sections), 4);
+        let full = inputs.cache(shape, params, params.cells);
+        let windowed = params.window_cells.map(|cells| inputs.cache(shape, params, cells));
+        let states = shape.recurrent.map(|_| inputs.add(params.n_seq, 4));
+        let output_rows = inputs.add(params.n_outputs, 4);
+        let Inputs { graph, host } = inputs;
+        Self {
+            shape,
+            params,
+            graph,
+            positions,
+            full,
+            windowed,
+            states,
+            output_rows,
+            embeddings,
+            host,
+        }
+    }
+
+    /// RMS norm with a weight, or `LayerNorm` with weight and perhaps bias.
+    pub(super) fn norm(&mut self, x: Value) -> Value {
+        let layer_norm =
+            matches!(self.shape.architecture, Architecture::StarCoder2 | Architecture::Cohere);
+        let normed = if layer_norm { self.graph.fresh(&[x], x.dims) } else { self.graph.map(x) };
+        let weighted = self.graph.map(normed);
+        if self.shape.norm_bias { self.graph.map(weighted) } else { weighted }
+    }
+
+    /// Rotates queries or keys by their positions.
+    pub(super) fn rope(&mut self, x: Value) -> Value {
+        self.graph.elementwise(&[x, self.positions])
+    }
+
+    /// Adds a bias where there is one.
+    pub(super) fn biased(&mut self, x: Value, has_bias: bool) -> Value {
+        if has_bias { self.graph.map(x) } else { x }
+    }
+}
+
+/// Whether positions come in four sections (`LLAMA_ROPE_TYPE_IMROPE`).
+const fn has_position_sections(architecture: Architecture) -> bool {
+    matches!(architecture, Architecture::Qwen35 | Architecture::Qwen35Moe)
+}
+
+/// Collects inputs: on the host each takes a multiple of 32 bytes.
+struct Inputs {
+    graph: Graph,
+    host: u64,
+}
+
+/// Alignment of the host's buffers (`TENSOR_ALIGNMENT` in `ggml-impl.h`).
+const HOST_ALIGNMENT: u64 = 32;
+
+impl Inputs {
+    fn add(&mut self, elements: u64, element: u64) -> Value {
+        self.add_shaped(matrix(elements, 1), element)
+    }
+
+    fn add_shaped(&mut self, dims: [u64; 4], element: u64) -> Value {
+        let input = self.graph.input(dims, element);
+        let size = self.graph.size(input).checked_next_multiple_of(HOST_ALIGNMENT);
+        let total = size.and_then(|size| self.host.checked_add(size));
+        self.graph.overflowed |= total.is_none();
+        self.host = total.unwrap_or(0);
+        input
+    }
+
+    /// Rows of the token embedding, looked up on the host.
+    fn embeddings(&mut self, hidden_size: u64, rows: u64) -> Value {
+        let embeddings = self.add_shaped(matrix(hidden_size, rows), 4);
+        self.graph.mark(embeddings, Usage::Activation)
+    }
+
+    fn cache(&mut self, shape: &ModelShape, params: &GraphParams, cells: u64) -> CacheInputs {
+        let rows = params.rows;
+        let latent = shape.mla.is_some();
+        let has_rows = params.version.has_row_inputs();
+        let k_rows = has_rows.then(|| self.add(rows, 8));
+        let v_rows = (has_rows && !latent).then(|| {
+            // Transposed values are scattered element by element.
+            let width = if params.flash { 1 } else { shape.kv_width() };
+            self.add(rows.saturating_mul(width), 8)
+        });
+        let mask = self.mask(cells, params);
+        let rotates =
+            params.version.plans_fusions() && !latent && shape.head_dim.is_multiple_of(64);
+        let k_rotation = (rotates && is_block_format(params.type_k)).then(|| {
+            let divides = |order: &&u64| shape.head_dim.is_multiple_of(**order);
+            self.rotation(ROTATIONS.iter().find(divides).copied().unwrap_or(64))
+        });
+        let v_rotation = (rotates && is_block_format(params.type_v)).then(|| self.rotation(64));
+        CacheInputs { cells, k_rows, v_rows, mask, k_rotation, v_rotation }
+    }
+
+    fn mask(&mut self, cells: u64, params: &GraphParams) -> Value {
+        let elements = cells.saturating_mul(params.rows);
+        if params.flash && params.version.has_half_mask() {
+            return self.add(elements, 2);
+        }
+        let mask = self.add(elements, 4);
+        if !params.flash {
+            return mask;
+        }
+        let cast = self.graph.fresh_half(&[mask], matrix(elements, 1));
+        self.graph.mark(cast, Usage::Input)
+    }
+
+    fn rotation(&mut self, order: u64) -> Rotation {
+        Rotation { matrix: self.add_shaped(matrix(order, order), 4), order }
+    }
+}
+
+/// Whether a cache holds blocks of GGML.
+pub(super) const fn is_block_format(kv: KvFormat) -> bool {
+    matches!(kv, KvFormat::Ggml(_))
+}
+
+/// Heads of tokens.
+pub(super) const fn heads(head_dim: u64, n_heads: u64, rows: u64) -> [u64; 4] {
+    cube(head_dim, n_heads, rows)
+}

@@ -1,0 +1,194 @@
+//! The compute buffer and the caches of llama.cpp on one GPU, to the byte.
+//!
+//! llama.cpp lays the tensors of a micro-batch out in one buffer before it runs: its size is no sum of
+//! formulas but what `ggml-alloc.c` makes of the graph. So the graph is built here, from shapes alone,
+//! and placed by the same rules.
+//!
+//! Checked against libllama itself, asked for its buffer sizes with a stub in place of the GPU, and
+//! against public logs (`tests/engines/llama_cpp/`): every row is matched exactly.
+//!
+//! Not counted: the pool of the CUDA backend for matrix products (`fragmentation`), adapters,
+//! multi-modal projectors, draft models, partial offload.
+
+mod alloc;
+mod attention;
+mod builder;
+mod cache;
+mod context;
+mod feed_forward;
+mod latent;
+mod model;
+mod recurrent;
+mod selection;
+mod tensors;
+
+use self::builder::Builder;
+use self::selection::Selection;
+use self::tensors::Usage;
+use crate::dtype::KvFormat;
+use crate::spec::{Architecture, Layer, ModelShape};
+use crate::units::{Bytes, Overflow};
+
+pub use cache::{CacheSizes, cache_sizes};
+pub use context::{Context, ContextParams, Outputs, padded};
+
+/// Builds of llama.cpp whose graphs differ, oldest first. Real logs are the evidence for the older ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LlamaCppVersion {
+    /// Until mid-2025: keys and values are copied to a view of the cache, without lists of rows.
+    Copies,
+    /// Until early 2026 (build 7772): the cache is written by `ggml_set_rows`; the mask is f32, and cast
+    /// for flash attention.
+    SetRows,
+    /// Early 2026 (build 8193): embeddings are an input beside the token ids.
+    EmbeddingInput,
+    /// The newest known: the mask is f16 for flash attention; the copies of a quantized cache are part
+    /// of the buffer; the hidden states of gpt-oss, Qwen3-Next and Qwen3.5 are an output of all rows.
+    #[default]
+    Current,
+}
+
+impl LlamaCppVersion {
+    /// Whether models with multi-token prediction keep the last hidden state of every row.
+    const fn keeps_hidden_states(self) -> bool {
+        matches!(self, Self::Current)
+    }
+
+    /// Whether the mask comes as f16 where attention is fused.
+    const fn has_half_mask(self) -> bool {
+        matches!(self, Self::Current)
+    }
+
+    /// Whether fused routing and the copies of a quantized cache take part in the plan of the buffer.
+    const fn plans_fusions(self) -> bool {
+        matches!(self, Self::Current)
+    }
+
+    /// Whether embeddings are an input even where token ids are given.
+    const fn has_embedding_input(self) -> bool {
+        matches!(self, Self::EmbeddingInput | Self::Current)
+    }
+
+    /// Whether a server can say how many rows it wants logits for; before, room was made for all.
+    const fn limits_outputs(self) -> bool {
+        matches!(self, Self::Current)
+    }
+
+    /// Whether the rows of the cache to write to are an input.
+    const fn has_row_inputs(self) -> bool {
+        !matches!(self, Self::Copies)
+    }
+}
+
+/// What the graph of a micro-batch depends on besides the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraphParams {
+    /// Tokens of a micro-batch (`n_ubatch`, a multiple of the sequences).
+    pub rows: u64,
+    /// Cells of a stream of the cache.
+    pub cells: u64,
+    /// Cells of a stream of the windowed layers' cache, where there is one.
+    pub window_cells: Option<u64>,
+    /// Streams of the cache: one, or one per sequence.
+    pub streams: u64,
+    /// Sequences.
+    pub n_seq: u64,
+    /// Rows that get logits.
+    pub n_outputs: u64,
+    /// Whether attention is fused (`-fa`).
+    pub flash: bool,
+    /// Rows of a stream up to which the vector kernel reads a quantized cache as it is: 2 from compute
+    /// capability 8.9 on, 1 before.
+    pub vector_rows: u64,
+    /// Format of the keys.
+    pub type_k: KvFormat,
+    /// Format of the values.
+    pub type_v: KvFormat,
+    /// Which build.
+    pub version: LlamaCppVersion,
+}
+
+/// The compute buffers of a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComputeBuffer {
+    /// On the GPU: the sum of the four below.
+    pub device: Bytes,
+    /// Scores, 16-bit copies of a quantized cache, expanded values.
+    pub attention_transients: Bytes,
+    /// Results of layers, and what the buffer has of holes.
+    pub activations: Bytes,
+    /// Logits.
+    pub logits: Bytes,
+    /// Masks, positions and indices.
+    pub small_buffers: Bytes,
+    /// In pinned host memory: the inputs.
+    pub host: Bytes,
+}
+
+/// The compute buffers for the graph of one micro-batch.
+///
+/// `layers` are the model's layers as llama.cpp caches them ([`cached_layers`]). The components are
+/// what is alive where the buffer reaches its size.
+pub fn compute_buffer(
+    shape: &ModelShape,
+    layers: &[Layer],
+    params: &GraphParams,
+) -> Result<ComputeBuffer, Overflow> {
+    for selection in Selection::shorter(shape) {
+        let (buffer, is_steady) = place_layers(shape, layers, params, selection)?;
+        if is_steady {
+            return Ok(buffer);
+        }
+    }
+    Ok(place_layers(shape, layers, params, Selection::ALL)?.0)
+}
+
+/// Builds and places the selected layers. The buffer is the model's only if the boundaries of the
+/// selection are alike.
+fn place_layers(
+    shape: &ModelShape,
+    layers: &[Layer],
+    params: &GraphParams,
+    selection: Selection,
+) -> Result<(ComputeBuffer, bool), Overflow> {
+    let mut builder = Builder::new(shape, params);
+    let boundaries = builder.model(layers, selection);
+    if builder.graph.overflowed {
+        return Err(Overflow);
+    }
+    let (peak, is_steady) = alloc::place(&builder.graph, boundaries)?;
+    let alive = |usage: Usage| peak.alive[usage.index()];
+    let [attention, logits, inputs] = [Usage::Attention, Usage::Logits, Usage::Input].map(alive);
+    let buffer = ComputeBuffer {
+        device: Bytes::new(peak.size),
+        attention_transients: Bytes::new(attention),
+        activations: Bytes::new(peak.size - attention - logits - inputs),
+        logits: Bytes::new(logits),
+        small_buffers: Bytes::new(inputs),
+        host: Bytes::new(builder.host),
+    };
+    Ok((buffer, is_steady))
+}
+
+/// Whether llama.cpp keeps a second, smaller cache for windowed layers of this family. It ignores the
+/// windows of the others.
+pub const fn has_window_cache(architecture: Architecture) -> bool {
+    matches!(architecture, Architecture::Gemma2 | Architecture::Gemma3 | Architecture::GptOss)
+}
+
+/// What each layer keeps under llama.cpp.
+pub fn cached_layers(shape: &ModelShape, layers: &[Layer]) -> Vec<Layer> {
+    let windowed = has_window_cache(shape.architecture);
+    let cached = |layer: &Layer| match layer {
+        Layer::Window { .. } if !windowed => Layer::Full,
+        other => *other,
+    };
+    layers.iter().map(cached).collect()
+}
+
+/// Whether the graph of such a model is known without doubt. Files of DeepSeek-V3 and R1 that were
+/// converted since late 2025 say that experts are chosen by groups, which takes up to 3% more.
+pub fn is_certain(shape: &ModelShape) -> bool {
+    let corrected = shape.moe.is_some_and(|moe| moe.router_bias);
+    !(shape.architecture == Architecture::DeepSeek2 && corrected)
+}

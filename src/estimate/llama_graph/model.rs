@@ -1,0 +1,162 @@
+//! The layers of a model, one after the other (`src/models/*.cpp`).
+
+use super::builder::Builder;
+use super::selection::Selection;
+use super::tensors::{Boundary, Usage, Value, matrix};
+use crate::spec::{Architecture, Layer};
+
+use Architecture as A;
+
+impl Builder<'_> {
+    /// The layers of a selection and the output head; returns the boundaries that the selection names.
+    pub(super) fn model(&mut self, layers: &[Layer], selection: Selection) -> [Boundary; 2] {
+        let mut x = self.embeddings;
+        let mut boundaries = [Boundary::default(); 2];
+        if matches!(self.shape.architecture, A::Gemma | A::Gemma2 | A::Gemma3 | A::Granite) {
+            x = self.graph.map(x);
+        }
+        for (index, layer) in (0..).zip(layers).filter(|(index, _)| selection.holds(*index)) {
+            if index == selection.head - selection.period {
+                boundaries[0] = self.graph.boundary();
+            }
+            if index == selection.tail {
+                boundaries[1] = self.graph.boundary();
+            }
+            let is_last = index + 1 == self.shape.n_layers;
+            x = match self.shape.architecture {
+                A::Cohere => self.parallel_layer(x, is_last),
+                A::Olmo2 => self.post_norm_layer(x, is_last),
+                _ => self.layer(x, index, *layer, is_last),
+            };
+        }
+        self.output(x);
+        boundaries
+    }
+
+    /// Norm, attention, norm, MLP; with norms after the two where a model has four of them.
+    fn layer(&mut self, x: Value, index: u64, layer: Layer, is_last: bool) -> Value {
+        let shape = self.shape;
+        let normed = self.norm(x);
+        if shape.recurrent.is_some() {
+            self.graph.expand(normed);
+        }
+        let attended = self.mix_tokens(normed, layer);
+        let (attended, x) = self.last_rows(attended, x, is_last);
+        let attended = if has_post_norms(shape.norms_per_layer) {
+            self.norm(attended)
+        } else {
+            self.scaled_residual(attended)
+        };
+        let middle = self.graph.elementwise(&[attended, x]);
+        let normed = self.norm(middle);
+        let output = match shape.moe {
+            Some(moe) if shape.is_moe(index) => self.experts(normed, moe),
+            _ => self.dense_ffn(normed, shape.ffn_size),
+        };
+        let output = if has_post_norms(shape.norms_per_layer) {
+            self.norm(output)
+        } else {
+            self.scaled_residual(output)
+        };
+        if shape.architecture == A::Phi3 {
+            return self.graph.elementwise(&[middle, output]);
+        }
+        self.graph.elementwise(&[output, middle])
+    }
+
+    fn mix_tokens(&mut self, x: Value, layer: Layer) -> Value {
+        let shape = self.shape;
+        match (layer, shape.recurrent, shape.mla) {
+            (Layer::Recurrent, Some(recurrent), _) => self.delta_net(x, recurrent),
+            (_, _, Some(mla)) => self.latent_attention(x, mla),
+            _ if shape.attention_output_gate => self.gated_attention(x),
+            _ => self.attention(x, matches!(layer, Layer::Window { .. })),
+        }
+    }
+
+    /// Command-R: one norm, attention and MLP side by side.
+    fn parallel_layer(&mut self, x: Value, is_last: bool) -> Value {
+        let normed = self.norm(x);
+        let attended = self.attention(normed, false);
+        let (attended, x) = self.last_rows(attended, x, is_last);
+        let normed = if is_last { self.output_rows_of(normed) } else { normed };
+        let output = self.dense_ffn(normed, self.shape.ffn_size);
+        let output = self.graph.elementwise(&[output, x]);
+        self.graph.elementwise(&[output, attended])
+    }
+
+    /// OLMo 2: norms after attention and after the MLP.
+    fn post_norm_layer(&mut self, x: Value, is_last: bool) -> Value {
+        let attended = self.attention(x, false);
+        let (attended, x) = self.last_rows(attended, x, is_last);
+        let attended = self.norm(attended);
+        let middle = self.graph.elementwise(&[attended, x]);
+        let output = self.dense_ffn(middle, self.shape.ffn_size);
+        let output = self.norm(output);
+        self.graph.elementwise(&[output, middle])
+    }
+
+    fn scaled_residual(&mut self, x: Value) -> Value {
+        if self.shape.architecture == A::Granite { self.graph.map(x) } else { x }
+    }
+
+    /// The last layer goes on with the rows that logits are wanted for.
+    fn last_rows(&mut self, attended: Value, x: Value, is_last: bool) -> (Value, Value) {
+        if !is_last || self.keeps_all_rows() {
+            return (attended, x);
+        }
+        (self.output_rows_of(attended), self.output_rows_of(x))
+    }
+
+    fn output_rows_of(&mut self, x: Value) -> Value {
+        let dims = matrix(x.dims[0], self.params.n_outputs);
+        self.graph.fresh(&[x, self.output_rows], dims)
+    }
+
+    /// Whether the hidden states of all rows are an output beside the logits.
+    fn keeps_all_rows(&self) -> bool {
+        self.params.version.keeps_hidden_states()
+            && matches!(
+                self.shape.architecture,
+                A::GptOss | A::Qwen35 | A::Qwen35Moe | A::Qwen3Next
+            )
+    }
+
+    fn output(&mut self, x: Value) {
+        let mut x = x;
+        if !self.keeps_all_rows() {
+            x = self.norm(x);
+        } else if self.shape.architecture == A::GptOss {
+            self.graph.keep(x);
+            let rows = self.output_rows_of(x);
+            x = self.norm(rows);
+        } else {
+            x = self.norm(x);
+            self.graph.keep(x);
+            x = self.output_rows_of(x);
+        }
+        self.graph.keep(x);
+        let logits = self.graph.linear(x, self.shape.vocab_size);
+        let mut logits = self.graph.mark(logits, Usage::Logits);
+        for _ in 0..self.logit_maps() {
+            logits = self.graph.map(logits);
+            logits = self.graph.mark(logits, Usage::Logits);
+        }
+        self.graph.keep(logits);
+        self.graph.expand(logits);
+    }
+
+    /// Element-wise operations on the logits: a scale, or a soft cap of three.
+    const fn logit_maps(&self) -> usize {
+        match self.shape.architecture {
+            A::Granite | A::Cohere => 1,
+            _ if self.shape.logit_softcap => 3,
+            _ => 0,
+        }
+    }
+}
+
+/// Whether there are norms behind attention and MLP too (Gemma 2 and 3).
+const fn has_post_norms(norms_per_layer: u64) -> bool {
+    norms_per_layer == 4
+}

@@ -1,0 +1,111 @@
+//! Hybrid layers: gated delta-net, and attention with an output gate
+//! (`models/qwen35.cpp`, `models/qwen3next.cpp`, `models/delta-net-base.cpp`).
+
+use super::attention::Projected;
+use super::builder::{Builder, heads};
+use super::tensors::{Value, cube, matrix};
+use crate::spec::{Architecture, Recurrent};
+
+impl Builder<'_> {
+    /// Attention whose output passes through a gate, the gate being projected with the queries.
+    pub(super) fn gated_attention(&mut self, x: Value) -> Value {
+        let shape = self.shape;
+        let rows = x.rows();
+        let queries = heads(shape.head_dim, shape.n_heads, rows);
+        let keys = heads(shape.head_dim, shape.kv_heads, rows);
+        let with_gate = self.graph.linear(x, shape.q_width().saturating_mul(2));
+        let k = self.graph.linear(x, shape.kv_width());
+        let v = self.graph.linear(x, shape.kv_width());
+        let q = self.norm(with_gate.strided(queries));
+        let k = self.norm(k.view(keys));
+        let gate = self.graph.contiguous(with_gate.strided(queries), matrix(shape.q_width(), rows));
+        let (q, k) = (self.rope(q), self.rope(k));
+        let output = self.attend_cached(Projected { q, k, v: v.view(keys) }, false);
+        let gate = self.graph.map(gate);
+        let gated = self.graph.elementwise(&[output, gate]);
+        self.graph.linear(gated, shape.hidden_size)
+    }
+
+    /// One layer of gated delta-net.
+    pub(super) fn delta_net(&mut self, x: Value, recurrent: Recurrent) -> Value {
+        let Recurrent { key_heads, value_heads, key_head_dim, value_head_dim, .. } = recurrent;
+        let (rows, n_seq) = (self.params.rows, self.params.n_seq);
+        let seq_rows = rows / n_seq;
+        let values = value_heads.saturating_mul(value_head_dim);
+        let channels = key_heads.saturating_mul(key_head_dim).saturating_mul(2) + values;
+        let mixed = self.graph.linear(x, channels);
+        let output_gate = self.graph.linear(x, values);
+        let (beta, decay) = self.delta_gates(x, recurrent);
+        let convolved = self.convolve(mixed, recurrent.conv_kernel);
+        let head_state = key_head_dim.saturating_mul(value_head_dim);
+        let state = self.state(head_state.saturating_mul(value_heads));
+        let state = state.view([key_head_dim, value_head_dim, value_heads, n_seq]);
+        let heads_of = |dim, n| convolved.strided([dim, n, seq_rows, n_seq]);
+        let q = self.unit_length(heads_of(key_head_dim, key_heads));
+        let k = self.unit_length(heads_of(key_head_dim, key_heads));
+        let sources = [q, k, heads_of(value_head_dim, value_heads), decay, beta, state];
+        let result_rows = rows.saturating_add(key_head_dim.saturating_mul(n_seq));
+        let result = self.graph.fresh(&sources, matrix(values, result_rows));
+        self.graph.write(&[result.view(matrix(head_state, value_heads.saturating_mul(n_seq)))]);
+        let dims = [value_head_dim, value_heads, seq_rows, n_seq];
+        let normed = self.norm(result.view(dims));
+        let output_gate = self.graph.map(output_gate.view(dims));
+        let gated = self.graph.elementwise(&[normed, output_gate]);
+        let output = self.graph.linear(gated.view(matrix(values, rows)), self.shape.hidden_size);
+        output.view(output.dims)
+    }
+
+    /// The causal convolution over the last inputs of every sequence and the new ones.
+    fn convolve(&mut self, mixed: Value, taps: u64) -> Value {
+        let ([channels, rows, ..], n_seq) = (mixed.dims, self.params.n_seq);
+        let seq_rows = rows / n_seq;
+        let history = taps.saturating_sub(1);
+        let last = self.state(history.saturating_mul(channels));
+        let last = last.view(cube(history, channels, n_seq));
+        let mixed = mixed.strided(cube(seq_rows, channels, n_seq));
+        let window = self.graph.fresh(&[last, mixed], cube(seq_rows + history, channels, n_seq));
+        self.graph.write(&[window.strided(cube(history, channels, n_seq))]);
+        let convolved = self.graph.fresh(&[window], cube(channels, seq_rows, n_seq));
+        self.graph.map(convolved)
+    }
+
+    /// The two small projections: how much each value head learns and forgets.
+    fn delta_gates(&mut self, x: Value, recurrent: Recurrent) -> (Value, Value) {
+        let (rows, n_seq, n) = (self.params.rows, self.params.n_seq, recurrent.value_heads);
+        let seq_rows = rows / n_seq;
+        let per_head = [1, n, seq_rows, n_seq];
+        let (beta, alpha) = if self.shape.architecture == Architecture::Qwen3Next {
+            let groups = n / recurrent.key_heads.max(1);
+            let fused = self.graph.linear(x, n.saturating_mul(2));
+            let part = fused.strided([groups, recurrent.key_heads, seq_rows, n_seq]);
+            let beta = self.graph.contiguous(part, part.dims);
+            let beta = self.graph.map(beta).view(per_head);
+            (beta, self.graph.contiguous(part, cube(n, seq_rows, n_seq)))
+        } else {
+            let beta = self.graph.linear(x, n).view(per_head);
+            let beta = self.graph.map(beta);
+            (beta, self.graph.linear(x, n).view(cube(n, seq_rows, n_seq)))
+        };
+        let biased = self.graph.map(alpha);
+        let softplus = self.graph.map(biased);
+        let gate = self.graph.map(softplus);
+        (beta, gate.view(per_head))
+    }
+
+    /// The states of the batch's sequences, gathered from the cache; the others are moved aside
+    /// (`build_rs`).
+    fn state(&mut self, size: u64) -> Value {
+        let Some(states) = self.states else { return self.embeddings };
+        let gathered = self.graph.fresh(&[states], matrix(size, self.params.n_seq));
+        self.graph.expand(gathered);
+        let others = self.graph.fresh(&[states], matrix(size, 0));
+        self.graph.write(&[others]);
+        gathered
+    }
+
+    /// Rows divided by their length, as an RMS norm and a scale.
+    fn unit_length(&mut self, x: Value) -> Value {
+        let normed = self.graph.map(x);
+        self.graph.map(normed)
+    }
+}

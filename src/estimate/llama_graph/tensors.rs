@@ -1,0 +1,308 @@
+//! The graph of a micro-batch as ggml-alloc sees it: tensors, and the order in which they are computed.
+//!
+//! Views own no memory, so they are no tensors here: a [`Value`] says which tensor it looks at. Weights
+//! and the KV cache lie elsewhere, so they are not listed among an operation's sources.
+
+/// What a tensor is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// Results of layers.
+    Activation,
+    /// Scores, and copies of keys and values.
+    Attention,
+    /// Logits.
+    Logits,
+    /// Masks, positions, indices: inputs other than embeddings.
+    Input,
+}
+
+impl Usage {
+    /// How many there are.
+    pub(super) const COUNT: usize = 4;
+
+    /// Its place in an array of [`Self::COUNT`].
+    pub(super) const fn index(self) -> usize {
+        match self {
+            Self::Activation => 0,
+            Self::Attention => 1,
+            Self::Logits => 2,
+            Self::Input => 3,
+        }
+    }
+}
+
+/// How an operation's result gets its memory (`ggml_op_can_inplace` in `ggml-alloc.c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// Copied from the host before the graph runs.
+    Input,
+    /// New memory.
+    Fresh,
+    /// A source's memory where possible.
+    InPlace,
+    /// No memory: it writes to the cache.
+    Effect,
+}
+
+/// Elements along each dimension, the fastest first; unused dimensions are 1.
+pub(super) type Dims = [u64; 4];
+
+/// A matrix: elements of a row, rows.
+pub(super) const fn matrix(row: u64, rows: u64) -> Dims {
+    [row, rows, 1, 1]
+}
+
+/// Heads of tokens, or the like.
+pub(super) const fn cube(row: u64, rows: u64, planes: u64) -> Dims {
+    [row, rows, planes, 1]
+}
+
+/// A tensor with memory of its own, or an [`Operation::Effect`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tensor {
+    pub(super) operation: Operation,
+    pub(super) usage: Usage,
+    pub(super) dims: Dims,
+    /// Bytes, workspace included.
+    pub(super) size: u64,
+    /// Bytes behind the result that the operation works in.
+    pub(super) workspace: u64,
+    /// Kept until the graph has run.
+    pub(super) is_output: bool,
+    seen: bool,
+    sources: (usize, usize),
+}
+
+/// What an operation reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) id: usize,
+    /// Through a view: such a tensor is never taken over.
+    pub(super) is_view: bool,
+}
+
+/// A tensor, or a view of one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value {
+    pub(super) id: usize,
+    pub(super) dims: Dims,
+    is_view: bool,
+    /// Whether its rows are not contiguous.
+    pub(super) is_strided: bool,
+}
+
+impl Value {
+    /// The same memory with other dimensions.
+    pub(super) const fn view(self, dims: Dims) -> Self {
+        Self { dims, is_view: true, is_strided: false, ..self }
+    }
+
+    /// A part of the memory, or all of it in another order.
+    pub(super) const fn strided(self, dims: Dims) -> Self {
+        Self { dims, is_view: true, is_strided: true, ..self }
+    }
+
+    /// Tokens of a matrix.
+    pub(super) const fn rows(self) -> u64 {
+        self.dims[1]
+    }
+}
+
+/// A step of the graph.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// Compute a tensor.
+    Run(usize),
+    /// Let go of tensors that were held beyond their last use: a range of [`Graph::pins`].
+    Unpin { from: usize, to: usize },
+}
+
+/// How far a graph had grown when a layer began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Boundary {
+    pub(super) steps: usize,
+    pub(super) tensors: usize,
+}
+
+/// Tensors in the order of their creation, steps in the order of their execution.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    pub(super) tensors: Vec<Tensor>,
+    sources: Vec<Source>,
+    pub(super) steps: Vec<Step>,
+    /// Inputs that the device reads, in the order of their first use.
+    pub(super) inputs: Vec<usize>,
+    /// Readers of each tensor, those of its views included.
+    pub(super) uses: Vec<u32>,
+    pub(super) pins: Vec<usize>,
+    /// Whether some size did not fit in 64 bits.
+    pub(super) overflowed: bool,
+}
+
+/// Bytes of most elements: f32.
+const F32: u64 = 4;
+
+impl Graph {
+    /// An empty graph with room for this many tensors.
+    pub(super) fn with_capacity(tensors: usize) -> Self {
+        Self {
+            tensors: Vec::with_capacity(tensors),
+            sources: Vec::with_capacity(tensors.saturating_mul(2)),
+            steps: Vec::with_capacity(tensors),
+            uses: Vec::with_capacity(tensors),
+            ..Self::default()
+        }
+    }
+
+    /// Where the graph stands.
+    pub(super) const fn boundary(&self) -> Boundary {
+        Boundary { steps: self.steps.len(), tensors: self.tensors.len() }
+    }
+
+    /// Sources of a tensor.
+    pub(super) fn sources_of(&self, tensor: &Tensor) -> &[Source] {
+        &self.sources[tensor.sources.0..tensor.sources.1]
+    }
+
+    /// An input of `dims` elements of `element` bytes.
+    pub(super) fn input(&mut self, dims: Dims, element: u64) -> Value {
+        let input = self.add(Operation::Input, &[], dims, element);
+        self.tensors[input.id].usage = Usage::Input;
+        input
+    }
+
+    /// A result in new memory.
+    pub(super) fn fresh(&mut self, sources: &[Value], dims: Dims) -> Value {
+        self.add(Operation::Fresh, sources, dims, F32)
+    }
+
+    /// A result of 16-bit elements in new memory.
+    pub(super) fn fresh_half(&mut self, sources: &[Value], dims: Dims) -> Value {
+        self.add(Operation::Fresh, sources, dims, 2)
+    }
+
+    /// An element-wise result, shaped like its first source.
+    pub(super) fn elementwise(&mut self, sources: &[Value]) -> Value {
+        let dims = sources.first().map_or(matrix(0, 0), |first| first.dims);
+        self.add(Operation::InPlace, sources, dims, F32)
+    }
+
+    /// An element-wise result of one source and, perhaps, weights.
+    pub(super) fn map(&mut self, source: Value) -> Value {
+        self.elementwise(&[source])
+    }
+
+    /// The product with a weight of `width` columns: `[width, rows]`.
+    pub(super) fn linear(&mut self, x: Value, width: u64) -> Value {
+        self.fresh(&[x], matrix(width, x.rows()))
+    }
+
+    /// A copy with contiguous rows.
+    pub(super) fn contiguous(&mut self, x: Value, dims: Dims) -> Value {
+        self.fresh(&[x], dims)
+    }
+
+    /// A write to memory outside the buffer; it runs now.
+    pub(super) fn write(&mut self, sources: &[Value]) {
+        let effect = self.add(Operation::Effect, sources, matrix(0, 0), 0);
+        self.expand(effect);
+    }
+
+    /// Says what a tensor is for.
+    pub(super) fn mark(&mut self, value: Value, usage: Usage) -> Value {
+        self.tensors[value.id].usage = usage;
+        value
+    }
+
+    /// Keeps a tensor until the graph has run.
+    pub(super) fn keep(&mut self, value: Value) {
+        self.tensors[value.id].is_output = true;
+    }
+
+    /// Gives an operation a workspace, in bytes from the start of its result to `end`.
+    pub(super) fn extend(&mut self, value: Value, end: u64) {
+        let tensor = &mut self.tensors[value.id];
+        tensor.workspace = end.saturating_sub(tensor.size);
+        tensor.size = tensor.size.max(end);
+    }
+
+    /// Bytes of a tensor.
+    pub(super) fn size(&self, value: Value) -> u64 {
+        self.tensors[value.id].size
+    }
+
+    /// Adds a tensor and what it depends on to the steps, sources before results
+    /// (`ggml_build_forward_expand`).
+    pub(super) fn expand(&mut self, value: Value) {
+        self.visit(value.id);
+    }
+
+    fn visit(&mut self, id: usize) {
+        let Tensor { seen, operation, sources: (from, to), .. } = self.tensors[id];
+        if seen || operation == Operation::Input {
+            return;
+        }
+        self.tensors[id].seen = true;
+        for index in from..to {
+            self.visit(self.sources[index].id);
+        }
+        for index in from..to {
+            self.count_use(self.sources[index].id);
+        }
+        self.steps.push(Step::Run(id));
+    }
+
+    fn count_use(&mut self, id: usize) {
+        let tensor = &mut self.tensors[id];
+        if tensor.operation == Operation::Input && !tensor.seen {
+            tensor.seen = true;
+            self.inputs.push(id);
+        }
+        self.uses[id] += 1;
+    }
+
+    /// Lets go, at this point of the order, of tensors that the backend's fusions hold until here.
+    pub(super) fn unpin(&mut self, held: &[usize]) {
+        let from = self.pins.len();
+        for &id in held {
+            self.uses[id] += 1;
+            self.pins.push(id);
+        }
+        self.steps.push(Step::Unpin { from, to: self.pins.len() });
+    }
+
+    /// The tensor `first` and all computed after it so far, with what they read.
+    pub(super) fn computed_since(&self, first: Value) -> Vec<usize> {
+        let mut held = Vec::with_capacity(24);
+        for step in self.steps.iter().rev() {
+            let Step::Run(id) = *step else { break };
+            let sources = self.sources_of(&self.tensors[id]);
+            held.push(id);
+            held.extend(sources.iter().map(|source| source.id));
+            if id == first.id {
+                break;
+            }
+        }
+        held
+    }
+
+    fn add(&mut self, operation: Operation, sources: &[Value], dims: Dims, element: u64) -> Value {
+        let size = dims.iter().try_fold(element, |product, &n| product.checked_mul(n));
+        self.overflowed |= size.is_none();
+        let from = self.sources.len();
+        self.sources.extend(sources.iter().map(|v| Source { id: v.id, is_view: v.is_view }));
+        let id = self.tensors.len();
+        self.tensors.push(Tensor {
+            operation,
+            usage: Usage::Activation,
+            dims,
+            size: size.unwrap_or(0),
+            workspace: 0,
+            is_output: false,
+            seen: false,
+            sources: (from, self.sources.len()),
+        });
+        self.uses.push(0);
+        Value { id, dims, is_view: false, is_strided: false }
+    }
+}

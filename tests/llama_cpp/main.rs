@@ -1,0 +1,133 @@
+//! llama.cpp's own buffer sizes and file types, row by row: nothing may be a byte off.
+//!
+//! `tests/engines/llama_cpp/README.md` says where the rows come from.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod csv;
+mod logs;
+mod shapes;
+mod weights;
+
+use std::collections::HashMap;
+
+use vramplan::dtype::KvFormat;
+use vramplan::estimate::llama_graph::{
+    Context, ContextParams, LlamaCppVersion, Outputs, cache_sizes, cached_layers, compute_buffer,
+    is_certain,
+};
+use vramplan::spec::ModelSpec;
+
+use csv::Row;
+
+const MATRIX: &str = include_str!("../engines/llama_cpp/llama_cpp.csv");
+const HOLDOUT: &str = include_str!("../engines/llama_cpp/llama_cpp_holdout.csv");
+
+const FAMILIES: &str = include_str!("../engines/llama_cpp/llama_cpp_families.csv");
+
+fn context(row: &Row<'_>, model: &ModelSpec) -> Context {
+    let kv = |column| -> KvFormat { row.text(column).parse().unwrap() };
+    let outputs = match row.number("n_outputs_max") {
+        0 => Outputs::All,
+        n => Outputs::Few(n),
+    };
+    let params = ContextParams {
+        n_ctx: row.number("n_ctx"),
+        n_batch: row.number("n_batch"),
+        n_ubatch: row.number("n_ubatch"),
+        n_seq: row.number("n_seq_max"),
+        unified: row.flag("kv_unified"),
+        swa_full: row.flag("swa_full"),
+        outputs,
+        flash: row.flag("flash_attn"),
+        ada: true,
+        type_k: kv("type_k"),
+        type_v: kv("type_v"),
+        version: LlamaCppVersion::Current,
+    };
+    params.resolve(&model.shape).unwrap()
+}
+
+/// Compares a prediction with a column of every row; returns how many rows there were.
+fn compare(
+    models: &HashMap<String, ModelSpec>,
+    predict: impl Fn(&Row<'_>, &ModelSpec) -> Vec<(&'static str, u64)>,
+) -> usize {
+    let mut compared = 0;
+    let mut misses = Vec::new();
+    for row in [MATRIX, HOLDOUT, FAMILIES].into_iter().flat_map(csv::rows) {
+        let predictions = predict(&row, &models[row.text("model")]);
+        compared += usize::from(!predictions.is_empty());
+        for (column, predicted) in predictions {
+            let measured = row.number(column);
+            if predicted != measured {
+                misses.push(format!("{column}: {predicted} for {measured}: {}", row.line()));
+            }
+        }
+    }
+    assert!(misses.is_empty(), "{} of {compared}:\n{}", misses.len(), misses.join("\n"));
+    compared
+}
+
+#[test]
+fn compute_buffers_match_the_library_to_the_byte() {
+    let models = shapes::models();
+    let predict = |row: &Row<'_>, model: &ModelSpec| {
+        if row.text("model").ends_with("-groups") {
+            return Vec::new();
+        }
+        let layers = cached_layers(&model.shape, &model.layers);
+        let graph = context(row, model).graph;
+        let compute = compute_buffer(&model.shape, &layers, &graph).unwrap();
+        let parts = [
+            compute.attention_transients,
+            compute.activations,
+            compute.logits,
+            compute.small_buffers,
+        ];
+        assert_eq!(parts.iter().map(|part| part.get()).sum::<u64>(), compute.device.get());
+        vec![
+            ("compute_gpu_bytes", compute.device.get()),
+            ("compute_host_bytes", compute.host.get()),
+        ]
+    };
+    let compared = compare(&models, predict);
+    println!("{compared} compute buffers match");
+    assert!(compared > 1490);
+}
+
+#[test]
+fn caches_match_the_library_to_the_byte() {
+    let models = shapes::models();
+    let predict = |row: &Row<'_>, model: &ModelSpec| {
+        let layers = cached_layers(&model.shape, &model.layers);
+        let context = context(row, model);
+        let sizes = cache_sizes(&model.shape, &layers, &context).unwrap();
+        vec![
+            ("n_ctx", context.n_ctx),
+            ("kv_full_cells", if sizes.full.is_zero() { 0 } else { context.graph.cells }),
+            ("kv_swa_cells", context.graph.window_cells.unwrap_or(0)),
+            ("kv_full_bytes", sizes.full.get()),
+            ("kv_swa_bytes", sizes.window.get()),
+            ("recurrent_bytes", sizes.recurrent.get()),
+        ]
+    };
+    let compared = compare(&models, predict);
+    println!("{compared} caches match");
+    assert!(compared > 1490);
+}
+
+#[test]
+fn a_model_that_may_be_routed_by_groups_is_within_its_bounds() {
+    let models = shapes::models();
+    for row in csv::rows(FAMILIES).filter(|row| row.text("model").ends_with("-groups")) {
+        let model = &models[row.text("model")];
+        assert!(!is_certain(&model.shape));
+        let layers = cached_layers(&model.shape, &model.layers);
+        let graph = context(&row, model).graph;
+        let compute = compute_buffer(&model.shape, &layers, &graph).unwrap();
+        let high = compute.device.scale(103, 100).unwrap().get();
+        let measured = row.number("compute_gpu_bytes");
+        assert!((compute.device.get()..=high).contains(&measured), "{}", row.line());
+    }
+}
