@@ -4,6 +4,7 @@
 
 mod csv;
 mod logs;
+mod plan;
 mod shapes;
 mod weights;
 
