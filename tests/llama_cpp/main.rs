@@ -6,6 +6,7 @@
 
 mod csv;
 mod logs;
+mod plan;
 mod shapes;
 mod weights;
 

@@ -192,3 +192,98 @@ pub fn is_certain(shape: &ModelShape) -> bool {
     let corrected = shape.moe.is_some_and(|moe| moe.router_bias);
     !(shape.architecture == Architecture::DeepSeek2 && corrected)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::samples::{llama_8b, qwen_14b};
+    use crate::spec::{ModelSpec, Moe, Recurrent, Window};
+
+    fn variants() -> Vec<ModelSpec> {
+        let base = qwen_14b().shape;
+        let window = Some(Window { size: 1024, full_every: Some(6) });
+        let moe = Moe {
+            n_experts: 128,
+            n_experts_used: 8,
+            expert_ffn_size: 768,
+            shared_ffn_size: 512,
+            shared_gate: true,
+            leading_dense_layers: 1,
+            router_bias: false,
+            expert_bias: false,
+        };
+        let recurrent = Recurrent {
+            full_attention_every: 4,
+            key_heads: 16,
+            value_heads: 32,
+            key_head_dim: 128,
+            value_head_dim: 128,
+            conv_kernel: 4,
+        };
+        let hybrid = ModelShape {
+            architecture: Architecture::Qwen35Moe,
+            moe: Some(Moe { leading_dense_layers: 0, ..moe }),
+            recurrent: Some(recurrent),
+            attention_output_gate: true,
+            ..base.clone()
+        };
+        let windowed = ModelShape {
+            architecture: Architecture::Gemma3,
+            norms_per_layer: 4,
+            window,
+            ..base.clone()
+        };
+        let sparse =
+            ModelShape { architecture: Architecture::Qwen3Moe, moe: Some(moe), ..base.clone() };
+        [base, windowed, sparse, hybrid]
+            .into_iter()
+            .map(|shape| ModelSpec::new("variant", shape, "test").unwrap())
+            .collect()
+    }
+
+    fn params(n_ctx: u64, n_ubatch: u64, version: LlamaCppVersion) -> ContextParams {
+        ContextParams {
+            n_ctx,
+            n_batch: 2048,
+            n_ubatch,
+            n_seq: 1 + n_ctx % 3,
+            unified: false,
+            swa_full: false,
+            outputs: if n_ctx.is_multiple_of(2) { Outputs::All } else { Outputs::Few(1) },
+            flash: !n_ctx.is_multiple_of(5),
+            ada: true,
+            type_k: KvFormat::F16,
+            type_v: KvFormat::F16,
+            version,
+        }
+    }
+
+    #[test]
+    fn leaving_out_repeated_layers_changes_nothing() {
+        use LlamaCppVersion as V;
+        for model in variants() {
+            let layers = cached_layers(&model.shape, &model.layers);
+            for version in [V::Copies, V::SetRows, V::EmbeddingInput, V::Current] {
+                for step in 1..60 {
+                    let params = params(step * 571, 64 << (step % 6), version);
+                    let graph = params.resolve(&model.shape).unwrap().graph;
+                    let short = compute_buffer(&model.shape, &layers, &graph).unwrap();
+                    let all =
+                        place_layers(&model.shape, &layers, &graph, Selection::ALL).unwrap().0;
+                    assert_eq!(short, all, "{params:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_64_bits_are_refused() {
+        let model = llama_8b();
+        let mut graph =
+            params(4096, 512, LlamaCppVersion::Current).resolve(&model.shape).unwrap().graph;
+        graph.cells = u64::MAX / 4;
+        assert_eq!(compute_buffer(&model.shape, &model.layers, &graph), Err(Overflow));
+        let endless = params(u64::MAX, 512, LlamaCppVersion::Current);
+        assert_eq!(endless.resolve(&model.shape), Err(Overflow));
+    }
+}

@@ -32,6 +32,7 @@ const UNCERTAIN_PERCENT: u64 = 3;
 
 /// Lists everything that the process holds.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    check_limits(scenario)?;
     check_values(scenario)?;
     push_weights(buffers, scenario);
     let layers = cached_layers(&scenario.model.shape, &scenario.model.layers);
@@ -42,6 +43,27 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     push_compute(buffers, scenario, &context, compute)?;
     overhead::push(buffers, scenario)?;
     fragmentation::push(buffers, scenario)
+}
+
+/// The most that llama.cpp is built for (`llama-hparams.h`, `llama-cparams.h`).
+const MAX_LAYERS: u64 = 512;
+const MAX_EXPERTS: u64 = 1024;
+const MAX_SEQUENCES: u64 = 256;
+
+fn check_limits(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    let shape = &scenario.model.shape;
+    let n_experts = shape.moe.map_or(0, |moe| moe.n_experts);
+    for (field, value, most) in [
+        ("n_layers", shape.n_layers, MAX_LAYERS),
+        ("moe.n_experts", n_experts, MAX_EXPERTS),
+        ("batch", scenario.workload.batch, MAX_SEQUENCES),
+    ] {
+        if value > most {
+            let reason = format!("llama.cpp is built for at most {most}, not {value}");
+            return Err(EstimateError::Model { field, reason });
+        }
+    }
+    Ok(())
 }
 
 /// A quantized cache of values needs flash attention (`llama_init_from_model`).
