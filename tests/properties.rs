@@ -46,6 +46,10 @@ fn case() -> impl Strategy<Value = Case> {
             case.workload.batch = batch;
             if eager && runtime != Runtime::Vramplan {
                 case.workload.attention = Attention::Eager;
+                if runtime == Runtime::LlamaCpp {
+                    // A quantized cache needs flash attention there.
+                    case.kv = "f16".parse().unwrap();
+                }
             }
             if all {
                 case.workload.logits = Logits::All;

@@ -203,7 +203,7 @@ pub struct Tier {
 pub struct Recommendation {
     /// Conservative, balanced, aggressive.
     pub tiers: Vec<Tier>,
-    /// The largest size whose low bound fits: beyond it, failure is certain.
+    /// The largest size whose low bound fits.
     pub hard_max_cache_tokens: u64,
     /// What keeps the balanced tier from being larger.
     pub limited_by: Limit,

@@ -190,7 +190,7 @@ pub struct PeakDoc {
 pub struct RecommendationDoc {
     /// Conservative, balanced, aggressive.
     pub tiers: Vec<TierDoc>,
-    /// Beyond it, failure is certain.
+    /// The largest size whose low bound fits.
     pub hard_max_cache_tokens: u64,
     /// What keeps the balanced tier from being larger: `vram`, `context` or `speed`.
     pub limited_by: String,

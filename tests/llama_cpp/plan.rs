@@ -80,7 +80,7 @@ fn plans_match_the_library_component_by_component() {
     for row in csv::rows(MATRIX).filter(is_a_workload) {
         let model = &models[row.text("model")];
         let weights = sized.entry(row.text("model")).or_insert_with(|| {
-            weights(model, rows::format(row.text("file_type")), Runtime::LlamaCpp).unwrap()
+            weights(model, rows::format(row.text("file_type")), &runtime).unwrap()
         });
         let kv: KvFormat = row.text("type_k").parse().unwrap();
         let workload = workload(&row);
