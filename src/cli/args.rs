@@ -95,6 +95,11 @@ pub struct PlanArgs {
     #[serde(deserialize_with = "from_text")]
     pub runtime: Option<Runtime>,
 
+    /// Version of the runtime where versions differ: for llama.cpp a build such as `b8193`, or `2025`
+    /// for builds before mid-2025 [default: latest].
+    #[arg(long, value_name = "V")]
+    pub runtime_version: Option<String>,
+
     /// Format of the weights, such as `q4_k_m`, `q8_0`, `nf4-dq`, `awq-int4`, `bf16`. A file's own
     /// format unless given; `q4_k_m` (`nf4` under transformers) for a model known by name.
     #[arg(long, value_name = "FORMAT")]
@@ -137,7 +142,8 @@ pub struct PlanArgs {
     #[arg(long, value_name = "TOKENS", help_heading = "Workload")]
     pub context: Option<u64>,
 
-    /// Positions that get logits: `last` or `all` [default: last].
+    /// Positions that get logits: `last` or `all` [default: last; all under llama.cpp, which reserves
+    /// them unless a recent server limits them].
     #[arg(long, value_name = "WHICH", help_heading = "Workload")]
     #[serde(deserialize_with = "from_text")]
     pub logits: Option<Logits>,
@@ -211,6 +217,7 @@ impl PlanArgs {
             gpu: self.gpu.or(other.gpu),
             model: self.model.or(other.model),
             runtime: self.runtime.or(other.runtime),
+            runtime_version: self.runtime_version.or(other.runtime_version),
             weights: self.weights.or(other.weights),
             kv: self.kv.or(other.kv),
             attention: self.attention.or(other.attention),

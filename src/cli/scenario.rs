@@ -10,7 +10,9 @@ use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
 use crate::plan::Capacity;
 use crate::recommend::Request;
 use crate::source::{self, Catalog, Kind};
-use crate::spec::{Capture, GpuSpec, Headroom, ModelSpec, Runtime, RuntimeSpec, Workload};
+use crate::spec::{
+    Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec, Workload,
+};
 use crate::units::Bytes;
 
 /// The workload of the worked example: what is planned unless told otherwise.
@@ -186,9 +188,33 @@ fn workload(args: &PlanArgs, model: &ModelSpec, runtime: Runtime) -> anyhow::Res
         context,
         attention: args.attention.unwrap_or_else(|| runtime.default_attention()),
         capture: capture(args, model)?,
-        logits: args.logits.unwrap_or_default(),
+        logits: args.logits.unwrap_or_else(|| default_logits(runtime)),
         grown_cache: grown,
+        llama_cpp: llama_cpp_version(args, runtime)?,
     })
+}
+
+/// llama.cpp makes room for the logits of a whole micro-batch; only servers since mid-2026 ask for
+/// less.
+const fn default_logits(runtime: Runtime) -> Logits {
+    match runtime {
+        Runtime::LlamaCpp => Logits::All,
+        _ => Logits::Last,
+    }
+}
+
+fn llama_cpp_version(args: &PlanArgs, runtime: Runtime) -> anyhow::Result<LlamaCppVersion> {
+    match &args.runtime_version {
+        None => Ok(LlamaCppVersion::default()),
+        Some(version) if runtime == Runtime::LlamaCpp => {
+            version.parse().map_err(|message: String| Problem::new(message).into())
+        }
+        Some(_) => {
+            Err(Problem::new(format!("only one version of the `{runtime}` runtime is known"))
+                .hint("drop `--runtime-version`")
+                .into())
+        }
+    }
 }
 
 /// More tokens than any model has positions.

@@ -135,7 +135,7 @@ pub fn recent_window(runtime: Runtime, workload: &Workload) -> Result<RecentWind
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Attention, Logits};
+    use crate::spec::{Attention, LlamaCppVersion, Logits};
 
     fn workload(cache_tokens: u64, recent_window: Option<u64>) -> Workload {
         Workload {
@@ -149,6 +149,7 @@ mod tests {
             capture: None,
             logits: Logits::Last,
             grown_cache: false,
+            llama_cpp: LlamaCppVersion::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::estimate::{Buffer, Component, Life, Phase};
 use crate::plan::{ComponentRow, PhaseRow};
 use crate::recommend::{Advice, Answer, Request, Speed, Tier};
-use crate::spec::{Basis, Bounds, Capture};
+use crate::spec::{Basis, Bounds, Capture, Runtime};
 use crate::units::Bytes;
 
 /// The name and version of the schema.
@@ -277,7 +277,7 @@ fn inputs(request: &Request<'_>, answer: &Answer) -> Inputs {
         architecture: request.model.shape.architecture.to_string(),
         parameters: request.model.parameters(),
         runtime: request.runtime.runtime.to_string(),
-        runtime_version: request.runtime.version.clone(),
+        runtime_version: runtime_version(request),
         weights: weights_label(request),
         kv: request.kv.to_string(),
         attention: workload.attention.to_string(),
@@ -297,6 +297,14 @@ fn inputs(request: &Request<'_>, answer: &Answer) -> Inputs {
             attention,
             keep,
         }),
+    }
+}
+
+fn runtime_version(request: &Request<'_>) -> String {
+    let version = &request.runtime.version;
+    match request.runtime.runtime {
+        Runtime::LlamaCpp => format!("{} ({version})", request.workload.llama_cpp),
+        _ => version.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod architecture;
 mod fact;
 mod gpu;
+mod llama_cpp;
 mod model;
 mod runtime;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod workload;
 pub use architecture::Architecture;
 pub use fact::{Basis, Bounds, Fact};
 pub use gpu::{ComputeCapability, Ecc, GpuSpec};
+pub use llama_cpp::LlamaCppVersion;
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use runtime::{Runtime, RuntimeSpec};
 pub use shape::{InvalidShape, Mla, ModelShape, Moe, QkNorm, Recurrent, Window};

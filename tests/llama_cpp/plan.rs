@@ -7,8 +7,8 @@ use vramplan::estimate::weights::weights;
 use vramplan::estimate::{Component, Life, Moment, Phase, Scenario};
 use vramplan::plan::{Capacity, plan};
 use vramplan::spec::{
-    Attention, Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, Headroom, Logits, Runtime,
-    RuntimeSpec, Workload,
+    Attention, Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, Headroom, LlamaCppVersion,
+    Logits, Runtime, RuntimeSpec, Workload,
 };
 use vramplan::units::Bytes;
 
@@ -59,6 +59,7 @@ fn workload(row: &Row<'_>) -> Workload {
         capture: None,
         logits: if row.text("outputs") == "all" { Logits::All } else { Logits::Last },
         grown_cache: false,
+        llama_cpp: LlamaCppVersion::default(),
     }
 }
 

@@ -8,7 +8,8 @@ use vramplan::plan::Capacity;
 use vramplan::recommend::{Answer, Request, answer};
 use vramplan::source::Catalog;
 use vramplan::spec::{
-    Attention, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec, Workload,
+    Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec,
+    Workload,
 };
 use vramplan::units::Bytes;
 
@@ -47,6 +48,7 @@ impl Case {
             capture: None,
             logits: Logits::Last,
             grown_cache: runtime == Runtime::Transformers,
+            llama_cpp: LlamaCppVersion::default(),
         };
         Self {
             capacity: capacity(&gpu),

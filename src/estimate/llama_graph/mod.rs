@@ -32,53 +32,7 @@ use crate::units::{Bytes, Overflow};
 pub use cache::{CacheSizes, cache_sizes};
 pub use context::{Context, ContextParams, Outputs, padded};
 
-/// Builds of llama.cpp whose graphs differ, oldest first. Real logs are the evidence for the older ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LlamaCppVersion {
-    /// Until mid-2025: keys and values are copied to a view of the cache, without lists of rows.
-    Copies,
-    /// Until early 2026 (build 7772): the cache is written by `ggml_set_rows`; the mask is f32, and cast
-    /// for flash attention.
-    SetRows,
-    /// Early 2026 (build 8193): embeddings are an input beside the token ids.
-    EmbeddingInput,
-    /// The newest known: the mask is f16 for flash attention; the copies of a quantized cache are part
-    /// of the buffer; the hidden states of gpt-oss, Qwen3-Next and Qwen3.5 are an output of all rows.
-    #[default]
-    Current,
-}
-
-impl LlamaCppVersion {
-    /// Whether models with multi-token prediction keep the last hidden state of every row.
-    const fn keeps_hidden_states(self) -> bool {
-        matches!(self, Self::Current)
-    }
-
-    /// Whether the mask comes as f16 where attention is fused.
-    const fn has_half_mask(self) -> bool {
-        matches!(self, Self::Current)
-    }
-
-    /// Whether fused routing and the copies of a quantized cache take part in the plan of the buffer.
-    const fn plans_fusions(self) -> bool {
-        matches!(self, Self::Current)
-    }
-
-    /// Whether embeddings are an input even where token ids are given.
-    const fn has_embedding_input(self) -> bool {
-        matches!(self, Self::EmbeddingInput | Self::Current)
-    }
-
-    /// Whether a server can say how many rows it wants logits for; before, room was made for all.
-    const fn limits_outputs(self) -> bool {
-        matches!(self, Self::Current)
-    }
-
-    /// Whether the rows of the cache to write to are an input.
-    const fn has_row_inputs(self) -> bool {
-        !matches!(self, Self::Copies)
-    }
-}
+pub use crate::spec::LlamaCppVersion;
 
 /// What the graph of a micro-batch depends on besides the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

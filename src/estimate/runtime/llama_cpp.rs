@@ -7,8 +7,8 @@
 //! All sizes are llama.cpp's own, to the byte: see `llama_graph` and `weights`.
 
 use super::super::llama_graph::{
-    CacheSizes, ComputeBuffer, Context, ContextParams, LlamaCppVersion, Outputs, cache_sizes,
-    cached_layers, compute_buffer, is_certain,
+    CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, cache_sizes, cached_layers,
+    compute_buffer, is_certain,
 };
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
@@ -98,7 +98,7 @@ fn context(scenario: &Scenario<'_>) -> Result<Context, Overflow> {
         ada: scenario.gpu.compute_capability >= ADA,
         type_k: scenario.kv,
         type_v: scenario.kv,
-        version: LlamaCppVersion::default(),
+        version: workload.llama_cpp,
     };
     params.resolve(&scenario.model.shape)
 }
