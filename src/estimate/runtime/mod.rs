@@ -52,5 +52,5 @@ fn push_weights(buffers: &mut Buffers, scenario: &Scenario<'_>) {
         "Σ over tensors on the GPU of blocks · block bytes",
         &[("tensors", weights.tensors)],
     );
-    buffers.push(kind, "weights", crate::spec::Bounds::exactly(weights.device), formula);
+    buffers.push(kind, "weights", weights.bounds, formula);
 }

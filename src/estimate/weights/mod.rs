@@ -11,8 +11,8 @@ mod torch;
 
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
-    Architecture, Basis, ModelSpec, Role, Runtime, RuntimeSpec, StoredTensor, StoredWeights,
-    TensorSpec,
+    Architecture, Basis, Bounds, ModelSpec, Role, Runtime, RuntimeSpec, StoredTensor,
+    StoredWeights, TensorSpec,
 };
 use crate::units::{Bytes, Overflow};
 
@@ -101,6 +101,8 @@ struct SizedTensor {
 pub struct Weights {
     /// Bytes on the GPU.
     pub device: Bytes,
+    /// The same with what published files differ by from the rule.
+    pub bounds: Bounds,
     /// Bytes that stay in host memory.
     pub host: Bytes,
     /// Bytes that the device reads to generate one token.
@@ -132,6 +134,7 @@ pub fn weights(
     let tied = model.shape.tied_embeddings;
     let mut total = Weights {
         device: Bytes::ZERO,
+        bounds: Bounds::ZERO,
         host: Bytes::ZERO,
         per_token: Bytes::ZERO,
         rounding: Bytes::ZERO,
@@ -157,7 +160,20 @@ pub fn weights(
         }
         Ok(())
     })?;
+    total.bounds = bounds(total.device, format)?;
     Ok(total)
+}
+
+/// Percent by which published files of a quantized file type are smaller and larger than llama.cpp's
+/// rule makes them: with an importance matrix, or with a few tensors overridden, as many uploads are.
+const FILES_DIFFER: (u64, u64) = (2, 2);
+
+fn bounds(device: Bytes, format: WeightFormat) -> Result<Bounds, Overflow> {
+    let (below, above) = FILES_DIFFER;
+    match format {
+        WeightFormat::Gguf(_) => Bounds::within(device, below, above),
+        _ => Ok(Bounds::exactly(device)),
+    }
 }
 
 /// Bytes of all tensors as a file of this format has them, without alignment or placement.
