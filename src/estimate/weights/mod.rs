@@ -100,6 +100,8 @@ pub struct Weights {
     pub largest_moved: Bytes,
     /// Largest matrix when expanded to 16 bits; nothing where the format is used as it is.
     pub largest_expanded: Bytes,
+    /// Whether routed experts are stored in a block format whose kernels read them in place.
+    pub packed_experts: bool,
     /// How the size is known.
     pub basis: Basis,
     /// Where it is known from.
@@ -125,6 +127,7 @@ pub fn weights(
         tensors: 0,
         largest_moved: moved(model, format)?,
         largest_expanded: expanded(model, format)?,
+        packed_experts: sized.iter().any(is_packed_expert),
         basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
         source: source(model, format),
     };
@@ -269,6 +272,11 @@ fn read_per_token(tensor: &SizedTensor, experts: Option<(u64, u64)>) -> Result<B
         (Some(role), Some((used, all))) if role.is_routed_expert() => tensor.size.scale(used, all),
         _ => Ok(tensor.size),
     }
+}
+
+fn is_packed_expert(tensor: &SizedTensor) -> bool {
+    let is_expert = tensor.role.is_some_and(Role::is_routed_expert);
+    is_expert && tensor.ggml.is_some_and(GgmlType::is_quantized)
 }
 
 /// The largest 16-bit weight that bitsandbytes quantizes on the GPU while loading.

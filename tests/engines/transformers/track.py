@@ -222,19 +222,10 @@ def token_of(model):
 
 def fix_length(layer, past):
     """Makes a static layer's count of tokens a number: on the meta device it could not be read."""
-    layer.get_seq_length = lambda: past
     if hasattr(layer, "cumulative_length_int"):
         layer.cumulative_length_int = past
-    layer.get_mask_sizes = static_mask_sizes(layer, past)
-
-
-def static_mask_sizes(layer, past):
-    def sizes(rows):
-        if getattr(layer, "is_sliding", False) and past >= layer.max_cache_len:
-            return layer.max_cache_len + rows - 1, past - layer.max_cache_len + 1
-        return layer.max_cache_len, 0
-
-    return sizes
+    else:
+        layer.get_seq_length = lambda: past
 
 
 def track(model, kind, rows, past, logits="last", batch=1, hidden=False, attentions=False):
@@ -267,6 +258,7 @@ def track(model, kind, rows, past, logits="last", batch=1, hidden=False, attenti
     after = storages(cache)
     ours = {id_of(tensor) for tensor in held(cache)}
     rest = [entry for key, entry in mode.at_peak if key not in ours and entry[1] != "cache"]
+    mode.live.clear()
     return {"before": before, "after": after, "peak": mode.peak, "rest": rest}
 
 
