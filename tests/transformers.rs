@@ -20,10 +20,11 @@ use vramplan::spec::{
 };
 use vramplan::units::Bytes;
 
-/// Median and 90th percentile of the relative error that dense families must stay below.
-const DENSE: (f64, f64) = (0.01, 0.05);
-/// The same for mixtures of experts.
-const EXPERTS: (f64, f64) = (0.02, 0.08);
+/// Median and 90th percentile that the relative error must stay below, and the share of rows that may
+/// lie more than 2% outside the bounds.
+const MEDIAN: f64 = 0.005;
+const P90: f64 = 0.01;
+const OUTSIDE: f64 = 0.01;
 
 #[derive(Deserialize)]
 struct Profile {
@@ -186,12 +187,20 @@ fn passes_hold_what_the_tracker_saw() {
         all.0.push((error, what));
     }
     report(&mut groups);
+    for errors in groups.values() {
+        let (error, what) = errors.0.last().unwrap();
+        println!("worst {:.2}% {what}", error * 100.0);
+    }
     println!("outside the bounds by more than 2%: {}\n{}", outside.len(), outside.join("\n"));
-    for (errors, (median, p90)) in [(&mut dense, DENSE), (&mut experts, EXPERTS)] {
+    #[allow(clippy::cast_precision_loss)]
+    let share = outside.len() as f64 / (dense.0.len() + experts.0.len()) as f64;
+    assert!(share < OUTSIDE, "{share} of the rows are outside the bounds");
+    for (family, errors) in [("dense", &mut dense), ("experts", &mut experts)] {
         errors.sort();
-        let (m, p) = (errors.percentile(50), errors.percentile(90));
-        println!("{} rows: median {:.2}%, p90 {:.2}%", errors.0.len(), m * 100.0, p * 100.0);
-        assert!(m < median && p < p90, "median {m}, 90th percentile {p}");
+        let (median, p90) = (errors.percentile(50), errors.percentile(90));
+        let (rows, m, p) = (errors.0.len(), median * 100.0, p90 * 100.0);
+        println!("{family}: {rows} rows, median {m:.2}%, 90th percentile {p:.2}%");
+        assert!(median < MEDIAN && p90 < P90, "{family}: median {m}%, 90th percentile {p}%");
     }
 }
 

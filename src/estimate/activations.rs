@@ -52,6 +52,9 @@ pub fn transformers(
     let around = hidden(2 + normed);
     push(Moment::Conversion, "hidden states, queries, keys and values", around + q + kv)?;
     push(Moment::Attention, "hidden states and queries", around + q)?;
+    if shape.architecture == Architecture::Olmo2 && !scenario.workload.grown_cache {
+        push(Moment::Conversion, "rotation of queries and keys in f32", 2 * q + 3 * kv)?;
+    }
     push(Moment::FeedForward, "hidden states around the MLP", hidden(3 + normed))?;
     if !scenario.weights.largest_expanded.is_zero() {
         let width = hidden(3 + normed) + if shape.moe.is_some() { q } else { 2 * shape.ffn_size };

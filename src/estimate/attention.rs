@@ -180,22 +180,51 @@ fn cache_growth(
         let name = "one layer's K and V expanded";
         return expanded_cache(buffers, scenario, pass, (2, name), during(Moment::Attention));
     }
-    if !scenario.workload.grown_cache || pass.past == 0 {
-        return Ok(());
-    }
-    let old = match scenario.model.shape.window {
-        Some(window) if scenario.model.full_layers() == 0 => pass.past.min(window.size - 1),
-        _ => pass.past,
-    };
+    let Copies { tokens, tensors, until_attended, name } = copies(scenario, pass);
     let factors = [
-        ("cached tokens", old),
+        ("tokens", tokens),
+        ("tensors", tensors),
         ("sequences", pass.sequences),
         ("width", kv_cache::widest_tensor(scenario)),
         ("B", if scenario.kv == KvFormat::F32 { 4 } else { 2 }),
     ];
-    let name = "the old copy of one layer's K or V while it grows";
     buffers.product(during(Moment::Conversion), name, &factors)?;
+    if until_attended {
+        buffers.product(during(Moment::Attention), name, &factors)?;
+    }
     Ok(())
+}
+
+/// The copies that updating one layer's cache makes.
+#[derive(Default)]
+struct Copies {
+    tokens: u64,
+    tensors: u64,
+    until_attended: bool,
+    name: &'static str,
+}
+
+/// A grown cache has the old K or V beside the new one in full layers, both old ones in windowed
+/// layers. A pre-allocated windowed layer that is full is rolled for one token, and joined with the
+/// new tokens for more (`StaticSlidingWindowLayer.update`).
+fn copies(scenario: &Scenario<'_>, pass: Pass) -> Copies {
+    let window = scenario.model.shape.window.filter(|_| scenario.model.window_layers() > 0);
+    let full = if scenario.model.full_layers() > 0 { pass.past } else { 0 };
+    let windowed = window.map_or(0, |window| pass.past.min(window.size - 1));
+    if scenario.workload.grown_cache {
+        let name = "the old copy of one layer's K or V while it grows";
+        let (tokens, tensors) = if full >= 2 * windowed { (full, 1) } else { (windowed, 2) };
+        return Copies { tokens, tensors, until_attended: false, name };
+    }
+    match window {
+        Some(window) if pass.past > 0 && pass.past + pass.rows > window.size => {
+            let several = pass.rows > 1;
+            let tokens = if several { pass.seen_in(window.size) } else { window.size };
+            let name = "one windowed layer's K and V while they are shifted";
+            Copies { tokens, tensors: 2, until_attended: several, name }
+        }
+        _ => Copies::default(),
+    }
 }
 
 fn expanded_cache(

@@ -2,7 +2,7 @@
 
 use super::{Phase, Scenario};
 use crate::spec::{Architecture, Attention};
-use crate::units::{Bytes, Overflow};
+use crate::units::Overflow;
 
 /// A forward pass over `rows` tokens of every sequence behind `past` cached ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,17 +69,10 @@ impl Pass {
         Ok(scenario.full_tokens()?.max(self.seen()?))
     }
 
-    /// Bytes that windowed layers hold beside their window until the next pass: the cache is a view
+    /// Tokens that a windowed layer holds beside its window until the next pass: the cache is a view
     /// of the tensor that attention used (`DynamicSlidingWindowLayer.update`).
-    pub fn kept_beside_windows(
-        &self,
-        scenario: &Scenario<'_>,
-        per_token: Bytes,
-    ) -> Result<Bytes, Overflow> {
-        let Some(window) = scenario.model.shape.window else { return Ok(Bytes::ZERO) };
-        let kept = self.seen()?.min(window.size - 1);
-        let extra = self.seen_in(window.size) - kept;
-        per_token.times(extra)?.times(scenario.model.window_layers())?.times(self.sequences)
+    pub fn kept_beside_window(&self, window: u64) -> Result<u64, Overflow> {
+        Ok(self.seen_in(window) - self.seen()?.min(window - 1))
     }
 }
 

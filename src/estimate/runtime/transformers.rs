@@ -11,7 +11,7 @@ use super::super::{
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
-use crate::spec::{Attention, Basis, Bounds, Capture};
+use crate::spec::{Attention, Basis, Bounds, Capture, Layer};
 use crate::units::Bytes;
 
 /// Tokens that a quantized cache keeps in 16 bits until it quantizes them, at most
@@ -127,28 +127,41 @@ fn step(buffers: &mut Buffers, scenario: &Scenario<'_>, pass: Pass) -> Result<()
     logits::transformers(buffers, scenario, pass)
 }
 
-/// What windowed layers of a grown cache hold beside their window until the next pass.
+/// What windowed layers of a grown cache hold beside their window until the next pass. Attention needs
+/// most in a full layer, the last of which has windowed layers behind it that still hold less.
 fn push_window_remainders(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
     pass: Pass,
 ) -> Result<(), EstimateError> {
+    let Some(window) = scenario.model.shape.window else { return Ok(()) };
     if !scenario.workload.grown_cache || scenario.kv.is_quantized() {
         return Ok(());
     }
-    let kind = Kind {
-        component: Component::ConversationCache,
-        life: Life::During(pass.phase, Moment::Whole),
-        basis: Basis::Modelled,
-        source: "transformers cache_utils.py DynamicSlidingWindowLayer: a view of all keys seen",
-    };
-    let per_token = kv_cache::per_layer(scenario, 1)?;
-    let size = pass.kept_beside_windows(scenario, per_token)?;
-    let formula = Formula::text(
-        "windowed layers · tokens of the chunk beyond the window · B per token and layer (K+V)",
-        &[("layers", scenario.model.window_layers()), ("rows", pass.rows), ("B", per_token.get())],
-    );
-    buffers.push(kind, "the chunk, in windowed layers", Bounds::exactly(size), formula);
+    let all = scenario.model.window_layers();
+    let behind = scenario.model.layers.iter().rev().take_while(|layer| **layer != Layer::Full);
+    let attended = if scenario.model.full_layers() > 0 { all - behind.count() as u64 } else { all };
+    for (moment, layers) in [
+        (Moment::Conversion, attended),
+        (Moment::Attention, attended),
+        (Moment::FeedForward, all),
+        (Moment::Dequantization, all),
+        (Moment::Output, all),
+    ] {
+        let kind = Kind {
+            component: Component::ConversationCache,
+            life: Life::During(pass.phase, moment),
+            basis: Basis::Modelled,
+            source: "transformers cache_utils.py DynamicSlidingWindowLayer: a view of all keys seen",
+        };
+        let factors = [
+            ("windowed layers", layers),
+            ("tokens beyond the window", pass.kept_beside_window(window.size)?),
+            ("sequences", pass.sequences),
+            ("B per token and layer (K+V)", kv_cache::per_layer(scenario, 1)?.get()),
+        ];
+        buffers.product(kind, "the chunk, in windowed layers", &factors)?;
+    }
     Ok(())
 }
 

@@ -281,22 +281,21 @@ fn is_packed_expert(tensor: &SizedTensor) -> bool {
 
 /// The largest 16-bit weight that bitsandbytes quantizes on the GPU while loading.
 fn moved(model: &ModelSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
-    match format {
-        WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8 => {
-            Bytes::product(&[model.largest_block_linear(), 2])
-        }
-        _ => Ok(Bytes::ZERO),
-    }
+    if torch::is_bitsandbytes(format) { largest_linear(model) } else { Ok(Bytes::ZERO) }
 }
 
 /// The largest 16-bit copy of a weight that the format's kernels make.
 fn expanded(model: &ModelSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
     match format {
-        WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } => {
-            Bytes::product(&[model.largest_block_linear(), 2])
-        }
+        WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } => largest_linear(model),
         _ => Ok(Bytes::ZERO),
     }
+}
+
+/// The largest matrix of a decoder layer that bitsandbytes quantizes, in 16 bits.
+fn largest_linear(model: &ModelSpec) -> Result<Bytes, Overflow> {
+    let linear = model.tensors.iter().filter(|tensor| torch::is_linear_module(tensor.role));
+    Bytes::product(&[linear.map(TensorSpec::elements).max().unwrap_or(0), 2])
 }
 
 fn source(model: &ModelSpec, format: WeightFormat) -> String {
