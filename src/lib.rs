@@ -11,9 +11,12 @@
 //! Dependencies point one way: `units → dtype → spec → {source, estimate} → plan → recommend →
 //! render → cli`. Only `source` reads files, only `cli` prints.
 
+pub mod cli;
 pub mod dtype;
 pub mod estimate;
 pub mod plan;
 pub mod recommend;
+pub mod render;
+pub mod source;
 pub mod spec;
 pub mod units;

@@ -38,6 +38,15 @@ impl Capacity {
         Ok(Self { total, reserved, other_use, headroom: headroom.of(total)?, usable })
     }
 
+    /// Whether a run with this peak fits.
+    pub fn verdict(&self, peak: Bounds) -> Result<Verdict, Overflow> {
+        Ok(match peak {
+            peak if peak.high <= self.less_headroom(1)? => Verdict::Fits,
+            peak if peak.expected <= self.usable => Verdict::Tight,
+            _ => Verdict::DoesNotFit,
+        })
+    }
+
     /// What is usable with `times` the headroom left free.
     pub fn less_headroom(&self, times: u64) -> Result<Bytes, Overflow> {
         Ok(self.usable.minus_or_zero(self.headroom.times(times)?))
@@ -118,93 +127,117 @@ pub struct Plan {
 /// Plans a scenario on a card with this capacity.
 pub fn plan(scenario: &Scenario<'_>, capacity: Capacity) -> Result<Plan, EstimateError> {
     let buffers = buffers(scenario)?;
-    let phases = phase_rows(&buffers, retention(scenario.kind()))?;
-    let peak = phases.iter().fold(Bounds::ZERO, |peak, row| peak.max(row.total));
+    let ledger = Ledger::of(&buffers)?;
+    let phases = phase_rows(&ledger, happening(&buffers), retention(scenario.kind()))?;
+    let peak = largest(&phases);
     let peak_phase = peak_phase(&phases);
-    let components = component_rows(&buffers, &phases, peak_phase)?;
-    let limit = capacity.less_headroom(1)?;
-    let verdict = match peak {
-        peak if peak.high <= limit => Verdict::Fits,
-        peak if peak.expected <= capacity.usable => Verdict::Tight,
-        _ => Verdict::DoesNotFit,
-    };
+    let components = component_rows(&buffers, &ledger, &phases, peak_phase)?;
+    let verdict = capacity.verdict(peak)?;
     let short_by = match verdict {
         Verdict::DoesNotFit => peak.expected.minus_or_zero(capacity.usable),
-        _ => peak.high.minus_or_zero(limit),
+        _ => peak.high.minus_or_zero(capacity.less_headroom(1)?),
     };
     Ok(Plan { buffers, components, phases, peak_phase, peak, capacity, verdict, short_by })
 }
 
+/// The peak of a scenario's plan alone, for searches.
+pub fn peak(scenario: &Scenario<'_>) -> Result<Bounds, EstimateError> {
+    let buffers = buffers(scenario)?;
+    let ledger = Ledger::of(&buffers)?;
+    let phases = phase_rows(&ledger, happening(&buffers), retention(scenario.kind()))?;
+    Ok(largest(&phases))
+}
+
+fn largest(phases: &[PhaseRow]) -> Bounds {
+    phases.iter().fold(Bounds::ZERO, |peak, row| peak.max(row.total))
+}
+
 /// The phases that happen: all of them, but capture only where something is captured.
-fn happening(buffers: &[Buffer]) -> impl Iterator<Item = Phase> + '_ {
+fn happening(buffers: &[Buffer]) -> impl Iterator<Item = Phase> + Clone + use<> {
     let captures = |buffer: &Buffer| matches!(buffer.life, Life::During(Phase::Capture, _));
     let capture = buffers.iter().any(captures);
     Phase::ALL.into_iter().filter(move |&phase| phase != Phase::Capture || capture)
 }
 
-fn phase_rows(buffers: &[Buffer], retention: Retention) -> Result<Vec<PhaseRow>, Overflow> {
-    let mut rows = Vec::with_capacity(Phase::ALL.len());
-    let mut scratch = Bounds::ZERO;
-    for phase in happening(buffers) {
-        let persistent = sum(buffers, |life| matches!(life, Life::From(from) if from <= phase))?;
-        let transient = transient(buffers, phase)?;
-        rows.push((phase, persistent, transient));
-        scratch = scratch.max(if phase == Phase::Load { Bounds::ZERO } else { transient });
+/// What buffers hold, by phase and moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ledger {
+    /// What stays, by the phase from which on.
+    stays: [Bounds; Phase::ALL.len()],
+    /// What is there at a moment of a phase only, [`Moment::Whole`] included in every moment.
+    passes: [[Bounds; Moment::ALL.len()]; Phase::ALL.len()],
+}
+
+impl Ledger {
+    fn of<'b>(buffers: impl IntoIterator<Item = &'b Buffer>) -> Result<Self, Overflow> {
+        let mut ledger = Self::default();
+        for buffer in buffers {
+            match buffer.life {
+                Life::From(phase) => add(&mut ledger.stays[phase as usize], buffer.size)?,
+                Life::During(phase, Moment::Whole) => {
+                    for sum in &mut ledger.passes[phase as usize] {
+                        add(sum, buffer.size)?;
+                    }
+                }
+                Life::During(phase, moment) => {
+                    add(&mut ledger.passes[phase as usize][moment as usize], buffer.size)?;
+                }
+            }
+        }
+        Ok(ledger)
     }
+
+    /// What stays in a phase: whatever began in it or before.
+    fn persistent(&self, phase: Phase) -> Result<Bounds, Overflow> {
+        self.stays[..=phase as usize].iter().try_fold(Bounds::ZERO, |sum, &size| sum.plus(size))
+    }
+
+    /// The largest moment of a phase, bound by bound.
+    fn transient(&self, phase: Phase) -> Bounds {
+        self.passes[phase as usize].iter().fold(Bounds::ZERO, |largest, &sum| largest.max(sum))
+    }
+
+    /// The moment of a phase that expects the most.
+    fn largest_moment(&self, phase: Phase) -> Moment {
+        let sum = |moment: &Moment| self.passes[phase as usize][*moment as usize].expected;
+        Moment::ALL.into_iter().max_by_key(sum).unwrap_or(Moment::Whole)
+    }
+
+    /// What there is in a phase whose scratch is that of a moment of another.
+    fn at(&self, phase: Phase, scratch: Phase, moment: Moment) -> Result<Bounds, Overflow> {
+        self.persistent(phase)?.plus(self.passes[scratch as usize][moment as usize])
+    }
+}
+
+fn add(sum: &mut Bounds, size: Bounds) -> Result<(), Overflow> {
+    *sum = sum.plus(size)?;
+    Ok(())
+}
+
+fn phase_rows(
+    ledger: &Ledger,
+    phases: impl Iterator<Item = Phase> + Clone,
+    retention: Retention,
+) -> Result<Vec<PhaseRow>, Overflow> {
+    // Scratch is allocated after loading, whose own transients are gone by then.
+    let scratch = phases
+        .clone()
+        .filter(|&phase| phase != Phase::Load)
+        .fold(Bounds::ZERO, |largest, phase| largest.max(ledger.transient(phase)));
     let mut held = Bounds::ZERO;
-    let row = |(phase, persistent, transient): (Phase, Bounds, Bounds)| {
+    let row = |phase| {
+        let transient = ledger.transient(phase);
         held = match retention {
             _ if phase == Phase::Load => Bounds::ZERO,
             Retention::UpFront => scratch,
             Retention::HighWater => held.max(transient),
         };
+        let persistent = ledger.persistent(phase)?;
         let total = persistent.plus(held.max(transient))?;
         let (persistent, transient) = (persistent.expected, transient.expected);
         Ok(PhaseRow { phase, persistent, transient, total })
     };
-    rows.into_iter().map(row).collect()
-}
-
-/// Moments of a forward pass that exclude each other.
-const MOMENTS: [Moment; 6] = [
-    Moment::Conversion,
-    Moment::Attention,
-    Moment::FeedForward,
-    Moment::Dequantization,
-    Moment::Recurrence,
-    Moment::Output,
-];
-
-/// The largest moment of a phase, bound by bound.
-fn transient(buffers: &[Buffer], phase: Phase) -> Result<Bounds, Overflow> {
-    let mut largest = Bounds::ZERO;
-    for moment in MOMENTS {
-        largest = largest.max(sum(buffers, |life| is_alive(life, phase, moment))?);
-    }
-    Ok(largest)
-}
-
-fn is_alive(life: Life, phase: Phase, moment: Moment) -> bool {
-    matches!(life, Life::During(p, m) if p == phase && (m == moment || m == Moment::Whole))
-}
-
-/// The moment of a phase that expects the most.
-fn largest_moment(buffers: &[Buffer], phase: Phase) -> Result<Moment, Overflow> {
-    let mut largest = (Moment::Whole, Bytes::ZERO);
-    for moment in MOMENTS {
-        let expected = sum(buffers, |life| is_alive(life, phase, moment))?.expected;
-        if expected > largest.1 {
-            largest = (moment, expected);
-        }
-    }
-    Ok(largest.0)
-}
-
-fn sum(buffers: &[Buffer], alive: impl Fn(Life) -> bool) -> Result<Bounds, Overflow> {
-    buffers
-        .iter()
-        .filter(|buffer| alive(buffer.life))
-        .try_fold(Bounds::ZERO, |sum, buffer| sum.plus(buffer.size))
+    phases.map(row).collect()
 }
 
 /// The phase with the largest expected total; among equals the one whose own transient is largest,
@@ -227,42 +260,38 @@ fn scratch_phase(phases: &[PhaseRow], peak_phase: Phase) -> Phase {
 
 fn component_rows(
     buffers: &[Buffer],
+    ledger: &Ledger,
     phases: &[PhaseRow],
     peak_phase: Phase,
 ) -> Result<Vec<ComponentRow>, Overflow> {
     let scratch_phase = scratch_phase(phases, peak_phase);
-    let peak_moment = largest_moment(buffers, scratch_phase)?;
+    let moment = ledger.largest_moment(scratch_phase);
     let mut rows = Vec::with_capacity(Component::ALL.len());
     for component in Component::ALL {
         let mine = || buffers.iter().filter(move |buffer| buffer.component == component);
         let Some(largest) = mine().max_by_key(|buffer| buffer.size.expected) else { continue };
-        let at = |phase: Phase, scratch: Phase, moment: Moment| {
-            let alive = |life| match life {
-                Life::From(from) => from <= phase,
-                transient @ Life::During(..) => is_alive(transient, scratch, moment),
-            };
-            mine()
-                .filter(|buffer| alive(buffer.life))
-                .try_fold(Bounds::ZERO, |sum, buffer| sum.plus(buffer.size))
-        };
-        let mut most = (Bytes::ZERO, peak_phase);
-        for row in phases {
-            for moment in MOMENTS {
-                let size = at(row.phase, row.phase, moment)?.expected;
-                if !size.is_zero() && size >= most.0 {
-                    most = (size, row.phase);
-                }
-            }
-        }
+        let own = Ledger::of(mine())?;
         rows.push(ComponentRow {
             component,
             persistent: mine().any(|buffer| matches!(buffer.life, Life::From(_))),
-            at_peak: at(peak_phase, scratch_phase, peak_moment)?,
-            most,
+            at_peak: own.at(peak_phase, scratch_phase, moment)?,
+            most: most(&own, phases)?,
             basis: largest.basis,
         });
     }
     Ok(rows)
+}
+
+/// The most that a component holds, and the last phase in which it does.
+fn most(own: &Ledger, phases: &[PhaseRow]) -> Result<(Bytes, Phase), Overflow> {
+    let mut most = (Bytes::ZERO, Phase::Load);
+    for row in phases {
+        let size = own.persistent(row.phase)?.plus(own.transient(row.phase))?.expected;
+        if !size.is_zero() && size >= most.0 {
+            most = (size, row.phase);
+        }
+    }
+    Ok(most)
 }
 
 impl Plan {

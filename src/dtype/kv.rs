@@ -68,7 +68,8 @@ impl KvFormat {
         let named = NAMED.iter().map(|(name, _)| *name);
         let grouped =
             ["hqq1", "hqq2", "hqq3", "hqq4", "quanto2", "quanto4", "hqq8-gN", "quanto4-gN"];
-        named.chain(grouped).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        let quoted: Vec<_> = named.chain(grouped).map(|name| format!("`{name}`")).collect();
+        format!("one of {}", quoted.join(", "))
     }
 
     /// Bytes of the keys (or the values) of `tokens` tokens in one layer, scales included.

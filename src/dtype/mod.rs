@@ -49,7 +49,7 @@ impl BlockLayout {
 
 /// A name that is no format of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is not a {kind} format: expected one of {known}")]
+#[error("`{name}` is not a {kind} format: expected {known}")]
 pub struct UnknownFormat {
     /// The name as given.
     pub name: String,

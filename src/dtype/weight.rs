@@ -122,14 +122,11 @@ const NAMED: [(&str, WeightFormat); 10] = [
 impl WeightFormat {
     /// The names that the command line takes, for messages.
     pub fn known() -> String {
-        let gguf = FileType::ALL.iter().map(|file_type| file_type.name());
         let named = NAMED.iter().map(|(name, _)| *name);
         let grouped = ["gptq-int4", "awq-int4", "gptq-int4-gN", "awq-int4-gN"];
-        gguf.chain(named)
-            .chain(grouped)
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let others: Vec<_> = named.chain(grouped).map(|name| format!("`{name}`")).collect();
+        let gguf = "a GGUF file type such as `q4_k_m`, `q8_0`, `q6_k`, `q3_k_m` or `iq4_xs`";
+        format!("{gguf}, or {}", others.join(", "))
     }
 
     /// Whether a GGUF file can hold weights like this.

@@ -170,6 +170,19 @@ pub enum Moment {
     Whole,
 }
 
+impl Moment {
+    /// Every moment.
+    pub const ALL: [Self; 7] = [
+        Self::Conversion,
+        Self::Attention,
+        Self::FeedForward,
+        Self::Dequantization,
+        Self::Recurrence,
+        Self::Output,
+        Self::Whole,
+    ];
+}
+
 /// A size as named factors, so that the reader can redo the arithmetic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Formula {

@@ -76,22 +76,13 @@ pub fn push(
     sequences: u64,
     from: Phase,
 ) -> Result<(), EstimateError> {
-    let kind = Kind { component, life: Life::From(from), basis: Basis::Modelled, source: SOURCE };
+    let source =
+        format!("{SOURCE}; {} takes {} an element", scenario.kv, scenario.kv.per_element());
+    let kind = Kind { component, life: Life::From(from), basis: Basis::Modelled, source: &source };
     let mut layers = |name, layers: u64, tokens: u64| -> Result<(), EstimateError> {
         let size = per_layer(scenario, tokens)?.times(layers)?.times(sequences)?;
-        let per_token = per_layer(scenario, 1)?;
-        let factors = [
-            ("layers", layers),
-            ("tokens", tokens),
-            ("sequences", sequences),
-            ("B per token and layer (K+V)", per_token.get()),
-        ];
-        let formula = if per_token.times(tokens)? == per_layer(scenario, tokens)? {
-            Formula::product(&factors)
-        } else {
-            Formula::text("blocks of the format over all tokens of a layer", &factors)
-        };
-        buffers.push(kind, name, Bounds::exactly(size), formula);
+        let rows = [("layers", layers), ("tokens", tokens), ("sequences", sequences)];
+        buffers.push(kind, name, Bounds::exactly(size), formula(scenario, rows, size)?);
         Ok(())
     };
     layers("keys and values", scenario.model.full_layers(), cells.full)?;
@@ -100,7 +91,33 @@ pub fn push(
 }
 
 /// Where the formula is written.
-const SOURCE: &str = "2 · layers · kv_heads · head_dim · tokens elements, in the format's blocks";
+const SOURCE: &str = "2 · layers · kv_heads · head_dim · tokens elements";
+
+/// The size as a product of heads where blocks divide a head, of whole tokens where they divide a
+/// token, and in words where they run over several tokens.
+fn formula(
+    scenario: &Scenario<'_>,
+    [layers, tokens, sequences]: [(&'static str, u64); 3],
+    size: Bytes,
+) -> Result<Formula, Overflow> {
+    let shape = &scenario.model.shape;
+    if shape.mla.is_none() || !caches_latents(scenario.kind()) {
+        let one_head = ModelShape { kv_heads: 1, ..shape.clone() };
+        let head = layer_size(&one_head, scenario.kv, 1)?.get();
+        let heads = [("kv_heads", shape.kv_heads), ("B per head, K and V", head)];
+        let product = Formula::product(&[layers, tokens, sequences, heads[0], heads[1]]);
+        if product.value()? == size {
+            return Ok(product);
+        }
+    }
+    let token = ("B per token, K and V", per_layer(scenario, 1)?.get());
+    let factors = [layers, tokens, sequences, token];
+    let product = Formula::product(&factors);
+    if product.value()? == size {
+        return Ok(product);
+    }
+    Ok(Formula::text("blocks of the format over all tokens of a layer", &factors))
+}
 
 /// Lists the states of recurrent layers.
 pub fn push_recurrent(

@@ -3,7 +3,7 @@
 use super::{Limit, RecommendError, Recommendation, Request, Solver};
 use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
 use crate::plan::{Plan, Verdict};
-use crate::spec::{Attention, Capture, Logits, Runtime};
+use crate::spec::{Attention, Bounds, Capture, Logits, Runtime};
 use crate::units::Bytes;
 
 /// One piece of advice.
@@ -27,13 +27,12 @@ const WORTH: i64 = 4 << 20;
 /// Advice for a plan: notes on what binds first, then savings where memory is short, or ways to
 /// spend where it is left over.
 pub fn advise(
-    request: &Request<'_>,
     solver: &Solver<'_>,
     plan: &Plan,
     recommendation: &Recommendation,
 ) -> Result<Vec<Advice>, RecommendError> {
-    let advisor = Advisor { request, plan, recommendation };
-    let mut advice = advisor.notes(solver)?;
+    let advisor = Advisor { request: solver.request, solver, plan, recommendation };
+    let mut advice = advisor.notes();
     let roomy = plan.verdict == Verdict::Fits && recommendation.limited_by != Limit::Vram;
     let mut ranked = if roomy { advisor.spending()? } else { advisor.savings() };
     if !roomy {
@@ -46,6 +45,7 @@ pub fn advise(
 
 struct Advisor<'a> {
     request: &'a Request<'a>,
+    solver: &'a Solver<'a>,
     plan: &'a Plan,
     recommendation: &'a Recommendation,
 }
@@ -59,14 +59,13 @@ impl Advisor<'_> {
     }
 
     /// What the reader must know before any figure.
-    fn notes(&self, solver: &Solver<'_>) -> Result<Vec<Advice>, RecommendError> {
+    fn notes(&self) -> Vec<Advice> {
         let mut notes = Vec::new();
         let mut note = |code, text| notes.push(Advice { code, text, saves: 0 });
         let workload = &self.request.workload;
         let balanced = &self.recommendation.tiers[1];
         if balanced.limited_by == Limit::Context {
-            let left = Bytes::new(self.request.capacity.usable.get())
-                .minus_or_zero(solver.plan(balanced.max_cache_tokens)?.peak.expected);
+            let left = self.request.capacity.usable.minus_or_zero(balanced.peak.expected);
             note(
                 "context-binds",
                 format!(
@@ -99,7 +98,7 @@ impl Advisor<'_> {
                 ),
             );
         }
-        Ok(notes)
+        notes
     }
 
     fn engine_runs_model(&self) -> bool {
@@ -109,20 +108,26 @@ impl Advisor<'_> {
             && shape.moe.is_none()
     }
 
-    /// The plan of a changed request at the same cache size.
-    fn replan(&self, changed: &Request<'_>) -> Result<Plan, RecommendError> {
-        Solver::new(changed)?.plan(self.cache_tokens())
+    /// The peak of a changed request at the same cache size, and whether it fits.
+    fn replan(&self, changed: &Request<'_>) -> Result<(Bounds, Verdict), RecommendError> {
+        let tokens = self.cache_tokens();
+        let same_weights = changed.weights == self.request.weights
+            && std::ptr::eq(changed.model, self.request.model);
+        if same_weights {
+            return with_verdict(self.solver.varied(changed).peak(tokens)?, changed);
+        }
+        with_verdict(Solver::new(changed)?.peak(tokens)?, changed)
     }
 
     /// Advice from a change, where it can be planned and makes a difference.
     fn saving(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
-        let plan = self.replan(changed).ok()?;
-        let saves = i64::try_from(self.plan.peak.expected.diff(plan.peak.expected)).ok()?;
+        let (peak, verdict) = self.replan(changed).ok()?;
+        let saves = i64::try_from(self.plan.peak.expected.diff(peak.expected)).ok()?;
         if saves < WORTH {
             return None;
         }
         let size = Bytes::new(saves.unsigned_abs());
-        let fits = match plan.verdict {
+        let fits = match verdict {
             Verdict::Fits if self.plan.verdict != Verdict::Fits => ", which makes it fit",
             _ => "",
         };
@@ -204,11 +209,11 @@ impl Advisor<'_> {
 
     /// Advice from a change that takes more memory but still fits.
     fn spending_on(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
-        let plan = self.replan(changed).ok()?;
-        if plan.verdict != Verdict::Fits {
+        let (peak, verdict) = self.replan(changed).ok()?;
+        if verdict != Verdict::Fits {
             return None;
         }
-        let saves = i64::try_from(self.plan.peak.expected.diff(plan.peak.expected)).ok()?;
+        let saves = i64::try_from(self.plan.peak.expected.diff(peak.expected)).ok()?;
         let size = Bytes::new(saves.unsigned_abs());
         (saves < -WORTH).then(|| Advice {
             code,
@@ -252,7 +257,7 @@ impl Advisor<'_> {
         let mut changed = self.request.clone();
         changed.fixed_cache = false;
         changed.workload.context = workload.context.saturating_mul(MOST_EXTENSION);
-        let balanced = Solver::new(&changed)?.tier(super::TierName::Balanced)?;
+        let balanced = self.solver.varied(&changed).tier(super::TierName::Balanced)?;
         let context = workload.system_tokens + balanced.max_cache_tokens;
         if context <= workload.context {
             return Ok(None);
@@ -273,16 +278,30 @@ impl Advisor<'_> {
             changed.workload.batch = batch;
             changed
         };
-        let fits =
-            |batch: u64| self.replan(&with(batch)).is_ok_and(|plan| plan.verdict == Verdict::Fits);
+        let fits = |batch: u64| {
+            self.replan(&with(batch)).is_ok_and(|(_, verdict)| verdict == Verdict::Fits)
+        };
         let batch = self.request.workload.batch;
-        let most = (batch + 1..=batch + MOST_SEQUENCES).take_while(|&more| fits(more)).last()?;
+        let most = largest_that(batch, batch + MOST_SEQUENCES, fits)?;
         self.spending_on(
             "spend-on-sequences",
-            &format!("{most} conversations at once (`--batch {most}`)"),
+            &format!("`--batch {most}` ({most} conversations at once)"),
             &with(most),
         )
     }
+}
+
+fn with_verdict(peak: Bounds, request: &Request<'_>) -> Result<(Bounds, Verdict), RecommendError> {
+    Ok((peak, request.capacity.verdict(peak)?))
+}
+
+/// The largest number above `from` and up to `to` that `fits`, given that smaller ones fit too.
+fn largest_that(from: u64, to: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
+    if fits(to) {
+        return Some(to);
+    }
+    let found = super::bisect(from, to, |n| Ok::<_, ()>(fits(n))).ok()?;
+    (found > from).then_some(found)
 }
 
 /// How far contexts are extended in advice.

@@ -8,10 +8,14 @@ mod advice;
 mod speed;
 mod window;
 
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::weights::{Weights, WeightsError, weights};
 use crate::estimate::{EstimateError, Scenario};
-use crate::plan::{Capacity, Plan, plan};
+use crate::plan::{self, Capacity, Plan};
 use crate::spec::{Bounds, GpuSpec, ModelSpec, RuntimeSpec, Workload};
 use crate::units::{Bytes, Overflow};
 
@@ -234,7 +238,7 @@ pub fn answer(request: &Request<'_>) -> Result<Answer, RecommendError> {
     let mut workload = request.workload.clone();
     workload.cache_tokens = cache_tokens;
     workload.recent_window = Some(recent_window.tokens);
-    let advice = advise(request, &solver, &plan, &recommendation)?;
+    let advice = advise(&solver, &plan, &recommendation)?;
     Ok(Answer { workload, recent_window, plan, recommendation, advice })
 }
 
@@ -242,7 +246,9 @@ pub fn answer(request: &Request<'_>) -> Result<Answer, RecommendError> {
 #[derive(Debug)]
 pub struct Solver<'a> {
     request: &'a Request<'a>,
-    weights: Weights,
+    weights: Cow<'a, Weights>,
+    /// Peaks that were planned already: the tiers ask for the same sizes.
+    peaks: RefCell<BTreeMap<u64, Bounds>>,
 }
 
 impl<'a> Solver<'a> {
@@ -256,7 +262,12 @@ impl<'a> Solver<'a> {
             return Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context });
         }
         let weights = weights(request.model, request.weights, request.runtime)?;
-        Ok(Self { request, weights })
+        Ok(Self { request, weights: Cow::Owned(weights), peaks: RefCell::default() })
+    }
+
+    /// The same for a request that differs in its workload or its cache's format only.
+    fn varied<'b>(&'b self, request: &'b Request<'b>) -> Solver<'b> {
+        Solver { request, weights: Cow::Borrowed(&self.weights), peaks: RefCell::default() }
     }
 
     /// The scenario with a cache of this size.
@@ -268,7 +279,17 @@ impl<'a> Solver<'a> {
 
     /// The plan with a cache of this size.
     pub fn plan(&self, cache_tokens: u64) -> Result<Plan, RecommendError> {
-        Ok(plan(&self.scenario(cache_tokens), self.request.capacity)?)
+        Ok(plan::plan(&self.scenario(cache_tokens), self.request.capacity)?)
+    }
+
+    /// The peak of that plan.
+    fn peak(&self, cache_tokens: u64) -> Result<Bounds, RecommendError> {
+        if let Some(peak) = self.peaks.borrow().get(&cache_tokens) {
+            return Ok(*peak);
+        }
+        let peak = plan::peak(&self.scenario(cache_tokens))?;
+        self.peaks.borrow_mut().insert(cache_tokens, peak);
+        Ok(peak)
     }
 
     /// The recent window of a cache of this size.
@@ -284,21 +305,21 @@ impl<'a> Solver<'a> {
             tiers.push(self.tier(name)?);
         }
         let capacity = self.request.capacity;
-        let hard = self.largest(|plan| Ok(plan.peak.low <= capacity.usable))?;
+        let hard = self.largest(|peak| Ok(peak.low <= capacity.usable))?;
         let limited_by = tiers[1].limited_by;
         Ok(Recommendation { tiers, hard_max_cache_tokens: hard.0, limited_by })
     }
 
     fn tier(&self, name: TierName) -> Result<Tier, RecommendError> {
         let capacity = self.request.capacity;
-        let (tokens, limited_by) = self.largest(|plan| name.accepts(plan.peak, &capacity))?;
-        let plan = self.plan(tokens)?;
+        let (tokens, limited_by) = self.largest(|peak| name.accepts(peak, &capacity))?;
+        let peak = self.peak(tokens)?;
         Ok(Tier {
             name,
             max_cache_tokens: tokens,
             recent_window: self.window(tokens).unwrap_or_else(|_| RecentWindow::none()),
-            peak: plan.peak,
-            headroom: capacity.usable.minus_or_zero(plan.peak.high),
+            peak,
+            headroom: capacity.usable.minus_or_zero(peak.high),
             decode: decode_speed(&self.scenario(tokens))?,
             limited_by,
         })
@@ -307,10 +328,10 @@ impl<'a> Solver<'a> {
     /// The largest cache that `accepts` and the other limits allow, and which limit binds.
     fn largest(
         &self,
-        accepts: impl Fn(&Plan) -> Result<bool, Overflow>,
+        accepts: impl Fn(Bounds) -> Result<bool, Overflow>,
     ) -> Result<(u64, Limit), RecommendError> {
         let (most, limit) = self.limit_beside_memory()?;
-        let fits = |tokens| -> Result<bool, RecommendError> { Ok(accepts(&self.plan(tokens)?)?) };
+        let fits = |tokens| -> Result<bool, RecommendError> { Ok(accepts(self.peak(tokens)?)?) };
         if most == 0 || fits(most)? {
             return Ok((most, limit));
         }

@@ -34,7 +34,7 @@ macro_rules! architectures {
 }
 
 architectures! {
-    /// Llama 1–3, SmolLM2, TinyLlama, Yi and everything else of that shape.
+    /// Llama 1 to 3, `SmolLM2`, `TinyLlama`, Yi and everything else of that shape.
     Llama = "llama", gguf "llama", hf ["llama"];
     /// Mistral 7B, Nemo, Small, Codestral: Llama's tensors, with or without a sliding window.
     Mistral = "mistral", gguf "llama", hf ["mistral"];

@@ -89,6 +89,7 @@ impl ModelSpec {
         shape.validate()?;
         let layers = (0..shape.n_layers).map(|index| layer_of(&shape, index)).collect();
         let tensors = tensors(&shape);
+        check_parameters(&tensors)?;
         Ok(Self {
             name: name.into(),
             aliases: Vec::new(),
@@ -104,6 +105,16 @@ impl ModelSpec {
     /// Parameters, counted tensor by tensor.
     pub fn parameters(&self) -> u64 {
         self.tensors.iter().map(TensorSpec::elements).sum()
+    }
+
+    /// Elements of the file's tensors whose role is known, beyond those that the shape implies:
+    /// 0 where the shape explains the file, which is when the same model can be planned in another
+    /// format. Nothing where no file was read.
+    pub fn unexplained_elements(&self) -> Option<i128> {
+        let stored = self.stored.as_ref()?;
+        let known = stored.tensors.iter().filter(|tensor| tensor.role.is_some());
+        let known: i128 = known.map(|tensor| i128::from(tensor.elements)).sum();
+        Some(known - i128::from(self.parameters()))
     }
 
     /// Layers that keep keys and values of every token.
@@ -137,6 +148,18 @@ impl ModelSpec {
         };
         self.tensors.iter().filter(|t| t.role.is_block_linear()).map(size).max().unwrap_or(0)
     }
+}
+
+/// Above this a parameter count is a damaged file, not a model.
+const MAX_PARAMETERS: u64 = 1 << 50;
+
+fn check_parameters(tensors: &[TensorSpec]) -> Result<(), InvalidShape> {
+    let total = tensors.iter().fold(0u64, |sum, tensor| sum.saturating_add(tensor.elements()));
+    if total <= MAX_PARAMETERS {
+        return Ok(());
+    }
+    let expected = format!("at most {MAX_PARAMETERS}");
+    Err(InvalidShape { field: "parameters", value: total, expected })
 }
 
 fn layer_of(shape: &ModelShape, index: u64) -> Layer {

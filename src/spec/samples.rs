@@ -1,5 +1,7 @@
 //! Models that the unit tests of several modules use.
 
+#![allow(clippy::missing_panics_doc)]
+
 use super::{
     Architecture, Basis, Bounds, Fact, ModelShape, ModelSpec, QkNorm, Runtime, RuntimeSpec,
 };

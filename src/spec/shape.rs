@@ -295,7 +295,9 @@ impl ModelShape {
             range("moe.n_experts", moe.n_experts, 1 << 16)?;
             range("moe.n_experts_used", moe.n_experts_used, moe.n_experts)?;
             range("moe.expert_ffn_size", moe.expert_ffn_size, MAX_WIDTH)?;
-            range("moe.leading_dense_layers", moe.leading_dense_layers + 1, self.n_layers)?;
+            let first_moe = moe.leading_dense_layers.saturating_add(1);
+            range("moe.leading_dense_layers + 1", first_moe, self.n_layers)?;
+            range("moe.shared_ffn_size + 1", moe.shared_ffn_size.saturating_add(1), MAX_WIDTH)?;
         }
         if let Some(mla) = self.mla {
             range("mla.kv_lora_rank", mla.kv_lora_rank, MAX_WIDTH)?;

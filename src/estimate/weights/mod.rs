@@ -11,7 +11,8 @@ mod torch;
 
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
-    Architecture, Basis, ModelSpec, Role, Runtime, RuntimeSpec, StoredWeights, TensorSpec,
+    Architecture, Basis, ModelSpec, Role, Runtime, RuntimeSpec, StoredTensor, StoredWeights,
+    TensorSpec,
 };
 use crate::units::{Bytes, Overflow};
 
@@ -48,6 +49,18 @@ pub enum WeightsError {
         /// The format asked for.
         format: WeightFormat,
     },
+    /// A file with tensors that its shape does not imply.
+    #[error(
+        "`{model}` cannot be planned as `{format}`: its tensors differ from its shape by {difference} elements"
+    )]
+    Unexplained {
+        /// The model.
+        model: String,
+        /// The format asked for.
+        format: WeightFormat,
+        /// Elements in the file beyond those of the shape.
+        difference: i128,
+    },
     /// A number too large to be true.
     #[error(transparent)]
     Overflow(#[from] Overflow),
@@ -62,24 +75,25 @@ impl WeightsError {
             Self::Prequantized { .. } => {
                 Some("drop `--weights`, or point `--model` at the unquantized checkpoint".into())
             }
+            Self::Unexplained { .. } => {
+                Some("drop `--weights` to plan the file as it is stored".into())
+            }
             Self::Overflow(_) => None,
         }
     }
 }
 
 /// A tensor with the size that it has in some format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SizedTensor {
+#[derive(Clone, Copy, Debug)]
+struct SizedTensor {
     /// What it is for.
-    pub role: Option<Role>,
+    role: Option<Role>,
     /// Elements of a row.
-    pub row: u64,
-    /// Elements.
-    pub elements: u64,
+    row: u64,
     /// Bytes, scales included.
-    pub size: Bytes,
+    size: Bytes,
     /// Its type where it is a GGML tensor.
-    pub ggml: Option<GgmlType>,
+    ggml: Option<GgmlType>,
 }
 
 /// The weights of one model in one format under one runtime.
@@ -116,7 +130,6 @@ pub fn weights(
 ) -> Result<Weights, WeightsError> {
     let runtime = spec.runtime;
     check(model, format, runtime)?;
-    let sized = sized_tensors(model, format, runtime)?;
     let experts = model.shape.moe.map(|moe| (moe.n_experts_used, moe.n_experts));
     let tied = model.shape.tied_embeddings;
     let mut total = Weights {
@@ -131,7 +144,7 @@ pub fn weights(
         basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
         source: source(model, format),
     };
-    for tensor in &sized {
+    each_tensor(model, format, runtime, |tensor| {
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
         let on_host = is_embedding && runtime == Runtime::LlamaCpp;
         if on_host {
@@ -145,28 +158,22 @@ pub fn weights(
         if !is_embedding || tied {
             total.per_token = total.per_token.plus(read_per_token(tensor, experts)?)?;
         }
-    }
+        Ok(())
+    })?;
     Ok(total)
 }
 
-/// Every tensor with its size in `format`.
-pub fn sized_tensors(
+/// Visits every tensor with its size in `format`.
+fn each_tensor(
     model: &ModelSpec,
     format: WeightFormat,
     runtime: Runtime,
-) -> Result<Vec<SizedTensor>, WeightsError> {
+    mut visit: impl FnMut(&SizedTensor) -> Result<(), Overflow>,
+) -> Result<(), WeightsError> {
     match (&model.stored, format) {
-        (Some(stored), WeightFormat::AsStored) => Ok(stored
-            .tensors
-            .iter()
-            .map(|t| SizedTensor {
-                role: t.role,
-                row: t.row,
-                elements: t.elements,
-                size: t.size,
-                ggml: t.ggml,
-            })
-            .collect()),
+        (Some(stored), WeightFormat::AsStored) => {
+            Ok(stored.tensors.iter().map(SizedTensor::from).try_for_each(|t| visit(&t))?)
+        }
         (None, WeightFormat::AsStored) => {
             Err(WeightsError::NothingStored { model: model.name.clone() })
         }
@@ -175,26 +182,23 @@ pub fn sized_tensors(
             label: stored.label.clone(),
             format,
         }),
-        _ => derived(model, format, runtime),
+        _ => match model.unexplained_elements().unwrap_or(0) {
+            0 => {
+                let rule = Rule::new(model, format, runtime);
+                Ok(model.tensors.iter().try_for_each(|t| visit(&rule.size(t, format)?))?)
+            }
+            difference => {
+                Err(WeightsError::Unexplained { model: model.name.clone(), format, difference })
+            }
+        },
     }
 }
 
-fn derived(
-    model: &ModelSpec,
-    format: WeightFormat,
-    runtime: Runtime,
-) -> Result<Vec<SizedTensor>, WeightsError> {
-    let rule = Rule::new(model, format, runtime);
-    let sized = |tensor: &TensorSpec| -> Result<SizedTensor, WeightsError> {
-        let ggml = rule.ggml_type(tensor);
-        let size = match ggml {
-            Some(ty) => ty.layout().size_of(tensor.row)?.times(tensor.rows)?,
-            None => torch::size_of(tensor, format)?,
-        };
-        let (role, elements) = (Some(tensor.role), tensor.elements());
-        Ok(SizedTensor { role, row: tensor.row, elements, size, ggml })
-    };
-    model.tensors.iter().map(sized).collect()
+impl From<&StoredTensor> for SizedTensor {
+    fn from(tensor: &StoredTensor) -> Self {
+        let StoredTensor { role, row, size, ggml, .. } = *tensor;
+        Self { role, row, size, ggml }
+    }
 }
 
 /// How a format decides about tensors.
@@ -223,6 +227,15 @@ impl<'a> Rule<'a> {
             return Self::Torch { experts: published };
         }
         Self::Dense { experts: published.unwrap_or(dense), matrices: dense }
+    }
+
+    fn size(&self, tensor: &TensorSpec, format: WeightFormat) -> Result<SizedTensor, Overflow> {
+        let ggml = self.ggml_type(tensor);
+        let size = match ggml {
+            Some(ty) => ty.layout().size_of(tensor.row)?.times(tensor.rows)?,
+            None => torch::size_of(tensor, format)?,
+        };
+        Ok(SizedTensor { role: Some(tensor.role), row: tensor.row, size, ggml })
     }
 
     fn ggml_type(&self, tensor: &TensorSpec) -> Option<GgmlType> {
@@ -367,10 +380,12 @@ fn candle_reads(model: &ModelSpec, format: WeightFormat) -> Result<bool, Weights
                 | T::Q6K
         )
     };
-    Ok(sized_tensors(model, format, Runtime::Vramplan)?
-        .iter()
-        .filter_map(|tensor| tensor.ggml)
-        .all(known))
+    let mut all = true;
+    each_tensor(model, format, Runtime::Vramplan, |tensor| {
+        all &= tensor.ggml.is_none_or(known);
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 #[cfg(test)]

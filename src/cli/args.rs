@@ -1,0 +1,234 @@
+//! The flags of `budget`. Every flag can also stand in a scenario file, under its name with `_` for
+//! `-`; a flag wins.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::spec::{Attention, Headroom, Logits, Runtime};
+use crate::units::Bytes;
+
+/// Where profiles are looked for.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CatalogArgs {
+    /// Directory with profiles of your own; may be given more than once.
+    #[arg(long = "profiles", value_name = "DIR", global = true)]
+    pub profiles: Vec<PathBuf>,
+}
+
+/// `--cache`: how caches are allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheAllocation {
+    /// At full size, once.
+    Preallocated,
+    /// By concatenation, as tokens come.
+    Grown,
+}
+
+/// `--capture-layers`: how many layers are captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureLayers {
+    /// Every layer.
+    All,
+    /// This many.
+    Some(u64),
+}
+
+impl std::str::FromStr for CaptureLayers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("all") {
+            return Ok(Self::All);
+        }
+        text.parse().map(Self::Some).map_err(|_| "expected a number of layers, or `all`".to_owned())
+    }
+}
+
+/// Flags of `vramplan budget`.
+#[derive(Clone, Debug, Args)]
+pub struct BudgetArgs {
+    /// Where profiles are looked for.
+    #[command(flatten)]
+    pub catalog: CatalogArgs,
+
+    /// What is to be planned.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+
+    /// Read flags from a TOML file; flags on the command line win.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+
+    /// Output format: `table`, `json`, `toml`, `markdown` or `svg`.
+    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
+    pub format: crate::render::Format,
+
+    /// Print the formula, the factors and the source behind every figure, or those of one component.
+    #[arg(
+        long,
+        value_name = "COMPONENT",
+        num_args = 0..=1,
+        default_missing_value = "all",
+        help_heading = "Output"
+    )]
+    pub explain: Option<String>,
+}
+
+/// What is to be planned.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanArgs {
+    /// GPU by name (`L4`, `RTX 4090`, `A100-80GB`), or `auto` for the local card.
+    #[arg(long, value_name = "GPU")]
+    pub gpu: Option<String>,
+
+    /// Model by name, a GGUF file, a directory with safetensors, or a `config.json`.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+
+    /// Runtime: `vramplan`, `transformers` or `llama.cpp`.
+    #[arg(long, value_name = "RUNTIME")]
+    #[serde(deserialize_with = "from_text")]
+    pub runtime: Option<Runtime>,
+
+    /// Format of the weights, such as `q4_k_m`, `q8_0`, `nf4-dq`, `awq-int4`, `bf16`. A file's own
+    /// format unless given; `q4_k_m` (`nf4` under transformers) for a model known by name.
+    #[arg(long, value_name = "FORMAT")]
+    #[serde(deserialize_with = "from_text")]
+    pub weights: Option<WeightFormat>,
+
+    /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`. Unless given, the
+    /// runtime's 8-bit format: `int8`, `hqq8` under transformers, `q8_0` under llama.cpp.
+    #[arg(long, value_name = "FORMAT")]
+    #[serde(deserialize_with = "from_text")]
+    pub kv: Option<KvFormat>,
+
+    /// How attention is computed: `fused`, `flash`, `sdpa` or `eager`.
+    #[arg(long, value_name = "KIND")]
+    #[serde(deserialize_with = "from_text")]
+    pub attention: Option<Attention>,
+
+    /// Tokens of the pinned system prompt [default: 6000].
+    #[arg(long, value_name = "TOKENS", help_heading = "Workload")]
+    pub system_tokens: Option<u64>,
+
+    /// Fix `max_cache_tokens` instead of solving for it.
+    #[arg(long, value_name = "TOKENS", help_heading = "Workload")]
+    pub cache_tokens: Option<u64>,
+
+    /// Fix `recent_window` instead of the published half.
+    #[arg(long, value_name = "TOKENS", help_heading = "Workload")]
+    pub recent_window: Option<u64>,
+
+    /// Tokens of a prefill step (llama.cpp: `n_ubatch`) [default: 512].
+    #[arg(long, value_name = "TOKENS", help_heading = "Workload")]
+    pub prefill_chunk: Option<u64>,
+
+    /// Sequences processed together [default: 1].
+    #[arg(long, value_name = "N", help_heading = "Workload")]
+    pub batch: Option<u64>,
+
+    /// Positions, where `RoPE` scaling allows more than the model was trained for, or fewer are
+    /// wanted.
+    #[arg(long, value_name = "TOKENS", help_heading = "Workload")]
+    pub context: Option<u64>,
+
+    /// Positions that get logits: `last` or `all` [default: last].
+    #[arg(long, value_name = "WHICH", help_heading = "Workload")]
+    #[serde(deserialize_with = "from_text")]
+    pub logits: Option<Logits>,
+
+    /// Whether caches are allocated at full size or grow [default: preallocated; grown under
+    /// transformers].
+    #[arg(long, value_name = "HOW", help_heading = "Workload")]
+    pub cache: Option<CacheAllocation>,
+
+    /// Capture the activations of this many layers, or of `all` of them.
+    #[arg(long, value_name = "N", help_heading = "Introspection")]
+    #[serde(deserialize_with = "from_text")]
+    pub capture_layers: Option<CaptureLayers>,
+
+    /// Tokens of the captured pass [default: 100].
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        help_heading = "Introspection",
+        requires = "capture_layers"
+    )]
+    pub capture_tokens: Option<u64>,
+
+    /// Capture attention weights too.
+    #[arg(long, help_heading = "Introspection", requires = "capture_layers")]
+    pub capture_attention: bool,
+
+    /// Keep captures on the GPU until the pass ends, instead of moving them layer by layer.
+    #[arg(long, help_heading = "Introspection", requires = "capture_layers")]
+    pub capture_keep: bool,
+
+    /// Memory to leave free: a size, or a percentage of the total [default: 3%, at least 512 MiB].
+    #[arg(long, value_name = "SIZE|PCT", help_heading = "Card")]
+    #[serde(deserialize_with = "from_text")]
+    pub headroom: Option<Headroom>,
+
+    /// Memory that other processes hold.
+    #[arg(long, value_name = "SIZE", help_heading = "Card")]
+    #[serde(deserialize_with = "from_text")]
+    pub other_use: Option<Bytes>,
+
+    /// Tokens a second that generation must be able to reach with the cache full.
+    #[arg(long, value_name = "TOK/S", help_heading = "Card")]
+    pub min_decode_speed: Option<f64>,
+}
+
+/// Reads a value as the command line does: from its text, or a number's.
+fn from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a text or a number")]
+    enum Scalar {
+        Text(String),
+        Number(u64),
+    }
+    let text = match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) => text,
+        Scalar::Number(number) => number.to_string(),
+    };
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+impl PlanArgs {
+    /// These flags, and `other`'s where these are silent.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            gpu: self.gpu.or(other.gpu),
+            model: self.model.or(other.model),
+            runtime: self.runtime.or(other.runtime),
+            weights: self.weights.or(other.weights),
+            kv: self.kv.or(other.kv),
+            attention: self.attention.or(other.attention),
+            system_tokens: self.system_tokens.or(other.system_tokens),
+            cache_tokens: self.cache_tokens.or(other.cache_tokens),
+            recent_window: self.recent_window.or(other.recent_window),
+            prefill_chunk: self.prefill_chunk.or(other.prefill_chunk),
+            batch: self.batch.or(other.batch),
+            context: self.context.or(other.context),
+            logits: self.logits.or(other.logits),
+            cache: self.cache.or(other.cache),
+            capture_layers: self.capture_layers.or(other.capture_layers),
+            capture_tokens: self.capture_tokens.or(other.capture_tokens),
+            capture_attention: self.capture_attention || other.capture_attention,
+            capture_keep: self.capture_keep || other.capture_keep,
+            headroom: self.headroom.or(other.headroom),
+            other_use: self.other_use.or(other.other_use),
+            min_decode_speed: self.min_decode_speed.or(other.min_decode_speed),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `vramplan budget`.
+
+use std::io::Write as _;
+
+use super::Outcome;
+use super::args::BudgetArgs;
+use super::problem::Problem;
+use super::scenario::Resolved;
+use crate::estimate::Component;
+use crate::plan::Verdict;
+use crate::recommend::answer;
+use crate::render::{Document, explain, render};
+use crate::source::Catalog;
+
+/// Plans, recommends and prints.
+pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
+    let explained = args.explain.as_deref().map(component).transpose()?;
+    let catalog = Catalog::new(&args.catalog.profiles);
+    let resolved = Resolved::from_args(&args.plan, args.scenario.as_deref(), &catalog)?;
+    let request = resolved.request();
+    let answer = answer(&request)?;
+    let document = Document::new(&request, &answer);
+    let text = match explained {
+        Some(component) => explain(&document, component),
+        None => render(&document, args.format)?,
+    };
+    anstream::stdout().write_all(text.as_bytes())?;
+    Ok(match answer.plan.verdict {
+        Verdict::DoesNotFit => Outcome::DoesNotFit,
+        Verdict::Fits | Verdict::Tight => Outcome::Done,
+    })
+}
+
+/// The component that `--explain` names; nothing for all of them.
+fn component(name: &str) -> anyhow::Result<Option<Component>> {
+    if name == "all" {
+        return Ok(None);
+    }
+    let known: Vec<_> = Component::ALL.iter().map(|component| format!("`{component}`")).collect();
+    let unknown = || {
+        Problem::new(format!("`--explain {name}` is no component"))
+            .hint(format!("expected one of {}", known.join(", ")))
+    };
+    Ok(Some(Component::from_id(name).ok_or_else(unknown)?))
+}

@@ -1,0 +1,22 @@
+//! Texts behind `--help`.
+
+pub const EXIT_CODES: &str = "\
+Exit codes: 0 fits or done · 1 error · 2 usage · 3 does not fit · 4 outside tolerance or drifted";
+
+pub const BUDGET: &str = "\
+Examples:
+  vramplan budget --gpu L4 --model qwen2.5-14b
+  vramplan budget --gpu 'RTX 4090' --model model-Q4_K_M.gguf --format json
+  vramplan budget --gpu L4 --model qwen2.5-14b --runtime transformers --weights nf4-dq --kv hqq8
+  vramplan budget --gpu T4 --model llama-3.1-8b --runtime llama.cpp --kv q8_0 --cache-tokens 8192
+  vramplan budget --scenario examples/seed-l4.toml --explain conversation_cache
+
+Sizes need a unit: `512 MiB`, `1.5 GiB`, `2 GB`. `24G` is refused as ambiguous.
+Exit codes: 0 fits · 1 error · 2 usage · 3 does not fit";
+
+pub const PROFILES: &str = "\
+Examples:
+  vramplan profiles list gpus
+  vramplan profiles show qwen2.5-14b
+  vramplan profiles import model.gguf > my-profiles/models/my-model.toml
+  vramplan budget --profiles my-profiles --gpu L4 --model my-model";

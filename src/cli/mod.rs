@@ -1,0 +1,86 @@
+//! The command line: parses, calls, prints. Data goes to stdout, everything else to stderr.
+
+pub mod args;
+mod budget;
+mod help;
+mod problem;
+mod profiles;
+mod scenario;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use problem::describe;
+pub use scenario::Resolved;
+
+use args::BudgetArgs;
+use profiles::ProfilesCommand;
+
+/// Exit codes that scripts can rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It fits, or it is done.
+    Done,
+    /// The plan is possible, but not on this card.
+    DoesNotFit,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::DoesNotFit => Self::from(3),
+        }
+    }
+}
+
+/// Plans the GPU memory of a quantized language model with an evicting KV cache.
+///
+/// Says what each component takes, how large `max_cache_tokens` and `recent_window` can be on a GPU,
+/// and how sure that is.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vramplan",
+    version,
+    max_term_width = 100,
+    after_help = help::EXIT_CODES,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plan what a model takes on a GPU, and how large its cache can be.
+    #[command(after_help = help::BUDGET)]
+    Budget(Box<BudgetArgs>),
+    /// List, show and import profiles of GPUs, models and runtimes.
+    #[command(after_help = help::PROFILES)]
+    Profiles {
+        #[command(subcommand)]
+        command: ProfilesCommand,
+        #[command(flatten)]
+        catalog: args::CatalogArgs,
+    },
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> anyhow::Result<Outcome> {
+    match Cli::parse().command {
+        Command::Budget(args) => budget::run(&args),
+        Command::Profiles { command, catalog } => profiles::run(&command, &catalog),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,275 @@
+//! From flags to a request: defaults, profiles, and the checks that need both.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+
+use super::args::{CacheAllocation, CaptureLayers, PlanArgs};
+use super::problem::Problem;
+use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
+use crate::plan::Capacity;
+use crate::recommend::Request;
+use crate::source::{self, Catalog, Kind};
+use crate::spec::{Capture, GpuSpec, Headroom, ModelSpec, Runtime, RuntimeSpec, Workload};
+use crate::units::Bytes;
+
+/// The workload of the worked example: what is planned unless told otherwise.
+const SYSTEM_TOKENS: u64 = 6000;
+const PREFILL_CHUNK: u64 = 512;
+const CAPTURE_TOKENS: u64 = 100;
+
+/// Everything that a request borrows from.
+pub struct Resolved {
+    /// The GPU; the local one where `auto` was asked for.
+    pub gpu: GpuSpec,
+    /// The model.
+    pub model: ModelSpec,
+    /// The runtime's constants.
+    pub runtime: RuntimeSpec,
+    /// Models of the same family in other sizes, for advice.
+    pub siblings: Vec<ModelSpec>,
+    /// The format of the weights.
+    pub weights: WeightFormat,
+    /// The format of keys and values.
+    pub kv: KvFormat,
+    /// The work.
+    pub workload: Workload,
+    /// What the card offers.
+    pub capacity: Capacity,
+    /// Whether the size of the cache was given.
+    pub fixed_cache: bool,
+    /// Tokens a second that generation must be able to reach.
+    pub min_decode_speed: Option<f64>,
+}
+
+impl Resolved {
+    /// The request that the planner answers.
+    pub fn request(&self) -> Request<'_> {
+        Request {
+            model: &self.model,
+            gpu: &self.gpu,
+            runtime: &self.runtime,
+            weights: self.weights,
+            kv: self.kv,
+            workload: self.workload.clone(),
+            capacity: self.capacity,
+            fixed_cache: self.fixed_cache,
+            min_decode_speed: self.min_decode_speed,
+            siblings: &self.siblings,
+        }
+    }
+}
+
+/// Reads a scenario file: the flags of `budget`, as TOML.
+pub fn read(path: &Path) -> anyhow::Result<PlanArgs> {
+    let text = fs_err::read_to_string(path)?;
+    let args: PlanArgs = toml::from_str(&text).map_err(|error| {
+        Problem::new(format!(
+            "`{}` is no scenario: {}",
+            path.display(),
+            error.to_string().trim_end()
+        ))
+        .hint("its keys are the flags of `vramplan budget`, with `_` for `-`")
+    })?;
+    Ok(args)
+}
+
+/// Resolves flags.
+pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
+    let Some(model) = &args.model else {
+        return Err(missing("--model", "a name such as `qwen2.5-14b`, or a file").into());
+    };
+    let Some(gpu) = &args.gpu else {
+        return Err(missing("--gpu", "a name such as `L4`, or `auto`").into());
+    };
+    let (gpu, other_use) = find_gpu(gpu, args.other_use, catalog)?;
+    let model = source::model(model, catalog)?;
+    let runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
+    let workload = workload(args, &model, runtime.runtime)?;
+    let headroom = args.headroom.unwrap_or(Headroom::Default);
+    let capacity = Capacity::new(gpu.total.value, gpu.reserved.value, other_use, headroom)?;
+    if capacity.less_headroom(1)?.is_zero() {
+        bail!(Problem::new(format!(
+            "nothing of `{}` is left: {} total, {} reserved, {} in other use, {} headroom",
+            gpu.name, capacity.total, capacity.reserved, capacity.other_use, capacity.headroom
+        )));
+    }
+    Ok(Resolved {
+        siblings: siblings(&model, catalog),
+        weights: args.weights.unwrap_or_else(|| default_weights(&model, runtime.runtime)),
+        kv: args.kv.unwrap_or_else(|| default_kv(runtime.runtime)),
+        fixed_cache: args.cache_tokens.is_some(),
+        min_decode_speed: min_decode_speed(args)?,
+        gpu,
+        model,
+        runtime,
+        workload,
+        capacity,
+    })
+}
+
+fn missing(flag: &'static str, expected: &'static str) -> Problem {
+    Problem::new(format!("`{flag}` is missing: expected {expected}"))
+        .hint("try `vramplan budget --gpu L4 --model qwen2.5-14b`, or see `vramplan profiles list`")
+}
+
+/// The GPU, and what other processes hold of it: as given, or on the local card as measured.
+fn find_gpu(
+    name: &str,
+    other_use: Option<Bytes>,
+    catalog: &Catalog,
+) -> anyhow::Result<(GpuSpec, Bytes)> {
+    if !name.eq_ignore_ascii_case("auto") {
+        return Ok((catalog.gpu(name)?, other_use.unwrap_or(Bytes::ZERO)));
+    }
+    let card = source::local_card()?;
+    let gpu = card.spec(catalog)?;
+    Ok((gpu, other_use.unwrap_or(card.used)))
+}
+
+fn min_decode_speed(args: &PlanArgs) -> anyhow::Result<Option<f64>> {
+    match args.min_decode_speed {
+        Some(speed) if !speed.is_finite() || speed <= 0.0 => {
+            bail!(
+                "`--min-decode-speed {speed}` is out of range: expected more than 0 tokens a second"
+            )
+        }
+        speed => Ok(speed),
+    }
+}
+
+fn default_weights(model: &ModelSpec, runtime: Runtime) -> WeightFormat {
+    match (&model.stored, runtime) {
+        (Some(stored), Runtime::Transformers) if !stored.is_gguf() => WeightFormat::AsStored,
+        (Some(stored), Runtime::Vramplan | Runtime::LlamaCpp) if stored.is_gguf() => {
+            WeightFormat::AsStored
+        }
+        (_, Runtime::Transformers) => WeightFormat::Nf4 { double_quant: false },
+        _ => WeightFormat::Gguf(FileType::Q4KM),
+    }
+}
+
+/// Each runtime's 8-bit cache.
+const fn default_kv(runtime: Runtime) -> KvFormat {
+    match runtime {
+        Runtime::Vramplan => KvFormat::Int8,
+        Runtime::Transformers => KvFormat::Hqq { bits: 8, group: 64 },
+        Runtime::LlamaCpp => KvFormat::Ggml(GgmlType::Q8_0),
+    }
+}
+
+fn workload(args: &PlanArgs, model: &ModelSpec, runtime: Runtime) -> anyhow::Result<Workload> {
+    let positive = |flag: &str, value: Option<u64>, default: u64| match value {
+        Some(0) => bail!("`{flag} 0` is out of range: expected 1 or more"),
+        Some(value) if value > MOST_TOKENS => {
+            bail!("`{flag} {value}` is out of range: expected at most {MOST_TOKENS}")
+        }
+        value => Ok(value.unwrap_or(default)),
+    };
+    let grown = args
+        .cache
+        .map_or(runtime == Runtime::Transformers, |cache| cache == CacheAllocation::Grown);
+    if grown && runtime != Runtime::Transformers {
+        bail!(
+            Problem::new(format!("the `{runtime}` runtime allocates its cache at full size"))
+                .hint("drop `--cache grown`, or use `--runtime transformers`")
+        );
+    }
+    let context = positive("--context", args.context, model.shape.context_len)?;
+    let system_tokens = args.system_tokens.unwrap_or(SYSTEM_TOKENS).min(MOST_TOKENS);
+    Ok(Workload {
+        system_tokens,
+        cache_tokens: positive("--cache-tokens", args.cache_tokens, 1)?,
+        recent_window: args.recent_window,
+        prefill_chunk: positive("--prefill-chunk", args.prefill_chunk, PREFILL_CHUNK)?,
+        batch: positive("--batch", args.batch, 1)?,
+        context,
+        attention: args.attention.unwrap_or_else(|| runtime.default_attention()),
+        capture: capture(args, model)?,
+        logits: args.logits.unwrap_or_default(),
+        grown_cache: grown,
+    })
+}
+
+/// More tokens than any model has positions.
+const MOST_TOKENS: u64 = 1 << 32;
+
+fn capture(args: &PlanArgs, model: &ModelSpec) -> anyhow::Result<Option<Capture>> {
+    let Some(layers) = args.capture_layers else { return Ok(None) };
+    let all = model.shape.n_layers;
+    let layers = match layers {
+        CaptureLayers::All => all,
+        CaptureLayers::Some(layers) if (1..=all).contains(&layers) => layers,
+        CaptureLayers::Some(layers) => {
+            bail!("`--capture-layers {layers}` is out of range: `{}` has {all} layers", model.name)
+        }
+    };
+    let tokens = args.capture_tokens.unwrap_or(CAPTURE_TOKENS);
+    if tokens == 0 || tokens > MOST_TOKENS {
+        bail!("`--capture-tokens {tokens}` is out of range: expected 1 to {MOST_TOKENS}");
+    }
+    Ok(Some(Capture { layers, tokens, attention: args.capture_attention, keep: args.capture_keep }))
+}
+
+/// The next smaller and the next larger model whose names differ in their size only, for advice:
+/// `qwen2.5-7b` and `qwen2.5-32b` beside `qwen2.5-14b`.
+fn siblings(model: &ModelSpec, catalog: &Catalog) -> Vec<ModelSpec> {
+    let Some((stem, size)) = stem_and_size(&model.name) else { return Vec::new() };
+    let Ok(names) = catalog.names(Kind::Model) else { return Vec::new() };
+    let sized = names.filter_map(|name| Some((name, stem_and_size(name)?)));
+    let same: Vec<_> = sized.filter(|(_, (other, _))| *other == stem).collect();
+    let size_of = |(_, (_, size)): &&(&str, (&str, f64))| *size;
+    let by_size = |a: &&_, b: &&_| size_of(a).total_cmp(&size_of(b));
+    let smaller = same.iter().filter(|other| size_of(other) < size).max_by(by_size);
+    let larger = same.iter().filter(|other| size_of(other) > size).min_by(by_size);
+    let names = smaller.into_iter().chain(larger).map(|(name, _)| name);
+    names.filter_map(|name| catalog.model(name).ok()).collect()
+}
+
+/// `qwen2.5` and 14 billion of `qwen2.5-14b`; nothing for names that do not end in a plain size.
+fn stem_and_size(name: &str) -> Option<(&str, f64)> {
+    let (stem, size) = name.rsplit_once('-')?;
+    let unit = match size.as_bytes().last()? {
+        b'b' => 1e9,
+        b'm' => 1e6,
+        _ => return None,
+    };
+    let number: f64 = size.get(..size.len() - 1)?.parse().ok()?;
+    Some((stem, number * unit))
+}
+
+impl Resolved {
+    /// Reads the scenario file, if any, and resolves flags over it.
+    pub fn from_args(
+        flags: &PlanArgs,
+        scenario: Option<&Path>,
+        catalog: &Catalog,
+    ) -> anyhow::Result<Self> {
+        let args = match scenario {
+            Some(path) => flags.clone().or(read(path)?),
+            None => flags.clone(),
+        };
+        let resolved = resolve(&args, catalog);
+        match scenario {
+            Some(path) => resolved.with_context(|| format!("scenario `{}`", path.display())),
+            None => resolved,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn siblings_share_everything_but_their_size() {
+        assert_eq!(stem_and_size("qwen2.5-14b"), Some(("qwen2.5", 14e9)));
+        assert_eq!(stem_and_size("gemma-3-270m"), Some(("gemma-3", 270e6)));
+        assert_eq!(stem_and_size("qwen3-30b-a3b"), None);
+        assert_eq!(stem_and_size("phi-4"), None);
+        let catalog = Catalog::without_configuration(&[]);
+        let model = catalog.model("qwen2.5-14b").unwrap();
+        let names: Vec<_> = siblings(&model, &catalog).into_iter().map(|m| m.name).collect();
+        assert_eq!(names, ["qwen2.5-7b", "qwen2.5-32b"]);
+    }
+}

@@ -1,0 +1,74 @@
+//! A plan for people and for programs. Every format is made from one [`Document`].
+
+mod document;
+mod explain;
+mod json;
+mod markdown;
+mod svg;
+mod table;
+mod toml;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use document::{
+    AdviceDoc, BufferDoc, CapacityDoc, CaptureDoc, ComponentDoc, Document, Inputs, PeakDoc,
+    PhaseDoc, RecommendationDoc, SpeedDoc, TierDoc,
+};
+pub use explain::explain;
+pub use json::{from_json, to_json};
+pub use svg::to_svg;
+pub use table::to_table;
+
+/// A format of `vramplan budget`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For a terminal of 80 columns.
+    #[default]
+    Table,
+    /// Schema `vramplan/plan/v1`.
+    Json,
+    /// The same document as TOML.
+    Toml,
+    /// Tables for a repository or an issue.
+    Markdown,
+    /// A picture: the stack of components against the card.
+    Svg,
+}
+
+impl Format {
+    /// Every format with its name.
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("table", Self::Table),
+        ("json", Self::Json),
+        ("toml", Self::Toml),
+        ("markdown", Self::Markdown),
+        ("svg", Self::Svg),
+    ];
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = text.to_ascii_lowercase();
+        Self::NAMES.iter().find(|(name, _)| *name == wanted).map(|(_, format)| *format).ok_or_else(
+            || {
+                format!(
+                    "`{text}` is no format: expected `table`, `json`, `toml`, `markdown` or `svg`"
+                )
+            },
+        )
+    }
+}
+
+/// Renders a document.
+pub fn render(document: &Document, format: Format) -> Result<String, fmt::Error> {
+    match format {
+        Format::Table => Ok(to_table(document)),
+        Format::Json => to_json(document).map_err(|_| fmt::Error),
+        Format::Toml => toml::to_toml(document).map_err(|_| fmt::Error),
+        Format::Markdown => Ok(markdown::to_markdown(document)),
+        Format::Svg => Ok(to_svg(document)),
+    }
+}

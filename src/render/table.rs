@@ -1,0 +1,275 @@
+//! The plan for a terminal of 80 columns; readable without colour.
+
+use std::fmt::Write as _;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::document::{ComponentDoc, Document, TierDoc};
+use crate::spec::Bounds;
+use crate::units::Bytes;
+
+/// Columns of the terminal.
+const WIDTH: usize = 80;
+/// Cells of a full bar.
+const BAR: u64 = 10;
+
+/// The document as text.
+pub fn to_table(document: &Document) -> String {
+    let sections = [
+        heading(document),
+        components(document),
+        phases(document),
+        tiers(document),
+        advice(document),
+    ];
+    sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn heading(document: &Document) -> String {
+    let inputs = &document.inputs;
+    let mut text = format!(
+        "{} · {} weights · {} KV · {} runtime · {}\n",
+        inputs.model, inputs.weights, inputs.kv, inputs.runtime, inputs.gpu
+    );
+    let fits = document.recommendation.tiers.iter().any(|tier| tier.max_cache_tokens > 0);
+    let given = match (inputs.cache_tokens_given, fits) {
+        (true, _) => "given",
+        (false, true) => "recommended",
+        (false, false) => "the smallest that can work",
+    };
+    let batch =
+        if inputs.batch > 1 { format!(" · batch {}", inputs.batch) } else { String::new() };
+    let line = format!(
+        "{} system tokens · {} cached tokens ({given}) · prefill chunk {}{batch}",
+        inputs.system_tokens, inputs.cache_tokens, inputs.prefill_chunk,
+    );
+    text.push_str(&wrap(&line, WIDTH));
+    text
+}
+
+fn table(header: &[&str], right: &[usize]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header.iter().copied());
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if right.contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn finish(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n") + "\n"
+}
+
+fn components(document: &Document) -> String {
+    let usable = document.capacity.usable;
+    let header = ["component", "at peak", "low – high", "of usable", "basis"];
+    let mut rows = table(&header, &[1, 2]);
+    for component in &document.components {
+        let elsewhere = component.expected.is_zero();
+        let size = if elsewhere { "–".to_owned() } else { component.expected.to_string() };
+        let range = if elsewhere {
+            format!("{} in {}", component.most, component.most_in.title())
+        } else {
+            range(bounds(component))
+        };
+        rows.add_row([
+            component.id.title().to_owned(),
+            size,
+            range,
+            bar(component.expected, usable),
+            component.basis.to_string(),
+        ]);
+    }
+    let peak = document.peak.total;
+    rows.add_row([
+        format!("peak ({})", document.peak.phase.title()),
+        peak.expected.to_string(),
+        range(peak),
+        bar(peak.expected, usable),
+        String::new(),
+    ]);
+    finish(&rows) + &capacity(document)
+}
+
+fn bounds(component: &ComponentDoc) -> Bounds {
+    Bounds { low: component.low, expected: component.expected, high: component.high }
+}
+
+/// `8.1 – 8.6 GiB`, or nothing where there is no doubt.
+fn range(bounds: Bounds) -> String {
+    if bounds.low == bounds.high {
+        return String::new();
+    }
+    let (low, high) = (bounds.low.to_string(), bounds.high.to_string());
+    match (low.split_once(' '), high.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} – {high}"),
+        _ => format!("{low} – {high}"),
+    }
+}
+
+/// A bar whose length is `part / whole`.
+fn bar(part: Bytes, whole: Bytes) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    if whole.is_zero() {
+        return String::new();
+    }
+    let eighths = part.scale(BAR * 8, whole.get()).map_or(BAR * 8, Bytes::get).min(BAR * 8);
+    let partial = usize::try_from(eighths % 8).unwrap_or(0);
+    let full = usize::try_from(eighths / 8).unwrap_or(0);
+    let sliver = if eighths == 0 && !part.is_zero() { "▏" } else { EIGHTHS[partial] };
+    "█".repeat(full) + sliver
+}
+
+fn capacity(document: &Document) -> String {
+    let capacity = &document.capacity;
+    let mut line = format!(
+        "usable {} = {} total − {} reserved by the driver",
+        capacity.usable, capacity.total, capacity.reserved
+    );
+    if !capacity.other_use.is_zero() {
+        let _ = write!(line, " − {} in other use", capacity.other_use);
+    }
+    let _ = write!(line, "; headroom {}", capacity.headroom);
+    let mut text = format!("\n{}", wrap(&line, WIDTH));
+    match document.verdict.as_str() {
+        "does_not_fit" => {
+            let _ = writeln!(text, "does not fit: {} short", document.short_by);
+        }
+        "tight" => {
+            let _ = writeln!(
+                text,
+                "tight: fits as expected, but the high bound lacks {} of the headroom",
+                document.short_by
+            );
+        }
+        _ => {
+            let left = capacity.usable.minus_or_zero(document.peak.total.expected);
+            let _ = writeln!(text, "fits: {left} left at the expected peak");
+        }
+    }
+    text
+}
+
+fn phases(document: &Document) -> String {
+    let mut rows =
+        table(&["phase", "persistent", "transient", "total", "low – high"], &[1, 2, 3, 4]);
+    for phase in &document.phases {
+        rows.add_row([
+            phase.id.title().to_owned(),
+            phase.persistent.to_string(),
+            phase.transient.to_string(),
+            phase.total.expected.to_string(),
+            range(phase.total),
+        ]);
+    }
+    finish(&rows)
+}
+
+fn tiers(document: &Document) -> String {
+    let header = ["tier", "max_cache_tokens", "recent_window", "peak (high)", "free then", "tok/s"];
+    let mut rows = table(&header, &[1, 2, 3, 4, 5]);
+    for tier in &document.recommendation.tiers {
+        rows.add_row(tier_row(tier));
+    }
+    let recommendation = &document.recommendation;
+    let mut text = finish(&rows);
+    let _ = writeln!(
+        text,
+        "\nhard maximum {} tokens · limited by {}\nrecent window: {}\ntok/s: at most, from memory bandwidth alone",
+        recommendation.hard_max_cache_tokens,
+        limit(&recommendation.limited_by, document),
+        document.inputs.recent_window_basis,
+    );
+    text
+}
+
+fn tier_row(tier: &TierDoc) -> [String; 6] {
+    if tier.max_cache_tokens == 0 {
+        let none = "–".to_owned();
+        return [
+            tier.name.clone(),
+            "nothing fits".to_owned(),
+            none.clone(),
+            none.clone(),
+            none.clone(),
+            none,
+        ];
+    }
+    [
+        tier.name.clone(),
+        tier.max_cache_tokens.to_string(),
+        tier.recent_window.to_string(),
+        tier.peak.high.to_string(),
+        tier.headroom.to_string(),
+        format!("{:.0}", tier.decode_tokens_per_second.high),
+    ]
+}
+
+fn limit(limited_by: &str, document: &Document) -> String {
+    match limited_by {
+        "context" => format!("the context of {} tokens, not by memory", document.inputs.context),
+        "speed" => "the decode speed asked for".to_owned(),
+        _ => "memory".to_owned(),
+    }
+}
+
+fn advice(document: &Document) -> String {
+    let mut text = String::new();
+    for advice in &document.advice {
+        let line = format!("- {}", advice.text);
+        text.push_str(&wrap(&line, WIDTH));
+    }
+    text
+}
+
+/// Breaks a line at spaces; further lines are indented by two.
+fn wrap(line: &str, width: usize) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in line.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            text.push_str("\n  ");
+            column = 2;
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_as_long_as_their_share() {
+        let whole = Bytes::new(1400);
+        assert_eq!(bar(Bytes::new(700), whole), "█████");
+        assert_eq!(bar(Bytes::new(1), whole), "▏");
+        assert_eq!(bar(Bytes::ZERO, whole), "");
+        assert_eq!(bar(Bytes::new(9999), whole).chars().count(), 10);
+    }
+
+    #[test]
+    fn ranges_share_their_unit() {
+        let mib = |n| Bytes::mib(n).unwrap();
+        assert_eq!(range(Bounds::new(mib(10), mib(11), mib(12))), "10.00 – 12.00 MiB");
+        assert_eq!(range(Bounds::new(mib(1), mib(2), mib(2048))), "1.00 MiB – 2.00 GiB");
+        assert_eq!(range(Bounds::exactly(mib(1))), "");
+    }
+
+    #[test]
+    fn long_lines_break_at_spaces() {
+        assert_eq!(wrap("- aaa bbb ccc", 9), "- aaa bbb\n  ccc\n");
+    }
+}

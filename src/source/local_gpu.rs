@@ -1,0 +1,131 @@
+//! The card of this machine, as NVML reports it. The only file that names the NVML library.
+
+use super::text::printable;
+use super::{Catalog, SourceError};
+use crate::spec::{Basis, Fact, GpuSpec};
+use crate::units::Bytes;
+
+/// What NVML says about the local card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalCard {
+    /// The card's name in NVML.
+    pub name: String,
+    /// Its total memory.
+    pub total: Bytes,
+    /// What the driver keeps.
+    pub reserved: Bytes,
+    /// What processes hold now.
+    pub used: Bytes,
+    /// The driver's version.
+    pub driver: String,
+}
+
+impl LocalCard {
+    /// The profile of a card of this name, with this card's own total and reserve: cards of one name
+    /// come in several sizes, and drivers differ.
+    pub fn spec(&self, catalog: &Catalog) -> Result<GpuSpec, SourceError> {
+        let mut gpu = catalog.gpu(&self.name)?;
+        let source = format!("NVML on this machine, driver {}", self.driver);
+        gpu.total = Fact::new(self.total, Basis::Exact, source.clone());
+        gpu.reserved = Fact::new(self.reserved, Basis::Exact, source);
+        Ok(gpu)
+    }
+}
+
+/// Why the local card cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LocalCardError {
+    /// Built without the `nvml` feature.
+    #[error("this build of vramplan cannot read the local card")]
+    NotBuilt,
+    /// No driver, no card, or no permission.
+    #[error("the local card cannot be read: {message}")]
+    Unavailable {
+        /// What NVML or the loader said.
+        message: String,
+    },
+    /// More than one card: which one was meant?
+    #[error("this machine has {count} cards: {}", names.join(", "))]
+    Several {
+        /// How many.
+        count: u32,
+        /// Their names in NVML.
+        names: Vec<String>,
+    },
+}
+
+impl LocalCardError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NotBuilt => "install it with the `nvml` feature, or name the GPU: `--gpu L4`",
+            Self::Unavailable { .. } => {
+                "name the GPU instead, such as `--gpu L4`; planning needs no driver"
+            }
+            Self::Several { .. } => "name the one to plan for, such as `--gpu L4`",
+        }
+        .to_owned()
+    }
+}
+
+/// Reads the one card of this machine.
+#[cfg(feature = "nvml")]
+pub fn local_card() -> Result<LocalCard, LocalCardError> {
+    let nvml = nvml_wrapper::Nvml::init().map_err(|error| unavailable(&error))?;
+    let count = nvml.device_count().map_err(|error| unavailable(&error))?;
+    let name_of = |index| nvml.device_by_index(index)?.name();
+    if count != 1 {
+        let names = (0..count).filter_map(|index| name_of(index).ok());
+        let names: Vec<_> = names.map(|name| printable(&name)).collect();
+        if count == 0 {
+            return Err(LocalCardError::Unavailable { message: "NVML lists no device".into() });
+        }
+        return Err(LocalCardError::Several { count, names });
+    }
+    read(&nvml).map_err(|error| unavailable(&error))
+}
+
+#[cfg(feature = "nvml")]
+fn read(nvml: &nvml_wrapper::Nvml) -> Result<LocalCard, nvml_wrapper::error::NvmlError> {
+    let device = nvml.device_by_index(0)?;
+    let memory = device.memory_info()?;
+    Ok(LocalCard {
+        name: device.name()?,
+        total: Bytes::new(memory.total),
+        reserved: Bytes::new(memory.reserved),
+        used: Bytes::new(memory.used),
+        driver: printable(&nvml.sys_driver_version()?),
+    })
+}
+
+#[cfg(feature = "nvml")]
+fn unavailable(error: &nvml_wrapper::error::NvmlError) -> LocalCardError {
+    LocalCardError::Unavailable { message: printable(&error.to_string()) }
+}
+
+/// Reads the one card of this machine: not in this build.
+#[cfg(not(feature = "nvml"))]
+pub fn local_card() -> Result<LocalCard, LocalCardError> {
+    Err(LocalCardError::NotBuilt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_card_keeps_its_own_figures() {
+        let card = LocalCard {
+            name: "NVIDIA GeForce RTX 4060 Ti".into(),
+            total: Bytes::new(8188 << 20),
+            reserved: Bytes::new(300 << 20),
+            used: Bytes::new(5 << 20),
+            driver: "580.0".into(),
+        };
+        let gpu = card.spec(&Catalog::without_configuration(&[])).unwrap();
+        assert_eq!(gpu.total.value, card.total);
+        assert_eq!(gpu.total.basis, Basis::Exact);
+        let unknown = LocalCard { name: "NVIDIA Imaginary 1".into(), ..card };
+        assert!(unknown.spec(&Catalog::without_configuration(&[])).is_err());
+    }
+}

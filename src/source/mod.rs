@@ -1,0 +1,24 @@
+//! The only readers of files: profiles, GGUF and safetensors headers, `config.json`.
+//!
+//! Files come from strangers. What they claim is checked before it is believed, and before anything
+//! of that size is allocated; what they call things is made safe before it is printed.
+
+mod catalog;
+mod error;
+pub mod gguf;
+pub mod hf_config;
+mod json;
+mod local_gpu;
+mod model;
+mod names;
+mod pattern;
+pub mod profile;
+pub mod safetensors;
+mod text;
+
+pub use catalog::{Catalog, Document, Listing};
+pub use error::SourceError;
+pub use local_gpu::{LocalCard, LocalCardError, local_card};
+pub use model::model;
+pub use names::Kind;
+pub use text::printable;

@@ -1,0 +1,160 @@
+//! What the tensors of transformers checkpoints are for, by name (`models/*/modeling_*.py`).
+
+use crate::spec::{Architecture, ModelShape, Role};
+
+/// What it is for; nothing where the name is none of the known ones, as of packed weights and their
+/// scales.
+pub(super) fn role(name: &str) -> Option<Role> {
+    if name == "lm_head.weight" || name == "language_model.lm_head.weight" {
+        return Some(Role::OutputHead);
+    }
+    let rest = text_model(name)?;
+    match rest.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
+        Some((layer, rest)) if layer.parse::<u64>().is_ok() => in_layer(rest),
+        _ => Some(match rest {
+            "embed_tokens.weight" => Role::TokenEmbedding,
+            "norm.weight" => Role::Norm,
+            "norm.bias" => Role::Bias,
+            _ => return None,
+        }),
+    }
+}
+
+/// The name within the language model.
+fn text_model(name: &str) -> Option<&str> {
+    ["language_model.model.", "model.language_model.", "model."]
+        .into_iter()
+        .find_map(|prefix| name.strip_prefix(prefix))
+}
+
+/// Whether runtimes load it to generate text: not the layers that predict tokens ahead, nor the
+/// vision towers that transformers' causal models ignore (`_keys_to_ignore_on_load_unexpected`), nor
+/// an output head that is the token embedding, nor the tables of old checkpoints.
+pub(super) fn is_loaded(name: &str, shape: &ModelShape) -> bool {
+    if name.starts_with("mtp.") || name.ends_with(".rotary_emb.inv_freq") {
+        return false;
+    }
+    if shape.tied_embeddings && role(name) == Some(Role::OutputHead) {
+        return false;
+    }
+    let ignores_vision =
+        matches!(shape.architecture, Architecture::Qwen35 | Architecture::Qwen35Moe);
+    if ignores_vision && (name.starts_with("model.visual.") || name.starts_with("visual.")) {
+        return false;
+    }
+    let layer = text_model(name).and_then(|rest| rest.strip_prefix("layers."));
+    let layer = layer.and_then(|rest| rest.split_once('.')?.0.parse::<u64>().ok());
+    layer.is_none_or(|layer| layer < shape.n_layers)
+}
+
+fn in_layer(rest: &str) -> Option<Role> {
+    // gpt-oss: experts are parameters, not modules.
+    match rest {
+        "mlp.experts.gate_up_proj" => return Some(Role::ExpertUp),
+        "mlp.experts.down_proj" => return Some(Role::ExpertDown),
+        "mlp.experts.gate_up_proj_bias"
+        | "mlp.experts.down_proj_bias"
+        | "mlp.gate.e_score_correction_bias" => return Some(Role::Bias),
+        "self_attn.sinks" => return Some(Role::Sinks),
+        "linear_attn.dt_bias" | "linear_attn.A_log" => return Some(Role::RecurrentVector),
+        _ => {}
+    }
+    let (module, parameter) = rest.rsplit_once('.')?;
+    let role = attention(module).or_else(|| feed_forward(module))?;
+    match parameter {
+        "weight" => Some(role),
+        "bias" => Some(Role::Bias),
+        _ => None,
+    }
+}
+
+fn attention(module: &str) -> Option<Role> {
+    Some(match module {
+        "self_attn.q_proj" => Role::AttnQ,
+        "self_attn.k_proj" => Role::AttnK,
+        "self_attn.v_proj" => Role::AttnV,
+        "self_attn.qkv_proj" => Role::AttnQkv,
+        "self_attn.o_proj" => Role::AttnOutput,
+        "self_attn.q_a_proj" => Role::MlaQa,
+        "self_attn.q_b_proj" => Role::MlaQb,
+        "self_attn.kv_a_proj_with_mqa" => Role::MlaKvA,
+        "self_attn.kv_b_proj" => Role::MlaKvB,
+        "linear_attn.in_proj_qkvz" | "linear_attn.in_proj_qkv" => Role::RecurrentQkv,
+        "linear_attn.in_proj_z" => Role::RecurrentGate,
+        "linear_attn.in_proj_ba" | "linear_attn.in_proj_b" | "linear_attn.in_proj_a" => {
+            Role::RecurrentBetaAlpha
+        }
+        "linear_attn.conv1d" => Role::RecurrentConv,
+        "linear_attn.out_proj" => Role::RecurrentOutput,
+        "linear_attn.norm"
+        | "self_attn.q_norm"
+        | "self_attn.k_norm"
+        | "self_attn.q_a_layernorm"
+        | "self_attn.kv_a_layernorm"
+        | "input_layernorm"
+        | "post_attention_layernorm"
+        | "pre_feedforward_layernorm"
+        | "post_feedforward_layernorm" => Role::Norm,
+        _ => return None,
+    })
+}
+
+fn feed_forward(module: &str) -> Option<Role> {
+    Some(match module {
+        "mlp.gate_proj" => Role::FfnGate,
+        "mlp.up_proj" | "mlp.c_fc" => Role::FfnUp,
+        "mlp.gate_up_proj" => Role::FfnGateUp,
+        "mlp.down_proj" | "mlp.c_proj" => Role::FfnDown,
+        "mlp.gate" | "mlp.router" | "block_sparse_moe.gate" => Role::Router,
+        "mlp.shared_expert_gate" => Role::SharedRouter,
+        "mlp.shared_expert.gate_proj" | "mlp.shared_experts.gate_proj" => Role::SharedGate,
+        "mlp.shared_expert.up_proj" | "mlp.shared_experts.up_proj" => Role::SharedUp,
+        "mlp.shared_expert.down_proj" | "mlp.shared_experts.down_proj" => Role::SharedDown,
+        _ => return expert(module),
+    })
+}
+
+/// `mlp.experts.7.up_proj`, or Mixtral's `block_sparse_moe.experts.7.w3`.
+fn expert(module: &str) -> Option<Role> {
+    let rest = ["mlp.experts.", "block_sparse_moe.experts."]
+        .into_iter()
+        .find_map(|prefix| module.strip_prefix(prefix))?;
+    let (number, projection) = rest.split_once('.')?;
+    number.parse::<u64>().ok()?;
+    Some(match projection {
+        "gate_proj" | "w1" => Role::ExpertGate,
+        "up_proj" | "w3" => Role::ExpertUp,
+        "down_proj" | "w2" => Role::ExpertDown,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_roles() {
+        for (name, expected) in [
+            ("model.embed_tokens.weight", Some(Role::TokenEmbedding)),
+            ("model.language_model.embed_tokens.weight", Some(Role::TokenEmbedding)),
+            ("language_model.model.layers.3.mlp.up_proj.weight", Some(Role::FfnUp)),
+            ("lm_head.weight", Some(Role::OutputHead)),
+            ("model.norm.weight", Some(Role::Norm)),
+            ("model.layers.0.self_attn.q_proj.weight", Some(Role::AttnQ)),
+            ("model.layers.0.self_attn.q_proj.bias", Some(Role::Bias)),
+            ("model.layers.0.self_attn.q_proj.qweight", None),
+            ("model.layers.0.self_attn.q_proj.weight.absmax", None),
+            ("model.layers.0.block_sparse_moe.experts.7.w2.weight", Some(Role::ExpertDown)),
+            ("model.layers.0.mlp.experts.gate_up_proj_blocks", None),
+            ("model.layers.0.mlp.gate.e_score_correction_bias", Some(Role::Bias)),
+            ("model.layers.0.linear_attn.A_log", Some(Role::RecurrentVector)),
+            ("model.layers.0.self_attn.rotary_emb.inv_freq", None),
+            ("model.visual.blocks.0.norm1.weight", None),
+            ("vision_tower.layers.0.mlp.up_proj.weight", None),
+            ("", None),
+        ] {
+            assert_eq!(role(name), expected, "{name}");
+        }
+    }
+}

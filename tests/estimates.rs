@@ -1,0 +1,113 @@
+//! Components to the byte, with the factors written out.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use support::Case;
+use vramplan::estimate::Component;
+use vramplan::plan::Plan;
+use vramplan::spec::{Attention, Capture, Runtime};
+use vramplan::units::Bytes;
+
+/// What a component holds at the most, in bytes.
+fn most(plan: &Plan, component: Component) -> u64 {
+    plan.component(component).map_or(0, |row| row.most.0.get())
+}
+
+/// Sum of the buffers with this name.
+fn buffer(plan: &Plan, name: &str) -> u64 {
+    let mine = plan.buffers.iter().filter(|buffer| buffer.name == name);
+    let mut sizes: Vec<u64> = mine.map(|buffer| buffer.size.expected.get()).collect();
+    sizes.sort_unstable();
+    *sizes.last().unwrap_or_else(|| panic!("no buffer `{name}` in {:#?}", plan.buffers))
+}
+
+#[test]
+fn the_engine_on_qwen_14b() {
+    let plan = Case::new("L4", "qwen2.5-14b", Runtime::Vramplan).cache(7000).answer().plan;
+    assert_eq!(most(&plan, Component::Weights), 8_982_142_976);
+    // K and V · 48 layers · 8 KV heads · (128 int8 + one f16 scale) · 6000 tokens
+    assert_eq!(most(&plan, Component::SystemPromptCache), 2 * 48 * 8 * (128 + 2) * 6000);
+    // … · 7000 tokens, and one f32 score per layer, KV head and slot
+    let payload = 2 * 48 * 8 * (128 + 2) * 7000;
+    assert_eq!(most(&plan, Component::ConversationCache), payload + 48 * 8 * 7000 * 4);
+    // Residual and norm, gate, up and output of the MLP, in f32, for 512 rows; and the 8-bit copy of
+    // the widest activations that candle's kernels take, for a chunk and for a token.
+    let layer = 512 * (2 * 5120) * 4 + 512 * (2 * 13_824 + 5120) * 4;
+    let quantized = 512 * (13_824 / 128) * 144 + 128 * 144 + 13_824 / 32 * 36;
+    assert_eq!(most(&plan, Component::Activations), layer + quantized);
+    // f32 logits of one position
+    assert_eq!(most(&plan, Component::Logits), 152_064 * 4);
+    // Per query head: an f16 probability per slot, an f32 maximum per tile of 64, and 33 partial
+    // outputs of 128 with their maximum and sum.
+    let decode = 40 * 7000 * 2 + 40 * 7000_u64.div_ceil(64) * 4 + 40 * 33 * (128 + 2) * 4;
+    assert_eq!(most(&plan, Component::AttentionTransients), decode);
+}
+
+#[test]
+fn the_engine_with_an_f16_cache_and_without_eviction() {
+    let case = Case::new("L4", "qwen2.5-14b", Runtime::Vramplan).kv("f16");
+    let plan = case.attention(Attention::Flash).cache(7000).answer().plan;
+    assert_eq!(most(&plan, Component::ConversationCache), 2 * 48 * 8 * 128 * 2 * 7000);
+    assert_eq!(most(&plan, Component::SystemPromptCache), 196_608 * 6000);
+}
+
+#[test]
+fn transformers_on_qwen_14b() {
+    let plan = Case::new("L4", "qwen2.5-14b", Runtime::Transformers).cache(7000).answer().plan;
+    assert_eq!(most(&plan, Component::Weights), 10_547_756_032);
+    // 8 bit and 4 B of scale and zero per 64 elements
+    assert_eq!(most(&plan, Component::SystemPromptCache), 626_688_000);
+    assert_eq!(buffer(&plan, "keys and values"), 731_136_000);
+    // One layer's K and V expanded to bf16 and concatenated: 4 tensors · 13,000 tokens · 1024 · 2 B
+    let copies = "one layer's K and V expanded, and concatenated with the new tokens";
+    assert_eq!(buffer(&plan, copies), 4 * 13_000 * 1024 * 2);
+}
+
+#[test]
+fn eager_scores_are_those_of_one_layer() {
+    let case = Case::new("H200", "qwen2.5-14b", Runtime::Transformers).kv("bf16");
+    let mut case = case.attention(Attention::Eager).cache(7000);
+    case.workload.prefill_chunk = 6000;
+    let plan = case.answer().plan;
+    // 40 heads · 6000 rows · 13,000 columns · (bf16 + f32 + f32)
+    assert_eq!(buffer(&plan, "scores, one layer"), 40 * 6000 * 13_000 * 10);
+}
+
+#[test]
+fn llama_cpp_on_qwen_14b() {
+    let case = Case::new("RTX 3090", "qwen2.5-14b", Runtime::LlamaCpp).kv("f16");
+    let mut case = case.cache(8192);
+    case.workload.system_tokens = 0;
+    let plan = case.answer().plan;
+    // A public log: 8148.38 MiB of weights and 1536.00 MiB of cache at 8192 tokens
+    let weights = plan.component(Component::Weights).unwrap().at_peak.expected;
+    assert_eq!(format!("{:.2}", weights.as_mib()), "8148.38");
+    assert_eq!(most(&plan, Component::ConversationCache), 1536 << 20);
+}
+
+#[test]
+fn captures_that_stay_take_all_their_layers() {
+    let mut case = Case::new("L4", "qwen2.5-14b", Runtime::Transformers).cache(7000);
+    let capture = Capture { layers: 48, tokens: 100, attention: true, keep: true };
+    case.workload.capture = Some(capture);
+    let kept = case.answer().plan;
+    // 48 layers · 100 tokens · (5120 hidden + 40 heads · 13,000 tokens) · 2 B
+    let per_layer = 100 * 5120 * 2 + 40 * 100 * 13_000 * 2;
+    assert_eq!(most(&kept, Component::ActivationCapture), 48 * per_layer);
+    case.workload.capture = Some(Capture { keep: false, ..capture });
+    let moved = case.answer().plan;
+    assert_eq!(most(&moved, Component::ActivationCapture), per_layer);
+}
+
+#[test]
+fn the_components_add_up_to_the_peak() {
+    for runtime in Runtime::ALL {
+        for tokens in [600, 7000, 26_768] {
+            let plan = Case::new("L4", "qwen2.5-14b", runtime).cache(tokens).answer().plan;
+            let sum = Bytes::sum(plan.components.iter().map(|row| row.at_peak.expected)).unwrap();
+            assert_eq!(sum, plan.peak.expected, "{runtime} at {tokens}");
+        }
+    }
+}

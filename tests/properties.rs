@@ -1,0 +1,158 @@
+//! Laws that hold for every plan.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use proptest::prelude::*;
+use support::Case;
+use vramplan::plan::{Plan, Verdict, plan};
+use vramplan::recommend::{Solver, TierName};
+use vramplan::render::{Document, from_json, to_json};
+use vramplan::spec::{Attention, Logits, ModelSpec, Runtime};
+use vramplan::units::Bytes;
+
+const MODELS: [&str; 8] = [
+    "qwen2.5-0.5b",
+    "qwen2.5-14b",
+    "llama-3.1-8b",
+    "gemma-2-9b",
+    "qwen3-30b-a3b",
+    "deepseek-v2-lite",
+    "gpt-oss-20b",
+    "phi-4",
+];
+const GPUS: [&str; 5] = ["T4", "L4", "RTX 4090", "A100-80GB", "H200"];
+
+fn runtime() -> impl Strategy<Value = Runtime> {
+    prop::sample::select(Runtime::ALL.to_vec())
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (
+        runtime(),
+        prop::sample::select(MODELS.to_vec()),
+        prop::sample::select(GPUS.to_vec()),
+        0u64..4000,
+        prop::sample::select(vec![1u64, 7, 64, 512, 2000]),
+        1u64..4,
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(runtime, model, gpu, system_tokens, chunk, batch, eager, all)| {
+            let mut case = Case::new(gpu, model, runtime);
+            case.workload.system_tokens = system_tokens;
+            case.workload.prefill_chunk = chunk;
+            case.workload.batch = batch;
+            if eager && runtime != Runtime::Vramplan {
+                case.workload.attention = Attention::Eager;
+            }
+            if all {
+                case.workload.logits = Logits::All;
+            }
+            if model == "gpt-oss-20b" && runtime == Runtime::Vramplan {
+                case.weights = "q8_0".parse().unwrap();
+            }
+            case
+        })
+}
+
+fn at(case: &Case, tokens: u64) -> Plan {
+    let case = case.clone().cache(tokens);
+    let request = case.request();
+    let solver = Solver::new(&request).unwrap();
+    plan(&solver.scenario(tokens), case.capacity).unwrap()
+}
+
+/// Every bound of one plan is at least the other's.
+fn at_least(larger: &Plan, smaller: &Plan) -> bool {
+    larger.peak.low >= smaller.peak.low
+        && larger.peak.expected >= smaller.peak.expected
+        && larger.peak.high >= smaller.peak.high
+}
+
+/// A model with one more layer of the same kind (a whole period of its pattern).
+fn deeper(model: &ModelSpec) -> ModelSpec {
+    let mut shape = model.shape.clone();
+    shape.n_layers *= 2;
+    ModelSpec::new("deeper", shape, "test").unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn more_tokens_never_take_less(case in case(), tokens in 1u64..3000, more in 0u64..1000) {
+        prop_assert!(at_least(&at(&case, tokens + more), &at(&case, tokens)));
+    }
+
+    #[test]
+    fn more_sequences_never_take_less(case in case(), tokens in 1u64..3000) {
+        let mut more = case.clone();
+        more.workload.batch += 1;
+        prop_assert!(at_least(&at(&more, tokens), &at(&case, tokens)));
+    }
+
+    #[test]
+    fn a_larger_chunk_never_takes_less(case in case(), tokens in 1u64..3000) {
+        let mut larger = case.clone();
+        larger.workload.prefill_chunk *= 2;
+        prop_assert!(at_least(&at(&larger, tokens), &at(&case, tokens)));
+    }
+
+    #[test]
+    fn more_layers_never_take_less(case in case(), tokens in 1u64..3000) {
+        let deeper = Case { model: deeper(&case.model), ..case.clone() };
+        prop_assert!(at_least(&at(&deeper, tokens), &at(&case, tokens)));
+    }
+
+    #[test]
+    fn bounds_are_in_order_and_rows_add_up(case in case(), tokens in 1u64..3000) {
+        let plan = at(&case, tokens);
+        for buffer in &plan.buffers {
+            prop_assert!(buffer.size.low <= buffer.size.expected);
+            prop_assert!(buffer.size.expected <= buffer.size.high);
+            prop_assert!(!buffer.source.is_empty() && !buffer.formula.to_string().is_empty());
+        }
+        let sum = Bytes::sum(plan.components.iter().map(|row| row.at_peak.expected)).unwrap();
+        prop_assert_eq!(sum, plan.peak.expected);
+        for row in &plan.phases {
+            prop_assert!(row.total.expected <= plan.peak.expected);
+        }
+    }
+
+    #[test]
+    fn a_recommended_size_fits_and_one_token_more_does_not(case in case()) {
+        let request = case.request();
+        let solver = Solver::new(&request).unwrap();
+        let recommendation = solver.recommend().unwrap();
+        let most = case.workload.context - case.workload.system_tokens;
+        for tier in &recommendation.tiers {
+            let fits = |tokens: u64| {
+                let plan = solver.plan(tokens).unwrap();
+                match tier.name {
+                    TierName::Conservative => {
+                        plan.peak.high <= case.capacity.less_headroom(2).unwrap()
+                    }
+                    TierName::Balanced => plan.verdict == Verdict::Fits,
+                    TierName::Aggressive => plan.verdict != Verdict::DoesNotFit,
+                }
+            };
+            let tokens = tier.max_cache_tokens;
+            prop_assert!(tokens == 0 || fits(tokens));
+            prop_assert!(tokens == most || !fits(tokens + 1));
+        }
+        let sizes: Vec<u64> = recommendation.tiers.iter().map(|t| t.max_cache_tokens).collect();
+        prop_assert!(sizes.is_sorted() && sizes[2] <= recommendation.hard_max_cache_tokens);
+    }
+
+    #[test]
+    fn json_round_trips(case in case(), tokens in 600u64..3000) {
+        let mut case = case.cache(tokens);
+        case.workload.prefill_chunk = 512;
+        let request = case.request();
+        let document = Document::new(&request, &case.answer());
+        let json = to_json(&document).unwrap();
+        prop_assert_eq!(from_json(&json).unwrap(), document);
+    }
+}

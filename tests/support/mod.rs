@@ -1,0 +1,108 @@
+//! Requests for tests, from the embedded profiles.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use vramplan::dtype::{KvFormat, WeightFormat};
+use vramplan::plan::Capacity;
+use vramplan::recommend::{Answer, Request, answer};
+use vramplan::source::Catalog;
+use vramplan::spec::{
+    Attention, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec, Workload,
+};
+use vramplan::units::Bytes;
+
+/// A request that owns what it borrows.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub gpu: GpuSpec,
+    pub model: ModelSpec,
+    pub runtime: RuntimeSpec,
+    pub weights: WeightFormat,
+    pub kv: KvFormat,
+    pub workload: Workload,
+    pub capacity: Capacity,
+    pub fixed_cache: bool,
+}
+
+impl Case {
+    /// The defaults of the command line for this GPU, model and runtime.
+    pub fn new(gpu: &str, model: &str, runtime: Runtime) -> Self {
+        let catalog = Catalog::without_configuration(&[]);
+        let (weights, kv) = match runtime {
+            Runtime::Vramplan => ("q4_k_m", "int8"),
+            Runtime::Transformers => ("nf4", "hqq8"),
+            Runtime::LlamaCpp => ("q4_k_m", "q8_0"),
+        };
+        let gpu = catalog.gpu(gpu).unwrap();
+        let model = catalog.model(model).unwrap();
+        let workload = Workload {
+            system_tokens: 6000,
+            cache_tokens: 1,
+            recent_window: None,
+            prefill_chunk: 512,
+            batch: 1,
+            context: model.shape.context_len,
+            attention: runtime.default_attention(),
+            capture: None,
+            logits: Logits::Last,
+            grown_cache: runtime == Runtime::Transformers,
+        };
+        Self {
+            capacity: capacity(&gpu),
+            runtime: catalog.runtime(runtime).unwrap(),
+            weights: weights.parse().unwrap(),
+            kv: kv.parse().unwrap(),
+            gpu,
+            model,
+            workload,
+            fixed_cache: false,
+        }
+    }
+
+    /// The same with a cache of this size.
+    pub fn cache(mut self, tokens: u64) -> Self {
+        self.workload.cache_tokens = tokens;
+        self.fixed_cache = true;
+        self
+    }
+
+    pub fn weights(mut self, format: &str) -> Self {
+        self.weights = format.parse().unwrap();
+        self
+    }
+
+    pub fn kv(mut self, format: &str) -> Self {
+        self.kv = format.parse().unwrap();
+        self
+    }
+
+    pub fn attention(mut self, attention: Attention) -> Self {
+        self.workload.attention = attention;
+        self
+    }
+
+    pub fn request(&self) -> Request<'_> {
+        Request {
+            model: &self.model,
+            gpu: &self.gpu,
+            runtime: &self.runtime,
+            weights: self.weights,
+            kv: self.kv,
+            workload: self.workload.clone(),
+            capacity: self.capacity,
+            fixed_cache: self.fixed_cache,
+            min_decode_speed: None,
+            siblings: &[],
+        }
+    }
+
+    pub fn answer(&self) -> Answer {
+        answer(&self.request()).unwrap()
+    }
+}
+
+pub fn capacity(gpu: &GpuSpec) -> Capacity {
+    let (total, reserved) = (gpu.total.value, gpu.reserved.value);
+    Capacity::new(total, reserved, Bytes::ZERO, Headroom::Default).unwrap()
+}
