@@ -15,8 +15,8 @@ use vramplan::dtype::{KvFormat, WeightFormat};
 use vramplan::estimate::weights::{Weights, weights};
 use vramplan::estimate::{Component, Life, Moment, Phase, Scenario, buffers};
 use vramplan::spec::{
-    Attention, Basis, Bounds, Capture, Fact, GpuSpec, Logits, ModelShape, ModelSpec, Runtime,
-    RuntimeSpec, Workload,
+    Basis, Bounds, Capture, Fact, GpuSpec, Logits, ModelShape, ModelSpec, Runtime, RuntimeSpec,
+    Workload,
 };
 use vramplan::units::Bytes;
 

@@ -175,9 +175,11 @@ fn cache_growth(
 ) -> Result<(), EstimateError> {
     let during = |moment| kind(Life::During(pass.phase, moment), CACHE_UTILS);
     if scenario.kv.is_quantized() {
-        let name = "one layer's K and V expanded, and concatenated with the new tokens";
-        expanded_cache(buffers, scenario, pass, (4, name), during(Moment::Conversion))?;
-        let name = "one layer's K and V expanded";
+        if pass.past > 0 {
+            let name = "one layer's K and V expanded, and concatenated with the new tokens";
+            expanded_cache(buffers, scenario, pass, (4, name), during(Moment::Conversion))?;
+        }
+        let name = "one layer's K and V before they are quantized, or expanded";
         return expanded_cache(buffers, scenario, pass, (2, name), during(Moment::Attention));
     }
     let Copies { tokens, tensors, until_attended, name } = copies(scenario, pass);

@@ -57,8 +57,8 @@ pub fn bytes_per_token(scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
     per_layer(scenario, 1)?.times(scenario.model.full_layers())
 }
 
-/// Bytes of keys and values of `tokens` tokens in one layer, as the runtimes cache them: all of them
-/// keep latents as they are (transformers since 5.23 or shortly before, `deepseek_v2/modeling_deepseek_v2.py`).
+/// Bytes of keys and values of `tokens` tokens in one layer. Every runtime keeps latents as they are:
+/// transformers 5.23 expands them after the cache (`deepseek_v2/modeling_deepseek_v2.py`).
 pub fn per_layer(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow> {
     let shape = &scenario.model.shape;
     if shape.mla.is_some() {
@@ -101,7 +101,7 @@ fn formula(
     size: Bytes,
 ) -> Result<Formula, Overflow> {
     let shape = &scenario.model.shape;
-    if shape.mla.is_none() || !caches_latents(scenario.kind()) {
+    if shape.mla.is_none() {
         let one_head = ModelShape { kv_heads: 1, ..shape.clone() };
         let head = layer_size(&one_head, scenario.kv, 1)?.get();
         let heads = [("kv_heads", shape.kv_heads), ("B per head, K and V", head)];

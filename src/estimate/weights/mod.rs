@@ -140,11 +140,12 @@ pub fn weights(
         tensors: 0,
         largest_moved: moved(model, format)?,
         largest_expanded: expanded(model, format)?,
-        packed_experts: sized.iter().any(is_packed_expert),
+        packed_experts: false,
         basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
         source: source(model, format),
     };
     each_tensor(model, format, runtime, |tensor| {
+        total.packed_experts |= is_packed_expert(tensor);
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
         let on_host = is_embedding && runtime == Runtime::LlamaCpp;
         if on_host {
