@@ -159,10 +159,18 @@ fn expanded_heads(
         let name = "keys and values from latents, one layer";
         return Ok(instant.and(TRANSIENT, name, &[tokens[0], tokens[1], width, tokens[2]])?);
     }
-    if shape.gqa_group() == 1 {
+    // One head for all is repeated by a view; only a product over several sequences copies it, K
+    // and V one after the other.
+    let tensors = match (shape.gqa_group(), shape.kv_heads) {
+        (1, _) => 0,
+        (_, 1) => u64::from(pass.sequences > 1),
+        _ => 2,
+    };
+    if tensors == 0 {
         return Ok(instant);
     }
-    let factors = [("K and V", 2), tokens[0], tokens[1], ("q_width", shape.q_width()), tokens[2]];
+    let width = ("q_width", shape.q_width());
+    let factors = [("tensors (K, V)", tensors), tokens[0], tokens[1], width, tokens[2]];
     Ok(instant.and(TRANSIENT, "keys and values for every query head, one layer", &factors)?)
 }
 

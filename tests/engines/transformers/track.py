@@ -292,6 +292,11 @@ MODELS = [
     "olmo-2-7b",
     "granite-3.1-8b",
     "starcoder2-7b",
+    "qwen3-0.6b",
+    "granite-3.1-2b",
+    "gemma-3-1b",
+    "starcoder2-3b",
+    "phi-4-mini",
 ]
 # Families whose `_supports_sdpa` is false: transformers runs them eager unless told otherwise.
 EAGER_ONLY = {"gemma2", "gpt_oss"}
