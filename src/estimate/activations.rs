@@ -2,16 +2,21 @@
 //! results are freed before the next layer runs.
 //!
 //! transformers (16 bits): `2 · rows · (3·ffn + 4·hidden) + 4 · rows · head_dim` at the MLP (gate,
-//! its activation and up; embeddings, residual, norm and one more; cos and sin), reproduced to
-//! 0.1 MB with a live-storage tracker. vramplan's engine (f32): the residual, its norm, and either
-//! q, k, v and the output, or gate and up.
+//! its activation and up; embeddings, the layer's input, the residual and its norm; cos and sin), one
+//! `ffn` more where gate and up are one projection, one fewer without a gate. Compared with a
+//! live-storage tracker over the real code in `tests/transformers.rs`. vramplan's engine (f32): the
+//! residual, its norm, and either q, k, v and the output, or gate and up.
 
-use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario};
-use crate::spec::{Basis, Bounds};
+use super::instant::Instant;
+use super::pass::Pass;
+use super::{
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, experts,
+};
+use crate::spec::{Architecture, Basis, Bounds, ModelShape};
 use crate::units::Bytes;
 
 const TRANSFORMERS: &str =
-    "transformers modeling_qwen2.py, live-storage tracker over a forward pass";
+    "transformers modeling_*.py and integrations/moe.py, live-storage tracker over a forward pass";
 const ENGINE: &str = "vramplan engine: f32 activations in one arena";
 
 fn kind(life: Life, source: &str) -> Kind<'_> {
@@ -28,38 +33,110 @@ pub fn ffn_width(scenario: &Scenario<'_>) -> u64 {
     dense.max(experts)
 }
 
-/// transformers: what a layer holds during attention and during the MLP.
+/// transformers: what a layer holds while the cache grows, during attention and during the MLP.
 pub fn transformers(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    phase: Phase,
-    rows: u64,
+    pass: Pass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    let mut push = |moment, name, ffn: u64| -> Result<(), EstimateError> {
-        let formula = Formula::text(
-            "2 B · rows · (n · ffn + 4 · hidden) + 4 B · rows · head_dim",
-            &[
-                ("rows", rows),
-                ("n", ffn),
-                ("ffn", ffn_width(scenario)),
-                ("hidden", shape.hidden_size),
-                ("head_dim", shape.head_dim),
-            ],
-        );
-        let wide = Bytes::product(&[2, rows, ffn * ffn_width(scenario) + 4 * shape.hidden_size])?;
-        let size = wide.plus(Bytes::product(&[4, rows, shape.head_dim])?)?;
-        let bounds = Bounds::within(size, 8, 8)?;
-        buffers.push(kind(Life::During(phase, moment), TRANSFORMERS), name, bounds, formula);
-        Ok(())
+    // OLMo 2 has no norm before a sublayer: its input is the residual itself.
+    let normed = u64::from(shape.architecture != Architecture::Olmo2);
+    let hidden = |copies: u64| copies * shape.hidden_size;
+    let (q, kv) = projections(shape);
+    let mut push = |moment, name, width: u64| -> Result<(), EstimateError> {
+        let kind = kind(Life::During(pass.phase, moment), TRANSFORMERS);
+        let factors = [("rows", pass.all_rows()?), ("width", width), ("B", 2)];
+        Ok(buffers.product(kind, name, &factors)?)
     };
-    push(Moment::Attention, "hidden states around attention", 0)?;
-    push(Moment::Conversion, "hidden states around attention", 0)?;
-    push(Moment::FeedForward, "hidden states, gate, activation and up", 3)?;
+    let around = hidden(2 + normed);
+    push(Moment::Conversion, "hidden states, queries, keys and values", around + q + kv)?;
+    push(Moment::Attention, "hidden states and queries", around + q)?;
+    if shape.architecture == Architecture::Olmo2 && !scenario.workload.grown_cache {
+        push(Moment::Conversion, "rotation of queries and keys in f32", 2 * q + 3 * kv)?;
+    }
+    push(Moment::FeedForward, "hidden states around the MLP", hidden(3 + normed))?;
     if !scenario.weights.largest_expanded.is_zero() {
-        push(Moment::Dequantization, "hidden states and two of the MLP", 2)?;
+        let width = hidden(3 + normed) + if shape.moe.is_some() { q } else { 2 * shape.ffn_size };
+        push(Moment::Dequantization, "hidden states, and results of two projections", width)?;
+    }
+    push_rotation(buffers, scenario, pass)?;
+    push_mlp(buffers, scenario, pass)
+}
+
+/// Elements per token of queries, and of keys and values, as they wait for the cache.
+fn projections(shape: &ModelShape) -> (u64, u64) {
+    match shape.mla {
+        // The projection, the queries with rotated parts joined, and the rotated parts.
+        Some(mla) => {
+            let queries = 2 * shape.q_width() + shape.n_heads * mla.qk_rope_head_dim;
+            (queries + mla.kv_lora_rank + mla.qk_rope_head_dim, 0)
+        }
+        // The one projection of q, k and v lives on beside the rotated queries.
+        None if shape.fused_projections => {
+            (2 * shape.q_width() + 2 * shape.kv_width(), shape.kv_width())
+        }
+        None => (shape.q_width(), 2 * shape.kv_width()),
+    }
+}
+
+/// Cosines and sines of a pass's positions, the same for all sequences; Gemma 3 has them for windowed
+/// and for full layers.
+fn push_rotation(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    pass: Pass,
+) -> Result<(), EstimateError> {
+    let shape = &scenario.model.shape;
+    let tables = if shape.architecture == Architecture::Gemma3 { 2 } else { 1 };
+    let rotated = shape.mla.map_or(shape.head_dim, |mla| mla.qk_rope_head_dim);
+    let factors =
+        [("cos and sin", 2 * tables), ("rows", pass.rows), ("elements rotated", rotated), ("B", 2)];
+    for moment in
+        [Moment::Conversion, Moment::Attention, Moment::FeedForward, Moment::Dequantization]
+    {
+        let kind = kind(Life::During(pass.phase, moment), TRANSFORMERS);
+        buffers.product(kind, "rotation of queries and keys", &factors)?;
     }
     Ok(())
+}
+
+/// The MLP, or the experts, of the layer that needs most.
+fn push_mlp(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    pass: Pass,
+) -> Result<(), EstimateError> {
+    let shape = &scenario.model.shape;
+    let mut instants = match shape.moe {
+        Some(moe) => experts::instants(scenario, pass, moe)?,
+        None => Vec::with_capacity(1),
+    };
+    if shape.moe.is_none_or(|moe| moe.leading_dense_layers > 0) {
+        let factors = [
+            ("rows", pass.all_rows()?),
+            ("results", mlp_results(shape)),
+            ("ffn", shape.ffn_size),
+            ("B", 2),
+        ];
+        instants.push(Instant::default().and(
+            Component::Activations,
+            "gate, its activation, up and their product",
+            &factors,
+        )?);
+    }
+    let kind = kind(Life::During(pass.phase, Moment::FeedForward), TRANSFORMERS);
+    Ok(Instant::push_largest(instants, buffers, kind)?)
+}
+
+/// Results as wide as the MLP that are alive together: gate, activation and up; one more where gate
+/// and up are one tensor; up and its activation without a gate.
+const fn mlp_results(shape: &ModelShape) -> u64 {
+    match (shape.gated_ffn, shape.fused_projections) {
+        (false, _) => 2,
+        (true, false) => 3,
+        (true, true) => 4,
+    }
 }
 
 /// Bytes per 64 weights of f32 scales that the NF4 fallback makes, two copies when doubly quantized.

@@ -1,105 +1,257 @@
 //! What attention holds beside keys, values, queries and its output, in one layer at a time.
 //!
 //! - *eager* materialises the scores: for bf16 the raw scores (2 B), an f32 copy (4 B) and the f32
-//!   softmax (4 B) are alive together, `10 · n_heads · rows · S`; for f16 `PyTorch` fuses the cast, 6 B.
-//! - *SDPA and flash* hold no scores; where an explicit mask is passed (a chunk behind a past),
-//!   transformers expands keys and values to every query head first.
+//!   softmax (4 B) are alive together, `10 · n_heads · rows · S`. gpt-oss appends its sinks: raw
+//!   scores, those with sinks, and the difference to their maximum, 6 B in bf16.
+//! - *SDPA* holds no scores. Where an explicit mask is passed (a chunk behind a past, a window that
+//!   is full), transformers expands keys and values to every query head first, and `PyTorch` makes a
+//!   16-bit copy of the mask, padded where its rows are not a multiple of 8.
 //! - *fused* (vramplan's kernels) keeps one f16 probability per head and conversation slot for the
 //!   score update, and the partial results of the split over the cache.
-//! - a *quantized cache* is expanded to 16 bits, one layer at a time.
+//! - a *quantized cache* is expanded to 16 bits, one layer at a time; *latents* (multi-head latent
+//!   attention) are expanded to the keys and values of every head.
 //!
-//! Sources: transformers `qwen2/modeling_qwen2.py` (`eager_attention_forward`, `repeat_kv`),
-//! `integrations/sdpa_attention.py`, `cache_utils.py` (`QuantizedLayer.update`); `PyTorch`
-//! `ATen/native/SoftMax.cpp`. The eager and SDPA peaks were reproduced with a live-storage tracker.
+//! Sources: transformers 5.23 `qwen2/modeling_qwen2.py` (`eager_attention_forward`, `repeat_kv`),
+//! `gpt_oss/modeling_gpt_oss.py`, `deepseek_v2/modeling_deepseek_v2.py` (`expand_kv`),
+//! `integrations/sdpa_attention.py`, `cache_utils.py`; `PyTorch`
+//! `ATen/native/transformers/attention.cpp` (`convert_boolean_attn_mask`, `preprocess_mask`). All
+//! but quantized caches are compared with a live-storage tracker over the real code
+//! (`tests/transformers.rs`).
 
-use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Scenario};
+use super::instant::Instant;
+use super::pass::{Pass, View, method};
+use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Scenario, kv_cache};
 use crate::dtype::KvFormat;
-use crate::spec::{Basis, Bounds};
+use crate::spec::{Attention, Basis, Bounds};
 use crate::units::{Bytes, Overflow};
 
 const TRANSFORMERS: &str = "transformers modeling_*.py eager_attention_forward, sdpa_attention.py";
-const CACHE_UTILS: &str = "transformers cache_utils.py QuantizedLayer.update";
+const CACHE_UTILS: &str = "transformers cache_utils.py, update of the cache's layers";
+
+/// Where the buffers of an instant are counted.
+const TRANSIENT: Component = Component::AttentionTransients;
 
 fn kind(life: Life, source: &str) -> Kind<'_> {
-    Kind { component: Component::AttentionTransients, life, basis: Basis::Modelled, source }
+    Kind { component: TRANSIENT, life, basis: Basis::Modelled, source }
 }
 
-/// Bytes per score of eager attention in bf16: scores, f32 copy, f32 softmax.
-const EAGER_SCORE_BYTES: u64 = 10;
-
-/// The score matrix of one layer, materialised.
-pub fn eager(
+/// transformers: what attention holds in a pass, and what of it stays alive during the MLP.
+pub fn transformers(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    life: Life,
-    rows: u64,
-    seen: u64,
+    pass: Pass,
 ) -> Result<(), EstimateError> {
-    let formula = Formula::product(&[
-        ("n_heads", scenario.model.shape.n_heads),
-        ("rows", rows),
-        ("S", seen),
-        ("B (bf16 + f32 copy + f32 softmax)", EAGER_SCORE_BYTES),
-    ]);
-    let size = Bounds::within(formula.value()?, 40, 5)?;
-    buffers.push(kind(life, TRANSFORMERS), "scores, one layer", size, formula);
-    expanded_heads(buffers, scenario, life, seen)
-}
-
-/// Keys and values repeated for every query head, one layer.
-pub fn expanded_heads(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    life: Life,
-    seen: u64,
-) -> Result<(), EstimateError> {
-    let shape = &scenario.model.shape;
-    if shape.gqa_group() == 1 {
-        return Ok(());
+    cache_growth(buffers, scenario, pass)?;
+    let views = pass.views(scenario)?;
+    let mut instants = Vec::with_capacity(2);
+    for view in &views {
+        instants.push(match method(scenario) {
+            Attention::Eager => eager(scenario, pass, view.seen)?,
+            Attention::Sdpa => sdpa(scenario, pass, *view)?,
+            _ => Instant::default(),
+        });
     }
-    buffers.product(
-        kind(life, TRANSFORMERS),
-        "keys and values for every query head, one layer",
-        &[
-            ("K and V", 2),
-            ("S", seen),
-            ("sequences", scenario.workload.batch),
-            ("q_width", shape.q_width()),
-            ("B", 2),
-        ],
-    )?;
+    let during = |moment| kind(Life::During(pass.phase, moment), TRANSFORMERS);
+    Instant::push_largest(instants, buffers, during(Moment::Attention))?;
+    if method(scenario) == Attention::Eager {
+        let seen = views.iter().map(|view| view.seen).max().unwrap_or(0);
+        for moment in [Moment::FeedForward, Moment::Dequantization] {
+            kept_weights(buffers, scenario, pass, seen, during(moment))?;
+        }
+    }
     Ok(())
 }
 
-/// What reading the cache costs: an expanded copy of one layer where it is quantized, and where it
-/// grows by concatenation the old and the new copy together.
-pub fn cache_copies(
+/// Bytes per score of eager attention in bf16: scores, f32 copy, f32 softmax; with sinks the scores,
+/// those with sinks, and the difference to their maximum.
+const fn eager_score_bytes(sinks: bool) -> u64 {
+    if sinks { 6 } else { 10 }
+}
+
+/// The score matrix of one layer, materialised.
+fn eager(scenario: &Scenario<'_>, pass: Pass, seen: u64) -> Result<Instant, EstimateError> {
+    let shape = &scenario.model.shape;
+    let formula = Formula::product(&[
+        ("n_heads", shape.n_heads),
+        ("rows", pass.all_rows()?),
+        ("S", seen + u64::from(shape.attention_sinks)),
+        ("B (bf16 + f32 copy + f32 softmax)", eager_score_bytes(shape.attention_sinks)),
+    ]);
+    let size = Bounds::within(formula.value()?, 2, 2)?;
+    let scores = Instant::default().and_sized(TRANSIENT, "scores, one layer", size, formula);
+    expanded_heads(scores, scenario, pass, seen)
+}
+
+/// The attention weights of a layer in 16 bits: the layer's variable for them lives until its end.
+fn kept_weights(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    life: Life,
+    pass: Pass,
     seen: u64,
+    kind: Kind<'_>,
 ) -> Result<(), EstimateError> {
+    let factors = [
+        ("n_heads", scenario.model.shape.n_heads),
+        ("rows", pass.all_rows()?),
+        ("S", seen),
+        ("B", 2),
+    ];
+    buffers.product(kind, "attention weights, one layer", &factors)?;
+    Ok(())
+}
+
+/// Widest head for which the memory-efficient kernel keeps its output in registers
+/// (`kKeysPerBlock` of its widest variant in `kernel_forward.h`).
+const EFFICIENT_MAX_HEAD: u64 = 128;
+/// Elements to a multiple of which the memory-efficient kernel wants the rows of its mask.
+const MASK_ALIGNMENT: u64 = 8;
+
+/// SDPA: the output, and with a mask its 16-bit copy and expanded keys and values.
+fn sdpa(scenario: &Scenario<'_>, pass: Pass, view: View) -> Result<Instant, EstimateError> {
     let shape = &scenario.model.shape;
-    let tensors = match (scenario.kv.is_quantized(), scenario.workload.grown_cache) {
-        (true, true) => 4,
-        (true, false) => 2,
-        (false, true) => 1,
-        (false, false) => return Ok(()),
+    let rows = pass.all_rows()?;
+    let width = shape.n_heads * shape.value_head_dim();
+    let output = Bytes::product(&[rows, width, 2])?;
+    let log_sum_exp = Bytes::product(&[rows, shape.n_heads, 4])?;
+    if !view.masked {
+        let formula = Formula::text(
+            "2 B · rows · width + 4 B · rows · n_heads",
+            &[("rows", rows), ("width", width), ("n_heads", shape.n_heads)],
+        );
+        let size = Bounds::exactly(output.plus(log_sum_exp)?);
+        let flash = Instant::default().and_sized(TRANSIENT, "output of attention", size, formula);
+        return if shape.mla.is_some() {
+            expanded_heads(flash, scenario, pass, view.seen)
+        } else {
+            Ok(flash)
+        };
+    }
+    let accumulated = if shape.value_head_dim() > EFFICIENT_MAX_HEAD { 3 } else { 1 };
+    let mask = Bytes::product(&[rows, view.seen, 2])?;
+    let is_padded = !view.seen.is_multiple_of(MASK_ALIGNMENT);
+    let unpadded = if is_padded { mask } else { Bytes::ZERO };
+    let formula = Formula::text(
+        "2 B · rows · width (and 4 B where accumulated), or 2 B · rows · S",
+        &[("rows", rows), ("width", width), ("S", view.seen)],
+    );
+    let size = Bounds::exactly(output.times(accumulated)?.max(unpadded));
+    let instant = Instant::default()
+        .and(TRANSIENT, "mask in 16 bits", &[("rows", rows), ("S", view.seen), ("B", 2)])?
+        .and_sized(TRANSIENT, "output of attention, or the mask before padding", size, formula);
+    if pass.rows == 1 {
+        return Ok(instant);
+    }
+    expanded_heads(instant, scenario, pass, view.seen)
+}
+
+/// Keys and values repeated for every query head, or made from latents, one layer.
+fn expanded_heads(
+    instant: Instant,
+    scenario: &Scenario<'_>,
+    pass: Pass,
+    seen: u64,
+) -> Result<Instant, EstimateError> {
+    let shape = &scenario.model.shape;
+    let tokens = [("S", seen), ("sequences", pass.sequences), ("B", 2)];
+    if let Some(mla) = shape.mla {
+        let projected = shape.n_heads * (mla.qk_nope_head_dim + mla.v_head_dim);
+        let width = ("projection + keys", projected + shape.q_width());
+        let name = "keys and values from latents, one layer";
+        return Ok(instant.and(TRANSIENT, name, &[tokens[0], tokens[1], width, tokens[2]])?);
+    }
+    // One head for all is repeated by a view; only a product over several sequences copies it, K
+    // and V one after the other.
+    let tensors = match (shape.gqa_group(), shape.kv_heads) {
+        (1, _) => 0,
+        (_, 1) => u64::from(pass.sequences > 1),
+        _ => 2,
     };
-    let name = match tensors {
-        4 => "one layer's K and V expanded, and concatenated with the new tokens",
-        2 => "one layer's K and V expanded",
-        _ => "the old copy of one layer's K or V while it grows",
-    };
-    let element = if scenario.kv == KvFormat::F32 { 4 } else { 2 };
+    if tensors == 0 {
+        return Ok(instant);
+    }
+    let width = ("q_width", shape.q_width());
+    let factors = [("tensors (K, V)", tensors), tokens[0], tokens[1], width, tokens[2]];
+    Ok(instant.and(TRANSIENT, "keys and values for every query head, one layer", &factors)?)
+}
+
+/// What reading and growing the cache costs: an expanded copy of one layer where it is quantized, and
+/// where it grows by concatenation the old and the new copy of one tensor together.
+fn cache_growth(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    pass: Pass,
+) -> Result<(), EstimateError> {
+    let during = |moment| kind(Life::During(pass.phase, moment), CACHE_UTILS);
+    if scenario.kv.is_quantized() {
+        if pass.past > 0 {
+            let name = "one layer's K and V expanded, and concatenated with the new tokens";
+            expanded_cache(buffers, scenario, pass, (4, name), during(Moment::Conversion))?;
+        }
+        let name = "one layer's K and V before they are quantized, or expanded";
+        return expanded_cache(buffers, scenario, pass, (2, name), during(Moment::Attention));
+    }
+    let Copies { tokens, tensors, until_attended, name } = copies(scenario, pass);
+    let factors = [
+        ("tokens", tokens),
+        ("tensors", tensors),
+        ("sequences", pass.sequences),
+        ("width", kv_cache::widest_tensor(scenario)),
+        ("B", if scenario.kv == KvFormat::F32 { 4 } else { 2 }),
+    ];
+    buffers.product(during(Moment::Conversion), name, &factors)?;
+    if until_attended {
+        buffers.product(during(Moment::Attention), name, &factors)?;
+    }
+    Ok(())
+}
+
+/// The copies that updating one layer's cache makes.
+#[derive(Default)]
+struct Copies {
+    tokens: u64,
+    tensors: u64,
+    until_attended: bool,
+    name: &'static str,
+}
+
+/// A grown cache has the old K or V beside the new one in full layers, both old ones in windowed
+/// layers. A pre-allocated windowed layer that is full is rolled for one token, and joined with the
+/// new tokens for more (`StaticSlidingWindowLayer.update`).
+fn copies(scenario: &Scenario<'_>, pass: Pass) -> Copies {
+    let window = scenario.model.shape.window.filter(|_| scenario.model.window_layers() > 0);
+    let full = if scenario.model.full_layers() > 0 { pass.past } else { 0 };
+    let windowed = window.map_or(0, |window| pass.past.min(window.size - 1));
+    if scenario.workload.grown_cache {
+        let name = "the old copy of one layer's K or V while it grows";
+        let (tokens, tensors) = if full >= 2 * windowed { (full, 1) } else { (windowed, 2) };
+        return Copies { tokens, tensors, until_attended: false, name };
+    }
+    match window {
+        Some(window) if pass.past > 0 && pass.past + pass.rows > window.size => {
+            let several = pass.rows > 1;
+            let tokens = if several { pass.seen_in(window.size) } else { window.size };
+            let name = "one windowed layer's K and V while they are shifted";
+            Copies { tokens, tensors: 2, until_attended: several, name }
+        }
+        _ => Copies::default(),
+    }
+}
+
+fn expanded_cache(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    pass: Pass,
+    (tensors, name): (u64, &'static str),
+    kind: Kind<'_>,
+) -> Result<(), EstimateError> {
     let factors = [
         ("tensors", tensors),
-        ("S", seen),
-        ("sequences", scenario.workload.batch),
-        ("kv_width", shape.kv_width()),
-        ("B", element),
+        ("S", pass.seen()?),
+        ("sequences", pass.sequences),
+        ("width", kv_cache::widest_tensor(scenario)),
+        ("B", 2),
     ];
-    buffers.product(kind(life, CACHE_UTILS), name, &factors)?;
+    buffers.product(kind, name, &factors)?;
     Ok(())
 }
 
@@ -196,5 +348,5 @@ pub fn fused_prefill(
 
 /// Bytes of an eager score matrix, for advice and tests.
 pub fn eager_scores(n_heads: u64, rows: u64, seen: u64) -> Result<Bytes, Overflow> {
-    Bytes::product(&[n_heads, rows, seen, EAGER_SCORE_BYTES])
+    Bytes::product(&[n_heads, rows, seen, eager_score_bytes(false)])
 }

@@ -7,7 +7,7 @@
 //! materialised, so capturing them makes that pass eager.
 
 use super::{Buffers, Component, EstimateError, Kind, Life, Moment, Phase, Scenario};
-use crate::spec::{Basis, Capture};
+use crate::spec::{Basis, Capture, Runtime};
 
 /// Lists the captured tensors: `element` bytes a value.
 pub fn push(
@@ -24,12 +24,19 @@ pub fn push(
         basis: Basis::Modelled,
         source: "layers · tokens · hidden, and layers · n_heads · tokens · S for attention weights",
     };
-    let layers = if capture.keep { capture.layers } else { capture.layers.min(1) };
+    let layers = |beside: u64| {
+        let on_gpu = if capture.keep { shape.n_layers.saturating_sub(beside) } else { 1 };
+        capture.layers.min(on_gpu)
+    };
+    // In the last layer, where transformers holds most, its input is counted with the layer's hidden
+    // states, its output does not exist yet, and its attention weights are counted with the scores.
+    let (beside_hidden, beside_weights) =
+        if scenario.kind() == Runtime::Transformers { (2, 1) } else { (0, 0) };
     buffers.product(
         kind,
         "hidden states",
         &[
-            ("layers on the GPU", layers),
+            ("layers on the GPU", layers(beside_hidden)),
             ("tokens", capture.tokens),
             ("hidden", shape.hidden_size),
             ("B", element),
@@ -40,13 +47,20 @@ pub fn push(
             kind,
             "attention weights",
             &[
-                ("layers on the GPU", layers),
+                ("layers on the GPU", layers(beside_weights)),
                 ("n_heads", shape.n_heads),
                 ("tokens", capture.tokens),
-                ("S", seen),
+                ("S, mean over layers", mean_seen(scenario, capture.tokens, seen)),
                 ("B", element),
             ],
         )?;
     }
     Ok(())
+}
+
+/// Tokens that a layer attends to, windowed layers their window and the pass, averaged over layers.
+fn mean_seen(scenario: &Scenario<'_>, tokens: u64, seen: u64) -> u64 {
+    let (full, windowed) = (scenario.model.full_layers(), scenario.model.window_layers());
+    let window = scenario.model.shape.window.map_or(seen, |window| window.size - 1 + tokens);
+    (full * seen + windowed * window.min(seen)) / (full + windowed).max(1)
 }

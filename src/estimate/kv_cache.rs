@@ -12,7 +12,7 @@
 
 use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
 use crate::dtype::KvFormat;
-use crate::spec::{Basis, Bounds, Layer, ModelShape, Runtime};
+use crate::spec::{Basis, Bounds, Layer, ModelShape};
 use crate::units::{Bytes, Overflow};
 
 /// How many tokens the layers of each kind hold.
@@ -45,9 +45,11 @@ pub fn recurrent_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
     convolution.plus(Bytes::product(&[r.value_heads, r.key_head_dim, r.value_head_dim, 4])?)
 }
 
-/// Whether the runtime caches latent vectors, or the keys and values expanded from them.
-const fn caches_latents(runtime: Runtime) -> bool {
-    !matches!(runtime, Runtime::Transformers)
+/// Elements per token of the larger of the two tensors that a layer caches: keys and values, or the
+/// latent vector and the positions beside it.
+pub fn widest_tensor(scenario: &Scenario<'_>) -> u64 {
+    let shape = &scenario.model.shape;
+    shape.mla.map_or(shape.kv_width(), |mla| mla.kv_lora_rank.max(mla.qk_rope_head_dim))
 }
 
 /// Bytes of keys and values that one more token adds once every window is full.
@@ -55,9 +57,11 @@ pub fn bytes_per_token(scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
     per_layer(scenario, 1)?.times(scenario.model.full_layers())
 }
 
-fn per_layer(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow> {
+/// Bytes of keys and values of `tokens` tokens in one layer. Every runtime keeps latents as they are:
+/// transformers 5.23 expands them after the cache (`deepseek_v2/modeling_deepseek_v2.py`).
+pub fn per_layer(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow> {
     let shape = &scenario.model.shape;
-    if shape.mla.is_some() && caches_latents(scenario.kind()) {
+    if shape.mla.is_some() {
         return latent_size(shape, scenario.kv, tokens);
     }
     layer_size(shape, scenario.kv, tokens)
@@ -97,7 +101,7 @@ fn formula(
     size: Bytes,
 ) -> Result<Formula, Overflow> {
     let shape = &scenario.model.shape;
-    if shape.mla.is_none() || !caches_latents(scenario.kind()) {
+    if shape.mla.is_none() {
         let one_head = ModelShape { kv_heads: 1, ..shape.clone() };
         let head = layer_size(&one_head, scenario.kv, 1)?.get();
         let heads = [("kv_heads", shape.kv_heads), ("B per head, K and V", head)];

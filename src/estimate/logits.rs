@@ -1,12 +1,13 @@
 //! Logits: `vocab_size` values for the last position of every sequence, or for every position.
 //!
-//! transformers keeps the 16-bit logits and an f32 copy of the last position's (`generation/utils.py`,
-//! `logits_to_keep=1`); over all positions a bare forward pass holds 16 bits a value, 6 bytes where
-//! they are cast. vramplan's engine writes f32.
+//! transformers holds the 16-bit logits beside the last layer's output, twice where they are scaled
+//! or soft-capped; `generate` (`logits_to_keep=1`) then an f32 copy of the last position's.
+//! vramplan's engine writes f32.
 
-use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario};
-use crate::spec::{Basis, Bounds, Logits};
-use crate::units::Bytes;
+use super::instant::Instant;
+use super::pass::Pass;
+use super::{Buffers, Component, EstimateError, Kind, Life, Moment, Phase, Scenario};
+use crate::spec::{Architecture, Basis, Logits, ModelShape};
 
 fn kind(phase: Phase, source: &str) -> Kind<'_> {
     Kind {
@@ -22,27 +23,38 @@ fn positions(scenario: &Scenario<'_>, rows: u64, sequences: u64) -> u64 {
     if scenario.workload.logits == Logits::All { rows } else { sequences.min(rows) }
 }
 
-/// transformers.
+/// transformers: a bare forward pass over all positions, or `generate`, which copies the last
+/// position's logits to f32 once the pass is over.
 pub fn transformers(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    phase: Phase,
-    rows: u64,
+    pass: Pass,
 ) -> Result<(), EstimateError> {
-    let vocab = scenario.model.shape.vocab_size;
-    let positions = positions(scenario, rows, scenario.workload.batch);
-    let size = |bytes| Bytes::product(&[positions, vocab, bytes]);
-    let source = "transformers generation/utils.py: 16-bit logits and their f32 copy";
-    let all = scenario.workload.logits == Logits::All && positions > scenario.workload.batch;
-    let (bytes, bounds) = if all {
-        (2, Bounds::new(size(2)?, size(2)?, size(6)?))
-    } else {
-        (6, Bounds::new(size(2)?, size(6)?, size(6)?))
+    let shape = &scenario.model.shape;
+    let rows = pass.all_rows()?;
+    let positions = positions(scenario, rows, pass.sequences);
+    let factors =
+        |bytes| [("positions", positions), ("vocab_size", shape.vocab_size), ("B", bytes)];
+    let hidden = |instant: Instant| {
+        let factors = [("rows", rows), ("hidden", shape.hidden_size), ("B", 2)];
+        instant.and(Component::Activations, "normed output of the last layer", &factors)
     };
-    let formula =
-        Formula::product(&[("positions", positions), ("vocab_size", vocab), ("B", bytes)]);
-    buffers.push(kind(phase, source), "logits", bounds, formula);
-    hidden_states(buffers, scenario, phase, rows, 2)
+    let logits = Component::Logits;
+    let written = Instant::default().and(logits, "logits", &factors(2 * written_copies(shape)))?;
+    let mut instants = vec![hidden(written)?];
+    if scenario.workload.logits == Logits::Last {
+        let name = "logits and their f32 copy";
+        instants.push(Instant::default().and(logits, name, &factors(6))?);
+    }
+    let source = "transformers modeling_*.py, generation/utils.py";
+    Ok(Instant::push_largest(instants, buffers, kind(pass.phase, source))?)
+}
+
+/// 16-bit copies of the logits that are alive together: scaling and soft-capping read one and write
+/// another.
+const fn written_copies(shape: &ModelShape) -> u64 {
+    let scaled = matches!(shape.architecture, Architecture::Granite | Architecture::Cohere);
+    if scaled || shape.logit_softcap { 2 } else { 1 }
 }
 
 /// vramplan's engine.
@@ -60,25 +72,5 @@ pub fn engine(
         "logits",
         &[("positions", positions), ("vocab_size", vocab), ("B", 4)],
     )?;
-    Ok(())
-}
-
-/// The last layer's output, alive beside the logits.
-fn hidden_states(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    phase: Phase,
-    rows: u64,
-    bytes: u64,
-) -> Result<(), EstimateError> {
-    let kind =
-        Kind { component: Component::Activations, ..kind(phase, "output of the last layer") };
-    let factors = [
-        ("rows", rows),
-        ("residual and norm", 2),
-        ("hidden", scenario.model.shape.hidden_size),
-        ("B", bytes),
-    ];
-    buffers.product(kind, "hidden states before the output head", &factors)?;
     Ok(())
 }

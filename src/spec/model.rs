@@ -135,19 +135,6 @@ impl ModelSpec {
     fn count(&self, matches: impl Fn(&Layer) -> bool) -> u64 {
         self.layers.iter().filter(|layer| matches(layer)).count() as u64
     }
-
-    /// Elements of the largest matrix of a decoder layer's linear layers, one expert at a time.
-    pub fn largest_block_linear(&self) -> u64 {
-        let experts = self.shape.moe.map_or(1, |moe| moe.n_experts);
-        let size = |tensor: &TensorSpec| {
-            if tensor.role.is_routed_expert() {
-                tensor.elements() / experts
-            } else {
-                tensor.elements()
-            }
-        };
-        self.tensors.iter().filter(|t| t.role.is_block_linear()).map(size).max().unwrap_or(0)
-    }
 }
 
 /// Above this a parameter count is a damaged file, not a model.

@@ -4,14 +4,15 @@
 //! them at once.
 
 use super::super::kv_cache::Cells;
+use super::super::pass::Pass;
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, activations,
     attention, capture, fragmentation, kv_cache, logits, overhead, small,
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
-use crate::spec::{Attention, Basis, Bounds, Capture};
-use crate::units::{Bytes, Overflow};
+use crate::spec::{Attention, Basis, Bounds, Capture, Layer};
+use crate::units::Bytes;
 
 /// Tokens that a quantized cache keeps in 16 bits until it quantizes them, at most
 /// (`residual_length` 128 in `cache_utils.py`).
@@ -22,10 +23,14 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     push_weights(buffers, scenario);
     push_load(buffers, scenario);
     push_caches(buffers, scenario)?;
-    let Pass { system, full } = Pass::of(scenario)?;
-    step(buffers, scenario, Phase::SystemPrefill, scenario.system_chunk(), system)?;
-    step(buffers, scenario, Phase::Prefill, scenario.chunk(), full)?;
-    step(buffers, scenario, Phase::Decode, 1, full)?;
+    let (system, full) = (scenario.workload.system_tokens, scenario.full_tokens()?);
+    for (phase, rows, seen) in [
+        (Phase::SystemPrefill, scenario.system_chunk(), system),
+        (Phase::Prefill, scenario.chunk(), full),
+        (Phase::Decode, 1, full),
+    ] {
+        step(buffers, scenario, pass_of(scenario, phase, rows, seen))?;
+    }
     if let Some(capture) = scenario.workload.capture {
         push_capture(buffers, scenario, capture, full)?;
     }
@@ -33,16 +38,9 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     fragmentation::push(buffers, scenario)
 }
 
-/// Tokens that attention sees in the last chunk of the system prompt, and later.
-struct Pass {
-    system: u64,
-    full: u64,
-}
-
-impl Pass {
-    fn of(scenario: &Scenario<'_>) -> Result<Self, Overflow> {
-        Ok(Self { system: scenario.workload.system_tokens, full: scenario.full_tokens()? })
-    }
+/// The last pass of a phase: `rows` tokens of every sequence, after which it has `seen` of them.
+fn pass_of(scenario: &Scenario<'_>, phase: Phase, rows: u64, seen: u64) -> Pass {
+    Pass { phase, rows, past: seen.saturating_sub(rows), sequences: scenario.workload.batch }
 }
 
 /// Loading quantizes on the GPU: one tensor at a time is there in 16 bits.
@@ -59,20 +57,24 @@ fn push_load(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     buffers.push(kind, "one weight before it is quantized", Bounds::exactly(moved), formula);
 }
 
-fn cells(scenario: &Scenario<'_>, tokens: u64) -> Cells {
-    let window = scenario.model.shape.window.map_or(0, |window| window.size);
-    Cells { full: tokens, window: tokens.min(window) }
+/// Tokens of a windowed layer once `tokens` were seen: a grown cache keeps one fewer than the window.
+fn in_window(scenario: &Scenario<'_>, tokens: u64) -> u64 {
+    let grown = u64::from(scenario.workload.grown_cache);
+    scenario.model.shape.window.map_or(0, |window| tokens.min(window.size - grown))
 }
 
 fn push_caches(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     let workload = &scenario.workload;
     let batch = workload.batch;
-    let pinned = cells(scenario, workload.system_tokens);
+    let system = workload.system_tokens;
+    let pinned = Cells { full: system, window: in_window(scenario, system) };
     let prompt = Component::SystemPromptCache;
     kv_cache::push(buffers, scenario, prompt, pinned, batch, Phase::SystemPrefill)?;
     // A pre-allocated conversation cache is there before the first chunk.
     let from = if workload.grown_cache { Phase::Prefill } else { Phase::SystemPrefill };
-    let slots = cells(scenario, workload.cache_tokens);
+    // The window is one: the conversation has what the system prompt left of it.
+    let window = in_window(scenario, scenario.full_tokens()?) - pinned.window;
+    let slots = Cells { full: workload.cache_tokens, window };
     kv_cache::push(buffers, scenario, Component::ConversationCache, slots, batch, from)?;
     kv_cache::push_recurrent(buffers, scenario, batch, from)?;
     push_residual(buffers, scenario)?;
@@ -108,55 +110,59 @@ fn push_residual(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), E
     Ok(())
 }
 
-/// One forward pass: `rows` tokens of every sequence behind `seen − rows` cached ones.
-fn step(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    phase: Phase,
-    rows: u64,
-    seen: u64,
-) -> Result<(), EstimateError> {
-    if rows == 0 {
+/// One forward pass.
+fn step(buffers: &mut Buffers, scenario: &Scenario<'_>, pass: Pass) -> Result<(), EstimateError> {
+    if pass.rows == 0 {
         return Ok(());
     }
-    let all_rows = Bytes::product(&[rows, scenario.workload.batch])?.get();
-    let is_first_chunk = rows == seen;
-    let mask = attend(buffers, scenario, phase, (rows, seen), is_first_chunk)?;
-    small::transformers(buffers, scenario, phase, all_rows, seen, mask)?;
-    activations::transformers(buffers, scenario, phase, all_rows)?;
-    if all_rows > 1 && !scenario.weights.largest_expanded.is_zero() {
-        activations::expanded_weight(buffers, scenario, phase)?;
+    attention::transformers(buffers, scenario, pass)?;
+    let again = Life::During(pass.phase, Moment::Conversion);
+    attention::requantization(buffers, scenario, again, pass.seen()?)?;
+    push_window_remainders(buffers, scenario, pass)?;
+    small::transformers(buffers, scenario, pass)?;
+    activations::transformers(buffers, scenario, pass)?;
+    if pass.all_rows()? > 1 && !scenario.weights.largest_expanded.is_zero() {
+        activations::expanded_weight(buffers, scenario, pass.phase)?;
     }
-    logits::transformers(buffers, scenario, phase, all_rows)
+    logits::transformers(buffers, scenario, pass)
 }
 
-/// Attention's own buffers; the bytes a position that its causal mask takes.
-fn attend(
+/// What windowed layers of a grown cache hold beside their window until the next pass. Attention needs
+/// most in a full layer, the last of which has windowed layers behind it that still hold less.
+fn push_window_remainders(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    phase: Phase,
-    (rows, seen): (u64, u64),
-    is_first_chunk: bool,
-) -> Result<u64, EstimateError> {
-    let life = Life::During(phase, Moment::Attention);
-    let all_rows = Bytes::product(&[rows, scenario.workload.batch])?.get();
-    if !is_first_chunk || scenario.kv.is_quantized() {
-        attention::cache_copies(buffers, scenario, life, seen)?;
+    pass: Pass,
+) -> Result<(), EstimateError> {
+    let Some(window) = scenario.model.shape.window else { return Ok(()) };
+    if !scenario.workload.grown_cache || scenario.kv.is_quantized() {
+        return Ok(());
     }
-    let again = Life::During(phase, Moment::Conversion);
-    attention::requantization(buffers, scenario, again, seen)?;
-    match scenario.workload.attention {
-        Attention::Eager => {
-            attention::eager(buffers, scenario, life, all_rows, seen)?;
-            Ok(2)
-        }
-        // Without a mask, SDPA groups the heads itself; a pre-allocated cache always needs one.
-        Attention::Sdpa if rows > 1 && !is_first_chunk => {
-            attention::expanded_heads(buffers, scenario, life, seen)?;
-            Ok(3)
-        }
-        _ => Ok(0),
+    let all = scenario.model.window_layers();
+    let behind = scenario.model.layers.iter().rev().take_while(|layer| **layer != Layer::Full);
+    let attended = if scenario.model.full_layers() > 0 { all - behind.count() as u64 } else { all };
+    for (moment, layers) in [
+        (Moment::Conversion, attended),
+        (Moment::Attention, attended),
+        (Moment::FeedForward, all),
+        (Moment::Dequantization, all),
+        (Moment::Output, all),
+    ] {
+        let kind = Kind {
+            component: Component::ConversationCache,
+            life: Life::During(pass.phase, moment),
+            basis: Basis::Modelled,
+            source: "transformers cache_utils.py DynamicSlidingWindowLayer: a view of all keys seen",
+        };
+        let factors = [
+            ("windowed layers", layers),
+            ("tokens beyond the window", pass.kept_beside_window(window.size)?),
+            ("sequences", pass.sequences),
+            ("B per token and layer (K+V)", kv_cache::per_layer(scenario, 1)?.get()),
+        ];
+        buffers.product(kind, "the chunk, in windowed layers", &factors)?;
     }
+    Ok(())
 }
 
 fn push_capture(
@@ -169,6 +175,6 @@ fn push_capture(
     if wanted.attention {
         pass.workload.attention = Attention::Eager;
     }
-    step(buffers, &pass, Phase::Capture, wanted.tokens, seen)?;
+    step(buffers, &pass, pass_of(scenario, Phase::Capture, wanted.tokens, seen))?;
     capture::push(buffers, scenario, wanted, seen, 2)
 }

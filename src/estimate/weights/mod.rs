@@ -116,6 +116,8 @@ pub struct Weights {
     pub largest_moved: Bytes,
     /// Largest matrix when expanded to 16 bits; nothing where the format is used as it is.
     pub largest_expanded: Bytes,
+    /// Whether routed experts are stored in a block format whose kernels read them in place.
+    pub packed_experts: bool,
     /// How the size is known.
     pub basis: Basis,
     /// Where it is known from.
@@ -141,10 +143,12 @@ pub fn weights(
         tensors: 0,
         largest_moved: moved(model, format)?,
         largest_expanded: expanded(model, format)?,
+        packed_experts: false,
         basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
         source: source(model, format),
     };
     each_tensor(model, format, runtime, |tensor| {
+        total.packed_experts |= is_packed_expert(tensor);
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
         let on_host = is_embedding && runtime == Runtime::LlamaCpp;
         if on_host {
@@ -332,24 +336,28 @@ fn read_per_token(tensor: &SizedTensor, experts: Option<(u64, u64)>) -> Result<B
     }
 }
 
+fn is_packed_expert(tensor: &SizedTensor) -> bool {
+    let is_expert = tensor.role.is_some_and(Role::is_routed_expert);
+    is_expert && tensor.ggml.is_some_and(GgmlType::is_quantized)
+}
+
 /// The largest 16-bit weight that bitsandbytes quantizes on the GPU while loading.
 fn moved(model: &ModelSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
-    match format {
-        WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8 => {
-            Bytes::product(&[model.largest_block_linear(), 2])
-        }
-        _ => Ok(Bytes::ZERO),
-    }
+    if torch::is_bitsandbytes(format) { largest_linear(model) } else { Ok(Bytes::ZERO) }
 }
 
 /// The largest 16-bit copy of a weight that the format's kernels make.
 fn expanded(model: &ModelSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
     match format {
-        WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } => {
-            Bytes::product(&[model.largest_block_linear(), 2])
-        }
+        WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } => largest_linear(model),
         _ => Ok(Bytes::ZERO),
     }
+}
+
+/// The largest matrix of a decoder layer that bitsandbytes quantizes, in 16 bits.
+fn largest_linear(model: &ModelSpec) -> Result<Bytes, Overflow> {
+    let linear = model.tensors.iter().filter(|tensor| torch::is_linear_module(tensor.role));
+    Bytes::product(&[linear.map(TensorSpec::elements).max().unwrap_or(0), 2])
 }
 
 fn source(model: &ModelSpec, format: WeightFormat) -> String {

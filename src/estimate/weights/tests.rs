@@ -85,3 +85,26 @@ fn a_token_reads_everything_but_the_embedding() {
     let embedding = Bytes::new(152_064 * 5120 * 2);
     assert_eq!(weights.per_token, weights.device.minus(embedding).unwrap());
 }
+
+#[test]
+fn bitsandbytes_leaves_fused_experts_and_routers_in_16_bits() {
+    let mut model = llama_8b();
+    model.shape.moe = Some(crate::spec::Moe {
+        n_experts: 8,
+        n_experts_used: 2,
+        expert_ffn_size: 14_336,
+        shared_ffn_size: 0,
+        shared_gate: false,
+        leading_dense_layers: 0,
+        router_bias: false,
+        expert_bias: false,
+    });
+    let model = crate::spec::ModelSpec::new("experts", model.shape, "test").unwrap();
+    let bytes = |format: &str| {
+        weights(&model, format.parse().unwrap(), &runtime(Runtime::Transformers)).unwrap()
+    };
+    let attention = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024);
+    let saved = attention * 2 - (attention / 2 + attention / 64 * 4 + 32 * 4 * 64);
+    assert_eq!(bytes("bf16").device.get() - bytes("nf4").device.get(), saved);
+    assert_eq!(bytes("nf4").largest_expanded, Bytes::new(4096 * 4096 * 2));
+}

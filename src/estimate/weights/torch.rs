@@ -3,9 +3,14 @@
 //! bitsandbytes, GPTQ and AWQ quantize the linear layers of the decoder blocks; embeddings, output
 //! head, norms and biases stay in 16 bits (transformers `quantizers/base.py`,
 //! `get_keys_to_not_convert`).
+//!
+//! bitsandbytes quantizes modules that are `nn.Linear` and nothing else
+//! (`integrations/bitsandbytes.py`, `replace_with_bnb_linear`). Since transformers 5 the routed
+//! experts of a layer are two parameters of one module, and the router is a module of its own: both
+//! stay in 16 bits, and so does nearly all of a mixture of experts.
 
 use crate::dtype::WeightFormat;
-use crate::spec::TensorSpec;
+use crate::spec::{Role, TensorSpec};
 use crate::units::{Bytes, Overflow};
 
 /// Weights that share a scale in NF4 and FP4, and scales that share a scale when doubly quantized.
@@ -21,7 +26,8 @@ const FP8_SCALES: u64 = 2 * 4;
 /// The size of `tensor` in `format`.
 pub fn size_of(tensor: &TensorSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
     let (input, output) = (tensor.row, tensor.rows);
-    if !tensor.role.is_block_linear() {
+    let is_kept = is_bitsandbytes(format) && !is_linear_module(tensor.role);
+    if is_kept || !tensor.role.is_block_linear() {
         return dense(tensor, format);
     }
     match format {
@@ -36,6 +42,16 @@ pub fn size_of(tensor: &TensorSpec, format: WeightFormat) -> Result<Bytes, Overf
         WeightFormat::Fp8 => Bytes::product(&[input, output])?.plus(Bytes::new(FP8_SCALES)),
         _ => dense(tensor, format),
     }
+}
+
+/// Whether bitsandbytes makes this format while it loads a checkpoint.
+pub const fn is_bitsandbytes(format: WeightFormat) -> bool {
+    matches!(format, WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8)
+}
+
+/// Whether transformers 5 has an `nn.Linear` for this matrix of a decoder layer.
+pub const fn is_linear_module(role: Role) -> bool {
+    role.is_block_linear() && !role.is_routed_expert() && !matches!(role, Role::Router)
 }
 
 fn dense(tensor: &TensorSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
