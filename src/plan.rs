@@ -299,9 +299,4 @@ impl Plan {
     pub fn component(&self, component: Component) -> Option<&ComponentRow> {
         self.components.iter().find(|row| row.component == component)
     }
-
-    /// What is left of the usable capacity at the expected peak.
-    pub fn left_over(&self) -> Bytes {
-        self.capacity.usable.minus_or_zero(self.peak.expected)
-    }
 }

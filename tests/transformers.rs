@@ -85,6 +85,7 @@ impl Row<'_> {
             capture,
             logits: self.fields["logits"].parse::<Logits>().unwrap(),
             grown_cache: self.is("cache", "dynamic"),
+            llama_cpp: vramplan::spec::LlamaCppVersion::default(),
         }
     }
 }

@@ -239,6 +239,3 @@ pub fn engine_quantized_rows(
 
 /// The fixed buffer of candle's matrix kernel for many rows (`fast_mmq.rs`, stream-k fix-up).
 pub const MMQ_FIXUP: Bytes = Bytes::new(16 << 20);
-
-/// Basis of the arena: it is allocated from this very table.
-pub const ENGINE_BASIS: Basis = Basis::Modelled;

@@ -23,7 +23,7 @@ use super::pass::{Pass, View, method};
 use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Scenario, kv_cache};
 use crate::dtype::KvFormat;
 use crate::spec::{Attention, Basis, Bounds};
-use crate::units::{Bytes, Overflow};
+use crate::units::Bytes;
 
 const TRANSFORMERS: &str = "transformers modeling_*.py eager_attention_forward, sdpa_attention.py";
 const CACHE_UTILS: &str = "transformers cache_utils.py, update of the cache's layers";
@@ -344,9 +344,4 @@ pub fn fused_prefill(
         buffers.product(kind, "slots chosen for eviction", &victims)?;
     }
     Ok(())
-}
-
-/// Bytes of an eager score matrix, for advice and tests.
-pub fn eager_scores(n_heads: u64, rows: u64, seen: u64) -> Result<Bytes, Overflow> {
-    Bytes::product(&[n_heads, rows, seen, eager_score_bytes(false)])
 }

@@ -52,11 +52,6 @@ pub fn widest_tensor(scenario: &Scenario<'_>) -> u64 {
     shape.mla.map_or(shape.kv_width(), |mla| mla.kv_lora_rank.max(mla.qk_rope_head_dim))
 }
 
-/// Bytes of keys and values that one more token adds once every window is full.
-pub fn bytes_per_token(scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
-    per_layer(scenario, 1)?.times(scenario.model.full_layers())
-}
-
 /// Bytes of keys and values of `tokens` tokens in one layer. Every runtime keeps latents as they are:
 /// transformers 5.23 expands them after the cache (`deepseek_v2/modeling_deepseek_v2.py`).
 pub fn per_layer(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow> {

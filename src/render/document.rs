@@ -14,7 +14,7 @@ pub const SCHEMA: &str = "vramplan/plan/v1";
 /// A plan with its recommendation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// [`SCHEMA`].
+    /// `vramplan/plan/v1`.
     pub schema: String,
     /// What was asked, as resolved.
     pub inputs: Inputs,

@@ -34,11 +34,6 @@ pub fn read_model(path: &Path) -> Result<ModelSpec, SourceError> {
     model(&At::new(path), &text_of(path)?)
 }
 
-/// Reads a runtime's profile.
-pub fn read_runtime(path: &Path) -> Result<RuntimeSpec, SourceError> {
-    runtime(&At::new(path), &text_of(path)?)
-}
-
 /// The text of a profile.
 pub(super) fn text_of(path: &Path) -> Result<String, SourceError> {
     let bytes = json::read_bytes(path, MAX_SIZE)?;
