@@ -131,7 +131,8 @@ pub fn plan(scenario: &Scenario<'_>, capacity: Capacity) -> Result<Plan, Estimat
     let phases = phase_rows(&ledger, happening(&buffers), retention(scenario.kind()))?;
     let peak = largest(&phases);
     let peak_phase = peak_phase(&phases);
-    let components = component_rows(&buffers, &ledger, &phases, peak_phase)?;
+    let scratch_phase = scratch_phase(&phases, peak_phase, retention(scenario.kind()));
+    let components = component_rows(&buffers, &ledger, &phases, (peak_phase, scratch_phase))?;
     let verdict = capacity.verdict(peak)?;
     let short_by = match verdict {
         Verdict::DoesNotFit => peak.expected.minus_or_zero(capacity.usable),
@@ -219,7 +220,7 @@ fn phase_rows(
     phases: impl Iterator<Item = Phase> + Clone,
     retention: Retention,
 ) -> Result<Vec<PhaseRow>, Overflow> {
-    // Scratch is allocated after loading, whose own transients are gone by then.
+    // Scratch that is allocated up front comes after loading, whose transients are gone by then.
     let scratch = phases
         .clone()
         .filter(|&phase| phase != Phase::Load)
@@ -228,7 +229,7 @@ fn phase_rows(
     let row = |phase| {
         let transient = ledger.transient(phase);
         held = match retention {
-            _ if phase == Phase::Load => Bounds::ZERO,
+            Retention::UpFront if phase == Phase::Load => Bounds::ZERO,
             Retention::UpFront => scratch,
             Retention::HighWater => held.max(transient),
         };
@@ -249,8 +250,9 @@ fn peak_phase(phases: &[PhaseRow]) -> Phase {
 
 /// Where the scratch that the peak phase holds was needed: in itself, or in the earlier phase whose
 /// memory the allocator kept.
-fn scratch_phase(phases: &[PhaseRow], peak_phase: Phase) -> Phase {
-    let up_to = phases.iter().filter(|row| row.phase <= peak_phase && row.phase != Phase::Load);
+fn scratch_phase(phases: &[PhaseRow], peak_phase: Phase, retention: Retention) -> Phase {
+    let kept = |row: &&PhaseRow| row.phase != Phase::Load || retention == Retention::HighWater;
+    let up_to = phases.iter().filter(|row| row.phase <= peak_phase).filter(kept);
     let own = phases.iter().find(|row| row.phase == peak_phase).map(|row| row.transient);
     up_to
         .max_by_key(|row| row.transient)
@@ -262,9 +264,8 @@ fn component_rows(
     buffers: &[Buffer],
     ledger: &Ledger,
     phases: &[PhaseRow],
-    peak_phase: Phase,
+    (peak_phase, scratch_phase): (Phase, Phase),
 ) -> Result<Vec<ComponentRow>, Overflow> {
-    let scratch_phase = scratch_phase(phases, peak_phase);
     let moment = ledger.largest_moment(scratch_phase);
     let mut rows = Vec::with_capacity(Component::ALL.len());
     for component in Component::ALL {
