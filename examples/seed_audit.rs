@@ -51,7 +51,7 @@ const ROWS: [Row; 8] = [
         name: "3. Conversation cache (H2O)",
         claimed: "3.5 GB",
         component: Component::ConversationCache,
-        why: "The same factor of five. The last tokens (up to 127) stay in bf16 until the cache quantizes them. Doubling the cache costs 0.7 GB, not 3.5 GB.",
+        why: "The same factor of five. Doubling the cache costs 0.7 GB, not 3.5 GB.",
     },
     Row {
         name: "4. Introspection activations",

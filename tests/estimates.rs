@@ -59,7 +59,7 @@ fn transformers_on_qwen_14b() {
     assert_eq!(most(&plan, Component::Weights), 10_547_756_032);
     // 8 bit and 4 B of scale and zero per 64 elements
     assert_eq!(most(&plan, Component::SystemPromptCache), 626_688_000);
-    assert_eq!(buffer(&plan, "keys and values"), 731_136_000);
+    assert_eq!(most(&plan, Component::ConversationCache), 731_136_000);
     // One layer's K and V expanded to bf16 and concatenated: 4 tensors · 13,000 tokens · 1024 · 2 B
     let copies = "one layer's K and V expanded, and concatenated with the new tokens";
     assert_eq!(buffer(&plan, copies), 4 * 13_000 * 1024 * 2);

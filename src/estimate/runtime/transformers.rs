@@ -85,9 +85,12 @@ fn push_caches(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Est
     Ok(())
 }
 
-/// The last tokens of a quantized cache, still in 16 bits.
+/// What the last tokens of a quantized cache take beyond their quantized size while they are still
+/// in 16 bits: nothing just after they were quantized, which is what a cache of so many tokens is
+/// counted as, and up to 127 tokens just before.
 fn push_residual(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-    if !matches!(scenario.kv, KvFormat::Hqq { .. } | KvFormat::Quanto { .. }) {
+    let quantized = matches!(scenario.kv, KvFormat::Hqq { .. } | KvFormat::Quanto { .. });
+    if !quantized || !scenario.workload.grown_cache {
         return Ok(());
     }
     let kind = Kind {
@@ -96,17 +99,17 @@ fn push_residual(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), E
         basis: Basis::Modelled,
         source: "transformers cache_utils.py: residual_length 128",
     };
+    let shape = &scenario.model.shape;
     let tokens = RESIDUAL_TOKENS.min(scenario.workload.cache_tokens);
-    let per_token = kv_cache::layer_size(&scenario.model.shape, KvFormat::Bf16, 1)?;
+    let more = kv_cache::layer_size(shape, KvFormat::Bf16, tokens)?
+        .minus_or_zero(kv_cache::layer_size(shape, scenario.kv, tokens)?);
     let formula = Formula::product(&[
         ("layers", scenario.model.full_layers() + scenario.model.window_layers()),
-        ("tokens, at most", tokens),
         ("sequences", scenario.workload.batch),
-        ("B per token and layer (K+V)", per_token.get()),
+        ("B more than quantized, at most (127 tokens)", more.get()),
     ]);
-    let most = formula.value()?;
-    let bounds = Bounds::new(Bytes::ZERO, most.scale(1, 2)?, most);
-    buffers.push(kind, "unquantized tail, half full on average", bounds, formula);
+    let bounds = Bounds::new(Bytes::ZERO, Bytes::ZERO, formula.value()?);
+    buffers.push(kind, "unquantized tail", bounds, formula);
     Ok(())
 }
 
