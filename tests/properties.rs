@@ -68,11 +68,23 @@ fn at(case: &Case, tokens: u64) -> Plan {
     plan(&solver.scenario(tokens), case.capacity).unwrap()
 }
 
-/// Every bound of one plan is at least the other's.
-fn at_least(larger: &Plan, smaller: &Plan) -> bool {
+/// Every bound of one plan is at least the other's. Not so llama.cpp's compute buffer, whose holes
+/// depend on how its tensors happen to fit: there, what stays is compared.
+fn at_least(larger: &Plan, smaller: &Plan, case: &Case) -> bool {
+    if case.runtime.runtime == Runtime::LlamaCpp {
+        let mut phases = larger.phases.iter().zip(&smaller.phases);
+        return phases.all(|(larger, smaller)| larger.persistent >= smaller.persistent);
+    }
     larger.peak.low >= smaller.peak.low
         && larger.peak.expected >= smaller.peak.expected
         && larger.peak.high >= smaller.peak.high
+}
+
+/// Tokens that make everything attended to a multiple of 8: PyTorch's kernels copy masks of other
+/// widths, so that in between more tokens can take less.
+fn aligned(case: &Case, tokens: u64) -> u64 {
+    let system = case.workload.system_tokens;
+    (system + tokens).next_multiple_of(8) - system
 }
 
 /// A model with one more layer of the same kind (a whole period of its pattern).
@@ -83,31 +95,32 @@ fn deeper(model: &ModelSpec) -> ModelSpec {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
-    fn more_tokens_never_take_less(case in case(), tokens in 1u64..3000, more in 0u64..1000) {
-        prop_assert!(at_least(&at(&case, tokens + more), &at(&case, tokens)));
+    fn more_tokens_never_take_less(case in case(), tokens in 1u64..3000, more in 0u64..125) {
+        let tokens = aligned(&case, tokens);
+        prop_assert!(at_least(&at(&case, tokens + 8 * more), &at(&case, tokens), &case));
     }
 
     #[test]
     fn more_sequences_never_take_less(case in case(), tokens in 1u64..3000) {
         let mut more = case.clone();
         more.workload.batch += 1;
-        prop_assert!(at_least(&at(&more, tokens), &at(&case, tokens)));
+        prop_assert!(at_least(&at(&more, tokens), &at(&case, tokens), &case));
     }
 
     #[test]
     fn a_larger_chunk_never_takes_less(case in case(), tokens in 1u64..3000) {
         let mut larger = case.clone();
         larger.workload.prefill_chunk *= 2;
-        prop_assert!(at_least(&at(&larger, tokens), &at(&case, tokens)));
+        prop_assert!(at_least(&at(&larger, tokens), &at(&case, tokens), &case));
     }
 
     #[test]
     fn more_layers_never_take_less(case in case(), tokens in 1u64..3000) {
         let deeper = Case { model: deeper(&case.model), ..case.clone() };
-        prop_assert!(at_least(&at(&deeper, tokens), &at(&case, tokens)));
+        prop_assert!(at_least(&at(&deeper, tokens), &at(&case, tokens), &case));
     }
 
     #[test]

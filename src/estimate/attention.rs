@@ -134,7 +134,10 @@ fn sdpa(scenario: &Scenario<'_>, pass: Pass, view: View) -> Result<Instant, Esti
         "2 B · rows · width (and 4 B where accumulated), or 2 B · rows · S",
         &[("rows", rows), ("width", width), ("S", view.seen)],
     );
-    let size = Bounds::exactly(output.times(accumulated)?.max(unpadded));
+    // A cache passes through every length on its way: the high bound is that of one to pad.
+    let output = output.times(accumulated)?;
+    let expected = output.max(unpadded);
+    let size = Bounds::new(expected, expected, output.max(mask));
     let instant = Instant::default()
         .and(TRANSIENT, "mask in 16 bits", &[("rows", rows), ("S", view.seen), ("B", 2)])?
         .and_sized(TRANSIENT, "output of attention, or the mask before padding", size, formula);

@@ -2,7 +2,8 @@
 //!
 //! Every figure comes from planning again, never from a linear shortcut: a tier is the largest
 //! `max_cache_tokens` for which the plan meets the tier's condition, found by bisection over the full
-//! model (a plan's bounds never shrink when the cache grows).
+//! model: a plan does not shrink when the cache grows. llama.cpp's compute buffer can, by a few MiB,
+//! as its tensors happen to fit each other's holes, so a few cells beyond the answer are tried too.
 
 mod advice;
 mod speed;
@@ -16,7 +17,7 @@ use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::weights::{Weights, WeightsError, weights};
 use crate::estimate::{EstimateError, Scenario};
 use crate::plan::{self, Capacity, Plan};
-use crate::spec::{Bounds, GpuSpec, ModelSpec, RuntimeSpec, Workload};
+use crate::spec::{Bounds, GpuSpec, ModelSpec, Runtime, RuntimeSpec, Workload};
 use crate::units::{Bytes, Overflow};
 
 pub use advice::{Advice, advise};
@@ -242,6 +243,10 @@ pub fn answer(request: &Request<'_>) -> Result<Answer, RecommendError> {
     Ok(Answer { workload, recent_window, plan, recommendation, advice })
 }
 
+/// Tokens by which llama.cpp rounds its cache up, and how many such steps beyond an answer are tried.
+const CELL: u64 = 256;
+const CELLS_BEYOND: u64 = 4;
+
 /// Plans the same request at different cache sizes; the weights are sized once.
 #[derive(Debug)]
 pub struct Solver<'a> {
@@ -335,7 +340,29 @@ impl<'a> Solver<'a> {
         if most == 0 || fits(most)? {
             return Ok((most, limit));
         }
-        Ok((bisect(0, most, fits)?, Limit::Vram))
+        let mut tokens = bisect(0, most, fits)?;
+        if self.request.runtime.runtime == Runtime::LlamaCpp {
+            while let Some(more) = self.cells_beyond(tokens, most, &fits)? {
+                tokens = more;
+            }
+        }
+        Ok((tokens, Limit::Vram))
+    }
+
+    /// A size a few of llama.cpp's cells beyond `tokens` that fits after all.
+    fn cells_beyond(
+        &self,
+        tokens: u64,
+        most: u64,
+        fits: impl Fn(u64) -> Result<bool, RecommendError>,
+    ) -> Result<Option<u64>, RecommendError> {
+        for cells in 1..=CELLS_BEYOND {
+            let more = (tokens + cells * CELL).min(most);
+            if more > tokens && fits(more)? {
+                return Ok(Some(more));
+            }
+        }
+        Ok(None)
     }
 
     /// The largest cache that the context and the speed asked for allow.
