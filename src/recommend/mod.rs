@@ -342,27 +342,11 @@ impl<'a> Solver<'a> {
         }
         let mut tokens = bisect(0, most, fits)?;
         if self.request.runtime.runtime == Runtime::LlamaCpp {
-            while let Some(more) = self.cells_beyond(tokens, most, &fits)? {
+            while let Some(more) = cells_beyond(tokens, most, &fits)? {
                 tokens = more;
             }
         }
         Ok((tokens, Limit::Vram))
-    }
-
-    /// A size a few of llama.cpp's cells beyond `tokens` that fits after all.
-    fn cells_beyond(
-        &self,
-        tokens: u64,
-        most: u64,
-        fits: impl Fn(u64) -> Result<bool, RecommendError>,
-    ) -> Result<Option<u64>, RecommendError> {
-        for cells in 1..=CELLS_BEYOND {
-            let more = (tokens + cells * CELL).min(most);
-            if more > tokens && fits(more)? {
-                return Ok(Some(more));
-            }
-        }
-        Ok(None)
     }
 
     /// The largest cache that the context and the speed asked for allow.
@@ -387,6 +371,21 @@ impl<'a> Solver<'a> {
         let smallest = window::smallest_cache(&self.request.workload);
         sizes.chain([recommendation.hard_max_cache_tokens]).find(|&n| n > 0).unwrap_or(smallest)
     }
+}
+
+/// A size a few of llama.cpp's cells beyond `tokens` that fits after all.
+fn cells_beyond(
+    tokens: u64,
+    most: u64,
+    fits: impl Fn(u64) -> Result<bool, RecommendError>,
+) -> Result<Option<u64>, RecommendError> {
+    for cells in 1..=CELLS_BEYOND {
+        let more = (tokens + cells * CELL).min(most);
+        if more > tokens && fits(more)? {
+            return Ok(Some(more));
+        }
+    }
+    Ok(None)
 }
 
 /// The largest value of `low..high` that `accepts`, given that it rejects `high` and that whatever
