@@ -342,7 +342,7 @@ impl<'a> Solver<'a> {
         }
         let mut tokens = bisect(0, most, fits)?;
         if self.request.runtime.runtime == Runtime::LlamaCpp {
-            while let Some(more) = cells_beyond(tokens, most, &fits)? {
+            while let Some(more) = cells_beyond(tokens, most, fits)? {
                 tokens = more;
             }
         }
