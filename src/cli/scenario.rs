@@ -178,7 +178,10 @@ fn workload(args: &PlanArgs, model: &ModelSpec, runtime: Runtime) -> anyhow::Res
         );
     }
     let context = positive("--context", args.context, model.shape.context_len)?;
-    let system_tokens = args.system_tokens.unwrap_or(SYSTEM_TOKENS).min(MOST_TOKENS);
+    let system_tokens = args.system_tokens.unwrap_or(SYSTEM_TOKENS);
+    if system_tokens > MOST_TOKENS {
+        bail!("`--system-tokens {system_tokens}` is out of range: expected at most {MOST_TOKENS}");
+    }
     Ok(Workload {
         system_tokens,
         cache_tokens: positive("--cache-tokens", args.cache_tokens, 1)?,
@@ -187,7 +190,7 @@ fn workload(args: &PlanArgs, model: &ModelSpec, runtime: Runtime) -> anyhow::Res
         batch: positive("--batch", args.batch, 1)?,
         context,
         attention: args.attention.unwrap_or_else(|| runtime.default_attention()),
-        capture: capture(args, model)?,
+        capture: capture(args, model, runtime)?,
         logits: args.logits.unwrap_or_else(|| default_logits(runtime)),
         grown_cache: grown,
         llama_cpp: llama_cpp_version(args, runtime)?,
@@ -220,8 +223,23 @@ fn llama_cpp_version(args: &PlanArgs, runtime: Runtime) -> anyhow::Result<LlamaC
 /// More tokens than any model has positions.
 const MOST_TOKENS: u64 = 1 << 32;
 
-fn capture(args: &PlanArgs, model: &ModelSpec) -> anyhow::Result<Option<Capture>> {
-    let Some(layers) = args.capture_layers else { return Ok(None) };
+fn capture(
+    args: &PlanArgs,
+    model: &ModelSpec,
+    runtime: Runtime,
+) -> anyhow::Result<Option<Capture>> {
+    let Some(layers) = args.capture_layers else {
+        if args.capture_tokens.is_some() || args.capture_attention || args.capture_keep {
+            return Err(missing("--capture-layers", "a number of layers, or `all`").into());
+        }
+        return Ok(None);
+    };
+    if !runtime.captures() {
+        bail!(
+            Problem::new(format!("the `{runtime}` runtime cannot capture activations"))
+                .hint("drop `--capture-layers`, or use `--runtime transformers`")
+        );
+    }
     let all = model.shape.n_layers;
     let layers = match layers {
         CaptureLayers::All => all,

@@ -21,6 +21,8 @@ pub enum WindowBasis {
     PublishedHalf,
     /// The floor: half of the cache would be less.
     Floor,
+    /// The runtime does not evict.
+    NoEviction,
     /// Nothing fits.
     None,
 }
@@ -32,6 +34,7 @@ impl WindowBasis {
             Self::Given => "given",
             Self::PublishedHalf => "H2O's published half split, not measured on your text",
             Self::Floor => "the floor of one prefill chunk and 64 tokens",
+            Self::NoEviction => "this runtime does not evict",
             Self::None => "nothing fits",
         }
     }
@@ -68,6 +71,12 @@ pub enum WindowError {
         /// Slots for sinks.
         sinks: u64,
     },
+    /// A window for a runtime without eviction.
+    #[error("the `{runtime}` runtime does not evict: it has no recent window")]
+    NoEviction {
+        /// The runtime.
+        runtime: Runtime,
+    },
     /// The window given is out of range.
     #[error("a recent window of {given} tokens is out of range: expected {floor} to {most}")]
     OutOfRange {
@@ -91,6 +100,7 @@ impl WindowError {
             Self::OutOfRange { floor, .. } if *floor > FLOOR => {
                 Some("a smaller `--prefill-chunk` lowers the floor".into())
             }
+            Self::NoEviction { .. } => Some("drop `--recent-window`".into()),
             Self::OutOfRange { .. } => None,
         }
     }
@@ -112,6 +122,12 @@ pub fn smallest_cache(workload: &Workload) -> u64 {
 /// The recent window of a cache of `workload.cache_tokens`. Only vramplan's engine evicts with these
 /// rules; for other runtimes the floor is no error.
 pub fn recent_window(runtime: Runtime, workload: &Workload) -> Result<RecentWindow, WindowError> {
+    if !runtime.evicts() {
+        return match workload.recent_window {
+            Some(_) => Err(WindowError::NoEviction { runtime }),
+            None => Ok(RecentWindow { tokens: 0, basis: WindowBasis::NoEviction }),
+        };
+    }
     let (floor, sinks) = floor(workload);
     let cache_tokens = workload.cache_tokens;
     let most = cache_tokens.saturating_sub(sinks);

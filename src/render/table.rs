@@ -203,7 +203,7 @@ fn tier_row(tier: &TierDoc) -> [String; 6] {
     [
         tier.name.clone(),
         tier.max_cache_tokens.to_string(),
-        tier.recent_window.to_string(),
+        if tier.recent_window == 0 { "–".to_owned() } else { tier.recent_window.to_string() },
         tier.peak.high.to_string(),
         tier.headroom.to_string(),
         format!("{:.0}", tier.decode_tokens_per_second.high),

@@ -35,6 +35,17 @@ impl Runtime {
         }
     }
 
+    /// Whether a conversation cache can be evicted by attention mass there: by vramplan's engine, and
+    /// by code on top of transformers; other runtimes shift or stop.
+    pub const fn evicts(self) -> bool {
+        matches!(self, Self::Vramplan | Self::Transformers)
+    }
+
+    /// Whether activations can be captured there.
+    pub const fn captures(self) -> bool {
+        matches!(self, Self::Vramplan | Self::Transformers)
+    }
+
     /// The attention implementation that it uses unless told otherwise.
     pub const fn default_attention(self) -> Attention {
         match self {
