@@ -230,7 +230,8 @@ fn capture(
 ) -> anyhow::Result<Option<Capture>> {
     let Some(layers) = args.capture_layers else {
         if args.capture_tokens.is_some() || args.capture_attention || args.capture_keep {
-            return Err(missing("--capture-layers", "a number of layers, or `all`").into());
+            let problem = Problem::new("something is to be captured, but no `--capture-layers`");
+            return Err(problem.hint("add a number of layers, or `all`").into());
         }
         return Ok(None);
     };
