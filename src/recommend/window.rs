@@ -149,6 +149,7 @@ mod tests {
             capture: None,
             logits: Logits::Last,
             grown_cache: false,
+            serving: None,
         }
     }
 

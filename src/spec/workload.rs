@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Serving;
 use crate::units::{Bytes, Overflow, ParseBytesError};
 
 /// How attention is computed.
@@ -164,4 +165,6 @@ pub struct Workload {
     pub logits: Logits,
     /// Whether caches grow by concatenation instead of being allocated at full size.
     pub grown_cache: bool,
+    /// What an engine with a pool of cache blocks is told; nothing under other runtimes.
+    pub serving: Option<Serving>,
 }

@@ -59,6 +59,7 @@ fn workload(row: &Row<'_>) -> Workload {
         capture: None,
         logits: if row.text("outputs") == "all" { Logits::All } else { Logits::Last },
         grown_cache: false,
+        serving: None,
     }
 }
 

@@ -1,0 +1,104 @@
+//! Tensors as vLLM holds them on one of `ranks` GPUs.
+//!
+//! q, k and v are one tensor, and so are gate and up; the vocabulary is padded to a multiple of 64;
+//! layers are split by output (q, k, v, gate, up, experts) or by input (their outputs), and what
+//! cannot be split is on every rank: norms, routers, latent projections, and key and value heads
+//! where there are fewer than ranks. Multi-head latent attention keeps `kv_b_proj` for prefill and
+//! its two halves once more for decode.
+//!
+//! Sources: vLLM `model_executor/layers/linear.py`, `vocab_parallel_embedding.py`
+//! (`DEFAULT_VOCAB_PADDING_SIZE`), `fused_moe/layer.py`, `attention/mla_attention.py`
+//! (`process_weights_after_loading`).
+
+use crate::spec::{ModelShape, ModelSpec, Role, RuntimeSpec, TensorSpec};
+use crate::units::{Bytes, Overflow};
+
+/// Rows that the embedding and the output head are padded to.
+const VOCAB_PADDING: u64 = 64;
+
+/// Every tensor of one rank.
+pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
+    let mut fused: Vec<TensorSpec> = Vec::with_capacity(model.tensors.len());
+    for &tensor in &model.tensors {
+        let part = TensorSpec { role: fused_role(tensor.role), ..shard(&model.shape, tensor, ranks) };
+        match fused.last_mut() {
+            Some(last) if is_next_part(last, tensor.role, &part) => last.rows += part.rows,
+            _ => fused.push(part),
+        }
+        if tensor.role == Role::MlaKvB {
+            // Two matrices of every head, for queries and for outputs, which no format quantizes.
+            fused.push(TensorSpec { role: Role::MlaAbsorbed, ..part });
+        }
+    }
+    fused
+}
+
+/// The tensor that a part of it becomes.
+const fn fused_role(role: Role) -> Role {
+    match role {
+        Role::AttnQ | Role::AttnK | Role::AttnV => Role::AttnQkv,
+        Role::FfnGate | Role::FfnUp => Role::FfnGateUp,
+        Role::ExpertUp => Role::ExpertGate,
+        Role::SharedUp => Role::SharedGate,
+        other => other,
+    }
+}
+
+/// Whether a part continues the tensor before it. Biases in between keep parts of attention apart,
+/// which changes their rounding only.
+fn is_next_part(last: &TensorSpec, role: Role, part: &TensorSpec) -> bool {
+    use Role as R;
+    let continues = matches!(role, R::AttnK | R::AttnV | R::FfnUp | R::ExpertUp | R::SharedUp);
+    continues && (last.role, last.layer, last.row) == (part.role, part.layer, part.row)
+}
+
+/// One rank's part of a tensor.
+fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
+    use Role as R;
+    let TensorSpec { role, row, rows, .. } = tensor;
+    let (row, rows) = match role {
+        R::TokenEmbedding | R::OutputHead => {
+            (row, rows.next_multiple_of(VOCAB_PADDING).div_ceil(ranks))
+        }
+        R::AttnK | R::AttnV => (row, rows / shape.kv_heads * shape.kv_heads.div_ceil(ranks)),
+        R::AttnQ
+        | R::AttnQkv
+        | R::FfnGate
+        | R::FfnUp
+        | R::FfnGateUp
+        | R::ExpertGate
+        | R::ExpertUp
+        | R::SharedGate
+        | R::SharedUp
+        | R::MlaQb
+        | R::MlaKvB
+        | R::MlaAbsorbed
+        | R::RecurrentQkv
+        | R::RecurrentGate
+        | R::RecurrentBetaAlpha
+        | R::RecurrentConv
+        | R::RecurrentVector
+        | R::Sinks => (row, rows.div_ceil(ranks)),
+        R::AttnOutput | R::FfnDown | R::ExpertDown | R::SharedDown | R::RecurrentOutput => {
+            (row.div_ceil(ranks), rows)
+        }
+        R::Router | R::SharedRouter | R::MlaQa | R::MlaKvA | R::Norm | R::Bias => (row, rows),
+    };
+    TensorSpec { row, rows, ..tensor }
+}
+
+/// Above this a block comes from a segment of its own, rounded up to [`SEGMENT`].
+const LARGE: Bytes = Bytes::new(10 << 20);
+/// Remainders up to this stay inside the block.
+const REMAINDER: Bytes = Bytes::new(1 << 20);
+
+/// What `PyTorch` counts as allocated for a tensor: 512 B at least, and for large ones the rest of
+/// the segment where it is too small to be split off (`CUDACachingAllocator.cpp`, `should_split`).
+pub fn allocated(size: Bytes, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
+    let block = size.round_up(spec.allocation_granule.value)?;
+    if block < LARGE {
+        return Ok(block);
+    }
+    let segment = block.round_up(spec.segment_granule.value)?;
+    Ok(if segment.minus_or_zero(block) <= REMAINDER { segment } else { block })
+}
