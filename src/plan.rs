@@ -6,7 +6,8 @@
 
 use crate::estimate::runtime::retention;
 use crate::estimate::{
-    Buffer, Component, EstimateError, Holdings, Life, Moment, Phase, Pool, Retention, Scenario, holdings,
+    Buffer, Component, EstimateError, Holdings, Life, Moment, Phase, Pool, Retention, Scenario,
+    holdings,
 };
 use crate::spec::{Basis, Bounds, Headroom};
 use crate::units::{Bytes, Overflow};

@@ -1,6 +1,11 @@
 //! vLLM's own figures, from public logs: `tests/engines/vllm/README.md` says where they come from.
 
-#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -8,7 +13,7 @@ use support::Case;
 use vramplan::estimate::paged::Paging;
 use vramplan::estimate::weights::{Weights, weights_per_rank};
 use vramplan::estimate::{Holdings, Moment, Scenario, holdings};
-use vramplan::spec::{Bounds, Runtime, Sampler, Serving};
+use vramplan::spec::{Bounds, Runtime, Serving, VllmVersion};
 use vramplan::units::Bytes;
 
 const LOGS: &str = include_str!("engines/vllm/logs.csv");
@@ -33,15 +38,17 @@ impl<'a> Log<'a> {
         self.text(name).parse().ok()
     }
 
-    /// Weights with adapters' slots, or of a rank that has a part of the layers, are another thing.
+    /// Weights with adapters' slots, with a vision tower, or of a rank that has a part of the layers
+    /// are another thing than what is planned.
     fn is_plain(&self) -> bool {
-        self.text("pipeline") == "1" && self.text("lora") == "0"
+        let parts = ["lora", "vision"].map(|name| self.text(name) == "0");
+        self.text("pipeline") == "1" && parts == [true, true]
     }
 
     /// Versions before February 2026 sort the vocabulary.
-    fn sampler(&self) -> Sampler {
+    fn version(&self) -> VllmVersion {
         let minor = self.text("version").split('.').nth(1).and_then(|n| n.parse().ok());
-        if minor.unwrap_or(0) < 16 { Sampler::Sort } else { Sampler::Pivot }
+        if minor.unwrap_or(0) < 16 { VllmVersion::Sorting } else { VllmVersion::Current }
     }
 
     fn case(&self) -> Case {
@@ -58,8 +65,11 @@ impl<'a> Log<'a> {
         let serving = Serving {
             ranks: self.count("ranks").unwrap(),
             max_seqs: self.count("max_seqs").unwrap_or(Serving::on(&case.gpu).max_seqs),
-            utilization: self.text("utilization").parse().unwrap_or(Serving::on(&case.gpu).utilization),
-            sampler: self.sampler(),
+            utilization: self
+                .text("utilization")
+                .parse()
+                .unwrap_or(Serving::on(&case.gpu).utilization),
+            version: self.version(),
         };
         case.workload.system_tokens = 0;
         case.workload.prefill_chunk =
@@ -167,7 +177,7 @@ fn weights_of_a_rank() {
 fn peaks_of_the_profile_run() {
     let mut errors = Errors::default();
     let mut outside = Vec::new();
-    for log in logs().filter(|log| log.text("pipeline") == "1") {
+    for log in logs().filter(|log| log.text("pipeline") == "1" && !log.text("version").is_empty()) {
         let Some(logged) = log.number("activation_peak_gib") else { continue };
         let peak = profile_run(&log.case());
         errors.add(&log, peak.expected.as_mib() / 1024.0, logged);

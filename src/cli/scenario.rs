@@ -140,7 +140,9 @@ fn min_decode_speed(args: &PlanArgs) -> anyhow::Result<Option<f64>> {
 
 fn default_weights(model: &ModelSpec, runtime: Runtime) -> WeightFormat {
     match (&model.stored, runtime) {
-        (Some(stored), Runtime::Transformers | Runtime::Vllm) if !stored.is_gguf() => WeightFormat::AsStored,
+        (Some(stored), Runtime::Transformers | Runtime::Vllm) if !stored.is_gguf() => {
+            WeightFormat::AsStored
+        }
         (Some(stored), Runtime::Vramplan | Runtime::LlamaCpp) if stored.is_gguf() => {
             WeightFormat::AsStored
         }
@@ -169,11 +171,7 @@ const fn default_headroom(runtime: Runtime) -> Headroom {
 }
 
 /// What vLLM is told; flags that other runtimes do not have are refused.
-fn serving(
-    args: &PlanArgs,
-    gpu: &GpuSpec,
-    runtime: Runtime,
-) -> anyhow::Result<Option<Serving>> {
+fn serving(args: &PlanArgs, gpu: &GpuSpec, runtime: Runtime) -> anyhow::Result<Option<Serving>> {
     if runtime != Runtime::Vllm {
         let given = [
             ("--max-seqs", args.max_seqs.is_some()),

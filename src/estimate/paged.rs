@@ -97,8 +97,8 @@ impl Paging {
         let full = tokens.div_ceil(self.block_tokens) - cached.system / self.block_tokens;
         let (groups, window) = self.window;
         let seen = tokens.min(window.saturating_sub(1).saturating_add(cached.chunk));
-        let windowed = (seen.div_ceil(self.block_tokens) + 1)
-            .min(tokens.div_ceil(self.block_tokens));
+        let windowed =
+            (seen.div_ceil(self.block_tokens) + 1).min(tokens.div_ceil(self.block_tokens));
         let own = Bytes::product(&[full, self.full])?.plus(Bytes::product(&[windowed, groups])?)?;
         let own = own.plus(Bytes::new(self.recurrent))?.times(cached.sequences)?;
         Ok(own.plus(Bytes::new(self.shared(cached)))?.plus(Bytes::new(NULL_BLOCK))?.get())
@@ -155,8 +155,8 @@ fn state_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::samples::{llama_8b, qwen_14b};
     use crate::spec::Window;
+    use crate::spec::samples::{llama_8b, qwen_14b};
 
     #[test]
     fn a_block_of_llama_8b_is_two_mebibytes() {

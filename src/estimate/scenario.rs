@@ -123,9 +123,10 @@ impl Scenario<'_> {
                 matches!(self.kv, K::F32 | K::F16 | K::Bf16 | K::Ggml(_)),
                 "`f16`, `q8_0`, `q5_1`, `q4_0` or another GGML format",
             ),
-            Runtime::Vllm => {
-                (matches!(self.kv, K::F32 | K::F16 | K::Bf16 | K::Fp8), "`bf16`, `f16`, `f32` or `fp8`")
-            }
+            Runtime::Vllm => (
+                matches!(self.kv, K::F32 | K::F16 | K::Bf16 | K::Fp8),
+                "`bf16`, `f16`, `f32` or `fp8`",
+            ),
         };
         if !allowed {
             let value = self.kv.to_string();

@@ -337,11 +337,7 @@ fn weight_ladder(runtime: Runtime) -> Vec<WeightFormat> {
         ];
     }
     if runtime == Runtime::Vllm {
-        return vec![
-            WeightFormat::AwqInt4 { group: 128 },
-            WeightFormat::Fp8,
-            WeightFormat::Bf16,
-        ];
+        return vec![WeightFormat::AwqInt4 { group: 128 }, WeightFormat::Fp8, WeightFormat::Bf16];
     }
     GGUF_LADDER.into_iter().map(WeightFormat::Gguf).chain([WeightFormat::Bf16]).collect()
 }

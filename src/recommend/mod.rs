@@ -177,11 +177,12 @@ impl TierName {
             Self::Conservative | Self::Balanced => need.high,
             Self::Aggressive => need.expected,
         });
-        Ok(pooled && match self {
-            Self::Conservative => peak.high <= capacity.less_headroom(2)?,
-            Self::Balanced => peak.high <= capacity.less_headroom(1)?,
-            Self::Aggressive => peak.expected <= capacity.usable,
-        })
+        Ok(pooled
+            && match self {
+                Self::Conservative => peak.high <= capacity.less_headroom(2)?,
+                Self::Balanced => peak.high <= capacity.less_headroom(1)?,
+                Self::Aggressive => peak.expected <= capacity.usable,
+            })
     }
 }
 

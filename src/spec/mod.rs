@@ -17,7 +17,7 @@ pub use fact::{Basis, Bounds, Fact};
 pub use gpu::{ComputeCapability, Ecc, GpuSpec};
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use runtime::{Runtime, RuntimeSpec};
-pub use serving::{Sampler, Serving, Utilization};
+pub use serving::{Serving, Utilization, VllmVersion};
 pub use shape::{InvalidShape, Mla, ModelShape, Moe, QkNorm, Recurrent, Window};
 pub use tensors::{Role, TensorSpec, tensors};
 pub use workload::{Attention, Capture, Headroom, Logits, Workload};

@@ -43,14 +43,15 @@ impl FromStr for Utilization {
     }
 }
 
-/// How vLLM filters logits by `top_k` and `top_p`, which its profile run does for every sequence.
+/// Versions of vLLM whose profile runs differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sampler {
-    /// The whole vocabulary is sorted: up to 0.15 or so.
-    Sort,
-    /// A Triton kernel searches the pivot (pull request 33538, February 2026).
+pub enum VllmVersion {
+    /// Up to 0.15: the vocabulary is sorted to filter logits, experts' workspaces are freed.
+    Sorting,
+    /// A Triton kernel searches the pivot (pull request 33538, February 2026), experts' workspaces
+    /// are kept.
     #[default]
-    Pivot,
+    Current,
 }
 
 /// What an engine is told that serves many sequences from one pool of cache blocks.
@@ -62,15 +63,20 @@ pub struct Serving {
     pub utilization: Utilization,
     /// GPUs that every layer is split over.
     pub ranks: u64,
-    /// How it filters logits.
-    pub sampler: Sampler,
+    /// Which version it is.
+    pub version: VllmVersion,
 }
 
 impl Serving {
     /// vLLM's defaults on a card with this much memory: `max_num_seqs`.
     pub fn on(gpu: &GpuSpec) -> Self {
         let max_seqs = if is_large(gpu) { 1024 } else { 256 };
-        Self { max_seqs, utilization: Utilization::DEFAULT, ranks: 1, sampler: Sampler::default() }
+        Self {
+            max_seqs,
+            utilization: Utilization::DEFAULT,
+            ranks: 1,
+            version: VllmVersion::default(),
+        }
     }
 
     /// vLLM's `max_num_batched_tokens` as a server on this card.

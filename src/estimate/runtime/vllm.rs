@@ -15,7 +15,7 @@
 //!
 //! Sources: vLLM `v1/worker/gpu_worker.py` (`determine_available_memory`), `gpu_model_runner.py`
 //! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
-//! `fused_moe/modular_kernel.py`; factors matched to 50 public logs (tests/vllm.rs).
+//! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/vllm.rs).
 
 use super::super::paged::{Cached, Paging};
 use super::super::{
@@ -24,7 +24,7 @@ use super::super::{
 };
 use super::{Pool, push_weights};
 use crate::dtype::WeightFormat;
-use crate::spec::{Architecture, Basis, Bounds, ModelShape, Sampler, Serving};
+use crate::spec::{Architecture, Basis, Bounds, ModelShape, Serving, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
@@ -37,7 +37,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     overhead::push_libraries(buffers, scenario);
-    push_ranks(buffers, serving)?;
+    push_ranks(buffers, serving);
     push_profile_run(buffers, scenario, serving)?;
     let fixed = held(buffers)?;
     let pool = push_pool(buffers, scenario, serving, fixed)?;
@@ -82,7 +82,11 @@ fn held(buffers: &Buffers) -> Result<Bounds, Overflow> {
     stays.plus(passes.into_iter().fold(Bounds::ZERO, Bounds::max))
 }
 
-/// Tables of sines and cosines, one for all layers, two where windowed layers have their own.
+/// Gemma 3 stretches positions eightfold beyond this context, and its table with them.
+const GEMMA_3_TRAINED: u64 = 32_768;
+const GEMMA_3_SCALING: u64 = 8;
+
+/// Tables of sines and cosines, one for all layers; Gemma 3's windowed layers have their own.
 fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let kind = Kind {
@@ -92,7 +96,11 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
         source: "vLLM rotary_embedding/base.py cos_sin_cache, loaded with the weights",
     };
     let width = shape.mla.map_or(shape.head_dim, |mla| mla.qk_rope_head_dim);
-    let tables = if shape.architecture == Architecture::Gemma3 { 2 } else { 1 };
+    let tables = match shape.architecture {
+        Architecture::Gemma3 if shape.context_len > GEMMA_3_TRAINED => 1 + GEMMA_3_SCALING,
+        Architecture::Gemma3 => 2,
+        _ => 1,
+    };
     buffers.product(
         kind,
         "sines and cosines",
@@ -109,20 +117,19 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
 /// Communication buffers of a rank among several: seen between 0.3 GiB (0.6) and 2.0 GiB (0.19).
 const RANK_BUFFERS: [u64; 3] = [300, 1870, 2080];
 
-fn push_ranks(buffers: &mut Buffers, serving: Serving) -> Result<(), Overflow> {
+fn push_ranks(buffers: &mut Buffers, serving: Serving) {
     if serving.ranks < 2 {
-        return Ok(());
+        return;
     }
     let kind = Kind {
         component: Component::RuntimeOverhead,
         life: Life::From(Phase::Load),
         basis: Basis::Modelled,
-        source: "13 public logs of vLLM 0.19 on two and four H100: 2.06 to 2.21 GiB of non-torch memory, less that of one",
+        source: "11 public logs of vLLM 0.19 on two and four H100: 2.06 to 2.21 GiB of non-torch memory, less that of one",
     };
     let [low, expected, high] = RANK_BUFFERS.map(|mib| Bytes::new(mib << 20));
     let formula = Formula::text("constant for two ranks and more", &[("ranks", serving.ranks)]);
     buffers.push(kind, "NCCL and custom all-reduce", Bounds::new(low, expected, high), formula);
-    Ok(())
 }
 
 /// What the profile run needs besides logits and layers: ids, positions, slots, tables of blocks.
@@ -167,9 +174,13 @@ fn push_experts(
     };
     let width = moe.expert_ffn_size.div_ceil(serving.ranks);
     let widths = width.max(shape.hidden_size) + (2 * width).max(shape.hidden_size);
+    let life = match serving.version {
+        VllmVersion::Sorting => Life::During(Phase::Prefill, Moment::FeedForward),
+        VllmVersion::Current => Life::From(Phase::SystemPrefill),
+    };
     let kind = Kind {
         component: Component::Activations,
-        life: Life::From(Phase::SystemPrefill),
+        life,
         basis: Basis::Modelled,
         source: "vLLM fused_moe.py TritonExperts.workspace_shapes, kept by its workspace manager",
     };
@@ -177,7 +188,7 @@ fn push_experts(
         ("tokens", rows),
         ("experts of a token", moe.n_experts_used),
         ("max(ffn, hidden) + max(2 ffn, hidden)", widths),
-        ("B", 2),
+        ("B", element(scenario)),
     ]);
     let size = Bounds::within(formula.value()?, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)?;
     buffers.push(kind, "workspaces of the experts", size, formula);
@@ -220,16 +231,27 @@ fn push_layer(
     let copied = u64::from(reads_eight_bits(scenario.weights.format));
     let mut push = |moment, name, width: u64| -> Result<(), EstimateError> {
         let formula = Formula::text(
-            "2 B · tokens · (width + 3.5 · hidden)",
-            &[("tokens", rows), ("width", width), ("hidden", shape.hidden_size)],
+            "B · tokens · (width + 3.5 · hidden)",
+            &[
+                ("B", element(scenario)),
+                ("tokens", rows),
+                ("width", width),
+                ("hidden", shape.hidden_size),
+            ],
         );
         let halves = Bytes::product(&[2, width])?.plus(Bytes::product(&[7, shape.hidden_size])?)?;
-        let size = Bounds::within(halves.times(rows)?, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)?;
+        let wide = halves.times(rows)?.times(element(scenario) / 2)?;
+        let size = Bounds::within(wide, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)?;
         buffers.push(transient(Component::Activations, moment), name, size, formula);
         Ok(())
     };
     push(Moment::FeedForward, "a layer's MLP", (parts * ffn).saturating_add(copied * ffn / 2))?;
     push(Moment::Attention, "a layer's attention", attention_width(shape, serving.ranks))
+}
+
+/// Bytes of an activation.
+fn element(scenario: &Scenario<'_>) -> u64 {
+    if scenario.weights.format == WeightFormat::F32 { 4 } else { 2 }
 }
 
 /// Bytes a logit beside its own 16 bits (32 in an f32 model).
@@ -246,23 +268,24 @@ fn push_sampler(
     let sampled = serving.max_seqs.min(rows);
     let hidden = [("tokens, and those sampled", rows + sampled), ("hidden", shape.hidden_size)];
     let kind = transient(Component::Activations, Moment::Output);
-    buffers.product(kind, "hidden states", &[hidden[0], hidden[1], ("B", 2)])?;
+    buffers.product(kind, "hidden states", &[hidden[0], hidden[1], ("B", element(scenario))])?;
     let logits = transient(Component::Logits, Moment::Output);
-    let (copies, name) = match serving.sampler {
-        Sampler::Sort => (SORTED, "logits, f32 copy and what sorting takes"),
-        Sampler::Pivot => (SEARCHED, "logits, f32 copy, probabilities and random numbers"),
+    let (copies, name) = match serving.version {
+        VllmVersion::Sorting => (SORTED, "logits, f32 copy and what sorting takes"),
+        VllmVersion::Current => (SEARCHED, "logits, f32 copy, probabilities and random numbers"),
     };
-    let own = if scenario.weights.format == WeightFormat::F32 { 4 } else { 2 };
-    let factors =
-        [("max_num_seqs", sampled), ("vocab_size", shape.vocab_size), ("B", own + copies)];
+    let factors = [
+        ("max_num_seqs", sampled),
+        ("vocab_size", shape.vocab_size),
+        ("B", element(scenario) + copies),
+    ];
     let formula = Formula::product(&factors);
     let size = Bounds::within(formula.value()?, 5, 8)?;
     buffers.push(logits, name, size, formula);
-    if serving.sampler == Sampler::Pivot {
+    if serving.version == VllmVersion::Current {
         let processors = scenario.gpu.sm_count.value;
         let kind = Kind { source: "vLLM topk_topp_triton.py, pull request 33538", ..logits };
-        let factors =
-            [("multiprocessors", processors), ("vocab_size", shape.vocab_size), ("B", 4)];
+        let factors = [("multiprocessors", processors), ("vocab_size", shape.vocab_size), ("B", 4)];
         buffers.product(kind, "candidates of the pivot search", &factors)?;
     }
     Ok(())
@@ -323,7 +346,8 @@ const fn token_size(paging: &Paging) -> u64 {
 }
 
 /// Captured graphs by the sequences captured, 256 to 512: 460 MiB and 15 MiB a layer at 512, the
-/// line through 44 logs of an H100; half of it at 256 and fewer, where 0.17 to 0.72 GiB were seen.
+/// line through 44 logs of an H100; half of it at 256 and fewer, where 23 logs of other cards and
+/// versions have 0.1 to 1.2 GiB, and two 2.5 and 4.1.
 const GRAPHS: Bytes = Bytes::new(460 << 20);
 const GRAPHS_PER_LAYER: u64 = 15 << 20;
 const CAPTURED: [u64; 2] = [256, 512];

@@ -401,10 +401,9 @@ fn check(model: &ModelSpec, format: WeightFormat, runtime: Runtime) -> Result<()
             "vLLM's GGUF loader is experimental and not planned",
             "use `--weights bf16`, or `--runtime llama.cpp`",
         ),
-        (Runtime::Vllm, WeightFormat::Fp4 { .. }) => refuse(
-            "vLLM loads bitsandbytes checkpoints as NF4",
-            "use `--weights nf4`",
-        ),
+        (Runtime::Vllm, WeightFormat::Fp4 { .. }) => {
+            refuse("vLLM loads bitsandbytes checkpoints as NF4", "use `--weights nf4`")
+        }
         (Runtime::Vramplan | Runtime::LlamaCpp, WeightFormat::AsStored) if !is_gguf_file(model) => {
             refuse(
                 "it reads GGUF files, and this is a safetensors checkpoint",

@@ -10,7 +10,7 @@
 //! (`DEFAULT_VOCAB_PADDING_SIZE`), `fused_moe/layer.py`, `attention/mla_attention.py`
 //! (`process_weights_after_loading`).
 
-use crate::spec::{ModelShape, ModelSpec, Role, RuntimeSpec, TensorSpec};
+use crate::spec::{Architecture, ModelShape, ModelSpec, Role, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
 
 /// Rows that the embedding and the output head are padded to.
@@ -20,7 +20,8 @@ const VOCAB_PADDING: u64 = 64;
 pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
     let mut fused: Vec<TensorSpec> = Vec::with_capacity(model.tensors.len());
     for &tensor in &model.tensors {
-        let part = TensorSpec { role: fused_role(tensor.role), ..shard(&model.shape, tensor, ranks) };
+        let part = padded(&model.shape, shard(&model.shape, tensor, ranks));
+        let part = TensorSpec { role: fused_role(tensor.role), ..part };
         match fused.last_mut() {
             Some(last) if is_next_part(last, tensor.role, &part) => last.rows += part.rows,
             _ => fused.push(part),
@@ -84,6 +85,22 @@ fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
         }
         R::Router | R::SharedRouter | R::MlaQa | R::MlaKvA | R::Norm | R::Bias => (row, rows),
     };
+    TensorSpec { row, rows, ..tensor }
+}
+
+/// gpt-oss's experts, whose MXFP4 kernels want hidden states of whole 256 and MLPs of whole 64
+/// (`quantization/mxfp4.py`; backends differ, and logs of three versions by 2%).
+fn padded(shape: &ModelShape, tensor: TensorSpec) -> TensorSpec {
+    let TensorSpec { role, row, rows, .. } = tensor;
+    let Some(moe) = shape.moe.filter(|_| shape.architecture == Architecture::GptOss) else {
+        return tensor;
+    };
+    let (row, expert) = match role {
+        Role::ExpertGate | Role::ExpertUp => (row.next_multiple_of(256), 64),
+        Role::ExpertDown => (row.next_multiple_of(64), 256),
+        _ => return tensor,
+    };
+    let rows = (rows / moe.n_experts).next_multiple_of(expert) * moe.n_experts;
     TensorSpec { row, rows, ..tensor }
 }
 
