@@ -143,3 +143,21 @@ fn a_pool_that_is_too_small_does_not_fit_whatever_the_card_has() {
     assert_eq!(plan.verdict, vramplan::plan::Verdict::DoesNotFit);
     assert!(!plan.short_by.is_zero());
 }
+
+#[test]
+fn vllm_refuses_what_it_cannot_do() {
+    let case = Case::new("L4", "qwen2.5-7b", Runtime::Vllm).cache(100);
+    let refusal = |change: fn(&mut Case)| {
+        let mut case = case.clone();
+        change(&mut case);
+        vramplan::recommend::answer(&case.request()).unwrap_err().to_string()
+    };
+    assert!(refusal(|case| case.workload.logits = vramplan::spec::Logits::All).contains("`all`"));
+    assert!(refusal(|case| case.workload.batch = 257).contains("at most 256 sequences"));
+    let capture = |case: &mut Case| {
+        let capture = Capture { layers: 1, tokens: 100, attention: false, keep: true };
+        case.workload.capture = Some(capture);
+    };
+    assert!(refusal(capture).contains("`capture`"));
+    assert!(refusal(|case| case.workload.attention = Attention::Eager).contains("`flash`"));
+}

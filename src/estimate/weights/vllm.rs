@@ -104,7 +104,7 @@ fn padded(shape: &ModelShape, tensor: TensorSpec) -> TensorSpec {
     TensorSpec { row, rows, ..tensor }
 }
 
-/// Above this a block comes from a segment of its own, rounded up to [`SEGMENT`].
+/// Above this a block comes from a segment of its own, rounded up to whole granules.
 const LARGE: Bytes = Bytes::new(10 << 20);
 /// Remainders up to this stay inside the block.
 const REMAINDER: Bytes = Bytes::new(1 << 20);
@@ -118,4 +118,37 @@ pub fn allocated(size: Bytes, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
     }
     let segment = block.round_up(spec.segment_granule.value)?;
     Ok(if segment.minus_or_zero(block) <= REMAINDER { segment } else { block })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Runtime;
+    use crate::spec::samples::{llama_8b, qwen_14b, runtime};
+
+    fn elements(model: &ModelSpec, ranks: u64) -> u64 {
+        tensors(model, ranks).iter().map(TensorSpec::elements).sum()
+    }
+
+    #[test]
+    fn fusing_keeps_every_element_and_splitting_all_but_norms() {
+        let model = llama_8b();
+        assert_eq!(elements(&model, 1), model.parameters());
+        let norms = (2 * 32 + 1) * 4096;
+        assert_eq!(elements(&model, 2), (model.parameters() - norms) / 2 + norms);
+        // Eight key and value heads are repeated on sixteen ranks.
+        let repeated = 32 * 2 * 8 * 128 * 4096 / 16;
+        assert_eq!(elements(&model, 16), (model.parameters() - norms) / 16 + norms + repeated);
+        let fused = tensors(&qwen_14b(), 1).into_iter().filter(|t| t.role == Role::FfnGateUp);
+        assert!(fused.clone().count() == 48 && fused.into_iter().all(|t| t.rows == 2 * 13_824));
+    }
+
+    #[test]
+    fn large_tensors_keep_what_is_too_small_to_split_off() {
+        let spec = runtime(Runtime::Vllm);
+        let of = |halves: u64| allocated(Bytes::new(halves << 19), &spec).unwrap().get();
+        // 259.0, 129.5 and 24.5 MiB of Qwen2.5-7B, and 5.5 MiB
+        assert_eq!([518, 259, 49, 11].map(of), [260 << 20, 130 << 20, 49 << 19, 11 << 19]);
+        assert_eq!(allocated(Bytes::new(513), &spec), Ok(Bytes::new(1024)));
+    }
 }
