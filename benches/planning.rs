@@ -10,7 +10,7 @@ use std::io::Write as _;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use support::Case;
-use vramplan::plan::{peak, plan};
+use vramplan::plan::{demand, plan};
 use vramplan::recommend::{Solver, answer};
 use vramplan::render::{Document, to_json, to_table};
 use vramplan::source::{Catalog, gguf};
@@ -27,8 +27,8 @@ fn plans(criterion: &mut Criterion) {
         group.bench_function(format!("full/{runtime}"), |bencher| {
             bencher.iter(|| plan(black_box(&scenario), case.capacity).unwrap());
         });
-        group.bench_function(format!("peak/{runtime}"), |bencher| {
-            bencher.iter(|| peak(black_box(&scenario)).unwrap());
+        group.bench_function(format!("demand/{runtime}"), |bencher| {
+            bencher.iter(|| demand(black_box(&scenario)).unwrap());
         });
         let open = Case { fixed_cache: false, ..case.clone() };
         group.bench_function(format!("answer/{runtime}"), |bencher| {

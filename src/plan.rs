@@ -6,7 +6,8 @@
 
 use crate::estimate::runtime::retention;
 use crate::estimate::{
-    Buffer, Component, EstimateError, Life, Moment, Phase, Retention, Scenario, buffers,
+    Buffer, Component, EstimateError, Holdings, Life, Moment, Phase, Pool, Retention, Scenario,
+    holdings,
 };
 use crate::spec::{Basis, Bounds, Headroom};
 use crate::units::{Bytes, Overflow};
@@ -38,11 +39,13 @@ impl Capacity {
         Ok(Self { total, reserved, other_use, headroom: headroom.of(total)?, usable })
     }
 
-    /// Whether a run with this peak fits.
-    pub fn verdict(&self, peak: Bounds) -> Result<Verdict, Overflow> {
+    /// Whether a run with this demand fits.
+    pub fn verdict(&self, demand: Demand) -> Result<Verdict, Overflow> {
+        let peak = demand.peak;
+        let pooled = |bound: fn(Bounds) -> Bytes| demand.pooled(bound);
         Ok(match peak {
-            peak if peak.high <= self.less_headroom(1)? => Verdict::Fits,
-            peak if peak.expected <= self.usable => Verdict::Tight,
+            peak if peak.high <= self.less_headroom(1)? && pooled(|b| b.high) => Verdict::Fits,
+            peak if peak.expected <= self.usable && pooled(|b| b.expected) => Verdict::Tight,
             _ => Verdict::DoesNotFit,
         })
     }
@@ -81,6 +84,34 @@ pub struct PhaseRow {
     pub total: Bounds,
 }
 
+/// What a run asks of a card, and of the share that its runtime was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// The most that the process holds.
+    pub peak: Bounds,
+    /// The pool, where the runtime has one.
+    pub pool: Option<Pool>,
+}
+
+impl Demand {
+    /// Whether the pool holds what it must, with what is not cache at this bound; it does where there
+    /// is none.
+    pub fn pooled(&self, bound: impl Fn(Bounds) -> Bytes) -> bool {
+        self.pool.is_none_or(|pool| bound(pool.need) <= pool.limit)
+    }
+
+    /// What grows with the cache: the pool is there whether it is full or not.
+    pub fn varies(&self) -> Bounds {
+        self.pool.map_or(self.peak, |pool| pool.need)
+    }
+
+    /// What is left at the expected value of what can be taken.
+    pub fn left(&self, capacity: &Capacity) -> Bytes {
+        let most = self.pool.map_or(capacity.usable, |pool| pool.limit);
+        most.minus_or_zero(self.varies().expected)
+    }
+}
+
 /// Whether it fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -116,6 +147,8 @@ pub struct Plan {
     pub peak_phase: Phase,
     /// The largest total of any phase, bound by bound.
     pub peak: Bounds,
+    /// The pool, where the runtime has one.
+    pub pool: Option<Pool>,
     /// What the card offers.
     pub capacity: Capacity,
     /// Whether it fits.
@@ -126,27 +159,41 @@ pub struct Plan {
 
 /// Plans a scenario on a card with this capacity.
 pub fn plan(scenario: &Scenario<'_>, capacity: Capacity) -> Result<Plan, EstimateError> {
-    let buffers = buffers(scenario)?;
+    let Holdings { buffers, pool } = holdings(scenario)?;
     let ledger = Ledger::of(&buffers)?;
-    let phases = phase_rows(&ledger, happening(&buffers), retention(scenario.kind()))?;
+    let phases = phase_rows(&ledger, happening(&buffers), retention(scenario.kind()), pool)?;
     let peak = largest(&phases);
     let peak_phase = peak_phase(&phases);
     let scratch_phase = scratch_phase(&phases, peak_phase, retention(scenario.kind()));
     let components = component_rows(&buffers, &ledger, &phases, (peak_phase, scratch_phase))?;
-    let verdict = capacity.verdict(peak)?;
-    let short_by = match verdict {
-        Verdict::DoesNotFit => peak.expected.minus_or_zero(capacity.usable),
-        _ => peak.high.minus_or_zero(capacity.less_headroom(1)?),
-    };
-    Ok(Plan { buffers, components, phases, peak_phase, peak, capacity, verdict, short_by })
+    let verdict = capacity.verdict(Demand { peak, pool })?;
+    let short_by = short_by(verdict, peak, pool, &capacity)?;
+    Ok(Plan { buffers, components, phases, peak_phase, peak, pool, capacity, verdict, short_by })
 }
 
-/// The peak of a scenario's plan alone, for searches.
-pub fn peak(scenario: &Scenario<'_>) -> Result<Bounds, EstimateError> {
-    let buffers = buffers(scenario)?;
+/// What is missing of the card or of the pool, whichever lacks more.
+fn short_by(
+    verdict: Verdict,
+    peak: Bounds,
+    pool: Option<Pool>,
+    capacity: &Capacity,
+) -> Result<Bytes, Overflow> {
+    let lacks = |bound: fn(Bounds) -> Bytes, most| {
+        let of_pool = pool.map_or(Bytes::ZERO, |pool| bound(pool.need).minus_or_zero(pool.limit));
+        bound(peak).minus_or_zero(most).max(of_pool)
+    };
+    Ok(match verdict {
+        Verdict::DoesNotFit => lacks(|b| b.expected, capacity.usable),
+        _ => lacks(|b| b.high, capacity.less_headroom(1)?),
+    })
+}
+
+/// What a scenario's plan asks for alone, for searches.
+pub fn demand(scenario: &Scenario<'_>) -> Result<Demand, EstimateError> {
+    let Holdings { buffers, pool } = holdings(scenario)?;
     let ledger = Ledger::of(&buffers)?;
-    let phases = phase_rows(&ledger, happening(&buffers), retention(scenario.kind()))?;
-    Ok(largest(&phases))
+    let phases = phase_rows(&ledger, happening(&buffers), retention(scenario.kind()), pool)?;
+    Ok(Demand { peak: largest(&phases), pool })
 }
 
 fn largest(phases: &[PhaseRow]) -> Bounds {
@@ -215,10 +262,20 @@ fn add(sum: &mut Bounds, size: Bounds) -> Result<(), Overflow> {
     Ok(())
 }
 
+/// What is more, or less, than expected beside a pool is less, or more, of the pool: only what is
+/// outside of the runtime's share is uncertain.
+fn around_pool(total: Bounds, pool: Pool) -> Result<Bounds, Overflow> {
+    let Bounds { low, expected, high } = pool.fixed;
+    let least = total.low.plus(expected.minus_or_zero(low))?;
+    let most = total.high.minus_or_zero(high.minus_or_zero(expected));
+    Ok(Bounds::new(least, total.expected, most))
+}
+
 fn phase_rows(
     ledger: &Ledger,
     phases: impl Iterator<Item = Phase> + Clone,
     retention: Retention,
+    pool: Option<Pool>,
 ) -> Result<Vec<PhaseRow>, Overflow> {
     // Scratch that is allocated up front comes after loading, whose transients are gone by then.
     let scratch = phases
@@ -235,6 +292,8 @@ fn phase_rows(
         };
         let persistent = ledger.persistent(phase)?;
         let total = persistent.plus(held.max(transient))?;
+        let pooled = pool.filter(|_| phase != Phase::Load);
+        let total = pooled.map_or(Ok(total), |pool| around_pool(total, pool))?;
         let (persistent, transient) = (persistent.expected, transient.expected);
         Ok(PhaseRow { phase, persistent, transient, total })
     };
@@ -296,6 +355,11 @@ fn most(own: &Ledger, phases: &[PhaseRow]) -> Result<(Bytes, Phase), Overflow> {
 }
 
 impl Plan {
+    /// What it asks for.
+    pub const fn demand(&self) -> Demand {
+        Demand { peak: self.peak, pool: self.pool }
+    }
+
     /// The row of a component, if it has any buffer.
     pub fn component(&self, component: Component) -> Option<&ComponentRow> {
         self.components.iter().find(|row| row.component == component)

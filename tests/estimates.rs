@@ -112,3 +112,53 @@ fn the_components_add_up_to_the_peak() {
         }
     }
 }
+
+#[test]
+fn vllm_on_qwen_7b() {
+    let case = Case::new("L4", "qwen2.5-7b", Runtime::Vllm).weights("bf16");
+    let plan = case.cache(7000).answer().plan;
+    let pool = plan.pool.unwrap();
+    // 28 layers · K and V · 4 KV heads of 128 · 2 B · 16 tokens
+    assert_eq!(pool.block, Bytes::new(28 * 2 * 4 * 128 * 2 * 16));
+    assert_eq!(pool.limit, plan.capacity.usable.scale(9, 10).unwrap());
+    let left = pool.limit.minus_or_zero(pool.fixed.expected).get();
+    assert_eq!(pool.blocks, left / pool.block.get());
+    assert_eq!(pool.tokens, pool.blocks * 16);
+    // 6000 and 7000 tokens are 813 blocks of 16; one block of the pool is never used.
+    assert_eq!(pool.need.expected.diff(pool.fixed.expected), 814 * i128::from(pool.block.get()));
+    assert_eq!(most(&plan, Component::SystemPromptCache), 375 * pool.block.get());
+    assert_eq!(most(&plan, Component::ConversationCache), (pool.blocks - 375) * pool.block.get());
+    // 256 sequences: bf16 logits and three f32 copies, and f32 candidates for each of 58 processors.
+    assert_eq!(most(&plan, Component::Logits), 256 * 152_064 * 14 + 58 * 152_064 * 4);
+}
+
+#[test]
+fn a_pool_that_is_too_small_does_not_fit_whatever_the_card_has() {
+    let case = Case::new("L4", "qwen2.5-14b", Runtime::Vllm).kv("bf16");
+    let answer = case.answer();
+    let most = answer.recommendation.hard_max_cache_tokens;
+    let mut case = case.cache(most.min(26_768));
+    case.workload.batch = 3;
+    let plan = case.answer().plan;
+    assert!(plan.pool.unwrap().need.low > plan.pool.unwrap().limit);
+    assert_eq!(plan.verdict, vramplan::plan::Verdict::DoesNotFit);
+    assert!(!plan.short_by.is_zero());
+}
+
+#[test]
+fn vllm_refuses_what_it_cannot_do() {
+    let case = Case::new("L4", "qwen2.5-7b", Runtime::Vllm).cache(100);
+    let refusal = |change: fn(&mut Case)| {
+        let mut case = case.clone();
+        change(&mut case);
+        vramplan::recommend::answer(&case.request()).unwrap_err().to_string()
+    };
+    assert!(refusal(|case| case.workload.logits = vramplan::spec::Logits::All).contains("`all`"));
+    assert!(refusal(|case| case.workload.batch = 257).contains("at most 256 sequences"));
+    let capture = |case: &mut Case| {
+        let capture = Capture { layers: 1, tokens: 100, attention: false, keep: true };
+        case.workload.capture = Some(capture);
+    };
+    assert!(refusal(capture).contains("`capture`"));
+    assert!(refusal(|case| case.workload.attention = Attention::Eager).contains("`flash`"));
+}

@@ -8,7 +8,7 @@ use support::{Case, capacity};
 use vramplan::estimate::Component;
 use vramplan::recommend::{Solver, answer};
 use vramplan::source::{Catalog, Kind};
-use vramplan::spec::Runtime;
+use vramplan::spec::{Headroom, Runtime};
 
 /// A card that every model is planned on.
 const CARD: &str = "H200";
@@ -55,7 +55,7 @@ fn every_gpu_takes_more_with_more_memory() {
     for listing in catalog.list(Kind::Gpu).unwrap() {
         let gpu = catalog.gpu(&listing.name).unwrap();
         let mut case = Case::new(CARD, "qwen2.5-7b", Runtime::Vramplan);
-        case.capacity = capacity(&gpu);
+        case.capacity = capacity(&gpu, Headroom::Default);
         case.workload.context = 1 << 24;
         // The context is that of one card: memory alone may make the difference here.
         let request = case.request();

@@ -86,6 +86,7 @@ impl Row<'_> {
             logits: self.fields["logits"].parse::<Logits>().unwrap(),
             grown_cache: self.is("cache", "dynamic"),
             llama_cpp: vramplan::spec::LlamaCppVersion::default(),
+            serving: None,
         }
     }
 }

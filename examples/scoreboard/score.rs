@@ -74,6 +74,7 @@ impl Board {
             logits: Logits::All,
             grown_cache: false,
             llama_cpp: row["version"].parse().map_err(anyhow::Error::msg)?,
+            serving: None,
         };
         let kv = row["kv"].parse::<KvFormat>()?;
         let scenario = Scenario {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::dtype::{KvFormat, WeightFormat};
-use crate::spec::{Attention, Headroom, Logits, Runtime};
+use crate::spec::{Attention, Headroom, Logits, Runtime, Utilization};
 use crate::units::Bytes;
 
 /// Where profiles are looked for.
@@ -90,7 +90,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
 
-    /// Runtime: `vramplan`, `transformers` or `llama.cpp`.
+    /// Runtime: `vramplan`, `transformers`, `llama.cpp` or `vllm`.
     #[arg(long, value_name = "RUNTIME")]
     #[serde(deserialize_with = "from_text")]
     pub runtime: Option<Runtime>,
@@ -101,13 +101,15 @@ pub struct PlanArgs {
     pub runtime_version: Option<String>,
 
     /// Format of the weights, such as `q4_k_m`, `q8_0`, `nf4-dq`, `awq-int4`, `bf16`. A file's own
-    /// format unless given; `q4_k_m` (`nf4` under transformers) for a model known by name.
+    /// format unless given; `q4_k_m` (`nf4` under transformers, `awq-int4` under vllm) for a model
+    /// known by name.
     #[arg(long, value_name = "FORMAT")]
     #[serde(deserialize_with = "from_text")]
     pub weights: Option<WeightFormat>,
 
     /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`. Unless given, the
-    /// runtime's 8-bit format: `int8`, `hqq8` under transformers, `q8_0` under llama.cpp.
+    /// runtime's 8-bit format: `int8`, `hqq8` under transformers, `q8_0` under llama.cpp; `bf16` under
+    /// vllm, as vLLM does.
     #[arg(long, value_name = "FORMAT")]
     #[serde(deserialize_with = "from_text")]
     pub kv: Option<KvFormat>,
@@ -129,7 +131,8 @@ pub struct PlanArgs {
     #[arg(long, value_name = "TOKENS", help_heading = "Workload")]
     pub recent_window: Option<u64>,
 
-    /// Tokens of a prefill step (llama.cpp: `n_ubatch`) [default: 512].
+    /// Tokens of a prefill step (llama.cpp: `n_ubatch`, vLLM: `max_num_batched_tokens`) [default:
+    /// 512; under vllm 8192 on cards of 70 GiB and more but the A100, else 2048].
     #[arg(long, value_name = "TOKENS", help_heading = "Workload")]
     pub prefill_chunk: Option<u64>,
 
@@ -141,6 +144,11 @@ pub struct PlanArgs {
     /// wanted.
     #[arg(long, value_name = "TOKENS", help_heading = "Workload")]
     pub context: Option<u64>,
+
+    /// Sequences that vLLM may process together (`max_num_seqs`), for which its profile run samples
+    /// [default: 1024 on cards of 70 GiB and more but the A100, else 256].
+    #[arg(long, value_name = "N", help_heading = "Workload")]
+    pub max_seqs: Option<u64>,
 
     /// Positions that get logits: `last` or `all` [default: last; all under llama.cpp, which reserves
     /// them unless a recent server limits them].
@@ -175,10 +183,16 @@ pub struct PlanArgs {
     #[arg(long, help_heading = "Introspection", requires = "capture_layers")]
     pub capture_keep: bool,
 
-    /// Memory to leave free: a size, or a percentage of the total [default: 3%, at least 512 MiB].
+    /// Memory to leave free: a size, or a percentage of the total [default: 3%, at least 512 MiB;
+    /// under vllm none beside what its share of the card leaves].
     #[arg(long, value_name = "SIZE|PCT", help_heading = "Card")]
     #[serde(deserialize_with = "from_text")]
     pub headroom: Option<Headroom>,
+
+    /// Share of the card for vLLM's weights, activations and cache [default: 0.9].
+    #[arg(long, value_name = "SHARE", help_heading = "Card")]
+    #[serde(deserialize_with = "from_text")]
+    pub gpu_memory_utilization: Option<Utilization>,
 
     /// Memory that other processes hold.
     #[arg(long, value_name = "SIZE", help_heading = "Card")]
@@ -202,10 +216,12 @@ where
     enum Scalar {
         Text(String),
         Number(u64),
+        Fraction(f64),
     }
     let text = match Scalar::deserialize(deserializer)? {
         Scalar::Text(text) => text,
         Scalar::Number(number) => number.to_string(),
+        Scalar::Fraction(fraction) => fraction.to_string(),
     };
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
@@ -227,6 +243,7 @@ impl PlanArgs {
             prefill_chunk: self.prefill_chunk.or(other.prefill_chunk),
             batch: self.batch.or(other.batch),
             context: self.context.or(other.context),
+            max_seqs: self.max_seqs.or(other.max_seqs),
             logits: self.logits.or(other.logits),
             cache: self.cache.or(other.cache),
             capture_layers: self.capture_layers.or(other.capture_layers),
@@ -234,6 +251,7 @@ impl PlanArgs {
             capture_attention: self.capture_attention || other.capture_attention,
             capture_keep: self.capture_keep || other.capture_keep,
             headroom: self.headroom.or(other.headroom),
+            gpu_memory_utilization: self.gpu_memory_utilization.or(other.gpu_memory_utilization),
             other_use: self.other_use.or(other.other_use),
             min_decode_speed: self.min_decode_speed.or(other.min_decode_speed),
         }

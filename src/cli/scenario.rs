@@ -11,7 +11,8 @@ use crate::plan::Capacity;
 use crate::recommend::Request;
 use crate::source::{self, Catalog, Kind};
 use crate::spec::{
-    Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec, Workload,
+    Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec, Serving,
+    Workload,
 };
 use crate::units::Bytes;
 
@@ -87,8 +88,8 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     let (gpu, other_use) = find_gpu(gpu, args.other_use, catalog)?;
     let model = source::model(model, catalog)?;
     let runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
-    let workload = workload(args, &model, runtime.runtime)?;
-    let headroom = args.headroom.unwrap_or(Headroom::Default);
+    let workload = workload(args, &model, &gpu, runtime.runtime)?;
+    let headroom = args.headroom.unwrap_or_else(|| default_headroom(runtime.runtime));
     let capacity = Capacity::new(gpu.total.value, gpu.reserved.value, other_use, headroom)?;
     if capacity.less_headroom(1)?.is_zero() {
         bail!(Problem::new(format!(
@@ -142,25 +143,67 @@ fn min_decode_speed(args: &PlanArgs) -> anyhow::Result<Option<f64>> {
 
 fn default_weights(model: &ModelSpec, runtime: Runtime) -> WeightFormat {
     match (&model.stored, runtime) {
-        (Some(stored), Runtime::Transformers) if !stored.is_gguf() => WeightFormat::AsStored,
+        (Some(stored), Runtime::Transformers | Runtime::Vllm) if !stored.is_gguf() => {
+            WeightFormat::AsStored
+        }
         (Some(stored), Runtime::Vramplan | Runtime::LlamaCpp) if stored.is_gguf() => {
             WeightFormat::AsStored
         }
         (_, Runtime::Transformers) => WeightFormat::Nf4 { double_quant: false },
+        (_, Runtime::Vllm) => WeightFormat::AwqInt4 { group: 128 },
         _ => WeightFormat::Gguf(FileType::Q4KM),
     }
 }
 
-/// Each runtime's 8-bit cache.
+/// Each runtime's 8-bit cache; vLLM's own default, which is 16 bits.
 const fn default_kv(runtime: Runtime) -> KvFormat {
     match runtime {
         Runtime::Vramplan => KvFormat::Int8,
         Runtime::Transformers => KvFormat::Hqq { bits: 8, group: 64 },
         Runtime::LlamaCpp => KvFormat::Ggml(GgmlType::Q8_0),
+        Runtime::Vllm => KvFormat::Bf16,
     }
 }
 
-fn workload(args: &PlanArgs, model: &ModelSpec, runtime: Runtime) -> anyhow::Result<Workload> {
+/// vLLM leaves free what its share of the card is short of; nothing more is asked of it.
+const fn default_headroom(runtime: Runtime) -> Headroom {
+    match runtime {
+        Runtime::Vllm => Headroom::Size(Bytes::ZERO),
+        _ => Headroom::Default,
+    }
+}
+
+/// What vLLM is told; flags that other runtimes do not have are refused.
+fn serving(args: &PlanArgs, gpu: &GpuSpec, runtime: Runtime) -> anyhow::Result<Option<Serving>> {
+    if runtime != Runtime::Vllm {
+        let given = [
+            ("--max-seqs", args.max_seqs.is_some()),
+            ("--gpu-memory-utilization", args.gpu_memory_utilization.is_some()),
+        ];
+        if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+            let message = format!("the `{runtime}` runtime has no `{flag}`");
+            bail!(Problem::new(message).hint(format!("drop `{flag}`, or use `--runtime vllm`")));
+        }
+        return Ok(None);
+    }
+    let default = Serving::on(gpu);
+    let max_seqs = args.max_seqs.unwrap_or(default.max_seqs);
+    if !(1..=MOST_SEQUENCES).contains(&max_seqs) {
+        bail!("`--max-seqs {max_seqs}` is out of range: expected 1 to {MOST_SEQUENCES}");
+    }
+    let utilization = args.gpu_memory_utilization.unwrap_or(default.utilization);
+    Ok(Some(Serving { max_seqs, utilization, ..default }))
+}
+
+/// More sequences than any scheduler is given.
+const MOST_SEQUENCES: u64 = 1 << 20;
+
+fn workload(
+    args: &PlanArgs,
+    model: &ModelSpec,
+    gpu: &GpuSpec,
+    runtime: Runtime,
+) -> anyhow::Result<Workload> {
     let positive = |flag: &str, value: Option<u64>, default: u64| match value {
         Some(0) => bail!("`{flag} 0` is out of range: expected 1 or more"),
         Some(value) if value > MOST_TOKENS => {
@@ -178,6 +221,7 @@ fn workload(args: &PlanArgs, model: &ModelSpec, runtime: Runtime) -> anyhow::Res
         );
     }
     let context = positive("--context", args.context, model.shape.context_len)?;
+    let chunk = if runtime == Runtime::Vllm { Serving::default_chunk(gpu) } else { PREFILL_CHUNK };
     let system_tokens = args.system_tokens.unwrap_or(SYSTEM_TOKENS);
     if system_tokens > MOST_TOKENS {
         bail!("`--system-tokens {system_tokens}` is out of range: expected at most {MOST_TOKENS}");
@@ -186,7 +230,7 @@ fn workload(args: &PlanArgs, model: &ModelSpec, runtime: Runtime) -> anyhow::Res
         system_tokens,
         cache_tokens: positive("--cache-tokens", args.cache_tokens, 1)?,
         recent_window: args.recent_window,
-        prefill_chunk: positive("--prefill-chunk", args.prefill_chunk, PREFILL_CHUNK)?,
+        prefill_chunk: positive("--prefill-chunk", args.prefill_chunk, chunk)?,
         batch: positive("--batch", args.batch, 1)?,
         context,
         attention: args.attention.unwrap_or_else(|| runtime.default_attention()),
@@ -194,6 +238,7 @@ fn workload(args: &PlanArgs, model: &ModelSpec, runtime: Runtime) -> anyhow::Res
         logits: args.logits.unwrap_or_else(|| default_logits(runtime)),
         grown_cache: grown,
         llama_cpp: llama_cpp_version(args, runtime)?,
+        serving: serving(args, gpu, runtime)?,
     })
 }
 

@@ -23,8 +23,8 @@ fn mib(low: u64, expected: u64, high: u64) -> Bounds {
     Bounds::new(mib(low), mib(expected), mib(high))
 }
 
-/// Lists what the runtime's allocator loses.
-pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+/// Lists what the allocator adds to every weight.
+pub fn push_rounding(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     buffers.push(
         kind(scenario.weights.basis, "padding and rounding of each tensor"),
         "rounding of weights",
@@ -34,6 +34,11 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
             &[("tensors", scenario.weights.tensors)],
         ),
     );
+}
+
+/// Lists what the runtime's allocator loses.
+pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    push_rounding(buffers, scenario);
     match scenario.kind() {
         Runtime::Vramplan => buffers.push(
             kind(Basis::Assumed, "cudaMallocAsync pools grow in chunks of 2 to 32 MiB"),
@@ -43,6 +48,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
         ),
         Runtime::LlamaCpp => push_segments(buffers, scenario)?,
         Runtime::Transformers => push_torch(buffers, scenario)?,
+        Runtime::Vllm => push_remainders(buffers),
     }
     Ok(())
 }
@@ -80,8 +86,14 @@ fn push_torch(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Esti
         );
         buffers.push(kind, "segments of a cache that grows", mib(24, 96, high.max(96)), formula);
     } else {
-        let formula = Formula::text("20 to 40 MiB with pre-allocated caches", &[]);
-        buffers.push(kind, "segments' remainders", mib(20, 30, 40), formula);
+        push_remainders(buffers);
     }
     Ok(())
+}
+
+/// Lists the remainders of segments where caches are allocated at once.
+pub fn push_remainders(buffers: &mut Buffers) {
+    let source = "PyTorch CUDACachingAllocator.cpp, simulated over growing conversations";
+    let formula = Formula::text("20 to 40 MiB with pre-allocated caches", &[]);
+    buffers.push(kind(Basis::Modelled, source), "segments' remainders", mib(20, 30, 40), formula);
 }

@@ -19,6 +19,7 @@ pub mod kv_cache;
 pub mod llama_graph;
 pub mod logits;
 pub mod overhead;
+pub mod paged;
 pub mod pass;
 pub mod runtime;
 pub mod scenario;
@@ -26,5 +27,5 @@ pub mod small;
 pub mod weights;
 
 pub use buffer::{Buffer, Buffers, Component, Formula, Kind, Life, Moment, Phase};
-pub use runtime::{Retention, buffers};
+pub use runtime::{Holdings, Pool, Retention, buffers, holdings};
 pub use scenario::{EstimateError, Scenario};

@@ -6,48 +6,62 @@
 //! out-of-memory messages (process − allocated − reserved), or from `calibrate`.
 
 use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
-use crate::spec::{Bounds, Runtime};
+use crate::spec::{Basis, Bounds, Runtime};
 
 /// The first compute capability whose cuBLAS workspace is 32 MiB.
 const HOPPER: u32 = 9;
 
-/// Lists context, libraries and cuBLAS workspace.
-pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+fn kind(basis: Basis, source: &str) -> Kind<'_> {
+    let life = Life::From(Phase::Load);
+    Kind { component: Component::RuntimeOverhead, life, basis, source }
+}
+
+/// Lists the CUDA context.
+pub fn push_context(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     let context = scenario.gpu.context();
-    let libraries = &scenario.runtime.libraries;
-    let hopper = scenario.gpu.compute_capability.major >= HOPPER;
-    let workspace = if hopper {
-        &scenario.runtime.blas_workspace_hopper
-    } else {
-        &scenario.runtime.blas_workspace
-    };
-    let kind = |basis, source| Kind {
-        component: Component::RuntimeOverhead,
-        life: Life::From(Phase::Load),
-        basis,
-        source,
-    };
     buffers.push(
         kind(context.basis, &context.source),
         "CUDA context and loaded kernels",
         context.value,
         Formula::text("observed on this card, or per multiprocessor", &[]),
     );
+}
+
+/// Lists what libraries take.
+pub fn push_libraries(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    let libraries = &scenario.runtime.libraries;
     buffers.push(
         kind(libraries.basis, &libraries.source),
         "libraries",
         libraries.value,
         Formula::text("constant of the runtime", &[]),
     );
+}
+
+/// Lists cuBLAS's workspace.
+pub fn push_workspace(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    let hopper = scenario.gpu.compute_capability.major >= HOPPER;
+    let workspace = if hopper {
+        &scenario.runtime.blas_workspace_hopper
+    } else {
+        &scenario.runtime.blas_workspace
+    };
     buffers.push(
         kind(workspace.basis, &workspace.source),
         "cuBLAS workspace",
         Bounds::exactly(workspace.value),
         Formula::text("constant of the library", &[]),
     );
+}
+
+/// Lists context, libraries and cuBLAS workspace.
+pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    push_context(buffers, scenario);
+    push_libraries(buffers, scenario);
+    push_workspace(buffers, scenario);
     if scenario.kind() == Runtime::Vramplan && scenario.workload.prefill_chunk > 8 {
         buffers.push(
-            kind(crate::spec::Basis::Modelled, "candle-core quantized/fast_mmq.rs"),
+            kind(Basis::Modelled, "candle-core quantized/fast_mmq.rs"),
             "stream-k fix-up buffer",
             Bounds::exactly(super::activations::MMQ_FIXUP),
             Formula::text("fixed, allocated at the first product with more than 8 rows", &[]),

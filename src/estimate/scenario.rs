@@ -99,6 +99,7 @@ impl Scenario<'_> {
                 "`sdpa`, `flash` or `eager`",
             ),
             Runtime::LlamaCpp => (&[Attention::Flash, Attention::Eager], "`flash` or `eager`"),
+            Runtime::Vllm => (&[Attention::Flash], "`flash`"),
         };
         if allowed.contains(&attention) {
             return Ok(());
@@ -121,6 +122,10 @@ impl Scenario<'_> {
             Runtime::LlamaCpp => (
                 matches!(self.kv, K::F32 | K::F16 | K::Bf16 | K::Ggml(_)),
                 "`f16`, `q8_0`, `q5_1`, `q4_0` or another GGML format",
+            ),
+            Runtime::Vllm => (
+                matches!(self.kv, K::F32 | K::F16 | K::Bf16 | K::Fp8),
+                "`bf16`, `f16`, `f32` or `fp8`",
             ),
         };
         if !allowed {

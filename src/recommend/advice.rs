@@ -2,8 +2,8 @@
 
 use super::{Limit, RecommendError, Recommendation, Request, Solver};
 use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
-use crate::plan::{Plan, Verdict};
-use crate::spec::{Attention, Bounds, Capture, Logits, Runtime};
+use crate::plan::{Demand, Plan, Verdict};
+use crate::spec::{Attention, Capture, Logits, Runtime};
 use crate::units::Bytes;
 
 /// One piece of advice.
@@ -65,7 +65,7 @@ impl Advisor<'_> {
         let workload = &self.request.workload;
         let balanced = &self.recommendation.tiers[1];
         if balanced.limited_by == Limit::Context {
-            let left = self.request.capacity.usable.minus_or_zero(balanced.peak.expected);
+            let left = self.left_at(balanced.max_cache_tokens);
             note(
                 "context-binds",
                 format!(
@@ -101,6 +101,17 @@ impl Advisor<'_> {
         notes
     }
 
+    /// What is left of what can be taken with a cache of this size.
+    fn left_at(&self, tokens: u64) -> Bytes {
+        self.solver.demand(tokens).map_or(Bytes::ZERO, |d| d.left(&self.request.capacity))
+    }
+
+    /// Bytes that the expected demand falls by.
+    fn saves(&self, changed: Demand) -> Option<i64> {
+        let (now, then) = (self.plan.demand().varies(), changed.varies());
+        i64::try_from(now.expected.diff(then.expected)).ok()
+    }
+
     fn engine_runs_model(&self) -> bool {
         use crate::spec::Architecture as A;
         let shape = &self.request.model.shape;
@@ -108,21 +119,21 @@ impl Advisor<'_> {
             && shape.moe.is_none()
     }
 
-    /// The peak of a changed request at the same cache size, and whether it fits.
-    fn replan(&self, changed: &Request<'_>) -> Result<(Bounds, Verdict), RecommendError> {
+    /// What a changed request asks for at the same cache size, and whether it fits.
+    fn replan(&self, changed: &Request<'_>) -> Result<(Demand, Verdict), RecommendError> {
         let tokens = self.cache_tokens();
         let same_weights = changed.weights == self.request.weights
             && std::ptr::eq(changed.model, self.request.model);
         if same_weights {
-            return with_verdict(self.solver.varied(changed).peak(tokens)?, changed);
+            return with_verdict(self.solver.varied(changed).demand(tokens)?, changed);
         }
-        with_verdict(Solver::new(changed)?.peak(tokens)?, changed)
+        with_verdict(Solver::new(changed)?.demand(tokens)?, changed)
     }
 
     /// Advice from a change, where it can be planned and makes a difference.
     fn saving(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
-        let (peak, verdict) = self.replan(changed).ok()?;
-        let saves = i64::try_from(self.plan.peak.expected.diff(peak.expected)).ok()?;
+        let (demand, verdict) = self.replan(changed).ok()?;
+        let saves = self.saves(demand)?;
         if saves < WORTH {
             return None;
         }
@@ -209,11 +220,11 @@ impl Advisor<'_> {
 
     /// Advice from a change that takes more memory but still fits.
     fn spending_on(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
-        let (peak, verdict) = self.replan(changed).ok()?;
+        let (demand, verdict) = self.replan(changed).ok()?;
         if verdict != Verdict::Fits {
             return None;
         }
-        let saves = i64::try_from(self.plan.peak.expected.diff(peak.expected)).ok()?;
+        let saves = self.saves(demand)?;
         let size = Bytes::new(saves.unsigned_abs());
         (saves < -WORTH).then(|| Advice {
             code,
@@ -291,8 +302,11 @@ impl Advisor<'_> {
     }
 }
 
-fn with_verdict(peak: Bounds, request: &Request<'_>) -> Result<(Bounds, Verdict), RecommendError> {
-    Ok((peak, request.capacity.verdict(peak)?))
+fn with_verdict(
+    demand: Demand,
+    request: &Request<'_>,
+) -> Result<(Demand, Verdict), RecommendError> {
+    Ok((demand, request.capacity.verdict(demand)?))
 }
 
 /// The largest number above `from` and up to `to` that `fits`, given that smaller ones fit too.
@@ -322,6 +336,9 @@ fn weight_ladder(runtime: Runtime) -> Vec<WeightFormat> {
             WeightFormat::Bf16,
         ];
     }
+    if runtime == Runtime::Vllm {
+        return vec![WeightFormat::AwqInt4 { group: 128 }, WeightFormat::Fp8, WeightFormat::Bf16];
+    }
     GGUF_LADDER.into_iter().map(WeightFormat::Gguf).chain([WeightFormat::Bf16]).collect()
 }
 
@@ -350,6 +367,7 @@ fn kv_ladder(runtime: Runtime) -> Vec<KvFormat> {
         Runtime::LlamaCpp => {
             vec![KvFormat::Ggml(GgmlType::Q4_0), KvFormat::Ggml(GgmlType::Q8_0), KvFormat::F16]
         }
+        Runtime::Vllm => vec![KvFormat::Fp8, KvFormat::Bf16],
     }
 }
 

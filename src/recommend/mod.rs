@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::weights::{Weights, WeightsError, weights};
 use crate::estimate::{EstimateError, Scenario};
-use crate::plan::{self, Capacity, Plan};
+use crate::plan::{self, Capacity, Demand, Plan};
 use crate::spec::{Bounds, GpuSpec, ModelSpec, Runtime, RuntimeSpec, Workload};
 use crate::units::{Bytes, Overflow};
 
@@ -171,12 +171,19 @@ impl TierName {
         }
     }
 
-    fn accepts(self, peak: Bounds, capacity: &Capacity) -> Result<bool, Overflow> {
-        Ok(match self {
-            Self::Conservative => peak.high <= capacity.less_headroom(2)?,
-            Self::Balanced => peak.high <= capacity.less_headroom(1)?,
-            Self::Aggressive => peak.expected <= capacity.usable,
-        })
+    /// Whether a plan that asks for this is certain enough.
+    pub fn accepts(self, demand: Demand, capacity: &Capacity) -> Result<bool, Overflow> {
+        let Demand { peak, .. } = demand;
+        let pooled = demand.pooled(|need| match self {
+            Self::Conservative | Self::Balanced => need.high,
+            Self::Aggressive => need.expected,
+        });
+        Ok(pooled
+            && match self {
+                Self::Conservative => peak.high <= capacity.less_headroom(2)?,
+                Self::Balanced => peak.high <= capacity.less_headroom(1)?,
+                Self::Aggressive => peak.expected <= capacity.usable,
+            })
     }
 }
 
@@ -252,8 +259,8 @@ const CELLS_BEYOND: u64 = 4;
 pub struct Solver<'a> {
     request: &'a Request<'a>,
     weights: Cow<'a, Weights>,
-    /// Peaks that were planned already: the tiers ask for the same sizes.
-    peaks: RefCell<BTreeMap<u64, Bounds>>,
+    /// What was planned already: the tiers ask for the same sizes.
+    demands: RefCell<BTreeMap<u64, Demand>>,
 }
 
 impl<'a> Solver<'a> {
@@ -267,12 +274,12 @@ impl<'a> Solver<'a> {
             return Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context });
         }
         let weights = weights(request.model, request.weights, request.runtime)?;
-        Ok(Self { request, weights: Cow::Owned(weights), peaks: RefCell::default() })
+        Ok(Self { request, weights: Cow::Owned(weights), demands: RefCell::default() })
     }
 
     /// The same for a request that differs in its workload or its cache's format only.
     fn varied<'b>(&'b self, request: &'b Request<'b>) -> Solver<'b> {
-        Solver { request, weights: Cow::Borrowed(&self.weights), peaks: RefCell::default() }
+        Solver { request, weights: Cow::Borrowed(&self.weights), demands: RefCell::default() }
     }
 
     /// The scenario with a cache of this size.
@@ -287,14 +294,14 @@ impl<'a> Solver<'a> {
         Ok(plan::plan(&self.scenario(cache_tokens), self.request.capacity)?)
     }
 
-    /// The peak of that plan.
-    fn peak(&self, cache_tokens: u64) -> Result<Bounds, RecommendError> {
-        if let Some(peak) = self.peaks.borrow().get(&cache_tokens) {
-            return Ok(*peak);
+    /// What that plan asks for.
+    fn demand(&self, cache_tokens: u64) -> Result<Demand, RecommendError> {
+        if let Some(demand) = self.demands.borrow().get(&cache_tokens) {
+            return Ok(*demand);
         }
-        let peak = plan::peak(&self.scenario(cache_tokens))?;
-        self.peaks.borrow_mut().insert(cache_tokens, peak);
-        Ok(peak)
+        let demand = plan::demand(&self.scenario(cache_tokens))?;
+        self.demands.borrow_mut().insert(cache_tokens, demand);
+        Ok(demand)
     }
 
     /// The recent window of a cache of this size.
@@ -310,15 +317,17 @@ impl<'a> Solver<'a> {
             tiers.push(self.tier(name)?);
         }
         let capacity = self.request.capacity;
-        let hard = self.largest(|peak| Ok(peak.low <= capacity.usable))?;
+        let hard = self.largest(|demand| {
+            Ok(demand.peak.low <= capacity.usable && demand.pooled(|need| need.low))
+        })?;
         let limited_by = tiers[1].limited_by;
         Ok(Recommendation { tiers, hard_max_cache_tokens: hard.0, limited_by })
     }
 
     fn tier(&self, name: TierName) -> Result<Tier, RecommendError> {
         let capacity = self.request.capacity;
-        let (tokens, limited_by) = self.largest(|peak| name.accepts(peak, &capacity))?;
-        let peak = self.peak(tokens)?;
+        let (tokens, limited_by) = self.largest(|demand| name.accepts(demand, &capacity))?;
+        let peak = self.demand(tokens)?.peak;
         Ok(Tier {
             name,
             max_cache_tokens: tokens,
@@ -333,10 +342,10 @@ impl<'a> Solver<'a> {
     /// The largest cache that `accepts` and the other limits allow, and which limit binds.
     fn largest(
         &self,
-        accepts: impl Fn(Bounds) -> Result<bool, Overflow>,
+        accepts: impl Fn(Demand) -> Result<bool, Overflow>,
     ) -> Result<(u64, Limit), RecommendError> {
         let (most, limit) = self.limit_beside_memory()?;
-        let fits = |tokens| -> Result<bool, RecommendError> { Ok(accepts(self.peak(tokens)?)?) };
+        let fits = |tokens| -> Result<bool, RecommendError> { Ok(accepts(self.demand(tokens)?)?) };
         if most == 0 || fits(most)? {
             return Ok((most, limit));
         }

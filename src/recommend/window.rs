@@ -166,6 +166,7 @@ mod tests {
             logits: Logits::Last,
             grown_cache: false,
             llama_cpp: LlamaCppVersion::default(),
+            serving: None,
         }
     }
 

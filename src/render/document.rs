@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::estimate::{Buffer, Component, Life, Phase};
+use crate::estimate::{Buffer, Component, Life, Phase, Pool};
 use crate::plan::{ComponentRow, PhaseRow};
 use crate::recommend::{Advice, Answer, Request, Speed, Tier};
 use crate::spec::{Basis, Bounds, Capture, Runtime};
@@ -20,6 +20,9 @@ pub struct Document {
     pub inputs: Inputs,
     /// What the card offers.
     pub capacity: CapacityDoc,
+    /// The runtime's own share of it, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolDoc>,
     /// `fits`, `tight` or `does_not_fit`.
     pub verdict: String,
     /// How much is missing: for the expected peak where that does not fit, else for the headroom.
@@ -73,6 +76,12 @@ pub struct Inputs {
     pub batch: u64,
     /// Positions available.
     pub context: u64,
+    /// Sequences that the runtime's scheduler may process together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_seqs: Option<u64>,
+    /// Share of the card that the runtime was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_memory_utilization: Option<String>,
     /// `last` or `all`.
     pub logits: String,
     /// `preallocated` or `grown`.
@@ -112,6 +121,23 @@ pub struct CapacityDoc {
     pub basis: Basis,
     /// Where the total was read.
     pub source: String,
+}
+
+/// What a runtime that sizes its own cache makes of its share of the card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolDoc {
+    /// The share.
+    pub limit: Bytes,
+    /// What of it is no cache.
+    pub fixed: Bounds,
+    /// That, and what the conversations fill.
+    pub need: Bounds,
+    /// Bytes of a block.
+    pub block: Bytes,
+    /// Blocks of the pool.
+    pub blocks: u64,
+    /// Tokens that the runtime says those hold.
+    pub tokens: u64,
 }
 
 /// A component's share of the peak.
@@ -254,6 +280,7 @@ impl Document {
             schema: SCHEMA.to_owned(),
             inputs: inputs(request, answer),
             capacity: capacity_doc(request),
+            pool: plan.pool.map(|pool| pool_doc(&pool)),
             verdict: plan.verdict.id().to_owned(),
             short_by: plan.short_by,
             peak: PeakDoc { phase: plan.peak_phase, total: plan.peak },
@@ -289,6 +316,8 @@ fn inputs(request: &Request<'_>, answer: &Answer) -> Inputs {
         prefill_chunk: workload.prefill_chunk,
         batch: workload.batch,
         context: workload.context,
+        max_seqs: workload.serving.map(|serving| serving.max_seqs),
+        gpu_memory_utilization: workload.serving.map(|serving| serving.utilization.to_string()),
         logits: workload.logits.to_string(),
         cache: if workload.grown_cache { "grown" } else { "preallocated" }.to_owned(),
         capture: workload.capture.map(|Capture { layers, tokens, attention, keep }| CaptureDoc {
@@ -328,6 +357,11 @@ fn capacity_doc(request: &Request<'_>) -> CapacityDoc {
         basis: request.gpu.total.basis,
         source: request.gpu.total.source.clone(),
     }
+}
+
+const fn pool_doc(pool: &Pool) -> PoolDoc {
+    let Pool { limit, fixed, need, block, blocks, tokens } = *pool;
+    PoolDoc { limit, fixed, need, block, blocks, tokens }
 }
 
 fn component_doc(row: &ComponentRow, buffers: &[Buffer]) -> ComponentDoc {

@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 pub use document::{
     AdviceDoc, BufferDoc, CapacityDoc, CaptureDoc, ComponentDoc, Document, Inputs, PeakDoc,
-    PhaseDoc, RecommendationDoc, SpeedDoc, TierDoc,
+    PhaseDoc, PoolDoc, RecommendationDoc, SpeedDoc, TierDoc,
 };
 pub use explain::explain;
 pub use json::{from_json, to_json};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::document::{ComponentDoc, Document, TierDoc};
+use super::document::{ComponentDoc, Document, PoolDoc, TierDoc};
 use crate::spec::Bounds;
 use crate::units::Bytes;
 
@@ -136,6 +136,9 @@ fn capacity(document: &Document) -> String {
     }
     let _ = write!(line, "; headroom {}", capacity.headroom);
     let mut text = format!("\n{}", wrap(&line, WIDTH));
+    if let Some(pool) = &document.pool {
+        text.push_str(&wrap(&pool_line(document, pool), WIDTH));
+    }
     match document.verdict.as_str() {
         "does_not_fit" => {
             let _ = writeln!(text, "does not fit: {} short", document.short_by);
@@ -143,8 +146,9 @@ fn capacity(document: &Document) -> String {
         "tight" => {
             let _ = writeln!(
                 text,
-                "tight: fits as expected, but the high bound lacks {} of the headroom",
-                document.short_by
+                "tight: fits as expected, but the high bound lacks {}{}",
+                document.short_by,
+                if document.pool.is_some() { "" } else { " of the headroom" }
             );
         }
         _ => {
@@ -153,6 +157,15 @@ fn capacity(document: &Document) -> String {
         }
     }
     text
+}
+
+/// What the runtime's share of the card is, and what its cache holds.
+fn pool_line(document: &Document, pool: &PoolDoc) -> String {
+    let share = document.inputs.gpu_memory_utilization.as_deref().unwrap_or_default();
+    format!(
+        "{} takes {} ({share}) whatever is cached: {} blocks, {} tokens by its own count",
+        document.inputs.runtime, pool.limit, pool.blocks, pool.tokens
+    )
 }
 
 fn phases(document: &Document) -> String {

@@ -8,6 +8,7 @@ mod model;
 mod runtime;
 #[cfg(test)]
 pub mod samples;
+mod serving;
 mod shape;
 mod tensors;
 mod workload;
@@ -18,6 +19,7 @@ pub use gpu::{ComputeCapability, Ecc, GpuSpec};
 pub use llama_cpp::LlamaCppVersion;
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use runtime::{Runtime, RuntimeSpec};
+pub use serving::{Serving, Utilization, VllmVersion};
 pub use shape::{InvalidShape, Mla, ModelShape, Moe, QkNorm, Recurrent, Window};
 pub use tensors::{Role, TensorSpec, tensors};
 pub use workload::{Attention, Capture, Headroom, Logits, Workload};

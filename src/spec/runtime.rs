@@ -20,11 +20,14 @@ pub enum Runtime {
     /// llama.cpp with its CUDA backend, and what is built on it (Ollama).
     #[serde(rename = "llama.cpp")]
     LlamaCpp,
+    /// vLLM: paged attention over a pool of cache blocks.
+    #[serde(rename = "vllm")]
+    Vllm,
 }
 
 impl Runtime {
     /// Every runtime.
-    pub const ALL: [Self; 3] = [Self::Vramplan, Self::Transformers, Self::LlamaCpp];
+    pub const ALL: [Self; 4] = [Self::Vramplan, Self::Transformers, Self::LlamaCpp, Self::Vllm];
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
@@ -32,6 +35,7 @@ impl Runtime {
             Self::Vramplan => "vramplan",
             Self::Transformers => "transformers",
             Self::LlamaCpp => "llama.cpp",
+            Self::Vllm => "vllm",
         }
     }
 
@@ -51,7 +55,7 @@ impl Runtime {
         match self {
             Self::Vramplan => Attention::Fused,
             Self::Transformers => Attention::Sdpa,
-            Self::LlamaCpp => Attention::Flash,
+            Self::LlamaCpp | Self::Vllm => Attention::Flash,
         }
     }
 }

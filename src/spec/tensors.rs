@@ -33,6 +33,8 @@ pub enum Role {
     MlaQb,
     MlaKvA,
     MlaKvB,
+    /// `MlaKvB` once more, as two matrices of every head: vLLM makes them when it loads.
+    MlaAbsorbed,
     RecurrentQkv,
     RecurrentGate,
     RecurrentBetaAlpha,
@@ -51,6 +53,7 @@ impl Role {
             self,
             Self::TokenEmbedding
                 | Self::OutputHead
+                | Self::MlaAbsorbed
                 | Self::RecurrentConv
                 | Self::RecurrentVector
                 | Self::Norm

@@ -60,6 +60,7 @@ fn workload(row: &Row<'_>) -> Workload {
         logits: if row.text("outputs") == "all" { Logits::All } else { Logits::Last },
         grown_cache: false,
         llama_cpp: LlamaCppVersion::default(),
+        serving: None,
     }
 }
 

@@ -9,7 +9,7 @@ use vramplan::recommend::{Answer, Request, answer};
 use vramplan::source::Catalog;
 use vramplan::spec::{
     Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec,
-    Workload,
+    Serving, Workload,
 };
 use vramplan::units::Bytes;
 
@@ -34,6 +34,11 @@ impl Case {
             Runtime::Vramplan => ("q4_k_m", "int8"),
             Runtime::Transformers => ("nf4", "hqq8"),
             Runtime::LlamaCpp => ("q4_k_m", "q8_0"),
+            Runtime::Vllm => ("awq-int4", "bf16"),
+        };
+        let headroom = match runtime {
+            Runtime::Vllm => Headroom::Size(Bytes::ZERO),
+            _ => Headroom::Default,
         };
         let gpu = catalog.gpu(gpu).unwrap();
         let model = catalog.model(model).unwrap();
@@ -49,9 +54,10 @@ impl Case {
             logits: Logits::Last,
             grown_cache: runtime == Runtime::Transformers,
             llama_cpp: LlamaCppVersion::default(),
+            serving: (runtime == Runtime::Vllm).then(|| Serving::on(&gpu)),
         };
         Self {
-            capacity: capacity(&gpu),
+            capacity: capacity(&gpu, headroom),
             runtime: catalog.runtime(runtime).unwrap(),
             weights: weights.parse().unwrap(),
             kv: kv.parse().unwrap(),
@@ -104,7 +110,7 @@ impl Case {
     }
 }
 
-pub fn capacity(gpu: &GpuSpec) -> Capacity {
+pub fn capacity(gpu: &GpuSpec, headroom: Headroom) -> Capacity {
     let (total, reserved) = (gpu.total.value, gpu.reserved.value);
-    Capacity::new(total, reserved, Bytes::ZERO, Headroom::Default).unwrap()
+    Capacity::new(total, reserved, Bytes::ZERO, headroom).unwrap()
 }

@@ -8,6 +8,7 @@
 
 mod gguf;
 mod torch;
+mod vllm;
 
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
@@ -99,6 +100,8 @@ struct SizedTensor {
 /// The weights of one model in one format under one runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weights {
+    /// The format asked for.
+    pub format: WeightFormat,
     /// Bytes on the GPU.
     pub device: Bytes,
     /// The same with what published files differ by from the rule.
@@ -130,11 +133,22 @@ pub fn weights(
     format: WeightFormat,
     spec: &RuntimeSpec,
 ) -> Result<Weights, WeightsError> {
+    weights_per_rank(model, format, spec, 1)
+}
+
+/// Sizes the weights that one of `ranks` GPUs holds where a runtime splits every layer.
+pub fn weights_per_rank(
+    model: &ModelSpec,
+    format: WeightFormat,
+    spec: &RuntimeSpec,
+    ranks: u64,
+) -> Result<Weights, WeightsError> {
     let runtime = spec.runtime;
     check(model, format, runtime)?;
     let experts = model.shape.moe.map(|moe| (moe.n_experts_used, moe.n_experts));
     let tied = model.shape.tied_embeddings;
     let mut total = Weights {
+        format,
         device: Bytes::ZERO,
         bounds: Bounds::ZERO,
         host: Bytes::ZERO,
@@ -147,7 +161,7 @@ pub fn weights(
         basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
         source: source(model, format),
     };
-    each_tensor(model, format, runtime, |tensor| {
+    each_tensor(model, format, (runtime, ranks), |tensor| {
         total.packed_experts |= is_packed_expert(tensor);
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
         let on_host = is_embedding && runtime == Runtime::LlamaCpp;
@@ -187,18 +201,18 @@ pub fn file_size(
     runtime: Runtime,
 ) -> Result<Bytes, WeightsError> {
     let mut total = Bytes::ZERO;
-    each_tensor(model, format, runtime, |tensor| {
+    each_tensor(model, format, (runtime, 1), |tensor| {
         total = total.plus(tensor.size)?;
         Ok(())
     })?;
     Ok(total)
 }
 
-/// Visits every tensor with its size in `format`.
+/// Visits every tensor of one rank with its size in `format`.
 fn each_tensor(
     model: &ModelSpec,
     format: WeightFormat,
-    runtime: Runtime,
+    (runtime, ranks): (Runtime, u64),
     mut visit: impl FnMut(&SizedTensor) -> Result<(), Overflow>,
 ) -> Result<(), WeightsError> {
     match (&model.stored, format) {
@@ -216,9 +230,13 @@ fn each_tensor(
         _ => match model.unexplained_elements().unwrap_or(0) {
             0 => {
                 let rule = Rule::new(model, format, runtime);
+                let format = held_as(format, runtime);
                 let mut sized = |tensor: &TensorSpec| visit(&rule.size(tensor, format)?);
                 if runtime == Runtime::Transformers {
                     return Ok(model.tensors.iter().try_for_each(&mut sized)?);
+                }
+                if runtime == Runtime::Vllm {
+                    return Ok(vllm::tensors(model, ranks).iter().try_for_each(&mut sized)?);
                 }
                 Ok(gguf::file_tensors(model).iter().try_for_each(&mut sized)?)
             }
@@ -258,7 +276,7 @@ impl<'a> Rule<'a> {
         let published = (model.shape.architecture == Architecture::GptOss
             && format != WeightFormat::F32)
             .then_some(GgmlType::Mxfp4);
-        if runtime == Runtime::Transformers {
+        if matches!(runtime, Runtime::Transformers | Runtime::Vllm) {
             return Self::Torch { experts: published };
         }
         Self::Dense { experts: published.unwrap_or(dense), matrices: dense }
@@ -282,6 +300,15 @@ impl<'a> Rule<'a> {
             Self::Dense { .. } => Some(GgmlType::F32),
             Self::Torch { experts } => experts.filter(|_| is_expert),
         }
+    }
+}
+
+/// vLLM expands doubly quantized scales to f32 when it loads them (`bitsandbytes_loader.py`,
+/// `_dequantize_dq`).
+const fn held_as(format: WeightFormat, runtime: Runtime) -> WeightFormat {
+    match (runtime, format) {
+        (Runtime::Vllm, WeightFormat::Nf4 { .. }) => WeightFormat::Nf4 { double_quant: false },
+        _ => format,
     }
 }
 
@@ -314,8 +341,12 @@ const MATRIX_ROW_PADDING: u64 = 512;
 /// What a runtime's loader or allocator adds to one tensor beside its buffer: nothing in llama.cpp,
 /// which places all tensors in one.
 fn rounding(tensor: &SizedTensor, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
-    if spec.runtime == Runtime::LlamaCpp {
-        return Ok(Bytes::ZERO);
+    match spec.runtime {
+        Runtime::LlamaCpp => return Ok(Bytes::ZERO),
+        Runtime::Vllm => {
+            return Ok(vllm::allocated(tensor.size, spec)?.minus_or_zero(tensor.size));
+        }
+        Runtime::Vramplan | Runtime::Transformers => {}
     }
     let padding = match (spec.runtime, tensor.ggml) {
         // candle-core `quantized/cuda.rs`, `load_quantized`.
@@ -386,6 +417,17 @@ fn check(model: &ModelSpec, format: WeightFormat, runtime: Runtime) -> Result<()
             "transformers expands GGUF weights to bf16 when it loads them",
             "use `--weights bf16`, or `--runtime llama.cpp`",
         ),
+        (Runtime::Vllm, WeightFormat::Gguf(_)) => refuse(
+            "vLLM's GGUF loader is experimental and not planned",
+            "use `--weights awq-int4`, `gptq-int4`, `fp8`, `int8`, `nf4` or `bf16`, or `--runtime llama.cpp`",
+        ),
+        (Runtime::Vllm, WeightFormat::AsStored) if is_gguf_file(model) => refuse(
+            "vLLM's GGUF loader is experimental and not planned",
+            "use `--weights bf16`, or `--runtime llama.cpp`",
+        ),
+        (Runtime::Vllm, WeightFormat::Fp4 { .. }) => {
+            refuse("vLLM loads bitsandbytes checkpoints as NF4", "use `--weights nf4`")
+        }
         (Runtime::Vramplan | Runtime::LlamaCpp, WeightFormat::AsStored) if !is_gguf_file(model) => {
             refuse(
                 "it reads GGUF files, and this is a safetensors checkpoint",
@@ -430,7 +472,7 @@ fn candle_reads(model: &ModelSpec, format: WeightFormat) -> Result<bool, Weights
         )
     };
     let mut all = true;
-    each_tensor(model, format, Runtime::Vramplan, |tensor| {
+    each_tensor(model, format, (Runtime::Vramplan, 1), |tensor| {
         all &= tensor.ggml.is_none_or(known);
         Ok(())
     })?;

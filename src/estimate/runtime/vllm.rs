@@ -1,0 +1,383 @@
+//! vLLM: what is left of its share of the card after a profile run becomes the pool of cache blocks.
+//!
+//! `pool = utilization · card − weights − non-torch − peak of the profile run`. The profile run
+//! processes `max_num_batched_tokens` tokens (`prefill_chunk`) and then samples for `max_num_seqs`
+//! sequences; its peak is the larger of
+//!
+//! - *a layer*: `2 B · tokens · (3 · ffn + 3.5 · hidden)` (gate and up, their product; residual, norm
+//!   and output), or queries, keys, values and attention's output in place of the MLP;
+//! - *the sampler*: 16-bit logits, their f32 copy, probabilities and random numbers, 14 B a logit, and
+//!   a row of f32 per multiprocessor for the pivot search; 38 B a logit where the vocabulary is
+//!   sorted; beside the hidden states of all tokens.
+//!
+//! Experts' workspaces are kept from one layer to the next and so stand beside both. The context
+//! and the captured graphs are outside vLLM's share: it does not count them.
+//!
+//! Sources: vLLM `v1/worker/gpu_worker.py` (`determine_available_memory`), `gpu_model_runner.py`
+//! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
+//! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/vllm.rs).
+
+use super::super::paged::{Cached, Paging};
+use super::super::{
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
+    overhead,
+};
+use super::{Pool, push_weights};
+use crate::dtype::WeightFormat;
+use crate::spec::{Architecture, Basis, Bounds, ModelShape, Serving, VllmVersion};
+use crate::units::{Bytes, Overflow};
+
+const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
+const UNCERTAIN_PERCENT: u64 = 10;
+
+/// Lists everything that the process holds, and what of it the pool is.
+pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, EstimateError> {
+    let serving = check(scenario)?;
+    push_weights(buffers, scenario);
+    fragmentation::push_rounding(buffers, scenario);
+    push_rope(buffers, scenario)?;
+    overhead::push_libraries(buffers, scenario);
+    push_ranks(buffers, serving);
+    push_profile_run(buffers, scenario, serving)?;
+    let fixed = held(buffers)?;
+    let pool = push_pool(buffers, scenario, serving, fixed)?;
+    overhead::push_context(buffers, scenario);
+    push_graphs(buffers, scenario, serving)?;
+    fragmentation::push_remainders(buffers);
+    Ok(pool)
+}
+
+fn check(scenario: &Scenario<'_>) -> Result<Serving, EstimateError> {
+    let workload = &scenario.workload;
+    let serving = workload.serving.unwrap_or_else(|| Serving::on(scenario.gpu));
+    let unsupported = |what, value: String, expected| {
+        Err(EstimateError::Unsupported { runtime: scenario.kind(), what, value, expected })
+    };
+    if workload.logits == crate::spec::Logits::All {
+        return unsupported("choice of logits", "all".into(), "`last`: positions that are sampled");
+    }
+    if workload.capture.is_some() {
+        return unsupported("way to keep activations", "capture".into(), "no `--capture-layers`");
+    }
+    if workload.batch > serving.max_seqs {
+        let most = serving.max_seqs;
+        let reason = format!("vLLM processes at most {most} sequences together, see `--max-seqs`");
+        return Err(EstimateError::Model { field: "batch", reason });
+    }
+    Ok(serving)
+}
+
+/// Sums what has been listed so far: what stays, and the larger moment of the profile run.
+fn held(buffers: &Buffers) -> Result<Bounds, Overflow> {
+    let mut stays = Bounds::ZERO;
+    let mut passes = [Bounds::ZERO; Moment::ALL.len()];
+    for buffer in &buffers.0 {
+        match buffer.life {
+            Life::From(_) => stays = stays.plus(buffer.size)?,
+            Life::During(_, moment) => {
+                passes[moment as usize] = passes[moment as usize].plus(buffer.size)?;
+            }
+        }
+    }
+    stays.plus(passes.into_iter().fold(Bounds::ZERO, Bounds::max))
+}
+
+/// Gemma 3 stretches positions eightfold beyond this context, and its table with them.
+const GEMMA_3_TRAINED: u64 = 32_768;
+const GEMMA_3_SCALING: u64 = 8;
+
+/// Tables of sines and cosines, one for all layers; Gemma 3's windowed layers have their own.
+fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    let shape = &scenario.model.shape;
+    let kind = Kind {
+        component: Component::SmallBuffers,
+        life: Life::From(Phase::Load),
+        basis: Basis::Modelled,
+        source: "vLLM rotary_embedding/base.py cos_sin_cache, loaded with the weights",
+    };
+    let width = shape.mla.map_or(shape.head_dim, |mla| mla.qk_rope_head_dim);
+    let tables = match shape.architecture {
+        Architecture::Gemma3 if shape.context_len > GEMMA_3_TRAINED => 1 + GEMMA_3_SCALING,
+        Architecture::Gemma3 => 2,
+        _ => 1,
+    };
+    buffers.product(
+        kind,
+        "sines and cosines",
+        &[
+            ("tables", tables),
+            ("positions", shape.context_len.max(scenario.workload.context)),
+            ("width", width),
+            ("B", 2),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Communication buffers of a rank among several: seen between 0.3 GiB (0.6) and 2.0 GiB (0.19).
+const RANK_BUFFERS: [u64; 3] = [300, 1870, 2080];
+
+fn push_ranks(buffers: &mut Buffers, serving: Serving) {
+    if serving.ranks < 2 {
+        return;
+    }
+    let kind = Kind {
+        component: Component::RuntimeOverhead,
+        life: Life::From(Phase::Load),
+        basis: Basis::Modelled,
+        source: "11 public logs of vLLM 0.19 on two and four H100: 2.06 to 2.21 GiB of non-torch memory, less that of one",
+    };
+    let [low, expected, high] = RANK_BUFFERS.map(|mib| Bytes::new(mib << 20));
+    let formula = Formula::text("constant for two ranks and more", &[("ranks", serving.ranks)]);
+    buffers.push(kind, "NCCL and custom all-reduce", Bounds::new(low, expected, high), formula);
+}
+
+/// What the profile run needs besides logits and layers: ids, positions, slots, tables of blocks.
+const INPUTS: Bytes = Bytes::new(12 << 20);
+
+fn push_profile_run(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+) -> Result<(), EstimateError> {
+    let rows = scenario.workload.prefill_chunk;
+    overhead::push_workspace(buffers, scenario);
+    let small = Kind {
+        component: Component::SmallBuffers,
+        life: Life::From(Phase::SystemPrefill),
+        basis: Basis::Assumed,
+        source: "what the logged peaks have beyond the rest, 3 to 14 MiB",
+    };
+    let inputs = Bounds::new(Bytes::ZERO, INPUTS, INPUTS.times(3)?);
+    buffers.push(small, "inputs of a step", inputs, Formula::text("constant", &[]));
+    push_experts(buffers, scenario, serving, rows)?;
+    push_layer(buffers, scenario, serving, rows)?;
+    push_sampler(buffers, scenario, serving, rows)
+}
+
+fn transient(component: Component, moment: Moment) -> Kind<'static> {
+    let life = Life::During(Phase::Prefill, moment);
+    Kind { component, life, basis: Basis::Modelled, source: PROFILE_RUN }
+}
+
+/// Two workspaces that the experts of every layer share, as wide as gate and up or the hidden state
+/// of every expert of a token. gpt-oss's MXFP4 kernels have none.
+fn push_experts(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    rows: u64,
+) -> Result<(), EstimateError> {
+    let shape = &scenario.model.shape;
+    let Some(moe) = shape.moe.filter(|_| shape.architecture != Architecture::GptOss) else {
+        return Ok(());
+    };
+    let width = moe.expert_ffn_size.div_ceil(serving.ranks);
+    let widths = width.max(shape.hidden_size) + (2 * width).max(shape.hidden_size);
+    let life = match serving.version {
+        VllmVersion::Sorting => Life::During(Phase::Prefill, Moment::FeedForward),
+        VllmVersion::Current => Life::From(Phase::SystemPrefill),
+    };
+    let kind = Kind {
+        component: Component::Activations,
+        life,
+        basis: Basis::Modelled,
+        source: "vLLM fused_moe.py TritonExperts.workspace_shapes, kept by its workspace manager",
+    };
+    let formula = Formula::product(&[
+        ("tokens", rows),
+        ("experts of a token", moe.n_experts_used),
+        ("max(ffn, hidden) + max(2 ffn, hidden)", widths),
+        ("B", element(scenario)),
+    ]);
+    let size = Bounds::within(formula.value()?, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)?;
+    buffers.push(kind, "workspaces of the experts", size, formula);
+    Ok(())
+}
+
+/// Width of the dense or shared MLP on one rank.
+fn dense_width(shape: &ModelShape, ranks: u64) -> u64 {
+    let dense = match shape.moe {
+        Some(moe) if moe.leading_dense_layers == 0 => moe.shared_ffn_size,
+        Some(moe) => moe.shared_ffn_size.max(shape.ffn_size),
+        None => shape.ffn_size,
+    };
+    dense.div_ceil(ranks)
+}
+
+/// Elements that attention holds for a token on one rank: queries, keys, values and its output,
+/// expanded from latent vectors where there are such.
+fn attention_width(shape: &ModelShape, ranks: u64) -> u64 {
+    let heads = shape.n_heads.div_ceil(ranks);
+    match shape.mla {
+        Some(mla) => {
+            let key = mla.qk_nope_head_dim + mla.qk_rope_head_dim;
+            heads * (2 * key + (mla.qk_nope_head_dim + mla.v_head_dim) + 2 * mla.v_head_dim)
+        }
+        None => 2 * heads * shape.head_dim + 2 * shape.kv_heads.div_ceil(ranks) * shape.head_dim,
+    }
+}
+
+fn push_layer(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    rows: u64,
+) -> Result<(), EstimateError> {
+    let shape = &scenario.model.shape;
+    let ffn = dense_width(shape, serving.ranks);
+    let parts = if shape.gated_ffn { 3 } else { 2 };
+    // 8-bit kernels read an 8-bit copy of what goes into the down projection.
+    let copied = u64::from(reads_eight_bits(scenario.weights.format));
+    let mut push = |moment, name, width: u64| -> Result<(), EstimateError> {
+        let formula = Formula::text(
+            "B · tokens · (width + 3.5 · hidden)",
+            &[
+                ("B", element(scenario)),
+                ("tokens", rows),
+                ("width", width),
+                ("hidden", shape.hidden_size),
+            ],
+        );
+        let halves = Bytes::product(&[2, width])?.plus(Bytes::product(&[7, shape.hidden_size])?)?;
+        let wide = halves.times(rows)?.times(element(scenario) / 2)?;
+        let size = Bounds::within(wide, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)?;
+        buffers.push(transient(Component::Activations, moment), name, size, formula);
+        Ok(())
+    };
+    push(Moment::FeedForward, "a layer's MLP", (parts * ffn).saturating_add(copied * ffn / 2))?;
+    push(Moment::Attention, "a layer's attention", attention_width(shape, serving.ranks))
+}
+
+/// Bytes of an activation.
+fn element(scenario: &Scenario<'_>) -> u64 {
+    if scenario.weights.format == WeightFormat::F32 { 4 } else { 2 }
+}
+
+/// Bytes a logit beside its own 16 bits (32 in an f32 model).
+const SORTED: u64 = 36;
+const SEARCHED: u64 = 12;
+
+fn push_sampler(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    rows: u64,
+) -> Result<(), EstimateError> {
+    let shape = &scenario.model.shape;
+    let sampled = serving.max_seqs.min(rows);
+    let hidden = [("tokens, and those sampled", rows + sampled), ("hidden", shape.hidden_size)];
+    let kind = transient(Component::Activations, Moment::Output);
+    buffers.product(kind, "hidden states", &[hidden[0], hidden[1], ("B", element(scenario))])?;
+    let logits = transient(Component::Logits, Moment::Output);
+    let (copies, name) = match serving.version {
+        VllmVersion::Sorting => (SORTED, "logits, f32 copy and what sorting takes"),
+        VllmVersion::Current => (SEARCHED, "logits, f32 copy, probabilities and random numbers"),
+    };
+    let factors = [
+        ("max_num_seqs", sampled),
+        ("vocab_size", shape.vocab_size),
+        ("B", element(scenario) + copies),
+    ];
+    let formula = Formula::product(&factors);
+    let size = Bounds::within(formula.value()?, 5, 8)?;
+    buffers.push(logits, name, size, formula);
+    if serving.version == VllmVersion::Current {
+        let processors = scenario.gpu.sm_count.value;
+        let kind = Kind { source: "vLLM topk_topp_triton.py, pull request 33538", ..logits };
+        let factors = [("multiprocessors", processors), ("vocab_size", shape.vocab_size), ("B", 4)];
+        buffers.product(kind, "candidates of the pivot search", &factors)?;
+    }
+    Ok(())
+}
+
+/// What the conversations need is at most what the pool holds; where it is more, it is listed, for
+/// that is what would be missing.
+fn push_pool(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    fixed: Bounds,
+) -> Result<Pool, EstimateError> {
+    let workload = &scenario.workload;
+    let paging = Paging::of(scenario.model, scenario.kv, serving.ranks)?;
+    let cached = Cached {
+        system: workload.system_tokens,
+        conversation: workload.cache_tokens,
+        sequences: workload.batch,
+        chunk: workload.prefill_chunk,
+    };
+    let limit = serving.utilization.of(scenario.gpu.visible())?;
+    let blocks = paging.blocks(limit.minus_or_zero(fixed.expected));
+    let needed = paging.needed(&cached)?;
+    let size = |blocks| paging.block.times(blocks);
+    let shared = paging.shared(&cached);
+    let mut push = |component, name, blocks| -> Result<(), Overflow> {
+        let life = Life::From(Phase::SystemPrefill);
+        let source = "vLLM v1/core/kv_cache_utils.py: floor(pool / block) blocks, kept whole";
+        let kind = Kind { component, life, basis: Basis::Modelled, source };
+        buffers.product(
+            kind,
+            name,
+            &[
+                ("blocks", blocks),
+                ("layers of a group", paging.group_layers),
+                ("tokens of a block", paging.block_tokens),
+                ("B per layer and token", token_size(&paging)),
+            ],
+        )
+    };
+    push(Component::SystemPromptCache, "blocks of the system prompt", shared)?;
+    let rest = blocks.max(needed).saturating_sub(shared);
+    push(Component::ConversationCache, "the rest of the pool", rest)?;
+    let need = size(needed)?;
+    Ok(Pool {
+        limit,
+        need: fixed.plus(Bounds::exactly(need))?,
+        fixed,
+        block: paging.block,
+        blocks,
+        tokens: paging.tokens(blocks),
+    })
+}
+
+const fn token_size(paging: &Paging) -> u64 {
+    paging.block.get() / (paging.group_layers * paging.block_tokens)
+}
+
+/// Captured graphs by the sequences captured, 256 to 512: 460 MiB and 15 MiB a layer at 512, the
+/// line through 44 logs of an H100; half of it at 256 and fewer, where 23 logs of other cards and
+/// versions have 0.1 to 1.2 GiB, and two 2.5 and 4.1.
+const GRAPHS: Bytes = Bytes::new(460 << 20);
+const GRAPHS_PER_LAYER: u64 = 15 << 20;
+const CAPTURED: [u64; 2] = [256, 512];
+
+fn push_graphs(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+) -> Result<(), EstimateError> {
+    let layers = scenario.model.shape.n_layers;
+    let [least, most] = CAPTURED;
+    let captured = serving.max_seqs.clamp(least, most);
+    let largest = GRAPHS.plus(Bytes::product(&[layers, GRAPHS_PER_LAYER])?)?;
+    let expected = largest.scale(captured, most)?;
+    let bounds = Bounds::new(expected.scale(1, 3)?, expected, expected.times(2)?);
+    let kind = Kind {
+        component: Component::RuntimeOverhead,
+        life: Life::From(Phase::SystemPrefill),
+        basis: Basis::Assumed,
+        source: "free memory before and after capture in public logs; outside vLLM's share",
+    };
+    let formula = Formula::text(
+        "(460 MiB + 15 MiB · layers) · captured / 512",
+        &[("layers", layers), ("captured", captured)],
+    );
+    buffers.push(kind, "CUDA graphs", bounds, formula);
+    Ok(())
+}
+
+/// Whether kernels read 8-bit copies of activations.
+const fn reads_eight_bits(format: WeightFormat) -> bool {
+    matches!(format, WeightFormat::Int8 | WeightFormat::Fp8)
+}

@@ -1,0 +1,154 @@
+//! Tensors as vLLM holds them on one of `ranks` GPUs.
+//!
+//! q, k and v are one tensor, and so are gate and up; the vocabulary is padded to a multiple of 64;
+//! layers are split by output (q, k, v, gate, up, experts) or by input (their outputs), and what
+//! cannot be split is on every rank: norms, routers, latent projections, and key and value heads
+//! where there are fewer than ranks. Multi-head latent attention keeps `kv_b_proj` for prefill and
+//! its two halves once more for decode.
+//!
+//! Sources: vLLM `model_executor/layers/linear.py`, `vocab_parallel_embedding.py`
+//! (`DEFAULT_VOCAB_PADDING_SIZE`), `fused_moe/layer.py`, `attention/mla_attention.py`
+//! (`process_weights_after_loading`).
+
+use crate::spec::{Architecture, ModelShape, ModelSpec, Role, RuntimeSpec, TensorSpec};
+use crate::units::{Bytes, Overflow};
+
+/// Rows that the embedding and the output head are padded to.
+const VOCAB_PADDING: u64 = 64;
+
+/// Every tensor of one rank.
+pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
+    let mut fused: Vec<TensorSpec> = Vec::with_capacity(model.tensors.len());
+    for &tensor in &model.tensors {
+        let part = padded(&model.shape, shard(&model.shape, tensor, ranks));
+        let part = TensorSpec { role: fused_role(tensor.role), ..part };
+        match fused.last_mut() {
+            Some(last) if is_next_part(last, tensor.role, &part) => last.rows += part.rows,
+            _ => fused.push(part),
+        }
+        if tensor.role == Role::MlaKvB {
+            // Two matrices of every head, for queries and for outputs, which no format quantizes.
+            fused.push(TensorSpec { role: Role::MlaAbsorbed, ..part });
+        }
+    }
+    fused
+}
+
+/// The tensor that a part of it becomes.
+const fn fused_role(role: Role) -> Role {
+    match role {
+        Role::AttnQ | Role::AttnK | Role::AttnV => Role::AttnQkv,
+        Role::FfnGate | Role::FfnUp => Role::FfnGateUp,
+        Role::ExpertUp => Role::ExpertGate,
+        Role::SharedUp => Role::SharedGate,
+        other => other,
+    }
+}
+
+/// Whether a part continues the tensor before it. Biases in between keep parts of attention apart,
+/// which changes their rounding only.
+fn is_next_part(last: &TensorSpec, role: Role, part: &TensorSpec) -> bool {
+    use Role as R;
+    let continues = matches!(role, R::AttnK | R::AttnV | R::FfnUp | R::ExpertUp | R::SharedUp);
+    continues && (last.role, last.layer, last.row) == (part.role, part.layer, part.row)
+}
+
+/// One rank's part of a tensor.
+fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
+    use Role as R;
+    let TensorSpec { role, row, rows, .. } = tensor;
+    let (row, rows) = match role {
+        R::TokenEmbedding | R::OutputHead => {
+            (row, rows.next_multiple_of(VOCAB_PADDING).div_ceil(ranks))
+        }
+        R::AttnK | R::AttnV => (row, rows / shape.kv_heads * shape.kv_heads.div_ceil(ranks)),
+        R::AttnQ
+        | R::AttnQkv
+        | R::FfnGate
+        | R::FfnUp
+        | R::FfnGateUp
+        | R::ExpertGate
+        | R::ExpertUp
+        | R::SharedGate
+        | R::SharedUp
+        | R::MlaQb
+        | R::MlaKvB
+        | R::MlaAbsorbed
+        | R::RecurrentQkv
+        | R::RecurrentGate
+        | R::RecurrentBetaAlpha
+        | R::RecurrentConv
+        | R::RecurrentVector
+        | R::Sinks => (row, rows.div_ceil(ranks)),
+        R::AttnOutput | R::FfnDown | R::ExpertDown | R::SharedDown | R::RecurrentOutput => {
+            (row.div_ceil(ranks), rows)
+        }
+        R::Router | R::SharedRouter | R::MlaQa | R::MlaKvA | R::Norm | R::Bias => (row, rows),
+    };
+    TensorSpec { row, rows, ..tensor }
+}
+
+/// gpt-oss's experts, whose MXFP4 kernels want hidden states of whole 256 and MLPs of whole 64
+/// (`quantization/mxfp4.py`; backends differ, and logs of three versions by 2%).
+fn padded(shape: &ModelShape, tensor: TensorSpec) -> TensorSpec {
+    let TensorSpec { role, row, rows, .. } = tensor;
+    let Some(moe) = shape.moe.filter(|_| shape.architecture == Architecture::GptOss) else {
+        return tensor;
+    };
+    let (row, expert) = match role {
+        Role::ExpertGate | Role::ExpertUp => (row.next_multiple_of(256), 64),
+        Role::ExpertDown => (row.next_multiple_of(64), 256),
+        _ => return tensor,
+    };
+    let rows = (rows / moe.n_experts).next_multiple_of(expert) * moe.n_experts;
+    TensorSpec { row, rows, ..tensor }
+}
+
+/// Above this a block comes from a segment of its own, rounded up to whole granules.
+const LARGE: Bytes = Bytes::new(10 << 20);
+/// Remainders up to this stay inside the block.
+const REMAINDER: Bytes = Bytes::new(1 << 20);
+
+/// What `PyTorch` counts as allocated for a tensor: 512 B at least, and for large ones the rest of
+/// the segment where it is too small to be split off (`CUDACachingAllocator.cpp`, `should_split`).
+pub fn allocated(size: Bytes, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
+    let block = size.round_up(spec.allocation_granule.value)?;
+    if block < LARGE {
+        return Ok(block);
+    }
+    let segment = block.round_up(spec.segment_granule.value)?;
+    Ok(if segment.minus_or_zero(block) <= REMAINDER { segment } else { block })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Runtime;
+    use crate::spec::samples::{llama_8b, qwen_14b, runtime};
+
+    fn elements(model: &ModelSpec, ranks: u64) -> u64 {
+        tensors(model, ranks).iter().map(TensorSpec::elements).sum()
+    }
+
+    #[test]
+    fn fusing_keeps_every_element_and_splitting_all_but_norms() {
+        let model = llama_8b();
+        assert_eq!(elements(&model, 1), model.parameters());
+        let norms = (2 * 32 + 1) * 4096;
+        assert_eq!(elements(&model, 2), (model.parameters() - norms) / 2 + norms);
+        // Eight key and value heads are repeated on sixteen ranks.
+        let repeated = 32 * 2 * 8 * 128 * 4096 / 16;
+        assert_eq!(elements(&model, 16), (model.parameters() - norms) / 16 + norms + repeated);
+        let fused = tensors(&qwen_14b(), 1).into_iter().filter(|t| t.role == Role::FfnGateUp);
+        assert!(fused.clone().count() == 48 && fused.into_iter().all(|t| t.rows == 2 * 13_824));
+    }
+
+    #[test]
+    fn large_tensors_keep_what_is_too_small_to_split_off() {
+        let spec = runtime(Runtime::Vllm);
+        let of = |halves: u64| allocated(Bytes::new(halves << 19), &spec).unwrap().get();
+        // 259.0, 129.5 and 24.5 MiB of Qwen2.5-7B, and 5.5 MiB
+        assert_eq!([518, 259, 49, 11].map(of), [260 << 20, 130 << 20, 49 << 19, 11 << 19]);
+        assert_eq!(allocated(Bytes::new(513), &spec), Ok(Bytes::new(1024)));
+    }
+}
