@@ -1,0 +1,22 @@
+//! Bytes as a scenario file, planned where it can be.
+#![no_main]
+
+use vramplan::cli::Resolved;
+use vramplan::cli::args::PlanArgs;
+use vramplan::recommend::answer;
+use vramplan::render::{Document, Format, render};
+use vramplan::source::Catalog;
+use vramplan_fuzz::with_file;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    with_file(".toml", bytes, |path| {
+        let catalog = Catalog::without_configuration(&[]);
+        let Ok(resolved) = Resolved::from_args(&PlanArgs::default(), Some(path), &catalog) else {
+            return;
+        };
+        let request = resolved.request();
+        if let Ok(answer) = answer(&request) {
+            let _ = render(&Document::new(&request, &answer), Format::Table);
+        }
+    });
+});
