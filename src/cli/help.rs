@@ -14,6 +14,15 @@ Examples:
 Sizes need a unit: `512 MiB`, `1.5 GiB`, `2 GB`. `24G` is refused as ambiguous.
 Exit codes: 0 fits · 1 error · 2 usage · 3 does not fit";
 
+pub const SWEEP: &str = "\
+Examples:
+  vramplan sweep --gpu T4,L4,A100-40GB --model qwen2.5-7b,qwen2.5-14b,qwen2.5-32b
+  vramplan sweep --gpu L4 --model all --format csv
+  vramplan sweep --gpu 'RTX 3060,RTX 4090' --model llama-3.1-8b --weights q8_0,q4_k_m --kv int8,f16
+  vramplan sweep --gpu all --model qwen2.5-14b --cache-tokens 16000
+
+Exit code 0 whatever fits; what a runtime refuses is a cell of the matrix.";
+
 pub const PROFILES: &str = "\
 Examples:
   vramplan profiles list gpus

@@ -6,6 +6,7 @@ mod help;
 mod problem;
 mod profiles;
 mod scenario;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ pub use scenario::Resolved;
 
 use args::BudgetArgs;
 use profiles::ProfilesCommand;
+use sweep::SweepArgs;
 
 /// Exit codes that scripts can rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,9 @@ enum Command {
     /// Plan what a model takes on a GPU, and how large its cache can be.
     #[command(after_help = help::BUDGET)]
     Budget(Box<BudgetArgs>),
+    /// Show what fits where: a matrix of GPUs, models and formats.
+    #[command(after_help = help::SWEEP)]
+    Sweep(Box<SweepArgs>),
     /// List, show and import profiles of GPUs, models and runtimes.
     #[command(after_help = help::PROFILES)]
     Profiles {
@@ -71,6 +76,7 @@ enum Command {
 pub fn run() -> anyhow::Result<Outcome> {
     match Cli::parse().command {
         Command::Budget(args) => budget::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Profiles { command, catalog } => profiles::run(&command, &catalog),
     }
 }

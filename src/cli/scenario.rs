@@ -86,14 +86,7 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     let model = source::model(model, catalog)?;
     let runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
     let workload = workload(args, &model, runtime.runtime)?;
-    let headroom = args.headroom.unwrap_or(Headroom::Default);
-    let capacity = Capacity::new(gpu.total.value, gpu.reserved.value, other_use, headroom)?;
-    if capacity.less_headroom(1)?.is_zero() {
-        bail!(Problem::new(format!(
-            "nothing of `{}` is left: {} total, {} reserved, {} in other use, {} headroom",
-            gpu.name, capacity.total, capacity.reserved, capacity.other_use, capacity.headroom
-        )));
-    }
+    let capacity = capacity(args, &gpu, other_use)?;
     Ok(Resolved {
         siblings: siblings(&model, catalog),
         weights: args.weights.unwrap_or_else(|| default_weights(&model, runtime.runtime)),
@@ -108,13 +101,30 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     })
 }
 
+/// What the card offers to the run.
+pub(super) fn capacity(
+    args: &PlanArgs,
+    gpu: &GpuSpec,
+    other_use: Bytes,
+) -> anyhow::Result<Capacity> {
+    let headroom = args.headroom.unwrap_or(Headroom::Default);
+    let capacity = Capacity::new(gpu.total.value, gpu.reserved.value, other_use, headroom)?;
+    if capacity.less_headroom(1)?.is_zero() {
+        bail!(Problem::new(format!(
+            "nothing of `{}` is left: {} total, {} reserved, {} in other use, {} headroom",
+            gpu.name, capacity.total, capacity.reserved, capacity.other_use, capacity.headroom
+        )));
+    }
+    Ok(capacity)
+}
+
 fn missing(flag: &'static str, expected: &'static str) -> Problem {
     Problem::new(format!("`{flag}` is missing: expected {expected}"))
         .hint("try `vramplan budget --gpu L4 --model qwen2.5-14b`, or see `vramplan profiles list`")
 }
 
 /// The GPU, and what other processes hold of it: as given, or on the local card as measured.
-fn find_gpu(
+pub(super) fn find_gpu(
     name: &str,
     other_use: Option<Bytes>,
     catalog: &Catalog,
@@ -127,7 +137,7 @@ fn find_gpu(
     Ok((gpu, other_use.unwrap_or(card.used)))
 }
 
-fn min_decode_speed(args: &PlanArgs) -> anyhow::Result<Option<f64>> {
+pub(super) fn min_decode_speed(args: &PlanArgs) -> anyhow::Result<Option<f64>> {
     match args.min_decode_speed {
         Some(speed) if !speed.is_finite() || speed <= 0.0 => {
             bail!(
@@ -138,7 +148,8 @@ fn min_decode_speed(args: &PlanArgs) -> anyhow::Result<Option<f64>> {
     }
 }
 
-fn default_weights(model: &ModelSpec, runtime: Runtime) -> WeightFormat {
+/// A file's own format, else the format that is most usual under the runtime.
+pub(super) fn default_weights(model: &ModelSpec, runtime: Runtime) -> WeightFormat {
     match (&model.stored, runtime) {
         (Some(stored), Runtime::Transformers) if !stored.is_gguf() => WeightFormat::AsStored,
         (Some(stored), Runtime::Vramplan | Runtime::LlamaCpp) if stored.is_gguf() => {
@@ -150,7 +161,7 @@ fn default_weights(model: &ModelSpec, runtime: Runtime) -> WeightFormat {
 }
 
 /// Each runtime's 8-bit cache.
-const fn default_kv(runtime: Runtime) -> KvFormat {
+pub(super) const fn default_kv(runtime: Runtime) -> KvFormat {
     match runtime {
         Runtime::Vramplan => KvFormat::Int8,
         Runtime::Transformers => KvFormat::Hqq { bits: 8, group: 64 },
@@ -158,7 +169,11 @@ const fn default_kv(runtime: Runtime) -> KvFormat {
     }
 }
 
-fn workload(args: &PlanArgs, model: &ModelSpec, runtime: Runtime) -> anyhow::Result<Workload> {
+pub(super) fn workload(
+    args: &PlanArgs,
+    model: &ModelSpec,
+    runtime: Runtime,
+) -> anyhow::Result<Workload> {
     let positive = |flag: &str, value: Option<u64>, default: u64| match value {
         Some(0) => bail!("`{flag} 0` is out of range: expected 1 or more"),
         Some(value) if value > MOST_TOKENS => {

@@ -1,11 +1,13 @@
 //! The inverse of a plan: the largest cache that fits, and what would change the answer.
 //!
 //! Every figure comes from planning again, never from a linear shortcut: a tier is the largest
-//! `max_cache_tokens` for which the plan meets the tier's condition, found by bisection over the full
-//! model (a plan's bounds never shrink when the cache grows).
+//! `max_cache_tokens` for which the plan meets the tier's condition, searched for over the full model
+//! (a plan's bounds never shrink when the cache grows).
 
 mod advice;
+mod search;
 mod speed;
+mod summary;
 mod window;
 
 use std::borrow::Cow;
@@ -21,6 +23,7 @@ use crate::units::{Bytes, Overflow};
 
 pub use advice::{Advice, advise};
 pub use speed::{Speed, decode_speed};
+pub use summary::Summary;
 pub use window::{RecentWindow, WindowBasis, WindowError, recent_window};
 
 /// A question: everything but the size of the cache may be fixed.
@@ -170,14 +173,18 @@ impl TierName {
         }
     }
 
-    fn accepts(self, peak: Bounds, capacity: &Capacity) -> Result<bool, Overflow> {
+    /// The bound of a peak that counts, and what it may be at most.
+    fn condition(self, capacity: &Capacity) -> Result<Condition, Overflow> {
         Ok(match self {
-            Self::Conservative => peak.high <= capacity.less_headroom(2)?,
-            Self::Balanced => peak.high <= capacity.less_headroom(1)?,
-            Self::Aggressive => peak.expected <= capacity.usable,
+            Self::Conservative => (|peak| peak.high, capacity.less_headroom(2)?),
+            Self::Balanced => (|peak| peak.high, capacity.less_headroom(1)?),
+            Self::Aggressive => (|peak| peak.expected, capacity.usable),
         })
     }
 }
+
+/// A bound of a peak, and the most that it may be.
+type Condition = (fn(Bounds) -> Bytes, Bytes);
 
 /// One recommended size.
 #[derive(Clone, Debug, PartialEq)]
@@ -254,15 +261,18 @@ pub struct Solver<'a> {
 impl<'a> Solver<'a> {
     /// Sizes the weights and checks the context.
     pub fn new(request: &'a Request<'a>) -> Result<Self, RecommendError> {
-        let Workload { system_tokens, context, cache_tokens, .. } = request.workload;
-        if system_tokens >= context {
-            return Err(RecommendError::NoContext { system_tokens, context });
-        }
-        if request.fixed_cache && cache_tokens > context - system_tokens {
-            return Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context });
-        }
+        check_context(request)?;
         let weights = weights(request.model, request.weights, request.runtime)?;
         Ok(Self { request, weights: Cow::Owned(weights), peaks: RefCell::default() })
+    }
+
+    /// The same with weights that were sized before, for this model, format and runtime.
+    pub fn with_weights(
+        request: &'a Request<'a>,
+        weights: &'a Weights,
+    ) -> Result<Self, RecommendError> {
+        check_context(request)?;
+        Ok(Self { request, weights: Cow::Borrowed(weights), peaks: RefCell::default() })
     }
 
     /// The same for a request that differs in its workload or its cache's format only.
@@ -304,15 +314,18 @@ impl<'a> Solver<'a> {
         for name in TierName::ALL {
             tiers.push(self.tier(name)?);
         }
-        let capacity = self.request.capacity;
-        let hard = self.largest(|peak| Ok(peak.low <= capacity.usable))?;
         let limited_by = tiers[1].limited_by;
-        Ok(Recommendation { tiers, hard_max_cache_tokens: hard.0, limited_by })
+        Ok(Recommendation { tiers, hard_max_cache_tokens: self.hard_max()?, limited_by })
+    }
+
+    /// The largest cache whose low bound fits.
+    fn hard_max(&self) -> Result<u64, RecommendError> {
+        Ok(self.largest((|peak| peak.low, self.request.capacity.usable))?.0)
     }
 
     fn tier(&self, name: TierName) -> Result<Tier, RecommendError> {
         let capacity = self.request.capacity;
-        let (tokens, limited_by) = self.largest(|peak| name.accepts(peak, &capacity))?;
+        let (tokens, limited_by) = self.largest(name.condition(&capacity)?)?;
         let peak = self.peak(tokens)?;
         Ok(Tier {
             name,
@@ -325,17 +338,21 @@ impl<'a> Solver<'a> {
         })
     }
 
-    /// The largest cache that `accepts` and the other limits allow, and which limit binds.
-    fn largest(
-        &self,
-        accepts: impl Fn(Bounds) -> Result<bool, Overflow>,
-    ) -> Result<(u64, Limit), RecommendError> {
+    /// The largest cache that meets the condition and the other limits, and which limit binds.
+    fn largest(&self, (bound, room): Condition) -> Result<(u64, Limit), RecommendError> {
         let (most, limit) = self.limit_beside_memory()?;
-        let fits = |tokens| -> Result<bool, RecommendError> { Ok(accepts(self.peak(tokens)?)?) };
-        if most == 0 || fits(most)? {
+        let size = |tokens| -> Result<Bytes, RecommendError> { Ok(bound(self.peak(tokens)?)) };
+        if most == 0 || size(most)? <= room {
             return Ok((most, limit));
         }
-        Ok((bisect(0, most, fits)?, Limit::Vram))
+        let found = search::largest_within(room, most, size)?;
+        Ok((if self.is_too_small(found) { 0 } else { found }, Limit::Vram))
+    }
+
+    /// Whether a cache of this size has no room for the recent window that the runtime needs.
+    fn is_too_small(&self, cache_tokens: u64) -> bool {
+        let window = self.window(cache_tokens);
+        matches!(window, Err(RecommendError::Window(WindowError::CacheTooSmall { .. })))
     }
 
     /// The largest cache that the context and the speed asked for allow.
@@ -351,7 +368,7 @@ impl<'a> Solver<'a> {
         if fast_enough(context)? {
             return Ok((context, Limit::Context));
         }
-        Ok((bisect(0, context, fast_enough)?, Limit::Speed))
+        Ok((search::bisect(0, context, fast_enough)?, Limit::Speed))
     }
 
     /// The size to plan for when none was given: balanced, or the most that has any chance.
@@ -362,33 +379,14 @@ impl<'a> Solver<'a> {
     }
 }
 
-/// The largest value of `low..high` that `accepts`, given that it rejects `high` and that whatever
-/// it rejects, it rejects above too. Zero stands for none.
-fn bisect<E>(
-    mut low: u64,
-    mut high: u64,
-    accepts: impl Fn(u64) -> Result<bool, E>,
-) -> Result<u64, E> {
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if accepts(middle)? {
-            low = middle;
-        } else {
-            high = middle;
-        }
+/// Refuses a workload that the context cannot hold.
+fn check_context(request: &Request<'_>) -> Result<(), RecommendError> {
+    let Workload { system_tokens, context, cache_tokens, .. } = request.workload;
+    if system_tokens >= context {
+        return Err(RecommendError::NoContext { system_tokens, context });
     }
-    Ok(low)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bisection_finds_the_last_accepted_value() {
-        for limit in [0u64, 1, 2, 63, 64, 99] {
-            let found: Result<u64, ()> = bisect(0, 100, |n| Ok(n <= limit));
-            assert_eq!(found, Ok(limit));
-        }
+    if request.fixed_cache && cache_tokens > context - system_tokens {
+        return Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context });
     }
+    Ok(())
 }

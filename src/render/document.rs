@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dtype::WeightFormat;
 use crate::estimate::{Buffer, Component, Life, Phase};
 use crate::plan::{ComponentRow, PhaseRow};
 use crate::recommend::{Advice, Answer, Request, Speed, Tier};
-use crate::spec::{Basis, Bounds, Capture};
+use crate::spec::{Basis, Bounds, Capture, ModelSpec};
 use crate::units::Bytes;
 
 /// The name and version of the schema.
@@ -278,7 +279,7 @@ fn inputs(request: &Request<'_>, answer: &Answer) -> Inputs {
         parameters: request.model.parameters(),
         runtime: request.runtime.runtime.to_string(),
         runtime_version: request.runtime.version.clone(),
-        weights: weights_label(request),
+        weights: weights_label(request.model, request.weights),
         kv: request.kv.to_string(),
         attention: workload.attention.to_string(),
         system_tokens: workload.system_tokens,
@@ -300,9 +301,10 @@ fn inputs(request: &Request<'_>, answer: &Answer) -> Inputs {
     }
 }
 
-fn weights_label(request: &Request<'_>) -> String {
-    match (&request.model.stored, request.weights) {
-        (Some(stored), crate::dtype::WeightFormat::AsStored) => {
+/// The format of the weights, or what a file holds.
+pub(super) fn weights_label(model: &ModelSpec, weights: WeightFormat) -> String {
+    match (&model.stored, weights) {
+        (Some(stored), WeightFormat::AsStored) => {
             format!("{} (as stored)", stored.label)
         }
         (_, format) => format.to_string(),

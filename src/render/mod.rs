@@ -4,7 +4,9 @@ mod document;
 mod explain;
 mod json;
 mod markdown;
+mod matrix;
 mod svg;
+mod sweep;
 mod table;
 mod toml;
 
@@ -17,7 +19,9 @@ pub use document::{
 };
 pub use explain::explain;
 pub use json::{from_json, to_json};
+pub use matrix::to_matrix;
 pub use svg::to_svg;
+pub use sweep::{CombinationDoc, SummaryDoc, SweepDoc};
 pub use table::to_table;
 
 /// A format of `vramplan budget`.
