@@ -20,4 +20,5 @@ pub mod render;
 pub mod source;
 pub mod spec;
 pub mod sweep;
+pub mod table;
 pub mod units;

@@ -23,6 +23,22 @@ Examples:
 
 Exit code 0 whatever fits; what a runtime refuses is a cell of the matrix.";
 
+pub const CHECK: &str = "\
+Examples:
+  vramplan check                                # every table in profiles/tables
+  vramplan check limits.toml --format github    # annotations for GitHub Actions
+  vramplan check limits.toml --update           # writes what changed, and the first time all of it
+
+A table names scenarios by the flags of `budget`; `--update` fills in their limits:
+
+  schema = 1
+
+  [[scenario]]
+  gpu = \"L4\"
+  model = \"qwen2.5-14b\"
+
+Exit codes: 0 up to date or updated · 1 error · 2 usage · 4 drifted";
+
 pub const PROFILES: &str = "\
 Examples:
   vramplan profiles list gpus

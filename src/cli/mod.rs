@@ -2,6 +2,7 @@
 
 pub mod args;
 mod budget;
+mod check;
 mod help;
 mod problem;
 mod profiles;
@@ -16,6 +17,7 @@ pub use problem::describe;
 pub use scenario::Resolved;
 
 use args::BudgetArgs;
+use check::CheckArgs;
 use profiles::ProfilesCommand;
 use sweep::SweepArgs;
 
@@ -26,6 +28,8 @@ pub enum Outcome {
     Done,
     /// The plan is possible, but not on this card.
     DoesNotFit,
+    /// What is committed is not what is computed.
+    Drifted,
 }
 
 impl From<Outcome> for ExitCode {
@@ -33,6 +37,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Done => Self::SUCCESS,
             Outcome::DoesNotFit => Self::from(3),
+            Outcome::Drifted => Self::from(4),
         }
     }
 }
@@ -62,6 +67,9 @@ enum Command {
     /// Show what fits where: a matrix of GPUs, models and formats.
     #[command(after_help = help::SWEEP)]
     Sweep(Box<SweepArgs>),
+    /// Check that committed tables of limits still follow from the model.
+    #[command(after_help = help::CHECK)]
+    Check(CheckArgs),
     /// List, show and import profiles of GPUs, models and runtimes.
     #[command(after_help = help::PROFILES)]
     Profiles {
@@ -77,6 +85,7 @@ pub fn run() -> anyhow::Result<Outcome> {
     match Cli::parse().command {
         Command::Budget(args) => budget::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Profiles { command, catalog } => profiles::run(&command, &catalog),
     }
 }

@@ -1,6 +1,7 @@
 //! A plan for people and for programs. Every format is made from one [`Document`].
 
 mod document;
+mod drift;
 mod explain;
 mod json;
 mod markdown;
@@ -17,6 +18,7 @@ pub use document::{
     AdviceDoc, BufferDoc, CapacityDoc, CaptureDoc, ComponentDoc, Document, Inputs, PeakDoc,
     PhaseDoc, RecommendationDoc, SpeedDoc, TierDoc,
 };
+pub use drift::{FileReport, ScenarioReport, to_github, to_report};
 pub use explain::explain;
 pub use json::{from_json, to_json};
 pub use matrix::to_matrix;
