@@ -79,7 +79,7 @@ pub struct BudgetArgs {
 }
 
 /// What is to be planned.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlanArgs {
     /// GPU by name (`L4`, `RTX 4090`, `A100-80GB`), or `auto` for the local card.

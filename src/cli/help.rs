@@ -23,6 +23,14 @@ Examples:
 
 Exit code 0 whatever fits; what a runtime refuses is a cell of the matrix.";
 
+pub const COMPARE: &str = "\
+Examples:
+  vramplan compare current.toml optimized.toml
+  vramplan compare current.toml --weights nf4-dq --kv hqq4
+  vramplan compare current.toml optimized.toml --format markdown
+
+Exit codes: 0 what is proposed fits · 1 error · 2 usage · 3 it does not fit";
+
 pub const CHECK: &str = "\
 Examples:
   vramplan check                                # every table in profiles/tables

@@ -3,6 +3,7 @@
 pub mod args;
 mod budget;
 mod check;
+mod compare;
 mod help;
 mod problem;
 mod profiles;
@@ -18,6 +19,7 @@ pub use scenario::Resolved;
 
 use args::BudgetArgs;
 use check::CheckArgs;
+use compare::CompareArgs;
 use profiles::ProfilesCommand;
 use sweep::SweepArgs;
 
@@ -67,6 +69,9 @@ enum Command {
     /// Show what fits where: a matrix of GPUs, models and formats.
     #[command(after_help = help::SWEEP)]
     Sweep(Box<SweepArgs>),
+    /// Compare two plans component by component: current against proposed.
+    #[command(after_help = help::COMPARE)]
+    Compare(Box<CompareArgs>),
     /// Check that committed tables of limits still follow from the model.
     #[command(after_help = help::CHECK)]
     Check(CheckArgs),
@@ -85,6 +90,7 @@ pub fn run() -> anyhow::Result<Outcome> {
     match Cli::parse().command {
         Command::Budget(args) => budget::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Profiles { command, catalog } => profiles::run(&command, &catalog),
     }

@@ -1,5 +1,6 @@
 //! A plan for people and for programs. Every format is made from one [`Document`].
 
+mod compare;
 mod document;
 mod drift;
 mod explain;
@@ -14,6 +15,7 @@ mod toml;
 use std::fmt;
 use std::str::FromStr;
 
+pub use compare::{ChangeDoc, CompareDoc, DifferenceDoc, SideDoc};
 pub use document::{
     AdviceDoc, BufferDoc, CapacityDoc, CaptureDoc, ComponentDoc, Document, Inputs, PeakDoc,
     PhaseDoc, RecommendationDoc, SpeedDoc, TierDoc,
