@@ -76,6 +76,16 @@ pub struct BudgetArgs {
         help_heading = "Output"
     )]
     pub explain: Option<String>,
+
+    /// Print the settings that make a program run this plan: `llama.cpp`, `vllm`, `transformers`,
+    /// `ollama` or `env`.
+    #[arg(
+        long,
+        value_name = "TARGET",
+        conflicts_with_all = ["format", "explain"],
+        help_heading = "Output"
+    )]
+    pub emit: Option<crate::render::Target>,
 }
 
 /// What is to be planned.

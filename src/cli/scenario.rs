@@ -24,6 +24,8 @@ pub struct Resolved {
     pub gpu: GpuSpec,
     /// The model.
     pub model: ModelSpec,
+    /// The model's file, where it is one.
+    pub file: Option<String>,
     /// The runtime's constants.
     pub runtime: RuntimeSpec,
     /// Models of the same family in other sizes, for advice.
@@ -88,6 +90,7 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     let workload = workload(args, &model, runtime.runtime)?;
     let capacity = capacity(args, &gpu, other_use)?;
     Ok(Resolved {
+        file: args.model.clone().filter(|model| Path::new(model).is_file()),
         siblings: siblings(&model, catalog),
         weights: args.weights.unwrap_or_else(|| default_weights(&model, runtime.runtime)),
         kv: args.kv.unwrap_or_else(|| default_kv(runtime.runtime)),

@@ -207,8 +207,13 @@ fn side((name, document): (&str, &Document)) -> SideDoc {
 
 /// The inputs that differ, but for those that follow from others.
 fn changes(current: &Inputs, proposed: &Inputs) -> Vec<ChangeDoc> {
-    const DERIVED: [&str; 4] =
-        ["architecture", "parameters", "runtime_version", "recent_window_basis"];
+    const DERIVED: [&str; 5] = [
+        "architecture",
+        "parameters",
+        "runtime_version",
+        "cache_tokens_given",
+        "recent_window_basis",
+    ];
     let fields = |inputs: &Inputs| toml::Table::try_from(inputs).unwrap_or_default();
     let (current, proposed) = (fields(current), fields(proposed));
     let text = |value: Option<&toml::Value>| match value {
@@ -233,11 +238,11 @@ fn components(current: &Document, proposed: &Document) -> Vec<DifferenceDoc> {
         document.components.iter().find(|row| row.id == id).map(|row| row.expected)
     };
     let row = |id| {
-        let sizes = (size(current, id), size(proposed, id));
-        let (current, proposed) = match sizes {
-            (None, None) => return None,
-            (current, proposed) => (current.unwrap_or_default(), proposed.unwrap_or_default()),
-        };
+        let [current, proposed] =
+            [current, proposed].map(|document| size(document, id).unwrap_or_default());
+        if current.is_zero() && proposed.is_zero() {
+            return None;
+        }
         Some(DifferenceDoc { id, current, proposed, difference: difference(current, proposed) })
     };
     Component::ALL.into_iter().filter_map(row).collect()

@@ -3,6 +3,7 @@
 mod compare;
 mod document;
 mod drift;
+mod emit;
 mod explain;
 mod json;
 mod markdown;
@@ -21,6 +22,7 @@ pub use document::{
     PhaseDoc, RecommendationDoc, SpeedDoc, TierDoc,
 };
 pub use drift::{FileReport, ScenarioReport, to_github, to_report};
+pub use emit::{EmitError, Target, emit};
 pub use explain::explain;
 pub use json::{from_json, to_json};
 pub use matrix::to_matrix;
