@@ -10,6 +10,7 @@ Examples:
   vramplan budget --gpu L4 --model qwen2.5-14b --runtime transformers --weights nf4-dq --kv hqq8
   vramplan budget --gpu T4 --model llama-3.1-8b --runtime llama.cpp --kv q8_0 --cache-tokens 8192
   vramplan budget --scenario examples/seed-l4.toml --explain conversation_cache
+  vramplan budget --gpu L4 --model llama-3.1-8b --runtime llama.cpp --emit llama.cpp
 
 Sizes need a unit: `512 MiB`, `1.5 GiB`, `2 GB`. `24G` is refused as ambiguous.
 Exit codes: 0 fits · 1 error · 2 usage · 3 does not fit";
@@ -53,3 +54,14 @@ Examples:
   vramplan profiles show qwen2.5-14b
   vramplan profiles import model.gguf > my-profiles/models/my-model.toml
   vramplan budget --profiles my-profiles --gpu L4 --model my-model";
+
+pub const COMPLETIONS: &str = "\
+Examples:
+  vramplan completions bash > ~/.local/share/bash-completion/completions/vramplan
+  vramplan completions zsh > ~/.zfunc/_vramplan
+  vramplan completions fish > ~/.config/fish/completions/vramplan.fish";
+
+pub const MAN: &str = "\
+Examples:
+  vramplan man | man -l -
+  vramplan man ~/.local/share/man/man1";

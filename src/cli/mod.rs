@@ -4,6 +4,7 @@ pub mod args;
 mod budget;
 mod check;
 mod compare;
+mod generate;
 mod help;
 mod problem;
 mod profiles;
@@ -83,6 +84,19 @@ enum Command {
         #[command(flatten)]
         catalog: args::CatalogArgs,
     },
+    /// Print completions for a shell.
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write one for each command into a directory.
+    #[command(after_help = help::MAN)]
+    Man {
+        /// The directory, which is made where it does not exist.
+        #[arg(value_name = "DIR")]
+        folder: Option<std::path::PathBuf>,
+    },
 }
 
 /// Runs the command that the process was started with.
@@ -93,6 +107,8 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Profiles { command, catalog } => profiles::run(&command, &catalog),
+        Command::Completions { shell } => generate::completions(shell),
+        Command::Man { folder } => generate::man(folder.as_deref()),
     }
 }
 
