@@ -29,4 +29,5 @@ regenerate:
     cargo run --locked -- check profiles/tables examples/team-repo/limits.toml --update
     cargo run --locked --example seed_audit > docs/seed-audit.md
     cargo run --locked -- budget --gpu L4 --model qwen2.5-14b --format svg > docs/budget.svg
+    VRAMPLAN_WRITE_SCHEMAS=1 cargo test --locked --lib schemas
     TRYCMD=overwrite cargo test --locked --test cli

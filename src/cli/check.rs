@@ -27,7 +27,7 @@ pub enum CheckFormat {
     Github,
 }
 
-/// Flags of `vramplan check`.
+/// Check that committed tables of limits still follow from the model.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
     /// Where profiles are looked for.

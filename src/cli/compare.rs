@@ -25,7 +25,7 @@ pub enum CompareFormat {
     Markdown,
 }
 
-/// Flags of `vramplan compare`.
+/// Compare two plans component by component: current against proposed.
 #[derive(Clone, Debug, Args)]
 pub struct CompareArgs {
     /// Where profiles are looked for.

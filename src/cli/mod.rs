@@ -21,7 +21,7 @@ pub use scenario::Resolved;
 use args::BudgetArgs;
 use check::CheckArgs;
 use compare::CompareArgs;
-use profiles::ProfilesCommand;
+use profiles::ProfilesArgs;
 use sweep::SweepArgs;
 
 /// Exit codes that scripts can rely on.
@@ -62,7 +62,9 @@ struct Cli {
     command: Command,
 }
 
+// Deferred: the flags of a command are only described where that command runs.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Plan what a model takes on a GPU, and how large its cache can be.
     #[command(after_help = help::BUDGET)]
@@ -78,12 +80,7 @@ enum Command {
     Check(CheckArgs),
     /// List, show and import profiles of GPUs, models and runtimes.
     #[command(after_help = help::PROFILES)]
-    Profiles {
-        #[command(subcommand)]
-        command: ProfilesCommand,
-        #[command(flatten)]
-        catalog: args::CatalogArgs,
-    },
+    Profiles(ProfilesArgs),
     /// Print completions for a shell.
     #[command(after_help = help::COMPLETIONS)]
     Completions {
@@ -106,11 +103,14 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
-        Command::Profiles { command, catalog } => profiles::run(&command, &catalog),
+        Command::Profiles(args) => profiles::run(&args),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { folder } => generate::man(folder.as_deref()),
     }
 }
+
+#[cfg(test)]
+mod schemas;
 
 #[cfg(test)]
 mod tests {

@@ -28,7 +28,7 @@ pub enum SweepFormat {
     Json,
 }
 
-/// Flags of `vramplan sweep`.
+/// Show what fits where: a matrix of GPUs, models and formats.
 #[derive(Clone, Debug, Args)]
 pub struct SweepArgs {
     /// Where profiles are looked for.
@@ -215,4 +215,16 @@ fn named(given: &[String], kind: Kind, catalog: &Catalog) -> anyhow::Result<Vec<
         return Ok(catalog.list(kind)?.into_iter().map(|listing| listing.name).collect());
     }
     Ok(given.to_vec())
+}
+
+/// A matrix with a refused combination, for tests.
+#[cfg(test)]
+pub(super) fn example() -> SweepDoc {
+    let matrix = MatrixArgs {
+        gpus: vec!["L4".to_owned(), "T4".to_owned()],
+        models: vec!["qwen2.5-32b".to_owned()],
+        weights: vec![WeightFormat::Int8, WeightFormat::F16],
+        ..MatrixArgs::default()
+    };
+    document(&matrix, &Catalog::without_configuration(&[])).unwrap()
 }

@@ -14,8 +14,9 @@ pub const SCHEMA: &str = "vramplan/compare/v1";
 
 /// Two plans, and how they differ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CompareDoc {
-    /// [`SCHEMA`].
+    /// `vramplan/compare/v1`.
     pub schema: String,
     /// What is.
     pub current: SideDoc,
@@ -31,6 +32,7 @@ pub struct CompareDoc {
 
 /// One of the plans.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SideDoc {
     /// Where it is from.
     pub name: String,
@@ -50,6 +52,7 @@ pub struct SideDoc {
 
 /// An input that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChangeDoc {
     /// Its name.
     pub input: String,
@@ -61,6 +64,7 @@ pub struct ChangeDoc {
 
 /// A component of both plans.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DifferenceDoc {
     /// Its stable name.
     pub id: Component,

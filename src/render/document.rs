@@ -14,8 +14,9 @@ pub const SCHEMA: &str = "vramplan/plan/v1";
 
 /// A plan with its recommendation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document {
-    /// [`SCHEMA`].
+    /// `vramplan/plan/v1`.
     pub schema: String,
     /// What was asked, as resolved.
     pub inputs: Inputs,
@@ -39,6 +40,7 @@ pub struct Document {
 
 /// What was asked, as resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Inputs {
     /// The GPU's short name.
     pub gpu: String,
@@ -85,6 +87,7 @@ pub struct Inputs {
 
 /// Activation capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CaptureDoc {
     /// Layers captured.
     pub layers: u64,
@@ -98,6 +101,7 @@ pub struct CaptureDoc {
 
 /// What the card offers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CapacityDoc {
     /// NVML's total.
     pub total: Bytes,
@@ -117,6 +121,7 @@ pub struct CapacityDoc {
 
 /// A component's share of the peak.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ComponentDoc {
     /// Its stable name.
     pub id: Component,
@@ -144,6 +149,7 @@ pub struct ComponentDoc {
 
 /// One buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BufferDoc {
     /// What it is.
     pub name: String,
@@ -164,6 +170,7 @@ pub struct BufferDoc {
 
 /// What a phase holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PhaseDoc {
     /// Which phase.
     pub id: Phase,
@@ -178,6 +185,7 @@ pub struct PhaseDoc {
 
 /// The largest phase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PeakDoc {
     /// Which phase.
     pub phase: Phase,
@@ -188,6 +196,7 @@ pub struct PeakDoc {
 
 /// The sizes that fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecommendationDoc {
     /// Conservative, balanced, aggressive.
     pub tiers: Vec<TierDoc>,
@@ -199,6 +208,7 @@ pub struct RecommendationDoc {
 
 /// One recommended size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TierDoc {
     /// `conservative`, `balanced` or `aggressive`.
     pub name: String,
@@ -222,6 +232,7 @@ pub struct TierDoc {
 
 /// Tokens a second, to one digit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SpeedDoc {
     /// The worst share of the roofline that was published.
     pub low: f64,
@@ -235,6 +246,7 @@ pub struct SpeedDoc {
 
 /// One piece of advice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AdviceDoc {
     /// A stable name.
     pub code: String,

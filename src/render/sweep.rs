@@ -14,8 +14,9 @@ pub const SCHEMA: &str = "vramplan/sweep/v1";
 
 /// What fits where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SweepDoc {
-    /// [`SCHEMA`].
+    /// `vramplan/sweep/v1`.
     pub schema: String,
     /// The runtime.
     pub runtime: String,
@@ -34,6 +35,7 @@ pub struct SweepDoc {
 
 /// One combination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CombinationDoc {
     /// The GPU's short name.
     pub gpu: String,
@@ -57,6 +59,7 @@ pub struct CombinationDoc {
 
 /// What a combination comes to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SummaryDoc {
     /// The balanced size; zero where none leaves the headroom free.
     pub max_cache_tokens: u64,

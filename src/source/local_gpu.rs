@@ -1,5 +1,6 @@
 //! The card of this machine, as NVML reports it. The only file that names the NVML library.
 
+#[cfg(feature = "nvml")]
 use super::text::printable;
 use super::{Catalog, SourceError};
 use crate::spec::{Basis, Fact, GpuSpec};
