@@ -191,7 +191,7 @@ type Condition = (fn(Bounds) -> Bytes, Bytes);
 pub struct Tier {
     /// How certain.
     pub name: TierName,
-    /// Tokens of the conversation cache; zero where nothing fits.
+    /// Tokens of the conversation cache; zero where none that can work fits.
     pub max_cache_tokens: u64,
     /// Tokens that are never evicted because they are recent.
     pub recent_window: RecentWindow,
