@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Dependencies point one way: `units → dtype → spec → {source, estimate} → plan → recommend →
-//! render → cli`. Only `source` reads files, only `cli` prints.
+//! {sweep, table} → render → cli`. Only `source` reads files, only `cli` prints.
 
 pub mod cli;
 pub mod dtype;
@@ -19,4 +19,6 @@ pub mod recommend;
 pub mod render;
 pub mod source;
 pub mod spec;
+pub mod sweep;
+pub mod table;
 pub mod units;

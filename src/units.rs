@@ -26,6 +26,7 @@ pub struct Overflow;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(description = "A size in bytes."))]
 pub struct Bytes(u64);
 
 impl Bytes {

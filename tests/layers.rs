@@ -5,13 +5,14 @@
 use std::path::{Path, PathBuf};
 
 /// Each layer may use those before it; those in one row may not use each other.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["units"],
     &["dtype"],
     &["spec"],
     &["source", "estimate"],
     &["plan"],
     &["recommend"],
+    &["sweep", "table"],
     &["render"],
     &["cli"],
     &["main", "lib"],

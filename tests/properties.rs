@@ -144,6 +144,8 @@ proptest! {
         let solver = Solver::new(&request).unwrap();
         let recommendation = solver.recommend().unwrap();
         let most = case.workload.context - case.workload.system_tokens;
+        // Below this a cache has no room for its recent window.
+        let smallest = (1..=most).find(|&tokens| solver.window(tokens).is_ok()).unwrap();
         for tier in &recommendation.tiers {
             let fits = |tokens: u64| {
                 let plan = solver.plan(tokens).unwrap();
@@ -158,7 +160,8 @@ proptest! {
             };
             let tokens = tier.max_cache_tokens;
             prop_assert!(tokens == 0 || fits(tokens));
-            prop_assert!(tokens == most || !fits(tokens + 1));
+            prop_assert!(tokens == 0 || tokens >= smallest);
+            prop_assert!(tokens == most || !fits(smallest.max(tokens + 1)));
         }
         let sizes: Vec<u64> = recommendation.tiers.iter().map(|t| t.max_cache_tokens).collect();
         prop_assert!(sizes.is_sorted() && sizes[2] <= recommendation.hard_max_cache_tokens);

@@ -20,6 +20,7 @@ pub struct CatalogArgs {
 
 /// `--cache`: how caches are allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CacheAllocation {
     /// At full size, once.
@@ -48,7 +49,7 @@ impl std::str::FromStr for CaptureLayers {
     }
 }
 
-/// Flags of `vramplan budget`.
+/// Plan what a model takes on a GPU, and how large its cache can be.
 #[derive(Clone, Debug, Args)]
 pub struct BudgetArgs {
     /// Where profiles are looked for.
@@ -76,10 +77,21 @@ pub struct BudgetArgs {
         help_heading = "Output"
     )]
     pub explain: Option<String>,
+
+    /// Print the settings that make a program run this plan: `llama.cpp`, `vllm`, `transformers`,
+    /// `ollama` or `env`.
+    #[arg(
+        long,
+        value_name = "TARGET",
+        conflicts_with_all = ["format", "explain"],
+        help_heading = "Output"
+    )]
+    pub emit: Option<crate::render::Target>,
 }
 
 /// What is to be planned.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct PlanArgs {
     /// GPU by name (`L4`, `RTX 4090`, `A100-80GB`), or `auto` for the local card.
@@ -105,6 +117,7 @@ pub struct PlanArgs {
     /// known by name.
     #[arg(long, value_name = "FORMAT")]
     #[serde(deserialize_with = "from_text")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub weights: Option<WeightFormat>,
 
     /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`. Unless given, the
@@ -112,6 +125,7 @@ pub struct PlanArgs {
     /// vllm, as vLLM does.
     #[arg(long, value_name = "FORMAT")]
     #[serde(deserialize_with = "from_text")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub kv: Option<KvFormat>,
 
     /// How attention is computed: `fused`, `flash`, `sdpa` or `eager`.
@@ -164,6 +178,7 @@ pub struct PlanArgs {
     /// Capture the activations of this many layers, or of `all` of them.
     #[arg(long, value_name = "N", help_heading = "Introspection")]
     #[serde(deserialize_with = "from_text")]
+    #[cfg_attr(test, schemars(with = "Option<Scalar>"))]
     pub capture_layers: Option<CaptureLayers>,
 
     /// Tokens of the captured pass [default: 100].
@@ -187,21 +202,34 @@ pub struct PlanArgs {
     /// under vllm none beside what its share of the card leaves].
     #[arg(long, value_name = "SIZE|PCT", help_heading = "Card")]
     #[serde(deserialize_with = "from_text")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub headroom: Option<Headroom>,
 
     /// Share of the card for vLLM's weights, activations and cache [default: 0.9].
     #[arg(long, value_name = "SHARE", help_heading = "Card")]
     #[serde(deserialize_with = "from_text")]
+    #[cfg_attr(test, schemars(with = "Option<Scalar>"))]
     pub gpu_memory_utilization: Option<Utilization>,
 
     /// Memory that other processes hold.
     #[arg(long, value_name = "SIZE", help_heading = "Card")]
     #[serde(deserialize_with = "from_text")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub other_use: Option<Bytes>,
 
     /// Tokens a second that generation must be able to reach with the cache full.
     #[arg(long, value_name = "TOK/S", help_heading = "Card")]
     pub min_decode_speed: Option<f64>,
+}
+
+/// What a value is written as.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(untagged, expecting = "expected a text or a number")]
+enum Scalar {
+    Text(String),
+    Number(u64),
+    Fraction(f64),
 }
 
 /// Reads a value as the command line does: from its text, or a number's.
@@ -211,13 +239,6 @@ where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
 {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a text or a number")]
-    enum Scalar {
-        Text(String),
-        Number(u64),
-        Fraction(f64),
-    }
     let text = match Scalar::deserialize(deserializer)? {
         Scalar::Text(text) => text,
         Scalar::Number(number) => number.to_string(),

@@ -9,7 +9,7 @@ use super::scenario::Resolved;
 use crate::estimate::Component;
 use crate::plan::Verdict;
 use crate::recommend::answer;
-use crate::render::{Document, explain, render};
+use crate::render::{Document, Target, emit, explain, render};
 use crate::source::Catalog;
 
 /// Plans, recommends and prints.
@@ -20,15 +20,32 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let request = resolved.request();
     let answer = answer(&request)?;
     let document = Document::new(&request, &answer);
-    let text = match explained {
-        Some(component) => explain(&document, component),
-        None => render(&document, args.format)?,
+    let text = match (args.emit, explained) {
+        (Some(target), _) => settings(target, &document, &resolved)?,
+        (_, Some(component)) => explain(&document, component),
+        _ => render(&document, args.format)?,
     };
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(match answer.plan.verdict {
         Verdict::DoesNotFit => Outcome::DoesNotFit,
         Verdict::Fits | Verdict::Tight => Outcome::Done,
     })
+}
+
+/// The settings of a plan; those of one that does not fit would only fail.
+fn settings(target: Target, document: &Document, resolved: &Resolved) -> anyhow::Result<String> {
+    let file = resolved.file.as_deref();
+    let text = emit(document, target, file, resolved.gpu.compute_capability)?;
+    if document.verdict == Verdict::DoesNotFit.id() {
+        let message = format!(
+            "error: the plan does not fit, {} short: there are no settings to print\n\
+             hint: plan without `--emit` to see what would make it fit\n",
+            document.short_by
+        );
+        anstream::stderr().write_all(message.as_bytes())?;
+        return Ok(String::new());
+    }
+    Ok(text)
 }
 
 /// The component that `--explain` names; nothing for all of them.

@@ -10,9 +10,43 @@ Examples:
   vramplan budget --gpu L4 --model qwen2.5-14b --runtime transformers --weights nf4-dq --kv hqq8
   vramplan budget --gpu T4 --model llama-3.1-8b --runtime llama.cpp --kv q8_0 --cache-tokens 8192
   vramplan budget --scenario examples/seed-l4.toml --explain conversation_cache
+  vramplan budget --gpu L4 --model llama-3.1-8b --runtime llama.cpp --emit llama.cpp
 
 Sizes need a unit: `512 MiB`, `1.5 GiB`, `2 GB`. `24G` is refused as ambiguous.
 Exit codes: 0 fits · 1 error · 2 usage · 3 does not fit";
+
+pub const SWEEP: &str = "\
+Examples:
+  vramplan sweep --gpu T4,L4,A100-40GB --model qwen2.5-7b,qwen2.5-14b,qwen2.5-32b
+  vramplan sweep --gpu L4 --model all --format csv
+  vramplan sweep --gpu 'RTX 3060,RTX 4090' --model llama-3.1-8b --weights q8_0,q4_k_m --kv int8,f16
+  vramplan sweep --gpu all --model qwen2.5-14b --cache-tokens 16000
+
+Exit code 0 whatever fits; what a runtime refuses is a cell of the matrix.";
+
+pub const COMPARE: &str = "\
+Examples:
+  vramplan compare current.toml optimized.toml
+  vramplan compare current.toml --weights nf4-dq --kv hqq4
+  vramplan compare current.toml optimized.toml --format markdown
+
+Exit codes: 0 what is proposed fits · 1 error · 2 usage · 3 it does not fit";
+
+pub const CHECK: &str = "\
+Examples:
+  vramplan check                                # every table in profiles/tables
+  vramplan check limits.toml --format github    # annotations for GitHub Actions
+  vramplan check limits.toml --update           # writes what changed, and the first time all of it
+
+A table names scenarios by the flags of `budget`; `--update` fills in their limits:
+
+  schema = 1
+
+  [[scenario]]
+  gpu = \"L4\"
+  model = \"qwen2.5-14b\"
+
+Exit codes: 0 up to date or updated · 1 error · 2 usage · 4 drifted";
 
 pub const PROFILES: &str = "\
 Examples:
@@ -20,3 +54,14 @@ Examples:
   vramplan profiles show qwen2.5-14b
   vramplan profiles import model.gguf > my-profiles/models/my-model.toml
   vramplan budget --profiles my-profiles --gpu L4 --model my-model";
+
+pub const COMPLETIONS: &str = "\
+Examples:
+  vramplan completions bash > ~/.local/share/bash-completion/completions/vramplan
+  vramplan completions zsh > ~/.zfunc/_vramplan
+  vramplan completions fish > ~/.config/fish/completions/vramplan.fish";
+
+pub const MAN: &str = "\
+Examples:
+  vramplan man | man -l -
+  vramplan man ~/.local/share/man/man1";

@@ -2,10 +2,14 @@
 
 pub mod args;
 mod budget;
+mod check;
+mod compare;
+mod generate;
 mod help;
 mod problem;
 mod profiles;
 mod scenario;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -15,7 +19,10 @@ pub use problem::describe;
 pub use scenario::Resolved;
 
 use args::BudgetArgs;
-use profiles::ProfilesCommand;
+use check::CheckArgs;
+use compare::CompareArgs;
+use profiles::ProfilesArgs;
+use sweep::SweepArgs;
 
 /// Exit codes that scripts can rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +31,8 @@ pub enum Outcome {
     Done,
     /// The plan is possible, but not on this card.
     DoesNotFit,
+    /// What is committed is not what is computed.
+    Drifted,
 }
 
 impl From<Outcome> for ExitCode {
@@ -31,6 +40,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Done => Self::SUCCESS,
             Outcome::DoesNotFit => Self::from(3),
+            Outcome::Drifted => Self::from(4),
         }
     }
 }
@@ -52,18 +62,37 @@ struct Cli {
     command: Command,
 }
 
+// Deferred: the flags of a command are only described where that command runs.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Plan what a model takes on a GPU, and how large its cache can be.
     #[command(after_help = help::BUDGET)]
     Budget(Box<BudgetArgs>),
+    /// Show what fits where: a matrix of GPUs, models and formats.
+    #[command(after_help = help::SWEEP)]
+    Sweep(Box<SweepArgs>),
+    /// Compare two plans component by component: current against proposed.
+    #[command(after_help = help::COMPARE)]
+    Compare(Box<CompareArgs>),
+    /// Check that committed tables of limits still follow from the model.
+    #[command(after_help = help::CHECK)]
+    Check(CheckArgs),
     /// List, show and import profiles of GPUs, models and runtimes.
     #[command(after_help = help::PROFILES)]
-    Profiles {
-        #[command(subcommand)]
-        command: ProfilesCommand,
-        #[command(flatten)]
-        catalog: args::CatalogArgs,
+    Profiles(ProfilesArgs),
+    /// Print completions for a shell.
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write one for each command into a directory.
+    #[command(after_help = help::MAN)]
+    Man {
+        /// The directory, which is made where it does not exist.
+        #[arg(value_name = "DIR")]
+        folder: Option<std::path::PathBuf>,
     },
 }
 
@@ -71,9 +100,17 @@ enum Command {
 pub fn run() -> anyhow::Result<Outcome> {
     match Cli::parse().command {
         Command::Budget(args) => budget::run(&args),
-        Command::Profiles { command, catalog } => profiles::run(&command, &catalog),
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Profiles(args) => profiles::run(&args),
+        Command::Completions { shell } => generate::completions(shell),
+        Command::Man { folder } => generate::man(folder.as_deref()),
     }
 }
+
+#[cfg(test)]
+mod schemas;
 
 #[cfg(test)]
 mod tests {

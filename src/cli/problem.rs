@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::recommend::RecommendError;
+use crate::render::EmitError;
 use crate::source::{LocalCardError, SourceError};
 
 /// An error with a hint.
@@ -48,6 +49,9 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return problem.hint.clone();
     }
     if let Some(error) = cause.downcast_ref::<RecommendError>() {
+        return error.hint();
+    }
+    if let Some(error) = cause.downcast_ref::<EmitError>() {
         return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<LocalCardError>() {

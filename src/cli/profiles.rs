@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Table, presets};
 
 use super::Outcome;
@@ -20,6 +20,15 @@ pub enum ListKind {
     Models,
     /// Runtimes with their versions.
     Runtimes,
+}
+
+/// List, show and import profiles of GPUs, models and runtimes.
+#[derive(Clone, Debug, Args)]
+pub struct ProfilesArgs {
+    #[command(subcommand)]
+    command: ProfilesCommand,
+    #[command(flatten)]
+    catalog: CatalogArgs,
 }
 
 /// Subcommands of `vramplan profiles`.
@@ -46,9 +55,9 @@ pub enum ProfilesCommand {
 }
 
 /// Runs a subcommand.
-pub fn run(command: &ProfilesCommand, args: &CatalogArgs) -> anyhow::Result<Outcome> {
-    let catalog = Catalog::new(&args.profiles);
-    let text = match command {
+pub fn run(args: &ProfilesArgs) -> anyhow::Result<Outcome> {
+    let catalog = Catalog::new(&args.catalog.profiles);
+    let text = match &args.command {
         ProfilesCommand::List { kind } => list(&catalog, *kind)?,
         ProfilesCommand::Show { name } => show(&catalog, name)?,
         ProfilesCommand::Import { file, name } => import(&catalog, file, name.as_deref())?,

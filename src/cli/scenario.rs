@@ -27,6 +27,8 @@ pub struct Resolved {
     pub gpu: GpuSpec,
     /// The model.
     pub model: ModelSpec,
+    /// The model's file, where it is one.
+    pub file: Option<String>,
     /// The runtime's constants.
     pub runtime: RuntimeSpec,
     /// Models of the same family in other sizes, for advice.
@@ -89,15 +91,9 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     let model = source::model(model, catalog)?;
     let runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
     let workload = workload(args, &model, &gpu, runtime.runtime)?;
-    let headroom = args.headroom.unwrap_or_else(|| default_headroom(runtime.runtime));
-    let capacity = Capacity::new(gpu.total.value, gpu.reserved.value, other_use, headroom)?;
-    if capacity.less_headroom(1)?.is_zero() {
-        bail!(Problem::new(format!(
-            "nothing of `{}` is left: {} total, {} reserved, {} in other use, {} headroom",
-            gpu.name, capacity.total, capacity.reserved, capacity.other_use, capacity.headroom
-        )));
-    }
+    let capacity = capacity(args, &gpu, runtime.runtime, other_use)?;
     Ok(Resolved {
+        file: args.model.clone().filter(|model| Path::new(model).is_file()),
         siblings: siblings(&model, catalog),
         weights: args.weights.unwrap_or_else(|| default_weights(&model, runtime.runtime)),
         kv: args.kv.unwrap_or_else(|| default_kv(runtime.runtime)),
@@ -111,13 +107,31 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     })
 }
 
+/// What the card offers to the run.
+pub(super) fn capacity(
+    args: &PlanArgs,
+    gpu: &GpuSpec,
+    runtime: Runtime,
+    other_use: Bytes,
+) -> anyhow::Result<Capacity> {
+    let headroom = args.headroom.unwrap_or_else(|| default_headroom(runtime));
+    let capacity = Capacity::new(gpu.total.value, gpu.reserved.value, other_use, headroom)?;
+    if capacity.less_headroom(1)?.is_zero() {
+        bail!(Problem::new(format!(
+            "nothing of `{}` is left: {} total, {} reserved, {} in other use, {} headroom",
+            gpu.name, capacity.total, capacity.reserved, capacity.other_use, capacity.headroom
+        )));
+    }
+    Ok(capacity)
+}
+
 fn missing(flag: &'static str, expected: &'static str) -> Problem {
     Problem::new(format!("`{flag}` is missing: expected {expected}"))
         .hint("try `vramplan budget --gpu L4 --model qwen2.5-14b`, or see `vramplan profiles list`")
 }
 
 /// The GPU, and what other processes hold of it: as given, or on the local card as measured.
-fn find_gpu(
+pub(super) fn find_gpu(
     name: &str,
     other_use: Option<Bytes>,
     catalog: &Catalog,
@@ -130,7 +144,7 @@ fn find_gpu(
     Ok((gpu, other_use.unwrap_or(card.used)))
 }
 
-fn min_decode_speed(args: &PlanArgs) -> anyhow::Result<Option<f64>> {
+pub(super) fn min_decode_speed(args: &PlanArgs) -> anyhow::Result<Option<f64>> {
     match args.min_decode_speed {
         Some(speed) if !speed.is_finite() || speed <= 0.0 => {
             bail!(
@@ -141,7 +155,8 @@ fn min_decode_speed(args: &PlanArgs) -> anyhow::Result<Option<f64>> {
     }
 }
 
-fn default_weights(model: &ModelSpec, runtime: Runtime) -> WeightFormat {
+/// A file's own format, else the format that is most usual under the runtime.
+pub(super) fn default_weights(model: &ModelSpec, runtime: Runtime) -> WeightFormat {
     match (&model.stored, runtime) {
         (Some(stored), Runtime::Transformers | Runtime::Vllm) if !stored.is_gguf() => {
             WeightFormat::AsStored
@@ -156,7 +171,7 @@ fn default_weights(model: &ModelSpec, runtime: Runtime) -> WeightFormat {
 }
 
 /// Each runtime's 8-bit cache; vLLM's own default, which is 16 bits.
-const fn default_kv(runtime: Runtime) -> KvFormat {
+pub(super) const fn default_kv(runtime: Runtime) -> KvFormat {
     match runtime {
         Runtime::Vramplan => KvFormat::Int8,
         Runtime::Transformers => KvFormat::Hqq { bits: 8, group: 64 },
@@ -198,7 +213,7 @@ fn serving(args: &PlanArgs, gpu: &GpuSpec, runtime: Runtime) -> anyhow::Result<O
 /// More sequences than any scheduler is given.
 const MOST_SEQUENCES: u64 = 1 << 20;
 
-fn workload(
+pub(super) fn workload(
     args: &PlanArgs,
     model: &ModelSpec,
     gpu: &GpuSpec,

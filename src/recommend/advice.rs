@@ -314,7 +314,7 @@ fn largest_that(from: u64, to: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
     if fits(to) {
         return Some(to);
     }
-    let found = super::bisect(from, to, |n| Ok::<_, ()>(fits(n))).ok()?;
+    let found = super::search::bisect(from, to, |n| Ok::<_, ()>(fits(n))).ok()?;
     (found > from).then_some(found)
 }
 

@@ -1,12 +1,14 @@
 //! The inverse of a plan: the largest cache that fits, and what would change the answer.
 //!
 //! Every figure comes from planning again, never from a linear shortcut: a tier is the largest
-//! `max_cache_tokens` for which the plan meets the tier's condition, found by bisection over the full
+//! `max_cache_tokens` for which the plan meets the tier's condition, searched for over the full
 //! model: a plan does not shrink when the cache grows. llama.cpp's compute buffer can, by a few MiB,
 //! as its tensors happen to fit each other's holes, so a few cells beyond the answer are tried too.
 
 mod advice;
+mod search;
 mod speed;
+mod summary;
 mod window;
 
 use std::borrow::Cow;
@@ -22,6 +24,7 @@ use crate::units::{Bytes, Overflow};
 
 pub use advice::{Advice, advise};
 pub use speed::{Speed, decode_speed};
+pub use summary::Summary;
 pub use window::{RecentWindow, WindowBasis, WindowError, recent_window};
 
 /// A question: everything but the size of the cache may be fixed.
@@ -173,17 +176,33 @@ impl TierName {
 
     /// Whether a plan that asks for this is certain enough.
     pub fn accepts(self, demand: Demand, capacity: &Capacity) -> Result<bool, Overflow> {
-        let Demand { peak, .. } = demand;
-        let pooled = demand.pooled(|need| match self {
-            Self::Conservative | Self::Balanced => need.high,
-            Self::Aggressive => need.expected,
-        });
-        Ok(pooled
-            && match self {
-                Self::Conservative => peak.high <= capacity.less_headroom(2)?,
-                Self::Balanced => peak.high <= capacity.less_headroom(1)?,
-                Self::Aggressive => peak.expected <= capacity.usable,
-            })
+        Ok(self.condition(capacity)?.holds(demand))
+    }
+
+    fn condition(self, capacity: &Capacity) -> Result<Condition, Overflow> {
+        Ok(match self {
+            Self::Conservative => {
+                Condition { bound: |size| size.high, room: capacity.less_headroom(2)? }
+            }
+            Self::Balanced => {
+                Condition { bound: |size| size.high, room: capacity.less_headroom(1)? }
+            }
+            Self::Aggressive => Condition { bound: |size| size.expected, room: capacity.usable },
+        })
+    }
+}
+
+/// What has to hold of a plan: a bound of its peak is at most `room`, and the same bound of what
+/// fills a pool fits in it.
+#[derive(Clone, Copy, Debug)]
+struct Condition {
+    bound: fn(Bounds) -> Bytes,
+    room: Bytes,
+}
+
+impl Condition {
+    fn holds(&self, demand: Demand) -> bool {
+        (self.bound)(demand.peak) <= self.room && demand.pooled(self.bound)
     }
 }
 
@@ -192,7 +211,7 @@ impl TierName {
 pub struct Tier {
     /// How certain.
     pub name: TierName,
-    /// Tokens of the conversation cache; zero where nothing fits.
+    /// Tokens of the conversation cache; zero where none that can work fits.
     pub max_cache_tokens: u64,
     /// Tokens that are never evicted because they are recent.
     pub recent_window: RecentWindow,
@@ -266,15 +285,18 @@ pub struct Solver<'a> {
 impl<'a> Solver<'a> {
     /// Sizes the weights and checks the context.
     pub fn new(request: &'a Request<'a>) -> Result<Self, RecommendError> {
-        let Workload { system_tokens, context, cache_tokens, .. } = request.workload;
-        if system_tokens >= context {
-            return Err(RecommendError::NoContext { system_tokens, context });
-        }
-        if request.fixed_cache && cache_tokens > context - system_tokens {
-            return Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context });
-        }
+        check_context(request)?;
         let weights = weights(request.model, request.weights, request.runtime)?;
         Ok(Self { request, weights: Cow::Owned(weights), demands: RefCell::default() })
+    }
+
+    /// The same with weights that were sized before, for this model, format and runtime.
+    pub fn with_weights(
+        request: &'a Request<'a>,
+        weights: &'a Weights,
+    ) -> Result<Self, RecommendError> {
+        check_context(request)?;
+        Ok(Self { request, weights: Cow::Borrowed(weights), demands: RefCell::default() })
     }
 
     /// The same for a request that differs in its workload or its cache's format only.
@@ -316,17 +338,19 @@ impl<'a> Solver<'a> {
         for name in TierName::ALL {
             tiers.push(self.tier(name)?);
         }
-        let capacity = self.request.capacity;
-        let hard = self.largest(|demand| {
-            Ok(demand.peak.low <= capacity.usable && demand.pooled(|need| need.low))
-        })?;
         let limited_by = tiers[1].limited_by;
-        Ok(Recommendation { tiers, hard_max_cache_tokens: hard.0, limited_by })
+        Ok(Recommendation { tiers, hard_max_cache_tokens: self.hard_max()?, limited_by })
+    }
+
+    /// The largest cache whose low bound fits.
+    fn hard_max(&self) -> Result<u64, RecommendError> {
+        let room = self.request.capacity.usable;
+        Ok(self.largest(Condition { bound: |size| size.low, room })?.0)
     }
 
     fn tier(&self, name: TierName) -> Result<Tier, RecommendError> {
         let capacity = self.request.capacity;
-        let (tokens, limited_by) = self.largest(|demand| name.accepts(demand, &capacity))?;
+        let (tokens, limited_by) = self.largest(name.condition(&capacity)?)?;
         let peak = self.demand(tokens)?.peak;
         Ok(Tier {
             name,
@@ -339,23 +363,34 @@ impl<'a> Solver<'a> {
         })
     }
 
-    /// The largest cache that `accepts` and the other limits allow, and which limit binds.
-    fn largest(
-        &self,
-        accepts: impl Fn(Demand) -> Result<bool, Overflow>,
-    ) -> Result<(u64, Limit), RecommendError> {
+    /// The largest cache that meets the condition and the other limits, and which limit binds.
+    fn largest(&self, condition: Condition) -> Result<(u64, Limit), RecommendError> {
         let (most, limit) = self.limit_beside_memory()?;
-        let fits = |tokens| -> Result<bool, RecommendError> { Ok(accepts(self.demand(tokens)?)?) };
+        let Condition { bound, room } = condition;
+        let fits =
+            |tokens| -> Result<bool, RecommendError> { Ok(condition.holds(self.demand(tokens)?)) };
         if most == 0 || fits(most)? {
             return Ok((most, limit));
         }
-        let mut tokens = bisect(0, most, fits)?;
+        let mut tokens = if self.demand(most)?.pool.is_some() {
+            search::bisect(0, most, fits)?
+        } else {
+            let size =
+                |tokens| -> Result<Bytes, RecommendError> { Ok(bound(self.demand(tokens)?.peak)) };
+            search::largest_within(room, most, size)?
+        };
         if self.request.runtime.runtime == Runtime::LlamaCpp {
             while let Some(more) = cells_beyond(tokens, most, fits)? {
                 tokens = more;
             }
         }
-        Ok((tokens, Limit::Vram))
+        Ok((if self.is_too_small(tokens) { 0 } else { tokens }, Limit::Vram))
+    }
+
+    /// Whether a cache of this size has no room for the recent window that the runtime needs.
+    fn is_too_small(&self, cache_tokens: u64) -> bool {
+        let window = self.window(cache_tokens);
+        matches!(window, Err(RecommendError::Window(WindowError::CacheTooSmall { .. })))
     }
 
     /// The largest cache that the context and the speed asked for allow.
@@ -371,7 +406,7 @@ impl<'a> Solver<'a> {
         if fast_enough(context)? {
             return Ok((context, Limit::Context));
         }
-        Ok((bisect(0, context, fast_enough)?, Limit::Speed))
+        Ok((search::bisect(0, context, fast_enough)?, Limit::Speed))
     }
 
     /// The size to plan for when none was given: balanced, or the most that has any chance.
@@ -397,33 +432,14 @@ fn cells_beyond(
     Ok(None)
 }
 
-/// The largest value of `low..high` that `accepts`, given that it rejects `high` and that whatever
-/// it rejects, it rejects above too. Zero stands for none.
-fn bisect<E>(
-    mut low: u64,
-    mut high: u64,
-    accepts: impl Fn(u64) -> Result<bool, E>,
-) -> Result<u64, E> {
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if accepts(middle)? {
-            low = middle;
-        } else {
-            high = middle;
-        }
+/// Refuses a workload that the context cannot hold.
+fn check_context(request: &Request<'_>) -> Result<(), RecommendError> {
+    let Workload { system_tokens, context, cache_tokens, .. } = request.workload;
+    if system_tokens >= context {
+        return Err(RecommendError::NoContext { system_tokens, context });
     }
-    Ok(low)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bisection_finds_the_last_accepted_value() {
-        for limit in [0u64, 1, 2, 63, 64, 99] {
-            let found: Result<u64, ()> = bisect(0, 100, |n| Ok(n <= limit));
-            assert_eq!(found, Ok(limit));
-        }
+    if request.fixed_cache && cache_tokens > context - system_tokens {
+        return Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context });
     }
+    Ok(())
 }

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dtype::WeightFormat;
 use crate::estimate::{Buffer, Component, Life, Phase, Pool};
 use crate::plan::{ComponentRow, PhaseRow};
 use crate::recommend::{Advice, Answer, Request, Speed, Tier};
-use crate::spec::{Basis, Bounds, Capture, Runtime};
+use crate::spec::{Basis, Bounds, Capture, ModelSpec, Runtime};
 use crate::units::Bytes;
 
 /// The name and version of the schema.
@@ -13,6 +14,7 @@ pub const SCHEMA: &str = "vramplan/plan/v1";
 
 /// A plan with its recommendation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document {
     /// `vramplan/plan/v1`.
     pub schema: String,
@@ -41,6 +43,7 @@ pub struct Document {
 
 /// What was asked, as resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Inputs {
     /// The GPU's short name.
     pub gpu: String,
@@ -93,6 +96,7 @@ pub struct Inputs {
 
 /// Activation capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CaptureDoc {
     /// Layers captured.
     pub layers: u64,
@@ -106,6 +110,7 @@ pub struct CaptureDoc {
 
 /// What the card offers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CapacityDoc {
     /// NVML's total.
     pub total: Bytes,
@@ -125,6 +130,7 @@ pub struct CapacityDoc {
 
 /// What a runtime that sizes its own cache makes of its share of the card.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PoolDoc {
     /// The share.
     pub limit: Bytes,
@@ -142,6 +148,7 @@ pub struct PoolDoc {
 
 /// A component's share of the peak.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ComponentDoc {
     /// Its stable name.
     pub id: Component,
@@ -169,6 +176,7 @@ pub struct ComponentDoc {
 
 /// One buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BufferDoc {
     /// What it is.
     pub name: String,
@@ -189,6 +197,7 @@ pub struct BufferDoc {
 
 /// What a phase holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PhaseDoc {
     /// Which phase.
     pub id: Phase,
@@ -203,6 +212,7 @@ pub struct PhaseDoc {
 
 /// The largest phase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PeakDoc {
     /// Which phase.
     pub phase: Phase,
@@ -213,6 +223,7 @@ pub struct PeakDoc {
 
 /// The sizes that fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecommendationDoc {
     /// Conservative, balanced, aggressive.
     pub tiers: Vec<TierDoc>,
@@ -224,6 +235,7 @@ pub struct RecommendationDoc {
 
 /// One recommended size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TierDoc {
     /// `conservative`, `balanced` or `aggressive`.
     pub name: String,
@@ -247,6 +259,7 @@ pub struct TierDoc {
 
 /// Tokens a second, to one digit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SpeedDoc {
     /// The worst share of the roofline that was published.
     pub low: f64,
@@ -260,6 +273,7 @@ pub struct SpeedDoc {
 
 /// One piece of advice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AdviceDoc {
     /// A stable name.
     pub code: String,
@@ -305,7 +319,7 @@ fn inputs(request: &Request<'_>, answer: &Answer) -> Inputs {
         parameters: request.model.parameters(),
         runtime: request.runtime.runtime.to_string(),
         runtime_version: runtime_version(request),
-        weights: weights_label(request),
+        weights: weights_label(request.model, request.weights),
         kv: request.kv.to_string(),
         attention: workload.attention.to_string(),
         system_tokens: workload.system_tokens,
@@ -337,9 +351,10 @@ fn runtime_version(request: &Request<'_>) -> String {
     }
 }
 
-fn weights_label(request: &Request<'_>) -> String {
-    match (&request.model.stored, request.weights) {
-        (Some(stored), crate::dtype::WeightFormat::AsStored) => {
+/// The format of the weights, or what a file holds.
+pub(super) fn weights_label(model: &ModelSpec, weights: WeightFormat) -> String {
+    match (&model.stored, weights) {
+        (Some(stored), WeightFormat::AsStored) => {
             format!("{} (as stored)", stored.label)
         }
         (_, format) => format.to_string(),

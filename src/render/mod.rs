@@ -1,23 +1,33 @@
 //! A plan for people and for programs. Every format is made from one [`Document`].
 
+mod compare;
 mod document;
+mod drift;
+mod emit;
 mod explain;
 mod json;
 mod markdown;
+mod matrix;
 mod svg;
+mod sweep;
 mod table;
 mod toml;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use compare::{ChangeDoc, CompareDoc, DifferenceDoc, SideDoc};
 pub use document::{
     AdviceDoc, BufferDoc, CapacityDoc, CaptureDoc, ComponentDoc, Document, Inputs, PeakDoc,
     PhaseDoc, PoolDoc, RecommendationDoc, SpeedDoc, TierDoc,
 };
+pub use drift::{FileReport, ScenarioReport, to_github, to_report};
+pub use emit::{EmitError, Target, emit};
 pub use explain::explain;
 pub use json::{from_json, to_json};
+pub use matrix::to_matrix;
 pub use svg::to_svg;
+pub use sweep::{CombinationDoc, SummaryDoc, SweepDoc};
 pub use table::to_table;
 
 /// A format of `vramplan budget`.

@@ -9,7 +9,7 @@ use crate::spec::Bounds;
 use crate::units::Bytes;
 
 /// Columns of the terminal.
-const WIDTH: usize = 80;
+pub(super) const WIDTH: usize = 80;
 /// Cells of a full bar.
 const BAR: u64 = 10;
 
@@ -47,7 +47,8 @@ fn heading(document: &Document) -> String {
     text
 }
 
-fn table(header: &[&str], right: &[usize]) -> Table {
+/// A table without lines, whose columns numbered in `right` are aligned there.
+pub(super) fn table(header: &[&str], right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(header.iter().copied());
@@ -60,7 +61,8 @@ fn table(header: &[&str], right: &[usize]) -> Table {
     table
 }
 
-fn finish(table: &Table) -> String {
+/// The lines of a table, without trailing spaces.
+pub(super) fn finish(table: &Table) -> String {
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n") + "\n"
 }
@@ -241,7 +243,7 @@ fn advice(document: &Document) -> String {
 }
 
 /// Breaks a line at spaces; further lines are indented by two.
-fn wrap(line: &str, width: usize) -> String {
+pub(super) fn wrap(line: &str, width: usize) -> String {
     let mut text = String::new();
     let mut column = 0;
     for word in line.split(' ') {

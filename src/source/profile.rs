@@ -203,6 +203,7 @@ fn key_at(text: &str, line: usize) -> String {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct GpuProfile {
     #[serde(rename = "schema")]
@@ -220,6 +221,7 @@ struct GpuProfile {
 }
 
 #[derive(Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 enum EccProfile {
     None,
@@ -240,6 +242,7 @@ impl From<EccProfile> for Ecc {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ModelProfile {
     schema: u64,
@@ -253,6 +256,7 @@ struct ModelProfile {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RuntimeProfile {
     #[serde(rename = "schema")]
@@ -268,6 +272,7 @@ struct RuntimeProfile {
 
 /// A number with its basis and source.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Count {
     value: u64,
@@ -283,9 +288,11 @@ impl From<Count> for Fact<u64> {
 
 /// A size with its basis and source.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Size {
     #[serde(deserialize_with = "size")]
+    #[cfg_attr(test, schemars(with = "String"))]
     value: Bytes,
     basis: Basis,
     source: String,
@@ -299,9 +306,11 @@ impl From<Size> for Fact<Bytes> {
 
 /// A size a second with its basis and source.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Rate {
     #[serde(deserialize_with = "rate")]
+    #[cfg_attr(test, schemars(with = "String"))]
     value: Bytes,
     basis: Basis,
     source: String,
@@ -315,13 +324,17 @@ impl From<Rate> for Fact<Bytes> {
 
 /// Three sizes with their basis and source.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Range {
     #[serde(deserialize_with = "size")]
+    #[cfg_attr(test, schemars(with = "String"))]
     low: Bytes,
     #[serde(deserialize_with = "size")]
+    #[cfg_attr(test, schemars(with = "String"))]
     expected: Bytes,
     #[serde(deserialize_with = "size")]
+    #[cfg_attr(test, schemars(with = "String"))]
     high: Bytes,
     basis: Basis,
     source: String,
@@ -364,6 +377,16 @@ impl de::Visitor<'_> for SizeVisitor {
         let size = if self.per_second { text.strip_suffix("/s").unwrap_or(text) } else { text };
         size.parse().map_err(E::custom)
     }
+}
+
+/// The schemas of profiles, by the name of their file.
+#[cfg(test)]
+pub fn schemas() -> [(&'static str, schemars::Schema); 3] {
+    [
+        ("gpu", schemars::schema_for!(GpuProfile)),
+        ("model", schemars::schema_for!(ModelProfile)),
+        ("runtime", schemars::schema_for!(RuntimeProfile)),
+    ]
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ macro_rules! architectures {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, gguf $gguf:literal, hf [$($hf:literal),*];)*) => {
         /// A family of decoder-only language models whose tensors vramplan can list.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
         pub enum Architecture { $($(#[$doc])* #[serde(rename = $name)] $variant),* }
 

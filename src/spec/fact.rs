@@ -8,6 +8,7 @@ use crate::units::{Bytes, Overflow};
 
 /// How a figure is known, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Basis {
     /// Read from a file, or integer arithmetic on what was read.
@@ -58,6 +59,7 @@ impl<T> Fact<T> {
 
 /// A size with its uncertainty: `low ≤ expected ≤ high`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Bounds {
     /// Hardly ever less than this.
     pub low: Bytes,

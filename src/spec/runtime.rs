@@ -10,6 +10,7 @@ use crate::units::Bytes;
 
 /// A runtime whose buffers vramplan knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Runtime {
     /// vramplan's own engine: candle, the H2O cache, fused kernels.
     #[serde(rename = "vramplan")]

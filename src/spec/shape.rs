@@ -6,6 +6,7 @@ use super::Architecture;
 
 /// Norms on queries and keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum QkNorm {
     /// None.
@@ -19,6 +20,7 @@ pub enum QkNorm {
 
 /// Layers that attend to the last tokens only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Window {
     /// Tokens that a windowed layer attends to.
@@ -31,6 +33,7 @@ pub struct Window {
 
 /// A mixture of experts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Moe {
     /// Routed experts of a layer.
@@ -58,6 +61,7 @@ pub struct Moe {
 
 /// Multi-head latent attention: keys and values are cached as one low-rank vector per token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Mla {
     /// Rank of the cached latent vector.
@@ -75,6 +79,7 @@ pub struct Mla {
 
 /// Layers with a recurrent state of fixed size (gated delta-net) instead of attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Recurrent {
     /// Every how manyth layer has full attention, counting from the first: 4 means layers 3, 7, 11….
@@ -138,6 +143,7 @@ fn no_qk_norm(norm: &QkNorm) -> bool {
 /// An explicit `head_dim` wins over `hidden_size / n_heads`: in Qwen3, Gemma and Mistral-Nemo they
 /// differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ModelShape {
     /// The family, which decides which tensors a layer has.

@@ -10,6 +10,7 @@ use crate::units::{Bytes, Overflow, ParseBytesError};
 
 /// How attention is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Attention {
     /// vramplan's kernels: int8 is read directly and attention mass per slot is kept for eviction.
@@ -56,6 +57,7 @@ impl FromStr for Attention {
 
 /// For which positions logits are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Logits {
     /// The last position of a sequence.

@@ -1,0 +1,189 @@
+//! `vramplan check`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use super::Outcome;
+use super::args::{CatalogArgs, PlanArgs};
+use super::problem::Problem;
+use super::scenario::{self, Resolved};
+use crate::recommend::{RecommendError, Solver};
+use crate::render::{FileReport, ScenarioReport, to_github, to_report};
+use crate::source::Catalog;
+use crate::table::{Entry, Limits, LimitsTable, TableError};
+
+/// Where tables are unless a path is given.
+const TABLES: &str = "profiles/tables";
+
+/// A format of `vramplan check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people.
+    Text,
+    /// Annotations for GitHub Actions.
+    Github,
+}
+
+/// Check that committed tables of limits still follow from the model.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Where profiles are looked for.
+    #[command(flatten)]
+    catalog: CatalogArgs,
+
+    /// Tables, or directories with tables [default: profiles/tables].
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Write what is computed into the tables.
+    #[arg(long)]
+    update: bool,
+
+    /// Output format.
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    format: CheckFormat,
+}
+
+/// Computes every scenario anew, compares and prints.
+pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
+    let catalog = Catalog::new(&args.catalog.profiles);
+    let mut checked = Vec::new();
+    for path in files(&args.paths)? {
+        checked.push(Checked::read(path, &catalog)?);
+    }
+    if args.update {
+        checked.iter().try_for_each(Checked::update)?;
+    }
+    let reports: Vec<FileReport> = checked.iter().map(Checked::report).collect();
+    let text = match args.format {
+        CheckFormat::Text => to_report(&reports, args.update),
+        CheckFormat::Github if args.update => String::new(),
+        CheckFormat::Github => to_github(&reports),
+    };
+    anstream::stdout().write_all(text.as_bytes())?;
+    let drifted: usize = reports.iter().map(FileReport::drifted).sum();
+    if drifted == 0 || args.update {
+        return Ok(Outcome::Done);
+    }
+    let hint = "hint: `vramplan check --update` writes what is computed into the tables\n";
+    anstream::stderr().write_all(hint.as_bytes())?;
+    Ok(Outcome::Drifted)
+}
+
+/// The tables to check: those given, of a directory every TOML file in it.
+fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let default = [PathBuf::from(TABLES)];
+    let paths = if paths.is_empty() { &default } else { paths };
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut inside = Vec::new();
+        for entry in fs_err::read_dir(path)? {
+            inside.push(entry?.path());
+        }
+        inside.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+        if inside.is_empty() {
+            let message = format!("`{}` has no tables: expected `.toml` files", path.display());
+            return Err(Problem::new(message).hint(HINT).into());
+        }
+        inside.sort();
+        files.extend(inside);
+    }
+    Ok(files)
+}
+
+const HINT: &str = "a table has `schema = 1` and a `[[scenario]]` with the flags of \
+    `vramplan budget`; `vramplan check --help` shows one";
+
+/// A table with its limits as computed.
+struct Checked {
+    path: PathBuf,
+    table: LimitsTable,
+    labels: Vec<String>,
+    limits: Vec<Limits>,
+}
+
+impl Checked {
+    fn read(path: PathBuf, catalog: &Catalog) -> anyhow::Result<Self> {
+        if !path.exists() {
+            let message = format!("`{}` does not exist: expected a table", path.display());
+            return Err(Problem::new(message).hint(HINT).into());
+        }
+        let text = fs_err::read_to_string(&path)?;
+        let invalid =
+            |error: TableError| Problem::new(format!("`{}`: {error}", path.display())).hint(HINT);
+        let table = LimitsTable::parse(&text).map_err(invalid)?;
+        let defaults: PlanArgs = table.defaults.read().map_err(invalid)?;
+        let (mut labels, mut limits) = (Vec::new(), Vec::new());
+        for entry in &table.entries {
+            let flags = entry.flags.read::<PlanArgs>().map_err(invalid)?.or(defaults.clone());
+            let (label, computed) = compute(&flags, catalog).with_context(|| at(&path, entry))?;
+            labels.push(label);
+            limits.push(computed);
+        }
+        Ok(Self { path, table, labels, limits })
+    }
+
+    fn report(&self) -> FileReport {
+        let computed = self.labels.iter().zip(&self.limits);
+        let scenario = |(entry, (label, limits)): (&Entry, (&String, &Limits))| ScenarioReport {
+            line: entry.line,
+            label: label.clone(),
+            changes: limits.changes(&entry.limits),
+        };
+        FileReport {
+            path: self.path.display().to_string(),
+            scenarios: self.table.entries.iter().zip(computed).map(scenario).collect(),
+        }
+    }
+
+    /// Writes the table anew where it changed: all of it or nothing.
+    fn update(&self) -> anyhow::Result<()> {
+        let drifted = self.report().drifted() > 0;
+        if !drifted {
+            return Ok(());
+        }
+        let text = self.table.updated(&self.limits)?;
+        replace(&self.path, &text)
+    }
+}
+
+fn at(path: &Path, entry: &Entry) -> String {
+    format!("`{}`: line {}", path.display(), entry.flags.line)
+}
+
+/// What a scenario is, and its limits.
+fn compute(flags: &PlanArgs, catalog: &Catalog) -> anyhow::Result<(String, Limits)> {
+    let resolved = scenario::resolve(flags, catalog)?;
+    let label = label(&resolved);
+    let request = resolved.request();
+    let limits = || -> Result<Limits, RecommendError> {
+        let solver = Solver::new(&request)?;
+        Ok(Limits::new(&solver.summary()?, &solver.recommend()?))
+    };
+    Ok((label.clone(), limits().context(label)?))
+}
+
+fn label(resolved: &Resolved) -> String {
+    let Resolved { gpu, model, runtime, weights, kv, .. } = resolved;
+    format!("{} · {} · {} · {weights} · {kv}", gpu.name, model.name, runtime.runtime)
+}
+
+/// Puts a new text in the place of a file, whose permissions stay.
+fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+    let path = fs_err::canonicalize(path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)
+        .with_context(|| format!("cannot write into `{}`", folder.display()))?;
+    file.write_all(text.as_bytes())?;
+    let permissions = fs_err::metadata(&path)?.permissions();
+    file.as_file().set_permissions(permissions)?;
+    file.persist(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! `vramplan compare`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use super::Outcome;
+use super::args::{CatalogArgs, PlanArgs};
+use super::problem::Problem;
+use super::scenario;
+use crate::recommend::answer;
+use crate::render::{CompareDoc, Document};
+use crate::source::Catalog;
+
+/// A format of `vramplan compare`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompareFormat {
+    /// For a terminal of 80 columns.
+    Table,
+    /// Schema `vramplan/compare/v1`.
+    Json,
+    /// Tables for a repository or an issue.
+    Markdown,
+}
+
+/// Compare two plans component by component: current against proposed.
+#[derive(Clone, Debug, Args)]
+pub struct CompareArgs {
+    /// Where profiles are looked for.
+    #[command(flatten)]
+    catalog: CatalogArgs,
+
+    /// The current scenario: flags of `budget` in a TOML file.
+    #[arg(value_name = "CURRENT")]
+    current: PathBuf,
+
+    /// The proposed scenario [default: the current one, with the flags given].
+    #[arg(value_name = "PROPOSED")]
+    proposed: Option<PathBuf>,
+
+    /// What is proposed; wins over the file.
+    #[command(flatten)]
+    plan: PlanArgs,
+
+    /// Output format.
+    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
+    format: CompareFormat,
+}
+
+/// Plans both, compares and prints.
+pub fn run(args: &CompareArgs) -> anyhow::Result<Outcome> {
+    let catalog = Catalog::new(&args.catalog.profiles);
+    let base = args.proposed.as_ref().unwrap_or(&args.current);
+    let current = scenario::read(&args.current)?;
+    let proposed = args.plan.clone().or(scenario::read(base)?);
+    if args.proposed.is_none() && proposed == current {
+        let same = Problem::new("nothing is proposed: expected a second scenario, or flags");
+        let hint = format!("try `vramplan compare {} --kv f16`", args.current.display());
+        return Err(same.hint(hint).into());
+    }
+    let plan = |flags: &PlanArgs, path: &PathBuf| {
+        document(flags, &catalog).with_context(|| format!("scenario `{}`", path.display()))
+    };
+    let with_flags = args.plan != PlanArgs::default();
+    let suffix = if with_flags { " with flags" } else { "" };
+    let names = (args.current.display().to_string(), format!("{}{suffix}", base.display()));
+    let (current, proposed) = (plan(&current, &args.current)?, plan(&proposed, base)?);
+    let document = CompareDoc::new((&names.0, &current), (&names.1, &proposed));
+    let text = match args.format {
+        CompareFormat::Table => document.to_table(),
+        CompareFormat::Json => document.to_json()?,
+        CompareFormat::Markdown => document.to_markdown(),
+    };
+    anstream::stdout().write_all(text.as_bytes())?;
+    Ok(if document.proposed.verdict == "does_not_fit" {
+        Outcome::DoesNotFit
+    } else {
+        Outcome::Done
+    })
+}
+
+fn document(flags: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Document> {
+    let resolved = scenario::resolve(flags, catalog)?;
+    let request = resolved.request();
+    Ok(Document::new(&request, &answer(&request)?))
+}

@@ -1,0 +1,183 @@
+//! The JSON Schemas in `schemas/` are made from the types, and every file and output follows them.
+//!
+//! `VRAMPLAN_WRITE_SCHEMAS=1 cargo test --lib schemas` writes them.
+
+use std::path::{Path, PathBuf};
+
+use schemars::{Schema, schema_for};
+use serde_json::{Value, json};
+
+use self::validate::errors;
+use super::args::PlanArgs;
+use crate::render::{CompareDoc, Document, SweepDoc};
+use crate::source::profile;
+
+mod validate;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every schema with the name of its file.
+fn schemas() -> Vec<(String, Value)> {
+    let titled = |name: &str, title: &str, schema: Schema| {
+        let mut value = schema.to_value();
+        value["title"] = json!(title);
+        (name.to_owned(), value)
+    };
+    let mut schemas = vec![
+        titled("plan-v1", "vramplan/plan/v1", schema_for!(Document)),
+        titled("sweep-v1", "vramplan/sweep/v1", schema_for!(SweepDoc)),
+        titled("compare-v1", "vramplan/compare/v1", schema_for!(CompareDoc)),
+        titled("scenario", "vramplan scenario", schema_for!(PlanArgs)),
+        ("table".to_owned(), table()),
+    ];
+    for (name, schema) in profile::schemas() {
+        schemas.push(titled(name, &format!("vramplan {name} profile"), schema));
+    }
+    schemas
+}
+
+/// A table of limits: scenarios that may have limits.
+fn table() -> Value {
+    let scenario = schema_for!(PlanArgs).to_value();
+    let defaults = json!({ "type": "object", "properties": scenario["properties"], "additionalProperties": false });
+    let mut entry = defaults.clone();
+    entry["properties"]["limits"] = limits();
+    let mut table = json!({
+        "$schema": scenario["$schema"],
+        "title": "vramplan table of limits",
+        "type": "object",
+        "properties": {
+            "schema": { "const": crate::table::SCHEMA },
+            "defaults": defaults,
+            "scenario": { "type": "array", "items": entry, "minItems": 1 },
+        },
+        "required": ["schema", "scenario"],
+        "additionalProperties": false,
+    });
+    if let Some(definitions) = scenario.get("$defs") {
+        table["$defs"] = definitions.clone();
+    }
+    table
+}
+
+fn limits() -> Value {
+    let tokens = |names: &[&str]| {
+        let each = json!({ "type": "integer", "minimum": 0 });
+        let properties: serde_json::Map<_, _> =
+            names.iter().map(|name| ((*name).to_owned(), each.clone())).collect();
+        json!({ "type": "object", "properties": properties, "required": names })
+    };
+    let size = json!({ "type": "string", "pattern": "^[0-9]+ MiB$" });
+    json!({
+        "type": "object",
+        "description": "Written by `vramplan check --update`.",
+        "properties": {
+            "verdict": { "enum": ["fits", "tight", "does_not_fit"] },
+            "limited_by": { "enum": ["vram", "context", "speed"] },
+            "max_cache_tokens": tokens(&["conservative", "balanced", "aggressive", "hard"]),
+            "recent_window": tokens(&["conservative", "balanced", "aggressive"]),
+            "peak": {
+                "type": "object",
+                "properties": { "expected": size, "high": size },
+                "required": ["expected", "high"],
+            },
+        },
+    })
+}
+
+#[test]
+fn schemas_are_up_to_date() {
+    for (name, schema) in schemas() {
+        let path = root().join(format!("schemas/{name}.schema.json"));
+        let fresh = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if std::env::var_os("VRAMPLAN_WRITE_SCHEMAS").is_some() {
+            fs_err::write(&path, &fresh).unwrap();
+        }
+        let committed = fs_err::read_to_string(&path).unwrap_or_default();
+        assert!(committed == fresh, "{}: run `just regenerate`", path.display());
+    }
+}
+
+fn schema(name: &str) -> Value {
+    schemas().into_iter().find(|(known, _)| known == name).unwrap().1
+}
+
+fn assert_valid(name: &str, instance: &Value, what: &str) {
+    let errors = errors(&schema(name), instance);
+    assert!(errors.is_empty(), "{what}: {errors:#?}");
+}
+
+/// Every TOML file in a folder as JSON.
+fn files(folder: &str) -> Vec<(PathBuf, Value)> {
+    let entries = fs_err::read_dir(root().join(folder)).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let files: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .map(|path| {
+            let text = fs_err::read_to_string(&path).unwrap();
+            let value: toml::Value = toml::from_str(&text).unwrap();
+            (path, serde_json::to_value(value).unwrap())
+        })
+        .collect();
+    assert!(!files.is_empty(), "{folder} is empty");
+    files
+}
+
+#[test]
+fn committed_files_follow_their_schemas() {
+    for (schema, folder) in [
+        ("gpu", "profiles/gpus"),
+        ("model", "profiles/models"),
+        ("runtime", "profiles/runtimes"),
+        ("table", "profiles/tables"),
+        ("table", "examples/team-repo"),
+        ("scenario", "examples"),
+    ] {
+        for (path, value) in files(folder) {
+            assert_valid(schema, &value, &path.display().to_string());
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_does_not_follow_them() {
+    let schema = schema("scenario");
+    let valid = |value: &Value| errors(&schema, value).is_empty();
+    assert!(valid(&json!({ "gpu": "L4", "capture_layers": "all", "batch": 2 })));
+    assert!(valid(&json!({ "capture_layers": 4, "runtime": "llama.cpp" })));
+    for wrong in [
+        json!({ "gpus": "L4" }),
+        json!({ "batch": "two" }),
+        json!({ "runtime": "tensorrt" }),
+        json!({ "headroom": 3 }),
+    ] {
+        assert!(!valid(&wrong), "{wrong}");
+    }
+}
+
+#[test]
+fn outputs_follow_their_schemas() {
+    let plan = |flags: &PlanArgs| {
+        let catalog = crate::source::Catalog::without_configuration(&[]);
+        let resolved = super::scenario::resolve(flags, &catalog).unwrap();
+        let request = resolved.request();
+        Document::new(&request, &crate::recommend::answer(&request).unwrap())
+    };
+    let seed = super::scenario::read(&root().join("examples/seed-l4.toml")).unwrap();
+    let small = PlanArgs {
+        gpu: Some("T4".to_owned()),
+        model: Some("qwen2.5-32b".to_owned()),
+        runtime: Some(crate::spec::Runtime::LlamaCpp),
+        ..PlanArgs::default()
+    };
+    let (seed, small) = (plan(&seed), plan(&small));
+    for document in [&seed, &small] {
+        assert_valid("plan-v1", &serde_json::to_value(document).unwrap(), &document.inputs.model);
+    }
+    let compared = CompareDoc::new(("a", &seed), ("b", &small));
+    assert_valid("compare-v1", &serde_json::to_value(compared).unwrap(), "compare");
+    let swept = super::sweep::example();
+    assert_valid("sweep-v1", &serde_json::to_value(swept).unwrap(), "sweep");
+}

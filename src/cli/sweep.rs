@@ -1,0 +1,237 @@
+//! `vramplan sweep`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
+
+use super::Outcome;
+use super::args::{CatalogArgs, PlanArgs};
+use super::problem::Problem;
+use super::scenario::{self, default_kv, default_weights};
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::plan::Capacity;
+use crate::render::{SweepDoc, to_matrix};
+use crate::source::{self, Catalog, Kind};
+use crate::spec::{GpuSpec, ModelSpec, Runtime, Workload};
+use crate::sweep::{Column, Row, Sweep};
+
+/// A format of `vramplan sweep`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SweepFormat {
+    /// A matrix for a terminal of 80 columns.
+    Table,
+    /// One line for each combination.
+    Csv,
+    /// Schema `vramplan/sweep/v1`.
+    Json,
+}
+
+/// Show what fits where: a matrix of GPUs, models and formats.
+#[derive(Clone, Debug, Args)]
+pub struct SweepArgs {
+    /// Where profiles are looked for.
+    #[command(flatten)]
+    catalog: CatalogArgs,
+
+    /// What is to be planned.
+    #[command(flatten)]
+    matrix: MatrixArgs,
+
+    /// Read flags from a TOML file; flags on the command line win.
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+
+    /// Output format.
+    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
+    format: SweepFormat,
+}
+
+/// The flags of a plan, four of which take lists.
+#[derive(Clone, Debug, Default)]
+struct MatrixArgs {
+    gpus: Vec<String>,
+    models: Vec<String>,
+    weights: Vec<WeightFormat>,
+    kv: Vec<KvFormat>,
+    /// The others; of the lists the first.
+    plan: PlanArgs,
+}
+
+impl Args for MatrixArgs {
+    fn augment_args(command: Command) -> Command {
+        let list = |arg: Arg| arg.action(ArgAction::Append).value_delimiter(',');
+        PlanArgs::augment_args(command)
+            .mut_arg("gpu", |arg| {
+                let help = "GPUs by name, separated by commas; `auto` for the local card, or `all`";
+                list(arg).value_name("GPU,…").help(help)
+            })
+            .mut_arg("model", |arg| {
+                let help = "Models by name or files, separated by commas, or `all`";
+                list(arg).value_name("MODEL,…").help(help)
+            })
+            .mut_arg("weights", |arg| list(arg).value_name("FORMAT,…"))
+            .mut_arg("kv", |arg| list(arg).value_name("FORMAT,…"))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for MatrixArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self {
+            gpus: list(matches, "gpu"),
+            models: list(matches, "model"),
+            weights: list(matches, "weights"),
+            kv: list(matches, "kv"),
+            plan: PlanArgs::from_arg_matches(matches)?,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// What was given, each once.
+fn list<T: Clone + PartialEq + Send + Sync + 'static>(matches: &ArgMatches, id: &str) -> Vec<T> {
+    let mut list: Vec<T> = Vec::new();
+    for value in matches.get_many::<T>(id).into_iter().flatten() {
+        if !list.contains(value) {
+            list.push(value.clone());
+        }
+    }
+    list
+}
+
+impl MatrixArgs {
+    /// These flags, and `other`'s where these are silent.
+    fn or(self, other: PlanArgs) -> Self {
+        let plan = self.plan.or(other);
+        Self {
+            gpus: or(self.gpus, plan.gpu.as_ref()),
+            models: or(self.models, plan.model.as_ref()),
+            weights: or(self.weights, plan.weights.as_ref()),
+            kv: or(self.kv, plan.kv.as_ref()),
+            plan,
+        }
+    }
+}
+
+fn or<T: Clone>(list: Vec<T>, other: Option<&T>) -> Vec<T> {
+    if list.is_empty() { other.cloned().into_iter().collect() } else { list }
+}
+
+/// Answers every combination and prints.
+pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
+    let catalog = Catalog::new(&args.catalog.profiles);
+    let matrix = match &args.scenario {
+        Some(path) => args.matrix.clone().or(scenario::read(path)?),
+        None => args.matrix.clone(),
+    };
+    let document = document(&matrix, &catalog)?;
+    let text = match args.format {
+        SweepFormat::Table => to_matrix(&document),
+        SweepFormat::Csv => document.to_csv(),
+        SweepFormat::Json => document.to_json()?,
+    };
+    anstream::stdout().write_all(text.as_bytes())?;
+    Ok(Outcome::Done)
+}
+
+fn document(matrix: &MatrixArgs, catalog: &Catalog) -> anyhow::Result<SweepDoc> {
+    let plan = &matrix.plan;
+    let runtime = catalog.runtime(plan.runtime.unwrap_or(Runtime::Vramplan))?;
+    let gpus = gpus(matrix, runtime.runtime, catalog)?;
+    let models = models(matrix, runtime.runtime, &gpus, catalog)?;
+    let sweep = Sweep {
+        runtime: &runtime,
+        rows: models.iter().flat_map(|model| rows(matrix, model, runtime.runtime)).collect(),
+        columns: gpus.iter().map(|(gpu, capacity)| Column { gpu, capacity: *capacity }).collect(),
+        fixed_cache: plan.cache_tokens.is_some(),
+        min_decode_speed: scenario::min_decode_speed(plan)?,
+    };
+    Ok(SweepDoc::new(&sweep, &sweep.answer()))
+}
+
+/// The GPUs; all of them in the order of what they offer.
+fn gpus(
+    matrix: &MatrixArgs,
+    runtime: Runtime,
+    catalog: &Catalog,
+) -> anyhow::Result<Vec<(GpuSpec, Capacity)>> {
+    let mut gpus = Vec::new();
+    for name in named(&matrix.gpus, Kind::Gpu, catalog)? {
+        let (gpu, other_use) = scenario::find_gpu(&name, matrix.plan.other_use, catalog)?;
+        let capacity = scenario::capacity(&matrix.plan, &gpu, runtime, other_use)?;
+        gpus.push((gpu, capacity));
+    }
+    if matrix.gpus.iter().any(|name| is_all(name)) {
+        gpus.sort_by_key(|(_, capacity)| capacity.total);
+    }
+    Ok(gpus)
+}
+
+fn models(
+    matrix: &MatrixArgs,
+    runtime: Runtime,
+    gpus: &[(GpuSpec, Capacity)],
+    catalog: &Catalog,
+) -> anyhow::Result<Vec<(ModelSpec, Vec<Workload>)>> {
+    let names = named(&matrix.models, Kind::Model, catalog)?;
+    let model = |name: &String| {
+        let model = source::model(name, catalog)?;
+        let on =
+            |(gpu, _): &(GpuSpec, Capacity)| scenario::workload(&matrix.plan, &model, gpu, runtime);
+        let workloads: anyhow::Result<Vec<_>> = gpus.iter().map(on).collect();
+        let workloads = workloads.with_context(|| format!("model `{}`", model.name))?;
+        Ok((model, workloads))
+    };
+    names.iter().map(model).collect()
+}
+
+/// A row for each format of the weights and of the cache.
+fn rows<'a>(
+    matrix: &MatrixArgs,
+    (model, workloads): &'a (ModelSpec, Vec<Workload>),
+    runtime: Runtime,
+) -> Vec<Row<'a>> {
+    let weights = or(matrix.weights.clone(), Some(&default_weights(model, runtime)));
+    let kv = or(matrix.kv.clone(), Some(&default_kv(runtime)));
+    let with = |weights| kv.iter().map(move |&kv| Row { model, weights, kv, workloads });
+    weights.into_iter().flat_map(with).collect()
+}
+
+fn is_all(name: &str) -> bool {
+    name.eq_ignore_ascii_case("all")
+}
+
+/// The names given, every profile's in the place of `all`.
+fn named(given: &[String], kind: Kind, catalog: &Catalog) -> anyhow::Result<Vec<String>> {
+    if given.is_empty() {
+        let flag = kind.name().to_lowercase();
+        let missing = format!("`--{flag}` is missing: expected names, or `all`");
+        let hint = "try `vramplan sweep --gpu L4,T4 --model all`";
+        return Err(Problem::new(missing).hint(hint).into());
+    }
+    if given.iter().any(|name| is_all(name)) {
+        return Ok(catalog.list(kind)?.into_iter().map(|listing| listing.name).collect());
+    }
+    Ok(given.to_vec())
+}
+
+/// A matrix with a refused combination, for tests.
+#[cfg(test)]
+pub(super) fn example() -> SweepDoc {
+    let matrix = MatrixArgs {
+        gpus: vec!["L4".to_owned(), "T4".to_owned()],
+        models: vec!["qwen2.5-32b".to_owned()],
+        weights: vec![WeightFormat::Int8, WeightFormat::F16],
+        ..MatrixArgs::default()
+    };
+    document(&matrix, &Catalog::without_configuration(&[])).unwrap()
+}

@@ -1,0 +1,160 @@
+//! A table of limits: scenarios with what was recommended for them, to be committed and checked.
+//!
+//! A file has `schema = 1`, flags that all scenarios share under `[defaults]`, and for each
+//! `[[scenario]]` its own flags and, under `[scenario.limits]`, what vramplan computed. Comments are
+//! the user's and survive an update.
+
+mod limits;
+
+use std::ops::Range;
+
+use toml_edit::{Document, DocumentMut, Item, Table, TableLike};
+
+pub use limits::{Change, Leaf, Limits};
+
+/// The version of the format.
+pub const SCHEMA: i64 = 1;
+
+/// Why a text is no table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct TableError {
+    /// Where.
+    pub line: usize,
+    /// What is wrong, and what was expected.
+    pub message: String,
+}
+
+/// A table as it was read.
+#[derive(Clone, Debug)]
+pub struct LimitsTable {
+    text: String,
+    /// Flags that all scenarios share.
+    pub defaults: Flags,
+    /// The scenarios.
+    pub entries: Vec<Entry>,
+}
+
+/// Flags of a plan as they are written.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    table: Table,
+    /// Where they begin.
+    pub line: usize,
+}
+
+/// A scenario and its limits.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The scenario's own flags.
+    pub flags: Flags,
+    /// The limits as they are written; nothing where there are none yet.
+    pub limits: Vec<(String, Leaf)>,
+    /// The line that an error is about: where the limits begin, else the scenario.
+    pub line: usize,
+}
+
+impl Flags {
+    /// Reads the flags as something that can be deserialized.
+    pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, TableError> {
+        let document = DocumentMut::from(self.table.clone());
+        toml_edit::de::from_document(document)
+            .map_err(|error| TableError { line: self.line, message: error.message().to_owned() })
+    }
+}
+
+impl LimitsTable {
+    /// Reads a table.
+    pub fn parse(text: &str) -> Result<Self, TableError> {
+        let document = Document::parse(text).map_err(|error| TableError {
+            line: line_at(text, error.span()),
+            message: error.message().trim_end().to_owned(),
+        })?;
+        let root = document.as_table();
+        check_schema(text, root)?;
+        check_keys(text, root)?;
+        let defaults = match root.get("defaults") {
+            None => Flags::default(),
+            Some(item) => {
+                let table = item.as_table().ok_or_else(|| unexpected(text, item, "a table"))?;
+                Flags { table: table.clone(), line: line_at(text, table.span()) }
+            }
+        };
+        let scenarios = root
+            .get("scenario")
+            .and_then(Item::as_array_of_tables)
+            .filter(|scenarios| !scenarios.is_empty())
+            .ok_or_else(|| TableError {
+                line: 1,
+                message: "no `[[scenario]]`: expected at least one".to_owned(),
+            })?;
+        let entries = scenarios.iter().map(|table| entry(text, table)).collect::<Result<_, _>>()?;
+        Ok(Self { text: text.to_owned(), defaults, entries })
+    }
+
+    /// The text with other limits, one to an entry: only what changed is written anew.
+    pub fn updated(&self, limits: &[Limits]) -> Result<String, TableError> {
+        let parsed: Result<DocumentMut, _> = self.text.parse();
+        let mut document =
+            parsed.map_err(|error| TableError { line: 1, message: error.to_string() })?;
+        let scenarios = document.get_mut("scenario").and_then(Item::as_array_of_tables_mut);
+        let scenarios = scenarios.into_iter().flat_map(|scenarios| scenarios.iter_mut());
+        for ((table, entry), limits) in scenarios.zip(&self.entries).zip(limits) {
+            limits::write(table, &limits.changes(&entry.limits));
+        }
+        Ok(document.to_string())
+    }
+}
+
+fn entry(text: &str, table: &Table) -> Result<Entry, TableError> {
+    let mut own = table.clone();
+    let line = line_at(text, table.span());
+    let (limits, limits_line) = match own.remove("limits") {
+        None => (Vec::new(), line),
+        Some(item) => {
+            let limits =
+                item.as_table_like().ok_or_else(|| unexpected(text, &item, "a table of limits"))?;
+            (limits::leaves(limits), line_at(text, item.span()))
+        }
+    };
+    Ok(Entry { flags: Flags { table: own, line }, limits, line: limits_line })
+}
+
+fn check_schema(text: &str, root: &Table) -> Result<(), TableError> {
+    match root.get("schema") {
+        Some(item) if item.as_integer() == Some(SCHEMA) => Ok(()),
+        Some(item) => Err(unexpected(text, item, "`schema = 1`, the one that this version reads")),
+        None => {
+            Err(TableError { line: 1, message: "no `schema`: expected `schema = 1`".to_owned() })
+        }
+    }
+}
+
+fn check_keys(text: &str, root: &Table) -> Result<(), TableError> {
+    const KNOWN: [&str; 3] = ["schema", "defaults", "scenario"];
+    match TableLike::iter(root).find(|(key, _)| !KNOWN.contains(key)) {
+        None => Ok(()),
+        Some((key, _)) => {
+            let span = root.key(key).and_then(toml_edit::Key::span);
+            let message =
+                format!("unknown key `{key}`: expected `schema`, `[defaults]` and `[[scenario]]`");
+            Err(TableError { line: line_at(text, span), message })
+        }
+    }
+}
+
+fn unexpected(text: &str, item: &Item, expected: &str) -> TableError {
+    let value = item.to_string();
+    let message = format!("`{}`: expected {expected}", value.trim());
+    TableError { line: line_at(text, item.span()), message }
+}
+
+/// The line on which a span begins.
+fn line_at(text: &str, span: Option<Range<usize>>) -> usize {
+    let start = span.map_or(0, |span| span.start);
+    text.get(..start).unwrap_or(text).matches('\n').count() + 1
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
