@@ -22,15 +22,11 @@ fn document() -> Document {
 
 #[test]
 fn flags_of_vllm() {
-    let mut document = document();
-    document.inputs.runtime = "vllm".to_owned();
-    document.inputs.kv = "fp8".to_owned();
-    let gpu = Catalog::without_configuration(&[]).gpu("L4").unwrap();
-    let text = emit(&document, Target::Vllm, None, gpu.compute_capability).unwrap();
+    let text = printed(&["--runtime", "vllm", "--kv", "fp8", "--emit", "vllm"]);
     assert_eq!(
         text,
-        "--max-model-len 32768 --max-num-seqs 1 --max-num-batched-tokens 512 \
-         --kv-cache-dtype fp8 --gpu-memory-utilization 0.54\n"
+        "--max-model-len 32768 --max-num-seqs 256 --max-num-batched-tokens 2048 \
+         --kv-cache-dtype fp8 --gpu-memory-utilization 0.9\n"
     );
 }
 

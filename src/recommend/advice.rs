@@ -268,7 +268,7 @@ impl Advisor<'_> {
         let mut changed = self.request.clone();
         changed.fixed_cache = false;
         changed.workload.context = workload.context.saturating_mul(MOST_EXTENSION);
-        let balanced = self.solver.varied(&changed).tier(super::TierName::Balanced)?;
+        let balanced = self.solver.varied(&changed).tier(super::TierName::Balanced, 0)?;
         let context = workload.system_tokens + balanced.max_cache_tokens;
         if context <= workload.context {
             return Ok(None);

@@ -335,22 +335,26 @@ impl<'a> Solver<'a> {
     /// The tiers and the hard maximum.
     pub fn recommend(&self) -> Result<Recommendation, RecommendError> {
         let mut tiers = Vec::with_capacity(TierName::ALL.len());
+        let mut least = 0;
         for name in TierName::ALL {
-            tiers.push(self.tier(name)?);
+            let tier = self.tier(name, least)?;
+            least = tier.max_cache_tokens;
+            tiers.push(tier);
         }
         let limited_by = tiers[1].limited_by;
-        Ok(Recommendation { tiers, hard_max_cache_tokens: self.hard_max()?, limited_by })
+        Ok(Recommendation { tiers, hard_max_cache_tokens: self.hard_max(least)?, limited_by })
     }
 
-    /// The largest cache whose low bound fits.
-    fn hard_max(&self) -> Result<u64, RecommendError> {
+    /// The largest cache whose low bound fits, given that one of `least` tokens does.
+    fn hard_max(&self, least: u64) -> Result<u64, RecommendError> {
         let room = self.request.capacity.usable;
-        Ok(self.largest(Condition { bound: |size| size.low, room })?.0)
+        Ok(self.largest(Condition { bound: |size| size.low, room }, least)?.0)
     }
 
-    fn tier(&self, name: TierName) -> Result<Tier, RecommendError> {
+    /// A tier, given that a stricter one found `least` tokens.
+    fn tier(&self, name: TierName, least: u64) -> Result<Tier, RecommendError> {
         let capacity = self.request.capacity;
-        let (tokens, limited_by) = self.largest(name.condition(&capacity)?)?;
+        let (tokens, limited_by) = self.largest(name.condition(&capacity)?, least)?;
         let peak = self.demand(tokens)?.peak;
         Ok(Tier {
             name,
@@ -363,8 +367,9 @@ impl<'a> Solver<'a> {
         })
     }
 
-    /// The largest cache that meets the condition and the other limits, and which limit binds.
-    fn largest(&self, condition: Condition) -> Result<(u64, Limit), RecommendError> {
+    /// The largest cache that meets the condition and the other limits, and which limit binds, given
+    /// that one of `least` tokens does.
+    fn largest(&self, condition: Condition, least: u64) -> Result<(u64, Limit), RecommendError> {
         let (most, limit) = self.limit_beside_memory()?;
         let Condition { bound, room } = condition;
         let fits =
@@ -379,6 +384,9 @@ impl<'a> Solver<'a> {
                 |tokens| -> Result<Bytes, RecommendError> { Ok(bound(self.demand(tokens)?.peak)) };
             search::largest_within(room, most, size)?
         };
+        if tokens < least {
+            tokens = search::bisect(least, most, fits)?;
+        }
         if self.request.runtime.runtime == Runtime::LlamaCpp {
             while let Some(more) = cells_beyond(tokens, most, fits)? {
                 tokens = more;

@@ -26,7 +26,7 @@ impl Solver<'_> {
     /// The answer in short.
     pub fn summary(&self) -> Result<Summary, RecommendError> {
         let capacity = self.request.capacity;
-        let (balanced, limited_by) = self.largest(TierName::Balanced.condition(&capacity)?)?;
+        let (balanced, limited_by) = self.largest(TierName::Balanced.condition(&capacity)?, 0)?;
         let cache_tokens = if self.request.fixed_cache {
             self.request.workload.cache_tokens
         } else if balanced > 0 {
@@ -50,11 +50,11 @@ impl Solver<'_> {
     /// work.
     fn largest_with_a_chance(&self) -> Result<u64, RecommendError> {
         let capacity = self.request.capacity;
-        let (aggressive, _) = self.largest(TierName::Aggressive.condition(&capacity)?)?;
+        let (aggressive, _) = self.largest(TierName::Aggressive.condition(&capacity)?, 0)?;
         if aggressive > 0 {
             return Ok(aggressive);
         }
-        let hard = self.hard_max()?;
+        let hard = self.hard_max(0)?;
         Ok(if hard > 0 { hard } else { window::smallest_cache(&self.request.workload) })
     }
 }

@@ -211,18 +211,10 @@ fn vllm(document: &Document) -> String {
     format!(
         "--max-model-len {length} --max-num-seqs {} --max-num-batched-tokens {} \
          --kv-cache-dtype {kv} --gpu-memory-utilization {}\n",
-        inputs.batch,
+        inputs.max_seqs.unwrap_or(inputs.batch),
         inputs.prefill_chunk,
-        utilization(document),
+        inputs.gpu_memory_utilization.as_deref().unwrap_or("0.9"),
     )
-}
-
-/// The share of the card that the high bound takes, in hundredths, rounded up.
-fn utilization(document: &Document) -> String {
-    let (peak, total) = (document.peak.total.high, document.capacity.total);
-    let percent = u128::from(peak.get()) * 100;
-    let percent = percent.div_ceil(u128::from(total.get().max(1))).min(100);
-    format!("{}.{:02}", percent / 100, percent % 100)
 }
 
 fn transformers(document: &Document, gpu: ComputeCapability) -> String {
