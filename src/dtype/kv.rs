@@ -122,16 +122,16 @@ impl KvFormat {
     /// The formula of [`Self::size_of`] for one element, in words.
     pub fn per_element(self) -> String {
         match self {
-            Self::F32 => "4 B".to_owned(),
-            Self::F16 | Self::Bf16 => "2 B".to_owned(),
-            Self::Fp8 => "1 B".to_owned(),
-            Self::Int8 => "1 B + 2 B per head for the scale".to_owned(),
+            Self::F32 => "4 B an element".to_owned(),
+            Self::F16 | Self::Bf16 => "2 B an element".to_owned(),
+            Self::Fp8 => "1 B an element".to_owned(),
+            Self::Int8 => "1 B an element, 2 B per head for its scale".to_owned(),
             Self::Ggml(ty) => {
                 let layout = ty.layout();
                 format!("{} B per {} elements", layout.bytes, layout.elements)
             }
             Self::Hqq { bits, group } | Self::Quanto { bits, group } => {
-                format!("{bits} bit + {GROUP_STATE_BYTES} B per {group} elements")
+                format!("{bits} bits an element, {GROUP_STATE_BYTES} B per {group} elements")
             }
         }
     }

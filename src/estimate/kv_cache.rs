@@ -71,8 +71,7 @@ pub fn push(
     sequences: u64,
     from: Phase,
 ) -> Result<(), EstimateError> {
-    let source =
-        format!("{SOURCE}; {} takes {} an element", scenario.kv, scenario.kv.per_element());
+    let source = format!("{SOURCE}; {}: {}", scenario.kv, scenario.kv.per_element());
     let kind = Kind { component, life: Life::From(from), basis: Basis::Modelled, source: &source };
     let mut layers = |name, layers: u64, tokens: u64| -> Result<(), EstimateError> {
         let size = per_layer(scenario, tokens)?.times(layers)?.times(sequences)?;
