@@ -273,7 +273,7 @@ fn llama_cpp_version(args: &PlanArgs, runtime: Runtime) -> anyhow::Result<LlamaC
             version.parse().map_err(|message: String| Problem::new(message).into())
         }
         Some(_) => {
-            Err(Problem::new(format!("only one version of the `{runtime}` runtime is known"))
+            Err(Problem::new(format!("the version of the `{runtime}` runtime cannot be chosen"))
                 .hint("drop `--runtime-version`")
                 .into())
         }
