@@ -13,7 +13,11 @@
 
 pub mod cli;
 pub mod dtype;
+#[cfg(feature = "engine")]
+pub mod engine;
 pub mod estimate;
+#[cfg(feature = "h2o")]
+pub mod h2o;
 pub mod plan;
 pub mod recommend;
 pub mod render;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 10] = [
     &["units"],
     &["dtype"],
-    &["spec"],
+    &["spec", "h2o"],
     &["source", "estimate"],
-    &["plan"],
+    &["plan", "engine"],
     &["recommend"],
     &["sweep", "table"],
     &["render"],

@@ -1,0 +1,1 @@
+//! The evicting key and value cache.
