@@ -84,7 +84,8 @@ impl Scenario<'_> {
     /// Checks options that no formula covers.
     pub fn check(&self) -> Result<(), EstimateError> {
         self.check_attention()?;
-        self.check_kv()
+        self.check_kv()?;
+        super::vision::check(self)
     }
 
     fn check_attention(&self) -> Result<(), EstimateError> {

@@ -208,12 +208,16 @@ fn vllm(document: &Document) -> String {
     let inputs = &document.inputs;
     let kv = if inputs.kv == "fp8" { "fp8" } else { "auto" };
     let length = inputs.system_tokens.saturating_add(inputs.cache_tokens);
+    let images = inputs.images.map(|images| {
+        format!(" --limit-mm-per-prompt '{{\"image\": {images}, \"video\": 0}}'")
+    });
     format!(
         "--max-model-len {length} --max-num-seqs {} --max-num-batched-tokens {} \
-         --kv-cache-dtype {kv} --gpu-memory-utilization {}\n",
+         --kv-cache-dtype {kv} --gpu-memory-utilization {}{}\n",
         inputs.max_seqs.unwrap_or(inputs.batch),
         inputs.prefill_chunk,
         inputs.gpu_memory_utilization.as_deref().unwrap_or("0.9"),
+        images.unwrap_or_default(),
     )
 }
 

@@ -10,8 +10,12 @@ use std::path::Path;
 use super::SourceError;
 use super::error::At;
 use super::json::{self, Fields, Json};
+use super::unmodelled;
+use super::hf_vision;
 use super::pattern::Full;
 use crate::spec::{Architecture, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Window};
+#[cfg(test)]
+use crate::spec::Tower;
 
 /// A `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +24,6 @@ pub struct HfConfig {
     pub shape: ModelShape,
     /// What it was quantized with, where it was.
     pub quantization: Option<String>,
-    /// What there is beside the language model, in words.
-    pub note: Option<String>,
 }
 
 /// No `config.json` of a language model is larger.
@@ -38,8 +40,7 @@ pub fn model(path: &Path) -> Result<ModelSpec, SourceError> {
     let config = read(path)?;
     let at = At::new(path);
     let name = super::printable(&name_of(path));
-    let note = config.note.map(|note| format!("; {note}")).unwrap_or_default();
-    ModelSpec::new(name, config.shape, format!("{}{note}", at.path()))
+    ModelSpec::new(name, config.shape, at.path())
         .map_err(|error| at.shape(&error))
 }
 
@@ -64,11 +65,9 @@ pub(super) fn parse(at: &At, bytes: &[u8]) -> Result<HfConfig, SourceError> {
         None => top,
     };
     let config = Config { architecture, fields, top, defaults: defaults(architecture) };
-    let shape = config.shape()?;
+    let shape = ModelShape { vision: hf_vision::vision(top)?, ..config.shape()? };
     shape.validate().map_err(|error| at.shape(&error))?;
-    let vision = top.child("vision_config")?.is_some();
-    let note = vision.then(|| "the language model without its vision tower".to_owned());
-    Ok(HfConfig { shape, quantization: quantization(top)?, note })
+    Ok(HfConfig { shape, quantization: quantization(top)? })
 }
 
 fn architecture(
@@ -83,6 +82,12 @@ fn architecture(
     let model_type = top.text(KEY)?.ok_or_else(|| top.at.missing(KEY, known()))?;
     let inner = nested.map(|text| Fields::new(top.at, "text_config.", text));
     let inner = inner.map(|text| text.text(KEY)).transpose()?.flatten();
+    // What holds the language model may be out of reach even where its inside is not.
+    for name in [model_type, inner.unwrap_or(model_type)] {
+        if let Some(found) = unmodelled::model_type(name) {
+            return Err(top.at.unmodelled(KEY, name, found));
+        }
+    }
     Architecture::from_model_type(inner.unwrap_or(model_type))
         .ok_or_else(|| top.at.invalid(KEY, format!("\"{}\"", inner.unwrap_or(model_type)), known()))
 }
@@ -129,8 +134,11 @@ const fn defaults(architecture: Architecture) -> Defaults {
         A::Llama | A::Granite => family(32_000, (32, None, None), 2048, false),
         A::Mistral | A::Mixtral => family(32_000, (32, Some(8), None), 131_072, false),
         A::Qwen2 => family(151_936, (32, Some(32), None), 32_768, false),
+        A::Qwen2Vl => family(152_064, (64, Some(8), None), 32_768, false),
         A::Qwen2Moe => family(151_936, (16, Some(16), None), 32_768, false),
         A::Qwen3 => family(151_936, (32, Some(32), Some(128)), 32_768, false),
+        A::Qwen3Vl => family(151_936, (32, Some(32), Some(128)), 128_000, false),
+        A::Qwen3VlMoe => family(151_936, (16, Some(16), None), 128_000, false),
         A::Qwen3Moe => family(151_936, (32, Some(4), None), 32_768, false),
         A::Qwen3Next => family(151_936, (16, Some(2), Some(256)), 32_768, false),
         A::Qwen35 => family(248_320, (16, Some(4), Some(256)), 32_768, false),
@@ -204,6 +212,7 @@ impl Config<'_> {
             moe,
             mla,
             recurrent: self.recurrent(n_layers)?,
+            vision: None,
         })
     }
 
@@ -267,9 +276,14 @@ impl Config<'_> {
         use Architecture as A;
         let asked = || Ok::<_, SourceError>(self.fields.flag("use_qk_norm")?.unwrap_or(false));
         Ok(match self.architecture {
-            A::Qwen3 | A::Qwen3Moe | A::Qwen3Next | A::Qwen35 | A::Qwen35Moe | A::Gemma3 => {
-                QkNorm::PerHead
-            }
+            A::Qwen3
+            | A::Qwen3Moe
+            | A::Qwen3Vl
+            | A::Qwen3VlMoe
+            | A::Qwen3Next
+            | A::Qwen35
+            | A::Qwen35Moe
+            | A::Gemma3 => QkNorm::PerHead,
             A::Olmo2 => QkNorm::Full,
             A::Glm4Moe if asked()? => QkNorm::PerHead,
             A::Cohere if asked()? => QkNorm::Full,
@@ -282,7 +296,7 @@ impl Config<'_> {
         let flag = |key, default| Ok::<_, SourceError>(self.fields.flag(key)?.unwrap_or(default));
         let all = |on| Biases { qkv: on, output: on, ffn: false };
         Ok(match self.architecture {
-            A::Qwen2 => Biases { qkv: true, ..Biases::default() },
+            A::Qwen2 | A::Qwen2Vl => Biases { qkv: true, ..Biases::default() },
             A::Qwen2Moe => Biases { qkv: flag("qkv_bias", true)?, ..Biases::default() },
             A::Glm4Moe => Biases { qkv: flag("attention_bias", false)?, ..Biases::default() },
             A::Mistral | A::Mixtral | A::Phi3 => Biases::default(),
@@ -341,9 +355,9 @@ impl Config<'_> {
         let unused =
             || Ok::<_, SourceError>(!self.fields.flag("use_sliding_window")?.unwrap_or(false));
         match self.architecture {
-            A::Qwen2 | A::Qwen3 | A::Qwen2Moe | A::Qwen3Moe if unused()? => Ok(ALL),
+            A::Qwen2 | A::Qwen2Vl | A::Qwen3 | A::Qwen2Moe | A::Qwen3Moe if unused()? => Ok(ALL),
             A::Mistral | A::Mixtral | A::Phi3 | A::StarCoder2 | A::Qwen3Moe => Ok(Full::Never),
-            A::Qwen2 | A::Qwen3 | A::Qwen2Moe => match self.layer_types(n_layers, SLIDING)? {
+            A::Qwen2 | A::Qwen2Vl | A::Qwen3 | A::Qwen2Moe => match self.layer_types(n_layers, SLIDING)? {
                 Some(full) => Ok(full),
                 None => self.max_window_layers(n_layers),
             },
@@ -410,7 +424,9 @@ impl Config<'_> {
                     ..self.moe_of("moe_intermediate_size", shared, self.dense_layers(n_layers)?)?
                 }
             }
-            A::Qwen3Moe => self.moe_of("moe_intermediate_size", 0, self.dense_layers(n_layers)?)?,
+            A::Qwen3Moe | A::Qwen3VlMoe => {
+                self.moe_of("moe_intermediate_size", 0, self.dense_layers(n_layers)?)?
+            }
             A::DeepSeek2 | A::Glm4Moe => self.deepseek_moe()?,
             _ => return Ok(None),
         };

@@ -38,17 +38,24 @@ architectures! {
     /// Llama 1 to 3, `SmolLM2`, `TinyLlama`, Yi and everything else of that shape.
     Llama = "llama", gguf "llama", hf ["llama"];
     /// Mistral 7B, Nemo, Small, Codestral: Llama's tensors, with or without a sliding window.
-    Mistral = "mistral", gguf "llama", hf ["mistral"];
+    Mistral = "mistral", gguf "llama", hf ["mistral", "ministral3"];
     /// Mixtral: Mistral with experts.
     Mixtral = "mixtral", gguf "llama", hf ["mixtral"];
     /// Qwen2 and Qwen2.5: biases on q, k and v.
     Qwen2 = "qwen2", gguf "qwen2", hf ["qwen2"];
+    /// Qwen2-VL and Qwen2.5-VL: Qwen2's tensors, positions in sections.
+    Qwen2Vl = "qwen2_vl", gguf "qwen2vl",
+        hf ["qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"];
     /// Qwen1.5-MoE and Qwen2-57B-A14B: experts and a gated shared expert.
     Qwen2Moe = "qwen2_moe", gguf "qwen2moe", hf ["qwen2_moe"];
     /// Qwen3: norms on q and k.
     Qwen3 = "qwen3", gguf "qwen3", hf ["qwen3"];
     /// Qwen3 with experts.
     Qwen3Moe = "qwen3_moe", gguf "qwen3moe", hf ["qwen3_moe"];
+    /// Qwen3-VL: Qwen3's tensors, positions in sections, images given to several layers.
+    Qwen3Vl = "qwen3_vl", gguf "qwen3vl", hf ["qwen3_vl", "qwen3_vl_text"];
+    /// Qwen3-VL with experts.
+    Qwen3VlMoe = "qwen3_vl_moe", gguf "qwen3vlmoe", hf ["qwen3_vl_moe", "qwen3_vl_moe_text"];
     /// Qwen3-Next: gated delta-net layers, every fourth with full attention; experts.
     Qwen3Next = "qwen3_next", gguf "qwen3next", hf ["qwen3_next"];
     /// Qwen3.5 dense: gated delta-net layers, every fourth with full attention.

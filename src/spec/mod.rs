@@ -11,6 +11,7 @@ pub mod samples;
 mod serving;
 mod shape;
 mod tensors;
+mod vision;
 mod workload;
 
 pub use architecture::Architecture;
@@ -22,4 +23,5 @@ pub use runtime::{Runtime, RuntimeSpec};
 pub use serving::{Serving, Utilization, VllmVersion};
 pub use shape::{InvalidShape, Mla, ModelShape, Moe, QkNorm, Recurrent, Window};
 pub use tensors::{Role, TensorSpec, tensors};
+pub use vision::{Tower, Vision};
 pub use workload::{Attention, Capture, Headroom, Logits, Workload};

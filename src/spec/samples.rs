@@ -56,6 +56,7 @@ fn llama_shape(architecture: Architecture) -> ModelShape {
         moe: None,
         mla: None,
         recurrent: None,
+        vision: None,
     }
 }
 

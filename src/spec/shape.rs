@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Architecture;
+use super::{Architecture, Vision};
 
 /// Norms on queries and keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +214,9 @@ pub struct ModelShape {
     /// Recurrent layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recurrent: Option<Recurrent>,
+    /// The vision tower beside the language model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vision: Option<Vision>,
 }
 
 /// A shape that no model can have.
@@ -320,6 +323,6 @@ impl ModelShape {
             range("recurrent.value_head_dim", recurrent.value_head_dim, 1 << 16)?;
             range("recurrent.conv_kernel", recurrent.conv_kernel, 1 << 10)?;
         }
-        Ok(())
+        self.vision.map_or(Ok(()), |vision| vision.validate())
     }
 }

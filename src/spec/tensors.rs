@@ -44,6 +44,10 @@ pub enum Role {
     Norm,
     Bias,
     Sinks,
+    /// A linear layer of a vision tower or its projector.
+    VisionLinear,
+    /// Everything else of a vision tower: convolution, positions, norms, biases.
+    VisionOther,
 }
 
 impl Role {
@@ -59,7 +63,14 @@ impl Role {
                 | Self::Norm
                 | Self::Bias
                 | Self::Sinks
+                | Self::VisionLinear
+                | Self::VisionOther
         )
+    }
+
+    /// Whether it belongs to a vision tower.
+    pub const fn is_vision(self) -> bool {
+        matches!(self, Self::VisionLinear | Self::VisionOther)
     }
 
     /// Whether only the chosen experts of it are read for a token.

@@ -20,7 +20,7 @@
 use super::super::paged::{Cached, Paging};
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
-    overhead,
+    overhead, vision,
 };
 use super::{Pool, push_weights};
 use crate::dtype::WeightFormat;
@@ -39,9 +39,11 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     overhead::push_libraries(buffers, scenario);
     push_ranks(buffers, serving);
     push_profile_run(buffers, scenario, serving)?;
+    vision::vllm(buffers, scenario, serving)?;
     let fixed = held(buffers)?;
     let pool = push_pool(buffers, scenario, serving, fixed)?;
     overhead::push_context(buffers, scenario);
+    vision::vllm_step_embeddings(buffers, scenario)?;
     push_graphs(buffers, scenario, serving)?;
     fragmentation::push_remainders(buffers);
     Ok(pool)

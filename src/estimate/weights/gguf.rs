@@ -311,6 +311,7 @@ pub const fn is_quantized_role(role: Role) -> bool {
             | Role::SharedRouter
             | Role::RecurrentConv
             | Role::RecurrentVector
+            | Role::VisionOther
     )
 }
 

@@ -106,12 +106,17 @@ pub struct Weights {
     pub device: Bytes,
     /// The same with what published files differ by from the rule.
     pub bounds: Bounds,
+    /// Bytes of the vision tower and its projector, where the runtime loads them with the model; not
+    /// among `device`.
+    pub vision: Bytes,
     /// Bytes that stay in host memory.
     pub host: Bytes,
     /// Bytes that the device reads to generate one token.
     pub per_token: Bytes,
     /// What the runtime adds to each tensor (row padding, rounding of allocations).
     pub rounding: Bytes,
+    /// The same for the vision tower.
+    pub vision_rounding: Bytes,
     /// Tensors on the GPU.
     pub tensors: u64,
     /// Largest matrix as it is moved to the GPU to be quantized there; nothing where the file is
@@ -151,9 +156,11 @@ pub fn weights_per_rank(
         format,
         device: Bytes::ZERO,
         bounds: Bounds::ZERO,
+        vision: Bytes::ZERO,
         host: Bytes::ZERO,
         per_token: Bytes::ZERO,
         rounding: Bytes::ZERO,
+        vision_rounding: Bytes::ZERO,
         tensors: 0,
         largest_moved: moved(model, format)?,
         largest_expanded: expanded(model, format)?,
@@ -162,6 +169,11 @@ pub fn weights_per_rank(
         source: source(model, format),
     };
     each_tensor(model, format, (runtime, ranks), |tensor| {
+        if tensor.role.is_some_and(Role::is_vision) {
+            total.vision = total.vision.plus(tensor.size)?;
+            total.vision_rounding = total.vision_rounding.plus(rounding(tensor, spec)?)?;
+            return Ok(());
+        }
         total.packed_experts |= is_packed_expert(tensor);
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
         let on_host = is_embedding && runtime == Runtime::LlamaCpp;
@@ -231,9 +243,10 @@ fn each_tensor(
             0 => {
                 let rule = Rule::new(model, format, runtime);
                 let format = held_as(format, runtime);
-                let mut sized = |tensor: &TensorSpec| visit(&rule.size(tensor, format)?);
+                let mut sized = |tensor: &TensorSpec| visit(&rule.size(tensor, format, runtime)?);
                 if runtime == Runtime::Transformers {
-                    return Ok(model.tensors.iter().try_for_each(&mut sized)?);
+                    model.tensors.iter().try_for_each(&mut sized)?;
+                    return Ok(model.vision_tensors.iter().try_for_each(&mut sized)?);
                 }
                 if runtime == Runtime::Vllm {
                     return Ok(vllm::tensors(model, ranks).iter().try_for_each(&mut sized)?);
@@ -282,10 +295,16 @@ impl<'a> Rule<'a> {
         Self::Dense { experts: published.unwrap_or(dense), matrices: dense }
     }
 
-    fn size(&self, tensor: &TensorSpec, format: WeightFormat) -> Result<SizedTensor, Overflow> {
+    fn size(
+        &self,
+        tensor: &TensorSpec,
+        format: WeightFormat,
+        runtime: Runtime,
+    ) -> Result<SizedTensor, Overflow> {
         let ggml = self.ggml_type(tensor);
         let size = match ggml {
             Some(ty) => ty.layout().size_of(tensor.row)?.times(tensor.rows)?,
+            None if runtime_keeps(tensor, runtime) => torch::dense(tensor, format)?,
             None => torch::size_of(tensor, format)?,
         };
         Ok(SizedTensor { role: Some(tensor.role), row: tensor.row, size, ggml })
@@ -301,6 +320,11 @@ impl<'a> Rule<'a> {
             Self::Torch { experts } => experts.filter(|_| is_expert),
         }
     }
+}
+
+/// vLLM loads towers in 16 bits: checkpoints for it leave them out of quantization.
+fn runtime_keeps(tensor: &TensorSpec, runtime: Runtime) -> bool {
+    runtime == Runtime::Vllm && tensor.role.is_vision()
 }
 
 /// vLLM expands doubly quantized scales to f32 when it loads them (`bitsandbytes_loader.py`,

@@ -19,7 +19,7 @@ const VOCAB_PADDING: u64 = 64;
 /// Every tensor of one rank.
 pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
     let mut fused: Vec<TensorSpec> = Vec::with_capacity(model.tensors.len());
-    for &tensor in &model.tensors {
+    for &tensor in model.tensors.iter().chain(&model.vision_tensors) {
         let part = padded(&model.shape, shard(&model.shape, tensor, ranks));
         let part = TensorSpec { role: fused_role(tensor.role), ..part };
         match fused.last_mut() {
@@ -79,11 +79,14 @@ fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
         | R::RecurrentBetaAlpha
         | R::RecurrentConv
         | R::RecurrentVector
-        | R::Sinks => (row, rows.div_ceil(ranks)),
+        | R::Sinks
+        | R::VisionLinear => (row, rows.div_ceil(ranks)),
         R::AttnOutput | R::FfnDown | R::ExpertDown | R::SharedDown | R::RecurrentOutput => {
             (row.div_ceil(ranks), rows)
         }
-        R::Router | R::SharedRouter | R::MlaQa | R::MlaKvA | R::Norm | R::Bias => (row, rows),
+        R::Router | R::SharedRouter | R::MlaQa | R::MlaKvA | R::Norm | R::Bias | R::VisionOther => {
+            (row, rows)
+        }
     };
     TensorSpec { row, rows, ..tensor }
 }

@@ -12,6 +12,7 @@ use super::{GgufFile, GgufTensor, Value, read};
 use crate::source::SourceError;
 use crate::source::error::At;
 use crate::source::pattern::Full;
+use crate::source::unmodelled;
 use crate::spec::{
     Architecture, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, StoredTensor, StoredWeights,
     Window,
@@ -199,6 +200,7 @@ impl<'a> Header<'a> {
             moe,
             mla,
             recurrent: self.recurrent()?,
+            vision: None,
         })
     }
 
@@ -413,8 +415,12 @@ fn architecture(at: &At, file: &GgufFile) -> Result<Architecture, SourceError> {
     };
     match file.metadata.get(KEY) {
         None => Err(at.missing(KEY, known())),
-        Some(Value::Text(name)) => Architecture::from_gguf_name(name)
-            .ok_or_else(|| at.invalid(KEY, format!("\"{name}\""), known())),
+        Some(Value::Text(name)) => {
+            Architecture::from_gguf_name(name).ok_or_else(|| match unmodelled::gguf_name(name) {
+                Some(found) => at.unmodelled(KEY, name, found),
+                None => at.invalid(KEY, format!("\"{name}\""), known()),
+            })
+        }
         Some(other) => Err(at.invalid(KEY, other, known())),
     }
 }

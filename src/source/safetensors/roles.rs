@@ -1,10 +1,13 @@
 //! What the tensors of transformers checkpoints are for, by name (`models/*/modeling_*.py`).
 
-use crate::spec::{Architecture, ModelShape, Role};
+use crate::spec::{ModelShape, Role};
 
 /// What it is for; nothing where the name is none of the known ones, as of packed weights and their
 /// scales.
 pub(super) fn role(name: &str) -> Option<Role> {
+    if is_vision(name) {
+        return Some(vision(name));
+    }
     if name == "lm_head.weight" || name == "language_model.lm_head.weight" {
         return Some(Role::OutputHead);
     }
@@ -20,6 +23,25 @@ pub(super) fn role(name: &str) -> Option<Role> {
     }
 }
 
+/// Whether it belongs to a vision tower or the projector behind it.
+fn is_vision(name: &str) -> bool {
+    let name = name.strip_prefix("model.").unwrap_or(name);
+    ["visual.", "vision_tower.", "multi_modal_projector.", "embed_vision.", "vision_model."]
+        .into_iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
+/// Matrices of linear layers are those of blocks, mergers and projectors, but for Gemma 3's projection,
+/// which is a bare parameter; the rest is convolutions, positions, norms and biases.
+fn vision(name: &str) -> Role {
+    let of_block = ["blocks.", "layers.", "merger", "linear_1", "linear_2", "_proj", "projection."];
+    let not_linear = ["norm", "ln_", "patch_embed.proj", "patch_conv", "embedding"];
+    let is_linear = name.ends_with(".weight")
+        && of_block.into_iter().any(|part| name.contains(part))
+        && !not_linear.into_iter().any(|part| name.contains(part));
+    if is_linear { Role::VisionLinear } else { Role::VisionOther }
+}
+
 /// The name within the language model.
 fn text_model(name: &str) -> Option<&str> {
     ["language_model.model.", "model.language_model.", "model."]
@@ -27,19 +49,13 @@ fn text_model(name: &str) -> Option<&str> {
         .find_map(|prefix| name.strip_prefix(prefix))
 }
 
-/// Whether runtimes load it to generate text: not the layers that predict tokens ahead, nor the
-/// vision towers that transformers' causal models ignore (`_keys_to_ignore_on_load_unexpected`), nor
-/// an output head that is the token embedding, nor the tables of old checkpoints.
+/// Whether runtimes load it to generate text: not the layers that predict tokens ahead, nor an output
+/// head that is the token embedding, nor the tables of old checkpoints.
 pub(super) fn is_loaded(name: &str, shape: &ModelShape) -> bool {
     if name.starts_with("mtp.") || name.ends_with(".rotary_emb.inv_freq") {
         return false;
     }
     if shape.tied_embeddings && role(name) == Some(Role::OutputHead) {
-        return false;
-    }
-    let ignores_vision =
-        matches!(shape.architecture, Architecture::Qwen35 | Architecture::Qwen35Moe);
-    if ignores_vision && (name.starts_with("model.visual.") || name.starts_with("visual.")) {
         return false;
     }
     let layer = text_model(name).and_then(|rest| rest.strip_prefix("layers."));
@@ -150,8 +166,14 @@ mod tests {
             ("model.layers.0.mlp.gate.e_score_correction_bias", Some(Role::Bias)),
             ("model.layers.0.linear_attn.A_log", Some(Role::RecurrentVector)),
             ("model.layers.0.self_attn.rotary_emb.inv_freq", None),
-            ("model.visual.blocks.0.norm1.weight", None),
-            ("vision_tower.layers.0.mlp.up_proj.weight", None),
+            ("model.visual.blocks.0.norm1.weight", Some(Role::VisionOther)),
+            ("model.visual.blocks.0.attn.qkv.weight", Some(Role::VisionLinear)),
+            ("visual.patch_embed.proj.weight", Some(Role::VisionOther)),
+            ("vision_tower.layers.0.mlp.up_proj.weight", Some(Role::VisionLinear)),
+            (
+                "multi_modal_projector.mm_input_projection_weight",
+                Some(Role::VisionOther),
+            ),
             ("", None),
         ] {
             assert_eq!(role(name), expected, "{name}");
