@@ -25,8 +25,10 @@ const BLOCK_TOKENS: u64 = 16;
 /// How a model's cache is cut into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paging {
-    /// Tokens of a block.
+    /// Tokens of a block; of a full layer's where windowed layers have wider heads or narrower.
     pub block_tokens: u64,
+    /// Tokens of a windowed layer's block.
+    pub window_block_tokens: u64,
     /// Bytes of a block: one group's layers.
     pub block: Bytes,
     /// Layers of a group.
@@ -56,15 +58,23 @@ impl Paging {
     /// The blocks of a model whose layers are split over `ranks` GPUs.
     pub fn of(model: &ModelSpec, kv: KvFormat, ranks: u64) -> Result<Self, Overflow> {
         let shape = split(&model.shape, ranks);
-        let token = token_size(&shape, kv)?;
+        let token = token_size(&shape, kv, first_full(&shape))?;
+        let windowed = token_size(&shape, kv, 0)?;
         let state = state_size(&shape)?;
         let block_tokens = state.get().div_ceil(token.get().max(1)).next_multiple_of(BLOCK_TOKENS);
-        let block_tokens = block_tokens.max(BLOCK_TOKENS);
+        let mut block_tokens = block_tokens.max(BLOCK_TOKENS);
+        let mut window_block_tokens = block_tokens;
+        // Layers with smaller keys and values have longer blocks, of the same size in bytes.
+        if model.window_layers() > 0 && model.full_layers() > 0 {
+            block_tokens *= (windowed.get() / token.get().max(1)).max(1);
+            window_block_tokens *= (token.get() / windowed.get().max(1)).max(1);
+        }
         let counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
         let group_layers = group_layers(counts);
         let groups = counts.map(|layers| layers.div_ceil(group_layers));
         Ok(Self {
             block_tokens,
+            window_block_tokens,
             block: token.times(block_tokens)?.times(group_layers)?,
             group_layers,
             full: groups[0],
@@ -81,7 +91,12 @@ impl Paging {
 
     /// The tokens that vLLM says a pool of so many blocks holds.
     pub fn tokens(&self, blocks: u64) -> u64 {
-        blocks / (self.full + self.window.0 + self.recurrent).max(1) * self.block_tokens
+        let least = if self.window.0 > 0 && self.full > 0 {
+            self.block_tokens.min(self.window_block_tokens)
+        } else {
+            self.block_tokens
+        };
+        blocks / (self.full + self.window.0 + self.recurrent).max(1) * least
     }
 
     /// Blocks that the system prompt takes once for all conversations: those it fills, of layers
@@ -97,8 +112,8 @@ impl Paging {
         let full = tokens.div_ceil(self.block_tokens) - cached.system / self.block_tokens;
         let (groups, window) = self.window;
         let seen = tokens.min(window.saturating_sub(1).saturating_add(cached.chunk));
-        let windowed =
-            (seen.div_ceil(self.block_tokens) + 1).min(tokens.div_ceil(self.block_tokens));
+        let size = self.window_block_tokens;
+        let windowed = (seen.div_ceil(size) + 1).min(tokens.div_ceil(size));
         let own = Bytes::product(&[full, self.full])?.plus(Bytes::product(&[windowed, groups])?)?;
         let own = own.plus(Bytes::new(self.recurrent))?.times(cached.sequences)?;
         Ok(own.plus(Bytes::new(self.shared(cached)))?.plus(Bytes::new(NULL_BLOCK))?.get())
@@ -127,6 +142,13 @@ fn window_size(model: &ModelSpec) -> u64 {
 fn split(shape: &ModelShape, ranks: u64) -> ModelShape {
     let mut part = shape.clone();
     part.kv_heads = shape.kv_heads.div_ceil(ranks);
+    if let Some(lists) = &mut part.per_layer {
+        lists.kv_heads.iter_mut().for_each(|heads| *heads = heads.div_ceil(ranks));
+    }
+    if let Some(ssm) = &mut part.ssm {
+        ssm.inner_size = ssm.inner_size.div_ceil(ranks);
+        ssm.n_groups = ssm.n_groups.div_ceil(ranks);
+    }
     if let Some(recurrent) = &mut part.recurrent {
         recurrent.key_heads = recurrent.key_heads.div_ceil(ranks);
         recurrent.value_heads = recurrent.value_heads.div_ceil(ranks);
@@ -134,10 +156,20 @@ fn split(shape: &ModelShape, ranks: u64) -> ModelShape {
     part
 }
 
-/// Keys and values, or the latent vector, of a token in one layer.
-fn token_size(shape: &ModelShape, kv: KvFormat) -> Result<Bytes, Overflow> {
+/// The first layer that keeps every token.
+fn first_full(shape: &ModelShape) -> u64 {
+    let last = if shape.per_layer.is_some() { shape.n_layers } else { 0 };
+    let is_full = |index: &u64| {
+        shape.layer(*index).kv_heads > 0 && shape.window_of(*index).is_none()
+    };
+    (0..last).find(is_full).unwrap_or(0)
+}
+
+/// Keys and values, or the latent vector, of a token in layer `index`.
+fn token_size(shape: &ModelShape, kv: KvFormat, index: u64) -> Result<Bytes, Overflow> {
     match shape.mla {
         Some(_) => kv_cache::latent_size(shape, kv, 1),
+        None if shape.per_layer.is_some() => kv_cache::heads_size(shape.layer(index), kv, 1),
         None => kv_cache::layer_size(shape, kv, 1),
     }
 }
@@ -145,6 +177,11 @@ fn token_size(shape: &ModelShape, kv: KvFormat) -> Result<Bytes, Overflow> {
 /// A recurrent layer's state: the convolution's inputs in 16 bits, and the matrices in f32 where the
 /// model's configuration asks for it.
 fn state_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
+    if let Some(ssm) = shape.ssm {
+        // Both parts in the model's own 16 bits (`mamba_cache_dtype` auto).
+        let convolution = Bytes::product(&[ssm.conv_kernel - 1, ssm.conv_width(), 2])?;
+        return convolution.plus(Bytes::product(&[ssm.inner_size, ssm.state_size, 2])?);
+    }
     let Some(r) = shape.recurrent else { return Ok(Bytes::ZERO) };
     let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
     let convolution = Bytes::product(&[r.conv_kernel - 1, channels, 2])?;

@@ -139,8 +139,14 @@ impl Scenario<'_> {
             });
         }
         let shape = &self.model.shape;
-        if shape.mla.is_none() && !self.kv.blocks_divide(shape.kv_heads, shape.head_dim) {
-            return Err(EstimateError::UnevenBlocks { kv: self.kv, head_dim: shape.head_dim });
+        if shape.mla.is_some() {
+            return Ok(());
+        }
+        let last = if shape.per_layer.is_some() { shape.n_layers } else { 1 };
+        for layer in (0..last).map(|index| shape.layer(index)) {
+            if layer.kv_heads > 0 && !self.kv.blocks_divide(layer.kv_heads, layer.head_dim) {
+                return Err(EstimateError::UnevenBlocks { kv: self.kv, head_dim: layer.head_dim });
+            }
         }
         Ok(())
     }

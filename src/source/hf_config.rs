@@ -13,7 +13,9 @@ use super::json::{self, Fields, Json};
 use super::unmodelled;
 use super::hf_vision;
 use super::pattern::Full;
-use crate::spec::{Architecture, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Window};
+use crate::spec::{
+    Architecture, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
+};
 #[cfg(test)]
 use crate::spec::Tower;
 
@@ -146,6 +148,8 @@ const fn defaults(architecture: Architecture) -> Defaults {
         A::Gemma => family(256_000, (16, Some(16), Some(256)), 8192, true),
         A::Gemma2 => family(256_000, (8, Some(4), Some(256)), 8192, true),
         A::Gemma3 => family(262_208, (8, Some(4), Some(256)), 131_072, true),
+        A::Gemma4 => family(262_144, (8, Some(4), Some(256)), 131_072, true),
+        A::GraniteHybrid => family(32_000, (32, None, None), 2048, false),
         A::Phi3 => family(32_064, (32, None, None), 4096, false),
         A::GptOss => family(201_088, (64, Some(8), Some(64)), 131_072, false),
         A::DeepSeek2 => family(102_400, (32, None, None), 4096, false),
@@ -155,6 +159,9 @@ const fn defaults(architecture: Architecture) -> Defaults {
         A::StarCoder2 => family(49_152, (24, Some(2), None), 4096, true),
     }
 }
+
+/// More layers than any model has; a shape with more is refused for it.
+const MOST_LAYERS: u64 = 2000;
 
 /// What `layer_types` calls a layer with a window.
 const SLIDING: &str = "sliding_attention";
@@ -171,6 +178,7 @@ struct Config<'a> {
 impl Config<'_> {
     fn shape(&self) -> Result<ModelShape, SourceError> {
         use Architecture as A;
+        self.refuse_parts()?;
         let hidden_size = self.fields.required("hidden_size")?;
         let n_layers = self.fields.required("num_hidden_layers")?;
         let n_heads = self.fields.number("num_attention_heads")?.unwrap_or(self.defaults.n_heads);
@@ -197,7 +205,7 @@ impl Config<'_> {
             ffn_bias: bias.ffn,
             qk_norm: self.qk_norm()?,
             norms_per_layer: match self.architecture {
-                A::Gemma2 | A::Gemma3 => 4,
+                A::Gemma2 | A::Gemma3 | A::Gemma4 => 4,
                 A::Cohere => 1,
                 _ => 2,
             },
@@ -212,6 +220,9 @@ impl Config<'_> {
             moe,
             mla,
             recurrent: self.recurrent(n_layers)?,
+            ssm: self.ssm(hidden_size)?,
+            keys_are_values: self.keys_are_values()?,
+            per_layer: self.per_layer(n_layers, n_heads)?,
             vision: None,
         })
     }
@@ -257,6 +268,9 @@ impl Config<'_> {
 
     fn ffn_size(&self, moe: Option<Moe>) -> Result<u64, SourceError> {
         const KEY: &str = "intermediate_size";
+        if self.architecture == Architecture::GraniteHybrid && moe.is_none() {
+            return self.granite_shared();
+        }
         match (self.fields.number(KEY)?, moe) {
             (Some(n), _) => Ok(n),
             // Every layer has experts: no layer has a dense MLP.
@@ -283,7 +297,8 @@ impl Config<'_> {
             | A::Qwen3Next
             | A::Qwen35
             | A::Qwen35Moe
-            | A::Gemma3 => QkNorm::PerHead,
+            | A::Gemma3
+            | A::Gemma4 => QkNorm::PerHead,
             A::Olmo2 => QkNorm::Full,
             A::Glm4Moe if asked()? => QkNorm::PerHead,
             A::Cohere if asked()? => QkNorm::Full,
@@ -325,7 +340,7 @@ impl Config<'_> {
         let is_set =
             |key| if self.fields.has(key) { self.fields.get(key).is_some() } else { default };
         match self.architecture {
-            Architecture::Gemma2 | Architecture::Gemma3 => {
+            Architecture::Gemma2 | Architecture::Gemma3 | Architecture::Gemma4 => {
                 (is_set("attn_logit_softcapping"), is_set("final_logit_softcapping"))
             }
             _ => (false, false),
@@ -336,6 +351,7 @@ impl Config<'_> {
         const KEY: &str = "sliding_window";
         let default = match self.architecture {
             Architecture::GptOss => Some(128),
+            Architecture::Gemma4 => Some(512),
             Architecture::Mixtral | Architecture::Phi3 | Architecture::StarCoder2 => None,
             _ => Some(4096),
         };
@@ -364,7 +380,7 @@ impl Config<'_> {
             A::Gemma2 | A::GptOss => {
                 Ok(self.layer_types(n_layers, SLIDING)?.unwrap_or(Full::Every(2)))
             }
-            A::Gemma3 => {
+            A::Gemma3 | A::Gemma4 => {
                 let every = self.fields.number("sliding_window_pattern")?.unwrap_or(6);
                 Ok(self.layer_types(n_layers, SLIDING)?.unwrap_or(Full::Every(every)))
             }
@@ -428,6 +444,9 @@ impl Config<'_> {
                 self.moe_of("moe_intermediate_size", 0, self.dense_layers(n_layers)?)?
             }
             A::DeepSeek2 | A::Glm4Moe => self.deepseek_moe()?,
+            A::GraniteHybrid if self.fields.number("num_local_experts")?.unwrap_or(8) > 0 => {
+                self.moe_of("intermediate_size", self.granite_shared()?, 0)?
+            }
             _ => return Ok(None),
         };
         let is_gpt_oss = self.architecture == A::GptOss;
@@ -505,6 +524,119 @@ impl Config<'_> {
 
     fn is_deepseek_v3(&self) -> Result<bool, SourceError> {
         Ok(self.fields.text("model_type")? == Some("deepseek_v3"))
+    }
+
+    /// Parts of a family that no formula covers, refused by the field that asks for them.
+    fn refuse_parts(&self) -> Result<(), SourceError> {
+        if self.architecture != Architecture::Gemma4 {
+            return Ok(());
+        }
+        let default = if self.fields.has("hidden_size_per_layer_input") { 0 } else { 256 };
+        for (key, default, what) in [
+            ("hidden_size_per_layer_input", default, "embeddings of every layer"),
+            ("num_kv_shared_layers", 0, "layers that share a cache"),
+        ] {
+            let found = self.fields.number(key)?.unwrap_or(default);
+            if found > 0 {
+                let what = format!("`{}` = {found}: {what}", self.fields.name(key));
+                return Err(self.fields.at.unsupported(what, "0: Gemma 4 without them"));
+            }
+        }
+        if self.fields.flag("enable_moe_block")?.unwrap_or(false) {
+            let what = format!("`{}` = true: experts beside a dense MLP", self.fields.name("enable_moe_block"));
+            return Err(self.fields.at.unsupported(what, "`false`: Gemma 4 without experts"));
+        }
+        Ok(())
+    }
+
+    fn keys_are_values(&self) -> Result<bool, SourceError> {
+        let asked = self.fields.flag("attention_k_eq_v")?.unwrap_or(false);
+        Ok(asked && self.architecture == Architecture::Gemma4)
+    }
+
+    /// The shared MLP of Granite's hybrids, which every layer has.
+    fn granite_shared(&self) -> Result<u64, SourceError> {
+        Ok(self.fields.number("shared_intermediate_size")?.unwrap_or(1024))
+    }
+
+    fn ssm(&self, hidden_size: u64) -> Result<Option<Ssm>, SourceError> {
+        if self.architecture != Architecture::GraniteHybrid {
+            return Ok(None);
+        }
+        if self.fields.flag("mamba_proj_bias")?.unwrap_or(false) {
+            return Err(self.fields.invalid("mamba_proj_bias", "`false`"));
+        }
+        let number =
+            |key, default| Ok::<_, SourceError>(self.fields.number(key)?.unwrap_or(default));
+        let expand = number("mamba_expand", 2)?;
+        let inner_size = expand.checked_mul(hidden_size);
+        let ssm = Ssm {
+            inner_size: inner_size
+                .ok_or_else(|| self.fields.invalid("mamba_expand", "a small number"))?,
+            state_size: number("mamba_d_state", 256)?,
+            n_groups: number("mamba_n_groups", 1)?,
+            n_heads: number("mamba_n_heads", 128)?,
+            conv_kernel: number("mamba_d_conv", 4)?,
+            conv_bias: self.fields.flag("mamba_conv_bias")?.unwrap_or(true),
+        };
+        Ok(Some(ssm))
+    }
+
+    /// Numbers that differ from layer to layer: Gemma 4's full layers, Granite's layers without attention.
+    fn per_layer(&self, n_layers: u64, n_heads: u64) -> Result<Option<PerLayer>, SourceError> {
+        let lists = match self.architecture {
+            Architecture::Gemma4 => self.gemma4_layers(n_layers)?,
+            Architecture::GraniteHybrid => self.granite_layers(n_layers, n_heads)?,
+            _ => return Ok(None),
+        };
+        Ok((lists != PerLayer::default()).then_some(lists))
+    }
+
+    fn gemma4_layers(&self, n_layers: u64) -> Result<PerLayer, SourceError> {
+        if self.fields.get("per_layer_config").is_some() {
+            return Err(self.fields.invalid("per_layer_config", "none: `global_head_dim` and the like"));
+        }
+        let head_dim = self.fields.number("head_dim")?.unwrap_or(256);
+        let kv_heads = self.kv_heads(0)?;
+        let full_dim = self.fields.number("global_head_dim")?.unwrap_or(512);
+        let full_heads = match self.fields.number("num_global_key_value_heads")? {
+            Some(heads) if self.keys_are_values()? => heads,
+            _ => kv_heads,
+        };
+        let full = self.full_layers(n_layers)?;
+        if n_layers > MOST_LAYERS {
+            return Ok(PerLayer::default());
+        }
+        let pick = |of_full: u64, windowed: u64| {
+            let of = |index| if full.holds(index) { of_full } else { windowed };
+            ModelShape::list_of((0..n_layers).map(of).collect())
+        };
+        Ok(PerLayer {
+            kv_heads: pick(full_heads, kv_heads),
+            head_dim: pick(full_dim, head_dim),
+            ..PerLayer::default()
+        })
+    }
+
+    fn granite_layers(&self, n_layers: u64, n_heads: u64) -> Result<PerLayer, SourceError> {
+        const KEY: &str = "layer_types";
+        let kv_heads = self.kv_heads(n_heads)?;
+        let list = self.fields.list(KEY)?.unwrap_or_default();
+        if u64::try_from(list.len()) != Ok(n_layers) || n_layers > MOST_LAYERS {
+            return Err(self.fields.invalid(KEY, format!("one kind for each of {n_layers} layers")));
+        }
+        let mut heads = Vec::with_capacity(list.len());
+        for kind in list {
+            heads.push(match kind {
+                Json::Text(kind) if kind == "mamba" || kind == "linear_attention" => 0,
+                Json::Text(kind) if kind == "attention" || kind == "full_attention" => kv_heads,
+                kind => {
+                    let expected = "`mamba` or `attention`";
+                    return Err(self.fields.at.invalid(&self.fields.name(KEY), kind, expected));
+                }
+            });
+        }
+        Ok(PerLayer { kv_heads: heads, ..PerLayer::default() })
     }
 
     fn mla(&self) -> Result<Option<Mla>, SourceError> {

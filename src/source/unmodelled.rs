@@ -57,8 +57,8 @@ const TABLE: [Unmodelled; 17] = [
         "its layers are attention, state space or an MLP alone",
     ),
     family(
-        &["zamba", "zamba2", "bamba", "granitemoehybrid", "plamo2"],
-        &["granitehybrid", "plamo2"],
+        &["zamba", "zamba2", "bamba", "plamo2"],
+        &["plamo2"],
         "some layers keep a state-space state",
     ),
     family(

@@ -68,6 +68,8 @@ architectures! {
     Gemma2 = "gemma2", gguf "gemma2", hf ["gemma2"];
     /// Gemma 3 (text): four norms a layer, five windowed layers to a full one.
     Gemma3 = "gemma3", gguf "gemma3", hf ["gemma3", "gemma3_text"];
+    /// Gemma 4 without experts and embeddings of layers: full layers have heads of another size.
+    Gemma4 = "gemma4", gguf "gemma4", hf ["gemma4", "gemma4_text"];
     /// Phi-3 and Phi-4: fused q, k, v and fused gate and up projections.
     Phi3 = "phi3", gguf "phi3", hf ["phi3"];
     /// gpt-oss: experts with biases, alternating windows, attention sinks.
@@ -76,6 +78,8 @@ architectures! {
     DeepSeek2 = "deepseek2", gguf "deepseek2", hf ["deepseek_v2", "deepseek_v3"];
     /// Granite 3: Llama's tensors with scaled residuals.
     Granite = "granite", gguf "granite", hf ["granite"];
+    /// Granite 4 H: Mamba-2 layers, a few with attention, with experts or without.
+    GraniteHybrid = "granite_hybrid", gguf "granitehybrid", hf ["granitemoehybrid"];
     /// GLM-4.5 and 4.6: experts with a shared one, a few dense layers first.
     Glm4Moe = "glm4_moe", gguf "glm4moe", hf ["glm4_moe"];
     /// OLMo 2: norms after the sublayers, full-width norms on q and k.

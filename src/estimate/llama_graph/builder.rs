@@ -59,10 +59,14 @@ impl<'a> Builder<'a> {
         }
         let embeddings = inputs.embeddings(shape.hidden_size, rows);
         let sections = if has_position_sections(shape.architecture) { 4 } else { 1 };
+        let sections = if has_positions(shape.architecture) { sections } else { 0 };
         let positions = inputs.add(rows.saturating_mul(sections), 4);
-        let full = inputs.cache(shape, params, params.cells);
-        let windowed = params.window_cells.map(|cells| inputs.cache(shape, params, cells));
-        let states = shape.recurrent.map(|_| inputs.add(params.n_seq, 4));
+        let head_dim = |windowed| head_dim_of(shape, windowed);
+        let full = inputs.cache(shape, params, params.cells, head_dim(false));
+        let windowed =
+            params.window_cells.map(|cells| inputs.cache(shape, params, cells, head_dim(true)));
+        let has_states = shape.recurrent.is_some() || shape.ssm.is_some();
+        let states = has_states.then(|| inputs.add(params.n_seq, 4));
         let output_rows = inputs.add(params.n_outputs, 4);
         let Inputs { graph, host } = inputs;
         Self {
@@ -90,6 +94,9 @@ impl<'a> Builder<'a> {
 
     /// Rotates queries or keys by their positions.
     pub(super) fn rope(&mut self, x: Value) -> Value {
+        if !has_positions(self.shape.architecture) {
+            return x;
+        }
         self.graph.elementwise(&[x, self.positions])
     }
 
@@ -101,7 +108,23 @@ impl<'a> Builder<'a> {
 
 /// Whether positions come in four sections (`LLAMA_ROPE_TYPE_IMROPE`).
 const fn has_position_sections(architecture: Architecture) -> bool {
-    matches!(architecture, Architecture::Qwen35 | Architecture::Qwen35Moe)
+    use Architecture as A;
+    matches!(architecture, A::Qwen35 | A::Qwen35Moe | A::Qwen2Vl | A::Qwen3Vl | A::Qwen3VlMoe)
+}
+
+/// Whether attention knows positions at all: Granite's hybrids rotate nothing.
+pub(super) const fn has_positions(architecture: Architecture) -> bool {
+    !matches!(architecture, Architecture::GraniteHybrid)
+}
+
+/// Elements of a head in the layers of one of the caches.
+fn head_dim_of(shape: &ModelShape, windowed: bool) -> u64 {
+    let attends = |index: &u64| {
+        shape.layer(*index).kv_heads > 0 && shape.window_of(*index).is_some() == windowed
+    };
+    let last = if shape.per_layer.is_some() { shape.n_layers } else { 0 };
+    let first = (0..last).find(attends).unwrap_or(0);
+    shape.layer(first).head_dim
 }
 
 /// Collects inputs: on the host each takes a multiple of 32 bytes.
@@ -133,7 +156,13 @@ impl Inputs {
         self.graph.mark(embeddings, Usage::Activation)
     }
 
-    fn cache(&mut self, shape: &ModelShape, params: &GraphParams, cells: u64) -> CacheInputs {
+    fn cache(
+        &mut self,
+        shape: &ModelShape,
+        params: &GraphParams,
+        cells: u64,
+        head_dim: u64,
+    ) -> CacheInputs {
         let rows = params.rows;
         let latent = shape.mla.is_some();
         let has_rows = params.version.has_row_inputs();
@@ -145,9 +174,9 @@ impl Inputs {
         });
         let mask = self.mask(cells, params);
         let rotates =
-            params.version.plans_fusions() && !latent && shape.head_dim.is_multiple_of(64);
+            params.version.plans_fusions() && !latent && head_dim.is_multiple_of(64);
         let k_rotation = (rotates && is_block_format(params.type_k)).then(|| {
-            let divides = |order: &&u64| shape.head_dim.is_multiple_of(**order);
+            let divides = |order: &&u64| head_dim.is_multiple_of(**order);
             self.rotation(ROTATIONS.iter().find(divides).copied().unwrap_or(64))
         });
         let v_rotation = (rotates && is_block_format(params.type_v)).then(|| self.rotation(64));

@@ -127,7 +127,8 @@ fn place_layers(
 /// Whether llama.cpp keeps a second, smaller cache for windowed layers of this family. It ignores the
 /// windows of the others.
 pub const fn has_window_cache(architecture: Architecture) -> bool {
-    matches!(architecture, Architecture::Gemma2 | Architecture::Gemma3 | Architecture::GptOss)
+    use Architecture as A;
+    matches!(architecture, A::Gemma2 | A::Gemma3 | A::Gemma4 | A::GptOss)
 }
 
 /// What each layer keeps under llama.cpp.

@@ -12,7 +12,7 @@ impl Builder<'_> {
     pub(super) fn model(&mut self, layers: &[Layer], selection: Selection) -> [Boundary; 2] {
         let mut x = self.embeddings;
         let mut boundaries = [Boundary::default(); 2];
-        if matches!(self.shape.architecture, A::Gemma | A::Gemma2 | A::Gemma3 | A::Granite) {
+        if matches!(self.shape.architecture, A::Gemma | A::Gemma2 | A::Gemma3 | A::Gemma4 | A::Granite | A::GraniteHybrid) {
             x = self.graph.map(x);
         }
         for (index, layer) in (0..).zip(layers).filter(|(index, _)| selection.holds(*index)) {
@@ -40,7 +40,7 @@ impl Builder<'_> {
         if shape.recurrent.is_some() {
             self.graph.expand(normed);
         }
-        let attended = self.mix_tokens(normed, layer);
+        let attended = self.mix_tokens(normed, index, layer);
         let (attended, x) = self.last_rows(attended, x, is_last);
         let attended = if has_post_norms(shape.norms_per_layer) {
             self.norm(attended)
@@ -51,7 +51,7 @@ impl Builder<'_> {
         let normed = self.norm(middle);
         let output = match shape.moe {
             Some(moe) if shape.is_moe(index) => self.experts(normed, moe),
-            _ => self.dense_ffn(normed, shape.ffn_size),
+            _ => self.dense_ffn(normed, shape.layer(index).ffn_size),
         };
         let output = if has_post_norms(shape.norms_per_layer) {
             self.norm(output)
@@ -61,23 +61,27 @@ impl Builder<'_> {
         if shape.architecture == A::Phi3 {
             return self.graph.elementwise(&[middle, output]);
         }
-        self.graph.elementwise(&[output, middle])
+        let output = self.graph.elementwise(&[output, middle]);
+        if shape.architecture == A::Gemma4 { self.graph.map(output) } else { output }
     }
 
-    fn mix_tokens(&mut self, x: Value, layer: Layer) -> Value {
+    fn mix_tokens(&mut self, x: Value, index: u64, layer: Layer) -> Value {
         let shape = self.shape;
+        if let (Layer::Recurrent, Some(ssm)) = (layer, shape.ssm) {
+            return self.state_space(x, ssm);
+        }
         match (layer, shape.recurrent, shape.mla) {
             (Layer::Recurrent, Some(recurrent), _) => self.delta_net(x, recurrent),
             (_, _, Some(mla)) => self.latent_attention(x, mla),
-            _ if shape.attention_output_gate => self.gated_attention(x),
-            _ => self.attention(x, matches!(layer, Layer::Window { .. })),
+            _ if shape.attention_output_gate => self.gated_attention(x, index),
+            _ => self.attention(x, index, matches!(layer, Layer::Window { .. })),
         }
     }
 
     /// Command-R: one norm, attention and MLP side by side.
     fn parallel_layer(&mut self, x: Value, is_last: bool) -> Value {
         let normed = self.norm(x);
-        let attended = self.attention(normed, false);
+        let attended = self.attention(normed, 0, false);
         let (attended, x) = self.last_rows(attended, x, is_last);
         let normed = if is_last { self.output_rows_of(normed) } else { normed };
         let output = self.dense_ffn(normed, self.shape.ffn_size);
@@ -87,7 +91,7 @@ impl Builder<'_> {
 
     /// OLMo 2: norms after attention and after the MLP.
     fn post_norm_layer(&mut self, x: Value, is_last: bool) -> Value {
-        let attended = self.attention(x, false);
+        let attended = self.attention(x, 0, false);
         let (attended, x) = self.last_rows(attended, x, is_last);
         let attended = self.norm(attended);
         let middle = self.graph.elementwise(&[attended, x]);
@@ -97,7 +101,8 @@ impl Builder<'_> {
     }
 
     fn scaled_residual(&mut self, x: Value) -> Value {
-        if self.shape.architecture == A::Granite { self.graph.map(x) } else { x }
+        let scales = matches!(self.shape.architecture, A::Granite | A::GraniteHybrid);
+        if scales { self.graph.map(x) } else { x }
     }
 
     /// The last layer goes on with the rows that logits are wanted for.
@@ -118,7 +123,7 @@ impl Builder<'_> {
         self.params.version.keeps_hidden_states()
             && matches!(
                 self.shape.architecture,
-                A::GptOss | A::Qwen35 | A::Qwen35Moe | A::Qwen3Next
+                A::GptOss | A::Qwen35 | A::Qwen35Moe | A::Qwen3Next | A::Gemma4
             )
     }
 
@@ -149,7 +154,7 @@ impl Builder<'_> {
     /// Element-wise operations on the logits: a scale, or a soft cap of three.
     const fn logit_maps(&self) -> usize {
         match self.shape.architecture {
-            A::Granite | A::Cohere => 1,
+            A::Granite | A::GraniteHybrid | A::Cohere => 1,
             _ if self.shape.logit_softcap => 3,
             _ => 0,
         }

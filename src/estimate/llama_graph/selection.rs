@@ -25,6 +25,8 @@ impl Selection {
     pub(super) fn shorter(shape: &ModelShape) -> impl Iterator<Item = Self> {
         let windows = shape.window.and_then(|window| window.full_every);
         let states = shape.recurrent.map(|recurrent| recurrent.full_attention_every);
+        // Without a rule for where attention is, every layer is placed.
+        let is_regular = shape.ssm.is_none();
         let period = windows.or(states).unwrap_or(1).max(1);
         let dense = shape.moe.map_or(0, |moe| moe.leading_dense_layers);
         let last = shape.n_layers.saturating_sub(1);
@@ -32,7 +34,7 @@ impl Selection {
             let head = dense.next_multiple_of(period).checked_add(periods.checked_mul(period)?)?;
             let left_out = last.checked_sub(head)? / period;
             let tail = head + left_out * period;
-            (left_out > 0).then_some(Self { head, tail, period })
+            (left_out > 0 && is_regular).then_some(Self { head, tail, period })
         })
     }
 

@@ -24,7 +24,7 @@ use super::super::{
 };
 use super::{Pool, push_weights};
 use crate::dtype::WeightFormat;
-use crate::spec::{Architecture, Basis, Bounds, ModelShape, Serving, VllmVersion};
+use crate::spec::{Architecture, Basis, Bounds, LayerShape, ModelShape, Serving, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
@@ -97,10 +97,10 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
         basis: Basis::Modelled,
         source: "vLLM rotary_embedding/base.py cos_sin_cache, loaded with the weights",
     };
-    let width = shape.mla.map_or(shape.head_dim, |mla| mla.qk_rope_head_dim);
+    let width = shape.mla.map_or_else(|| shape.widest_head(), |mla| mla.qk_rope_head_dim);
     let tables = match shape.architecture {
         Architecture::Gemma3 if shape.context_len > GEMMA_3_TRAINED => 1 + GEMMA_3_SCALING,
-        Architecture::Gemma3 => 2,
+        Architecture::Gemma3 | Architecture::Gemma4 => 2,
         _ => 1,
     };
     buffers.product(
@@ -201,8 +201,8 @@ fn push_experts(
 fn dense_width(shape: &ModelShape, ranks: u64) -> u64 {
     let dense = match shape.moe {
         Some(moe) if moe.leading_dense_layers == 0 => moe.shared_ffn_size,
-        Some(moe) => moe.shared_ffn_size.max(shape.ffn_size),
-        None => shape.ffn_size,
+        Some(moe) => moe.shared_ffn_size.max(shape.widest_ffn()),
+        None => shape.widest_ffn(),
     };
     dense.div_ceil(ranks)
 }
@@ -216,8 +216,18 @@ fn attention_width(shape: &ModelShape, ranks: u64) -> u64 {
             let key = mla.qk_nope_head_dim + mla.qk_rope_head_dim;
             heads * (2 * key + (mla.qk_nope_head_dim + mla.v_head_dim) + 2 * mla.v_head_dim)
         }
-        None => 2 * heads * shape.head_dim + 2 * shape.kv_heads.div_ceil(ranks) * shape.head_dim,
+        None => widest_attention(shape, ranks),
     }
+}
+
+/// Queries, keys, values and output of the layer where they are widest.
+fn widest_attention(shape: &ModelShape, ranks: u64) -> u64 {
+    let last = if shape.per_layer.is_some() { shape.n_layers } else { 1 };
+    let layers = (0..last).map(|index| shape.layer(index));
+    let width = |layer: LayerShape| {
+        2 * (layer.n_heads.div_ceil(ranks) + layer.kv_heads.div_ceil(ranks)) * layer.head_dim
+    };
+    layers.map(width).max().unwrap_or(0)
 }
 
 fn push_layer(

@@ -61,7 +61,10 @@ fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
         R::TokenEmbedding | R::OutputHead => {
             (row, rows.next_multiple_of(VOCAB_PADDING).div_ceil(ranks))
         }
-        R::AttnK | R::AttnV => (row, rows / shape.kv_heads * shape.kv_heads.div_ceil(ranks)),
+        R::AttnK | R::AttnV => {
+            let kv_heads = shape.layer(tensor.layer.unwrap_or(0)).kv_heads.max(1);
+            (row, rows / kv_heads * kv_heads.div_ceil(ranks))
+        }
         R::AttnQ
         | R::AttnQkv
         | R::FfnGate
@@ -79,6 +82,7 @@ fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
         | R::RecurrentBetaAlpha
         | R::RecurrentConv
         | R::RecurrentVector
+        | R::SsmIn
         | R::Sinks
         | R::VisionLinear => (row, rows.div_ceil(ranks)),
         R::AttnOutput | R::FfnDown | R::ExpertDown | R::SharedDown | R::RecurrentOutput => {

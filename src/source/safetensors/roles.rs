@@ -73,6 +73,8 @@ fn in_layer(rest: &str) -> Option<Role> {
         | "mlp.gate.e_score_correction_bias" => return Some(Role::Bias),
         "self_attn.sinks" => return Some(Role::Sinks),
         "linear_attn.dt_bias" | "linear_attn.A_log" => return Some(Role::RecurrentVector),
+        "mamba.dt_bias" | "mamba.A_log" | "mamba.D" => return Some(Role::RecurrentVector),
+        "layer_scalar" => return Some(Role::Norm),
         _ => {}
     }
     let (module, parameter) = rest.rsplit_once('.')?;
@@ -100,9 +102,12 @@ fn attention(module: &str) -> Option<Role> {
         "linear_attn.in_proj_ba" | "linear_attn.in_proj_b" | "linear_attn.in_proj_a" => {
             Role::RecurrentBetaAlpha
         }
-        "linear_attn.conv1d" => Role::RecurrentConv,
+        "mamba.in_proj" => Role::SsmIn,
+        "mamba.out_proj" => Role::RecurrentOutput,
+        "linear_attn.conv1d" | "mamba.conv1d" => Role::RecurrentConv,
         "linear_attn.out_proj" => Role::RecurrentOutput,
         "linear_attn.norm"
+        | "mamba.norm"
         | "self_attn.q_norm"
         | "self_attn.k_norm"
         | "self_attn.q_a_layernorm"
@@ -121,7 +126,13 @@ fn feed_forward(module: &str) -> Option<Role> {
         "mlp.up_proj" | "mlp.c_fc" => Role::FfnUp,
         "mlp.gate_up_proj" => Role::FfnGateUp,
         "mlp.down_proj" | "mlp.c_proj" => Role::FfnDown,
-        "mlp.gate" | "mlp.router" | "block_sparse_moe.gate" => Role::Router,
+        "mlp.gate" | "mlp.router" | "block_sparse_moe.gate" | "block_sparse_moe.router.layer" => {
+            Role::Router
+        }
+        "block_sparse_moe.input_linear" => Role::ExpertUp,
+        "block_sparse_moe.output_linear" => Role::ExpertDown,
+        "shared_mlp.input_linear" => Role::FfnGateUp,
+        "shared_mlp.output_linear" => Role::FfnDown,
         "mlp.shared_expert_gate" => Role::SharedRouter,
         "mlp.shared_expert.gate_proj" | "mlp.shared_experts.gate_proj" => Role::SharedGate,
         "mlp.shared_expert.up_proj" | "mlp.shared_experts.up_proj" => Role::SharedUp,
