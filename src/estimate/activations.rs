@@ -26,8 +26,11 @@ fn kind(life: Life, source: &str) -> Kind<'_> {
 /// Width that the MLP of a layer works on: the dense MLP, or the experts of a token together.
 pub fn ffn_width(scenario: &Scenario<'_>) -> u64 {
     let shape = &scenario.model.shape;
-    let dense =
-        if shape.moe.is_some_and(|moe| moe.leading_dense_layers == 0) { 0 } else { shape.widest_ffn() };
+    let dense = if shape.moe.is_some_and(|moe| moe.leading_dense_layers == 0) {
+        0
+    } else {
+        shape.widest_ffn()
+    };
     let experts =
         shape.moe.map_or(0, |moe| moe.n_experts_used * moe.expert_ffn_size + moe.shared_ffn_size);
     dense.max(experts)
@@ -57,7 +60,8 @@ pub fn transformers(
     }
     push(Moment::FeedForward, "hidden states around the MLP", hidden(3 + normed))?;
     if !scenario.weights.largest_expanded.is_zero() {
-        let width = hidden(3 + normed) + if shape.moe.is_some() { q } else { 2 * shape.widest_ffn() };
+        let width =
+            hidden(3 + normed) + if shape.moe.is_some() { q } else { 2 * shape.widest_ffn() };
         push(Moment::Dequantization, "hidden states, and results of two projections", width)?;
     }
     push_rotation(buffers, scenario, pass)?;
@@ -185,7 +189,11 @@ pub fn engine_layer(
     )?;
     let attention = kind(Life::During(phase, Moment::Attention), ENGINE);
     let output = attention_output(shape);
-    let values = if shape.mla.is_some() { shape.kv_heads * shape.value_head_dim() } else { shape.kv_width() };
+    let values = if shape.mla.is_some() {
+        shape.kv_heads * shape.value_head_dim()
+    } else {
+        shape.kv_width()
+    };
     let qkv = shape.q_width() + shape.kv_width() + values;
     buffers.product(
         attention,

@@ -139,7 +139,10 @@ fn push_unequal(
             ("kv_heads", kv_heads),
             ("head_dim", head_dim),
         ];
-        let formula = Formula::text("2 · layers · tokens · sequences · kv_heads · head_dim elements", &values);
+        let formula = Formula::text(
+            "2 · layers · tokens · sequences · kv_heads · head_dim elements",
+            &values,
+        );
         buffers.push(kind, name, Bounds::exactly(size), formula);
     }
     Ok(())

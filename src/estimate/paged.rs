@@ -159,9 +159,8 @@ fn split(shape: &ModelShape, ranks: u64) -> ModelShape {
 /// The first layer that keeps every token.
 fn first_full(shape: &ModelShape) -> u64 {
     let last = if shape.per_layer.is_some() { shape.n_layers } else { 0 };
-    let is_full = |index: &u64| {
-        shape.layer(*index).kv_heads > 0 && shape.window_of(*index).is_none()
-    };
+    let is_full =
+        |index: &u64| shape.layer(*index).kv_heads > 0 && shape.window_of(*index).is_none();
     (0..last).find(is_full).unwrap_or(0)
 }
 

@@ -151,7 +151,8 @@ fn profiled_images(scenario: &Scenario<'_>, vision: &Vision, serving: Serving) -
     (budget / tokens).min(allowed).max(1)
 }
 
-const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run of the encoder, matched to public logs";
+const PROFILE_RUN: &str =
+    "vLLM gpu_model_runner.py profile_run of the encoder, matched to public logs";
 const ENCODER: &str = "a layer's results in 16 bits, by analogy with decoder layers";
 
 fn kind(life: Life, basis: Basis, source: &str) -> Kind<'_> {
@@ -186,8 +187,7 @@ fn push_pass(
 ) -> Result<(), Overflow> {
     let parts = if vision.is_gated() { 3 } else { 2 };
     let width = 3 * vision.hidden_size + (4 * vision.hidden_size).max(parts * vision.ffn_size);
-    let factors =
-        [("images", images), ("patches", vision.max_patches), ("width", width), ("B", 2)];
+    let factors = [("images", images), ("patches", vision.max_patches), ("width", width), ("B", 2)];
     let formula = Formula::product(&factors);
     let (below, above) = UNCERTAIN;
     let size = Bounds::within(formula.value()?, below, above)?;

@@ -208,9 +208,9 @@ fn vllm(document: &Document) -> String {
     let inputs = &document.inputs;
     let kv = if inputs.kv == "fp8" { "fp8" } else { "auto" };
     let length = inputs.system_tokens.saturating_add(inputs.cache_tokens);
-    let images = inputs.images.map(|images| {
-        format!(" --limit-mm-per-prompt '{{\"image\": {images}, \"video\": 0}}'")
-    });
+    let images = inputs
+        .images
+        .map(|images| format!(" --limit-mm-per-prompt '{{\"image\": {images}, \"video\": 0}}'"));
     format!(
         "--max-model-len {length} --max-num-seqs {} --max-num-batched-tokens {} \
          --kv-cache-dtype {kv} --gpu-memory-utilization {}{}\n",

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use super::unmodelled::Unmodelled;
 use super::text::{printable, printable_message, printable_path};
+use super::unmodelled::Unmodelled;
 use crate::spec::InvalidShape;
 use crate::units::Overflow;
 

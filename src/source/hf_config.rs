@@ -9,15 +9,15 @@ use std::path::Path;
 
 use super::SourceError;
 use super::error::At;
-use super::json::{self, Fields, Json};
-use super::unmodelled;
 use super::hf_vision;
+use super::json::{self, Fields, Json};
 use super::pattern::Full;
+use super::unmodelled;
+#[cfg(test)]
+use crate::spec::Tower;
 use crate::spec::{
     Architecture, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
 };
-#[cfg(test)]
-use crate::spec::Tower;
 
 /// A `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +42,7 @@ pub fn model(path: &Path) -> Result<ModelSpec, SourceError> {
     let config = read(path)?;
     let at = At::new(path);
     let name = super::printable(&name_of(path));
-    ModelSpec::new(name, config.shape, at.path())
-        .map_err(|error| at.shape(&error))
+    ModelSpec::new(name, config.shape, at.path()).map_err(|error| at.shape(&error))
 }
 
 /// The folder of a `config.json`, as checkpoints are laid out; the stem of any other name.
@@ -133,7 +132,7 @@ const fn family(
 const fn defaults(architecture: Architecture) -> Defaults {
     use Architecture as A;
     match architecture {
-        A::Llama | A::Granite => family(32_000, (32, None, None), 2048, false),
+        A::Llama | A::Granite | A::GraniteHybrid => family(32_000, (32, None, None), 2048, false),
         A::Mistral | A::Mixtral => family(32_000, (32, Some(8), None), 131_072, false),
         A::Qwen2 => family(151_936, (32, Some(32), None), 32_768, false),
         A::Qwen2Vl => family(152_064, (64, Some(8), None), 32_768, false),
@@ -149,7 +148,6 @@ const fn defaults(architecture: Architecture) -> Defaults {
         A::Gemma2 => family(256_000, (8, Some(4), Some(256)), 8192, true),
         A::Gemma3 => family(262_208, (8, Some(4), Some(256)), 131_072, true),
         A::Gemma4 => family(262_144, (8, Some(4), Some(256)), 131_072, true),
-        A::GraniteHybrid => family(32_000, (32, None, None), 2048, false),
         A::Phi3 => family(32_064, (32, None, None), 4096, false),
         A::GptOss => family(201_088, (64, Some(8), Some(64)), 131_072, false),
         A::DeepSeek2 => family(102_400, (32, None, None), 4096, false),
@@ -373,10 +371,12 @@ impl Config<'_> {
         match self.architecture {
             A::Qwen2 | A::Qwen2Vl | A::Qwen3 | A::Qwen2Moe | A::Qwen3Moe if unused()? => Ok(ALL),
             A::Mistral | A::Mixtral | A::Phi3 | A::StarCoder2 | A::Qwen3Moe => Ok(Full::Never),
-            A::Qwen2 | A::Qwen2Vl | A::Qwen3 | A::Qwen2Moe => match self.layer_types(n_layers, SLIDING)? {
-                Some(full) => Ok(full),
-                None => self.max_window_layers(n_layers),
-            },
+            A::Qwen2 | A::Qwen2Vl | A::Qwen3 | A::Qwen2Moe => {
+                match self.layer_types(n_layers, SLIDING)? {
+                    Some(full) => Ok(full),
+                    None => self.max_window_layers(n_layers),
+                }
+            }
             A::Gemma2 | A::GptOss => {
                 Ok(self.layer_types(n_layers, SLIDING)?.unwrap_or(Full::Every(2)))
             }
@@ -543,7 +543,10 @@ impl Config<'_> {
             }
         }
         if self.fields.flag("enable_moe_block")?.unwrap_or(false) {
-            let what = format!("`{}` = true: experts beside a dense MLP", self.fields.name("enable_moe_block"));
+            let what = format!(
+                "`{}` = true: experts beside a dense MLP",
+                self.fields.name("enable_moe_block")
+            );
             return Err(self.fields.at.unsupported(what, "`false`: Gemma 4 without experts"));
         }
         Ok(())
@@ -594,7 +597,9 @@ impl Config<'_> {
 
     fn gemma4_layers(&self, n_layers: u64) -> Result<PerLayer, SourceError> {
         if self.fields.get("per_layer_config").is_some() {
-            return Err(self.fields.invalid("per_layer_config", "none: `global_head_dim` and the like"));
+            return Err(self
+                .fields
+                .invalid("per_layer_config", "none: `global_head_dim` and the like"));
         }
         let head_dim = self.fields.number("head_dim")?.unwrap_or(256);
         let kv_heads = self.kv_heads(0)?;
@@ -623,7 +628,9 @@ impl Config<'_> {
         let kv_heads = self.kv_heads(n_heads)?;
         let list = self.fields.list(KEY)?.unwrap_or_default();
         if u64::try_from(list.len()) != Ok(n_layers) || n_layers > MOST_LAYERS {
-            return Err(self.fields.invalid(KEY, format!("one kind for each of {n_layers} layers")));
+            return Err(self
+                .fields
+                .invalid(KEY, format!("one kind for each of {n_layers} layers")));
         }
         let mut heads = Vec::with_capacity(list.len());
         for kind in list {

@@ -301,7 +301,10 @@ fn quantization_is_told() {
 
 /// Families and parts that are refused: the config, and what the error has to say.
 const REFUSED: [(&str, &str); 13] = [
-    (r#"{"model_type": "mllama"}"#, "`model_type` = \"mllama\" is not modelled: its cross-attention"),
+    (
+        r#"{"model_type": "mllama"}"#,
+        "`model_type` = \"mllama\" is not modelled: its cross-attention",
+    ),
     (r#"{"model_type": "jamba"}"#, "Mamba-1"),
     (r#"{"model_type": "falcon_h1"}"#, "side by side"),
     (r#"{"model_type": "nemotron_h"}"#, "an MLP alone"),
@@ -359,10 +362,23 @@ fn towers_are_read_and_unknown_ones_refused_by_field() {
         assert!(error.to_string().contains(what) && error.hint().is_some(), "{error}");
     };
     let tower = r#""vision_config": {"model_type": "timm_wrapper"}"#;
-    refused("mistral3", "mistral", tower, "`vision_config`: a tower \"timm_wrapper\" of `mistral3`");
-    refused("internvl", "qwen2", r#""vision_config": {}"#, "`vision_config`: a tower of `internvl`");
+    refused(
+        "mistral3",
+        "mistral",
+        tower,
+        "`vision_config`: a tower \"timm_wrapper\" of `mistral3`",
+    );
+    refused(
+        "internvl",
+        "qwen2",
+        r#""vision_config": {}"#,
+        "`vision_config`: a tower of `internvl`",
+    );
     refused("qwen3_vl", "qwen3_vl_text", r#""audio_config": {"a": 1}"#, "`audio_config`");
     let zero = r#""vision_config": {"patch_size": 0, "model_type": "siglip_vision_model"}"#;
     let error = error(&multimodal("gemma3", "gemma3_text", &format!(", {zero}")));
-    assert!(error.contains("`vision_config.patch_size` = 0: expected 1 to `image_size`"), "{error}");
+    assert!(
+        error.contains("`vision_config.patch_size` = 0: expected 1 to `image_size`"),
+        "{error}"
+    );
 }

@@ -25,8 +25,7 @@ pub(super) fn vision(top: Fields<'_>) -> Result<Option<Vision>, SourceError> {
             return Err(unmodelled(top, key, "only vision towers are counted beside the text"));
         }
     }
-    const KEY: &str = "vision_config";
-    let Some(object) = top.child(KEY)? else { return Ok(None) };
+    let Some(object) = top.child("vision_config")? else { return Ok(None) };
     let fields = Fields::new(top.at, "vision_config.", object);
     let family = top.text("model_type")?.unwrap_or_default();
     let own = fields.text("model_type")?;
@@ -37,9 +36,7 @@ pub(super) fn vision(top: Fields<'_>) -> Result<Option<Vision>, SourceError> {
         ("llava", Some("pixtral")) => config.pixtral(None),
         ("qwen2_vl", _) => config.qwen(Tower::Qwen2Vl),
         ("qwen2_5_vl", _) => config.qwen(Tower::Qwen25Vl),
-        ("qwen3_vl" | "qwen3_vl_moe" | "qwen3_5" | "qwen3_5_moe", _) => {
-            config.qwen(Tower::Qwen3Vl)
-        }
+        ("qwen3_vl" | "qwen3_vl_moe" | "qwen3_5" | "qwen3_5_moe", _) => config.qwen(Tower::Qwen3Vl),
         ("gemma4", None | Some("gemma4_vision")) => config.gemma4(),
         _ => {
             let named = own.map(|own| format!(" \"{own}\"")).unwrap_or_default();
@@ -122,10 +119,10 @@ impl Config<'_> {
             Some(default) => self.top.number("spatial_merge_size")?.unwrap_or(default),
             None => 1,
         };
-        if let Some(layers) = self.top.list("vision_feature_layer").ok().flatten() {
-            if layers.len() > 1 {
-                return Err(self.top.invalid("vision_feature_layer", "one layer"));
-            }
+        // The tower's width times the layers that are read would be the projector's.
+        let layers = self.top.list("vision_feature_layer").ok().flatten();
+        if layers.is_some_and(|layers| layers.len() > 1) {
+            return Err(self.top.invalid("vision_feature_layer", "one layer"));
         }
         Ok(Vision {
             tower: Tower::Pixtral,
@@ -158,12 +155,10 @@ impl Config<'_> {
         };
         let is_qwen3 = tower == Tower::Qwen3Vl;
         let inner = self.fields.list("deepstack_visual_indexes")?;
-        let default_inner = if self.top.text("model_type")?.is_some_and(|t| t.contains("_vl")) {
-            3
-        } else {
-            0
-        };
-        let inner = inner.map_or(default_inner, |list| u64::try_from(list.len()).unwrap_or(u64::MAX));
+        let default_inner =
+            if self.top.text("model_type")?.is_some_and(|t| t.contains("_vl")) { 3 } else { 0 };
+        let inner =
+            inner.map_or(default_inner, |list| u64::try_from(list.len()).unwrap_or(u64::MAX));
         Ok(Vision {
             tower,
             n_layers: self.number("depth", if is_qwen3 { 27 } else { 32 })?,

@@ -483,7 +483,11 @@ impl ModelShape {
                     "a divisor of {} heads, which are at most {MAX_WIDTH} wide together",
                     layer.n_heads
                 );
-                return Err(InvalidShape { field: "per_layer.kv_heads", value: layer.kv_heads, expected });
+                return Err(InvalidShape {
+                    field: "per_layer.kv_heads",
+                    value: layer.kv_heads,
+                    expected,
+                });
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use super::{InvalidShape, Role, TensorSpec};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Tower {
-    /// SigLIP with one projection matrix (Gemma 3).
+    /// `SigLIP` with one projection matrix (Gemma 3).
     Siglip,
     /// Pixtral, with a merger (Mistral Small 3) or without (Pixtral 12B).
     Pixtral,

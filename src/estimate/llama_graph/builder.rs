@@ -55,9 +55,9 @@ impl<'a> Builder<'a> {
         // Token ids and, where embeddings are given instead, those: the input has room for both.
         inputs.add(rows, 4);
         if params.version.has_embedding_input() {
-            inputs.add(rows.saturating_mul(shape.hidden_size), 4);
+            inputs.add(rows.saturating_mul(embedding_width(shape)), 4);
         }
-        let embeddings = inputs.embeddings(shape.hidden_size, rows);
+        let embeddings = inputs.embeddings(embedding_width(shape), rows);
         let sections = if has_position_sections(shape.architecture) { 4 } else { 1 };
         let sections = if has_positions(shape.architecture) { sections } else { 0 };
         let positions = inputs.add(rows.saturating_mul(sections), 4);
@@ -110,6 +110,19 @@ impl<'a> Builder<'a> {
 const fn has_position_sections(architecture: Architecture) -> bool {
     use Architecture as A;
     matches!(architecture, A::Qwen35 | A::Qwen35Moe | A::Qwen2Vl | A::Qwen3Vl | A::Qwen3VlMoe)
+}
+
+/// Layers that an image is given to again: those of every published Qwen3-VL.
+pub(super) const fn deepstack(architecture: Architecture) -> u64 {
+    match architecture {
+        Architecture::Qwen3Vl | Architecture::Qwen3VlMoe => 3,
+        _ => 0,
+    }
+}
+
+/// Elements of a row of the input: the embedding, and behind it those of an image for further layers.
+fn embedding_width(shape: &ModelShape) -> u64 {
+    shape.hidden_size.saturating_mul(1 + deepstack(shape.architecture))
 }
 
 /// Whether attention knows positions at all: Granite's hybrids rotate nothing.
@@ -173,8 +186,7 @@ impl Inputs {
             self.add(rows.saturating_mul(width), 8)
         });
         let mask = self.mask(cells, params);
-        let rotates =
-            params.version.plans_fusions() && !latent && head_dim.is_multiple_of(64);
+        let rotates = params.version.plans_fusions() && !latent && head_dim.is_multiple_of(64);
         let k_rotation = (rotates && is_block_format(params.type_k)).then(|| {
             let divides = |order: &&u64| head_dim.is_multiple_of(**order);
             self.rotation(ROTATIONS.iter().find(divides).copied().unwrap_or(64))

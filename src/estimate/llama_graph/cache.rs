@@ -32,8 +32,7 @@ pub fn cache_sizes(
     context: &Context,
 ) -> Result<CacheSizes, Overflow> {
     let graph = &context.graph;
-    let mut sizes =
-        CacheSizes { full: Bytes::ZERO, window: Bytes::ZERO, recurrent: Bytes::ZERO };
+    let mut sizes = CacheSizes { full: Bytes::ZERO, window: Bytes::ZERO, recurrent: Bytes::ZERO };
     for (layer, index) in layers.iter().zip(0..) {
         match layer {
             Layer::Full => {

@@ -1,6 +1,6 @@
 //! The layers of a model, one after the other (`src/models/*.cpp`).
 
-use super::builder::Builder;
+use super::builder::{Builder, deepstack};
 use super::selection::Selection;
 use super::tensors::{Boundary, Usage, Value, matrix};
 use crate::spec::{Architecture, Layer};
@@ -11,8 +11,14 @@ impl Builder<'_> {
     /// The layers of a selection and the output head; returns the boundaries that the selection names.
     pub(super) fn model(&mut self, layers: &[Layer], selection: Selection) -> [Boundary; 2] {
         let mut x = self.embeddings;
+        if deepstack(self.shape.architecture) > 0 {
+            x = x.strided(matrix(self.shape.hidden_size, x.rows()));
+        }
         let mut boundaries = [Boundary::default(); 2];
-        if matches!(self.shape.architecture, A::Gemma | A::Gemma2 | A::Gemma3 | A::Gemma4 | A::Granite | A::GraniteHybrid) {
+        if matches!(
+            self.shape.architecture,
+            A::Gemma | A::Gemma2 | A::Gemma3 | A::Gemma4 | A::Granite | A::GraniteHybrid
+        ) {
             x = self.graph.map(x);
         }
         for (index, layer) in (0..).zip(layers).filter(|(index, _)| selection.holds(*index)) {
@@ -62,6 +68,10 @@ impl Builder<'_> {
             return self.graph.elementwise(&[middle, output]);
         }
         let output = self.graph.elementwise(&[output, middle]);
+        if index < deepstack(shape.architecture) {
+            let image = self.embeddings.strided(output.dims);
+            return self.graph.elementwise(&[output, image]);
+        }
         if shape.architecture == A::Gemma4 { self.graph.map(output) } else { output }
     }
 

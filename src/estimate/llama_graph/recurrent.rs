@@ -62,7 +62,8 @@ impl Builder<'_> {
         let (seq_rows, head_dim) = (rows / n_seq, inner / ssm.n_heads.max(1));
         let history = ssm.conv_kernel.saturating_sub(1);
         let last = self.state(history.saturating_mul(conv)).view(cube(history, conv, n_seq));
-        let projected = self.graph.linear(x, inner.saturating_add(conv).saturating_add(ssm.n_heads));
+        let projected =
+            self.graph.linear(x, inner.saturating_add(conv).saturating_add(ssm.n_heads));
         let mixed = projected.strided(cube(seq_rows, conv, n_seq));
         let window = self.graph.fresh(&[last, mixed], cube(seq_rows + history, conv, n_seq));
         self.graph.write(&[window.strided(cube(history, conv, n_seq))]);
@@ -79,7 +80,8 @@ impl Builder<'_> {
         let output = self.graph.elementwise(&[scanned.strided(dims), skipped]);
         let gate = self.graph.contiguous(projected.strided(dims), dims);
         let gated = self.graph.fresh(&[gate, output], dims);
-        let normed = self.norm(gated.view([inner / ssm.n_groups.max(1), ssm.n_groups, seq_rows, n_seq]));
+        let normed =
+            self.norm(gated.view([inner / ssm.n_groups.max(1), ssm.n_groups, seq_rows, n_seq]));
         self.graph.linear(normed.view(matrix(inner, rows)), self.shape.hidden_size)
     }
 

@@ -17,7 +17,7 @@ use super::super::{
 use super::push_weights;
 use crate::dtype::KvFormat;
 use crate::spec::{Attention, Basis, Bounds, ComputeCapability, Logits};
-use crate::units::{Bytes, Overflow};
+use crate::units::Overflow;
 
 pub use super::super::llama_graph::padded as padded_context;
 
@@ -29,6 +29,8 @@ const ADA: ComputeCapability = ComputeCapability { major: 8, minor: 9 };
 
 /// What the compute buffer may differ by where the graph depends on more than the shape, in percent.
 const UNCERTAIN_PERCENT: u64 = 3;
+/// The same for state-space hybrids.
+const HYBRID_PERCENT: u64 = 4;
 
 /// Lists everything that the process holds.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
@@ -187,16 +189,14 @@ fn push_compute(
             basis: if certain { Basis::Modelled } else { Basis::Assumed },
             source: "llama.cpp graph of a micro-batch, placed as ggml-alloc.c does",
         };
-        let size = bounds(size, certain)?;
+        let percent = match (certain, &scenario.model.shape.ssm) {
+            (true, _) => 0,
+            (false, None) => UNCERTAIN_PERCENT,
+            (false, Some(_)) => HYBRID_PERCENT,
+        };
+        let size = Bounds::within(size, percent, percent)?;
         let text = "tensors alive where the compute buffer is largest";
         buffers.push(kind, name, size, Formula::text(text, &values));
     }
     Ok(())
-}
-
-fn bounds(size: Bytes, certain: bool) -> Result<Bounds, Overflow> {
-    if certain {
-        return Ok(Bounds::exactly(size));
-    }
-    Bounds::within(size, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)
 }

@@ -7,8 +7,7 @@ use super::super::kv_cache::Cells;
 use super::super::pass::Pass;
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, activations,
-    attention, capture, fragmentation, kv_cache, logits, overhead, small,
-    vision,
+    attention, capture, fragmentation, kv_cache, logits, overhead, small, vision,
 };
 use super::push_weights;
 use crate::dtype::KvFormat;

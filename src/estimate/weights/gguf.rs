@@ -293,8 +293,7 @@ pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
             _ => tensors.push(tensor),
         }
     }
-    let frequencies =
-        has_frequency_table(&model.shape).then_some(model.shape.widest_head() / 2);
+    let frequencies = has_frequency_table(&model.shape).then_some(model.shape.widest_head() / 2);
     let role = Role::Norm;
     tensors.extend(frequencies.map(|row| TensorSpec { role, layer: None, row, rows: 1 }));
     tensors

@@ -145,6 +145,12 @@ impl<'a> Header<'a> {
 
     /// Parts of a family that no formula covers, refused by the key that asks for them.
     fn refuse_parts(&self) -> Result<(), SourceError> {
+        // Every published Qwen3-VL gives images to three layers.
+        let deepstack = self.number("n_deepstack_layers")?;
+        let is_qwen = matches!(self.architecture, Architecture::Qwen3Vl | Architecture::Qwen3VlMoe);
+        if let Some(n) = deepstack.filter(|&n| is_qwen && n != 3) {
+            return Err(self.at.invalid(&self.key("n_deepstack_layers"), n, "3"));
+        }
         if self.architecture != Architecture::Gemma4 {
             return Ok(());
         }

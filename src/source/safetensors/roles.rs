@@ -72,8 +72,11 @@ fn in_layer(rest: &str) -> Option<Role> {
         | "mlp.experts.down_proj_bias"
         | "mlp.gate.e_score_correction_bias" => return Some(Role::Bias),
         "self_attn.sinks" => return Some(Role::Sinks),
-        "linear_attn.dt_bias" | "linear_attn.A_log" => return Some(Role::RecurrentVector),
-        "mamba.dt_bias" | "mamba.A_log" | "mamba.D" => return Some(Role::RecurrentVector),
+        "linear_attn.dt_bias"
+        | "linear_attn.A_log"
+        | "mamba.dt_bias"
+        | "mamba.A_log"
+        | "mamba.D" => return Some(Role::RecurrentVector),
         "layer_scalar" => return Some(Role::Norm),
         _ => {}
     }
@@ -103,9 +106,8 @@ fn attention(module: &str) -> Option<Role> {
             Role::RecurrentBetaAlpha
         }
         "mamba.in_proj" => Role::SsmIn,
-        "mamba.out_proj" => Role::RecurrentOutput,
         "linear_attn.conv1d" | "mamba.conv1d" => Role::RecurrentConv,
-        "linear_attn.out_proj" => Role::RecurrentOutput,
+        "linear_attn.out_proj" | "mamba.out_proj" => Role::RecurrentOutput,
         "linear_attn.norm"
         | "mamba.norm"
         | "self_attn.q_norm"
@@ -124,15 +126,13 @@ fn feed_forward(module: &str) -> Option<Role> {
     Some(match module {
         "mlp.gate_proj" => Role::FfnGate,
         "mlp.up_proj" | "mlp.c_fc" => Role::FfnUp,
-        "mlp.gate_up_proj" => Role::FfnGateUp,
-        "mlp.down_proj" | "mlp.c_proj" => Role::FfnDown,
+        "mlp.gate_up_proj" | "shared_mlp.input_linear" => Role::FfnGateUp,
+        "mlp.down_proj" | "mlp.c_proj" | "shared_mlp.output_linear" => Role::FfnDown,
         "mlp.gate" | "mlp.router" | "block_sparse_moe.gate" | "block_sparse_moe.router.layer" => {
             Role::Router
         }
         "block_sparse_moe.input_linear" => Role::ExpertUp,
         "block_sparse_moe.output_linear" => Role::ExpertDown,
-        "shared_mlp.input_linear" => Role::FfnGateUp,
-        "shared_mlp.output_linear" => Role::FfnDown,
         "mlp.shared_expert_gate" => Role::SharedRouter,
         "mlp.shared_expert.gate_proj" | "mlp.shared_experts.gate_proj" => Role::SharedGate,
         "mlp.shared_expert.up_proj" | "mlp.shared_experts.up_proj" => Role::SharedUp,
@@ -181,10 +181,7 @@ mod tests {
             ("model.visual.blocks.0.attn.qkv.weight", Some(Role::VisionLinear)),
             ("visual.patch_embed.proj.weight", Some(Role::VisionOther)),
             ("vision_tower.layers.0.mlp.up_proj.weight", Some(Role::VisionLinear)),
-            (
-                "multi_modal_projector.mm_input_projection_weight",
-                Some(Role::VisionOther),
-            ),
+            ("multi_modal_projector.mm_input_projection_weight", Some(Role::VisionOther)),
             ("", None),
         ] {
             assert_eq!(role(name), expected, "{name}");
