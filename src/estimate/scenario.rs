@@ -85,6 +85,7 @@ impl Scenario<'_> {
     pub fn check(&self) -> Result<(), EstimateError> {
         self.check_attention()?;
         self.check_kv()?;
+        self.check_layers()?;
         super::vision::check(self)
     }
 
@@ -107,6 +108,23 @@ impl Scenario<'_> {
         }
         let value = attention.to_string();
         Err(EstimateError::Unsupported { runtime: self.kind(), what: "attention", value, expected })
+    }
+
+    /// State-space layers are planned where what their scan takes is known.
+    fn check_layers(&self) -> Result<(), EstimateError> {
+        let reason = match self.kind() {
+            _ if self.model.shape.ssm.is_none() => return Ok(()),
+            Runtime::LlamaCpp | Runtime::Vllm => return Ok(()),
+            Runtime::Transformers => {
+                "transformers' scan of state-space layers takes what its kernels decide, or gigabytes \
+                 without them: use `--runtime llama.cpp` or `--runtime vllm`"
+            }
+            Runtime::Vramplan => {
+                "vramplan's engine has no state-space layers: use `--runtime llama.cpp` or \
+                 `--runtime vllm`"
+            }
+        };
+        Err(EstimateError::Model { field: "ssm", reason: reason.to_owned() })
     }
 
     fn check_kv(&self) -> Result<(), EstimateError> {

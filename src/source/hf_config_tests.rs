@@ -382,3 +382,50 @@ fn towers_are_read_and_unknown_ones_refused_by_field() {
         "{error}"
     );
 }
+
+/// gemma-4-31b, with what public sources quote of its config.
+const GEMMA_4: &str = r#"{"model_type": "gemma4_text", "hidden_size": 5376,
+    "intermediate_size": 21504, "num_hidden_layers": 60, "num_attention_heads": 32,
+    "num_key_value_heads": 16, "num_global_key_value_heads": 4, "head_dim": 256,
+    "global_head_dim": 512, "attention_k_eq_v": true, "sliding_window": 1024,
+    "vocab_size": 262144, "hidden_size_per_layer_input": 0"#;
+
+#[test]
+fn gemma_4_has_two_kinds_of_layers() {
+    let text = format!("{GEMMA_4}}}");
+    let shape = config(&text).unwrap().shape;
+    let heads = |index| (shape.layer(index).kv_heads, shape.layer(index).head_dim);
+    assert_eq!((heads(0), heads(5), heads(59)), ((16, 256), (4, 512), (4, 512)));
+    assert!(shape.has_values(0) && !shape.has_values(5));
+    // llama.cpp prints 30.697 B.
+    assert_eq!(parameters(&text), 30_697_345_340);
+    for (more, field) in [
+        (r#", "num_kv_shared_layers": 20"#, "`num_kv_shared_layers` = 20: layers that share"),
+        (r#", "enable_moe_block": true"#, "`enable_moe_block` = true: experts"),
+        (r#", "per_layer_config": {"5": {}}"#, "`per_layer_config`"),
+    ] {
+        assert!(error(&format!("{GEMMA_4}{more}}}")).contains(field), "{field}");
+    }
+    let layered = GEMMA_4.replace(r#""hidden_size_per_layer_input": 0"#, r#""x": 0"#);
+    assert!(error(&format!("{layered}}}")).contains("`hidden_size_per_layer_input` = 256"));
+}
+
+#[test]
+fn layers_of_hybrids_attend_or_keep_a_state() {
+    let hybrid = |more: &str| {
+        let keys = r#", "layer_types": ["mamba", "attention", "mamba", "mamba"],
+            "mamba_n_heads": 4, "mamba_d_state": 16, "shared_intermediate_size": 96,
+            "num_local_experts": 0"#;
+        config(&tiny("granitemoehybrid", &format!("{keys}{more}")))
+    };
+    let shape = hybrid("").unwrap().shape;
+    let model = ModelSpec::new("m", shape, "").unwrap();
+    assert_eq!((model.full_layers(), model.recurrent_layers()), (1, 3));
+    assert_eq!((model.shape.ffn_size, model.shape.ssm.unwrap().conv_width()), (96, 128 + 32));
+    let error = |more| hybrid(more).unwrap_err().to_string();
+    assert!(error(r#", "mamba_proj_bias": true"#).contains("`mamba_proj_bias` = true"));
+    assert!(error(r#", "mamba_n_heads": 5"#).contains("twice"));
+    let short = tiny("granitemoehybrid", r#", "layer_types": ["mamba"]"#);
+    let short = config(&short).unwrap_err().to_string();
+    assert!(short.contains("one kind for each of 4 layers"), "{short}");
+}

@@ -57,7 +57,7 @@ impl<'a> Builder<'a> {
         if params.version.has_embedding_input() {
             inputs.add(rows.saturating_mul(embedding_width(shape)), 4);
         }
-        let embeddings = inputs.embeddings(embedding_width(shape), rows);
+        let embeddings = inputs.embeddings(shape.hidden_size, rows);
         let sections = if has_position_sections(shape.architecture) { 4 } else { 1 };
         let sections = if has_positions(shape.architecture) { sections } else { 0 };
         let positions = inputs.add(rows.saturating_mul(sections), 4);
@@ -120,8 +120,9 @@ pub(super) const fn deepstack(architecture: Architecture) -> u64 {
     }
 }
 
-/// Elements of a row of the input: the embedding, and behind it those of an image for further layers.
-fn embedding_width(shape: &ModelShape) -> u64 {
+/// Elements of a row of embeddings that are given: those of an image for further layers come behind. Token
+/// embeddings are padded to it.
+pub(super) fn embedding_width(shape: &ModelShape) -> u64 {
     shape.hidden_size.saturating_mul(1 + deepstack(shape.architecture))
 }
 

@@ -1,6 +1,6 @@
 //! The layers of a model, one after the other (`src/models/*.cpp`).
 
-use super::builder::{Builder, deepstack};
+use super::builder::{Builder, deepstack, embedding_width};
 use super::selection::Selection;
 use super::tensors::{Boundary, Usage, Value, matrix};
 use crate::spec::{Architecture, Layer};
@@ -12,7 +12,9 @@ impl Builder<'_> {
     pub(super) fn model(&mut self, layers: &[Layer], selection: Selection) -> [Boundary; 2] {
         let mut x = self.embeddings;
         if deepstack(self.shape.architecture) > 0 {
-            x = x.strided(matrix(self.shape.hidden_size, x.rows()));
+            let padded = matrix(embedding_width(self.shape), x.rows());
+            self.embeddings = self.graph.fresh(&[x], padded);
+            x = self.embeddings.strided(x.dims);
         }
         let mut boundaries = [Boundary::default(); 2];
         if matches!(

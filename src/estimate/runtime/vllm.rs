@@ -258,7 +258,44 @@ fn push_layer(
         Ok(())
     };
     push(Moment::FeedForward, "a layer's MLP", (parts * ffn).saturating_add(copied * ffn / 2))?;
-    push(Moment::Attention, "a layer's attention", attention_width(shape, serving.ranks))
+    push(Moment::Attention, "a layer's attention", attention_width(shape, serving.ranks))?;
+    push_scan(buffers, scenario, serving, rows)
+}
+
+/// Tokens that the kernels of a state-space layer scan at once (`mamba_chunk_size`).
+const SCAN_CHUNK: u64 = 256;
+
+/// A state-space layer: its projection, the convolution, gate and output, and an f32 state per chunk.
+fn push_scan(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    rows: u64,
+) -> Result<(), EstimateError> {
+    let shape = &scenario.model.shape;
+    let Some(ssm) = shape.ssm else { return Ok(()) };
+    let inner = ssm.inner_size.div_ceil(serving.ranks);
+    let conv = inner + 2 * ssm.n_groups * ssm.state_size;
+    let values = [
+        ("tokens", rows),
+        ("inner", inner),
+        ("convolution", conv),
+        ("hidden", shape.hidden_size),
+        ("state", ssm.state_size),
+    ];
+    let text =
+        "B · tokens · (3 inner + 2 convolution + 3.5 hidden) + 4 B · tokens / 256 · inner · state";
+    let halves = 2 * (3 * inner + 2 * conv) + 7 * shape.hidden_size;
+    let results = Bytes::product(&[halves, rows, element(scenario) / 2])?;
+    let states = Bytes::product(&[rows.div_ceil(SCAN_CHUNK), inner, ssm.state_size, 4])?;
+    let size = Bounds::within(results.plus(states)?, 30, 30)?;
+    let kind = Kind {
+        basis: Basis::Assumed,
+        source: "vLLM mamba_mixer2.py, by its results; compared with no log",
+        ..transient(Component::Activations, Moment::Recurrence)
+    };
+    buffers.push(kind, "a layer's state space", size, Formula::text(text, &values));
+    Ok(())
 }
 
 /// Bytes of an activation.
