@@ -154,6 +154,7 @@ pub fn decay_over(policy: &Policy, tokens: usize) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "exact")]
 mod tests {
     use super::*;
     use crate::h2o::OwnedCache;

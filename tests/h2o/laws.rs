@@ -168,7 +168,7 @@ proptest! {
             *key *= factor;
         }
         let far = keys.iter().zip(&text.keys).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        prop_assert!(far < 0.1, "keys come back: {far}");
+        prop_assert!(far < 0.2, "keys come back: {far}");
         let expected = full(heads, Tokens { queries: &text.queries, keys: &keys, values: &values });
         prop_assert!(distance(&output, &expected) < TOLERANCE);
     }

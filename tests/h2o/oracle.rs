@@ -121,7 +121,9 @@ fn the_cache_does_what_the_oracle_does() {
         fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert_eq!(files.len(), 16);
-    files.iter().for_each(|path| compare(path));
+    for path in files {
+        compare(&path);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Eight floats in a register: portable, and AVX2 with FMA.
 
 #![allow(unsafe_code, reason = "instructions that not every processor has")]
+#![allow(clippy::trivially_copy_pass_by_ref, reason = "read from where they are")]
 #![allow(clippy::inline_always, reason = "inlined into code for several instruction sets")]
 
 use super::super::policy::LANES;
@@ -93,6 +94,7 @@ mod wide {
         }
 
         #[inline(always)]
+        #[allow(clippy::cast_ptr_alignment, reason = "the load has none")]
         fn widen(x: &[i8; LANES]) -> Self {
             // SAFETY: AVX2, see `Wide`; reads the eight bytes of `x`, aligned or not.
             Self(unsafe {
