@@ -67,7 +67,7 @@ impl Layer<'_> {
             let expected = format!("1 to {room} (pinned {len} of {})", policy.pinned());
             return Err(CacheError::parameter("tokens to pin", tokens, expected, hint));
         }
-        scratch.check(ScratchSize::prefill(heads, tokens, 1))?;
+        scratch.check(ScratchSize { indices: 0, ..ScratchSize::prefill(heads, tokens, 1) })?;
         let row = &mut scratch.floats[..heads.head_dim()];
         place(heads, rows, |index| len + index, smoothing, (new.keys, new.values), row);
         let prefill = Prefill::of_pinned(heads, rows.as_rows(), len, smoothing, new.queries);

@@ -155,7 +155,7 @@ proptest! {
         let text = Text::new(heads, policy.pinned(), tokens, seed, false);
         let full_size = Policy::new(policy.pinned(), tokens + 4, tokens).unwrap();
         let smoothing: Vec<_> = (0..heads.kv_width()).map(|i| [1.0, 0.25, 3.0][i % 3]).collect();
-        let cache = OwnedCache::new(heads, full_size, tokens).with_smoothing(smoothing.clone());
+        let cache = OwnedCache::new(heads, full_size, tokens.max(64)).with_smoothing(smoothing.clone());
         let (mut cache, mut output) = (cache, vec![0.0; text.queries.len()]);
         text.pin(&mut cache, 64);
         cache.step(text.chunk(0, tokens), &mut output).unwrap();
