@@ -10,5 +10,8 @@ mod laws;
 mod oracle;
 mod reference;
 mod shadow;
+mod sizes;
 mod smoothing;
 mod source;
+#[path = "../support/mod.rs"]
+mod support;
