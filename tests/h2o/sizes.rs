@@ -21,7 +21,7 @@ fn the_cache_takes_what_a_plan_says() {
         let scenario = solver.scenario(7000);
         let planned = buffers(&scenario).unwrap();
         let planned = |name| -> Vec<Bytes> {
-            let rows = planned.0.iter().filter(|buffer| buffer.name == name);
+            let rows = planned.iter().filter(|buffer| buffer.name == name);
             rows.map(|buffer| buffer.size.expected).collect()
         };
         let shape = &case.model.shape;
