@@ -8,7 +8,7 @@ use super::Buffer;
 use crate::engine::EngineError;
 use crate::engine::backend::{AttentionSpans, CacheShape, Caches, Target};
 use crate::h2o::{
-    Layout, Pinned, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size,
+    Layer, Pinned, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size,
 };
 use crate::units::Bytes;
 
@@ -47,22 +47,22 @@ pub(super) fn attend(
     let [queries, keys, values, output] =
         arena.parts::<f32, 4>([spans.q, spans.k, spans.v, spans.out].map(|span| span.range()));
     let new = Tokens { queries, keys, values };
-    let scratch = Scratch { floats: &mut workspace.floats, indices: &mut workspace.indices };
+    let mut scratch = Scratch { floats: &mut workspace.floats, indices: &mut workspace.indices };
     let smoothing = caches.smoothing.part(of_layer(layer, heads.kv_width() * size_of::<f32>()));
-    let layout = Layout { heads, policy };
+    let rules = Layer { heads, policy, smoothing };
     let pinned = Region::new(shape, policy.pinned(), layer)?;
     match target {
         Target::Pinned { before } => {
-            let rows = pinned.rows_mut(&mut caches.pinned);
-            layout.pin(rows, before, smoothing, new, output, scratch)
+            let mut rows = pinned.rows_mut(&mut caches.pinned);
+            rules.pin(&mut rows, before, new, output, &mut scratch)
         }
         Target::Conversation { pinned: len, before } => {
             let pinned = Pinned { rows: pinned.rows(&caches.pinned), len };
             let slots = Region::new(shape, policy.max_cache_tokens(), layer)?;
             let scores = heads.kv_heads() * policy.max_cache_tokens() * size_of::<f32>();
             let [scores] = caches.scores.parts([of_layer(layer, scores)]);
-            let slots = Slots { rows: slots.rows_mut(&mut caches.slots), scores };
-            layout.step(pinned, slots, before, smoothing, new, output, scratch)
+            let mut slots = Slots { rows: slots.rows_mut(&mut caches.slots), scores };
+            rules.step(pinned, &mut slots, before, new, output, &mut scratch)
         }
     }
     .map_err(EngineError::from)

@@ -16,13 +16,11 @@ pub struct Buffer {
 impl Buffer {
     /// `len` zeroed bytes.
     pub(super) fn zeroed(len: usize) -> Result<Self, EngineError> {
-        let mut words = Vec::new();
         let count = len.div_ceil(size_of::<u64>());
-        words
+        Vec::<u64>::new()
             .try_reserve_exact(count)
             .map_err(|error| EngineError::device("allocating on the host", error))?;
         // Asked for as zeroed, so that the system gives its zero pages and nothing is written.
-        drop(words);
         Ok(Self { words: vec![0; count], len })
     }
 
