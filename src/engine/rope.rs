@@ -34,7 +34,11 @@ const BETA_SLOW: f64 = 1.0;
 impl Yarn {
     /// For a context of `original` positions stretched by `factor`; `attention` is a further factor
     /// of the magnitude.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "small numbers")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "small numbers"
+    )]
     pub fn new(head_dim: usize, base: f32, original: u64, factor: f32, attention: f32) -> Self {
         let pair = |turns: f64| {
             let wave = (original as f64 / (turns * 2.0 * PI)).ln();

@@ -1,5 +1,6 @@
 //! A model that runs: a pinned system prompt, and one conversation behind it.
 
+use super::EngineError;
 use super::backend::{Backend, CacheShape, Caches, Cpu, Target};
 use super::config::Config;
 use super::forward::{Pass, PassMemory};
@@ -9,7 +10,6 @@ use super::source::Source;
 use super::spans::Spans;
 use super::table::{Table, all_logits};
 use super::weights::Weights;
-use super::EngineError;
 use crate::estimate::{Component, Phase};
 use crate::h2o::{Heads, Policy, choose_smoothing};
 use crate::spec::Workload;
@@ -61,11 +61,7 @@ impl<B: Backend> Engine<B> {
     /// # Errors
     /// Where a tensor is not what the model's shape says, the table is not this model's, or memory
     /// is short.
-    pub fn load(
-        backend: B,
-        source: &mut dyn Source,
-        table: &Table,
-    ) -> Result<Self, EngineError> {
+    pub fn load(backend: B, source: &mut dyn Source, table: &Table) -> Result<Self, EngineError> {
         let config = source.config().clone();
         let shape = cache_shape(&config, &table.workload)?;
         let limits = limits(&table.workload);
@@ -88,8 +84,22 @@ impl<B: Backend> Engine<B> {
         let logits = Vec::new();
         let (pinned, written) = (0, 0);
         Ok(Self {
-            backend, config, weights, shape, limits, caches, arena, ids, rotation, workspace, steps,
-            ledger, beside, pinned, written, logits,
+            backend,
+            config,
+            weights,
+            shape,
+            limits,
+            caches,
+            arena,
+            ids,
+            rotation,
+            workspace,
+            steps,
+            ledger,
+            beside,
+            pinned,
+            written,
+            logits,
         })
     }
 
@@ -303,11 +313,8 @@ fn limits(workload: &Workload) -> Limits {
 fn cache_shape(config: &Config, workload: &Workload) -> Result<CacheShape, EngineError> {
     let heads = Heads::new(config.heads, config.kv_heads, config.head_dim)?;
     let window = workload.recent_window.unwrap_or(0);
-    let policy = Policy::new(
-        number(workload.system_tokens),
-        number(workload.cache_tokens),
-        number(window),
-    )?;
+    let policy =
+        Policy::new(number(workload.system_tokens), number(workload.cache_tokens), number(window))?;
     Ok(CacheShape { heads, policy })
 }
 
@@ -321,9 +328,8 @@ fn allocate_caches<B: Backend>(
     let layers = config.layers;
     let head = 2 * (heads.head_dim() + size_of::<u16>());
     let token = layers * heads.kv_heads() * head;
-    let mut take = |component, name, size| {
-        backend.allocate(memory.persistent(component, name, size)?)
-    };
+    let mut take =
+        |component, name, size| backend.allocate(memory.persistent(component, name, size)?);
     let slots = policy.max_cache_tokens();
     let conversation = Component::ConversationCache;
     Ok(Caches {

@@ -91,12 +91,8 @@ impl Spans {
             Phase::Decode => decode_work(&mut layout, shape)?,
             _ => prefill_work(&mut layout, shape, rows, phase != Phase::SystemPrefill)?,
         };
-        let mlp = layout.take(
-            Moment::FeedForward,
-            activations,
-            "gate and up",
-            2 * each * widths.ffn,
-        )?;
+        let mlp =
+            layout.take(Moment::FeedForward, activations, "gate and up", 2 * each * widths.ffn)?;
         let logits = layout.take(
             Moment::Output,
             Component::Logits,
@@ -108,7 +104,19 @@ impl Spans {
         let [q, k, v, attended] = cut(qkv, sizes);
         let [gate, up] = cut(mlp, [each * widths.ffn; 2]);
         Ok(Self {
-            rows, positions, widths, residual, normed, q, k, v, attended, work, gate, up, logits,
+            rows,
+            positions,
+            widths,
+            residual,
+            normed,
+            q,
+            k,
+            v,
+            attended,
+            work,
+            gate,
+            up,
+            logits,
         })
     }
 

@@ -75,7 +75,8 @@ impl<W> Weights<W> {
         let config = source.config().clone();
         let named = source.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.clone()));
         let tensors = named.collect();
-        let mut loader = Loader { backend, source, config: &config, tensors, bytes: 0, host: Vec::new() };
+        let mut loader =
+            Loader { backend, source, config: &config, tensors, bytes: 0, host: Vec::new() };
         loader.model()
     }
 }
@@ -185,12 +186,7 @@ impl<B: Backend> Loader<'_, B> {
         Ok(Linear { weight, bias })
     }
 
-    fn matrix(
-        &mut self,
-        name: &str,
-        row: usize,
-        rows: usize,
-    ) -> Result<B::Weight, EngineError> {
+    fn matrix(&mut self, name: &str, row: usize, rows: usize) -> Result<B::Weight, EngineError> {
         self.tensor(name, &[row, rows], None)
     }
 

@@ -118,12 +118,7 @@ pub trait Backend {
     fn write(&self, buffer: &mut Self::Buffer, values: &[f32]) -> Result<(), EngineError>;
 
     /// Copies a span to the host.
-    fn read(
-        &self,
-        arena: &Self::Buffer,
-        span: Span,
-        into: &mut [f32],
-    ) -> Result<(), EngineError>;
+    fn read(&self, arena: &Self::Buffer, span: Span, into: &mut [f32]) -> Result<(), EngineError>;
 
     /// Writes the ids and positions of a step, and the cosines and sines of its positions.
     ///

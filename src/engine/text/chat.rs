@@ -78,7 +78,8 @@ impl ChatTemplate {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(refuse)?);
         environment.set_fuel(Some(FUEL));
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |message: String| {
             Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
@@ -147,7 +148,8 @@ mod tests {
         let refusing = template("{{ raise_exception('no system role') }}");
         let error = refusing.render(&[], false).unwrap_err().to_string();
         assert!(error.contains("no system role"), "{error}");
-        let endless = "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}";
+        let endless =
+            "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}";
         assert!(template(endless).render(&[], false).is_err());
         assert!(ChatTemplate::new("{% for %}".to_owned(), Default::default()).is_err());
     }

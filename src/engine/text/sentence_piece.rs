@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use tokenizers::Tokenizer;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
@@ -15,7 +16,6 @@ use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::prepend::Prepend;
 use tokenizers::normalizers::replace::Replace;
 use tokenizers::normalizers::{NormalizerWrapper, Sequence};
-use tokenizers::Tokenizer;
 
 use super::tokenizer::{Vocabulary, refuse};
 use crate::engine::EngineError;

@@ -137,7 +137,8 @@ impl Tokenizer {
 
     /// The texts of the first and the last token of a sequence.
     pub(super) fn ends(&self) -> [String; 2] {
-        [self.bos, self.eos].map(|id| id.and_then(|id| self.inner.id_to_token(id)).unwrap_or_default())
+        [self.bos, self.eos]
+            .map(|id| id.and_then(|id| self.inner.id_to_token(id)).unwrap_or_default())
     }
 
     /// The source of the chat template.

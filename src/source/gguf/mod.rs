@@ -21,7 +21,7 @@ use fs_err::File;
 
 use self::cursor::Cursor;
 pub use self::metadata::{Metadata, Value};
-pub use self::model::{model, spec};
+pub use self::model::{model, spec, stored};
 pub use self::payload::{Payload, first_part};
 pub use self::table::GgufTensor;
 use super::SourceError;

@@ -431,6 +431,11 @@ fn quotient(at: &At, field: &str, whole: u64, parts: u64) -> Result<u64, SourceE
     }
 }
 
+/// What planning needs to know of each tensor.
+pub fn stored(tensors: &[GgufTensor]) -> Vec<StoredTensor> {
+    tensors.iter().map(stored_tensor).collect()
+}
+
 fn stored_tensor(tensor: &GgufTensor) -> StoredTensor {
     StoredTensor {
         role: Name::of(&tensor.name).role(),

@@ -7,9 +7,7 @@ use half::f16;
 use super::Buffer;
 use crate::engine::EngineError;
 use crate::engine::backend::{AttentionSpans, CacheShape, Caches, Target};
-use crate::h2o::{
-    Layer, Pinned, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size,
-};
+use crate::h2o::{Layer, Pinned, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size};
 use crate::units::Bytes;
 
 /// Scratch of the kernels on the CPU, which keep probabilities in f32 where those of a GPU keep them
@@ -24,11 +22,8 @@ impl Workspace {
     /// For steps of up to `rows` rows.
     pub(super) fn new(shape: CacheShape, rows: usize) -> Result<(Self, Bytes), EngineError> {
         let decode = ScratchSize::decode(shape.heads, &shape.policy);
-        let size = decode.max(ScratchSize::prefill(
-            shape.heads,
-            rows,
-            rayon::current_num_threads(),
-        ));
+        let size =
+            decode.max(ScratchSize::prefill(shape.heads, rows, rayon::current_num_threads()));
         let (floats, indices) = (vec![0.0; size.floats], vec![0; size.indices]);
         Ok((Self { floats, indices }, size.bytes()?))
     }

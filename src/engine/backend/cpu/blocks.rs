@@ -8,8 +8,8 @@ use candle_core::quantized::k_quants::{
 };
 use half::{bf16, f16};
 
-use crate::dtype::GgmlType;
 use super::buffer::Buffer;
+use crate::dtype::GgmlType;
 use crate::engine::EngineError;
 
 /// A type of which every bit pattern is a value, laid out as GGUF files have it.

@@ -30,11 +30,7 @@ impl Backend for Cpu {
         Buffer::zeroed(bytes)
     }
 
-    fn workspace(
-        &self,
-        shape: CacheShape,
-        rows: usize,
-    ) -> Result<(Workspace, Bytes), EngineError> {
+    fn workspace(&self, shape: CacheShape, rows: usize) -> Result<(Workspace, Bytes), EngineError> {
         Workspace::new(shape, rows)
     }
 
