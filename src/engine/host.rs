@@ -32,6 +32,18 @@ impl Settings {
     /// # Errors
     /// Where the model's weights or the settings are none that the engine runs.
     pub fn table(&self, spec: &ModelSpec) -> Result<Table, EngineError> {
+        self.table_with_context(spec, spec.shape.context_len)
+    }
+
+    /// The same with positions up to `context`, for models that bear more than they were trained for.
+    ///
+    /// # Errors
+    /// As [`Self::table`].
+    pub fn table_with_context(
+        &self,
+        spec: &ModelSpec,
+        context: u64,
+    ) -> Result<Table, EngineError> {
         let (gpu, runtime) = (no_card(), no_constants());
         let weights = weights(spec, WeightFormat::AsStored, &runtime)
             .map_err(|error| EngineError::unsupported(error.to_string(), "another file"))?;
@@ -41,7 +53,7 @@ impl Settings {
             runtime: &runtime,
             weights: &weights,
             kv: KvFormat::Int8,
-            workload: self.workload(spec.shape.context_len),
+            workload: self.workload(context),
         })
     }
 

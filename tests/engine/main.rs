@@ -1,7 +1,7 @@
 //! The engine: against stock candle on a real model, against plain arithmetic on random ones, and
 //! against its own plan.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "test code")]
 #![allow(clippy::cast_precision_loss, reason = "counts of tokens")]
 
 mod families;

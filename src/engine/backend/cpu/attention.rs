@@ -5,6 +5,7 @@ use std::ops::Range;
 use half::f16;
 
 use super::Buffer;
+use super::affine::Activations;
 use crate::engine::EngineError;
 use crate::engine::backend::{AttentionSpans, CacheShape, Caches, Target};
 use crate::h2o::{Layer, Pinned, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size};
@@ -16,6 +17,8 @@ use crate::units::Bytes;
 pub struct Workspace {
     floats: Vec<f32>,
     indices: Vec<u32>,
+    /// 8-bit activations, grown to the most that a matrix needed.
+    pub(super) quantized: Vec<Activations>,
 }
 
 impl Workspace {
@@ -25,7 +28,7 @@ impl Workspace {
         let size =
             decode.max(ScratchSize::prefill(shape.heads, rows, rayon::current_num_threads()));
         let (floats, indices) = (vec![0.0; size.floats], vec![0; size.indices]);
-        Ok((Self { floats, indices }, size.bytes()?))
+        Ok((Self { floats, indices, quantized: Vec::new() }, size.bytes()?))
     }
 }
 

@@ -8,6 +8,7 @@ use candle_core::quantized::k_quants::{
 };
 use half::{bf16, f16};
 
+use super::affine::{self, Activations, Packing};
 use super::buffer::Buffer;
 use crate::dtype::GgmlType;
 use crate::engine::EngineError;
@@ -76,7 +77,16 @@ impl Matrix {
     }
 
     /// `out = x · selfᵀ`, row by row.
-    pub(super) fn multiply(&self, x: &[f32], out: &mut [f32]) -> Result<(), EngineError> {
+    pub(super) fn multiply(
+        &self,
+        x: &[f32],
+        out: &mut [f32],
+        quantized: &mut Vec<Activations>,
+    ) -> Result<(), EngineError> {
+        if let Some(packing) = Packing::of(self.ty) {
+            affine::multiply(packing, self.data.bytes(), x, self.row, out, quantized);
+            return Ok(());
+        }
         let shape = (x.len() / self.row, self.row, self.rows());
         with_blocks!(self.ty, self.data.bytes(), |blocks| multiply(shape, x, blocks, out))
     }

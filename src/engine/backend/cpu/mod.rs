@@ -1,5 +1,7 @@
 //! The reference: every operation on the CPU, in f32, matrices in candle's kernels.
 
+mod affine;
+mod affine_kernel;
 mod attention;
 mod blocks;
 mod buffer;
@@ -133,14 +135,14 @@ impl Backend for Cpu {
     fn linear(
         &self,
         arena: &mut Buffer,
-        _: &mut Workspace,
+        workspace: &mut Workspace,
         x: Span,
         weight: &Matrix,
         bias: Option<&Matrix>,
         out: Span,
     ) -> Result<(), EngineError> {
         let [x, out] = arena.parts::<f32, 2>([x.range(), out.range()]);
-        weight.multiply(x, out)?;
+        weight.multiply(x, out, &mut workspace.quantized)?;
         if let Some(bias) = bias {
             let bias: &[f32] = bias.data.part(0..bias.row * F32);
             for row in out.chunks_exact_mut(bias.len()) {
