@@ -61,7 +61,7 @@ fn engine(path: &Path, settings: Settings) -> Engine {
 #[test]
 fn it_says_what_stock_candle_says() {
     const BEFORE: usize = 64;
-    const SCORED: usize = 200;
+    const SCORED: usize = 96;
     let Some(path) = smollm2::gguf() else { return };
     let tokenizer = Tokenizer::of_gguf(&GgufSource::open(&path).unwrap()).unwrap();
     let ids = ids(&tokenizer, BEFORE + SCORED);

@@ -8,13 +8,11 @@ use half::f16;
 use rayon::prelude::*;
 
 use super::affine_kernel::tile;
+use super::tiles::Product;
 use crate::dtype::GgmlType;
 
 /// Elements of a block.
 pub(super) const BLOCK: usize = 32;
-/// Rows of activations that a thread takes at once: their blocks stay in the first cache while the
-/// matrix passes.
-const TILE_ROWS: usize = 16;
 
 /// How a block is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,18 +118,7 @@ pub(super) fn multiply(
     quantized.par_chunks_mut(blocks).zip(x.par_chunks(row)).for_each(|(quantized, x)| {
         quantized.iter_mut().zip(x.chunks_exact(BLOCK)).for_each(|(block, x)| block.quantize(x));
     });
-    let (rows, bytes) = (x.len() / row, blocks * packing.bytes());
-    let tasks = 4 * rayon::current_num_threads();
-    if rows == 1 {
-        let part = out.len().div_ceil(tasks).max(1);
-        let parts = out.par_chunks_mut(part).zip(matrix.par_chunks(part * bytes));
-        parts.for_each(|(out, matrix)| tile(packing, matrix, quantized, blocks, out));
-        return;
-    }
-    let columns = out.len() / rows;
-    let tile_rows = rows.div_ceil(tasks).min(TILE_ROWS);
-    let tiles = out.par_chunks_mut(tile_rows * columns);
-    tiles.zip(quantized.par_chunks(tile_rows * blocks)).for_each(|(out, quantized)| {
-        tile(packing, matrix, quantized, blocks, out);
-    });
+    let per_row = blocks * packing.bytes();
+    Product { matrix, per_row, quantized: &*quantized, blocks }
+        .spread(out, |matrix, quantized, out| tile(packing, matrix, quantized, blocks, out));
 }

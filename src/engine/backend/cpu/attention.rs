@@ -5,7 +5,7 @@ use std::ops::Range;
 use half::f16;
 
 use super::Buffer;
-use super::affine::Activations;
+use super::blocks::Quantized;
 use crate::engine::EngineError;
 use crate::engine::backend::{AttentionSpans, CacheShape, Caches, Target};
 use crate::h2o::{Layer, Pinned, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size};
@@ -18,7 +18,7 @@ pub struct Workspace {
     floats: Vec<f32>,
     indices: Vec<u32>,
     /// 8-bit activations, grown to the most that a matrix needed.
-    pub(super) quantized: Vec<Activations>,
+    pub(super) quantized: Quantized,
 }
 
 impl Workspace {
@@ -28,7 +28,7 @@ impl Workspace {
         let size =
             decode.max(ScratchSize::prefill(shape.heads, rows, rayon::current_num_threads()));
         let (floats, indices) = (vec![0.0; size.floats], vec![0; size.indices]);
-        Ok((Self { floats, indices, quantized: Vec::new() }, size.bytes()?))
+        Ok((Self { floats, indices, quantized: Quantized::default() }, size.bytes()?))
     }
 }
 

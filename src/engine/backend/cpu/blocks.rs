@@ -2,14 +2,17 @@
 
 #![allow(unsafe_code, reason = "candle's blocks have private fields and no safe constructor")]
 
+use candle_core::quantized::k_quants::GgmlType as _;
 use candle_core::quantized::k_quants::{
     self, BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K,
-    BlockQ6K, BlockQ8_0,
+    BlockQ6K, BlockQ8_0, BlockQ8_1, BlockQ8K,
 };
 use half::{bf16, f16};
+use rayon::prelude::*;
 
 use super::affine::{self, Activations, Packing};
 use super::buffer::Buffer;
+use super::tiles::Product;
 use crate::dtype::GgmlType;
 use crate::engine::EngineError;
 
@@ -27,8 +30,8 @@ macro_rules! plain {
     )* };
 }
 
-plain! { f32 f16 bf16 BlockQ4_0 BlockQ4_1 BlockQ5_0 BlockQ5_1 BlockQ8_0 BlockQ2K BlockQ3K BlockQ4K
-BlockQ5K BlockQ6K }
+plain! { f32 f16 bf16 BlockQ4_0 BlockQ4_1 BlockQ5_0 BlockQ5_1 BlockQ8_0 BlockQ8_1 BlockQ2K BlockQ3K
+BlockQ4K BlockQ5K BlockQ6K BlockQ8K }
 
 /// The blocks that `bytes` are.
 fn blocks<T: Plain>(bytes: &[u8]) -> &[T] {
@@ -59,6 +62,13 @@ macro_rules! with_blocks {
     };
 }
 
+/// Activations in the blocks that matrices are multiplied with, grown to the most that one needed.
+#[derive(Debug, Default)]
+pub(super) struct Quantized {
+    affine: Vec<Activations>,
+    words: Vec<u64>,
+}
+
 /// A matrix as its file stores it.
 #[derive(Debug)]
 pub struct Matrix {
@@ -69,26 +79,20 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Its rows.
-    pub(super) fn rows(&self) -> usize {
-        let layout = self.ty.layout();
-        let per_row = self.row as u64 / layout.elements * layout.bytes;
-        self.data.bytes().len() / usize::try_from(per_row).unwrap_or(usize::MAX)
-    }
-
     /// `out = x · selfᵀ`, row by row.
     pub(super) fn multiply(
         &self,
         x: &[f32],
         out: &mut [f32],
-        quantized: &mut Vec<Activations>,
+        quantized: &mut Quantized,
     ) -> Result<(), EngineError> {
         if let Some(packing) = Packing::of(self.ty) {
-            affine::multiply(packing, self.data.bytes(), x, self.row, out, quantized);
+            let affine = &mut quantized.affine;
+            affine::multiply(packing, self.data.bytes(), x, self.row, out, affine);
             return Ok(());
         }
-        let shape = (x.len() / self.row, self.row, self.rows());
-        with_blocks!(self.ty, self.data.bytes(), |blocks| multiply(shape, x, blocks, out))
+        let words = &mut quantized.words;
+        with_blocks!(self.ty, self.data.bytes(), |blocks| multiply(x, self.row, blocks, out, words))
     }
 
     /// Row `index` as floats.
@@ -97,14 +101,42 @@ impl Matrix {
     }
 }
 
+/// `out = x · weightᵀ` on candle's products of a row with a row.
 fn multiply<T: Plain>(
-    shape: (usize, usize, usize),
     x: &[f32],
+    row: usize,
     weight: &[T],
     out: &mut [f32],
-) -> Result<(), EngineError> {
-    k_quants::matmul(shape, x, weight, out)
-        .map_err(|error| EngineError::device("multiplying by a matrix", error))
+    words: &mut Vec<u64>,
+) -> Result<(), EngineError>
+where
+    T::VecDotType: Plain,
+{
+    let blocks = row / T::BLCK_SIZE;
+    let quantized = blocks_mut::<T::VecDotType>(words, x.len() / T::BLCK_SIZE);
+    let rows = quantized.par_chunks_mut(blocks).zip(x.par_chunks(row));
+    rows.for_each(|(quantized, x)| T::VecDotType::from_float(x, quantized));
+    let product = Product { matrix: weight, per_row: blocks, quantized: &*quantized, blocks };
+    product.spread(out, |weight, quantized, out| {
+        let columns = weight.len() / blocks;
+        for (column, weight) in weight.chunks_exact(blocks).enumerate() {
+            for (index, x) in quantized.chunks_exact(blocks).enumerate() {
+                out[index * columns + column] = T::vec_dot(row, weight, x);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The first `count` blocks of `words`, which are lengthened where they are too few.
+fn blocks_mut<T: Plain>(words: &mut Vec<u64>, count: usize) -> &mut [T] {
+    const { assert!(align_of::<T>() <= align_of::<u64>()) };
+    let needed = (count * size_of::<T>()).div_ceil(size_of::<u64>());
+    if words.len() < needed {
+        words.resize(needed, 0);
+    }
+    // SAFETY: aligned as asserted, long enough, and any bytes are blocks.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), count) }
 }
 
 fn expand_row<T: Plain>(blocks: &[T], index: usize, out: &mut [f32]) -> Result<(), EngineError> {

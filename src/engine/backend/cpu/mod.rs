@@ -5,6 +5,7 @@ mod affine_kernel;
 mod attention;
 mod blocks;
 mod buffer;
+mod tiles;
 
 pub use attention::Workspace;
 pub use blocks::Matrix;
