@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use vramplan::engine::{
-    ChatTemplate, Cpu, Engine, Generation, GgufSource, Message, Role, Sampling, Settings, Source as _,
-    Tokenizer,
+    ChatTemplate, Cpu, Engine, Generation, GgufSource, Message, Role, Sampling, Settings,
+    Source as _, Tokenizer,
 };
 use vramplan::spec::Logits;
 

@@ -39,11 +39,7 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Self::table`].
-    pub fn table_with_context(
-        &self,
-        spec: &ModelSpec,
-        context: u64,
-    ) -> Result<Table, EngineError> {
+    pub fn table_with_context(&self, spec: &ModelSpec, context: u64) -> Result<Table, EngineError> {
         let (gpu, runtime) = (no_card(), no_constants());
         let weights = weights(spec, WeightFormat::AsStored, &runtime)
             .map_err(|error| EngineError::unsupported(error.to_string(), "another file"))?;

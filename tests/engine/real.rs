@@ -200,6 +200,8 @@ fn recent_windows_and_what_they_cost() {
     for (window, loss) in windows.iter().zip(losses) {
         let share = *window as f64 / 512.0;
         let Loss { perplexity, late, kl, same_top } = loss;
-        println!("| {window} | {share:.2} | {perplexity:.3} | {late:.3} | {kl:.4} | {same_top:.3} |");
+        println!(
+            "| {window} | {share:.2} | {perplexity:.3} | {late:.3} | {kl:.4} | {same_top:.3} |"
+        );
     }
 }

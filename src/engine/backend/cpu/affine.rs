@@ -4,7 +4,6 @@
 //! are quantized to 8 bits by blocks of 32, `x = step · a`; a block's product is
 //! `scale · step · Σ q·a + offset · step · Σ a`.
 
-use half::f16;
 use rayon::prelude::*;
 
 use super::affine_kernel::tile;
@@ -45,34 +44,55 @@ impl Packing {
         }
     }
 
-    /// Scale, offset and the 32 numbers of a block.
+    /// Where a block has its offset, where one bit more of each number, and where the nibbles.
     #[inline]
-    pub(super) fn unpack(self, block: &[u8]) -> (f32, f32, [u8; BLOCK]) {
-        let scale = half(block, 0);
-        let (offset, bits, nibbles) = match self {
-            Self::Q4_1 => (half(block, 2), None, 4),
-            Self::Q5_0 => (-16.0 * scale, Some(2), 6),
-            Self::Q5_1 => (half(block, 2), Some(4), 8),
-        };
-        let mut numbers = [0; BLOCK];
-        for (index, byte) in block[nibbles..nibbles + BLOCK / 2].iter().enumerate() {
-            numbers[index] = byte & 15;
-            numbers[index + BLOCK / 2] = byte >> 4;
+    pub(super) const fn places(self) -> (Option<usize>, Option<usize>, usize) {
+        match self {
+            Self::Q4_1 => (Some(2), None, 4),
+            Self::Q5_0 => (None, Some(2), 6),
+            Self::Q5_1 => (Some(2), Some(4), 8),
         }
-        if let Some(at) = bits {
-            let [a, b, c, d] = [block[at], block[at + 1], block[at + 2], block[at + 3]];
-            let bits = u32::from_le_bytes([a, b, c, d]);
-            for (index, number) in numbers.iter_mut().enumerate() {
-                *number |= u8::from(bits >> index & 1 == 1) << 4;
-            }
-        }
-        (scale, offset, numbers)
     }
 }
 
+/// A block of a matrix: `w = scale · number + offset`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unpacked {
+    pub(super) numbers: [u8; BLOCK],
+    pub(super) scale: f32,
+    pub(super) offset: f32,
+}
+
+impl Unpacked {
+    pub(super) const ZERO: Self = Self { numbers: [0; BLOCK], scale: 0.0, offset: 0.0 };
+
+    /// The factors of a block, and its numbers as `numbers` makes them of nibbles and fifth bits.
+    #[inline]
+    pub(super) fn new(
+        packing: Packing,
+        block: &[u8],
+        numbers: impl Fn([u8; BLOCK / 2], [u8; 4]) -> [u8; BLOCK],
+    ) -> Self {
+        let (offset, bits, nibbles) = packing.places();
+        let scale = widen(part(block, 0));
+        let offset = offset.map_or(-16.0 * scale, |at| widen(part(block, at)));
+        let bits = bits.map_or([0; 4], |at| part(block, at));
+        Self { numbers: numbers(part(block, nibbles), bits), scale, offset }
+    }
+}
+
+/// The bytes from `at` on; zeros where the block is shorter.
 #[inline]
-fn half(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+fn part<const N: usize>(block: &[u8], at: usize) -> [u8; N] {
+    block.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+}
+
+/// A half as f32 without a call: a shift and a product, subnormal numbers included.
+#[inline]
+fn widen(half: [u8; 2]) -> f32 {
+    const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
+    let bits = u32::from(u16::from_le_bytes(half));
+    f32::from_bits((bits & 0x8000) << 16 | (bits & 0x7fff) << 13) * TWO_TO_112
 }
 
 /// 32 activations in 8 bits.
