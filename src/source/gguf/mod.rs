@@ -6,6 +6,7 @@
 mod cursor;
 mod metadata;
 mod model;
+mod payload;
 mod roles;
 mod table;
 #[cfg(test)]
@@ -20,7 +21,8 @@ use fs_err::File;
 
 use self::cursor::Cursor;
 pub use self::metadata::{Metadata, Value};
-pub use self::model::model;
+pub use self::model::{model, spec, stored};
+pub use self::payload::{Payload, first_part};
 pub use self::table::GgufTensor;
 use super::SourceError;
 use super::error::At;
