@@ -8,7 +8,7 @@
 //! profiles, GGUF, safetensors, config.json ─ source ─→ spec ─ estimate ─→ plan ─→ recommend ─→ render
 //! ```
 //!
-//! Dependencies point one way: `units → dtype → spec → {source, estimate} → plan → recommend →
+//! Dependencies point one way: `units → dtype → spec → {source, estimate} → {plan, synth} → recommend →
 //! {sweep, table} → render → cli`. Only `source` reads files, only `cli` prints.
 
 pub mod cli;
@@ -24,5 +24,6 @@ pub mod render;
 pub mod source;
 pub mod spec;
 pub mod sweep;
+pub mod synth;
 pub mod table;
 pub mod units;
