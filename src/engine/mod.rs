@@ -1,1 +1,43 @@
-//! The engine.
+//! The engine: runs a quantized model over the evicting cache, in memory allocated from a plan.
+//!
+//! ```text
+//! GGUF file ─ source ─→ config, weights ┐
+//! plan ─→ table ─→ memory (arena, caches) ├─→ session: prefill, step ─→ forward ─→ backend
+//! ```
+//!
+//! A [`Table`] is the plan's list of buffers. [`Engine::load`] asks for each of them by name, and
+//! refuses to run where a size differs from what it needs: what a plan says is what is allocated.
+//! [`Backend`] is where it runs; [`Cpu`] is the reference.
+
+pub mod backend;
+mod config;
+mod error;
+mod forward;
+mod generate;
+mod host;
+mod memory;
+mod observe;
+mod rope;
+mod sample;
+mod session;
+mod source;
+mod spans;
+mod synthetic;
+mod table;
+mod text;
+pub mod weights;
+
+pub use backend::{Backend, Cpu};
+pub use config::{Config, PairOrder};
+pub use error::EngineError;
+pub use generate::Generation;
+pub use host::Settings;
+pub use memory::{Entry, Ledger, Span};
+pub use observe::{Observer, Unobserved};
+pub use rope::{Rope, Yarn};
+pub use sample::{Sampler, Sampling, most_likely};
+pub use session::Engine;
+pub use source::{GgufSource, Source};
+pub use synthetic::SyntheticSource;
+pub use table::{NOT_OURS, Table};
+pub use text::{ChatTemplate, Message, Role, Tokenizer};

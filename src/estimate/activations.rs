@@ -167,7 +167,8 @@ pub fn expanded_weight(
 /// matrix-vector kernels (`fast_mmvq.rs`, `MMVQ_MAX_BATCH`).
 const MMVQ_MAX_ROWS: u64 = 8;
 
-/// vramplan's engine: the arena's contents in one layer.
+/// vramplan's engine: the arena's contents in one layer. The output projections of attention and of the
+/// MLP write where the norm was, which is read by then; the activation overwrites the gate.
 pub fn engine_layer(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
@@ -195,8 +196,8 @@ pub fn engine_layer(
     let gate = if shape.gated_ffn { 2 } else { 1 };
     buffers.product(
         mlp,
-        "gate, up and MLP output",
-        &[("rows", rows), ("gate and up + hidden", gate * width + hidden), ("B", 4)],
+        "gate and up",
+        &[("rows", rows), ("gate and up", gate * width), ("B", 4)],
     )?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod cursor;
 mod metadata;
 mod model;
+mod payload;
 mod roles;
 mod table;
 #[cfg(test)]
@@ -21,7 +22,8 @@ use fs_err::File;
 
 use self::cursor::Cursor;
 pub use self::metadata::{Metadata, Value};
-pub use self::model::{file_type_id, model};
+pub use self::model::{file_type_id, model, spec, stored};
+pub use self::payload::{Payload, first_part};
 pub use self::table::GgufTensor;
 pub use self::write::{Field, aligned, header as header_bytes};
 use super::SourceError;

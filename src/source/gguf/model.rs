@@ -19,12 +19,16 @@ use crate::spec::{
 
 /// Reads a GGUF file as a model: its shape, and its weights tensor by tensor.
 pub fn model(path: &Path) -> Result<ModelSpec, SourceError> {
-    let file = read(path)?;
+    spec(path, &read(path)?)
+}
+
+/// The model that the header `file`, read from `path`, describes.
+pub fn spec(path: &Path, file: &GgufFile) -> Result<ModelSpec, SourceError> {
     let at = At::new(path);
-    let header = Header::new(&at, &file)?;
+    let header = Header::new(&at, file)?;
     let shape = header.shape()?;
     let mut model =
-        ModelSpec::new(name(path, &file), shape, format!("GGUF header of {}", at.path()))
+        ModelSpec::new(name(path, file), shape, format!("GGUF header of {}", at.path()))
             .map_err(|error| at.shape(&error))?;
     model.stored = Some(header.stored());
     Ok(model)
@@ -425,6 +429,11 @@ fn quotient(at: &At, field: &str, whole: u64, parts: u64) -> Result<u64, SourceE
         Some(quotient) if quotient * parts == whole => Ok(quotient),
         _ => Err(at.invalid(field, parts, format!("a divisor of {whole}"))),
     }
+}
+
+/// What planning needs to know of each tensor.
+pub fn stored(tensors: &[GgufTensor]) -> Vec<StoredTensor> {
+    tensors.iter().map(stored_tensor).collect()
 }
 
 fn stored_tensor(tensor: &GgufTensor) -> StoredTensor {

@@ -1,0 +1,117 @@
+//! Attention over the evicting cache, as `h2o` has it, on the engine's memory.
+
+use std::ops::Range;
+
+use half::f16;
+
+use super::Buffer;
+use crate::engine::EngineError;
+use crate::engine::backend::{AttentionSpans, CacheShape, Caches, Target};
+use crate::h2o::{Layer, Pinned, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size};
+use crate::units::Bytes;
+
+/// Scratch of the kernels on the CPU, which keep probabilities in f32 where those of a GPU keep them
+/// in f16: it lies beside the plan's table.
+#[derive(Debug)]
+pub struct Workspace {
+    floats: Vec<f32>,
+    indices: Vec<u32>,
+}
+
+impl Workspace {
+    /// For steps of up to `rows` rows.
+    pub(super) fn new(shape: CacheShape, rows: usize) -> Result<(Self, Bytes), EngineError> {
+        let decode = ScratchSize::decode(shape.heads, &shape.policy);
+        let size =
+            decode.max(ScratchSize::prefill(shape.heads, rows, rayon::current_num_threads()));
+        let (floats, indices) = (vec![0.0; size.floats], vec![0; size.indices]);
+        Ok((Self { floats, indices }, size.bytes()?))
+    }
+}
+
+/// One layer's attention.
+pub(super) fn attend(
+    arena: &mut Buffer,
+    workspace: &mut Workspace,
+    caches: &mut Caches<Buffer>,
+    shape: CacheShape,
+    (layer, target): (usize, Target),
+    spans: AttentionSpans,
+) -> Result<(), EngineError> {
+    let CacheShape { heads, policy } = shape;
+    let [queries, keys, values, output] =
+        arena.parts::<f32, 4>([spans.q, spans.k, spans.v, spans.out].map(|span| span.range()));
+    let new = Tokens { queries, keys, values };
+    let mut scratch = Scratch { floats: &mut workspace.floats, indices: &mut workspace.indices };
+    let smoothing = caches.smoothing.part(of_layer(layer, heads.kv_width() * size_of::<f32>()));
+    let rules = Layer { heads, policy, smoothing };
+    let pinned = Region::new(shape, policy.pinned(), layer)?;
+    match target {
+        Target::Pinned { before } => {
+            let mut rows = pinned.rows_mut(&mut caches.pinned);
+            rules.pin(&mut rows, before, new, output, &mut scratch)
+        }
+        Target::Conversation { pinned: len, before } => {
+            let pinned = Pinned { rows: pinned.rows(&caches.pinned), len };
+            let slots = Region::new(shape, policy.max_cache_tokens(), layer)?;
+            let scores = heads.kv_heads() * policy.max_cache_tokens() * size_of::<f32>();
+            let [scores] = caches.scores.parts([of_layer(layer, scores)]);
+            let mut slots = Slots { rows: slots.rows_mut(&mut caches.slots), scores };
+            rules.step(pinned, &mut slots, before, new, output, &mut scratch)
+        }
+    }
+    .map_err(EngineError::from)
+}
+
+/// The bytes of layer `layer` where every layer has `size`.
+const fn of_layer(layer: usize, size: usize) -> Range<usize> {
+    layer * size..(layer + 1) * size
+}
+
+/// A layer's keys, values and their scales in a buffer of all layers.
+struct Region {
+    start: usize,
+    keys: usize,
+    scales: usize,
+}
+
+impl Region {
+    fn new(shape: CacheShape, capacity: usize, layer: usize) -> Result<Self, EngineError> {
+        let size = rows_size(shape.heads, capacity)?.get();
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        Ok(Self {
+            start: layer * size,
+            keys: shape.heads.kv_width() * capacity,
+            scales: shape.heads.kv_heads() * capacity * size_of::<f16>(),
+        })
+    }
+
+    /// Keys, values, scales of keys, scales of values.
+    fn ranges(&self) -> [Range<usize>; 4] {
+        let mut start = self.start;
+        [self.keys, self.keys, self.scales, self.scales].map(|size| {
+            start += size;
+            start - size..start
+        })
+    }
+
+    fn rows<'a>(&self, buffer: &'a Buffer) -> Rows<'a> {
+        let [keys, values, key_scales, value_scales] = self.ranges();
+        Rows {
+            keys: buffer.part(keys),
+            key_scales: buffer.part(key_scales),
+            values: buffer.part(values),
+            value_scales: buffer.part(value_scales),
+        }
+    }
+
+    fn rows_mut<'a>(&self, buffer: &'a mut Buffer) -> RowsMut<'a> {
+        let [keys, values, key_scales, value_scales] = buffer.parts::<u8, 4>(self.ranges());
+        RowsMut {
+            keys: bytemuck::cast_slice_mut(keys),
+            key_scales: bytemuck::cast_slice_mut(key_scales),
+            values: bytemuck::cast_slice_mut(values),
+            value_scales: bytemuck::cast_slice_mut(value_scales),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The forward pass, written once for every device.
+
+use super::EngineError;
+use super::backend::{Backend, Begin, CacheShape, Caches, Target};
+use super::config::Config;
+use super::observe::Observer;
+use super::spans::Step;
+use super::weights::{Layer, Linear, Weights};
+
+/// What a pass works with: the model, and the memory that it was given.
+pub(super) struct Pass<'a, B: Backend> {
+    pub(super) backend: &'a B,
+    pub(super) config: &'a Config,
+    pub(super) weights: &'a Weights<B::Weight>,
+    pub(super) shape: CacheShape,
+    pub(super) memory: PassMemory<'a, B>,
+    pub(super) step: Step,
+    pub(super) target: Target,
+}
+
+/// Memory of a pass on the device.
+pub(super) struct PassMemory<'a, B: Backend> {
+    pub(super) arena: &'a mut B::Buffer,
+    pub(super) caches: &'a mut Caches<B::Buffer>,
+    pub(super) ids: &'a mut B::Buffer,
+    pub(super) rotation: &'a mut B::Buffer,
+    pub(super) workspace: &'a mut B::Workspace,
+}
+
+impl<B: Backend> Pass<'_, B> {
+    /// Runs every layer over `ids` and leaves the last layer's output in the residual.
+    pub(super) fn run(
+        &mut self,
+        ids: &[u32],
+        observer: &mut dyn Observer,
+    ) -> Result<(), EngineError> {
+        self.begin(ids)?;
+        for (index, layer) in self.weights.layers.iter().enumerate() {
+            self.attention(index, layer)?;
+            self.feed_forward(layer)?;
+            self.observe(index, observer)?;
+        }
+        Ok(())
+    }
+
+    /// Logits of the last `positions` rows.
+    pub(super) fn head(&mut self, positions: usize) -> Result<(), EngineError> {
+        let Self { backend, weights, config, .. } = *self;
+        let (last, normed) = self.step.last(positions);
+        let PassMemory { arena, workspace, .. } = &mut self.memory;
+        backend.rms_norm(arena, last, &weights.norm, config.eps, normed)?;
+        let head = weights.head.as_ref().unwrap_or(&weights.embedding);
+        backend.linear(arena, workspace, normed, head, None, self.step.logits)
+    }
+
+    fn begin(&mut self, ids: &[u32]) -> Result<(), EngineError> {
+        let first = self.target.position();
+        let begin = Begin {
+            ids,
+            positions: first..first + ids.len(),
+            rope: &self.config.rope,
+            head_dim: self.config.head_dim,
+        };
+        let divisors = self.weights.rope_divisors.as_ref();
+        let memory = &mut self.memory;
+        self.backend.begin(begin, divisors, memory.ids, memory.rotation)?;
+        let embedding = &self.weights.embedding;
+        self.backend.embed(memory.arena, embedding, memory.ids, self.step.residual)
+    }
+
+    fn attention(&mut self, index: usize, layer: &Layer<B::Weight>) -> Result<(), EngineError> {
+        let Self { backend, config, shape, target, step, .. } = *self;
+        let spans = step.attention;
+        let PassMemory { arena, caches, rotation, workspace, .. } = &mut self.memory;
+        backend.rms_norm(arena, step.residual, &layer.attn_norm, config.eps, step.normed)?;
+        for (Linear { weight, bias }, out) in
+            [(&layer.q, spans.q), (&layer.k, spans.k), (&layer.v, spans.v)]
+        {
+            backend.linear(arena, workspace, step.normed, weight, bias.as_ref(), out)?;
+        }
+        if let Some((q_norm, k_norm)) = &layer.qk_norm {
+            backend.rms_norm_in_place(arena, spans.q, q_norm, config.eps)?;
+            backend.rms_norm_in_place(arena, spans.k, k_norm, config.eps)?;
+        }
+        backend.rotate(arena, spans.q, (config.heads, config.head_dim), rotation)?;
+        backend.rotate(arena, spans.k, (config.kv_heads, config.head_dim), rotation)?;
+        backend.attend(arena, workspace, caches, shape, (index, target), spans)?;
+        backend.linear(arena, workspace, spans.out, &layer.attn_output, None, step.normed)?;
+        backend.add(arena, step.residual, step.normed)
+    }
+
+    fn feed_forward(&mut self, layer: &Layer<B::Weight>) -> Result<(), EngineError> {
+        let Self { backend, config, step, .. } = *self;
+        let PassMemory { arena, workspace, .. } = &mut self.memory;
+        backend.rms_norm(arena, step.residual, &layer.ffn_norm, config.eps, step.normed)?;
+        backend.linear(arena, workspace, step.normed, &layer.gate, None, step.gate)?;
+        backend.linear(arena, workspace, step.normed, &layer.up, None, step.up)?;
+        backend.silu_mul(arena, step.gate, step.up)?;
+        backend.linear(arena, workspace, step.gate, &layer.down, None, step.normed)?;
+        backend.add(arena, step.residual, step.normed)
+    }
+
+    fn observe(&self, index: usize, observer: &mut dyn Observer) -> Result<(), EngineError> {
+        if !observer.wants(index) {
+            return Ok(());
+        }
+        let mut hidden = vec![0.0; self.step.residual.len() / size_of::<f32>()];
+        self.backend.read(self.memory.arena, self.step.residual, &mut hidden)?;
+        observer.hidden(index, self.target.position(), &hidden);
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! A plan's table where there is no card: for running on the CPU.
+
+use super::EngineError;
+use super::table::Table;
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::Scenario;
+use crate::estimate::weights::weights;
+use crate::spec::{
+    Attention, Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, LlamaCppVersion, Logits,
+    ModelSpec, Runtime, RuntimeSpec, Workload,
+};
+use crate::units::Bytes;
+
+/// What the engine is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Room for the pinned system prompt.
+    pub system_tokens: u64,
+    /// Tokens of the conversation that are kept.
+    pub max_cache_tokens: u64,
+    /// Of those, the newest that are kept whatever their score.
+    pub recent_window: u64,
+    /// Tokens that a step of a prompt processes at once, at most `recent_window`.
+    pub prefill_chunk: u64,
+    /// For which positions of a chunk logits can be computed.
+    pub logits: Logits,
+}
+
+impl Settings {
+    /// The table of a model in these settings, weights as they are stored.
+    ///
+    /// # Errors
+    /// Where the model's weights or the settings are none that the engine runs.
+    pub fn table(&self, spec: &ModelSpec) -> Result<Table, EngineError> {
+        let (gpu, runtime) = (no_card(), no_constants());
+        let weights = weights(spec, WeightFormat::AsStored, &runtime)
+            .map_err(|error| EngineError::unsupported(error.to_string(), "another file"))?;
+        Table::new(&Scenario {
+            model: spec,
+            gpu: &gpu,
+            runtime: &runtime,
+            weights: &weights,
+            kv: KvFormat::Int8,
+            workload: self.workload(spec.shape.context_len),
+        })
+    }
+
+    fn workload(&self, context: u64) -> Workload {
+        Workload {
+            system_tokens: self.system_tokens,
+            cache_tokens: self.max_cache_tokens,
+            recent_window: Some(self.recent_window),
+            prefill_chunk: self.prefill_chunk,
+            batch: 1,
+            context,
+            attention: Attention::Fused,
+            capture: None,
+            logits: self.logits,
+            grown_cache: false,
+            llama_cpp: LlamaCppVersion::default(),
+            serving: None,
+        }
+    }
+}
+
+fn none<T>(value: T) -> Fact<T> {
+    Fact::new(value, Basis::Exact, "no card")
+}
+
+/// A card of no memory: what depends on it is not in the engine's table.
+fn no_card() -> GpuSpec {
+    GpuSpec {
+        name: "none".to_owned(),
+        aliases: Vec::new(),
+        total: none(Bytes::ZERO),
+        reserved: none(Bytes::ZERO),
+        compute_capability: ComputeCapability { major: 0, minor: 0 },
+        sm_count: none(0),
+        bandwidth: none(Bytes::ZERO),
+        ecc: Ecc::None,
+        context: Some(none(Bounds::ZERO)),
+    }
+}
+
+fn no_constants() -> RuntimeSpec {
+    RuntimeSpec {
+        runtime: Runtime::Vramplan,
+        version: String::new(),
+        libraries: none(Bounds::ZERO),
+        blas_workspace: none(Bytes::ZERO),
+        blas_workspace_hopper: none(Bytes::ZERO),
+        allocation_granule: none(Bytes::ZERO),
+        segment_granule: none(Bytes::ZERO),
+    }
+}

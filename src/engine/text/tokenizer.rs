@@ -1,0 +1,230 @@
+//! The tokenizer of a GGUF file, from its metadata.
+
+use std::collections::HashSet;
+
+use candle_core::quantized::gguf_file::{Content, Value};
+use tokenizers::AddedToken;
+
+use super::{bpe, sentence_piece};
+use crate::engine::{EngineError, GgufSource};
+use crate::source::printable;
+
+/// What the metadata says about tokens.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Vocabulary {
+    pub(super) tokens: Vec<String>,
+    pub(super) scores: Vec<f32>,
+    pub(super) kinds: Vec<u64>,
+    pub(super) merges: Vec<String>,
+    pub(super) pre: Option<String>,
+    pub(super) unknown: Option<u32>,
+    pub(super) adds_space: bool,
+}
+
+/// `llama_token_type` of llama.cpp: what an ordinary piece is, and what is matched as a whole.
+const NORMAL: u64 = 1;
+const USER_DEFINED: u64 = 4;
+const CONTROL: u64 = 3;
+
+impl Vocabulary {
+    /// Tokens with their ids; where two are alike the first counts.
+    pub(super) fn ids(&self) -> tokenizers::models::bpe::Vocab {
+        let mut ids = tokenizers::models::bpe::Vocab::default();
+        for (token, id) in self.tokens.iter().zip(0u32..) {
+            ids.entry(token.clone()).or_insert(id);
+        }
+        ids
+    }
+
+    pub(super) fn token(&self, id: u32) -> Option<&str> {
+        self.tokens.get(usize::try_from(id).ok()?).map(String::as_str)
+    }
+
+    /// Whether merges can lead to it.
+    pub(super) fn is_piece(&self, id: usize) -> bool {
+        self.kinds.get(id).is_none_or(|&kind| kind == NORMAL || kind == USER_DEFINED)
+    }
+
+    /// Tokens that are matched as a whole before text is split, and whether they are control tokens.
+    fn whole(&self) -> impl Iterator<Item = AddedToken> + '_ {
+        self.tokens.iter().zip(&self.kinds).filter_map(|(token, &kind)| match kind {
+            CONTROL => Some(AddedToken::from(token.clone(), true)),
+            USER_DEFINED => Some(AddedToken::from(token.clone(), false).normalized(false)),
+            _ => None,
+        })
+    }
+}
+
+/// Turns text into tokens and back.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    adds_bos: bool,
+    stops: HashSet<u32>,
+    template: Option<String>,
+}
+
+/// Tokens that end a turn in some family, beside the one that the metadata names.
+const ENDS: [&str; 6] =
+    ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>", "</s>"];
+
+impl Tokenizer {
+    /// The tokenizer of an open file.
+    ///
+    /// # Errors
+    /// Where there is none, or it is of a kind that is not known.
+    pub fn of_gguf(source: &GgufSource) -> Result<Self, EngineError> {
+        let mut reader = source.metadata_reader()?;
+        let content = Content::read(&mut reader).map_err(refuse)?;
+        Self::new(&Metadata(&content))
+    }
+
+    fn new(metadata: &Metadata<'_>) -> Result<Self, EngineError> {
+        let kind = metadata.text("tokenizer.ggml.model");
+        let vocabulary = metadata.vocabulary(kind.as_deref() == Some("llama"))?;
+        let mut inner = match kind.as_deref() {
+            Some("gpt2") => bpe::tokenizer(&vocabulary)?,
+            Some("llama") => sentence_piece::tokenizer(&vocabulary)?,
+            Some(other) => {
+                let kind = printable(other);
+                return Err(refuse(format!("it is of kind `{kind}`: expected `gpt2` or `llama`")));
+            }
+            None => return Err(refuse("the file has none (`tokenizer.ggml.model`)")),
+        };
+        inner.add_tokens(vocabulary.whole()).map_err(refuse)?;
+        let eos = metadata.id("tokenizer.ggml.eos_token_id");
+        let named = [eos, metadata.id("tokenizer.ggml.eot_token_id")].into_iter().flatten();
+        let ends = ENDS.iter().filter_map(|end| inner.token_to_id(end));
+        Ok(Self {
+            stops: named.chain(ends).collect(),
+            bos: metadata.id("tokenizer.ggml.bos_token_id"),
+            eos,
+            adds_bos: metadata
+                .flag("tokenizer.ggml.add_bos_token")
+                .unwrap_or(kind.as_deref() == Some("llama")),
+            template: metadata.text("tokenizer.chat_template"),
+            inner,
+        })
+    }
+
+    /// The tokens of `text`, in which names of control tokens count as such.
+    ///
+    /// # Errors
+    /// Where the tokenizer refuses the text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, EngineError> {
+        Ok(self.inner.encode_fast(text, false).map_err(refuse)?.get_ids().to_vec())
+    }
+
+    /// The text of `tokens`, without control tokens.
+    ///
+    /// # Errors
+    /// Where the tokenizer refuses.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, EngineError> {
+        self.inner.decode(tokens, true).map_err(refuse)
+    }
+
+    /// The token that a sequence starts with, where the model wants one.
+    pub fn start(&self) -> Option<u32> {
+        self.bos.filter(|_| self.adds_bos)
+    }
+
+    /// Whether `token` ends a turn.
+    pub fn is_stop(&self, token: u32) -> bool {
+        self.stops.contains(&token)
+    }
+
+    /// The texts of the first and the last token of a sequence.
+    pub(super) fn ends(&self) -> [String; 2] {
+        [self.bos, self.eos]
+            .map(|id| id.and_then(|id| self.inner.id_to_token(id)).unwrap_or_default())
+    }
+
+    /// The source of the chat template.
+    pub(super) fn template(&self) -> Option<&str> {
+        self.template.as_deref()
+    }
+}
+
+/// The metadata as candle reads it: with long texts and arrays, which vramplan's own reader skips.
+struct Metadata<'a>(&'a Content);
+
+impl Metadata<'_> {
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.0.metadata.get(key)
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        match self.get(key)? {
+            Value::String(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        match self.get(key)? {
+            Value::Bool(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    fn id(&self, key: &str) -> Option<u32> {
+        number(self.get(key)?).and_then(|id| u32::try_from(id).ok())
+    }
+
+    fn array<T>(
+        &self,
+        key: &str,
+        item: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Vec<T>, EngineError> {
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let items = match value {
+            Value::Array(items) => items.iter().map(item).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        items.ok_or_else(|| refuse(format!("`{key}` is not the list that it should be")))
+    }
+
+    fn vocabulary(&self, adds_space: bool) -> Result<Vocabulary, EngineError> {
+        let text = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            _ => None,
+        };
+        let float = |value: &Value| match value {
+            Value::F32(number) => Some(*number),
+            _ => None,
+        };
+        let tokens = self.array("tokenizer.ggml.tokens", text)?;
+        if tokens.is_empty() {
+            return Err(refuse("the file has no tokens (`tokenizer.ggml.tokens`)"));
+        }
+        Ok(Vocabulary {
+            tokens,
+            scores: self.array("tokenizer.ggml.scores", float)?,
+            kinds: self.array("tokenizer.ggml.token_type", number)?,
+            merges: self.array("tokenizer.ggml.merges", text)?,
+            pre: self.text("tokenizer.ggml.pre"),
+            unknown: self.id("tokenizer.ggml.unknown_token_id"),
+            adds_space: self.flag("tokenizer.ggml.add_space_prefix").unwrap_or(adds_space),
+        })
+    }
+}
+
+fn number(value: &Value) -> Option<u64> {
+    match *value {
+        Value::U8(n) => Some(n.into()),
+        Value::U16(n) => Some(n.into()),
+        Value::U32(n) => Some(n.into()),
+        Value::U64(n) => Some(n),
+        Value::I8(n) => u64::try_from(n).ok(),
+        Value::I16(n) => u64::try_from(n).ok(),
+        Value::I32(n) => u64::try_from(n).ok(),
+        Value::I64(n) => u64::try_from(n).ok(),
+        _ => None,
+    }
+}
+
+pub(super) fn refuse(error: impl ToString) -> EngineError {
+    EngineError::Tokenizer(printable(&error.to_string()))
+}

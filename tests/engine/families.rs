@@ -1,0 +1,182 @@
+//! Every family and head layout that the engine runs, on random weights.
+
+use vramplan::dtype::GgmlType;
+use vramplan::engine::weights::MATRIX_TYPES;
+use vramplan::engine::{Cpu, Engine, Rope, Source, SyntheticSource, Yarn};
+use vramplan::spec::{Architecture, Logits, ModelShape, QkNorm};
+
+use crate::reference::Reference;
+use crate::{divergence, settings};
+
+/// A decoder as small as the types' blocks allow.
+pub fn shape(architecture: Architecture) -> ModelShape {
+    ModelShape {
+        architecture,
+        n_layers: 2,
+        hidden_size: 64,
+        n_heads: 4,
+        kv_heads: 2,
+        head_dim: 16,
+        ffn_size: 96,
+        vocab_size: 50,
+        context_len: 256,
+        tied_embeddings: false,
+        qkv_bias: false,
+        attn_output_bias: false,
+        ffn_bias: false,
+        qk_norm: QkNorm::None,
+        norms_per_layer: 2,
+        norm_bias: false,
+        gated_ffn: true,
+        fused_projections: false,
+        attention_sinks: false,
+        attention_output_gate: false,
+        attention_softcap: false,
+        logit_softcap: false,
+        window: None,
+        moe: None,
+        mla: None,
+        recurrent: None,
+    }
+}
+
+fn families() -> Vec<(&'static str, ModelShape, Rope)> {
+    let plain = Rope::plain(10_000.0);
+    let yarn = Yarn::new(16, 10_000.0, 64, 4.0, 1.0);
+    let llama = shape(Architecture::Llama);
+    let qwen2 = ModelShape { qkv_bias: true, ..shape(Architecture::Qwen2) };
+    vec![
+        ("llama, tied", ModelShape { tied_embeddings: true, ..llama.clone() }, plain),
+        ("llama, biases", ModelShape { qkv_bias: true, ..llama.clone() }, plain),
+        ("llama, linear scaling", llama.clone(), Rope { scale: 0.25, ..plain }),
+        ("llama, one head for all", ModelShape { kv_heads: 1, ..llama }, plain),
+        ("mistral, wide heads", ModelShape { head_dim: 32, ..shape(Architecture::Mistral) }, plain),
+        ("qwen2", qwen2.clone(), plain),
+        ("qwen2, yarn", qwen2, Rope { scale: 0.25, yarn: Some(yarn), ..plain }),
+        (
+            "qwen3, wide heads",
+            ModelShape {
+                qk_norm: QkNorm::PerHead,
+                head_dim: 24,
+                kv_heads: 4,
+                tied_embeddings: true,
+                ..shape(Architecture::Qwen3)
+            },
+            plain,
+        ),
+    ]
+}
+
+const IDS: [u32; 24] =
+    [3, 1, 41, 5, 9, 2, 6, 5, 35, 8, 9, 7, 9, 32, 38, 46, 2, 6, 43, 38, 3, 2, 7, 49];
+
+/// Largest difference of logits over their spread.
+fn error(found: &[f32], expected: &[f32]) -> f32 {
+    let spread = expected.iter().fold(0.0f32, |top, x| top.max(x.abs()));
+    found.iter().zip(expected).fold(0.0f32, |top, (a, b)| top.max((a - b).abs())) / spread
+}
+
+#[test]
+fn logits_are_those_of_plain_arithmetic() {
+    for (name, shape, rope) in families() {
+        let mut source = SyntheticSource::with_rope(shape, GgmlType::F32, 7, rope).unwrap();
+        let expected = Reference::new(&mut source).logits(&IDS);
+        let table = settings(8, 64, 8, Logits::All).table(source.spec()).unwrap();
+        let mut engine = Engine::load(Cpu, &mut source, &table).unwrap();
+        engine.prefill_system(&IDS[..7]).unwrap();
+        let mut found = vec![Vec::new(); IDS.len()];
+        engine.score(&IDS[7..20], |index, logits| found[7 + index] = logits.to_vec()).unwrap();
+        for (index, id) in IDS.iter().enumerate().skip(20) {
+            found[index] = engine.step(*id).unwrap().to_vec();
+        }
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate().skip(7) {
+            let (error, kl) = (error(found, expected), divergence(expected, found));
+            assert!(error < 0.02 && kl < 1e-3, "{name}: token {index}: {error} {kl}");
+        }
+    }
+}
+
+#[test]
+fn a_conversation_can_start_over() {
+    let mut source = SyntheticSource::new(shape(Architecture::Llama), GgmlType::Q8_0, 1).unwrap();
+    let table = settings(4, 16, 8, Logits::Last).table(source.spec()).unwrap();
+    let mut engine = Engine::load(Cpu, &mut source, &table).unwrap();
+    engine.prefill_system(&IDS[..4]).unwrap();
+    let first = engine.prefill(&IDS).unwrap().to_vec();
+    engine.reset_conversation().unwrap();
+    assert_eq!((engine.pinned_tokens(), engine.conversation_tokens()), (4, 0));
+    assert_eq!(engine.prefill(&IDS).unwrap(), first);
+    engine.reset().unwrap();
+    engine.prefill_system(&IDS[1..5]).unwrap();
+    assert_ne!(engine.prefill(&IDS).unwrap(), first);
+}
+
+/// The types' error grows as their bits shrink, and every one of them runs.
+#[test]
+fn every_type_of_matrix_runs() {
+    let shape = ModelShape {
+        hidden_size: 256,
+        ffn_size: 256,
+        head_dim: 64,
+        n_layers: 1,
+        ..shape(Architecture::Llama)
+    };
+    let mut exact = Vec::new();
+    for ty in MATRIX_TYPES {
+        let mut source = SyntheticSource::new(shape.clone(), ty, 5).unwrap();
+        let table = settings(4, 32, 8, Logits::Last).table(source.spec()).unwrap();
+        let mut engine = Engine::load(Cpu, &mut source, &table).unwrap();
+        engine.prefill_system(&IDS[..4]).unwrap();
+        let logits = engine.prefill(&IDS[4..]).unwrap().to_vec();
+        assert!(logits.iter().all(|x| x.is_finite()), "{ty}");
+        if ty == GgmlType::F32 {
+            exact.clone_from(&logits);
+        }
+        let kl = divergence(&exact, &logits);
+        let allowed = match ty {
+            GgmlType::F32 | GgmlType::F16 | GgmlType::Bf16 | GgmlType::Q8_0 => 0.01,
+            GgmlType::Q2K => 1.0,
+            _ => 0.2,
+        };
+        assert!(kl < allowed, "{ty}: {kl}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let mut source = SyntheticSource::new(shape(Architecture::Llama), GgmlType::F32, 1).unwrap();
+    let table = settings(4, 16, 8, Logits::Last).table(source.spec()).unwrap();
+    let mut engine = Engine::load(Cpu, &mut source, &table).unwrap();
+    let says = |result: Result<(), vramplan::engine::EngineError>| result.unwrap_err().to_string();
+    let long = says(engine.prefill_system(&IDS[..5]));
+    assert_eq!(long, "a system prompt of 5 tokens is too long: expected at most 4");
+    engine.prefill_system(&IDS[..4]).unwrap();
+    let unknown = says(engine.prefill(&[3, 50]).map(|_| ()));
+    assert_eq!(unknown, "token 50 is not in the vocabulary: expected one below 50");
+    engine.reset_conversation().unwrap();
+    let tokens = [1; 252];
+    engine.prefill(&tokens).unwrap();
+    let late = says(engine.step(1).map(|_| ()));
+    assert_eq!(late, "a conversation of 1 tokens is too long: expected at most 0");
+    assert!(says(engine.prefill_system(&IDS[..1])).contains("reset it first"));
+    assert!(says(engine.prefill(&[]).map(|_| ())).contains("no tokens"));
+    assert!(says(engine.score(&[1], |_, _| ())).contains("`--logits all`"));
+}
+
+#[test]
+fn what_the_engine_does_not_run_is_refused_by_name() {
+    let refused = |shape: ModelShape, part: &str| {
+        let error = SyntheticSource::new(shape, GgmlType::F32, 1).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    refused(shape(Architecture::Gemma2), "`gemma2`");
+    let base = || shape(Architecture::Qwen3);
+    refused(ModelShape { attn_output_bias: true, ..base() }, "a bias on the attention's output");
+    refused(ModelShape { qk_norm: QkNorm::Full, ..base() }, "norms over all queries");
+    refused(ModelShape { gated_ffn: false, ..base() }, "an MLP without a gate");
+    let uneven = SyntheticSource::new(base(), GgmlType::Q4K, 1).unwrap_err().to_string();
+    assert!(uneven.contains("rows of whole Q4_K blocks"), "{uneven}");
+    let source = SyntheticSource::new(base(), GgmlType::F32, 1).unwrap();
+    let chunk = settings(4, 16, 9, Logits::Last).table(source.spec()).unwrap_err().to_string();
+    assert!(chunk.contains("prefill chunks of 9 tokens"), "{chunk}");
+}
