@@ -6,8 +6,8 @@ use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::Scenario;
 use crate::estimate::weights::weights;
 use crate::spec::{
-    Attention, Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, LlamaCppVersion, Logits,
-    ModelSpec, Runtime, RuntimeSpec, Workload,
+    Attention, Basis, Bounds, Capture, ComputeCapability, Ecc, Fact, GpuSpec, LlamaCppVersion,
+    Logits, ModelSpec, Runtime, RuntimeSpec, Workload,
 };
 use crate::units::Bytes;
 
@@ -32,6 +32,18 @@ impl Settings {
     /// # Errors
     /// Where the model's weights or the settings are none that the engine runs.
     pub fn table(&self, spec: &ModelSpec) -> Result<Table, EngineError> {
+        self.table_with(spec, None)
+    }
+
+    /// The same with what a capture holds.
+    ///
+    /// # Errors
+    /// As [`Self::table`].
+    pub fn table_with(
+        &self,
+        spec: &ModelSpec,
+        capture: Option<Capture>,
+    ) -> Result<Table, EngineError> {
         let (gpu, runtime) = (no_card(), no_constants());
         let weights = weights(spec, WeightFormat::AsStored, &runtime)
             .map_err(|error| EngineError::unsupported(error.to_string(), "another file"))?;
@@ -41,7 +53,7 @@ impl Settings {
             runtime: &runtime,
             weights: &weights,
             kv: KvFormat::Int8,
-            workload: self.workload(spec.shape.context_len),
+            workload: Workload { capture, ..self.workload(spec.shape.context_len) },
         })
     }
 
