@@ -11,7 +11,7 @@
 //! With the feature `h2o` there is the cache itself: int8 keys and values, attention that keeps scores,
 //! and eviction by them. It uses `units` alone.
 //!
-//! Dependencies point one way: `units → dtype → {spec, h2o} → {source, estimate} → plan → recommend →
+//! Dependencies point one way: `units → dtype → {spec, h2o} → {source, estimate} → {plan, synth} → recommend →
 //! {sweep, table} → render → cli`. Only `source` reads files, only `cli` prints.
 
 pub mod cli;
@@ -27,5 +27,6 @@ pub mod render;
 pub mod source;
 pub mod spec;
 pub mod sweep;
+pub mod synth;
 pub mod table;
 pub mod units;

@@ -5,12 +5,13 @@
 use std::path::{Path, PathBuf};
 
 /// Each layer may use those before it; those in one row may not use each other.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["units"],
     &["dtype"],
     &["spec", "h2o"],
     &["source", "estimate"],
-    &["plan", "engine"],
+    &["plan", "synth"],
+    &["engine"],
     &["recommend"],
     &["sweep", "table"],
     &["render"],

@@ -55,6 +55,15 @@ Examples:
   vramplan profiles import model.gguf > my-profiles/models/my-model.toml
   vramplan budget --profiles my-profiles --gpu L4 --model my-model";
 
+pub const SYNTH: &str = "\
+Examples:
+  vramplan synth --model qwen2.5-14b -o qwen2.5-14b-q4_k_m.gguf
+  vramplan synth --model llama-3.1-8b --weights q8_0 --seed 7 -o random.gguf
+  vramplan synth --model deepseek-v3 --weights iq1_s --sparse -o header.gguf
+
+Names, dimensions, types and sizes are those of the real file, so that memory and speed can be measured
+without a download; what such a model says means nothing. Exit codes: 0 done · 1 error · 2 usage";
+
 pub const COMPLETIONS: &str = "\
 Examples:
   vramplan completions bash > ~/.local/share/bash-completion/completions/vramplan

@@ -6,10 +6,12 @@ mod check;
 mod compare;
 mod generate;
 mod help;
+mod new_file;
 mod problem;
 mod profiles;
 mod scenario;
 mod sweep;
+mod synth;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,7 @@ use check::CheckArgs;
 use compare::CompareArgs;
 use profiles::ProfilesArgs;
 use sweep::SweepArgs;
+use synth::SynthArgs;
 
 /// Exit codes that scripts can rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +84,9 @@ enum Command {
     /// List, show and import profiles of GPUs, models and runtimes.
     #[command(after_help = help::PROFILES)]
     Profiles(ProfilesArgs),
+    /// Write a GGUF file with random weights in the shape of a model.
+    #[command(after_help = help::SYNTH)]
+    Synth(SynthArgs),
     /// Print completions for a shell.
     #[command(after_help = help::COMPLETIONS)]
     Completions {
@@ -104,6 +110,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Profiles(args) => profiles::run(&args),
+        Command::Synth(args) => synth::run(&args),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { folder } => generate::man(folder.as_deref()),
     }

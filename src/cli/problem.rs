@@ -5,6 +5,7 @@ use std::fmt;
 use crate::recommend::RecommendError;
 use crate::render::EmitError;
 use crate::source::{LocalCardError, SourceError};
+use crate::synth::SynthError;
 
 /// An error with a hint.
 #[derive(Debug)]
@@ -52,6 +53,9 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<EmitError>() {
+        return error.hint();
+    }
+    if let Some(error) = cause.downcast_ref::<SynthError>() {
         return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<LocalCardError>() {

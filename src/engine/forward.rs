@@ -2,13 +2,15 @@
 
 use super::EngineError;
 use super::backend::{Backend, Begin, CacheShape, Caches, Target};
+use super::capture::CapturePass;
 use super::config::Config;
 use super::observe::Observer;
+use super::positions::Positions;
 use super::spans::Step;
 use super::weights::{Layer, Linear, Weights};
 
 /// What a pass works with: the model, and the memory that it was given.
-pub(super) struct Pass<'a, B: Backend> {
+pub(super) struct Pass<'a, 'l, B: Backend> {
     pub(super) backend: &'a B,
     pub(super) config: &'a Config,
     pub(super) weights: &'a Weights<B::Weight>,
@@ -16,6 +18,16 @@ pub(super) struct Pass<'a, B: Backend> {
     pub(super) memory: PassMemory<'a, B>,
     pub(super) step: Step,
     pub(super) target: Target,
+    pub(super) looks: Looks<'l>,
+}
+
+/// What looks into a pass.
+#[derive(Debug, Default)]
+pub(super) struct Looks<'a> {
+    /// Repeats which tokens each layer keeps.
+    pub(super) positions: Option<&'a mut [Positions]>,
+    /// Keeps what chosen layers show.
+    pub(super) capture: Option<CapturePass<'a>>,
 }
 
 /// Memory of a pass on the device.
@@ -27,7 +39,7 @@ pub(super) struct PassMemory<'a, B: Backend> {
     pub(super) workspace: &'a mut B::Workspace,
 }
 
-impl<B: Backend> Pass<'_, B> {
+impl<B: Backend> Pass<'_, '_, B> {
     /// Runs every layer over `ids` and leaves the last layer's output in the residual.
     pub(super) fn run(
         &mut self,
@@ -39,6 +51,7 @@ impl<B: Backend> Pass<'_, B> {
             self.attention(index, layer)?;
             self.feed_forward(layer)?;
             self.observe(index, observer)?;
+            self.capture(index)?;
         }
         Ok(())
     }
@@ -71,6 +84,7 @@ impl<B: Backend> Pass<'_, B> {
     fn attention(&mut self, index: usize, layer: &Layer<B::Weight>) -> Result<(), EngineError> {
         let Self { backend, config, shape, target, step, .. } = *self;
         let spans = step.attention;
+        self.follow(index)?;
         let PassMemory { arena, caches, rotation, workspace, .. } = &mut self.memory;
         backend.rms_norm(arena, step.residual, &layer.attn_norm, config.eps, step.normed)?;
         for (Linear { weight, bias }, out) in
@@ -85,6 +99,9 @@ impl<B: Backend> Pass<'_, B> {
         backend.rotate(arena, spans.q, (config.heads, config.head_dim), rotation)?;
         backend.rotate(arena, spans.k, (config.kv_heads, config.head_dim), rotation)?;
         backend.attend(arena, workspace, caches, shape, (index, target), spans)?;
+        if let Some(capture) = &mut self.looks.capture {
+            capture.attended(backend, arena, caches, shape, (index, target), spans.q)?;
+        }
         backend.linear(arena, workspace, spans.out, &layer.attn_output, None, step.normed)?;
         backend.add(arena, step.residual, step.normed)
     }
@@ -98,6 +115,24 @@ impl<B: Backend> Pass<'_, B> {
         backend.silu_mul(arena, step.gate, step.up)?;
         backend.linear(arena, workspace, step.gate, &layer.down, None, step.normed)?;
         backend.add(arena, step.residual, step.normed)
+    }
+
+    /// Repeats on the host what the cache of a layer is about to do.
+    fn follow(&mut self, index: usize) -> Result<(), EngineError> {
+        let Target::Conversation { .. } = self.target else { return Ok(()) };
+        let Some(positions) = self.looks.positions.as_mut().and_then(|all| all.get_mut(index))
+        else {
+            return Ok(());
+        };
+        let CacheShape { heads, policy } = self.shape;
+        let mut scores = vec![0.0; heads.kv_heads() * policy.max_cache_tokens()];
+        self.backend.scores(self.memory.caches, self.shape, index, &mut scores)?;
+        Ok(positions.advance(self.step.rows, &scores)?)
+    }
+
+    fn capture(&mut self, index: usize) -> Result<(), EngineError> {
+        let Some(capture) = &mut self.looks.capture else { return Ok(()) };
+        capture.passed(self.backend, self.memory.arena, index, self.step.residual)
     }
 
     fn observe(&self, index: usize, observer: &mut dyn Observer) -> Result<(), EngineError> {

@@ -6,8 +6,8 @@ use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::Scenario;
 use crate::estimate::weights::weights;
 use crate::spec::{
-    Attention, Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, LlamaCppVersion, Logits,
-    ModelSpec, Runtime, RuntimeSpec, Workload,
+    Attention, Basis, Bounds, Capture, ComputeCapability, Ecc, Fact, GpuSpec, LlamaCppVersion,
+    Logits, ModelSpec, Runtime, RuntimeSpec, Workload,
 };
 use crate::units::Bytes;
 
@@ -32,7 +32,7 @@ impl Settings {
     /// # Errors
     /// Where the model's weights or the settings are none that the engine runs.
     pub fn table(&self, spec: &ModelSpec) -> Result<Table, EngineError> {
-        self.table_with_context(spec, spec.shape.context_len)
+        self.table_of(spec, spec.shape.context_len, None)
     }
 
     /// The same with positions up to `context`, for models that bear more than they were trained for.
@@ -40,6 +40,27 @@ impl Settings {
     /// # Errors
     /// As [`Self::table`].
     pub fn table_with_context(&self, spec: &ModelSpec, context: u64) -> Result<Table, EngineError> {
+        self.table_of(spec, context, None)
+    }
+
+    /// The same with what a capture holds.
+    ///
+    /// # Errors
+    /// As [`Self::table`].
+    pub fn table_with_capture(
+        &self,
+        spec: &ModelSpec,
+        capture: Capture,
+    ) -> Result<Table, EngineError> {
+        self.table_of(spec, spec.shape.context_len, Some(capture))
+    }
+
+    fn table_of(
+        &self,
+        spec: &ModelSpec,
+        context: u64,
+        capture: Option<Capture>,
+    ) -> Result<Table, EngineError> {
         let (gpu, runtime) = (no_card(), no_constants());
         let weights = weights(spec, WeightFormat::AsStored, &runtime)
             .map_err(|error| EngineError::unsupported(error.to_string(), "another file"))?;
@@ -49,7 +70,7 @@ impl Settings {
             runtime: &runtime,
             weights: &weights,
             kv: KvFormat::Int8,
-            workload: self.workload(context),
+            workload: Workload { capture, ..self.workload(context) },
         })
     }
 

@@ -10,6 +10,7 @@
 //! [`Backend`] is where it runs; [`Cpu`] is the reference.
 
 pub mod backend;
+mod capture;
 mod config;
 mod error;
 mod forward;
@@ -17,6 +18,8 @@ mod generate;
 mod host;
 mod memory;
 mod observe;
+mod positions;
+pub mod quality;
 mod rope;
 mod sample;
 mod session;
@@ -28,12 +31,14 @@ mod text;
 pub mod weights;
 
 pub use backend::{Backend, Cpu};
+pub use capture::{Captured, CapturedLayer};
 pub use config::{Config, PairOrder};
 pub use error::EngineError;
 pub use generate::Generation;
 pub use host::Settings;
 pub use memory::{Entry, Ledger, Span};
 pub use observe::{Observer, Unobserved};
+pub use positions::Positions;
 pub use rope::{Rope, Yarn};
 pub use sample::{Sampler, Sampling, most_likely};
 pub use session::Engine;

@@ -1,18 +1,22 @@
 //! A model that runs: a pinned system prompt, and one conversation behind it.
 
+use std::sync::Arc;
+
 use super::EngineError;
 use super::backend::{Backend, CacheShape, Caches, Cpu, Target};
+use super::capture::{CapturePass, Captured, CapturedLayer, columns};
 use super::config::Config;
-use super::forward::{Pass, PassMemory};
+use super::forward::{Looks, Pass, PassMemory};
 use super::memory::{Ledger, Memory};
 use super::observe::{Observer, Unobserved};
+use super::positions::Positions;
 use super::source::Source;
 use super::spans::Spans;
 use super::table::{Table, all_logits};
 use super::weights::Weights;
 use crate::estimate::{Component, Phase};
 use crate::h2o::{Heads, Policy, choose_smoothing};
-use crate::spec::Workload;
+use crate::spec::{Capture, Workload};
 use crate::units::Bytes;
 
 /// A model with its caches on one device.
@@ -24,7 +28,7 @@ use crate::units::Bytes;
 pub struct Engine<B: Backend = Cpu> {
     backend: B,
     config: Config,
-    weights: Weights<B::Weight>,
+    weights: Arc<Weights<B::Weight>>,
     shape: CacheShape,
     limits: Limits,
     caches: Caches<B::Buffer>,
@@ -38,6 +42,8 @@ pub struct Engine<B: Backend = Cpu> {
     pinned: usize,
     written: usize,
     logits: Vec<f32>,
+    positions: Option<Vec<Positions>>,
+    capture: Option<Capture>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +59,7 @@ struct Steps {
     system: Option<Spans>,
     prefill: Spans,
     decode: Spans,
+    capture: Option<Spans>,
 }
 
 impl<B: Backend> Engine<B> {
@@ -63,10 +70,32 @@ impl<B: Backend> Engine<B> {
     /// is short.
     pub fn load(backend: B, source: &mut dyn Source, table: &Table) -> Result<Self, EngineError> {
         let config = source.config().clone();
+        let weights = Arc::new(Weights::load(&backend, source)?);
+        Self::with_weights(backend, config, weights, table)
+    }
+
+    /// Another engine on the same weights, with caches and an arena of its own as `table` lists them.
+    /// Both ledgers count the weights, which are held once.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn beside(&self, table: &Table) -> Result<Self, EngineError>
+    where
+        B: Clone,
+    {
+        let weights = Arc::clone(&self.weights);
+        Self::with_weights(self.backend.clone(), self.config.clone(), weights, table)
+    }
+
+    fn with_weights(
+        backend: B,
+        config: Config,
+        weights: Arc<Weights<B::Weight>>,
+        table: &Table,
+    ) -> Result<Self, EngineError> {
         let shape = cache_shape(&config, &table.workload)?;
         let limits = limits(&table.workload);
         let mut memory = Memory::new(table);
-        let weights = Weights::load(&backend, source)?;
         memory.persistent(Component::Weights, "weights", weights.bytes)?;
         let mut caches = allocate_caches(&backend, &mut memory, &config, shape)?;
         let factors = smoothing(shape.heads, &weights.key_biases);
@@ -100,6 +129,8 @@ impl<B: Backend> Engine<B> {
             pinned,
             written,
             logits,
+            positions: None,
+            capture: table.workload.capture,
         })
     }
 
@@ -157,7 +188,7 @@ impl<B: Backend> Engine<B> {
         let Some(spans) = self.steps.system else { return Ok(()) };
         for chunk in tokens.chunks(spans.rows) {
             let target = Target::Pinned { before: self.pinned };
-            self.pass(spans, target, chunk, 0, &mut Unobserved)?;
+            self.pass(spans, target, chunk, 0, &mut Unobserved, None)?;
             self.pinned += chunk.len();
         }
         Ok(())
@@ -225,12 +256,71 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
+    /// Continues the conversation with `tokens` in one pass and keeps what the layers `layers`, in
+    /// ascending order, show of it. The logits are in what is returned.
+    ///
+    /// # Errors
+    /// Where the plan has no capture, or one of fewer tokens or layers; where the context ends.
+    pub fn capture(&mut self, tokens: &[u32], layers: &[usize]) -> Result<Captured, EngineError> {
+        let (Some(spans), Some(capture)) = (self.steps.capture, self.capture) else {
+            let what = "a capture under a plan without one";
+            return Err(EngineError::unsupported(what, "`--capture-layers`"));
+        };
+        fits("a capture", tokens.len(), spans.rows.min(self.room()))?;
+        let known = layers.is_sorted_by(|a, b| a < b)
+            && layers.last().is_none_or(|&last| last < self.config.layers)
+            && layers.len() <= number(capture.layers);
+        if tokens.is_empty() || !known {
+            let most = self.config.layers.min(number(capture.layers));
+            let expected = format!("tokens, and at most {most} layers in ascending order");
+            return Err(EngineError::unsupported(format!("a capture of {layers:?}"), expected));
+        }
+        let first = self.pinned + self.written;
+        let target = Target::Conversation { pinned: self.pinned, before: self.written };
+        let rows = if self.limits.all_logits { tokens.len() } else { 1 };
+        let pass = CapturePass::new(spans.captured, layers, capture.keep);
+        let mut captured = self.pass(spans, target, tokens, rows, &mut Unobserved, Some(pass))?;
+        self.written += tokens.len();
+        let room = self.shape.policy.pinned();
+        if let Some(positions) = &self.positions {
+            for layer in &mut captured {
+                layer.positions = columns(&positions[layer.layer], room, self.pinned);
+            }
+        }
+        let columns = room + self.shape.policy.max_cache_tokens();
+        let (tokens, logits) = (tokens.len(), self.logits.clone());
+        Ok(Captured { first, tokens, columns, layers: captured, logits })
+    }
+
+    /// Follows from now on which tokens each slot holds.
+    ///
+    /// # Errors
+    /// Where a conversation has begun.
+    pub fn track_positions(&mut self) -> Result<(), EngineError> {
+        if self.written > 0 {
+            let reason = "positions are followed from the start of a conversation: reset it first";
+            return Err(EngineError::Order(reason));
+        }
+        self.positions = Some(self.no_positions());
+        Ok(())
+    }
+
+    /// The tokens in the slots of layer `layer`, where they are followed.
+    pub fn positions(&self, layer: usize) -> Option<&Positions> {
+        self.positions.as_ref().and_then(|all| all.get(layer))
+    }
+
+    fn no_positions(&self) -> Vec<Positions> {
+        vec![Positions::new(self.shape.heads, self.shape.policy); self.config.layers]
+    }
+
     /// Forgets the conversation; the system prompt stays.
     ///
     /// # Errors
     /// Where the device refuses.
     pub fn reset_conversation(&mut self) -> Result<(), EngineError> {
         self.written = 0;
+        self.positions = self.positions.is_some().then(|| self.no_positions());
         self.backend.clear(&mut self.caches.scores)
     }
 
@@ -251,7 +341,7 @@ impl<B: Backend> Engine<B> {
     ) -> Result<(), EngineError> {
         let spans = if chunk.len() == 1 { self.steps.decode } else { self.steps.prefill };
         let target = Target::Conversation { pinned: self.pinned, before: self.written };
-        self.pass(spans, target, chunk, positions, observer)?;
+        self.pass(spans, target, chunk, positions, observer, None)?;
         self.written += chunk.len();
         Ok(())
     }
@@ -264,7 +354,8 @@ impl<B: Backend> Engine<B> {
         chunk: &[u32],
         positions: usize,
         observer: &mut dyn Observer,
-    ) -> Result<(), EngineError> {
+        capture: Option<CapturePass<'_>>,
+    ) -> Result<Vec<CapturedLayer>, EngineError> {
         let vocab_size = self.config.vocab;
         let is_known = |&id: &u32| usize::try_from(id).is_ok_and(|id| id < vocab_size);
         if let Some(&id) = chunk.iter().find(|id| !is_known(id)) {
@@ -280,15 +371,17 @@ impl<B: Backend> Engine<B> {
         let step = spans.step(chunk.len());
         let (backend, config, weights) = (&self.backend, &self.config, &self.weights);
         let shape = self.shape;
-        let mut pass = Pass { backend, config, weights, shape, memory, step, target };
+        let looks = Looks { positions: self.positions.as_deref_mut(), capture };
+        let mut pass = Pass { backend, config, weights, shape, memory, step, target, looks };
         pass.run(chunk, observer)?;
+        let capture = pass.looks.capture.take();
         if positions > 0 {
             pass.head(positions)?;
             let logits = step.logits.first(positions * vocab_size * size_of::<f32>());
             self.logits.resize(positions * vocab_size, 0.0);
             self.backend.read(&self.arena, logits, &mut self.logits)?;
         }
-        Ok(())
+        capture.map_or_else(|| Ok(Vec::new()), |capture| capture.finish(&self.backend, &self.arena))
     }
 }
 
@@ -366,13 +459,22 @@ fn lay_out(
 ) -> Result<Steps, EngineError> {
     let all = all_logits(workload);
     let chunk = |tokens: u64| number(workload.prefill_chunk.min(tokens));
-    let mut spans = |phase, rows| Spans::new(memory, config, shape, phase, rows, all);
+    let mut spans = |phase, rows| Spans::new(memory, config, shape, phase, rows, all, None);
     let system = match chunk(workload.system_tokens) {
         0 => None,
         rows => Some(spans(Phase::SystemPrefill, rows)?),
     };
     let prefill = spans(Phase::Prefill, chunk(workload.cache_tokens))?;
-    Ok(Steps { system, prefill, decode: spans(Phase::Decode, 1)? })
+    let decode = spans(Phase::Decode, 1)?;
+    let mut steps = Steps { system, prefill, decode, capture: None };
+    if let Some(capture) = workload.capture {
+        let (rows, most) = (number(capture.tokens), steps.most_rows());
+        fits("a capture, of which a step has to hold all,", rows, most)?;
+        let phase = Phase::Capture;
+        let spans = Spans::new(memory, config, shape, phase, rows, all, Some(capture))?;
+        steps.capture = Some(spans);
+    }
+    Ok(steps)
 }
 
 fn fits(what: &'static str, tokens: usize, most: usize) -> Result<(), EngineError> {

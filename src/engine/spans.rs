@@ -2,10 +2,12 @@
 
 use super::EngineError;
 use super::backend::{AttentionSpans, CacheShape};
+use super::capture::CaptureSpans;
 use super::config::Config;
 use super::memory::{Layout, Memory, Span};
 use crate::estimate::attention::{MAX_SPLITS, TILE};
 use crate::estimate::{Component, Moment, Phase};
+use crate::spec::Capture;
 
 /// Bytes of an activation.
 const F32: usize = size_of::<f32>();
@@ -30,6 +32,7 @@ pub(super) struct Spans {
     gate: Span,
     up: Span,
     logits: Span,
+    pub(super) captured: CaptureSpans,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,7 @@ impl Spans {
         phase: Phase,
         rows: usize,
         all_logits: bool,
+        capture: Option<Capture>,
     ) -> Result<Self, EngineError> {
         let widths = Widths {
             hidden: config.hidden,
@@ -80,6 +84,7 @@ impl Spans {
             "residual and norm",
             2 * each * widths.hidden,
         )?;
+        let captured = captured(&mut layout, config, shape, (rows, capture))?;
         let projections = 2 * (widths.q + widths.kv);
         let qkv = layout.take(
             Moment::Attention,
@@ -117,6 +122,7 @@ impl Spans {
             gate,
             up,
             logits,
+            captured,
         })
     }
 
@@ -149,6 +155,27 @@ impl Step {
         let from = self.residual.part((self.rows - rows) * width, rows * width);
         (from, self.normed.first(rows * width))
     }
+}
+
+/// What a capture holds on the device while its pass runs.
+fn captured(
+    layout: &mut Layout<'_, '_>,
+    config: &Config,
+    shape: CacheShape,
+    (rows, capture): (usize, Option<Capture>),
+) -> Result<CaptureSpans, EngineError> {
+    let Some(capture) = capture else { return Ok(CaptureSpans::default()) };
+    let wanted = usize::try_from(capture.layers).unwrap_or(usize::MAX);
+    let layers = wanted.min(if capture.keep { config.layers } else { 1 });
+    let columns = shape.policy.pinned() + shape.policy.max_cache_tokens();
+    let weights = if capture.attention { config.heads * columns } else { 0 };
+    let mut take = |name, width| {
+        let component = Component::ActivationCapture;
+        layout.take(Moment::Whole, component, name, layers * rows * width * F32)
+    };
+    let hidden = take("hidden states", config.hidden)?;
+    let attention = take("attention weights", weights)?;
+    Ok(CaptureSpans { hidden, attention, layers })
 }
 
 /// Consecutive parts of a span.

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "test code")]
 #![allow(clippy::cast_precision_loss, reason = "counts of tokens")]
 
+mod capture;
 mod families;
 mod memory;
+mod quality;
 mod real;
 mod reference;
 #[path = "../support/smollm2.rs"]

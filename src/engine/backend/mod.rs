@@ -197,6 +197,52 @@ pub trait Backend {
 
     /// `to += from`.
     fn add(&self, arena: &mut Self::Buffer, to: Span, from: Span) -> Result<(), EngineError>;
+
+    /// Copies a span to another one of its length.
+    ///
+    /// # Errors
+    /// Unless the device can capture.
+    fn copy(&self, arena: &mut Self::Buffer, from: Span, to: Span) -> Result<(), EngineError> {
+        let _ = (arena, from, to);
+        Err(cannot_capture())
+    }
+
+    /// Copies the scores of layer `layer` to the host, `[kv_heads, max_cache_tokens]`.
+    ///
+    /// # Errors
+    /// Unless the device can capture.
+    fn scores(
+        &self,
+        caches: &Caches<Self::Buffer>,
+        shape: CacheShape,
+        layer: usize,
+        into: &mut [f32],
+    ) -> Result<(), EngineError> {
+        let _ = (caches, shape, layer, into);
+        Err(cannot_capture())
+    }
+
+    /// What the step that layer `at.0` has just attended to weighs: f32 `[query_heads, tokens, pinned +
+    /// max_cache_tokens]`, 0 where no token is or a later one. `queries` are rotated.
+    ///
+    /// # Errors
+    /// Unless the device can capture.
+    fn attention_weights(
+        &self,
+        arena: &mut Self::Buffer,
+        caches: &Caches<Self::Buffer>,
+        shape: CacheShape,
+        at: (usize, Target),
+        queries: Span,
+        out: Span,
+    ) -> Result<(), EngineError> {
+        let _ = (arena, caches, shape, at, queries, out);
+        Err(cannot_capture())
+    }
+}
+
+fn cannot_capture() -> EngineError {
+    EngineError::unsupported("captures on this device", "the CPU")
 }
 
 /// A step's tokens.

@@ -220,6 +220,21 @@ pub fn file_size(
     Ok(total)
 }
 
+/// Every tensor that llama.cpp's converters and quantizer would write for `model` in `format`, with its
+/// type.
+pub fn file_tensors(
+    model: &ModelSpec,
+    format: WeightFormat,
+) -> Result<Vec<(TensorSpec, GgmlType)>, WeightsError> {
+    check(model, format, Runtime::LlamaCpp)?;
+    if format == WeightFormat::AsStored {
+        return Err(WeightsError::NothingStored { model: model.name.clone() });
+    }
+    let rule = Rule::new(model, format, Runtime::LlamaCpp);
+    let typed = |tensor: TensorSpec| Some((tensor, rule.ggml_type(&tensor)?));
+    Ok(gguf::file_tensors(model).into_iter().filter_map(typed).collect())
+}
+
 /// Visits every tensor of one rank with its size in `format`.
 fn each_tensor(
     model: &ModelSpec,

@@ -13,6 +13,7 @@ mod table;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -21,9 +22,10 @@ use fs_err::File;
 
 use self::cursor::Cursor;
 pub use self::metadata::{Metadata, Value};
-pub use self::model::{model, spec, stored};
+pub use self::model::{file_type_id, model, spec, stored};
 pub use self::payload::{Payload, first_part};
 pub use self::table::GgufTensor;
+pub use self::write::{Field, aligned, header as header_bytes};
 use super::SourceError;
 use super::error::At;
 use super::text::printable_path;

@@ -565,44 +565,50 @@ fn stored_tensor(tensor: &GgufTensor) -> StoredTensor {
 const GUESSED: u64 = 1024;
 
 /// The names of llama.cpp's file types (`llama_ftype` in `llama.h`).
+const FILE_TYPES: [(u32, &str); 36] = [
+    (0, "f32"),
+    (1, "f16"),
+    (2, "q4_0"),
+    (3, "q4_1"),
+    (7, "q8_0"),
+    (8, "q5_0"),
+    (9, "q5_1"),
+    (10, "q2_k"),
+    (11, "q3_k_s"),
+    (12, "q3_k_m"),
+    (13, "q3_k_l"),
+    (14, "q4_k_s"),
+    (15, "q4_k_m"),
+    (16, "q5_k_s"),
+    (17, "q5_k_m"),
+    (18, "q6_k"),
+    (19, "iq2_xxs"),
+    (20, "iq2_xs"),
+    (21, "q2_k_s"),
+    (22, "iq3_xs"),
+    (23, "iq3_xxs"),
+    (24, "iq1_s"),
+    (25, "iq4_nl"),
+    (26, "iq3_s"),
+    (27, "iq3_m"),
+    (28, "iq2_s"),
+    (29, "iq2_m"),
+    (30, "iq4_xs"),
+    (31, "iq1_m"),
+    (32, "bf16"),
+    (36, "tq1_0"),
+    (37, "tq2_0"),
+    (38, "mxfp4_moe"),
+    (39, "nvfp4"),
+    (40, "q1_0"),
+    (41, "q2_0"),
+];
+
 fn file_type(id: u64) -> Option<&'static str> {
-    const NAMES: [(u64, &str); 36] = [
-        (0, "f32"),
-        (1, "f16"),
-        (2, "q4_0"),
-        (3, "q4_1"),
-        (7, "q8_0"),
-        (8, "q5_0"),
-        (9, "q5_1"),
-        (10, "q2_k"),
-        (11, "q3_k_s"),
-        (12, "q3_k_m"),
-        (13, "q3_k_l"),
-        (14, "q4_k_s"),
-        (15, "q4_k_m"),
-        (16, "q5_k_s"),
-        (17, "q5_k_m"),
-        (18, "q6_k"),
-        (19, "iq2_xxs"),
-        (20, "iq2_xs"),
-        (21, "q2_k_s"),
-        (22, "iq3_xs"),
-        (23, "iq3_xxs"),
-        (24, "iq1_s"),
-        (25, "iq4_nl"),
-        (26, "iq3_s"),
-        (27, "iq3_m"),
-        (28, "iq2_s"),
-        (29, "iq2_m"),
-        (30, "iq4_xs"),
-        (31, "iq1_m"),
-        (32, "bf16"),
-        (36, "tq1_0"),
-        (37, "tq2_0"),
-        (38, "mxfp4_moe"),
-        (39, "nvfp4"),
-        (40, "q1_0"),
-        (41, "q2_0"),
-    ];
-    NAMES.iter().find(|(known, _)| *known == id).map(|(_, name)| *name)
+    FILE_TYPES.iter().find(|(known, _)| u64::from(*known) == id).map(|(_, name)| *name)
+}
+
+/// The number of the file type that is called `name`, such as `q4_k_m`.
+pub fn file_type_id(name: &str) -> Option<u32> {
+    FILE_TYPES.iter().find(|(_, known)| *known == name).map(|(id, _)| *id)
 }

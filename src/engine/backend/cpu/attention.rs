@@ -3,12 +3,16 @@
 use std::ops::Range;
 
 use half::f16;
+use rayon::prelude::*;
 
 use super::Buffer;
 use super::blocks::Quantized;
 use crate::engine::EngineError;
 use crate::engine::backend::{AttentionSpans, CacheShape, Caches, Target};
-use crate::h2o::{Layer, Pinned, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size};
+use crate::engine::memory::Span;
+use crate::h2o::{
+    Layer, Pinned, Policy, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size,
+};
 use crate::units::Bytes;
 
 /// Scratch of the kernels on the CPU, which keep probabilities in f32 where those of a GPU keep them
@@ -64,6 +68,90 @@ pub(super) fn attend(
         }
     }
     .map_err(EngineError::from)
+}
+
+/// The scores of one layer, `[kv_heads, max_cache_tokens]`.
+pub(super) fn scores(caches: &Caches<Buffer>, shape: CacheShape, layer: usize) -> &[f32] {
+    let size = shape.heads.kv_heads() * shape.policy.max_cache_tokens() * size_of::<f32>();
+    caches.scores.part(of_layer(layer, size))
+}
+
+/// The attention weights of the step that was attended last, row by row, from what the cache holds.
+pub(super) fn weights(
+    arena: &mut Buffer,
+    caches: &Caches<Buffer>,
+    shape: CacheShape,
+    (layer, target): (usize, Target),
+    (queries, out): (Span, Span),
+) -> Result<(), EngineError> {
+    let CacheShape { heads, policy } = shape;
+    let [queries, out] = arena.parts::<f32, 2>([queries.range(), out.range()]);
+    let tokens = queries.len() / heads.query_width();
+    let smoothing = caches.smoothing.part(of_layer(layer, heads.kv_width() * size_of::<f32>()));
+    let pinned = Region::new(shape, policy.pinned(), layer)?.rows(&caches.pinned);
+    let slots = Region::new(shape, policy.max_cache_tokens(), layer)?.rows(&caches.slots);
+    let since = since(&policy, target, tokens)?;
+    let rows = out.par_chunks_exact_mut(since.len()).enumerate();
+    rows.for_each(|(row, weights)| {
+        let (head, token) = (row / tokens, row % tokens);
+        let kv_head = head / heads.gqa_group();
+        let dim = heads.head_dim();
+        let smoothing: &[f32] = &smoothing[kv_head * dim..][..dim];
+        let query = &queries[(token * heads.query_heads() + head) * dim..][..dim];
+        let query: Vec<f32> = query.iter().zip(smoothing).map(|(q, factor)| q * factor).collect();
+        let (of_pinned, of_slots) = weights.split_at_mut(policy.pinned());
+        for (rows, logits) in [(pinned, of_pinned), (slots, of_slots)] {
+            if !logits.is_empty() {
+                let rows = rows.head(heads, kv_head);
+                dot_products(&query, rows.keys, rows.key_scales, logits);
+            }
+        }
+        softmax(weights, &since, token);
+    });
+    Ok(())
+}
+
+/// From which token of the step on each column is seen, pinned ones first.
+fn since(policy: &Policy, target: Target, tokens: usize) -> Result<Vec<usize>, EngineError> {
+    let room = policy.pinned();
+    let mut since = vec![usize::MAX; room + policy.max_cache_tokens()];
+    match target {
+        Target::Pinned { before } => {
+            since[..before].fill(0);
+            (0..tokens).for_each(|token| since[before + token] = token);
+        }
+        Target::Conversation { pinned, before } => {
+            since[..pinned].fill(0);
+            let step = policy.step(before, tokens)?;
+            for live in step.live() {
+                since[room + live.start..room + live.end].fill(0);
+            }
+            (0..tokens).for_each(|token| since[room + step.new_slot(token)] = token);
+        }
+    }
+    Ok(since)
+}
+
+fn dot_products(query: &[f32], keys: &[i8], scales: &[f16], logits: &mut [f32]) {
+    #[allow(clippy::cast_precision_loss, reason = "a head has at most 4096 elements")]
+    let root = (query.len() as f32).sqrt();
+    for ((key, scale), logit) in keys.chunks_exact(query.len()).zip(scales).zip(logits) {
+        let product: f32 = key.iter().zip(query).map(|(&k, q)| f32::from(k) * q).sum();
+        *logit = product * scale.to_f32() / root;
+    }
+}
+
+/// Of what `token` sees.
+fn softmax(logits: &mut [f32], since: &[usize], token: usize) {
+    let seen = |first: usize| first <= token;
+    let visible = logits.iter().zip(since).filter(|(_, first)| seen(**first));
+    let top = visible.map(|(logit, _)| *logit).fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for (logit, &first) in logits.iter_mut().zip(since) {
+        *logit = if seen(first) { (*logit - top).exp() } else { 0.0 };
+        sum += *logit;
+    }
+    logits.iter_mut().for_each(|weight| *weight /= sum);
 }
 
 /// The bytes of layer `layer` where every layer has `size`.

@@ -191,6 +191,35 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn copy(&self, arena: &mut Buffer, from: Span, to: Span) -> Result<(), EngineError> {
+        let [from, to] = arena.parts::<f32, 2>([from.range(), to.range()]);
+        to.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn scores(
+        &self,
+        caches: &Caches<Buffer>,
+        shape: CacheShape,
+        layer: usize,
+        into: &mut [f32],
+    ) -> Result<(), EngineError> {
+        into.copy_from_slice(attention::scores(caches, shape, layer));
+        Ok(())
+    }
+
+    fn attention_weights(
+        &self,
+        arena: &mut Buffer,
+        caches: &Caches<Buffer>,
+        shape: CacheShape,
+        at: (usize, Target),
+        queries: Span,
+        out: Span,
+    ) -> Result<(), EngineError> {
+        attention::weights(arena, caches, shape, at, (queries, out))
+    }
+
     fn add(&self, arena: &mut Buffer, to: Span, from: Span) -> Result<(), EngineError> {
         let [to, from] = arena.parts::<f32, 2>([to.range(), from.range()]);
         to.iter_mut().zip(&*from).for_each(|(to, from)| *to += from);

@@ -1,0 +1,230 @@
+//! What GGUF files call the tensors of a model, and the dimensions that they give them.
+//!
+//! Names: llama.cpp `src/llama-arch.cpp`, `LLM_TENSOR_NAMES`; dimensions: `src/models/*.cpp`,
+//! `load_arch_tensors`. The order is that of `spec::tensors`, in which a bias follows its matrix and the
+//! norms of a layer come first.
+
+use super::SynthError;
+use crate::dtype::GgmlType;
+use crate::spec::{Architecture as A, ModelSpec, Role, TensorSpec};
+
+/// A tensor with its name and its dimensions, the row first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) dims: Vec<u64>,
+    pub(super) spec: TensorSpec,
+    pub(super) ty: GgmlType,
+}
+
+/// Names the tensors of a model, of which `typed` is every one with its type.
+pub(super) fn named(
+    model: &ModelSpec,
+    typed: Vec<(TensorSpec, GgmlType)>,
+) -> Result<Vec<Named>, SynthError> {
+    let norms = layer_norms(model)?;
+    let mut namer = Namer { model, norms, layer: None, seen: Seen::default() };
+    let mut tensors: Vec<Named> = Vec::with_capacity(typed.len());
+    for (spec, ty) in typed {
+        if let Some(last) = tensors.last_mut().filter(|last| namer.is_second_half(last, &spec)) {
+            last.spec.rows += spec.rows;
+            last.dims = namer.dims(&last.spec);
+            continue;
+        }
+        let name = namer.name(&spec)?;
+        tensors.push(Named { name, dims: namer.dims(&spec), spec, ty });
+    }
+    Ok(tensors)
+}
+
+/// The stems of a layer's norms of full width, in the order of the residual stream.
+fn layer_norms(model: &ModelSpec) -> Result<&'static [&'static str], SynthError> {
+    let norms: &[_] = match model.shape.architecture {
+        A::Cohere => &["attn_norm"],
+        A::Olmo2 => &["post_attention_norm", "post_ffw_norm"],
+        A::Gemma2 | A::Gemma3 => &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"],
+        A::GptOss | A::Glm4Moe | A::Qwen3Next | A::Qwen35 | A::Qwen35Moe => {
+            &["attn_norm", "post_attention_norm"]
+        }
+        A::Llama
+        | A::Mistral
+        | A::Mixtral
+        | A::Qwen2
+        | A::Qwen2Moe
+        | A::Qwen3
+        | A::Qwen3Moe
+        | A::Gemma
+        | A::Phi3
+        | A::DeepSeek2
+        | A::Granite
+        | A::StarCoder2 => &["attn_norm", "ffn_norm"],
+        #[allow(unreachable_patterns, reason = "a family without names here is refused")]
+        other => return Err(SynthError::unnamed(model, format!("the family `{other}`"))),
+    };
+    match u64::try_from(norms.len()) {
+        Ok(count) if count == model.shape.norms_per_layer => Ok(norms),
+        _ => {
+            let found = format!("{} norms a layer", model.shape.norms_per_layer);
+            Err(SynthError::unnamed(model, found))
+        }
+    }
+}
+
+/// What came before in the layer, or outside all layers.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    norms: usize,
+    vectors: usize,
+    latent: usize,
+    /// The last matrix.
+    matrix: Option<Role>,
+    /// The stem of the last tensor, whose bias may follow.
+    stem: &'static str,
+}
+
+struct Namer<'a> {
+    model: &'a ModelSpec,
+    norms: &'static [&'static str],
+    layer: Option<u64>,
+    seen: Seen,
+}
+
+impl Namer<'_> {
+    fn name(&mut self, spec: &TensorSpec) -> Result<String, SynthError> {
+        if spec.layer != self.layer {
+            // The final norm is the first of those outside the layers.
+            self.layer = spec.layer;
+            self.seen = Seen::default();
+        }
+        let (stem, kind) = self.parts(spec.role).ok_or_else(|| {
+            SynthError::unnamed(self.model, format!("another {:?} in a layer", spec.role))
+        })?;
+        self.seen.stem = stem;
+        if !matches!(spec.role, Role::Norm | Role::Bias) {
+            self.seen.matrix = Some(spec.role);
+        }
+        let block = spec.layer.map_or_else(String::new, |layer| format!("blk.{layer}."));
+        Ok(format!("{block}{stem}{kind}"))
+    }
+
+    /// Stem and ending.
+    fn parts(&mut self, role: Role) -> Option<(&'static str, &'static str)> {
+        match role {
+            Role::Norm => self.norm().map(|stem| (stem, ".weight")),
+            Role::Bias => Some((self.bias(), ".bias")),
+            Role::RecurrentVector => {
+                self.seen.vectors += 1;
+                [("ssm_dt", ".bias"), ("ssm_a", "")].get(self.seen.vectors - 1).copied()
+            }
+            Role::MlaKvB => {
+                self.seen.latent += 1;
+                let stem = ["attn_k_b", "attn_v_b"].get(self.seen.latent - 1)?;
+                Some((stem, ".weight"))
+            }
+            Role::RecurrentBetaAlpha => self.beta_or_alpha().map(|stem| (stem, ".weight")),
+            role => stem(role).map(|stem| (stem, ".weight")),
+        }
+    }
+
+    fn norm(&mut self) -> Option<&'static str> {
+        let Some(_) = self.layer else {
+            self.seen.norms += 1;
+            return ["output_norm", "rope_freqs"].get(self.seen.norms - 1).copied();
+        };
+        match self.seen.matrix {
+            None => {
+                self.seen.norms += 1;
+                self.norms.get(self.seen.norms - 1).copied()
+            }
+            Some(Role::MlaQa) => Some("attn_q_a_norm"),
+            Some(Role::MlaKvA) => Some("attn_kv_a_norm"),
+            Some(Role::RecurrentVector) => Some("ssm_norm"),
+            Some(_) => {
+                let stem =
+                    if self.seen.stem == "attn_q_norm" { "attn_k_norm" } else { "attn_q_norm" };
+                Some(stem)
+            }
+        }
+    }
+
+    /// A bias belongs to the tensor before it; a router's is a correction of its scores where experts
+    /// are chosen by sigmoids.
+    fn bias(&self) -> &'static str {
+        let corrected = matches!(self.model.shape.architecture, A::DeepSeek2 | A::Glm4Moe);
+        if self.seen.stem == "ffn_gate_inp" && corrected { "exp_probs_b" } else { self.seen.stem }
+    }
+
+    fn beta_or_alpha(&self) -> Option<&'static str> {
+        match (self.model.shape.architecture, self.seen.stem) {
+            (A::Qwen3Next, _) => Some("ssm_ba"),
+            (_, "ssm_beta") => Some("ssm_alpha"),
+            (_, "ssm_alpha") => None,
+            _ => Some("ssm_beta"),
+        }
+    }
+
+    /// Qwen3-Next's beta and alpha are one tensor.
+    fn is_second_half(&self, last: &Named, spec: &TensorSpec) -> bool {
+        let both = Role::RecurrentBetaAlpha;
+        self.model.shape.architecture == A::Qwen3Next
+            && (last.spec.role, spec.role) == (both, both)
+            && last.spec.layer == spec.layer
+    }
+
+    fn dims(&self, spec: &TensorSpec) -> Vec<u64> {
+        let TensorSpec { role, row, rows, .. } = *spec;
+        let shape = &self.model.shape;
+        let parts = match role {
+            Role::ExpertGate | Role::ExpertUp | Role::ExpertDown => {
+                shape.moe.map(|moe| moe.n_experts)
+            }
+            Role::MlaKvB => Some(shape.n_heads),
+            Role::Bias => return self.bias_dims(row),
+            Role::Norm | Role::Sinks | Role::RecurrentVector | Role::SharedRouter => {
+                return vec![row];
+            }
+            _ => None,
+        };
+        parts.map_or_else(|| vec![row, rows], |parts| vec![row, rows / parts.max(1), parts])
+    }
+
+    /// The bias of all experts has a row for each.
+    fn bias_dims(&self, row: u64) -> Vec<u64> {
+        let of_experts = self.seen.matrix.is_some_and(Role::is_routed_expert);
+        match self.model.shape.moe {
+            Some(moe) if of_experts => vec![row / moe.n_experts.max(1), moe.n_experts],
+            _ => vec![row],
+        }
+    }
+}
+
+const fn stem(role: Role) -> Option<&'static str> {
+    Some(match role {
+        Role::TokenEmbedding => "token_embd",
+        Role::OutputHead => "output",
+        Role::AttnQ => "attn_q",
+        Role::AttnK => "attn_k",
+        Role::AttnV => "attn_v",
+        Role::AttnQkv | Role::RecurrentQkv => "attn_qkv",
+        Role::AttnOutput => "attn_output",
+        Role::FfnGate => "ffn_gate",
+        Role::FfnUp | Role::FfnGateUp => "ffn_up",
+        Role::FfnDown => "ffn_down",
+        Role::ExpertGate => "ffn_gate_exps",
+        Role::ExpertUp => "ffn_up_exps",
+        Role::ExpertDown => "ffn_down_exps",
+        Role::SharedGate => "ffn_gate_shexp",
+        Role::SharedUp => "ffn_up_shexp",
+        Role::SharedDown => "ffn_down_shexp",
+        Role::Router => "ffn_gate_inp",
+        Role::SharedRouter => "ffn_gate_inp_shexp",
+        Role::MlaQa => "attn_q_a",
+        Role::MlaQb => "attn_q_b",
+        Role::MlaKvA => "attn_kv_a_mqa",
+        Role::RecurrentGate => "attn_gate",
+        Role::RecurrentConv => "ssm_conv1d",
+        Role::RecurrentOutput => "ssm_out",
+        Role::Sinks => "attn_sinks",
+        _ => return None,
+    })
+}

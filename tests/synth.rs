@@ -1,0 +1,80 @@
+//! Synthetic files are the models that they are shaped after, as vramplan's own reader sees them.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::path::Path;
+
+use vramplan::dtype::{FileType, WeightFormat};
+use vramplan::estimate::weights::file_size;
+use vramplan::source::{Catalog, Kind, gguf};
+use vramplan::spec::{Architecture, ModelShape, ModelSpec, Runtime};
+use vramplan::synth::SynthModel;
+
+fn catalog() -> Catalog {
+    Catalog::without_configuration(&[])
+}
+
+fn models() -> Vec<ModelSpec> {
+    let catalog = catalog();
+    let listed = catalog.list(Kind::Model).unwrap();
+    listed.iter().map(|listing| catalog.model(&listing.name).unwrap()).collect()
+}
+
+/// The header of a synthetic file, with a hole for the weights, read back.
+fn read_back(model: &ModelSpec, format: WeightFormat, folder: &Path) -> ModelSpec {
+    let synthetic = SynthModel::new(model, format, 0).unwrap();
+    let path = folder.join("m.gguf");
+    let header = synthetic.header();
+    fs_err::write(&path, &header).unwrap();
+    let file = fs_err::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(header.len() as u64 + synthetic.data_size().get()).unwrap();
+    gguf::model(&path).unwrap()
+}
+
+/// What a GGUF file can say about a shape: it calls Mistral a Llama, and llama.cpp's files state windows
+/// of a few families only.
+fn as_a_file_says(shape: &ModelShape) -> ModelShape {
+    let mut shape = shape.clone();
+    if shape.architecture == Architecture::Mistral {
+        shape.architecture = Architecture::Llama;
+    }
+    if !matches!(
+        shape.architecture,
+        Architecture::Gemma2 | Architecture::Gemma3 | Architecture::GptOss | Architecture::Olmo2
+    ) {
+        shape.window = None;
+    }
+    shape
+}
+
+#[test]
+fn every_model_is_read_back_as_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let format = WeightFormat::Gguf(FileType::Q4KM);
+    for model in models() {
+        let read = read_back(&model, format, folder.path());
+        assert_eq!(read.shape, as_a_file_says(&model.shape), "{}", model.name);
+        assert_eq!(read.unexplained_elements(), Some(0), "{}", model.name);
+        let stored = read.stored.unwrap();
+        assert_eq!(stored.label, "q4_k_m");
+        let size = file_size(&model, format, Runtime::LlamaCpp).unwrap();
+        assert_eq!(stored.size().unwrap(), size, "{}", model.name);
+    }
+}
+
+#[test]
+fn every_file_type_is_the_size_that_is_planned() {
+    let folder = tempfile::tempdir().unwrap();
+    let types = FileType::ALL.iter().map(|file_type| WeightFormat::Gguf(*file_type));
+    let formats = types.chain([WeightFormat::Bf16, WeightFormat::F16, WeightFormat::F32]);
+    let names = ["smollm2-135m", "qwen2.5-14b", "mixtral-8x7b", "deepseek-v2-lite", "gpt-oss-20b"];
+    for format in formats {
+        for name in names {
+            let model = catalog().model(name).unwrap();
+            let stored = read_back(&model, format, folder.path()).stored.unwrap();
+            assert_eq!(stored.label, format.to_string());
+            let size = file_size(&model, format, Runtime::LlamaCpp).unwrap();
+            assert_eq!(stored.size().unwrap(), size, "{name} as {format}");
+        }
+    }
+}
