@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 10] = [
     &["units"],
     &["dtype"],
     &["spec", "h2o"],
-    &["source", "estimate"],
+    &["source", "estimate", "kernels"],
     &["plan", "engine"],
     &["recommend"],
     &["sweep", "table"],
