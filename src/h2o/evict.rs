@@ -1,6 +1,7 @@
 //! Choosing whom to evict, and moving those who stay out of the ring's way.
 
 use super::place::relocate;
+use super::policy::LANES;
 use super::{Heads, Slots, Step};
 
 /// Selects the candidates of one head with the lowest scores, in ascending order of their number:
@@ -50,7 +51,14 @@ fn sift_down(heap: &mut [u32], mut root: usize, loses: impl Fn(u32, u32) -> bool
 fn lowest(step: &Step, scores: &[f32]) -> u32 {
     let heavy = &scores[step.policy().heavy()];
     let contender = scores[step.candidate_slot(heavy.len())];
-    let least = heavy.iter().fold(contender, |least, &score| least.min(score));
+    let (chunks, rest) = heavy.as_chunks::<LANES>();
+    let mut least = [contender; LANES];
+    for chunk in chunks {
+        for lane in 0..LANES {
+            least[lane] = if chunk[lane] < least[lane] { chunk[lane] } else { least[lane] };
+        }
+    }
+    let least = least.iter().chain(rest).fold(contender, |least, &score| least.min(score));
     let found = heavy.iter().position(|score| score.total_cmp(&least).is_eq());
     u32::try_from(found.unwrap_or(heavy.len())).unwrap_or(u32::MAX)
 }

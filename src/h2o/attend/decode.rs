@@ -10,8 +10,9 @@ use rayon::prelude::*;
 use super::super::policy::LANES;
 use super::super::store::{Pinned, Rows};
 use super::super::{Heads, Policy};
-use super::exp::exp;
-use super::kernels::{MAX_HEADS, TileRows, attend_tile};
+use super::kernels::{MAX_HEADS, TileRows};
+use super::math::exp;
+use super::simd::{add_scores, attend_tile};
 use super::{TILE, divide};
 
 /// Parts into which the cache is split, at most.
@@ -41,7 +42,8 @@ pub struct Work<'s> {
     /// `exp(logit − top)`, `[kv_heads, tiles, gqa_group, TILE]`: the filled slots' tiles, then the
     /// ring's.
     pub probabilities: &'s mut [f32],
-    /// The largest logit of a tile, `[kv_heads, tiles, gqa_group]`.
+    /// The largest logit of a tile, `[kv_heads, tiles, gqa_group]`; once scored, the factor that makes
+    /// probabilities of a tile's `exp(logit − top)`.
     pub tops: &'s mut [f32],
     /// Unnormalized output, maximum and sum of each split, `[kv_heads, MAX_SPLITS, gqa_group,
     /// head_dim + 2]`.
@@ -228,10 +230,10 @@ impl Decode<'_> {
         for (g, (output, norm)) in heads.enumerate() {
             let parts = || used.chunks_exact(group * width).map(|part| &part[g * width..][..width]);
             let max = parts().fold(f32::NEG_INFINITY, |max, part| max.max(part[dim]));
-            let sum: f32 = parts().map(|part| part[dim + 1] * exp(part[dim] - max)).sum();
+            let sum: f32 = parts().map(|part| part[dim + 1] * exp::<false>(part[dim] - max)).sum();
             output.fill(0.0);
             for part in parts() {
-                let weight = exp(part[dim] - max) / sum;
+                let weight = exp::<false>(part[dim] - max) / sum;
                 output.iter_mut().zip(part).for_each(|(out, part)| *out += weight * part);
             }
             norm.copy_from_slice(&[max, sum]);
@@ -241,17 +243,13 @@ impl Decode<'_> {
     fn score_head(&self, work: &mut HeadWork<'_>, decay: f32, scores: &mut [f32]) {
         let group = self.heads.gqa_group();
         let count = self.live.iter().map(|run| run.len().div_ceil(TILE)).sum();
-        let tiles =
-            work.probabilities.chunks_exact(group * TILE).zip(work.tops.chunks_exact(group));
+        let tiles = work.probabilities.chunks_exact(group * TILE);
+        let tiles = tiles.zip(work.tops.chunks_exact_mut(group));
         for (index, (p, tops)) in tiles.take(count).enumerate() {
-            let scores = &mut scores[tile(self.live, index)];
-            for score in scores.iter_mut() {
-                *score *= decay;
+            for (top, norm) in tops.iter_mut().zip(work.norms.chunks_exact(2)) {
+                *top = exp::<false>(*top - norm[0]) / norm[1];
             }
-            for ((p, top), norm) in p.chunks_exact(TILE).zip(tops).zip(work.norms.chunks_exact(2)) {
-                let weight = exp(top - norm[0]) / norm[1];
-                scores.iter_mut().zip(p).for_each(|(score, p)| *score += weight * p);
-            }
+            add_scores(&mut scores[tile(self.live, index)], decay, p, tops);
         }
     }
 }

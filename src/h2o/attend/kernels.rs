@@ -1,7 +1,8 @@
 //! Decode's inner loops: one tile of the cache for all query heads of a group. Every row of keys and
 //! values is read once, as int8.
 //!
-//! Arrays of eight floats become vector registers, whatever the instruction set.
+//! How many rows or lanes a loop works on at once follows from the number of heads `G`: enough sums to
+//! hide the latency of an addition, few enough to stay in 16 registers.
 
 #![allow(clippy::inline_always, reason = "inlined into code for several instruction sets")]
 
@@ -10,7 +11,7 @@ use half::f16;
 use super::super::policy::LANES;
 use super::super::quant::widen;
 use super::TILE;
-use super::exp::exp;
+use super::math::{exp, larger, mul_add, sum};
 
 /// Query heads that a kernel serves at once; larger groups are cut.
 pub const MAX_HEADS: usize = 8;
@@ -31,10 +32,11 @@ pub struct TileRows<'a> {
 /// Attends to one tile with online softmax.
 ///
 /// - `queries`: `[head_dim / 8, heads, 8]`, already multiplied by λ / √`head_dim`
-/// - `p`: `[heads, TILE]`, becomes `exp(logit − top)`
+/// - `p`: `[heads, TILE]`, becomes `exp(logit − top)`, 0 behind the last row
 /// - `tops`: `[heads]`, becomes each head's largest logit in the tile
 /// - `partial`: `[heads, head_dim + 2]`: output, maximum and sum so far
-pub fn attend_tile(
+#[inline(always)]
+pub fn attend_tile<const FMA: bool>(
     queries: &[f32],
     rows: TileRows<'_>,
     p: &mut [f32],
@@ -42,19 +44,20 @@ pub fn attend_tile(
     partial: &mut [f32],
 ) {
     match tops.len() {
-        1 => tile::<1>(queries, rows, p, tops, partial),
-        2 => tile::<2>(queries, rows, p, tops, partial),
-        3 => tile::<3>(queries, rows, p, tops, partial),
-        4 => tile::<4>(queries, rows, p, tops, partial),
-        5 => tile::<5>(queries, rows, p, tops, partial),
-        6 => tile::<6>(queries, rows, p, tops, partial),
-        7 => tile::<7>(queries, rows, p, tops, partial),
-        _ => tile::<8>(queries, rows, p, tops, partial),
+        1 => tile::<FMA, 1, 8, 8>(queries, rows, p, tops, partial),
+        2 => tile::<FMA, 2, 4, 4>(queries, rows, p, tops, partial),
+        3 => tile::<FMA, 3, 4, 4>(queries, rows, p, tops, partial),
+        4 => tile::<FMA, 4, 2, 2>(queries, rows, p, tops, partial),
+        5 => tile::<FMA, 5, 2, 2>(queries, rows, p, tops, partial),
+        6 => tile::<FMA, 6, 2, 2>(queries, rows, p, tops, partial),
+        7 => tile::<FMA, 7, 1, 1>(queries, rows, p, tops, partial),
+        _ => tile::<FMA, 8, 1, 1>(queries, rows, p, tops, partial),
     }
 }
 
+/// `ROWS` keys at a time, `CHUNKS` times 8 elements of values at a time.
 #[inline(always)]
-fn tile<const G: usize>(
+fn tile<const FMA: bool, const G: usize, const ROWS: usize, const CHUNKS: usize>(
     queries: &[f32],
     rows: TileRows<'_>,
     p: &mut [f32],
@@ -64,42 +67,66 @@ fn tile<const G: usize>(
     let count = rows.key_scales.len();
     let dim = rows.keys.len() / count;
     let (p, _) = p.as_chunks_mut::<TILE>();
-    logits::<G>(queries, rows.keys, rows.key_scales, p);
+    let split = count - count % ROWS;
+    let (most, last) = rows.keys.split_at(split * dim);
+    let (most_scales, last_scales) = rows.key_scales.split_at(split);
+    logits::<FMA, G, ROWS>(queries, most, most_scales, 0, dim, p);
+    logits::<FMA, G, 1>(queries, last, last_scales, split, dim, p);
+
     let mut weights = [[0.0; G]; TILE];
     let mut factors = [0.0; G];
     for g in 0..G {
-        let state = &mut partial[g * (dim + 2)..][..dim + 2];
-        tops[g] = softmax(&mut p[g][..count], &mut state[dim..], &mut factors[g]);
-        let old = factors[g];
-        state[..dim].iter_mut().for_each(|o| *o *= old);
-        let new = exp(tops[g] - state[dim]);
+        p[g][count..].fill(f32::NEG_INFINITY);
+        let state = &mut partial[g * (dim + 2) + dim..][..2];
+        tops[g] = softmax::<FMA>(&mut p[g], state, &mut factors[g]);
+        let new = exp::<FMA>(tops[g] - state[0]);
         for ((weight, &p), &scale) in weights.iter_mut().zip(&p[g]).zip(rows.value_scales) {
             weight[g] = p * new * widen(scale);
         }
     }
-    weighted_sum::<G>(&weights[..count], rows.values, partial);
+    let weights = &weights[..count];
+    let blocks = dim / LANES / CHUNKS * CHUNKS;
+    for chunk in (0..blocks).step_by(CHUNKS) {
+        weighted_sum::<FMA, G, CHUNKS>(weights, &factors, rows.values, chunk, dim, partial);
+    }
+    for chunk in blocks..dim / LANES {
+        weighted_sum::<FMA, G, 1>(weights, &factors, rows.values, chunk, dim, partial);
+    }
 }
 
-/// `p[g][row] = queries[g] · keys[row] · scale[row]`.
+/// `p[g][first + row] = queries[g] · keys[row] · scales[row]`, a multiple of `ROWS` rows.
 #[inline(always)]
-fn logits<const G: usize>(queries: &[f32], keys: &[i8], scales: &[f16], p: &mut [[f32; TILE]]) {
-    let (queries, _) = queries.as_chunks::<LANES>();
-    let (queries, _) = queries.as_chunks::<G>();
-    let dim = keys.len() / scales.len();
-    for ((row, key), &scale) in keys.chunks_exact(dim).enumerate().zip(scales) {
-        let (key, _) = key.as_chunks::<LANES>();
-        let mut sums = [[0.0; LANES]; G];
-        for (key, query) in key.iter().zip(queries) {
-            let key = key.map(f32::from);
-            for g in 0..G {
-                for lane in 0..LANES {
-                    sums[g][lane] += query[g][lane] * key[lane];
+fn logits<const FMA: bool, const G: usize, const ROWS: usize>(
+    queries: &[f32],
+    keys: &[i8],
+    scales: &[f16],
+    first: usize,
+    dim: usize,
+    p: &mut [[f32; TILE]],
+) {
+    let queries = queries.as_chunks::<LANES>().0.as_chunks::<G>().0;
+    let (scales, _) = scales.as_chunks::<ROWS>();
+    for (nth, (keys, scales)) in keys.chunks_exact(ROWS * dim).zip(scales).enumerate() {
+        let mut sums = [[[0.0; LANES]; G]; ROWS];
+        let rows: [&[[i8; LANES]]; ROWS] =
+            std::array::from_fn(|row| keys[row * dim..][..dim].as_chunks().0);
+        assert!(rows.iter().all(|row| row.len() == queries.len()), "one head_dim");
+        for (chunk, query) in queries.iter().enumerate() {
+            for row in 0..ROWS {
+                let key = rows[row][chunk].map(f32::from);
+                for g in 0..G {
+                    for lane in 0..LANES {
+                        let sum = &mut sums[row][g][lane];
+                        *sum = mul_add::<FMA>(query[g][lane], key[lane], *sum);
+                    }
                 }
             }
         }
-        let scale = widen(scale);
-        for g in 0..G {
-            p[g][row] = sums[g].iter().sum::<f32>() * scale;
+        for row in 0..ROWS {
+            let scale = widen(scales[row]);
+            for g in 0..G {
+                p[g][first + nth * ROWS + row] = sum(sums[row][g]) * scale;
+            }
         }
     }
 }
@@ -107,37 +134,71 @@ fn logits<const G: usize>(queries: &[f32], keys: &[i8], scales: &[f16], p: &mut 
 /// Turns a head's logits into `exp(logit − top)` and adds them to its state `(maximum, sum)`. Returns
 /// the top, and in `old` the factor on what was summed before.
 #[inline(always)]
-fn softmax(p: &mut [f32], state: &mut [f32], old: &mut f32) -> f32 {
-    let top = p.iter().fold(f32::NEG_INFINITY, |top, &logit| top.max(logit));
-    let mut sum = 0.0;
-    for p in p.iter_mut() {
-        *p = exp(*p - top);
-        sum += *p;
+fn softmax<const FMA: bool>(p: &mut [f32; TILE], state: &mut [f32], old: &mut f32) -> f32 {
+    let (p, _) = p.as_chunks_mut::<LANES>();
+    let mut tops = p[0];
+    for p in &p[1..] {
+        for lane in 0..LANES {
+            tops[lane] = larger(tops[lane], p[lane]);
+        }
     }
-    let max = state[0].max(top);
-    *old = exp(state[0] - max);
-    state[1] = state[1] * *old + sum * exp(top - max);
+    let top = tops.into_iter().fold(f32::NEG_INFINITY, larger);
+    let mut sums = [0.0; LANES];
+    for p in p {
+        for lane in 0..LANES {
+            p[lane] = exp::<FMA>(p[lane] - top);
+            sums[lane] += p[lane];
+        }
+    }
+    let max = larger(state[0], top);
+    *old = exp::<FMA>(state[0] - max);
+    state[1] = state[1] * *old + sum(sums) * exp::<FMA>(top - max);
     state[0] = max;
     top
 }
 
-/// Adds `weights[row][g] · values[row]` to the partial output of each head.
+/// `partial[g] = factors[g] · partial[g] + Σ weights[row][g] · values[row]`, in `CHUNKS` times 8
+/// elements from `chunk` on.
 #[inline(always)]
-fn weighted_sum<const G: usize>(weights: &[[f32; G]], values: &[i8], partial: &mut [f32]) {
-    let dim = values.len() / weights.len();
-    for chunk in 0..dim / LANES {
-        let mut sums = [[0.0; LANES]; G];
-        for (weights, row) in weights.iter().zip(values.chunks_exact(dim)) {
-            let value = row.as_chunks::<LANES>().0[chunk].map(f32::from);
+fn weighted_sum<const FMA: bool, const G: usize, const CHUNKS: usize>(
+    weights: &[[f32; G]],
+    factors: &[f32; G],
+    values: &[i8],
+    chunk: usize,
+    dim: usize,
+    partial: &mut [f32],
+) {
+    let mut sums = [[[0.0; LANES]; CHUNKS]; G];
+    for (weights, row) in weights.iter().zip(values.chunks_exact(dim)) {
+        let values = &row[chunk * LANES..][..CHUNKS * LANES].as_chunks::<LANES>().0[..CHUNKS];
+        for part in 0..CHUNKS {
+            let value = values[part].map(f32::from);
             for g in 0..G {
                 for lane in 0..LANES {
-                    sums[g][lane] += weights[g] * value[lane];
+                    let sum = &mut sums[g][part][lane];
+                    *sum = mul_add::<FMA>(weights[g], value[lane], *sum);
                 }
             }
         }
-        for g in 0..G {
-            let out = &mut partial[g * (dim + 2) + chunk * LANES..][..LANES];
-            out.iter_mut().zip(sums[g]).for_each(|(out, sum)| *out += sum);
+    }
+    for g in 0..G {
+        let out = &mut partial[g * (dim + 2) + chunk * LANES..][..CHUNKS * LANES];
+        for (out, sum) in out.iter_mut().zip(sums[g].as_flattened()) {
+            *out = mul_add::<FMA>(*out, factors[g], *sum);
+        }
+    }
+}
+
+/// `scores[slot] = decay · scores[slot] + Σ weights[g] · p[g][slot]` for one tile; `p` is
+/// `[heads, TILE]`.
+#[inline(always)]
+pub fn add_scores<const FMA: bool>(scores: &mut [f32], decay: f32, p: &[f32], weights: &[f32]) {
+    for score in scores.iter_mut() {
+        *score *= decay;
+    }
+    for (p, &weight) in p.chunks_exact(TILE).zip(weights) {
+        for (score, &p) in scores.iter_mut().zip(p) {
+            *score = mul_add::<FMA>(weight, p, *score);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Attention over an int8 cache, with the probabilities that the scores are sums of.
 
 pub mod decode;
-pub(super) mod exp;
-pub(super) mod kernels;
-pub(super) mod panels;
+mod kernels;
+mod math;
+mod panels;
 pub mod prefill;
+mod simd;
 
 use std::ops::Range;
 

@@ -13,9 +13,10 @@
 
 use half::f16;
 
+use super::super::policy::LANES;
 use super::super::quant::widen;
 use super::TILE;
-use super::exp::exp;
+use super::math::{exp, larger, mul_add, sum};
 
 /// Columns of a panel.
 pub const PANEL: usize = 16;
@@ -23,7 +24,8 @@ pub const PANEL: usize = 16;
 const ROWS: usize = 4;
 
 /// Widens a tile of keys: an int8 times an f16 is exact in f32.
-pub fn widen_keys(keys: &[i8], scales: &[f16], out: &mut [f32]) {
+#[inline(always)]
+pub fn widen_keys<const FMA: bool>(keys: &[i8], scales: &[f16], out: &mut [f32]) {
     let dim = keys.len() / scales.len();
     let rows = keys.chunks_exact(dim).zip(scales).zip(out.chunks_exact_mut(dim));
     for ((keys, &scale), out) in rows {
@@ -33,7 +35,8 @@ pub fn widen_keys(keys: &[i8], scales: &[f16], out: &mut [f32]) {
 }
 
 /// Widens a tile of values into panels.
-pub fn widen_values(values: &[i8], scales: &[f16], out: &mut [f32]) {
+#[inline(always)]
+pub fn widen_values<const FMA: bool>(values: &[i8], scales: &[f16], out: &mut [f32]) {
     let dim = values.len() / scales.len();
     for (row, (values, &scale)) in values.chunks_exact(dim).zip(scales).enumerate() {
         let scale = widen(scale);
@@ -45,7 +48,8 @@ pub fn widen_values(values: &[i8], scales: &[f16], out: &mut [f32]) {
 }
 
 /// `logits[key][row] = keys[key] · queries[row]` for one panel of rows and `count` keys.
-pub fn logits(keys: &[f32], count: usize, queries: &[f32], logits: &mut [f32]) {
+#[inline(always)]
+pub fn logits<const FMA: bool>(keys: &[f32], count: usize, queries: &[f32], logits: &mut [f32]) {
     let (queries, _) = queries.as_chunks::<PANEL>();
     let dim = queries.len();
     let (logits, _) = logits.as_chunks_mut::<PANEL>();
@@ -58,7 +62,7 @@ pub fn logits(keys: &[f32], count: usize, queries: &[f32], logits: &mut [f32]) {
         for ((((query, k0), k1), k2), k3) in queries.iter().zip(k0).zip(k1).zip(k2).zip(k3) {
             for (sums, key) in sums.iter_mut().zip([k0, k1, k2, k3]) {
                 for lane in 0..PANEL {
-                    sums[lane] += query[lane] * key;
+                    sums[lane] = mul_add::<FMA>(query[lane], *key, sums[lane]);
                 }
             }
         }
@@ -68,7 +72,8 @@ pub fn logits(keys: &[f32], count: usize, queries: &[f32], logits: &mut [f32]) {
 
 /// Online softmax of one panel: turns logits into `exp(logit − maximum)` and keeps the maximum and the
 /// sum of each row. Returns the factors on what was summed before.
-pub fn softmax(
+#[inline(always)]
+pub fn softmax<const FMA: bool>(
     logits: &mut [f32],
     count: usize,
     max: &mut [f32; PANEL],
@@ -79,17 +84,17 @@ pub fn softmax(
     let before = *max;
     for logits in logits.iter() {
         for lane in 0..PANEL {
-            max[lane] = max[lane].max(logits[lane]);
+            max[lane] = larger(max[lane], logits[lane]);
         }
     }
     let mut factors = [0.0; PANEL];
     for lane in 0..PANEL {
-        factors[lane] = exp(before[lane] - max[lane]);
+        factors[lane] = exp::<FMA>(before[lane] - max[lane]);
         sum[lane] *= factors[lane];
     }
     for logits in logits {
         for lane in 0..PANEL {
-            logits[lane] = exp(logits[lane] - max[lane]);
+            logits[lane] = exp::<FMA>(logits[lane] - max[lane]);
             sum[lane] += logits[lane];
         }
     }
@@ -98,7 +103,8 @@ pub fn softmax(
 
 /// `output[row] = factors[row] · output[row] + Σ probabilities[key][row] · values[key]` for one panel
 /// of rows; `output` starts at the panel's first row, its panels are `stride` rows apart.
-pub fn weighted_sum(
+#[inline(always)]
+pub fn weighted_sum<const FMA: bool>(
     probabilities: &[f32],
     count: usize,
     values: &[f32],
@@ -116,13 +122,13 @@ pub fn weighted_sum(
             for (p, value) in probabilities[..count].iter().zip(values) {
                 for (sums, p) in sums.iter_mut().zip(&p[first..first + ROWS]) {
                     for lane in 0..PANEL {
-                        sums[lane] += value[lane] * p;
+                        sums[lane] = mul_add::<FMA>(value[lane], *p, sums[lane]);
                     }
                 }
             }
             for ((output, sums), factor) in output.iter_mut().zip(&sums).zip(&factors[first..]) {
                 for lane in 0..PANEL {
-                    output[lane] = output[lane] * factor + sums[lane];
+                    output[lane] = mul_add::<FMA>(output[lane], *factor, sums[lane]);
                 }
             }
         }
@@ -130,13 +136,19 @@ pub fn weighted_sum(
 }
 
 /// Adds `Σ exp(logit − log_sum_exp)` over one panel's rows to each key's score.
-pub fn column_sums(logits: &[f32], log_sum_exp: &[f32; PANEL], scores: &mut [f32]) {
+#[inline(always)]
+pub fn column_sums<const FMA: bool>(
+    logits: &[f32],
+    log_sum_exp: &[f32; PANEL],
+    scores: &mut [f32],
+) {
     let (logits, _) = logits.as_chunks::<PANEL>();
     for (score, logits) in scores.iter_mut().zip(logits) {
         let mut p = [0.0; PANEL];
         for lane in 0..PANEL {
-            p[lane] = exp(logits[lane] - log_sum_exp[lane]);
+            p[lane] = exp::<FMA>(logits[lane] - log_sum_exp[lane]);
         }
-        *score += p.iter().sum::<f32>();
+        let (halves, _) = p.as_chunks::<LANES>();
+        *score += sum(halves[0]) + sum(halves[1]);
     }
 }

@@ -11,7 +11,8 @@ use rayon::prelude::*;
 use super::super::store::{Pinned, Rows};
 use super::super::{Heads, Step};
 use super::decode::root;
-use super::panels::{self, PANEL};
+use super::panels::PANEL;
+use super::simd;
 use super::{TILE, divide, tiles};
 
 /// Query rows that are attended to at once, at least.
@@ -255,7 +256,7 @@ impl<'s> Block<'s> {
         let dim = self.queries.len() / self.rows;
         let queries = &self.queries[panel * dim * PANEL..][..dim * PANEL];
         let logits = &mut self.logits[panel * TILE * PANEL..][..TILE * PANEL];
-        panels::logits(self.keys, count, queries, logits);
+        simd::logits(self.keys, count, queries, logits);
         let Some(first) = first.filter(|first| first + count > self.tokens.start + 1) else {
             return;
         };
@@ -292,12 +293,12 @@ impl<'s> Block<'s> {
                 return;
             }
             let elements = tile.start * dim..tile.end * dim;
-            panels::widen_keys(
+            simd::widen_keys(
                 &rows.keys[elements.clone()],
                 &rows.key_scales[tile.clone()],
                 self.keys,
             );
-            panels::widen_values(
+            simd::widen_values(
                 &rows.values[elements],
                 &rows.value_scales[tile.clone()],
                 self.values,
@@ -314,9 +315,9 @@ impl<'s> Block<'s> {
         let logits = &mut self.logits[panel * TILE * PANEL..][..TILE * PANEL];
         let (max, _) = self.max.as_chunks_mut::<PANEL>();
         let (sum, _) = self.sum.as_chunks_mut::<PANEL>();
-        let factors = panels::softmax(logits, count, &mut max[panel], &mut sum[panel]);
+        let factors = simd::softmax(logits, count, &mut max[panel], &mut sum[panel]);
         let output = &mut self.output[panel * PANEL * PANEL..];
-        panels::weighted_sum(logits, count, self.values, &factors, output, self.rows);
+        simd::weighted_sum(logits, count, self.values, &factors, output, self.rows);
     }
 
     /// Adds a tile's probabilities to its scores.
@@ -335,12 +336,12 @@ impl<'s> Block<'s> {
         let dim = heads.head_dim();
         let rows = run.rows.head(heads, head);
         let keys = &rows.keys[tile.start * dim..tile.end * dim];
-        panels::widen_keys(keys, &rows.key_scales[tile.clone()], self.keys);
+        simd::widen_keys(keys, &rows.key_scales[tile.clone()], self.keys);
         for panel in 0..self.panels() {
             self.logits(panel, tile.len(), first);
             let (sums, _) = self.max.as_chunks::<PANEL>();
             let logits = &self.logits[panel * TILE * PANEL..][..TILE * PANEL];
-            panels::column_sums(logits, &sums[panel], scores);
+            simd::column_sums(logits, &sums[panel], scores);
         }
     }
 

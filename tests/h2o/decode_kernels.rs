@@ -1,0 +1,1 @@
+//! The parts of a decode step, one by one, and decode against prefill.
