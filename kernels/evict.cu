@@ -6,7 +6,7 @@
 //
 // A radix select finds the m-th lowest score: four passes, a histogram of one byte each. One more pass
 // in the order of the candidates says who loses. Reads 4 bytes per heavy slot five times, from L2;
-// writes destinations [kv_heads, tokens], the slot that each leaver moves to, or -1 (`write.cu`).
+// writes destinations [kv_heads, tokens], the slot that each leaver moves to, or -1 (`write_tokens.cu`).
 // Block: 1024 threads; grid: kv_heads. Shared memory: 4 bytes per token, dynamic.
 #include "cache.cuh"
 #include "common.cuh"

@@ -239,7 +239,8 @@ prefill(const __grid_constant__ Prefill prefill) {
     __shared__ __align__(16) Tile tiles[2];
     const Lane lane;
     const int group = prefill.layer.gqa_group;
-    const Walk walk(prefill, *prefill.clock, min((blockIdx.x + 1) * ROWS - 1, prefill.tokens * group - 1) / group);
+    const int last_row = min(((int)blockIdx.x + 1) * ROWS, prefill.tokens * group) - 1;
+    const Walk walk(prefill, *prefill.clock, last_row / group);
     fetch(tiles[0], prefill, walk, 0);
     unsigned query[STEPS][4];
 #pragma unroll

@@ -5,7 +5,7 @@
 // with the probabilities and tops that decode left (decode.cuh). The victim of a kv head is the lowest
 // score among the heavy slots and the token that leaves the ring next; of equal scores the lower slot
 // loses, the leaver last. It is a minimum over 64-bit keys, score above slot, so that blocks need no
-// order; `write.cu` takes it and leaves `NO_VICTIM` behind.
+// order; `write_tokens.cu` takes it and leaves `NO_VICTIM` behind.
 //
 // Needed at the next token only: a graph may run it beside the rest of the layer. Reads 2 bytes per slot
 // and query head, reads and writes 4 per slot and kv head, mostly from L2.

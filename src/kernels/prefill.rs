@@ -197,8 +197,8 @@ pub fn next_victim(
 pub fn advance(clock: Span, pinned: usize, written: usize) -> Result<Launch, LaunchError> {
     clock.holds("clock", &[8])?;
     Ok(Launch {
-        op: Op { name: "advance", head_dim: None },
-        function: "advance",
+        op: Op { name: "advance_clock", head_dim: None },
+        function: "advance_clock",
         grid: [1; 3],
         block: 1,
         shared_bytes: 0,

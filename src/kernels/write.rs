@@ -27,7 +27,7 @@ pub enum Leavers {
     Victims(Span),
 }
 
-/// `Write` of `kernels/write.cu`.
+/// `Write` of `kernels/write_tokens.cu`.
 struct Write {
     layer: LayerArgument,
     memory: WriteMemory,
@@ -84,8 +84,8 @@ pub fn write(
     let head_dim = int("head_dim", heads.head_dim())?;
     let argument = Write { layer: layer.argument(heads, policy)?, memory: *memory, leavers, head_dim };
     Ok(Launch {
-        op: Op { name: "write", head_dim: None },
-        function: "write",
+        op: Op { name: "write_tokens", head_dim: None },
+        function: "write_tokens",
         grid: [int("tokens", tokens)?.cast_unsigned(), blocks("kv_heads", heads.kv_heads())?, 1],
         block: 32,
         shared_bytes: 0,

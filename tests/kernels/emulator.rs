@@ -182,6 +182,7 @@ fn compile_op(op: Op) -> PathBuf {
         "-fsanitize=alignment,bounds,shift,integer-divide-by-zero,null",
         "-fsanitize-undefined-trap-on-error",
         "-fno-extern-tls-init",
+        "-Wl,-Bsymbolic", // not the C library's function of the same name
         "-DVRAMPLAN_EMULATOR",
     ];
     flags.extend(dim.as_deref());

@@ -1,7 +1,7 @@
 //! One layer's cache, on the host and on a device.
 
 use half::f16;
-use vramplan::h2o::{Heads, Pinned, Policy, Rows, RowsMut, Slots};
+use vramplan::h2o::{Heads, Policy, Rows, RowsMut};
 use vramplan::kernels::{LayerMemory, RegionMemory};
 
 use crate::device::{Device, Number, download, upload};
@@ -153,13 +153,5 @@ impl Layer {
         layer.slots = Region::download(device, &memory.slots);
         layer.scores = download(device, memory.scores);
         layer
-    }
-
-    pub fn pinned(&self, len: usize) -> Pinned<'_> {
-        Pinned { rows: self.pinned.as_rows(), len }
-    }
-
-    pub fn slots(&mut self) -> Slots<'_> {
-        Slots { rows: self.slots.as_rows_mut(), scores: &mut self.scores }
     }
 }

@@ -1,7 +1,7 @@
 //! Whole steps, kernel after kernel, beside the CPU's cache: a system prompt, chunks, then tokens, for long
 //! enough that most of the conversation is evicted.
 
-use vramplan::h2o::{Heads, Layout, Policy, Scratch, ScratchSize, Tokens};
+use vramplan::h2o::{Heads, Layer as Rules, Pinned, Policy, Scratch, ScratchSize, Slots, Tokens};
 use vramplan::kernels::{
     DecodeMemory, LayerMemory, Leavers, PrefillMemory, Scoring, Span, TILE, Variant, WriteMemory,
     advance, clock_words, decode, evict, next_victim, prefill, prefill_scores, splits,
@@ -74,8 +74,8 @@ impl<'d> Pair<'d> {
         Self { device, variant, cpu, memory, clock, victims, pinned, written, ties, evictions }
     }
 
-    fn layout(&self) -> Layout {
-        Layout { heads: self.cpu.heads, policy: self.cpu.policy }
+    fn shape(&self) -> (Heads, Policy) {
+        (self.cpu.heads, self.cpu.policy)
     }
 
     fn run(&mut self, launch: &vramplan::kernels::Launch) {
@@ -84,7 +84,7 @@ impl<'d> Pair<'d> {
 
     /// Writes and attends on the device; returns the output.
     fn step_on_device(&mut self, new: &NewTokens, tokens: usize, pinning: bool) -> Vec<f32> {
-        let Layout { heads, policy } = self.layout();
+        let (heads, policy) = self.shape();
         let (memory, clock) = (self.memory, self.clock);
         let rows = WriteMemory {
             clock,
@@ -122,7 +122,7 @@ impl<'d> Pair<'d> {
     }
 
     fn decode(&mut self, queries: Span, output: Span) {
-        let Layout { heads, policy } = self.layout();
+        let (heads, policy) = self.shape();
         let (device, slots) = (&mut *self.device, policy.max_cache_tokens());
         let parts = splits(device.gpu(), self.variant, heads, 33);
         let scoring = Scoring {
@@ -144,7 +144,7 @@ impl<'d> Pair<'d> {
     }
 
     fn prefill(&mut self, queries: Span, output: Span, tokens: usize, pinning: bool) {
-        let Layout { heads, policy } = self.layout();
+        let (heads, policy) = self.shape();
         let log_sum_exp = poisoned(self.device, "log-sum-exp", heads.query_heads() * tokens * 4);
         let step = PrefillMemory { clock: self.clock, queries, output, log_sum_exp };
         let memory = self.memory;
@@ -156,29 +156,24 @@ impl<'d> Pair<'d> {
 
     /// The same on the CPU.
     fn step_on_cpu(&mut self, new: &NewTokens, tokens: usize, pinning: bool) -> Vec<f32> {
-        let layout = self.layout();
-        let size = ScratchSize::decode(layout.heads, &layout.policy)
-            .max(ScratchSize::prefill(layout.heads, tokens, 2));
+        let (heads, policy) = self.shape();
+        let size = ScratchSize::decode(heads, &policy).max(ScratchSize::prefill(heads, tokens, 2));
         let (mut floats, mut indices) = (vec![0.0; size.floats], vec![0; size.indices]);
-        let scratch = Scratch { floats: &mut floats, indices: &mut indices };
+        let mut scratch = Scratch { floats: &mut floats, indices: &mut indices };
         let mut output = vec![0.0; new.queries.len()];
-        let Self { cpu, pinned, written, .. } = self;
+        let Layer { pinned, slots, scores, smoothing, .. } = &mut self.cpu;
+        let rules = Rules { heads, policy, smoothing };
+        let (new, scratch) = (new.tokens(), &mut scratch);
         if pinning {
-            let (rows, smoothing) = (cpu.pinned.as_rows_mut(), &cpu.smoothing);
-            layout.pin(rows, *pinned, smoothing, new.tokens(), &mut output, scratch).unwrap();
-            *pinned += tokens;
+            let mut rows = pinned.as_rows_mut();
+            rules.pin(&mut rows, self.pinned, new, &mut output, scratch).unwrap();
+            self.pinned += tokens;
             return output;
         }
-        let smoothing = cpu.smoothing.clone();
-        let system = vramplan::h2o::Pinned { rows: cpu.pinned.as_rows(), len: *pinned };
-        let slots = vramplan::h2o::Slots {
-            rows: cpu.slots.as_rows_mut(),
-            scores: &mut cpu.scores,
-        };
-        layout
-            .step(system, slots, *written, &smoothing, new.tokens(), &mut output, scratch)
-            .unwrap();
-        *written += tokens;
+        let system = Pinned { rows: pinned.as_rows(), len: self.pinned };
+        let mut slots = Slots { rows: slots.as_rows_mut(), scores };
+        rules.step(system, &mut slots, self.written, new, &mut output, scratch).unwrap();
+        self.written += tokens;
         output
     }
 
@@ -191,7 +186,7 @@ impl<'d> Pair<'d> {
         let expected = self.step_on_cpu(&new, tokens, pinning);
         let after = self.cpu.downloaded(self.device, &self.memory);
         if !pinning {
-            self.evictions += self.layout().policy.step(written, tokens).unwrap().contenders().len();
+            self.evictions += self.cpu.policy.step(written, tokens).unwrap().contenders().len();
         }
         if self.adopt_near_ties(&before, &after, written, tokens, pinning) {
             return;

@@ -74,7 +74,7 @@ __device__ int destination(const Write &write, int written, int head) {
     return slot >= LEAVER ? -1 : (int)slot;
 }
 
-extern "C" __global__ void __launch_bounds__(WARP) write(const __grid_constant__ Write write) {
+extern "C" __global__ void __launch_bounds__(WARP) write_tokens(const __grid_constant__ Write write) {
     const Layer &layer = write.layer;
     const int token = blockIdx.x, head = blockIdx.y, head_dim = write.head_dim;
     const Clock clock = *write.clock;
