@@ -9,6 +9,7 @@ mod argument;
 mod cache;
 mod decode;
 mod launch;
+mod ops;
 mod prefill;
 mod write;
 
@@ -16,6 +17,7 @@ pub use argument::{Argument, Arguments};
 pub use cache::{LayerMemory, RegionMemory, clock_words};
 pub use decode::{DecodeMemory, Scoring, Variant, decode, splits, update_scores};
 pub use launch::{Gpu, Launch, LaunchError, Op, Span};
+pub use ops::{add, add_bias, angles, embed, rms_norm, rope, silu_mul};
 pub use prefill::{PrefillMemory, advance, evict, next_victim, prefill, prefill_scores};
 pub use write::{Leavers, WriteMemory, write};
 

@@ -164,9 +164,12 @@ fn open(path: &Path) -> Library {
 }
 
 fn compile_op(op: Op) -> PathBuf {
-    let file = kernels().join(op.name).with_extension("cu");
+    let folders = [kernels(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels")];
+    let mut files = folders.iter().map(|folder| folder.join(op.name).with_extension("cu"));
+    let file = files.find(|file| file.exists()).unwrap();
     let source = fs_err::read_to_string(&file).unwrap();
-    let mut unit = format!("#include \"{}.cu\"\n#include \"emulator/module.h\"\nEMU_KERNELS(", op.name);
+    let module = "emulator/module.h";
+    let mut unit = format!("#include {file:?}\n#include {module:?}\nEMU_KERNELS(");
     for name in kernel_names(&source) {
         write!(unit, "{{\"{name}\", emu::unpack<{name}>, emu::count_of({name})}}, ").unwrap();
     }
@@ -252,10 +255,11 @@ fn compile(stem: &str, unit: &Path, flags: &[&str], libraries: &[PathBuf]) -> Pa
 
 /// Every source that a kernel may include.
 fn sources() -> Vec<Vec<u8>> {
-    let mut paths: Vec<_> = [kernels(), kernels().join("emulator")]
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels");
+    let mut paths: Vec<_> = [kernels(), kernels().join("emulator"), tests]
         .iter()
         .flat_map(|folder| fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()))
-        .filter(|path| path.is_file())
+        .filter(|path| path.is_file() && path.extension().is_none_or(|ending| ending != "rs"))
         .collect();
     paths.sort();
     paths.iter().map(|path| fs_err::read(path).unwrap()).collect()

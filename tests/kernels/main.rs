@@ -10,6 +10,8 @@ mod attention;
 mod decode;
 mod device;
 mod emulator;
+mod faults;
 mod layer;
+mod ops;
 mod random;
 mod steps;
