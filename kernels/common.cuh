@@ -11,7 +11,6 @@ constexpr unsigned ALL_LANES = 0xffffffffu;
 constexpr float LOG2_E = 1.44269504088896341f;
 
 __host__ __device__ constexpr int div_up(int a, int b) { return (a + b - 1) / b; }
-__host__ __device__ constexpr int next_pow2(int x) { return x <= 1 ? 1 : 2 * next_pow2((x + 1) / 2); }
 
 // Loads and stores are not moved across this by the compiler. Costs no instruction.
 __device__ __forceinline__ void keep_order() { asm volatile("" ::: "memory"); }

@@ -5,26 +5,26 @@
 // `VALUE_LANES` lanes, 4 channels each, and each lane keeps its channels of all query heads. Up to a
 // head_dim of 128 both are loaded before either is used: 4 KiB in flight per warp.
 //
-// Compiled for each HEAD_DIM (a multiple of 16, at most 256), with an entry per size of a group. Block:
-// 128 threads; grid: (kv_heads · pieces of a group, splits). Layout and bytes: decode.cuh.
+// Compiled for each HEAD_DIM (64, 128, 256), with an entry per size of a group; other groups take the next
+// larger. Block: 128 threads; grid: (kv_heads · pieces of a group, splits). Layout and bytes: decode.cuh.
 #include "decode.cuh"
 
 constexpr int WARPS = 4;
 constexpr int THREADS = WARPS * WARP;
 constexpr int UNIT = TILE / WARPS;  // tokens of a warp in a tile
 
-constexpr int KEY_LANES = next_pow2(HEAD_DIM / 16);
+constexpr int KEY_LANES = HEAD_DIM / 16;
 constexpr int KEY_ROWS = WARP / KEY_LANES;  // rows that a warp reads at once
 constexpr int KEY_PASSES = UNIT / KEY_ROWS;
 constexpr int KEY_GROUP = KEY_PASSES < 4 ? KEY_PASSES : 4;  // whose logits are found together
 
-constexpr int VALUE_LANES = HEAD_DIM <= 64 ? next_pow2(HEAD_DIM / 4) : WARP;
-constexpr int VALUE_WORDS = div_up(HEAD_DIM / 4, VALUE_LANES);  // of 4 channels
+constexpr int VALUE_LANES = HEAD_DIM < 128 ? HEAD_DIM / 4 : WARP;
+constexpr int VALUE_WORDS = HEAD_DIM / 4 / VALUE_LANES;  // of 4 channels
 constexpr int VALUE_ROWS = WARP / VALUE_LANES;
 constexpr int VALUE_PASSES = UNIT / VALUE_ROWS;
 // Larger heads have no registers left for values while logits are found.
 constexpr bool EARLY_VALUES = HEAD_DIM <= 128;
-static_assert(HEAD_DIM % 16 == 0 && HEAD_DIM >= 64 && HEAD_DIM <= 256, "sizes that the layout is made for");
+static_assert(HEAD_DIM == 64 || HEAD_DIM == 128 || HEAD_DIM == 256, "sizes that the layout is made for");
 
 // Shared memory of a block with `GROUP` query heads.
 template <int GROUP> struct Shared {
@@ -40,10 +40,10 @@ template <int GROUP>
 __device__ __forceinline__ void load_queries(Shared<GROUP> &shared, const Decode &decode, const Work &work) {
     const float scale = LOG2_E / sqrtf((float)HEAD_DIM);
     const float *smoothing = decode.layer.smoothing + (size_t)work.head * HEAD_DIM;
-    for (int i = threadIdx.x; i < GROUP * KEY_LANES * 16; i += THREADS) {
-        const int query = i / (KEY_LANES * 16), channel = i % (KEY_LANES * 16);
+    for (int i = threadIdx.x; i < GROUP * HEAD_DIM; i += THREADS) {
+        const int query = i / HEAD_DIM, channel = i % HEAD_DIM;
         float x = 0.0f;
-        if (query < work.queries && channel < HEAD_DIM)
+        if (query < work.queries)
             x = decode.queries[(size_t)(work.first_query + query) * HEAD_DIM + channel] *
                 smoothing[channel] * scale;
         float4 &word = shared.query[query][channel % 16 / 4][channel / 16];
@@ -67,9 +67,7 @@ __device__ __forceinline__ void load_keys(Loaded &loaded, const Rows &rows, int 
 #pragma unroll
     for (int pass = 0; pass < KEY_PASSES; pass++) {
         const size_t token = min(first + pass * KEY_ROWS + lane / KEY_LANES, rows.last);
-        loaded.keys[pass] = make_uint4(0, 0, 0, 0);
-        if (chunk < HEAD_DIM / 16)
-            loaded.keys[pass] = *reinterpret_cast<const uint4 *>(rows.keys + token * HEAD_DIM + 16 * chunk);
+        loaded.keys[pass] = *reinterpret_cast<const uint4 *>(rows.keys + token * HEAD_DIM + 16 * chunk);
     }
 }
 
@@ -81,8 +79,7 @@ __device__ __forceinline__ void load_values(Loaded &loaded, const Rows &rows, in
 #pragma unroll
         for (int i = 0; i < VALUE_WORDS; i++) {
             const int at = 4 * (word + i * VALUE_LANES);
-            loaded.values[pass][i] =
-                at < HEAD_DIM ? *reinterpret_cast<const unsigned *>(rows.values + token * HEAD_DIM + at) : 0;
+            loaded.values[pass][i] = *reinterpret_cast<const unsigned *>(rows.values + token * HEAD_DIM + at);
         }
     }
 }
@@ -248,7 +245,7 @@ __device__ __forceinline__ void finish(const State<GROUP> &state, Shared<GROUP> 
                 out.w += __shfl_xor_sync(ALL_LANES, out.w, by);
             }
             const int at = 4 * (lane % VALUE_LANES + word * VALUE_LANES);
-            if (lane < VALUE_LANES && at < HEAD_DIM)
+            if (lane < VALUE_LANES)
                 *reinterpret_cast<float4 *>(&shared.outputs[warp][query][at]) = out;
         }
     }
@@ -287,8 +284,6 @@ template <int GROUP> __device__ __forceinline__ void decode_with(const Decode &d
     decode_core_##GROUP(const __grid_constant__ Decode decode) { decode_with<GROUP>(decode); }
 
 DECODE_CORE(1)
-DECODE_CORE(2)
 DECODE_CORE(4)
 DECODE_CORE(5)
-DECODE_CORE(7)
 DECODE_CORE(8)

@@ -29,7 +29,7 @@ __device__ __forceinline__ float log_sum_exp(const float *parts, int splits, int
     return top + log2f(lanes_sum(sum));
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
 scores(const __grid_constant__ Layer layer, const Clock *clock, const __half *__restrict__ probabilities,
        const float *__restrict__ tops, const float *__restrict__ partials, int splits, int head_dim,
        float decay, unsigned long long *victims) {

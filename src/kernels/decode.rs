@@ -2,7 +2,7 @@
 
 use super::argument::{Argument, Arguments};
 use super::cache::{LayerArgument, LayerMemory};
-use super::launch::{Gpu, Launch, LaunchError, Op, Span, blocks, int};
+use super::launch::{Gpu, Launch, LaunchError, Op, Span, blocks, compiled_for, int};
 use super::TILE;
 use crate::h2o::{Heads, Policy};
 
@@ -156,29 +156,14 @@ fn combine(heads: Heads, memory: &DecodeMemory, splits: usize) -> Result<Launch,
 
 /// The kernel for these heads, and its dynamic shared memory.
 fn kernel(variant: Variant, heads: Heads) -> Result<(Op, &'static str, u32), LaunchError> {
-    let expected = match variant {
-        Variant::Core => "64, 96, 128 or 256",
-        Variant::Mma => "64, 128 or 256",
-    };
-    let value = heads.head_dim() as u64;
-    let refused = LaunchError::Unsupported { name: "head_dim", value, expected };
-    let head_dim = match (variant, heads.head_dim()) {
-        (_, 64) => 64,
-        (Variant::Core, 96) => 96,
-        (_, 128) => 128,
-        (_, 256) => 256,
-        _ => return Err(refused),
-    };
-    let head_dim = Some(head_dim);
+    let head_dim = compiled_for(heads)?;
     if variant == Variant::Mma {
         return Ok((Op { name: "decode_mma", head_dim }, "decode_mma", MMA_SHARED));
     }
     let function = match heads.gqa_group() {
         1 => "decode_core_1",
-        2 => "decode_core_2",
-        3 | 4 => "decode_core_4",
+        2..=4 => "decode_core_4",
         5 => "decode_core_5",
-        6 | 7 => "decode_core_7",
         _ => "decode_core_8",
     };
     Ok((Op { name: "decode_core", head_dim }, function, 0))

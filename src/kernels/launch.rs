@@ -1,6 +1,7 @@
 //! A launch, as data.
 
 use super::Arguments;
+use crate::h2o::Heads;
 
 /// Memory on the device that runs the launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,4 +106,18 @@ pub(super) fn blocks(name: &'static str, value: usize) -> Result<u32, LaunchErro
     let expected = "1 to 65535";
     let refused = LaunchError::Unsupported { name, value: value as u64, expected };
     u16::try_from(value).ok().filter(|&value| value > 0).map(u32::from).ok_or(refused)
+}
+
+/// The `HEAD_DIM` for which attention was compiled.
+pub(super) fn compiled_for(heads: Heads) -> Result<Option<u32>, LaunchError> {
+    match heads.head_dim() {
+        64 => Ok(Some(64)),
+        128 => Ok(Some(128)),
+        256 => Ok(Some(256)),
+        value => Err(LaunchError::Unsupported {
+            name: "head_dim",
+            value: value as u64,
+            expected: "64, 128 or 256",
+        }),
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::argument::{Argument, Arguments};
 use super::cache::{LayerArgument, LayerMemory};
-use super::launch::{Launch, LaunchError, Op, Span, blocks, int};
+use super::launch::{Launch, LaunchError, Op, Span, blocks, compiled_for, int};
 use crate::h2o::{Heads, Policy, decay_over};
 
 /// Query rows of a block: `ROWS` of `kernels/prefill.cuh`.
@@ -65,19 +65,6 @@ fn argument(
     }
     let layer = layer.argument(heads, policy)?;
     Ok(PrefillArgument { layer, memory: *memory, tokens: int("tokens", tokens)?, pinning })
-}
-
-fn compiled_for(heads: Heads) -> Result<Option<u32>, LaunchError> {
-    match heads.head_dim() {
-        64 => Ok(Some(64)),
-        128 => Ok(Some(128)),
-        256 => Ok(Some(256)),
-        value => Err(LaunchError::Unsupported {
-            name: "head_dim",
-            value: value as u64,
-            expected: "64, 128 or 256",
-        }),
-    }
 }
 
 /// The launch that attends with `tokens` tokens, which are written already; `pinning` says that they are

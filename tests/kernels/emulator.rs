@@ -212,7 +212,7 @@ fn kernel_names(source: &str) -> Vec<String> {
         let macro_name = stem.to_uppercase();
         let used = source.lines().filter_map(|line| {
             let rest = line.strip_prefix(macro_name.trim_end_matches('_'))?.strip_prefix('(')?;
-            Some(format!("{stem}{}", rest.split(')').next()?))
+            Some(format!("{stem}{}", rest.split([',', ')']).next()?))
         });
         names.extend(used);
     }

@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "the emulator is a shared library")]
 
 mod attention;
+mod committed;
 mod decode;
 mod device;
 mod emulator;
