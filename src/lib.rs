@@ -21,6 +21,8 @@ pub mod engine;
 pub mod estimate;
 #[cfg(feature = "h2o")]
 pub mod h2o;
+#[cfg(feature = "h2o")]
+pub mod kernels;
 pub mod plan;
 pub mod recommend;
 pub mod render;

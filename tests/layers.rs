@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 11] = [
     &["units"],
     &["dtype"],
     &["spec", "h2o"],
-    &["source", "estimate"],
+    &["source", "estimate", "kernels"],
     &["plan", "synth"],
     &["engine"],
     &["recommend"],
