@@ -8,9 +8,11 @@
 //! profiles, GGUF, safetensors, config.json ─ source ─→ spec ─ estimate ─→ plan ─→ recommend ─→ render
 //! ```
 //!
-//! Dependencies point one way: `units → dtype → spec → {source, estimate} → plan → recommend →
-//! {sweep, table} → render → cli`. Only `source` reads files, only `cli` prints.
+//! Dependencies point one way: `units → dtype → spec → {source, estimate} → plan → {recommend,
+//! calibrate} → {sweep, table} → render → cli`. Only `source` reads files, only `cli` prints;
+//! `calibrate` runs programs and reads what they hold.
 
+pub mod calibrate;
 pub mod cli;
 pub mod dtype;
 #[cfg(feature = "engine")]

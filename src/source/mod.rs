@@ -11,6 +11,8 @@ mod json;
 mod local_gpu;
 mod model;
 mod names;
+#[cfg(feature = "nvml")]
+mod nvml;
 mod pattern;
 pub mod profile;
 pub mod safetensors;
@@ -21,4 +23,6 @@ pub use error::SourceError;
 pub use local_gpu::{LocalCard, LocalCardError, local_card};
 pub use model::model;
 pub use names::Kind;
+#[cfg(feature = "nvml")]
+pub use nvml::open_nvml;
 pub use text::printable;
