@@ -161,7 +161,7 @@ impl Comparison {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;

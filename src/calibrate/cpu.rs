@@ -80,15 +80,28 @@ mod tests {
 
     #[test]
     fn a_process_is_as_large_as_what_it_touched() {
+        use std::io::{BufRead as _, BufReader};
+        let script = "import sys\nprint(flush=True); sys.stdin.readline()\n\
+            b = b'x' * (64 << 20)\nprint(flush=True); sys.stdin.readline()";
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut meter = CpuMeter::new();
         assert_eq!(meter.read().unwrap().used, Bytes::ZERO);
-        meter.follow(std::process::id());
+        meter.follow(child.id());
+        told.next().unwrap().unwrap();
         let before = meter.read().unwrap().used;
-        let held = vec![1u8; 64 << 20];
+        std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"\n").unwrap();
+        told.next().unwrap().unwrap();
         let after = meter.read().unwrap().used;
-        assert!(held.iter().all(|&byte| byte == 1));
+        child.kill().unwrap();
+        child.wait().unwrap();
         let grown = after.minus_or_zero(before);
-        assert!(grown > Bytes::new(56 << 20) && grown < Bytes::new(96 << 20), "{grown}");
+        assert!(grown >= Bytes::new(63 << 20) && grown < Bytes::new(66 << 20), "{grown}");
         assert!(meter.device().total.is_some_and(|total| total > after));
     }
 }

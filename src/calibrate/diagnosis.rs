@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn what_went_wrong_with_measuring_is_told() {
         let gap = Event::Gap { t: 2000, error: "GPU lost".to_owned() };
-        let run = [sample(0, 0), started(1), sample(1, 99), gap, exit(3, 0), sample(4, 0), end(5)];
+        let run = [sample(0, 0), started(1), sample(2, 99), gap, exit(3, 0), sample(4, 0), end(5)];
         assert_eq!(codes(&run), ["meter-failed"]);
         let left = End { left: 2, complaints: vec!["`x` is no phase line".to_owned()], ..End::default() };
         let run =

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use regex::bytes::Regex;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::recording::By;
 use crate::estimate::Component;
@@ -19,14 +19,6 @@ pub enum Mark {
     Holds(Component, Bytes),
 }
 
-/// A line of the pipe.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Phase { phase: Option<String> },
-    Holds { component: String, bytes: Bytes },
-}
-
 /// The longest name of a phase, in characters.
 const LONGEST: usize = 64;
 
@@ -36,13 +28,21 @@ const LONGEST: usize = 64;
 /// # Errors
 /// What is wrong with it, where it says nothing that is known.
 pub fn parse_line(line: &str) -> Result<Mark, String> {
-    let wrong = || format!("`{}` is no phase line: expected `{{\"phase\":\"NAME\"}}`", printable(line));
-    match serde_json::from_str::<Line>(line).map_err(|_| wrong())? {
-        Line::Phase { phase } => Ok(Mark::Phase(phase.map(name).transpose()?, By::Pipe)),
-        Line::Holds { component, bytes } => {
-            let unknown = || format!("`{}` is no component", printable(&component));
-            Ok(Mark::Holds(Component::from_id(&component).ok_or_else(unknown)?, bytes))
+    let wrong =
+        || format!("`{}` is no phase line: expected `{{\"phase\":\"NAME\"}}`", printable(line));
+    let object: Map<String, Value> = serde_json::from_str(line).map_err(|_| wrong())?;
+    match (object.get("phase"), object.get("component"), object.get("bytes")) {
+        (Some(Value::Null), None, None) => Ok(Mark::Phase(None, By::Pipe)),
+        (Some(Value::String(phase)), None, None) => {
+            Ok(Mark::Phase(Some(name(phase.clone())?), By::Pipe))
         }
+        (None, Some(Value::String(component)), Some(bytes)) => {
+            let bytes = bytes.as_u64().ok_or_else(wrong)?;
+            let unknown = || format!("`{}` is no component", printable(component));
+            let component = Component::from_id(component).ok_or_else(unknown)?;
+            Ok(Mark::Holds(component, Bytes::new(bytes)))
+        }
+        _ => Err(wrong()),
     }
 }
 

@@ -400,7 +400,7 @@ fn gaps(events: &[Event]) -> Vec<String> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::calibrate::meter::MeterKind;
     use crate::calibrate::recording::{Sample, tests::header};

@@ -299,7 +299,7 @@ impl Event {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::calibrate::meter::MeterKind;
 

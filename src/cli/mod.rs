@@ -4,8 +4,13 @@ pub mod args;
 mod budget;
 mod check;
 mod compare;
+mod doctor;
+mod files;
 mod generate;
 mod help;
+#[cfg(target_os = "linux")]
+mod meter;
+mod observe;
 mod problem;
 mod profiles;
 mod scenario;
@@ -21,6 +26,8 @@ pub use scenario::Resolved;
 use args::BudgetArgs;
 use check::CheckArgs;
 use compare::CompareArgs;
+use doctor::DoctorArgs;
+use observe::ObserveArgs;
 use profiles::ProfilesArgs;
 use sweep::SweepArgs;
 
@@ -33,6 +40,10 @@ pub enum Outcome {
     DoesNotFit,
     /// What is committed is not what is computed.
     Drifted,
+    /// What was measured is not what was planned.
+    Outside,
+    /// The command that was run failed with this exit code.
+    Child(u8),
 }
 
 impl From<Outcome> for ExitCode {
@@ -40,7 +51,8 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Done => Self::SUCCESS,
             Outcome::DoesNotFit => Self::from(3),
-            Outcome::Drifted => Self::from(4),
+            Outcome::Drifted | Outcome::Outside => Self::from(4),
+            Outcome::Child(code) => Self::from(code),
         }
     }
 }
@@ -78,6 +90,12 @@ enum Command {
     /// Check that committed tables of limits still follow from the model.
     #[command(after_help = help::CHECK)]
     Check(CheckArgs),
+    /// Measure the memory of any program, phase by phase, beside a plan.
+    #[command(after_help = help::OBSERVE)]
+    Observe(Box<ObserveArgs>),
+    /// Say what this machine and this build can do: driver, GPUs, libraries.
+    #[command(after_help = help::DOCTOR)]
+    Doctor(DoctorArgs),
     /// List, show and import profiles of GPUs, models and runtimes.
     #[command(after_help = help::PROFILES)]
     Profiles(ProfilesArgs),
@@ -103,6 +121,8 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Observe(args) => observe::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Profiles(args) => profiles::run(&args),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { folder } => generate::man(folder.as_deref()),

@@ -43,6 +43,8 @@ const COMPLAINTS: usize = 20;
 pub struct Job<'w> {
     /// The command, with its arguments and environment.
     pub command: Command,
+    /// What a worker reads first; its standard input stays open until it has ended.
+    pub input: Option<Vec<u8>>,
     /// Phases by lines of output.
     pub patterns: Vec<Pattern>,
     /// Phases by the clock.
@@ -83,6 +85,19 @@ pub struct Ended {
     pub killed: Option<String>,
     /// What goes into the recording.
     pub end: End,
+}
+
+impl Ended {
+    /// The exit code of a command that failed, as a shell would give it.
+    pub fn exit_code(&self) -> Option<u8> {
+        const BY_SIGNAL: i32 = 128;
+        let code = match (self.code, self.signal) {
+            (Some(0), _) => return None,
+            (Some(code), _) => code,
+            (None, signal) => BY_SIGNAL + signal.unwrap_or(0),
+        };
+        Some(u8::try_from(code).unwrap_or(u8::MAX))
+    }
 }
 
 /// Why nothing was run.
@@ -177,7 +192,8 @@ fn run_command<'scope>(
     let pipe = PhasePipe::new()?;
     let kills = processes::kernel_kills();
     processes::adopt_orphans(true);
-    let outcome = start(job.command, &job.patterns, job.watch.is_some(), &pipe).map(|child| {
+    let outcome = start(job.command, &job.patterns, job.watch.is_some(), &pipe).map(|mut child| {
+        give(&mut child, job.input.as_deref());
         recorder.started();
         control.follow(child.id());
         let mut run =
@@ -214,6 +230,14 @@ fn start(
     let name = command.get_program().to_string_lossy();
     let command = crate::source::printable(&name);
     outcome.map_err(|cause| SessionError::Start { command, cause })
+}
+
+/// Hands the input over. A worker that does not read it will say so, or be silent.
+fn give(child: &mut Child, input: Option<&[u8]>) {
+    use std::io::Write as _;
+    if let (Some(stdin), Some(input)) = (&mut child.stdin, input) {
+        let _ = stdin.write_all(input);
+    }
 }
 
 /// A command that was started.
