@@ -194,22 +194,16 @@ pub(super) mod tests {
     fn figures_lie_within_their_bounds_or_near_enough() {
         let tolerance = Tolerance::DEFAULT;
         let place = |held: u64| Place::of(Bytes::mib(held).unwrap(), mib(90, 100, 110), tolerance);
-        assert_eq!([84, 85, 100, 115, 116].map(place), [
-            Place::Below,
-            Place::Within,
-            Place::Within,
-            Place::Within,
-            Place::Above
-        ]);
+        assert_eq!(
+            [84, 85, 100, 115, 116].map(place),
+            [Place::Below, Place::Within, Place::Within, Place::Within, Place::Above]
+        );
     }
 
     #[test]
     fn phases_meet_their_plan_and_what_no_component_explains_is_a_row() {
-        let holds = Event::Holds {
-            t: 2,
-            component: Component::Weights,
-            bytes: Bytes::mib(75).unwrap(),
-        };
+        let holds =
+            Event::Holds { t: 2, component: Component::Weights, bytes: Bytes::mib(75).unwrap() };
         let measured = measure(&[
             sample(0, 0),
             started(1),

@@ -43,7 +43,7 @@ pub fn diagnose(measured: &Measurement) -> Vec<Diagnosis> {
 }
 
 fn in_phase(measured: &Measurement) -> String {
-    let last = measured.spans.last().and_then(|span| span.name.clone());
+    let last = measured.spans.iter().rev().find_map(|span| span.name.clone());
     last.map_or_else(String::new, |name| format!(" in phase `{name}`"))
 }
 
@@ -323,7 +323,14 @@ mod tests {
     #[test]
     fn memory_that_does_not_come_back_is_told() {
         let run = |after| {
-            codes(&[sample(0, 100), started(1), sample(2, 600), exit(3, 0), sample(4, after), end(9)])
+            codes(&[
+                sample(0, 100),
+                started(1),
+                sample(2, 600),
+                exit(3, 0),
+                sample(4, after),
+                end(9),
+            ])
         };
         assert_eq!(run(300), ["memory-not-returned"]);
         assert!(run(104).is_empty());
@@ -387,7 +394,8 @@ mod tests {
         let gap = Event::Gap { t: 2000, error: "GPU lost".to_owned() };
         let run = [sample(0, 0), started(1), sample(2, 99), gap, exit(3, 0), sample(4, 0), end(5)];
         assert_eq!(codes(&run), ["meter-failed"]);
-        let left = End { left: 2, complaints: vec!["`x` is no phase line".to_owned()], ..End::default() };
+        let left =
+            End { left: 2, complaints: vec!["`x` is no phase line".to_owned()], ..End::default() };
         let run =
             [sample(0, 0), started(1), sample(2, 9), exit(3, 0), sample(4, 0), ended(5, left)];
         assert_eq!(codes(&run), ["processes-left", "phase-line-malformed"]);

@@ -141,7 +141,8 @@ fn cached<'c>(cache: &'c [u8], name: &'c str) -> impl Iterator<Item = PathBuf> +
     let strings = cache.split(|&byte| byte == 0);
     let text = strings.filter_map(|string| std::str::from_utf8(string).ok());
     text.filter(move |text| {
-        text.strip_suffix(name).is_some_and(|folder| folder.starts_with('/') && folder.ends_with('/'))
+        text.strip_suffix(name)
+            .is_some_and(|folder| folder.starts_with('/') && folder.ends_with('/'))
     })
     .map(PathBuf::from)
 }

@@ -92,8 +92,7 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 fn runtime_folder() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
         Some(folder) if folder.is_dir() => folder.join("vramplan"),
-        _ => std::env::temp_dir()
-            .join(format!("vramplan-{}", rustix::process::geteuid().as_raw())),
+        _ => std::env::temp_dir().join(format!("vramplan-{}", rustix::process::geteuid().as_raw())),
     }
 }
 

@@ -94,8 +94,9 @@ impl std::str::FromStr for Timed {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed =
-            || format!("`{text}` is no time of a phase: expected NAME=SECONDS, such as `decode=12.5`");
+        let malformed = || {
+            format!("`{text}` is no time of a phase: expected NAME=SECONDS, such as `decode=12.5`")
+        };
         let (phase, seconds) = text.split_once('=').ok_or_else(malformed)?;
         let seconds = seconds.trim().trim_end_matches('s');
         let seconds: f64 = seconds.parse().map_err(|_| malformed())?;
@@ -136,7 +137,8 @@ mod tests {
 
     #[test]
     fn anything_else_on_the_pipe_is_refused() {
-        for line in ["", "prefill", "{}", r#"{"phase":""}"#, r#"{"phase":7}"#, r#"{"phase":"a\u001bb"}"#]
+        for line in
+            ["", "prefill", "{}", r#"{"phase":""}"#, r#"{"phase":7}"#, r#"{"phase":"a\u001bb"}"#]
         {
             assert!(parse_line(line).is_err(), "{line}");
         }

@@ -154,7 +154,8 @@ impl Measurement {
         let stopped = exit.as_ref().map_or_else(|| last_time(events), |exit| exit.t);
         let taken_at_end = exit.as_ref().map_or_else(|| taken_so_far(events), |exit| exit.taken);
         let levels = Levels::of(events, started, stopped);
-        let spans = spans(events, (started, taken_before), (stopped, taken_at_end));
+        let mut spans = spans(events, (started, taken_before), (stopped, taken_at_end));
+        part_teardown(&mut spans, &levels.points, stopped);
         let phases = phases(&levels.points, &spans);
         Ok(Self {
             header: header.as_ref().clone(),
@@ -306,13 +307,8 @@ fn spans(events: &[Event], (started, taken): (u64, u64), (stopped, last): (u64, 
         })
         .collect();
     let first = if marks.is_empty() { WHOLE_RUN } else { BEFORE_MARKS };
-    let mut spans = vec![Span {
-        name: Some(first.to_owned()),
-        by: None,
-        start: started,
-        end: stopped,
-        taken,
-    }];
+    let mut spans =
+        vec![Span { name: Some(first.to_owned()), by: None, start: started, end: stopped, taken }];
     for (t, name, by, taken) in marks {
         let t = t.clamp(started, stopped);
         if let Some(open) = spans.last_mut() {
@@ -324,6 +320,33 @@ fn spans(events: &[Event], (started, taken): (u64, u64), (stopped, last): (u64, 
         open.taken = last.saturating_sub(open.taken);
     }
     spans
+}
+
+/// How long before its end a command may begin to give its memory back, in µs.
+const TEARDOWN: u64 = 500_000;
+
+/// Parts the end of the last phase, in which memory only falls, to a quarter or less: the command is
+/// being taken down, and what it held is what it held before.
+fn part_teardown(spans: &mut Vec<Span>, points: &[Point], stopped: u64) {
+    let Some(last) = spans.last_mut() else { return };
+    let from = last.start.max(stopped.saturating_sub(TEARDOWN));
+    let before = points.partition_point(|point| point.t <= from);
+    let until = points.partition_point(|point| point.t <= stopped);
+    let mut held = level_at(points, stopped);
+    let Some(least) = held.times(4).ok() else { return };
+    let mut falls = None;
+    for index in (before..until).rev() {
+        let above = index.checked_sub(1).map_or(Bytes::ZERO, |index| points[index].held);
+        if above < held {
+            break;
+        }
+        (falls, held) = (Some(points[index].t), above);
+    }
+    if let Some(t) = falls.filter(|_| held >= least && !held.is_zero()) {
+        let (taken, end) = (0, last.end);
+        last.end = t;
+        spans.push(Span { name: None, by: None, start: t, end, taken });
+    }
 }
 
 fn level_at(points: &[Point], t: u64) -> Bytes {
@@ -356,7 +379,16 @@ fn phases(points: &[Point], spans: &[Span]) -> Vec<PhaseMeasure> {
             continue;
         }
         let (name, start, taken) = (name.clone(), span.start, span.taken);
-        phases.push(PhaseMeasure { name, occurrences: 1, start, duration, begin, peak, end, taken });
+        phases.push(PhaseMeasure {
+            name,
+            occurrences: 1,
+            start,
+            duration,
+            begin,
+            peak,
+            end,
+            taken,
+        });
     }
     phases
 }
@@ -517,6 +549,21 @@ pub(super) mod tests {
         assert_eq!((measured.stopped, measured.exit, measured.after), (3000, None, None));
         let nothing = Measurement::new(&[header(MeterKind::Cpu), sample(0, 1)]);
         assert_eq!(nothing, Err(MeasurementError::NotStarted));
+    }
+
+    #[test]
+    fn what_the_last_phase_held_is_what_it_held_before_it_was_taken_down() {
+        let run = |last: &[Event]| {
+            let first = [sample(0, 100), started(1), sample(2, 600), phase(3, "decode")];
+            let end = [exit(900, 0), end(901)];
+            let measured = measure(&[&first[..], last, &end[..]].concat());
+            let decode = measured.phases.last().cloned().unwrap();
+            (mib(decode.end), decode.duration / 1000, measured.spans.len())
+        };
+        assert_eq!(run(&[sample(880, 300), sample(890, 100)]), (500, 877, 3));
+        assert_eq!(run(&[sample(500, 700), sample(880, 650), sample(890, 110)]), (600, 877, 3));
+        assert_eq!(run(&[sample(880, 500)]), (400, 897, 2), "some memory was freed, not all");
+        assert_eq!(run(&[sample(100, 100)]), (0, 897, 2), "long before the end");
     }
 
     #[test]

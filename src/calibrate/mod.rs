@@ -22,12 +22,14 @@ mod meter;
 #[cfg(all(feature = "nvml", target_os = "linux"))]
 mod nvml;
 mod planned;
+pub mod protocol;
 mod record_file;
 mod recorder;
 pub mod recording;
 mod sampler;
 #[cfg(target_os = "linux")]
 pub mod session;
+pub mod supervisor;
 #[cfg(target_os = "linux")]
 mod tree;
 

@@ -298,6 +298,9 @@ mod tests {
         let (events, failure) = recorder.finish(End::default());
         assert_eq!(samples(&events), [1]);
         let message = failure.unwrap().to_string();
-        assert!(message.contains("in phase `prefill`") && message.contains("/dev/full"), "{message}");
+        assert!(
+            message.contains("in phase `prefill`") && message.contains("/dev/full"),
+            "{message}"
+        );
     }
 }

@@ -350,13 +350,19 @@ pub(super) mod tests {
     #[test]
     fn what_is_no_recording_is_refused_by_its_line() {
         assert_eq!(parse(""), Err(RecordingError::NoHeader));
-        assert_eq!(parse("{\"type\":\"end\",\"t\":0,\"taken\":0}\n"), Err(RecordingError::NoHeader));
+        assert_eq!(
+            parse("{\"type\":\"end\",\"t\":0,\"taken\":0}\n"),
+            Err(RecordingError::NoHeader)
+        );
         let head = text(&[header(MeterKind::Mock)]);
         let message = |more: &str| parse(&format!("{head}{more}\n")).unwrap_err().to_string();
         assert!(message("garbage").starts_with("line 2 is no line of a recording"));
         assert!(message(&head).contains("a second header"));
         let at = |t| Event::Started { t, taken: 0 };
-        assert_eq!(message(&text(&[at(9), at(8)])), "line 3: the time 8 µs is before that of the line above it");
+        assert_eq!(
+            message(&text(&[at(9), at(8)])),
+            "line 3: the time 8 µs is before that of the line above it"
+        );
         let other = head.replace(SCHEMA, "vramplan/recording/v9");
         assert_eq!(parse(&other), Err(RecordingError::NoHeader));
     }

@@ -48,6 +48,17 @@ A table names scenarios by the flags of `budget`; `--update` fills in their limi
 
 Exit codes: 0 up to date or updated · 1 error · 2 usage · 4 drifted";
 
+pub const CALIBRATE: &str = "\
+Examples:
+  vramplan calibrate --model model-Q4_K_M.gguf
+  vramplan calibrate --model qwen2.5-14b --synthetic --capacity '22.5 GiB' --record run.jsonl
+  vramplan calibrate --gpu L4 --model qwen2.5-0.5b --synthetic --device cpu
+  vramplan calibrate --replay run.jsonl --format markdown
+
+The engine runs in a process of its own, `vramplan-worker`, beside this program or where VRAMPLAN_WORKER
+says. Ctrl-C ends it; a second one kills it; what was measured until then is reported.
+Exit codes: 0 within tolerance · 1 error · 2 usage · 4 outside tolerance · 130 interrupted";
+
 pub const OBSERVE: &str = "\
 Examples:
   vramplan observe -- python generate.py

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod budget;
+mod calibrate;
 mod check;
 mod compare;
 mod doctor;
@@ -24,6 +25,7 @@ pub use problem::describe;
 pub use scenario::Resolved;
 
 use args::BudgetArgs;
+use calibrate::CalibrateArgs;
 use check::CheckArgs;
 use compare::CompareArgs;
 use doctor::DoctorArgs;
@@ -90,6 +92,9 @@ enum Command {
     /// Check that committed tables of limits still follow from the model.
     #[command(after_help = help::CHECK)]
     Check(CheckArgs),
+    /// Run the engine as planned, measure it, and compare.
+    #[command(after_help = help::CALIBRATE)]
+    Calibrate(Box<CalibrateArgs>),
     /// Measure the memory of any program, phase by phase, beside a plan.
     #[command(after_help = help::OBSERVE)]
     Observe(Box<ObserveArgs>),
@@ -121,6 +126,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Observe(args) => observe::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Profiles(args) => profiles::run(&args),

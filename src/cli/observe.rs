@@ -149,9 +149,8 @@ pub fn plan_of(resolved: &Resolved) -> anyhow::Result<PlannedRun> {
     let request = resolved.request();
     let answer = crate::recommend::answer(&request)?;
     let inputs = serde_json::to_value(Document::new(&request, &answer).inputs)?;
-    let word = |value: &serde_json::Value| {
-        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-    };
+    let word =
+        |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let inputs = inputs.as_object().into_iter().flatten();
     let inputs = inputs.map(|(key, value)| (key.clone(), word(value))).collect();
     Ok(PlannedRun::new(&answer.plan, inputs))
@@ -231,9 +230,8 @@ fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyho
     let outcome = report(&events, plan.as_ref(), args)?;
     let failed = ended.exit_code();
     if let Some(failure) = failure {
-        let problem = Problem::new(failure.to_string()).hint(
-            "make room, or name another file; the report above is of all that was measured",
-        );
+        let problem = Problem::new(failure.to_string())
+            .hint("make room, or name another file; the report above is of all that was measured");
         if failed.is_none() {
             return Err(problem.into());
         }

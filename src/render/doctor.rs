@@ -95,8 +95,7 @@ pub fn to_text(document: &DoctorDoc) -> String {
             Severity::Warning => "warning",
             Severity::Info => "info",
         };
-        let line =
-            format!("- {severity}: {}: {}; {}", finding.code, finding.text, finding.remedy);
+        let line = format!("- {severity}: {}: {}; {}", finding.code, finding.text, finding.remedy);
         text.push_str(&wrap(&line, WIDTH));
     }
     text.push_str(match document.findings.iter().any(|f| f.severity == Severity::Error) {

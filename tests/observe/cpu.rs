@@ -103,7 +103,10 @@ fn a_plan_is_compared_and_decides_the_exit_code() {
         comparison["phases"].as_array().unwrap().iter().map(|row| row["name"].clone()).collect();
     assert_eq!(phases, ["load", "prefill", "decode"]);
     let weights = &comparison["components"][0];
-    assert_eq!((weights["id"].as_str(), mib(&weights["stated"]["measured"])), (Some("weights"), 64));
+    assert_eq!(
+        (weights["id"].as_str(), mib(&weights["stated"]["measured"])),
+        (Some("weights"), 64)
+    );
     assert!(comparison["unexplained"].as_i64().unwrap() < 0);
     let (_, failed) = place.report(&[&plan[..], &["--device", "cpu", "--", "false"]].concat());
     assert_eq!(failed.status.code(), Some(1), "the command's own failure comes first");
@@ -134,7 +137,8 @@ fn nothing_runs_where_a_flag_or_a_file_is_wrong() {
         assert!(stderr(&output).contains(message), "{output:?}");
         assert!(!place.path("ran").exists(), "{flags:?}");
     }
-    let output = place.run(&["observe", "--device", "cpu", "--record", "r", "--", "no-such-command"]);
+    let output =
+        place.run(&["observe", "--device", "cpu", "--record", "r", "--", "no-such-command"]);
     assert_eq!(output.status.code(), Some(1));
     let message = stderr(&output);
     assert!(message.contains("`no-such-command` cannot be started: No such file"), "{message}");

@@ -56,7 +56,8 @@ mod with_driver {
 
     #[test]
     fn what_is_unknown_is_unknown() {
-        let place = Place::with_driver("error.memory=3\nerror.processes=3\nname=NVIDIA Imaginary 9\n");
+        let place =
+            Place::with_driver("error.memory=3\nerror.processes=3\nname=NVIDIA Imaginary 9\n");
         let (document, codes, code) = findings(&place);
         assert_eq!(code, Some(0));
         let device = &document["driver"]["devices"][0];

@@ -56,7 +56,9 @@ fn ctrl_c_twice_kills_what_does_not_listen() {
     let place = Place::new();
     let marker = marker("deaf");
     // The child has a session of its own, the grandchild too.
-    let script = format!("trap '' INT TERM; setsid bash -c 'trap \"\" INT TERM; while :; do sleep 0.1; done; : {marker}' &");
+    let script = format!(
+        "trap '' INT TERM; setsid bash -c 'trap \"\" INT TERM; while :; do sleep 0.1; done; : {marker}' &"
+    );
     let child = start(&place, &script);
     assert!(runs(&marker));
     send(&child, Signal::INT);
@@ -104,7 +106,8 @@ fn what_outlives_the_command_is_ended_and_told() {
 #[test]
 fn a_killed_observer_leaves_a_record_that_is_valid() {
     let place = Place::new();
-    let mut child = start(&place, "echo '{\"phase\":\"load\"}' > $VRAMPLAN_PHASE_PATH; echo $$ > pid");
+    let mut child =
+        start(&place, "echo '{\"phase\":\"load\"}' > $VRAMPLAN_PHASE_PATH; echo $$ > pid");
     std::thread::sleep(Duration::from_millis(400));
     send(&child, Signal::KILL);
     child.wait().unwrap();
@@ -119,9 +122,20 @@ fn a_killed_observer_leaves_a_record_that_is_valid() {
 #[test]
 fn a_full_disk_is_told_with_its_phase_and_the_command_goes_on() {
     let place = Place::new();
-    let script = "echo '{\"phase\":\"prefill\"}' > $VRAMPLAN_PHASE_PATH; sleep 0.3; echo done > finished";
+    let script =
+        "echo '{\"phase\":\"prefill\"}' > $VRAMPLAN_PHASE_PATH; sleep 0.3; echo done > finished";
     let run = |script: &str| {
-        place.run(&["observe", "--device", "cpu", "--record", "/dev/full", "--", "sh", "-c", script])
+        place.run(&[
+            "observe",
+            "--device",
+            "cpu",
+            "--record",
+            "/dev/full",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ])
     };
     let output = run(script);
     assert_eq!(output.status.code(), Some(1));
@@ -143,8 +157,10 @@ fn a_disk_that_fills_up_leaves_whole_lines() {
         "trap '' XFSZ; ulimit -f 2; exec {vramplan} observe --device cpu --record run.jsonl -- sh -c '{script}'"
     );
     let mut command = place.command(&[]);
-    let environment: Vec<_> =
-        command.get_envs().map(|(key, value)| (key.to_owned(), value.unwrap().to_owned())).collect();
+    let environment: Vec<_> = command
+        .get_envs()
+        .map(|(key, value)| (key.to_owned(), value.unwrap().to_owned()))
+        .collect();
     command = std::process::Command::new("bash");
     command.args(["-c", &limited]).current_dir(place.path("")).envs(environment);
     let output = command.output().unwrap();
@@ -160,7 +176,8 @@ fn a_disk_that_fills_up_leaves_whole_lines() {
 fn a_closed_standard_output_ends_the_command_as_it_would_alone() {
     let place = Place::new();
     let vramplan = env!("CARGO_BIN_EXE_vramplan");
-    let line = format!("{vramplan} observe --device cpu --report r.txt --phase x=never -- yes | head -1");
+    let line =
+        format!("{vramplan} observe --device cpu --report r.txt --phase x=never -- yes | head -1");
     let output = std::process::Command::new("bash")
         .args(["-c", &line])
         .current_dir(place.path(""))

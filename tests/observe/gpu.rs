@@ -166,7 +166,8 @@ fn two_runs_on_one_device_refuse_each_other() {
 #[test]
 fn the_local_card_is_the_one_that_the_driver_lists() {
     let place = Place::with_driver(CARD);
-    let output = place.run(&["budget", "--gpu", "auto", "--model", "qwen2.5-14b", "--format", "json"]);
+    let output =
+        place.run(&["budget", "--gpu", "auto", "--model", "qwen2.5-14b", "--format", "json"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(mib(&plan["capacity"]["other_use"]), 100);

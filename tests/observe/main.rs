@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
+mod calibrate;
 mod cpu;
 mod doctor;
 mod ends;

@@ -135,7 +135,11 @@ enum News {
 ///
 /// # Errors
 /// [`SessionError`] where the command was never started; everything after that is an [`Ended`].
-pub fn run(job: Job<'_>, meter: &mut dyn Meter, recorder: &Recorder) -> Result<Ended, SessionError> {
+pub fn run(
+    job: Job<'_>,
+    meter: &mut dyn Meter,
+    recorder: &Recorder,
+) -> Result<Ended, SessionError> {
     let control = Control::default();
     std::thread::scope(|scope| {
         let sampler = scope.spawn(|| sample(meter, recorder, &control));
@@ -196,8 +200,7 @@ fn run_command<'scope>(
         give(&mut child, job.input.as_deref());
         recorder.started();
         control.follow(child.id());
-        let mut run =
-            Running::new(scope, child, job.patterns, job.timed, job.watch, sender, &pipe);
+        let mut run = Running::new(scope, child, job.patterns, job.timed, job.watch, sender, &pipe);
         run.until_exit(&news, recorder);
         run.finish(&news, recorder, &pipe, kills)
     });

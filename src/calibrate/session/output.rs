@@ -137,7 +137,8 @@ mod tests {
 
     fn lines_of(chunks: &[&[u8]]) -> Vec<String> {
         let (sender, news) = channel();
-        let mut lines = Lines { which: Which::Lines, patterns: Vec::new(), sender, line: Vec::new() };
+        let mut lines =
+            Lines { which: Which::Lines, patterns: Vec::new(), sender, line: Vec::new() };
         for chunk in chunks {
             lines.take(chunk);
         }

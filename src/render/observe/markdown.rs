@@ -76,8 +76,7 @@ fn compared(text: &mut String, comparison: &ComparisonDoc) {
         row(text, &format!("**peak ({})**", comparison.plan.peak_phase.title()), peak);
     }
     let verdict = if comparison.within { "Within" } else { "Outside" };
-    let _ =
-        writeln!(text, "\n{verdict} {}% of the plan's bounds.\n", comparison.tolerance_percent);
+    let _ = writeln!(text, "\n{verdict} {}% of the plan's bounds.\n", comparison.tolerance_percent);
 }
 
 fn row(text: &mut String, name: &str, row: &RowDoc) {
@@ -98,10 +97,9 @@ fn components(text: &mut String, comparison: &ComparisonDoc) {
     text.push_str("| component at the peak | low | expected | high | stated | difference |\n");
     text.push_str("|---|---:|---:|---:|---:|---:|\n");
     for component in &comparison.components {
-        let (stated, difference) = component
-            .stated
-            .as_ref()
-            .map_or_else(Default::default, |row| (row.measured.to_string(), signed(row.difference)));
+        let (stated, difference) = component.stated.as_ref().map_or_else(Default::default, |row| {
+            (row.measured.to_string(), signed(row.difference))
+        });
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {stated} | {difference} |",

@@ -63,9 +63,8 @@ fn phases(document: &ObserveDoc) -> String {
 }
 
 fn compared(comparison: &ComparisonDoc) -> String {
-    let mut rows = table(&["plan", "low – high", "expected", "measured", "difference", ""], &[
-        1, 2, 3, 4,
-    ]);
+    let mut rows =
+        table(&["plan", "low – high", "expected", "measured", "difference", ""], &[1, 2, 3, 4]);
     for phase in &comparison.phases {
         rows.add_row(cells(phase.name.clone(), &phase.row));
     }
@@ -95,9 +94,8 @@ fn components(comparison: &ComparisonDoc) -> String {
     for component in &comparison.components {
         let unknown = || ("–".to_owned(), String::new());
         let stated = component.stated.as_ref();
-        let (stated, difference) = stated.map_or_else(unknown, |row| {
-            (row.measured.to_string(), signed(row.difference))
-        });
+        let (stated, difference) =
+            stated.map_or_else(unknown, |row| (row.measured.to_string(), signed(row.difference)));
         rows.add_row([
             component.id.title().to_owned(),
             range(component.plan),

@@ -250,7 +250,8 @@ fn peak(measured: &Measurement, scale: &Scale) -> Group {
     let (x, y) = (scale.x(peak.t), scale.y(peak.held));
     let mark = svg::node::element::Circle::new().set("cx", x).set("cy", y).set("r", 4);
     let label = format!("peak {}", peak.held);
-    let (at, anchor) = if x > f64::midpoint(LEFT, RIGHT) { (x - 8.0, "end") } else { (x + 8.0, "start") };
+    let (at, anchor) =
+        if x > f64::midpoint(LEFT, RIGHT) { (x - 8.0, "end") } else { (x + 8.0, "start") };
     Group::new()
         .add(mark.set("class", "mark"))
         .add(text(at, y - 7.0, "mark", &label).set("text-anchor", anchor).set("font-weight", 600))
@@ -262,7 +263,8 @@ fn legend(planned: bool) -> Group {
         let line = Line::new().set("x1", x).set("x2", x + 22.0).set("y1", y - 4.0);
         line.set("y2", y - 4.0).set("class", class)
     };
-    let mut group = Group::new().add(line(LEFT, "curve")).add(text(LEFT + 30.0, y, "dim", "measured"));
+    let mut group =
+        Group::new().add(line(LEFT, "curve")).add(text(LEFT + 30.0, y, "dim", "measured"));
     if planned {
         let band = Rectangle::new().set("x", LEFT + 120.0).set("y", y - 10.0);
         group = group
