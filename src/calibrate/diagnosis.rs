@@ -208,8 +208,8 @@ pub fn other_process_grew(measured: &Measurement) -> Option<Diagnosis> {
     Some(diagnosis(
         "other-process-grew",
         format!("process {} went from {} to {} meanwhile", most.pid, most.before, most.most),
-        "its growth is deducted, but read up to 10 ms late: measure again on a device that nothing \
-         else uses",
+        "its growth is deducted, but may be read some milliseconds late: measure again on a device \
+         that nothing else uses",
     ))
 }
 

@@ -13,6 +13,7 @@ pub mod comparison;
 mod cpu;
 pub mod devices;
 pub mod diagnosis;
+pub mod fit;
 pub mod host;
 #[cfg(target_os = "linux")]
 mod lock;

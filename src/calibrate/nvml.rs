@@ -18,7 +18,8 @@ use super::tree;
 use crate::source::printable;
 use crate::units::Bytes;
 
-/// How often the driver is asked who holds memory: that takes longer than to ask how much is held.
+/// How often the driver is asked who holds memory while how much does not change: that takes longer
+/// than to ask how much is held.
 const WHO: Duration = Duration::from_millis(10);
 
 /// Reads one card.
@@ -26,7 +27,10 @@ pub struct NvmlMeter<'n> {
     handle: Handle<'n>,
     device: Device,
     holders: Option<Vec<Holder>>,
-    asked: Option<Instant>,
+    /// When that was last answered, and how long it took.
+    asked: Option<(Instant, Duration)>,
+    /// What was held then.
+    used: u64,
     silent: bool,
 }
 
@@ -62,14 +66,20 @@ impl<'n> NvmlMeter<'n> {
             reserved: memory.as_ref().map(|memory| Bytes::new(memory.reserved)),
             driver: nvml.sys_driver_version().ok().map(|version| printable(&version)),
         };
-        Ok(Self { handle, device, holders: None, asked: None, silent: false })
+        Ok(Self { handle, device, holders: None, asked: None, used: 0, silent: false })
     }
 
-    fn ask_who(&mut self) {
-        if self.silent || self.asked.is_some_and(|asked| asked.elapsed() < WHO) {
+    /// Asks who holds memory: at once where how much has changed, so that what others take is not
+    /// counted as the run's, but never for more than half of the time.
+    fn ask_who(&mut self, used: u64) {
+        let due = |(answered, took): (Instant, Duration)| {
+            let pause = if used == self.used { WHO } else { took };
+            answered.elapsed() >= pause
+        };
+        if self.silent || !self.asked.is_none_or(due) {
             return;
         }
-        self.asked = Some(Instant::now());
+        let begun = Instant::now();
         match self.handle.running_compute_processes() {
             Ok(processes) => self.holders = Some(holders(&processes)),
             Err(error) => {
@@ -77,6 +87,8 @@ impl<'n> NvmlMeter<'n> {
                 self.silent = is_final(&error);
             }
         }
+        self.used = used;
+        self.asked = Some((Instant::now(), begun.elapsed()));
     }
 }
 
@@ -111,7 +123,7 @@ impl Meter for NvmlMeter<'_> {
 
     fn read(&mut self) -> Result<Reading, MeterError> {
         let memory = self.handle.memory_info().map_err(|error| failure(&error))?;
-        self.ask_who();
+        self.ask_who(memory.used);
         Ok(Reading { used: Bytes::new(memory.used), holders: self.holders.clone() })
     }
 

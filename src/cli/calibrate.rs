@@ -1,5 +1,6 @@
 //! `vramplan calibrate`: runs the engine in a worker, and measures it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,9 +8,13 @@ use clap::Args;
 
 use super::Outcome;
 use super::args::{CatalogArgs, PlanArgs};
+use super::files;
 use super::observe::{Report, ReportArgs, read_recording};
 use super::problem::Problem;
-use crate::source::Catalog;
+use crate::calibrate::fit::fit;
+use crate::calibrate::measurement::Measurement;
+use crate::source::{Calibration, Catalog};
+use crate::spec::Runtime;
 use crate::units::Bytes;
 
 /// The environment variable that names another worker.
@@ -57,6 +62,17 @@ pub struct CalibrateArgs {
     )]
     patience: u64,
 
+    /// Add what was learned to a directory with profiles, which `--profiles` names later
+    /// [default: the user's configuration].
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        default_missing_value = "",
+        help_heading = "Measurement"
+    )]
+    write: Option<PathBuf>,
+
     /// Where the report goes.
     #[command(flatten)]
     output: ReportArgs,
@@ -82,7 +98,40 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<Outcome> {
     let plan = anew.or_else(|| measured.header.plan.clone());
     let report = Report::new(&measured, plan.as_ref(), &args.output)?;
     report.write_to(args.output.report.as_deref(), anstream::stdout())?;
+    if let Some(folder) = &args.write {
+        learn(&measured, folder)?;
+    }
     Ok(report.outcome())
+}
+
+/// Adds a run to what is known of its card and runtime.
+fn learn(measured: &Measurement, folder: &Path) -> anyhow::Result<()> {
+    let hint = "`--write` needs a whole run of `calibrate` on a GPU";
+    let run = fit(measured).map_err(|error| Problem::new(error.to_string()).hint(hint))?;
+    let input = |name: &str| measured.header.plan.as_ref()?.inputs.get(name);
+    let (Some(gpu), Some(runtime)) = (input("gpu"), input("runtime")) else {
+        return Err(Problem::new("the recording does not say what was run").hint(hint).into());
+    };
+    let runtime: Runtime = runtime.parse().map_err(Problem::new)?;
+    let folder = match folder {
+        folder if folder.as_os_str().is_empty() => files::configured_profiles()?,
+        folder => folder.to_owned(),
+    };
+    let found = Calibration::read(&folder, gpu, runtime)?;
+    let mut known = found.unwrap_or_else(|| Calibration::new(gpu, runtime));
+    if !known.runs.contains(&run) {
+        known.runs.push(run);
+    }
+    let path = Calibration::path(&folder, gpu, runtime);
+    fs_err::create_dir_all(path.parent().unwrap_or(&folder))?;
+    files::write(&path, &known.to_toml()?)?;
+    let mut told = format!("{} run(s) in `{}`\n", known.runs.len(), path.display());
+    if let Some(contradiction) = known.contradiction() {
+        told.push_str("warning: ");
+        told.push_str(&contradiction);
+        told.push_str("; remove from the file what no longer holds\n");
+    }
+    Ok(anstream::stderr().write_all(told.as_bytes())?)
 }
 
 fn resolved(args: &CalibrateArgs) -> anyhow::Result<super::Resolved> {
@@ -119,7 +168,6 @@ fn live(args: &CalibrateArgs) -> anyhow::Result<Outcome> {
 #[cfg(target_os = "linux")]
 mod linux {
     use super::*;
-    use crate::calibrate::measurement::Measurement;
     use crate::calibrate::protocol::{FailureKind, Order, PROTOCOL};
     use crate::calibrate::session::{self, Ended, Job};
     use crate::calibrate::supervisor::{Supervisor, WorkerOutcome};
@@ -156,8 +204,12 @@ mod linux {
         let ended = session::run(job, meter, &recorder)
             .map_err(|error| super::super::observe::explain(error, record))?;
         let (events, failure) = recorder.finish(ended.end.clone());
-        let outcome = report(&Measurement::new(&events)?, &plan, &args)?;
+        let measured = Measurement::new(&events)?;
+        let outcome = report(&measured, &plan, &args)?;
         judge(&supervisor, &ended)?;
+        if let Some(folder) = args.write.as_ref().filter(|_| !ended.interrupted) {
+            learn(&measured, folder)?;
+        }
         if let Some(failure) = failure {
             let hint = "make room, or name another file; the report is of all that was measured";
             return Err(Problem::new(failure.to_string()).hint(hint).into());

@@ -32,6 +32,7 @@ fn schemas() -> Vec<(String, Value)> {
         titled("compare-v1", "vramplan/compare/v1", schema_for!(CompareDoc)),
         titled("observe-v1", "vramplan/observe/v1", schema_for!(ObserveDoc)),
         titled("doctor-v1", "vramplan/doctor/v1", schema_for!(DoctorDoc)),
+        titled("calibration", "vramplan calibration", schema_for!(crate::source::Calibration)),
         titled("scenario", "vramplan scenario", schema_for!(PlanArgs)),
         ("table".to_owned(), table()),
     ];

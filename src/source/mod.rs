@@ -3,6 +3,7 @@
 //! Files come from strangers. What they claim is checked before it is believed, and before anything
 //! of that size is allocated; what they call things is made safe before it is printed.
 
+pub mod calibration;
 mod catalog;
 mod error;
 pub mod gguf;
@@ -18,6 +19,7 @@ pub mod profile;
 pub mod safetensors;
 mod text;
 
+pub use calibration::{CalibratedRun, Calibration};
 pub use catalog::{Catalog, Document, Listing};
 pub use error::SourceError;
 pub use local_gpu::{LocalCard, LocalCardError, local_card};

@@ -274,3 +274,51 @@ fn without_a_worker_there_is_a_message() {
     assert!(stderr(&output).contains("`/nonexistent/worker` cannot be started"), "{output:?}");
     assert!(!place.path("run.jsonl").exists());
 }
+
+/// On the fake driver: what is learned here is no evidence about any card.
+#[cfg(feature = "nvml")]
+#[test]
+fn what_a_run_teaches_is_planned_with() {
+    let card = "name=NVIDIA L4\nuuid=GPU-fake\ntotal=23034\nreserved=476\nused=100\n";
+    let place = Place::with_driver(card);
+    let script = format!(
+        "{}\ngpu used=1100\nsleep 0.05\n{}\n{}\ngpu used=100\n{}",
+        until("decode"),
+        r#"{"type":"pool","used":681574400,"reserved":734003200}"#,
+        end("decode"),
+        r#"{"type":"done"}"#
+    );
+    let calibrate = |more: &[&str]| {
+        let given =
+            ["calibrate", "--model", "qwen2.5-0.5b", "--write", "mine", "--tolerance", "100"];
+        let mut command = place.command(&[&given[..], more].concat());
+        command.env("VRAMPLAN_WORKER", file("worker.py")).env("WORKER_SCRIPT", &script);
+        command.output().unwrap()
+    };
+    let budget = || -> Value {
+        let flags = ["--gpu", "L4", "--model", "qwen2.5-0.5b", "--format", "json"];
+        let output = place.run(&[&["budget", "--profiles", "mine"], &flags[..]].concat());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)))
+    };
+    for _ in 0..2 {
+        let output = calibrate(&["--record", "run.jsonl"]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+    let text = fs_err::read_to_string(place.path("mine/calibrated/l4+vramplan.toml")).unwrap();
+    // Held 1000 MiB, of which the pool took 700.
+    assert_eq!(text.matches("overhead = \"314572800 B\"").count(), 2, "{text}");
+    let plan = budget();
+    let rows = plan["components"].as_array().unwrap();
+    let overhead = rows.iter().find(|row| row["id"] == "runtime_overhead").unwrap();
+    assert_eq!(overhead["basis"], "calibrated");
+    let context = &overhead["buffers"][0];
+    assert_eq!([&context["low"], &context["expected"], &context["high"]].map(mib), [297, 300, 303]);
+    let again =
+        place.run(&["calibrate", "--replay", "run.jsonl", "--write", "mine", "--tolerance", "100"]);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert!(stderr(&again).contains("2 run(s)"), "a run counts once: {}", stderr(&again));
+    fs_err::write(place.path("mine/calibrated/l4+vramplan.toml"), "schema = 1").unwrap();
+    let broken = calibrate(&[]);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(stderr(&broken).contains("l4+vramplan.toml"), "{}", stderr(&broken));
+}

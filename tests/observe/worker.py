@@ -3,7 +3,8 @@
 
 WORKER_SCRIPT holds a step a line: a message of the protocol, as it is, or one of
 
-    hold MIB | sleep SECONDS | die SIGNAL | exit CODE | hang | deaf | stderr TEXT | say TEXT | child TEXT | touch PATH
+    hold MIB | sleep SECONDS | die SIGNAL | exit CODE | hang | deaf | stderr TEXT | say TEXT | child TEXT | touch PATH |
+    gpu KEY=VALUE...
 """
 
 import json
@@ -52,6 +53,8 @@ for step in os.environ["WORKER_SCRIPT"].splitlines():
         print(rest, flush=True)
     elif verb == "child":
         subprocess.Popen(["bash", "-c", "sleep 600; : " + rest], start_new_session=True)
+    elif verb == "gpu":
+        subprocess.run(["sh", "-c", f'. "$TESTS/gpu.sh"; gpu {rest}'], check=True)
     elif verb == "touch":
         open(rest, "w", encoding="utf-8").close()
     elif verb:
