@@ -230,7 +230,7 @@ pub(super) mod tests {
 
     #[test]
     fn tolerances_are_percentages() {
-        assert_eq!("2.5%".parse::<Tolerance>().unwrap().percent(), 2.5);
+        assert_eq!("2.5%".parse::<Tolerance>(), Ok(Tolerance { hundredths: 250 }));
         for wrong in ["", "x", "-1", "101", "NaN"] {
             assert!(wrong.parse::<Tolerance>().is_err(), "{wrong}");
         }

@@ -42,7 +42,8 @@ pub struct Measurement {
     pub after: Option<Bytes>,
     /// Other processes that took memory meanwhile.
     pub others: Vec<Growth>,
-    /// Whether the driver told processes apart, and one of the run was among them.
+    /// Whether a process of the run was among those that the driver listed; nothing where it listed
+    /// none.
     pub told_apart: Option<bool>,
     /// What the program said that its parts hold, over time.
     pub stated: BTreeMap<Component, Vec<(u64, Bytes)>>,
@@ -249,7 +250,7 @@ impl Levels {
         };
         let lists = || samples().filter_map(|sample| sample.holders.as_ref());
         let own = lists().any(|list| list.iter().any(|holder| holder.own));
-        let told_apart = lists().next().map(|_| own);
+        let told_apart = lists().any(|list| !list.is_empty()).then_some(own);
         let before = samples().take_while(|sample| sample.t <= started);
         let baseline = before.clone().last().map_or(Bytes::ZERO, |sample| sample.used);
         let held_before = before.filter_map(|sample| sample.holders.as_ref()).last();
@@ -298,7 +299,7 @@ fn growth(before: Option<&Vec<Holder>>, during: &[&[Holder]]) -> Vec<Growth> {
 }
 
 /// The phases in time; what comes before the first mark has a name too.
-fn spans(events: &[Event], (started, taken): (u64, u64), (stopped, last): (u64, u64)) -> Vec<Span> {
+fn spans(events: &[Event], (from, before): (u64, u64), (until, last): (u64, u64)) -> Vec<Span> {
     let marks: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
@@ -307,14 +308,19 @@ fn spans(events: &[Event], (started, taken): (u64, u64), (stopped, last): (u64, 
         })
         .collect();
     let first = if marks.is_empty() { WHOLE_RUN } else { BEFORE_MARKS };
-    let mut spans =
-        vec![Span { name: Some(first.to_owned()), by: None, start: started, end: stopped, taken }];
+    let mut spans = vec![Span {
+        name: Some(first.to_owned()),
+        by: None,
+        start: from,
+        end: until,
+        taken: before,
+    }];
     for (t, name, by, taken) in marks {
-        let t = t.clamp(started, stopped);
+        let t = t.clamp(from, until);
         if let Some(open) = spans.last_mut() {
             (open.end, open.taken) = (t, taken.saturating_sub(open.taken));
         }
-        spans.push(Span { name, by: Some(by), start: t, end: stopped, taken });
+        spans.push(Span { name, by: Some(by), start: t, end: until, taken });
     }
     if let Some(open) = spans.last_mut() {
         open.taken = last.saturating_sub(open.taken);
@@ -333,7 +339,7 @@ fn part_teardown(spans: &mut Vec<Span>, points: &[Point], stopped: u64) {
     let before = points.partition_point(|point| point.t <= from);
     let until = points.partition_point(|point| point.t <= stopped);
     let mut held = level_at(points, stopped);
-    let Some(least) = held.times(4).ok() else { return };
+    let Some(enough) = held.times(4).ok() else { return };
     let mut falls = None;
     for index in (before..until).rev() {
         let above = index.checked_sub(1).map_or(Bytes::ZERO, |index| points[index].held);
@@ -342,7 +348,7 @@ fn part_teardown(spans: &mut Vec<Span>, points: &[Point], stopped: u64) {
         }
         (falls, held) = (Some(points[index].t), above);
     }
-    if let Some(t) = falls.filter(|_| held >= least && !held.is_zero()) {
+    if let Some(t) = falls.filter(|_| held >= enough && !held.is_zero()) {
         let (taken, end) = (0, last.end);
         last.end = t;
         spans.push(Span { name: None, by: None, start: t, end, taken });

@@ -48,7 +48,7 @@ pub struct Order {
 }
 
 /// What a worker says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Message {
     /// It is there.
@@ -88,8 +88,8 @@ pub enum Message {
         phase: Phase,
         /// Tokens.
         tokens: u64,
-        /// In this time.
-        seconds: f64,
+        /// In so many milliseconds.
+        milliseconds: u64,
     },
     /// Nothing is new, but it lives.
     Alive,

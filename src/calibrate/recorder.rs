@@ -183,7 +183,7 @@ impl Inner {
 
     fn count(&mut self) {
         self.samples += 1;
-        if self.samples % MANY == 0 {
+        if self.samples.is_multiple_of(MANY) {
             self.grain = self.grain.times(2).unwrap_or(self.grain).max(GRAIN);
         }
     }

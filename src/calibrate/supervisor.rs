@@ -176,13 +176,9 @@ fn write_down(message: &Message, recorder: &Recorder) {
             recorder.counter("pool_used_bytes".to_owned(), used.get());
             recorder.counter("pool_reserved_bytes".to_owned(), reserved.get());
         }
-        Message::Speed { phase, tokens, seconds } => {
-            let speed = *tokens as f64 / seconds;
-            if speed.is_finite() && speed >= 0.0 {
-                // Thousandths, as counters are whole.
-                let speed = (speed * 1000.0).round() as u64;
-                recorder.counter(format!("{}_tokens_per_1000_seconds", phase.id()), speed);
-            }
+        Message::Speed { phase, tokens, milliseconds } => {
+            recorder.counter(format!("{}_tokens", phase.id()), *tokens);
+            recorder.counter(format!("{}_milliseconds", phase.id()), *milliseconds);
         }
         Message::Hello { .. } | Message::Alive | Message::Failed { .. } | Message::Done => {}
     }
@@ -214,7 +210,7 @@ mod tests {
             holds,
             Message::End { phase: Phase::Load },
             Message::Begin { phase: Phase::Decode },
-            Message::Speed { phase: Phase::Decode, tokens: 3, seconds: 1.0 },
+            Message::Speed { phase: Phase::Decode, tokens: 3, milliseconds: 1000 },
             Message::End { phase: Phase::Decode },
             Message::Pool { used: Bytes::KIB, reserved: Bytes::MIB },
             Message::Done,

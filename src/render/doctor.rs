@@ -1,5 +1,7 @@
 //! What a machine and a build can do, schema `vramplan/doctor/v1`.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 
 use super::table::{WIDTH, finish, table, wrap};
@@ -77,7 +79,7 @@ pub fn to_text(document: &DoctorDoc) -> String {
     };
     let mut text = format!("{} (features: {features})\n", document.tool);
     if let Some([gpus, models, runtimes]) = document.profiles {
-        text.push_str(&format!("{gpus} GPUs, {models} models, {runtimes} runtimes known\n"));
+        let _ = writeln!(text, "{gpus} GPUs, {models} models, {runtimes} runtimes known");
     }
     text.push_str(&surroundings(document));
     if let Some(driver) = &document.driver {
@@ -98,10 +100,8 @@ pub fn to_text(document: &DoctorDoc) -> String {
         let line = format!("- {severity}: {}: {}; {}", finding.code, finding.text, finding.remedy);
         text.push_str(&wrap(&line, WIDTH));
     }
-    text.push_str(match document.findings.iter().any(|f| f.severity == Severity::Error) {
-        true => "planning is not possible\n",
-        false => "planning is possible\n",
-    });
+    let prevented = document.findings.iter().any(|f| f.severity == Severity::Error);
+    let _ = writeln!(text, "planning is {}possible", if prevented { "not " } else { "" });
     text
 }
 
@@ -117,7 +117,7 @@ fn surroundings(document: &DoctorDoc) -> String {
         ),
     };
     if let Some(container) = &document.host.container {
-        text.push_str(&format!("in a container ({container})\n"));
+        let _ = writeln!(text, "in a container ({container})");
     }
     if document.host.wsl {
         text.push_str("under WSL\n");

@@ -59,8 +59,8 @@ fn output_passes_through_byte_by_byte() {
         let given = ["observe", "--device", "cpu", "--report", "report.txt"];
         let rest = ["--", "sh", "-c", script];
         let mut command = place.command(&[&given[..], pattern, &rest].concat());
-        std::fs::write(place.path("in"), b"from \x00 stdin").unwrap();
-        command.stdin(std::fs::File::open(place.path("in")).unwrap());
+        fs_err::write(place.path("in"), b"from \x00 stdin").unwrap();
+        command.stdin(fs_err::File::open(place.path("in")).unwrap().into_parts().0);
         let output = command.output().unwrap();
         assert_eq!(output.stdout, b"a\0b\xff\r\nno endfrom \x00 stdin");
         assert_eq!(output.stderr, b"e\x01");
@@ -127,7 +127,7 @@ fn nothing_runs_where_a_flag_or_a_file_is_wrong() {
     for (flags, message) in [
         (&["--phase", "decode"][..], "expected NAME=REGEX"),
         (&["--phase-at", "decode=soon"], "expected NAME=SECONDS"),
-        (&["--tolerance", "-1"], "expected a percentage"),
+        (&["--tolerance=-1"], "expected a percentage"),
         (&["--record", "/nonexistent/run.jsonl"], "/nonexistent/run.jsonl"),
         (&["--model", "no-such-model", "--gpu", "L4"], "no-such-model"),
     ] {

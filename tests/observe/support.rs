@@ -20,9 +20,9 @@ pub fn file(name: &str) -> PathBuf {
 /// The fake driver, compiled once for each set of flags.
 fn library(flags: &[&str]) -> PathBuf {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let folder = FOLDER.get_or_init(|| tempfile::tempdir().unwrap());
     let path = folder.path().join(format!("libfake{}.so", flags.concat()));
-    static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _guard = LOCK.lock().unwrap();
     if !path.exists() {
         let mut cc = Command::new("cc");

@@ -57,7 +57,8 @@ fn phases(document: &ObserveDoc) -> String {
         let after =
             document.after.map(|after| format!("; {after} held afterwards")).unwrap_or_default();
         let line = format!("peak {} at {:.3} s{phase}{after}", peak.bytes, peak.at);
-        text.push_str(&format!("\n{}", wrap(&line, WIDTH)));
+        text.push('\n');
+        text.push_str(&wrap(&line, WIDTH));
     }
     text
 }

@@ -2,6 +2,8 @@
 //!
 //! Colours follow the reader's scheme, light or dark.
 
+use std::fmt::Write as _;
+
 use svg::node::element::{Group, Line, Path, Rectangle, Style, Text, Title};
 
 use crate::calibrate::PlannedRun;
@@ -190,9 +192,9 @@ fn time(micros: u64) -> String {
 fn curve(measured: &Measurement, scale: &Scale) -> Group {
     let mut steps = format!("M{} {}", scale.x(scale.start), scale.y(level(measured, scale.start)));
     for point in thinned(measured, scale) {
-        steps.push_str(&format!("H{}V{}", scale.x(point.t), scale.y(point.held)));
+        let _ = write!(steps, "H{}V{}", scale.x(point.t), scale.y(point.held));
     }
-    steps.push_str(&format!("H{}", scale.x(scale.end)));
+    let _ = write!(steps, "H{}", scale.x(scale.end));
     let area = format!("{steps}V{BOTTOM}H{LEFT}Z");
     Group::new()
         .add(Path::new().set("d", area).set("class", "held"))
