@@ -9,11 +9,14 @@
 //! ```
 //!
 //! With the feature `h2o` there is the cache itself: int8 keys and values, attention that keeps scores,
-//! and eviction by them. It uses `units` alone.
+//! and eviction by them. It uses `units` alone. `engine` runs a model over it, `kernels` are the same in
+//! CUDA.
 //!
-//! Dependencies point one way: `units → dtype → {spec, h2o} → {source, estimate} → {plan, synth} → recommend →
-//! {sweep, table} → render → cli`. Only `source` reads files, only `cli` prints.
+//! Dependencies point one way: `units → dtype → {spec, h2o} → {source, estimate, kernels} → {plan, synth}
+//! → engine → {recommend, calibrate} → {sweep, table} → render → cli`. Only `source` reads files, only
+//! `cli` prints; `calibrate` runs programs and reads what they hold.
 
+pub mod calibrate;
 pub mod cli;
 pub mod dtype;
 #[cfg(feature = "engine")]

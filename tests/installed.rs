@@ -5,8 +5,18 @@
 use std::path::Path;
 use std::process::Command;
 
-const COMMANDS: [&str; 7] =
-    ["budget", "sweep", "compare", "check", "profiles", "completions", "man"];
+const COMMANDS: [&str; 10] = [
+    "budget",
+    "sweep",
+    "compare",
+    "check",
+    "calibrate",
+    "observe",
+    "doctor",
+    "profiles",
+    "completions",
+    "man",
+];
 
 fn printed(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_vramplan")).args(arguments).output().unwrap();

@@ -48,6 +48,44 @@ A table names scenarios by the flags of `budget`; `--update` fills in their limi
 
 Exit codes: 0 up to date or updated · 1 error · 2 usage · 4 drifted";
 
+pub const CALIBRATE: &str = "\
+Examples:
+  vramplan calibrate --model model-Q4_K_M.gguf
+  vramplan calibrate --model qwen2.5-14b --synthetic --capacity '22.5 GiB' --record run.jsonl
+  vramplan calibrate --gpu L4 --model qwen2.5-0.5b --synthetic --device cpu
+  vramplan calibrate --replay run.jsonl --format markdown
+
+The engine runs in a process of its own, `vramplan-worker`, beside this program or where VRAMPLAN_WORKER
+says. Ctrl-C ends it; a second one kills it; what was measured until then is reported.
+Exit codes: 0 within tolerance · 1 error · 2 usage · 4 outside tolerance · 130 interrupted";
+
+pub const OBSERVE: &str = "\
+Examples:
+  vramplan observe -- python generate.py
+  vramplan observe --model qwen2.5-14b --runtime transformers --weights nf4-dq -- python generate.py
+  vramplan observe --phase 'decode=^generating' --format svg --report run.svg -- ./serve.sh
+  vramplan observe --device cpu --phase-at decode=12.5 --record run.jsonl -- ./llama-cli -m model.gguf
+  vramplan observe --replay run.jsonl --format markdown
+
+Standard output and error of the command pass through; the report goes to standard error, or to
+`--report FILE`. A program says which phase it is in on a pipe, whose number is in VRAMPLAN_PHASE_FD and
+whose path is in VRAMPLAN_PHASE_PATH, one JSON object a line:
+
+  {\"phase\": \"prefill\"}
+  {\"component\": \"weights\", \"bytes\": 8987654144}
+
+Phases that the plan knows are load, system_prefill, prefill, decode and capture. Ctrl-C is forwarded;
+a second one kills. Whatever the command leaves running is ended.
+Exit codes: the command's where it failed (128 + signal) · 0 · 1 error · 2 usage · 4 outside tolerance";
+
+pub const DOCTOR: &str = "\
+Examples:
+  vramplan doctor
+  vramplan doctor --format json
+
+VRAMPLAN_NVML_LIB names the driver's library where it is not found.
+Exit codes: 0 nothing prevents planning · 1 something does · 2 usage";
+
 pub const PROFILES: &str = "\
 Examples:
   vramplan profiles list gpus

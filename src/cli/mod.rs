@@ -2,11 +2,17 @@
 
 pub mod args;
 mod budget;
+mod calibrate;
 mod check;
 mod compare;
+mod doctor;
+mod files;
 mod generate;
 mod help;
 mod new_file;
+#[cfg(target_os = "linux")]
+mod meter;
+mod observe;
 mod problem;
 mod profiles;
 mod scenario;
@@ -21,8 +27,11 @@ pub use problem::describe;
 pub use scenario::Resolved;
 
 use args::BudgetArgs;
+use calibrate::CalibrateArgs;
 use check::CheckArgs;
 use compare::CompareArgs;
+use doctor::DoctorArgs;
+use observe::ObserveArgs;
 use profiles::ProfilesArgs;
 use sweep::SweepArgs;
 use synth::SynthArgs;
@@ -36,6 +45,10 @@ pub enum Outcome {
     DoesNotFit,
     /// What is committed is not what is computed.
     Drifted,
+    /// What was measured is not what was planned.
+    Outside,
+    /// The command that was run failed with this exit code.
+    Child(u8),
 }
 
 impl From<Outcome> for ExitCode {
@@ -43,7 +56,8 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Done => Self::SUCCESS,
             Outcome::DoesNotFit => Self::from(3),
-            Outcome::Drifted => Self::from(4),
+            Outcome::Drifted | Outcome::Outside => Self::from(4),
+            Outcome::Child(code) => Self::from(code),
         }
     }
 }
@@ -81,6 +95,15 @@ enum Command {
     /// Check that committed tables of limits still follow from the model.
     #[command(after_help = help::CHECK)]
     Check(CheckArgs),
+    /// Run the engine as planned, measure it, and compare.
+    #[command(after_help = help::CALIBRATE)]
+    Calibrate(Box<CalibrateArgs>),
+    /// Measure the memory of any program, phase by phase, beside a plan.
+    #[command(after_help = help::OBSERVE)]
+    Observe(Box<ObserveArgs>),
+    /// Say what this machine and this build can do: driver, GPUs, libraries.
+    #[command(after_help = help::DOCTOR)]
+    Doctor(DoctorArgs),
     /// List, show and import profiles of GPUs, models and runtimes.
     #[command(after_help = help::PROFILES)]
     Profiles(ProfilesArgs),
@@ -109,6 +132,9 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Observe(args) => observe::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Profiles(args) => profiles::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Completions { shell } => generate::completions(shell),

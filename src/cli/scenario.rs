@@ -11,8 +11,8 @@ use crate::plan::Capacity;
 use crate::recommend::Request;
 use crate::source::{self, Catalog, Kind};
 use crate::spec::{
-    Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec, Serving,
-    Workload,
+    Basis, Bounds, Capture, Fact, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime,
+    RuntimeSpec, Serving, Workload,
 };
 use crate::units::Bytes;
 
@@ -87,9 +87,10 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     let Some(gpu) = &args.gpu else {
         return Err(missing("--gpu", "a name such as `L4`, or `auto`").into());
     };
-    let (gpu, other_use) = find_gpu(gpu, args.other_use, catalog)?;
+    let (mut gpu, other_use) = find_gpu(gpu, args.other_use, catalog)?;
     let model = source::model(model, catalog)?;
-    let runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
+    let mut runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
+    apply_calibration(&mut gpu, &mut runtime, catalog)?;
     let workload = workload(args, &model, &gpu, runtime.runtime)?;
     let capacity = capacity(args, &gpu, runtime.runtime, other_use)?;
     Ok(Resolved {
@@ -105,6 +106,24 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
         workload,
         capacity,
     })
+}
+
+/// Puts what was measured in the place of what was assumed: context, libraries and workspaces are
+/// one figure then.
+fn apply_calibration(
+    gpu: &mut GpuSpec,
+    runtime: &mut RuntimeSpec,
+    catalog: &Catalog,
+) -> anyhow::Result<()> {
+    let found = catalog.calibration(&gpu.name, runtime.runtime)?;
+    let Some(overhead) = found.and_then(|found| found.overhead()) else { return Ok(()) };
+    let within = format!("within the context, which was measured: {}", overhead.source);
+    let none = |value| Fact::new(value, Basis::Calibrated, within.clone());
+    runtime.libraries = Fact::new(Bounds::ZERO, Basis::Calibrated, within.clone());
+    runtime.blas_workspace = none(Bytes::ZERO);
+    runtime.blas_workspace_hopper = none(Bytes::ZERO);
+    gpu.context = Some(overhead);
+    Ok(())
 }
 
 /// What the card offers to the run.

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use self::validate::errors;
 use super::args::PlanArgs;
-use crate::render::{CompareDoc, Document, SweepDoc};
+use crate::render::doctor::DoctorDoc;
+use crate::render::{CompareDoc, Document, ObserveDoc, SweepDoc};
 use crate::source::profile;
 
 mod validate;
@@ -29,6 +30,9 @@ fn schemas() -> Vec<(String, Value)> {
         titled("plan-v1", "vramplan/plan/v1", schema_for!(Document)),
         titled("sweep-v1", "vramplan/sweep/v1", schema_for!(SweepDoc)),
         titled("compare-v1", "vramplan/compare/v1", schema_for!(CompareDoc)),
+        titled("observe-v1", "vramplan/observe/v1", schema_for!(ObserveDoc)),
+        titled("doctor-v1", "vramplan/doctor/v1", schema_for!(DoctorDoc)),
+        titled("calibration", "vramplan calibration", schema_for!(crate::source::Calibration)),
         titled("scenario", "vramplan scenario", schema_for!(PlanArgs)),
         ("table".to_owned(), table()),
     ];
@@ -180,4 +184,6 @@ fn outputs_follow_their_schemas() {
     assert_valid("compare-v1", &serde_json::to_value(compared).unwrap(), "compare");
     let swept = super::sweep::example();
     assert_valid("sweep-v1", &serde_json::to_value(swept).unwrap(), "sweep");
+    let doctor = super::doctor::example();
+    assert_valid("doctor-v1", &serde_json::to_value(doctor).unwrap(), "doctor");
 }

@@ -1,6 +1,7 @@
 //! A plan for people and for programs. Every format is made from one [`Document`].
 
 mod compare;
+pub mod doctor;
 mod document;
 mod drift;
 mod emit;
@@ -8,6 +9,7 @@ mod explain;
 mod json;
 mod markdown;
 mod matrix;
+pub mod observe;
 mod svg;
 mod sweep;
 mod table;
@@ -26,6 +28,7 @@ pub use emit::{EmitError, Target, emit};
 pub use explain::explain;
 pub use json::{from_json, to_json};
 pub use matrix::to_matrix;
+pub use observe::ObserveDoc;
 pub use svg::to_svg;
 pub use sweep::{CombinationDoc, SummaryDoc, SweepDoc};
 pub use table::to_table;

@@ -103,7 +103,7 @@ fn bounds(component: &ComponentDoc) -> Bounds {
 }
 
 /// `8.1 – 8.6 GiB`, or nothing where there is no doubt.
-fn range(bounds: Bounds) -> String {
+pub(super) fn range(bounds: Bounds) -> String {
     if bounds.low == bounds.high {
         return String::new();
     }

@@ -9,7 +9,7 @@ use etcetera::BaseStrategy as _;
 use super::error::At;
 use super::names::Kind;
 use super::text::printable;
-use super::{SourceError, profile};
+use super::{Calibration, SourceError, profile};
 use crate::spec::{GpuSpec, ModelSpec, Runtime, RuntimeSpec};
 
 /// A profile in the binary.
@@ -103,6 +103,20 @@ impl Catalog {
     /// The constants of a runtime.
     pub fn runtime(&self, runtime: Runtime) -> Result<RuntimeSpec, SourceError> {
         self.find(Kind::Runtime, runtime.name(), profile::runtime)
+    }
+
+    /// What was measured of a runtime on a GPU, in the first directory that has it.
+    pub fn calibration(
+        &self,
+        gpu: &str,
+        runtime: Runtime,
+    ) -> Result<Option<Calibration>, SourceError> {
+        for folder in &self.folders {
+            if let Some(found) = Calibration::read(&folder.path, gpu, runtime)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// A profile as it is written.

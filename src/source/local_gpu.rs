@@ -1,5 +1,7 @@
-//! The card of this machine, as NVML reports it. The only file that names the NVML library.
+//! The card of this machine, as NVML reports it.
 
+#[cfg(feature = "nvml")]
+use super::nvml::unavailable;
 #[cfg(feature = "nvml")]
 use super::text::printable;
 use super::{Catalog, SourceError};
@@ -72,7 +74,7 @@ impl LocalCardError {
 /// Reads the one card of this machine.
 #[cfg(feature = "nvml")]
 pub fn local_card() -> Result<LocalCard, LocalCardError> {
-    let nvml = nvml_wrapper::Nvml::init().map_err(|error| unavailable(&error))?;
+    let nvml = super::nvml::open_nvml()?;
     let count = nvml.device_count().map_err(|error| unavailable(&error))?;
     let name_of = |index| nvml.device_by_index(index)?.name();
     if count != 1 {
@@ -97,11 +99,6 @@ fn read(nvml: &nvml_wrapper::Nvml) -> Result<LocalCard, nvml_wrapper::error::Nvm
         used: Bytes::new(memory.used),
         driver: printable(&nvml.sys_driver_version()?),
     })
-}
-
-#[cfg(feature = "nvml")]
-fn unavailable(error: &nvml_wrapper::error::NvmlError) -> LocalCardError {
-    LocalCardError::Unavailable { message: printable(&error.to_string()) }
 }
 
 /// Reads the one card of this machine: not in this build.

@@ -1,0 +1,238 @@
+//! A measurement beside a plan, phase by phase and component by component.
+
+use std::str::FromStr;
+
+use super::measurement::Measurement;
+use super::planned::PlannedRun;
+use crate::estimate::Component;
+use crate::spec::Bounds;
+use crate::units::Bytes;
+
+/// How far outside of the plan's bounds a figure may be, as a share of the expected value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tolerance {
+    hundredths: u64,
+}
+
+impl Tolerance {
+    /// 5%.
+    pub const DEFAULT: Self = Self { hundredths: 500 };
+
+    /// In percent.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn percent(self) -> f64 {
+        self.hundredths as f64 / 100.0
+    }
+
+    fn of(self, expected: Bytes) -> Bytes {
+        expected.scale(self.hundredths, 10_000).unwrap_or(expected)
+    }
+}
+
+impl FromStr for Tolerance {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no tolerance: expected a percentage from 0 to 100");
+        let percent: f64 = text.trim().trim_end_matches('%').parse().map_err(|_| wrong())?;
+        if !(0.0..=100.0).contains(&percent) {
+            return Err(wrong());
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let hundredths = (percent * 100.0).round() as u64;
+        Ok(Self { hundredths })
+    }
+}
+
+/// Where a figure lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Between the bounds, or as close to them as the tolerance allows.
+    Within,
+    /// Less than planned.
+    Below,
+    /// More than planned.
+    Above,
+}
+
+impl Place {
+    /// The word in every output.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Within => "within",
+            Self::Below => "below",
+            Self::Above => "above",
+        }
+    }
+
+    fn of(measured: Bytes, plan: Bounds, tolerance: Tolerance) -> Self {
+        let slack = tolerance.of(plan.expected);
+        if measured.diff(plan.high) > i128::from(slack.get()) {
+            Self::Above
+        } else if plan.low.diff(measured) > i128::from(slack.get()) {
+            Self::Below
+        } else {
+            Self::Within
+        }
+    }
+}
+
+/// A figure beside its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What was planned.
+    pub plan: Bounds,
+    /// What was measured.
+    pub measured: Bytes,
+    /// `measured − expected`, in bytes.
+    pub difference: i128,
+    /// Where that lies.
+    pub place: Place,
+}
+
+impl Row {
+    fn new(plan: Bounds, measured: Bytes, tolerance: Tolerance) -> Self {
+        let difference = measured.diff(plan.expected);
+        Self { plan, measured, difference, place: Place::of(measured, plan, tolerance) }
+    }
+}
+
+/// A component beside its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComponentRow {
+    /// Which.
+    pub component: Component,
+    /// What was planned for the peak.
+    pub plan: Bounds,
+    /// What the program said that it held there, where it did.
+    pub stated: Option<Row>,
+}
+
+/// A measurement beside a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// How far outside the bounds is still inside.
+    pub tolerance: Tolerance,
+    /// The peak of the whole run.
+    pub peak: Option<Row>,
+    /// Phases that the run marked and the plan knows.
+    pub phases: Vec<(String, Row)>,
+    /// Every component of the plan.
+    pub components: Vec<ComponentRow>,
+    /// What the peak is beyond the sum of the components, each as stated, else as expected.
+    pub unexplained: Option<i128>,
+}
+
+impl Comparison {
+    /// Compares.
+    pub fn new(measured: &Measurement, plan: &PlannedRun, tolerance: Tolerance) -> Self {
+        let row = |planned: Bounds, held: Bytes| Row::new(planned, held, tolerance);
+        let phases = measured.phases.iter().filter_map(|phase| {
+            let planned = plan.phase(&phase.name)?;
+            Some((phase.name.clone(), row(planned.total, phase.peak)))
+        });
+        let component = |planned: &super::planned::PlannedComponent| ComponentRow {
+            component: planned.id,
+            plan: planned.at_peak,
+            stated: measured.stated_at_peak(planned.id).map(|held| row(planned.at_peak, held)),
+        };
+        let components: Vec<_> = plan.components.iter().map(component).collect();
+        let peak = measured.peak.as_ref();
+        Self {
+            tolerance,
+            peak: peak.map(|peak| row(plan.peak, peak.held)),
+            phases: phases.collect(),
+            unexplained: peak.map(|peak| {
+                let of = |row: &ComponentRow| {
+                    let stated = row.stated.map(|stated| stated.measured);
+                    i128::from(stated.unwrap_or(row.plan.expected).get())
+                };
+                i128::from(peak.held.get()) - components.iter().map(of).sum::<i128>()
+            }),
+            components,
+        }
+    }
+
+    /// Whether the peak and every phase lie where they were planned.
+    pub fn is_within(&self) -> bool {
+        let rows = self.peak.iter().chain(self.phases.iter().map(|(_, row)| row));
+        self.peak.is_some() && rows.into_iter().all(|row| row.place == Place::Within)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::calibrate::measurement::tests::{exit, measure, phase, sample, started};
+    use crate::calibrate::planned::{PlannedComponent, PlannedPhase};
+    use crate::estimate::Phase;
+
+    fn mib(low: u64, expected: u64, high: u64) -> Bounds {
+        let mib = |n| Bytes::mib(n).unwrap();
+        Bounds::new(mib(low), mib(expected), mib(high))
+    }
+
+    pub fn plan() -> PlannedRun {
+        PlannedRun {
+            inputs: BTreeMap::new(),
+            peak_phase: Phase::Prefill,
+            peak: mib(90, 100, 110),
+            phases: vec![
+                PlannedPhase { id: Phase::Prefill, total: mib(90, 100, 110) },
+                PlannedPhase { id: Phase::Decode, total: mib(50, 60, 70) },
+            ],
+            components: vec![
+                PlannedComponent { id: Component::Weights, at_peak: mib(70, 70, 70) },
+                PlannedComponent { id: Component::RuntimeOverhead, at_peak: mib(20, 30, 40) },
+            ],
+        }
+    }
+
+    #[test]
+    fn figures_lie_within_their_bounds_or_near_enough() {
+        let tolerance = Tolerance::DEFAULT;
+        let place = |held: u64| Place::of(Bytes::mib(held).unwrap(), mib(90, 100, 110), tolerance);
+        assert_eq!(
+            [84, 85, 100, 115, 116].map(place),
+            [Place::Below, Place::Within, Place::Within, Place::Within, Place::Above]
+        );
+    }
+
+    #[test]
+    fn phases_meet_their_plan_and_what_no_component_explains_is_a_row() {
+        let holds =
+            Event::Holds { t: 2, component: Component::Weights, bytes: Bytes::mib(75).unwrap() };
+        let measured = measure(&[
+            sample(0, 0),
+            started(1),
+            holds,
+            phase(2, "prefill"),
+            sample(3, 104),
+            phase(4, "decode"),
+            sample(5, 80),
+            phase(6, "shutdown"),
+            exit(7, 0),
+        ]);
+        let compared = Comparison::new(&measured, &plan(), Tolerance::DEFAULT);
+        let places: Vec<_> =
+            compared.phases.iter().map(|(name, row)| (name.as_str(), row.place)).collect();
+        // The level that decode began with counts: memory that is kept is held.
+        assert_eq!(places, [("prefill", Place::Within), ("decode", Place::Above)]);
+        assert_eq!(compared.unexplained, Some((104 - 75 - 30) << 20));
+        let weights = compared.components[0].stated.unwrap();
+        assert_eq!((weights.difference, weights.place), (5 << 20, Place::Above));
+        assert!(!compared.is_within());
+    }
+
+    use crate::calibrate::recording::Event;
+
+    #[test]
+    fn tolerances_are_percentages() {
+        assert_eq!("2.5%".parse::<Tolerance>(), Ok(Tolerance { hundredths: 250 }));
+        for wrong in ["", "x", "-1", "101", "NaN"] {
+            assert!(wrong.parse::<Tolerance>().is_err(), "{wrong}");
+        }
+    }
+}

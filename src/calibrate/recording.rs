@@ -1,0 +1,378 @@
+//! A recording: what happened and what was held, one JSON object a line.
+//!
+//! ```text
+//! {"type":"header","schema":"vramplan/recording/v1","tool":"vramplan 0.1.0",…}
+//! {"type":"sample","t":812,"used":1073741824}
+//! {"type":"started","t":50311,"taken":97}
+//! {"type":"phase","t":61200,"name":"load","by":"pipe","taken":118}
+//! {"type":"exit","t":902133,"taken":1761,"code":0}
+//! {"type":"end","t":1002133,"taken":1958}
+//! ```
+//!
+//! Times are microseconds since sampling began. A sample stands for all that follow it until the next
+//! one: only changes are written. `taken` is the number of readings so far. A recording that was cut
+//! off is valid up to its last whole line.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::meter::{Device, Holder};
+use super::planned::PlannedRun;
+use crate::estimate::Component;
+use crate::source::printable;
+use crate::units::Bytes;
+
+/// The name and version of the format.
+pub const SCHEMA: &str = "vramplan/recording/v1";
+
+/// A line of a recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The first line.
+    Header(Box<Header>),
+    /// What is held from here on.
+    Sample(Sample),
+    /// The command was started.
+    Started {
+        /// When, in µs.
+        t: u64,
+        /// Readings so far.
+        taken: u64,
+    },
+    /// A phase begins, and the one before it ends.
+    Phase {
+        /// When, in µs.
+        t: u64,
+        /// Its name; none where a phase ends and no other begins.
+        name: Option<String>,
+        /// What said so.
+        by: By,
+        /// Readings so far.
+        taken: u64,
+    },
+    /// The program says what a part of it holds.
+    Holds {
+        /// When, in µs.
+        t: u64,
+        /// Which part.
+        component: Component,
+        /// How much.
+        bytes: Bytes,
+    },
+    /// The program says something else about itself that can be counted, such as its allocator's pool.
+    Counter {
+        /// When, in µs.
+        t: u64,
+        /// What.
+        name: String,
+        /// How much.
+        value: u64,
+    },
+    /// A reading failed.
+    Gap {
+        /// When, in µs.
+        t: u64,
+        /// What the meter said.
+        error: String,
+    },
+    /// The command ended.
+    Exit(Exit),
+    /// Sampling ended.
+    End(End),
+}
+
+/// The first line: what was measured, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// `vramplan/recording/v1`.
+    pub schema: String,
+    /// The name and version of what wrote it.
+    pub tool: String,
+    /// When, in UTC.
+    pub started: String,
+    /// What was measured.
+    pub device: Device,
+    /// The command with its arguments.
+    pub command: Vec<String>,
+    /// What the run was planned to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlannedRun>,
+    /// What else was told about the run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
+}
+
+/// What is held from a moment on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// When, in µs.
+    pub t: u64,
+    /// What the meter read, in bytes.
+    pub used: Bytes,
+    /// Who holds it, where that was asked anew and is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holders: Option<Vec<Holder>>,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// When, in µs.
+    pub t: u64,
+    /// Readings so far.
+    pub taken: u64,
+    /// Its exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+}
+
+/// How a recording ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// When, in µs.
+    pub t: u64,
+    /// Readings in all.
+    pub taken: u64,
+    /// A line of the command's output that says that memory ran out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_text: Option<String>,
+    /// Processes that the kernel killed for want of memory meanwhile, on the whole machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_kills: Option<u64>,
+    /// Processes of the tree that outlived the command and were ended.
+    #[serde(default)]
+    pub left: u64,
+    /// What was wrong with what the run said about itself, or with the run; the supervisor's words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub complaints: Vec<String>,
+}
+
+impl Exit {
+    /// Whether the command failed.
+    pub fn failed(&self) -> bool {
+        self.code != Some(0)
+    }
+}
+
+/// What said that a phase begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The program, through its pipe.
+    Pipe,
+    /// A line of its output.
+    Output,
+    /// The clock.
+    Time,
+}
+
+/// Why a text is no recording.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordingError {
+    /// It has no header.
+    #[error("line 1 is no header of a recording: expected `\"schema\": \"{SCHEMA}\"`")]
+    NoHeader,
+    /// A line in the middle is not one of a recording.
+    #[error("line {line} is no line of a recording: {message}")]
+    Malformed {
+        /// Which, from 1.
+        line: usize,
+        /// What the parser said.
+        message: String,
+    },
+    /// Time runs backwards.
+    #[error("line {line}: the time {t} µs is before that of the line above it")]
+    Backwards {
+        /// Which, from 1.
+        line: usize,
+        /// Its time.
+        t: u64,
+    },
+    /// Too long.
+    #[error("line {line} is longer than {most} bytes")]
+    TooLong {
+        /// Which, from 1.
+        line: usize,
+        /// What is taken.
+        most: usize,
+    },
+}
+
+/// The longest line that is read.
+const LONGEST: usize = 1 << 20;
+
+/// The events of a recording. The last line may have been cut off.
+pub fn parse(text: &str) -> Result<Vec<Event>, RecordingError> {
+    let mut events: Vec<Event> = Vec::new();
+    let mut latest = 0;
+    let whole = text.ends_with('\n');
+    let mut lines = text.lines().enumerate().peekable();
+    while let Some((index, line)) = lines.next() {
+        let number = index + 1;
+        if line.len() > LONGEST {
+            return Err(RecordingError::TooLong { line: number, most: LONGEST });
+        }
+        let cut_off = lines.peek().is_none() && !whole && index > 0;
+        match serde_json::from_str::<Event>(line) {
+            Ok(event) if events.is_empty() != matches!(event, Event::Header(_)) => {
+                return Err(misplaced(number));
+            }
+            Ok(event) => {
+                if event.time() < latest {
+                    return Err(RecordingError::Backwards { line: number, t: event.time() });
+                }
+                latest = event.time();
+                events.push(event.cleaned());
+            }
+            Err(_) if cut_off => break,
+            Err(_) if index == 0 => return Err(RecordingError::NoHeader),
+            Err(error) => {
+                let message = printable(&error.to_string());
+                return Err(RecordingError::Malformed { line: number, message });
+            }
+        }
+    }
+    match events.first() {
+        Some(Event::Header(header)) if header.schema == SCHEMA => Ok(events),
+        _ => Err(RecordingError::NoHeader),
+    }
+}
+
+fn misplaced(line: usize) -> RecordingError {
+    if line == 1 {
+        return RecordingError::NoHeader;
+    }
+    RecordingError::Malformed { line, message: "a second header".to_owned() }
+}
+
+impl Event {
+    /// When it happened, in µs; a header is at the start.
+    pub const fn time(&self) -> u64 {
+        match self {
+            Self::Header(_) => 0,
+            Self::Sample(sample) => sample.t,
+            Self::Exit(exit) => exit.t,
+            Self::End(end) => end.t,
+            Self::Started { t, .. }
+            | Self::Phase { t, .. }
+            | Self::Holds { t, .. }
+            | Self::Counter { t, .. }
+            | Self::Gap { t, .. } => *t,
+        }
+    }
+
+    /// The same with every text made safe to print.
+    fn cleaned(self) -> Self {
+        match self {
+            Self::Header(mut header) => {
+                let device = &mut header.device;
+                device.name = printable(&device.name);
+                device.uuid = device.uuid.as_deref().map(printable);
+                device.driver = device.driver.as_deref().map(printable);
+                header.tool = printable(&header.tool);
+                header.started = printable(&header.started);
+                header.command = header.command.iter().map(|word| printable(word)).collect();
+                let clean = |(key, value): (&String, &String)| (printable(key), printable(value));
+                header.notes = header.notes.iter().map(clean).collect();
+                header.plan = header.plan.map(PlannedRun::cleaned);
+                Self::Header(header)
+            }
+            Self::Phase { t, name, by, taken } => {
+                Self::Phase { t, name: name.as_deref().map(printable), by, taken }
+            }
+            Self::Counter { t, name, value } => Self::Counter { t, name: printable(&name), value },
+            Self::Gap { t, error } => Self::Gap { t, error: printable(&error) },
+            Self::End(end) => Self::End(End {
+                oom_text: end.oom_text.as_deref().map(printable),
+                complaints: end.complaints.iter().map(|text| printable(text)).collect(),
+                ..end
+            }),
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::calibrate::meter::MeterKind;
+
+    /// A header for synthetic recordings.
+    pub fn header(meter: MeterKind) -> Event {
+        Event::Header(Box::new(Header {
+            schema: SCHEMA.to_owned(),
+            tool: "test".to_owned(),
+            started: "1970-01-01T00:00:00Z".to_owned(),
+            device: Device {
+                meter,
+                name: "mock".to_owned(),
+                uuid: None,
+                total: Some(Bytes::GIB),
+                reserved: None,
+                driver: None,
+            },
+            command: vec!["true".to_owned()],
+            plan: None,
+            notes: BTreeMap::new(),
+        }))
+    }
+
+    fn text(events: &[Event]) -> String {
+        events.iter().map(|event| serde_json::to_string(event).unwrap() + "\n").collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let events = [
+            header(MeterKind::Mock),
+            Event::Sample(Sample { t: 1, used: Bytes::MIB, holders: None }),
+            Event::Started { t: 2, taken: 1 },
+            Event::Phase { t: 3, name: Some("load".to_owned()), by: By::Pipe, taken: 2 },
+            Event::Exit(Exit { t: 4, taken: 3, code: Some(0), signal: None }),
+            Event::End(End { t: 5, taken: 4, ..End::default() }),
+        ];
+        assert_eq!(parse(&text(&events)).unwrap(), events);
+    }
+
+    #[test]
+    fn a_recording_that_was_cut_off_is_valid() {
+        let events = [header(MeterKind::Mock), Event::Started { t: 2, taken: 1 }];
+        let whole = text(&events);
+        assert_eq!(parse(&whole[..whole.len() - 9]).unwrap(), events[..1]);
+    }
+
+    #[test]
+    fn what_is_no_recording_is_refused_by_its_line() {
+        assert_eq!(parse(""), Err(RecordingError::NoHeader));
+        assert_eq!(
+            parse("{\"type\":\"end\",\"t\":0,\"taken\":0}\n"),
+            Err(RecordingError::NoHeader)
+        );
+        let head = text(&[header(MeterKind::Mock)]);
+        let message = |more: &str| parse(&format!("{head}{more}\n")).unwrap_err().to_string();
+        assert!(message("garbage").starts_with("line 2 is no line of a recording"));
+        assert!(message(&head).contains("a second header"));
+        let at = |t| Event::Started { t, taken: 0 };
+        assert_eq!(
+            message(&text(&[at(9), at(8)])),
+            "line 3: the time 8 µs is before that of the line above it"
+        );
+        let other = head.replace(SCHEMA, "vramplan/recording/v9");
+        assert_eq!(parse(&other), Err(RecordingError::NoHeader));
+    }
+
+    #[test]
+    fn hostile_names_are_made_safe() {
+        let phase =
+            Event::Phase { t: 1, name: Some("\u{1b}[2J".to_owned()), by: By::Output, taken: 0 };
+        let events = parse(&text(&[header(MeterKind::Mock), phase])).unwrap();
+        let Event::Phase { name: Some(name), .. } = &events[1] else { panic!("no phase") };
+        assert_eq!(name, "\\u{1b}[2J");
+    }
+}

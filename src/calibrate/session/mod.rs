@@ -1,0 +1,441 @@
+//! Runs a command, measures meanwhile, and leaves nothing behind.
+//!
+//! The command gets a process group of its own. Signals are forwarded to it; the second one that asks
+//! for an end kills it. Orphans of the tree come to this process, so that all of it can be ended.
+//!
+//! Terminal: the group starts in the background and is given the terminal when it first asks for it.
+
+mod output;
+mod pipe;
+mod processes;
+mod signals;
+
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use rustix::process::WaitStatus;
+
+use self::output::{Copy, Which};
+use self::pipe::PhasePipe;
+use self::processes::Group;
+use super::marks::{Mark, Pattern, Timed};
+use super::meter::Meter;
+use super::recorder::Recorder;
+use super::recording::{By, End};
+use super::sampler::{Control, sample};
+use crate::units::Bytes;
+
+/// Readings before the command starts, and how long is waited for them.
+const FIRST_READINGS: u64 = 20;
+const FIRST_PATIENCE: Duration = Duration::from_secs(3);
+/// How long output is waited for once the command has ended.
+const LAST_OUTPUT: Duration = Duration::from_millis(100);
+/// What counts as back at the baseline.
+const RETURNED: Bytes = Bytes::new(2 << 20);
+/// How long memory is waited for after the end.
+const SETTLE: Duration = Duration::from_secs(3);
+/// The longest list of complaints.
+const COMPLAINTS: usize = 20;
+
+/// What is to be run and watched.
+pub struct Job<'w> {
+    /// The command, with its arguments and environment.
+    pub command: Command,
+    /// What a worker reads first; its standard input stays open until it has ended.
+    pub input: Option<Vec<u8>>,
+    /// Phases by lines of output.
+    pub patterns: Vec<Pattern>,
+    /// Phases by the clock.
+    pub timed: Vec<Timed>,
+    /// What reads standard output instead of passing it through, if anything.
+    pub watch: Option<&'w mut dyn Watch>,
+}
+
+/// What reads the standard output of a worker.
+pub trait Watch {
+    /// A line of it.
+    fn line(&mut self, line: &[u8], recorder: &Recorder) -> Verdict;
+    /// How long silence may last from now on.
+    fn patience(&self) -> Duration;
+    /// Silence lasted longer.
+    fn silent(&mut self) -> String;
+}
+
+/// Whether a worker may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Continue,
+    /// It must end, and why.
+    Kill(String),
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// The command's exit code.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Whether the user asked for an end.
+    pub interrupted: bool,
+    /// Why the supervisor ended it.
+    pub killed: Option<String>,
+    /// What goes into the recording.
+    pub end: End,
+}
+
+impl Ended {
+    /// The exit code of a command that failed, as a shell would give it.
+    pub fn exit_code(&self) -> Option<u8> {
+        const BY_SIGNAL: i32 = 128;
+        let code = match (self.code, self.signal) {
+            (Some(0), _) => return None,
+            (Some(code), _) => code,
+            (None, signal) => BY_SIGNAL + signal.unwrap_or(0),
+        };
+        Some(u8::try_from(code).unwrap_or(u8::MAX))
+    }
+}
+
+/// Why nothing was run.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The meter does not answer.
+    #[error("the memory cannot be read: {0}")]
+    NoReading(String),
+    /// The command cannot be started.
+    #[error("`{command}` cannot be started")]
+    Start {
+        /// The program.
+        command: String,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Pipes, signals or threads are not to be had.
+    #[error("the run cannot be set up")]
+    SetUp(#[from] std::io::Error),
+}
+
+/// Something that a thread of the session noticed.
+enum News {
+    Exited(WaitStatus),
+    Stopped(i32),
+    Signal(i32),
+    Mark(Mark),
+    Complaint(String),
+    OutOfMemory(String),
+    Line(Vec<u8>),
+}
+
+/// Runs a command to its end. Every child of this process that outlives it is ended too.
+///
+/// # Errors
+/// [`SessionError`] where the command was never started; everything after that is an [`Ended`].
+pub fn run(
+    job: Job<'_>,
+    meter: &mut dyn Meter,
+    recorder: &Recorder,
+) -> Result<Ended, SessionError> {
+    let control = Control::default();
+    std::thread::scope(|scope| {
+        let sampler = scope.spawn(|| sample(meter, recorder, &control));
+        let outcome = baseline(recorder, &control).and_then(|baseline| {
+            let ended = run_command(scope, job, recorder, &control)?;
+            settle(recorder, &control, baseline);
+            Ok(ended)
+        });
+        control.stop();
+        // Its panic would be a defect; the scope passes it on.
+        drop(sampler);
+        outcome
+    })
+}
+
+/// Waits for the first readings; what is held before the command starts.
+fn baseline(recorder: &Recorder, control: &Control) -> Result<Bytes, SessionError> {
+    let begun = Instant::now();
+    loop {
+        let (taken, last) = recorder.latest();
+        match last {
+            Some(last) if taken >= FIRST_READINGS => return Ok(last),
+            _ if control.lost() || begun.elapsed() > FIRST_PATIENCE => {
+                let message = recorder.last_gap().unwrap_or_else(|| "no reading came".to_owned());
+                return Err(SessionError::NoReading(message));
+            }
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// Waits until the memory is back, or long enough.
+fn settle(recorder: &Recorder, control: &Control, baseline: Bytes) {
+    let begun = Instant::now();
+    let back = || {
+        let (_, last) = recorder.latest();
+        last.is_none_or(|last| last.minus_or_zero(baseline) <= RETURNED)
+    };
+    while !control.lost() && !back() && begun.elapsed() < SETTLE {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // The last level is worth a few readings.
+    std::thread::sleep(Duration::from_millis(5));
+}
+
+fn run_command<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    job: Job<'_>,
+    recorder: &Recorder,
+    control: &Control,
+) -> Result<Ended, SessionError> {
+    let (sender, news) = channel();
+    let handle = signals::forward(scope, sender.clone())?;
+    let pipe = PhasePipe::new()?;
+    let kills = processes::kernel_kills();
+    processes::adopt_orphans(true);
+    let outcome = start(job.command, &job.patterns, job.watch.is_some(), &pipe).map(|mut child| {
+        give(&mut child, job.input.as_deref());
+        recorder.started();
+        control.follow(child.id());
+        let mut run = Running::new(scope, child, job.patterns, job.timed, job.watch, sender, &pipe);
+        run.until_exit(&news, recorder);
+        run.finish(&news, recorder, &pipe, kills)
+    });
+    processes::adopt_orphans(false);
+    handle.close();
+    outcome
+}
+
+/// Starts the command in a group of its own, with the pipe for its phases.
+fn start(
+    mut command: Command,
+    patterns: &[Pattern],
+    worker: bool,
+    pipe: &PhasePipe,
+) -> Result<Child, SessionError> {
+    use std::os::unix::process::CommandExt as _;
+    let inherited = pipe.for_child(&mut command)?;
+    if worker {
+        command.stdin(Stdio::piped());
+    }
+    if worker || !patterns.is_empty() {
+        command.stdout(Stdio::piped());
+    }
+    // Programs say on standard error that memory ran out; a terminal stays one.
+    if !patterns.is_empty() || !rustix::termios::isatty(std::io::stderr()) {
+        command.stderr(Stdio::piped());
+    }
+    let outcome = command.process_group(0).spawn();
+    drop(inherited);
+    let name = command.get_program().to_string_lossy();
+    let command = crate::source::printable(&name);
+    outcome.map_err(|cause| SessionError::Start { command, cause })
+}
+
+/// Hands the input over. A worker that does not read it will say so, or be silent.
+fn give(child: &mut Child, input: Option<&[u8]>) {
+    use std::io::Write as _;
+    if let (Some(stdin), Some(input)) = (&mut child.stdin, input) {
+        let _ = stdin.write_all(input);
+    }
+}
+
+/// A command that was started.
+struct Running<'scope, 'w> {
+    group: Group,
+    copies: Vec<Copy<'scope>>,
+    phases: std::thread::ScopedJoinHandle<'scope, ()>,
+    timed: Vec<Timed>,
+    watch: Option<&'w mut dyn Watch>,
+    begun: Instant,
+    heard: Instant,
+    asked: u32,
+    ended: Ended,
+}
+
+impl<'scope, 'w> Running<'scope, 'w> {
+    fn new(
+        scope: &'scope Scope<'scope, '_>,
+        mut child: Child,
+        patterns: Vec<Pattern>,
+        mut timed: Vec<Timed>,
+        watch: Option<&'w mut dyn Watch>,
+        sender: Sender<News>,
+        pipe: &PhasePipe,
+    ) -> Self {
+        let group = Group::of(&child);
+        let worker = watch.is_some();
+        let mut copies = Vec::new();
+        if let Some(from) = child.stdout.take() {
+            let which = if worker { Which::Lines } else { Which::Stdout };
+            copies.push(Copy::start(scope, from, which, patterns.clone(), sender.clone()));
+        }
+        if let Some(from) = child.stderr.take() {
+            copies.push(Copy::start(scope, from, Which::Stderr, patterns, sender.clone()));
+        }
+        let phases = pipe.read(scope, sender.clone());
+        group.wait(scope, child, sender);
+        // The earliest is the last, to be taken off the end.
+        timed.sort_by_key(|timed| std::cmp::Reverse(timed.after));
+        let now = Instant::now();
+        Self {
+            group,
+            copies,
+            phases,
+            timed,
+            watch,
+            begun: now,
+            heard: now,
+            asked: 0,
+            ended: Ended::default(),
+        }
+    }
+
+    /// Takes news until the command has ended.
+    fn until_exit(&mut self, news: &Receiver<News>, recorder: &Recorder) {
+        loop {
+            match news.recv_timeout(self.next_deadline()) {
+                Ok(News::Exited(status)) => {
+                    self.ended.code = status.exit_status();
+                    self.ended.signal = status.terminating_signal();
+                    return;
+                }
+                Ok(item) => self.take(item, recorder),
+                Err(RecvTimeoutError::Timeout) => self.on_time(recorder),
+                // The waiting thread lives until the command ends.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Duration {
+        let phase = self.timed.last().map(|timed| self.begun + timed.after);
+        let silence = self.watch.as_ref().map(|watch| self.heard + watch.patience());
+        let next = [phase, silence].into_iter().flatten().min();
+        next.map_or(Duration::from_secs(3600), |next| {
+            next.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// A phase begins by the clock, or a worker was silent for too long.
+    fn on_time(&mut self, recorder: &Recorder) {
+        let now = Instant::now();
+        if let Some(timed) = self.timed.pop_if(|timed| self.begun + timed.after <= now) {
+            recorder.phase(Some(timed.name), By::Time);
+        }
+        let heard = self.heard;
+        let silent = self.watch.as_mut().filter(|watch| heard + watch.patience() <= now);
+        if let Some(reason) = silent.map(|watch| watch.silent()) {
+            self.kill(reason);
+            self.heard = now;
+        }
+    }
+
+    fn take(&mut self, news: News, recorder: &Recorder) {
+        match news {
+            News::Mark(Mark::Phase(name, by)) => recorder.phase(name, by),
+            News::Mark(Mark::Holds(component, bytes)) => recorder.holds(component, bytes),
+            News::Complaint(text) => self.complain(text),
+            News::OutOfMemory(text) => {
+                self.ended.end.oom_text.get_or_insert(text);
+            }
+            News::Signal(signal) => self.signal(signal),
+            News::Stopped(signal) => self.group.stopped(signal),
+            News::Line(line) => self.line(&line, recorder),
+            // Taken by `until_exit`.
+            News::Exited(_) => {}
+        }
+    }
+
+    fn line(&mut self, line: &[u8], recorder: &Recorder) {
+        self.heard = Instant::now();
+        let verdict = self.watch.as_mut().map(|watch| watch.line(line, recorder));
+        if let Some(Verdict::Kill(reason)) = verdict {
+            self.kill(reason);
+        }
+    }
+
+    fn kill(&mut self, reason: String) {
+        self.ended.killed.get_or_insert(reason);
+        self.group.kill();
+    }
+
+    fn complain(&mut self, text: String) {
+        let complaints = &mut self.ended.end.complaints;
+        if complaints.len() < COMPLAINTS && !complaints.contains(&text) {
+            complaints.push(text);
+        }
+    }
+
+    /// Forwards a signal; the second that asks for an end kills.
+    fn signal(&mut self, signal: i32) {
+        if signals::asks_for_an_end(signal) {
+            self.ended.interrupted = true;
+            self.asked += 1;
+            if self.asked > 1 {
+                self.group.kill();
+                return;
+            }
+        }
+        self.group.send(signal);
+    }
+
+    /// What is left to do once the command has ended: its last words, its orphans, the books.
+    fn finish(
+        mut self,
+        news: &Receiver<News>,
+        recorder: &Recorder,
+        pipe: &PhasePipe,
+        kills: Option<u64>,
+    ) -> Ended {
+        pipe.end();
+        let begun = Instant::now();
+        while begun.elapsed() < LAST_OUTPUT && !self.copies.iter().all(Copy::is_done) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = self.phases.join();
+        let mut late = Vec::new();
+        late.extend(news.try_iter());
+        let (watch, ended) = (self.watch.take(), &mut self.ended);
+        drain(late, watch, ended, recorder);
+        recorder.exit(self.ended.code, self.ended.signal);
+        self.ended.end.left = processes::end_descendants();
+        for copy in self.copies {
+            copy.join();
+        }
+        drain(news.try_iter().collect(), None, &mut self.ended, recorder);
+        let after = processes::kernel_kills();
+        self.ended.end.oom_kills =
+            after.zip(kills).map(|(after, before)| after.saturating_sub(before));
+        self.ended
+    }
+}
+
+/// News that came after the end.
+fn drain(
+    late: Vec<News>,
+    mut watch: Option<&mut dyn Watch>,
+    ended: &mut Ended,
+    recorder: &Recorder,
+) {
+    for item in late {
+        match item {
+            News::Mark(Mark::Phase(name, by)) => recorder.phase(name, by),
+            News::Mark(Mark::Holds(component, bytes)) => recorder.holds(component, bytes),
+            News::Complaint(text) => ended.end.complaints.push(text),
+            News::OutOfMemory(text) => {
+                ended.end.oom_text.get_or_insert(text);
+            }
+            News::Line(line) => {
+                let verdict = watch.as_mut().map(|watch| watch.line(&line, recorder));
+                if let Some(Verdict::Kill(reason)) = verdict {
+                    ended.killed.get_or_insert(reason);
+                }
+            }
+            News::Exited(_) | News::Stopped(_) | News::Signal(_) => {}
+        }
+    }
+}

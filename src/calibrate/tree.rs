@@ -1,0 +1,61 @@
+//! The processes below one, from `/proc`.
+
+use std::collections::BTreeSet;
+
+/// `root` and everything that descends from it.
+pub fn tree(root: u32) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![root];
+    while let Some(pid) = open.pop() {
+        if found.insert(pid) {
+            open.extend(children(pid));
+        }
+    }
+    found
+}
+
+/// Everything that descends from this process: orphans come to it once it is a subreaper.
+pub fn descendants() -> BTreeSet<u32> {
+    let mut found = tree(std::process::id());
+    found.remove(&std::process::id());
+    found
+}
+
+/// The children of every thread; none where the process is gone.
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = fs_err::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let mut found = Vec::new();
+    for thread in threads.flatten() {
+        let Ok(list) = fs_err::read_to_string(thread.path().join("children")) else { continue };
+        found.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    found
+}
+
+/// Pages of a process that are resident; none where it is gone or a zombie.
+pub fn resident_pages(pid: u32) -> Option<u64> {
+    let statm = fs_err::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    statm.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// The name of a process.
+pub fn name(pid: u32) -> Option<String> {
+    let name = fs_err::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(crate::source::printable(name.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_in_the_tree_until_it_is_gone() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(descendants().contains(&child.id()));
+        assert!(resident_pages(child.id()).is_some_and(|pages| pages > 0));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!descendants().contains(&child.id()));
+        assert_eq!(resident_pages(child.id()), None);
+    }
+}

@@ -1,0 +1,276 @@
+//! `vramplan observe`.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::args::{CatalogArgs, PlanArgs};
+use super::problem::Problem;
+use super::scenario::Resolved;
+use super::{Outcome, files};
+use crate::calibrate::comparison::{Comparison, Tolerance};
+use crate::calibrate::marks::{Pattern, Timed};
+use crate::calibrate::measurement::Measurement;
+use crate::calibrate::recording::{self, Event};
+use crate::calibrate::{Device, MeterKind, PlannedRun};
+use crate::render::Document;
+use crate::render::observe::{ObserveDoc, to_markdown, to_table, to_timeline};
+use crate::source::Catalog;
+
+/// A format of a measured run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a terminal of 80 columns.
+    Table,
+    /// Schema `vramplan/observe/v1`.
+    Json,
+    /// Tables for a repository or an issue.
+    Markdown,
+    /// A picture: memory over time.
+    Svg,
+}
+
+/// Where a measured run goes, and how it is judged.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Write the recording to a file, line by line as it comes, for `--replay`.
+    #[arg(long, value_name = "FILE", help_heading = "Measurement")]
+    pub record: Option<PathBuf>,
+
+    /// How far a figure may lie outside of the plan's bounds, in percent of what is expected.
+    #[arg(long, value_name = "PCT", default_value = "5", help_heading = "Measurement")]
+    pub tolerance: Tolerance,
+
+    /// Write the report to a file instead of standard error.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub report: Option<PathBuf>,
+
+    /// Output format.
+    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
+    pub format: ReportFormat,
+}
+
+/// Measure the memory of any program, phase by phase, beside a plan.
+#[derive(Clone, Debug, Args)]
+pub struct ObserveArgs {
+    /// Where profiles are looked for.
+    #[command(flatten)]
+    catalog: CatalogArgs,
+
+    /// What the run was planned as; without `--model`, nothing is compared.
+    #[command(flatten)]
+    plan: PlanArgs,
+
+    /// Read plan flags from a TOML file; flags on the command line win.
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+
+    /// GPU to measure, by NVML's number or UUID, or `cpu` for the main memory of the command and
+    /// what it starts [default: the only GPU].
+    #[arg(long, value_name = "N|UUID|cpu", help_heading = "Measurement")]
+    device: Option<String>,
+
+    /// A phase begins where a line of the command's output matches; may be given more than once.
+    #[arg(long = "phase", value_name = "NAME=REGEX", help_heading = "Measurement")]
+    patterns: Vec<Pattern>,
+
+    /// A phase begins that long after the start; may be given more than once.
+    #[arg(long = "phase-at", value_name = "NAME=SECONDS", help_heading = "Measurement")]
+    timed: Vec<Timed>,
+
+    /// Where the report goes.
+    #[command(flatten)]
+    output: ReportArgs,
+
+    /// Report on a recording instead of running a command; the report goes to standard output.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["device", "patterns", "timed", "record", "command"],
+        help_heading = "Measurement"
+    )]
+    replay: Option<PathBuf>,
+
+    /// The command with its arguments.
+    #[arg(last = true, value_name = "CMD", required_unless_present = "replay")]
+    command: Vec<OsString>,
+}
+
+/// Runs the command and reports, or reports on a recording.
+pub fn run(args: &ObserveArgs) -> anyhow::Result<Outcome> {
+    match &args.replay {
+        Some(path) => replay(args, path),
+        None => live(args),
+    }
+}
+
+fn replay(args: &ObserveArgs, path: &Path) -> anyhow::Result<Outcome> {
+    let measured = read_recording(path)?;
+    let anew = planned(args, Some(&measured.header.device))?;
+    let plan = anew.or_else(|| measured.header.plan.clone());
+    let report = Report::new(&measured, plan.as_ref(), &args.output)?;
+    report.write_to(args.output.report.as_deref(), anstream::stdout())?;
+    Ok(report.outcome())
+}
+
+/// A recording, measured.
+pub fn read_recording(path: &Path) -> anyhow::Result<Measurement> {
+    let hint = "a recording is what `vramplan observe --record FILE` writes";
+    let wrong = |message: String| {
+        Problem::new(format!("`{}` cannot be replayed: {message}", path.display())).hint(hint)
+    };
+    let text = files::read_bounded(path).map_err(wrong)?;
+    let events = recording::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    Ok(Measurement::new(&events).map_err(|error| wrong(error.to_string()))?)
+}
+
+/// The plan that is asked for, if any; on the measured GPU unless another is named.
+fn planned(args: &ObserveArgs, device: Option<&Device>) -> anyhow::Result<Option<PlannedRun>> {
+    if args.scenario.is_none() && args.plan == PlanArgs::default() {
+        return Ok(None);
+    }
+    let mut flags = match &args.scenario {
+        Some(path) => args.plan.clone().or(super::scenario::read(path)?),
+        None => args.plan.clone(),
+    };
+    if flags.gpu.is_none() {
+        let card = device.filter(|device| device.meter == MeterKind::Nvml);
+        flags.gpu = card.map(|device| device.name.clone());
+    }
+    let catalog = Catalog::new(&args.catalog.profiles);
+    let resolved = super::scenario::resolve(&flags, &catalog)?;
+    plan_of(&resolved).map(Some)
+}
+
+/// A plan as a recording keeps it.
+pub fn plan_of(resolved: &Resolved) -> anyhow::Result<PlannedRun> {
+    let request = resolved.request();
+    let answer = crate::recommend::answer(&request)?;
+    let inputs = serde_json::to_value(Document::new(&request, &answer).inputs)?;
+    let word =
+        |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let inputs = inputs.as_object().into_iter().flatten();
+    let inputs = inputs.map(|(key, value)| (key.clone(), word(value))).collect();
+    Ok(PlannedRun::new(&answer.plan, inputs))
+}
+
+/// A measured run in the format that was asked for.
+pub struct Report {
+    text: String,
+    within: bool,
+}
+
+impl Report {
+    /// Compares and renders.
+    pub fn new(
+        measured: &Measurement,
+        plan: Option<&PlannedRun>,
+        args: &ReportArgs,
+    ) -> anyhow::Result<Self> {
+        let compared = plan.map(|plan| (plan, Comparison::new(measured, plan, args.tolerance)));
+        let within = compared.as_ref().is_none_or(|(_, compared)| compared.is_within());
+        let compared = compared.as_ref().map(|(plan, compared)| (*plan, compared));
+        let document = ObserveDoc::new(measured, compared);
+        let text = match args.format {
+            ReportFormat::Table => to_table(&document),
+            ReportFormat::Json => document.to_json()?,
+            ReportFormat::Markdown => to_markdown(&document),
+            ReportFormat::Svg => to_timeline(measured, plan),
+        };
+        Ok(Self { text, within })
+    }
+
+    /// Writes it to a file, or to the stream.
+    pub fn write_to(
+        &self,
+        file: Option<&Path>,
+        mut stream: impl std::io::Write,
+    ) -> anyhow::Result<()> {
+        match file {
+            Some(path) => files::write(path, &self.text),
+            None => Ok(stream.write_all(self.text.as_bytes())?),
+        }
+    }
+
+    /// What that means for the exit code.
+    pub const fn outcome(&self) -> Outcome {
+        if self.within { Outcome::Done } else { Outcome::Outside }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn live(_args: &ObserveArgs) -> anyhow::Result<Outcome> {
+    Err(Problem::new("a command can be measured on Linux only")
+        .hint("record it there, and report on the recording with `--replay FILE`")
+        .into())
+}
+
+#[cfg(target_os = "linux")]
+fn live(args: &ObserveArgs) -> anyhow::Result<Outcome> {
+    super::meter::with_meter(args.device.as_deref(), |meter| measure(args, meter))
+}
+
+#[cfg(target_os = "linux")]
+fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyhow::Result<Outcome> {
+    use crate::calibrate::Recorder;
+    use crate::calibrate::session::{self, Job};
+    let plan = planned(args, Some(&meter.device()))?;
+    let words = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let header = files::header(meter.device(), words, plan.clone());
+    let recorder = Recorder::new(header, super::meter::record_file(args.output.record.as_deref())?);
+    let mut command = std::process::Command::new(&args.command[0]);
+    command.args(&args.command[1..]);
+    let (patterns, timed) = (args.patterns.clone(), args.timed.clone());
+    let job = Job { command, input: None, patterns, timed, watch: None };
+    let ended = session::run(job, meter, &recorder)
+        .map_err(|error| explain(error, args.output.record.as_deref()))?;
+    let (events, failure) = recorder.finish(ended.end.clone());
+    let outcome = report(&events, plan.as_ref(), args)?;
+    let failed = ended.exit_code();
+    if let Some(failure) = failure {
+        let problem = Problem::new(failure.to_string())
+            .hint("make room, or name another file; the report above is of all that was measured");
+        if failed.is_none() {
+            return Err(problem.into());
+        }
+        anstream::stderr().write_all(super::describe(&problem.into()).as_bytes())?;
+    }
+    Ok(failed.map_or(outcome, Outcome::Child))
+}
+
+#[cfg(target_os = "linux")]
+fn report(
+    events: &[Event],
+    plan: Option<&PlannedRun>,
+    args: &ObserveArgs,
+) -> anyhow::Result<Outcome> {
+    let measured = Measurement::new(events)?;
+    let report = Report::new(&measured, plan, &args.output)?;
+    report.write_to(args.output.report.as_deref(), anstream::stderr())?;
+    Ok(report.outcome())
+}
+
+/// Why nothing was run. A record that holds no run is of no use.
+#[cfg(target_os = "linux")]
+pub fn explain(
+    error: crate::calibrate::session::SessionError,
+    record: Option<&Path>,
+) -> anyhow::Error {
+    use crate::calibrate::session::SessionError;
+    if let Some(path) = record.filter(|path| path.is_file()) {
+        // It was made a moment ago; should it stay, it says that nothing was started.
+        let _ = fs_err::remove_file(path);
+    }
+    let hint = match &error {
+        SessionError::NoReading(_) => "see `vramplan doctor`; `--device cpu` measures main memory",
+        SessionError::Start { .. } => "give the command as a shell would find it, after `--`",
+        SessionError::SetUp(_) => return error.into(),
+    };
+    let message = match &error {
+        SessionError::Start { cause, .. } => format!("{error}: {cause}"),
+        _ => error.to_string(),
+    };
+    Problem::new(message).hint(hint).into()
+}

@@ -1,0 +1,116 @@
+//! A measured run for a repository or an issue.
+
+use std::fmt::Write as _;
+
+use super::{ComparisonDoc, ObserveDoc, RowDoc, ending, signed};
+
+/// The document as Markdown.
+pub fn to_markdown(document: &ObserveDoc) -> String {
+    let mut text = String::from("## Measured run\n\n");
+    let _ = writeln!(
+        text,
+        "`{}` on {}: {:.3} s, {}, {} readings ({:.0} a second). Figures are {}.\n",
+        document.command.join(" ").replace('`', "'"),
+        cell(&document.device.name),
+        document.seconds,
+        ending(document.exit.as_ref()),
+        document.sampling.readings,
+        document.sampling.rate,
+        document.figures
+    );
+    phases(&mut text, document);
+    if let Some(comparison) = &document.comparison {
+        compared(&mut text, comparison);
+        components(&mut text, comparison);
+    }
+    for diagnosis in &document.diagnoses {
+        let _ = writeln!(
+            text,
+            "- `{}`: {}; {}",
+            diagnosis.code,
+            cell(&diagnosis.text),
+            diagnosis.remedy
+        );
+    }
+    text
+}
+
+/// A text that does not end its cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn phases(text: &mut String, document: &ObserveDoc) {
+    text.push_str("| phase | begins | lasts | at first | peak | at last | readings |\n");
+    text.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
+    for phase in &document.phases {
+        let _ = writeln!(
+            text,
+            "| {} | {:.3} s | {:.3} s | {} | {} | {} | {} |",
+            cell(&phase.name),
+            phase.begins,
+            phase.seconds,
+            phase.begin,
+            phase.peak,
+            phase.end,
+            phase.readings
+        );
+    }
+    if let Some(peak) = &document.peak {
+        let _ = writeln!(
+            text,
+            "\nPeak **{}** at {:.3} s; {} before the start are deducted.",
+            peak.bytes, peak.at, document.baseline
+        );
+    }
+    text.push('\n');
+}
+
+fn compared(text: &mut String, comparison: &ComparisonDoc) {
+    text.push_str("| plan | low | expected | high | measured | difference | |\n");
+    text.push_str("|---|---:|---:|---:|---:|---:|---|\n");
+    for phase in &comparison.phases {
+        row(text, &cell(&phase.name), &phase.row);
+    }
+    if let Some(peak) = &comparison.peak {
+        row(text, &format!("**peak ({})**", comparison.plan.peak_phase.title()), peak);
+    }
+    let verdict = if comparison.within { "Within" } else { "Outside" };
+    let _ = writeln!(text, "\n{verdict} {}% of the plan's bounds.\n", comparison.tolerance_percent);
+}
+
+fn row(text: &mut String, name: &str, row: &RowDoc) {
+    let percent = row.percent.map(|percent| format!(" ({percent:+.1}%)")).unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "| {name} | {} | {} | {} | {} | {}{percent} | {} |",
+        row.plan.low,
+        row.plan.expected,
+        row.plan.high,
+        row.measured,
+        signed(row.difference),
+        row.verdict
+    );
+}
+
+fn components(text: &mut String, comparison: &ComparisonDoc) {
+    text.push_str("| component at the peak | low | expected | high | stated | difference |\n");
+    text.push_str("|---|---:|---:|---:|---:|---:|\n");
+    for component in &comparison.components {
+        let (stated, difference) = component.stated.as_ref().map_or_else(Default::default, |row| {
+            (row.measured.to_string(), signed(row.difference))
+        });
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {stated} | {difference} |",
+            component.id.title(),
+            component.plan.low,
+            component.plan.expected,
+            component.plan.high
+        );
+    }
+    if let Some(unexplained) = comparison.unexplained {
+        let _ = writeln!(text, "| **unexplained** | | | | | {} |", signed(unexplained));
+    }
+    text.push('\n');
+}

@@ -1,0 +1,229 @@
+//! What `calibrate --write` keeps: what a process of a runtime holds on a card beside its buffers, run
+//! by run, in `calibrated/<gpu>+<runtime>.toml` of a directory with profiles.
+//!
+//! `overhead = held at the peak − what the allocator's pool took`: context, modules, workspaces.
+//! `slack = what the pool took − what it handed out`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::SourceError;
+use super::error::At;
+use super::profile::text_of;
+use crate::spec::{Basis, Bounds, Fact, Runtime};
+use crate::units::Bytes;
+
+/// The version of the format.
+pub const SCHEMA: u64 = 1;
+/// The folder in a directory with profiles.
+pub const FOLDER: &str = "calibrated";
+
+/// Measured runs of a runtime on a card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// The version of the format.
+    pub schema: u64,
+    /// The card's short name.
+    pub gpu: String,
+    /// The runtime.
+    pub runtime: Runtime,
+    /// The runs, in the order in which they were made.
+    #[serde(rename = "run")]
+    pub runs: Vec<CalibratedRun>,
+}
+
+/// One measured run, and what it was measured under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CalibratedRun {
+    /// When, in UTC.
+    pub date: String,
+    /// What measured it.
+    pub tool: String,
+    /// The driver's version.
+    pub driver: String,
+    /// The model.
+    pub model: String,
+    /// The format of its weights.
+    pub weights: String,
+    /// The format of keys and values.
+    pub kv: String,
+    /// What the process held beside its pool.
+    #[serde(serialize_with = "exactly")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub overhead: Bytes,
+    /// What the pool took beyond what it handed out.
+    #[serde(serialize_with = "exactly")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub slack: Bytes,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn exactly<S: Serializer>(size: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{size:#}"))
+}
+
+impl Calibration {
+    /// No runs yet.
+    pub fn new(gpu: &str, runtime: Runtime) -> Self {
+        Self { schema: SCHEMA, gpu: gpu.to_owned(), runtime, runs: Vec::new() }
+    }
+
+    /// Where it is in a directory with profiles.
+    pub fn path(folder: &Path, gpu: &str, runtime: Runtime) -> PathBuf {
+        let gpu: String = gpu
+            .to_ascii_lowercase()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+            .collect();
+        folder.join(FOLDER).join(format!("{gpu}+{runtime}.toml"))
+    }
+
+    /// Reads the runs in a directory with profiles; none where there is no file.
+    pub fn read(folder: &Path, gpu: &str, runtime: Runtime) -> Result<Option<Self>, SourceError> {
+        let path = Self::path(folder, gpu, runtime);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let at = At::new(&path);
+        let read: Self = toml::from_str(&text_of(&path)?).map_err(|error| at.malformed(error))?;
+        if read.schema != SCHEMA {
+            return Err(at.invalid("schema", read.schema, SCHEMA.to_string()));
+        }
+        if read.gpu != gpu {
+            return Err(at.invalid("gpu", format!("\"{}\"", read.gpu), format!("`{gpu}`")));
+        }
+        if read.runtime != runtime {
+            let (value, expected) = (format!("\"{}\"", read.runtime), format!("`{runtime}`"));
+            return Err(at.invalid("runtime", value, expected));
+        }
+        if read.runs.is_empty() {
+            return Err(at.invalid("run", "[]", "at least one run"));
+        }
+        Ok(Some(read))
+    }
+
+    /// As TOML, to be read again.
+    pub fn to_toml(&self) -> Result<String, SourceError> {
+        toml::to_string(self).map_err(|error| At::named(&self.gpu).malformed(error))
+    }
+
+    /// What a process holds beside its pool: the median, and the spread with a margin.
+    pub fn overhead(&self) -> Option<Fact<Bounds>> {
+        self.fact(|run| run.overhead)
+    }
+
+    /// What the pool takes beyond what it hands out.
+    pub fn slack(&self) -> Option<Fact<Bounds>> {
+        self.fact(|run| run.slack)
+    }
+
+    fn fact(&self, of: fn(&CalibratedRun) -> Bytes) -> Option<Fact<Bounds>> {
+        let mut sizes: Vec<Bytes> = self.runs.iter().map(of).collect();
+        sizes.sort();
+        let (low, high) = (*sizes.first()?, *sizes.last()?);
+        let median = *sizes.get(sizes.len() / 2)?;
+        // What one driver and day differ by from the next is not known from a few runs.
+        let margin = median.scale(1, 100).ok()?.max(MARGIN);
+        let bounds = Bounds::new(low.minus_or_zero(margin), median, high.plus(margin).ok()?);
+        Some(Fact::new(bounds, Basis::Calibrated, self.source()))
+    }
+
+    fn source(&self) -> String {
+        let runs = if self.runs.len() == 1 { "run" } else { "runs" };
+        let last = self.runs.last();
+        let date = last.map_or("", |run| run.date.as_str());
+        let driver = last.map_or("", |run| run.driver.as_str());
+        format!(
+            "{} {runs} of `calibrate`, the last on {date} under driver {driver}",
+            self.runs.len()
+        )
+    }
+
+    /// Why the runs contradict each other, if they do.
+    pub fn contradiction(&self) -> Option<String> {
+        let overhead = self.runs.iter().map(|run| run.overhead);
+        let (low, high) = (overhead.clone().min()?, overhead.max()?);
+        let spread = high.minus_or_zero(low);
+        let much = high.scale(1, 4).ok()?.max(CONTRADICTION);
+        (spread > much).then(|| format!("runs of one runtime on one card differ: {low} and {high}"))
+    }
+}
+
+/// The smallest margin: a page of the device's memory.
+const MARGIN: Bytes = Bytes::new(2 << 20);
+/// The smallest spread that is a contradiction.
+const CONTRADICTION: Bytes = Bytes::new(64 << 20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(overhead: u64) -> CalibratedRun {
+        CalibratedRun {
+            date: "2026-01-01T00:00:00Z".to_owned(),
+            tool: "vramplan 0".to_owned(),
+            driver: "0".to_owned(),
+            model: "m".to_owned(),
+            weights: "q4_k_m".to_owned(),
+            kv: "int8".to_owned(),
+            overhead: Bytes::mib(overhead).unwrap(),
+            slack: Bytes::mib(8).unwrap(),
+        }
+    }
+
+    fn of(overheads: &[u64]) -> Calibration {
+        let runs = overheads.iter().map(|overhead| run(*overhead)).collect();
+        Calibration { runs, ..Calibration::new("L4", Runtime::Vramplan) }
+    }
+
+    #[test]
+    fn bounds_are_the_spread_and_a_margin() {
+        let mib = |low, expected, high| {
+            let mib = |n| Bytes::mib(n).unwrap();
+            Bounds::new(mib(low), mib(expected), mib(high))
+        };
+        assert_eq!(of(&[100]).overhead().unwrap().value, mib(98, 100, 102));
+        let fact = of(&[140, 100, 120]).overhead().unwrap();
+        assert_eq!((fact.value, fact.basis), (mib(98, 120, 142), Basis::Calibrated));
+        assert!(fact.source.starts_with("3 runs of `calibrate`"), "{}", fact.source);
+        assert_eq!(of(&[]).overhead(), None);
+    }
+
+    #[test]
+    fn runs_that_contradict_each_other_are_told() {
+        assert_eq!(of(&[300, 340]).contradiction(), None);
+        assert_eq!(
+            of(&[300, 500]).contradiction().unwrap(),
+            "runs of one runtime on one card differ: 300.00 MiB and 500.00 MiB"
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Calibration::path(folder.path(), "L4", Runtime::Vramplan);
+        assert!(path.ends_with("calibrated/l4+vramplan.toml"));
+        let read = || Calibration::read(folder.path(), "L4", Runtime::Vramplan);
+        assert_eq!(read(), Ok(None));
+        fs_err::create_dir(path.parent().unwrap()).unwrap();
+        let text = of(&[100, 101]).to_toml().unwrap();
+        fs_err::write(&path, &text).unwrap();
+        assert_eq!(read(), Ok(Some(of(&[100, 101]))));
+        for (from, to) in [
+            ("schema = 1", "schema = 2"),
+            ("gpu = \"L4\"", "gpu = \"T4\""),
+            ("\"104857600 B\"", "\"100M\""),
+            ("runtime = \"vramplan\"", "runtime = \"vllm\""),
+            ("slack", "slck"),
+        ] {
+            fs_err::write(&path, text.replacen(from, to, 1)).unwrap();
+            let error = read().unwrap_err().to_string();
+            assert!(error.contains("l4+vramplan.toml"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! `observe` and `doctor` as users run them: real processes, and a fake driver where a GPU is needed.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
+mod calibrate;
+mod cpu;
+mod doctor;
+mod ends;
+#[cfg(feature = "nvml")]
+mod gpu;
+mod replay;
+mod support;
