@@ -1,59 +1,18 @@
-//! Prints how far predictions are from what real runs printed.
-//!
-//!     cargo run --example scoreboard
-
+//! Prints how far predictions are from what real runs printed and engines answered.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
-
 mod score;
-
-use comfy_table::{CellAlignment, Table, presets};
-use score::{Board, Hit, covered, errors, quantile};
-
+use score::{Board, statistics::Statistics};
 fn main() -> anyhow::Result<()> {
     let board = Board::new()?;
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
-        "runtime",
-        "quantity",
-        "runs",
-        "median",
-        "p90",
-        "worst",
-        "bias",
-        "covered",
-        "high over",
-    ]);
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (r,o,p,hits) in board.groups() {
+        let s = Statistics::of(hits.iter().copied()).unwrap();
+        println!("{r} {o} {p}: {} med {:.2}% p90 {:.2}% worst {:+.2}% bias {:+.2}% within {:.1}% high {:.1}% slack {:.1}%", s.rows, s.median*100., s.p90*100., s.worst*100., s.bias*100., s.within*100., s.below_high*100., s.slack*100.);
+        for half in [true,false] { if let Some(s)=Statistics::of(hits.iter().copied().filter(|h| h.is_set_from()==half)) { println!("      {half}: {} high {:.1}% slack {:.2}%", s.rows, s.below_high*100., s.slack*100.);} }
+        if std::env::var("V").is_ok_and(|v| format!("{r} {o} {p}").starts_with(&v)) {
+            let mut hits = hits; hits.sort_by(|a,b| a.error().abs().total_cmp(&b.error().abs()));
+            for h in hits.iter().rev().take(40) { println!("   {:+.2}% {:.1?} for {:.1} {}", h.error()*100., h.predicted, h.measured, h.row); }
+        }
     }
-    for ((runtime, quantity), hits) in &board.hits {
-        table.add_row(row(runtime, quantity, hits));
-    }
-    println!("{table}\n");
-    println!("left out:");
-    for (reason, rows) in &board.left_out {
-        println!("  {rows:3}  {reason}");
-    }
+    for ((r, why), n) in &board.left_out { println!("{n:4} {r}: {why}"); }
     Ok(())
-}
-
-fn row(runtime: &str, quantity: &str, hits: &[Hit]) -> [String; 9] {
-    let errors = errors(hits);
-    let count = f64::from(u32::try_from(hits.len()).unwrap_or(u32::MAX));
-    let bias = hits.iter().map(|hit| hit.error).sum::<f64>() / count;
-    let mut margins: Vec<f64> = hits.iter().map(|hit| hit.margin).collect();
-    margins.sort_by(f64::total_cmp);
-    let percent = |share: f64| format!("{:.2}%", 100.0 * share);
-    [
-        runtime.to_owned(),
-        quantity.to_owned(),
-        hits.len().to_string(),
-        percent(quantile(&errors, 50)),
-        percent(quantile(&errors, 90)),
-        percent(quantile(&errors, 100)),
-        percent(bias),
-        format!("{}/{}", covered(hits), hits.len()),
-        percent(quantile(&margins, 50)),
-    ]
 }

@@ -1,5 +1,7 @@
 //! What the fuzz targets share: a file in memory with the bytes at hand, and a plan of what was read.
 
+pub mod arbitrary_plan;
+
 use std::cell::RefCell;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;

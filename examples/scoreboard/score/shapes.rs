@@ -126,7 +126,7 @@ impl<'a> Line<'a> {
 
 /// Every model of the table.
 pub fn models() -> HashMap<String, ModelSpec> {
-    include_str!("../engines/llama_cpp/shapes.txt")
+    include_str!("../../../tests/engines/llama_cpp/shapes.txt")
         .lines()
         .map(Line::parse)
         .map(|line| {
