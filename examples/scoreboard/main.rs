@@ -1,18 +1,62 @@
 //! Prints how far predictions are from what real runs printed and engines answered.
+//!
+//!     cargo run --example scoreboard
+//!     cargo run --example scoreboard -- --format markdown --plots docs/accuracy > docs/accuracy.md
+
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
+mod json;
+mod markdown;
+mod plot;
 mod score;
-use score::{Board, statistics::Statistics};
+mod table;
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use score::Board;
+
+/// Prints how far predictions are from what real runs printed and engines answered.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Output format.
+    #[arg(long, default_value = "table")]
+    format: Format,
+    /// Write a picture of every runtime's errors into this directory.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Print the rows of groups whose name starts so, such as `vllm logs compute`, worst first.
+    #[arg(long, value_name = "GROUP")]
+    rows: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For a terminal.
+    Table,
+    /// `docs/accuracy.md`.
+    Markdown,
+    /// Every figure and every group.
+    Json,
+}
+
 fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
     let board = Board::new()?;
-    for (r,o,p,hits) in board.groups() {
-        let s = Statistics::of(hits.iter().copied()).unwrap();
-        println!("{r} {o} {p}: {} med {:.2}% p90 {:.2}% worst {:+.2}% bias {:+.2}% within {:.1}% high {:.1}% slack {:.1}%", s.rows, s.median*100., s.p90*100., s.worst*100., s.bias*100., s.within*100., s.below_high*100., s.slack*100.);
-        for half in [true,false] { if let Some(s)=Statistics::of(hits.iter().copied().filter(|h| h.is_set_from()==half)) { println!("      {half}: {} high {:.1}% slack {:.2}%", s.rows, s.below_high*100., s.slack*100.);} }
-        if std::env::var("V").is_ok_and(|v| format!("{r} {o} {p}").starts_with(&v)) {
-            let mut hits = hits; hits.sort_by(|a,b| a.error().abs().total_cmp(&b.error().abs()));
-            for h in hits.iter().rev().take(40) { println!("   {:+.2}% {:.1?} for {:.1} {}", h.error()*100., h.predicted, h.measured, h.row); }
+    if let Some(wanted) = &args.rows {
+        print!("{}", table::rows(&board, wanted));
+        return Ok(());
+    }
+    if let Some(folder) = &args.plots {
+        fs_err::create_dir_all(folder)?;
+        for (name, picture) in plot::pictures(&board) {
+            fs_err::write(folder.join(name), picture)?;
         }
     }
-    for ((r, why), n) in &board.left_out { println!("{n:4} {r}: {why}"); }
+    match args.format {
+        Format::Table => print!("{}", table::to_table(&board)),
+        Format::Markdown => print!("{}", markdown::to_markdown(&board)?),
+        Format::Json => println!("{}", json::to_json(&board)?),
+    }
     Ok(())
 }

@@ -10,7 +10,8 @@
 use super::instant::Instant;
 use super::pass::Pass;
 use super::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, experts,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
+    experts,
 };
 use crate::spec::{Architecture, Basis, Bounds, ModelShape};
 use crate::units::Bytes;
@@ -158,7 +159,7 @@ pub fn expanded_weight(
     let scales = Bytes::product(&[elements.div_ceil(64), SCALE_COPIES])?;
     let source = "bitsandbytes backends/cuda/ops.py, dequantizing fallback of matmul_4bit";
     let kind = kind(Life::During(phase, Moment::Dequantization), source);
-    let size = Bounds::within(weight.plus(scales)?, 5, 2)?;
+    let size = Spread::BITSANDBYTES_COPY.around(weight.plus(scales)?)?;
     buffers.push(kind, "one weight expanded to 16 bits", size, formula);
     Ok(())
 }

@@ -24,8 +24,10 @@ pub mod pass;
 pub mod runtime;
 pub mod scenario;
 pub mod small;
+pub mod spread;
 pub mod weights;
 
 pub use buffer::{Buffer, Buffers, Component, Formula, Kind, Life, Moment, Phase};
 pub use runtime::{Holdings, Pool, Retention, buffers, holdings};
 pub use scenario::{EstimateError, Scenario};
+pub use spread::Spread;

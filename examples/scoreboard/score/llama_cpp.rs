@@ -11,7 +11,7 @@ use vramplan::estimate::llama_graph::{
     cached_layers, compute_buffer, is_certain,
 };
 use vramplan::estimate::weights::{Weights, weights};
-use vramplan::estimate::{Component, Scenario, buffers};
+use vramplan::estimate::{Component, Scenario, Spread, buffers};
 use vramplan::source::Catalog;
 use vramplan::spec::{Bounds, ModelSpec, Runtime, Workload};
 use vramplan::units::{Bytes, Overflow};
@@ -59,7 +59,7 @@ impl Buffers {
         if is_certain(&model.shape) {
             return Ok(Bounds::exactly(self.compute.device));
         }
-        Bounds::within(self.compute.device, 3, 3)
+        Spread::LLAMA_CPP_GRAPH.around(self.compute.device)
     }
 }
 
@@ -154,7 +154,6 @@ pub fn logs(board: &mut Board) -> anyhow::Result<()> {
         let parts = match reason {
             "" => [true; 3],
             _ if reason.starts_with("compute: ") => [true, true, false],
-            _ if reason.starts_with("weights and compute: ") => [false, true, false],
             _ => [false; 3],
         };
         if !reason.is_empty() {

@@ -159,7 +159,7 @@ impl Board {
         llama_cpp::logs(&mut board)?;
         llama_cpp::engine(&mut board)?;
         vllm::logs(&mut board)?;
-        transformers::logs(&mut board)?;
+        transformers::logs(&mut board);
         transformers::engine(&mut board)?;
         Ok(board)
     }

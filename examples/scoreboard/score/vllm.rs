@@ -87,14 +87,18 @@ fn gib(n: f64) -> Bytes {
     Bytes::new((n * 1_073_741_824.0) as u64)
 }
 
+/// How the reason begins where only the profile run of a row is left out.
+const PROFILE_RUN: &str = "profile run: ";
+
 /// Predicts every log.
 pub fn logs(board: &mut Board) -> anyhow::Result<()> {
     for row in rows(LOGS) {
         let reason = row.text("left_out");
-        if reason.is_empty() {
-            log(board, &row)?;
-        } else {
+        if !reason.is_empty() {
             board.leave_out(Runtime::Vllm, reason);
+        }
+        if reason.is_empty() || reason.starts_with(PROFILE_RUN) {
+            log(board, &row)?;
         }
     }
     Ok(())
@@ -104,7 +108,7 @@ pub fn logs(board: &mut Board) -> anyhow::Result<()> {
 /// another thing than what is planned.
 fn not_comparable(row: &Row<'_>) -> Option<&'static str> {
     if row.text("pipeline") != "1" {
-        return Some("all but nothing: a rank has a part of the layers (pipeline parallelism)");
+        return Some("a rank has a part of the layers (pipeline parallelism)");
     }
     if row.text("lora") != "0" {
         return Some("weights and totals: they include slots for adapters");
@@ -134,8 +138,8 @@ fn log(board: &mut Board, row: &Row<'_>) -> anyhow::Result<()> {
         Ok(row.maybe::<f64>(column)?.map(|n| n * MIB_PER_GIB))
     };
     if row.text("version").is_empty() {
-        board.leave_out(Runtime::Vllm, "profile runs: the log does not name its version");
-    } else {
+        board.leave_out(Runtime::Vllm, "profile run: the log does not name its version");
+    } else if !row.text("left_out").starts_with(PROFILE_RUN) {
         let measured = logged("activation_peak_gib")?;
         subject.hit(board, Part::Compute, "profile run", measured, profile_run(&held)?);
     }
@@ -181,12 +185,7 @@ fn is_alive(buffer: &Buffer, moment: Moment, stays: &[&str]) -> bool {
 
 /// Tokens (or blocks) of the pool as bytes: with weights, non-torch memory and activations as logged,
 /// or with the pool itself.
-fn pool(
-    board: &mut Board,
-    row: &Row<'_>,
-    case: &Case,
-    subject: Subject<'_>,
-) -> anyhow::Result<()> {
+fn pool(board: &mut Board, row: &Row<'_>, case: &Case, subject: Subject<'_>) -> anyhow::Result<()> {
     let paging = Paging::of(&case.model, case.kv, case.serving.ranks)?;
     let parts = ["weights_gib", "non_torch_gib", "activation_peak_gib", "total_gib"];
     let mut known = Vec::new();
@@ -211,10 +210,17 @@ fn pool(
     // In bytes of cache, and to the digit of the pool that was logged.
     let size = |n: u64| paging.block.scale(n, of_one);
     let (measured, predicted) = (size(measured)?, Bounds::exactly(size(predicted)?));
-    let digit = subject.digit * 4.0;
-    let subject = Subject { digit, ..subject };
+    let subject = Subject { digit: pool_digit(row, subject.digit)?, ..subject };
     subject.hit(board, Part::Kv, "blocks of the pool", Some(measured.as_mib()), predicted);
     Ok(())
+}
+
+/// Four logged sizes, and the digits of the share of the card: Unsloth prints two.
+fn pool_digit(row: &Row<'_>, digit: f64) -> anyhow::Result<f64> {
+    let total: f64 = row.maybe("total_gib")?.unwrap_or(0.0);
+    let two_digits = row.text("source").starts_with("unslothai/") || row.text("gpu").is_empty();
+    let share = if two_digits { 0.005 } else { 0.0 };
+    Ok(4.0 * digit + share * total * MIB_PER_GIB)
 }
 
 fn overheads(
@@ -238,7 +244,11 @@ fn overheads(
     let (Some(other_logged), Some(graphs_logged)) = (other_logged, graphs_logged) else {
         return Ok(());
     };
-    let mut measured = other_logged + graphs_logged.max(0.0);
+    if graphs_logged < 0.0 {
+        board.leave_out(Runtime::Vllm, "overhead: the log's fault: a negative size of the graphs");
+        return Ok(());
+    }
+    let mut measured = other_logged + graphs_logged;
     let mut predicted = vec![other, graphs];
     if let Some(context_logged) = context_logged {
         measured += context_logged;

@@ -11,8 +11,8 @@ use super::super::llama_graph::{
     compute_buffer, is_certain,
 };
 use super::super::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
-    overhead,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
+    fragmentation, overhead,
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
@@ -26,9 +26,6 @@ const N_BATCH: u64 = 2048;
 
 /// From here on the vector kernel reads a quantized cache for two rows (`fattn.cu`).
 const ADA: ComputeCapability = ComputeCapability { major: 8, minor: 9 };
-
-/// What the compute buffer may differ by where the graph depends on more than the shape, in percent.
-const UNCERTAIN_PERCENT: u64 = 3;
 
 /// Lists everything that the process holds.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
@@ -198,5 +195,5 @@ fn bounds(size: Bytes, certain: bool) -> Result<Bounds, Overflow> {
     if certain {
         return Ok(Bounds::exactly(size));
     }
-    Bounds::within(size, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)
+    Spread::LLAMA_CPP_GRAPH.around(size)
 }
