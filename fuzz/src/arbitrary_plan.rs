@@ -9,8 +9,8 @@ use vramplan::recommend::Request;
 use vramplan::source::{Catalog, Kind};
 use vramplan::spec::{
     Architecture, Attention, Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, Mla, ModelShape,
-    ModelSpec, Moe, QkNorm, Recurrent, Runtime, RuntimeSpec, Serving, Utilization, VllmVersion,
-    Window, Workload,
+    ModelSpec, Moe, QkNorm, Recurrent, Runtime, RuntimeSpec, Serving, TransformersVersion,
+    Utilization, VllmVersion, Window, Workload,
 };
 use vramplan::units::Bytes;
 
@@ -179,12 +179,37 @@ pub struct Case {
 }
 
 const WEIGHTS: [&str; 13] = [
-    "nf4", "nf4-dq", "fp4", "fp4-dq", "int8", "fp8", "bf16", "f16", "f32", "as-stored",
-    "gptq-int4", "awq-int4", "awq-int4-g8",
+    "nf4",
+    "nf4-dq",
+    "fp4",
+    "fp4-dq",
+    "int8",
+    "fp8",
+    "bf16",
+    "f16",
+    "f32",
+    "as-stored",
+    "gptq-int4",
+    "awq-int4",
+    "awq-int4-g8",
 ];
 const KV: [&str; 16] = [
-    "f32", "f16", "bf16", "int8", "fp8", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "hqq8",
-    "hqq3", "hqq1-g8", "quanto2", "quanto4-g32",
+    "f32",
+    "f16",
+    "bf16",
+    "int8",
+    "fp8",
+    "q8_0",
+    "q5_1",
+    "q5_0",
+    "q4_1",
+    "q4_0",
+    "iq4_nl",
+    "hqq8",
+    "hqq3",
+    "hqq1-g8",
+    "quanto2",
+    "quanto4-g32",
 ];
 
 fn weights(index: u8) -> WeightFormat {
@@ -228,6 +253,10 @@ impl Job {
                 logits: if self.logits { Logits::All } else { Logits::Last },
                 grown_cache: self.grown && kind == Runtime::Transformers,
                 llama_cpp: pick(&LlamaCppVersion::NAMES, self.version).1,
+                transformers: pick(
+                    &[TransformersVersion::AllLogits, TransformersVersion::Current],
+                    self.version,
+                ),
                 serving: self.serving.map(|(max_seqs, share, ranks)| Serving {
                     max_seqs: max_seqs.0,
                     utilization: format!("0.{:02}", share % 99 + 1)

@@ -11,6 +11,8 @@ pub mod samples;
 mod serving;
 mod shape;
 mod tensors;
+mod transformers;
+mod version;
 mod workload;
 
 pub use architecture::Architecture;
@@ -22,4 +24,5 @@ pub use runtime::{Runtime, RuntimeSpec};
 pub use serving::{Serving, Utilization, VllmVersion};
 pub use shape::{InvalidShape, Mla, ModelShape, Moe, QkNorm, Recurrent, Window};
 pub use tensors::{Role, TensorSpec, tensors};
+pub use transformers::TransformersVersion;
 pub use workload::{Attention, Capture, Headroom, Logits, Workload};

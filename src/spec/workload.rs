@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LlamaCppVersion, Serving};
+use super::{LlamaCppVersion, Serving, TransformersVersion};
 use crate::units::{Bytes, Overflow, ParseBytesError};
 
 /// How attention is computed.
@@ -169,6 +169,8 @@ pub struct Workload {
     pub grown_cache: bool,
     /// The generation of llama.cpp, where that is the runtime.
     pub llama_cpp: LlamaCppVersion,
+    /// The version of transformers, where that is the runtime.
+    pub transformers: TransformersVersion,
     /// What an engine with a pool of cache blocks is told; nothing under other runtimes.
     pub serving: Option<Serving>,
 }

@@ -1,5 +1,6 @@
 //! vLLM's own figures, from public logs. `tests/engines/vllm/README.md` says what they are.
 
+use anyhow::Error;
 use vramplan::dtype::{KvFormat, WeightFormat};
 use vramplan::estimate::paged::Paging;
 use vramplan::estimate::weights::{Weights, weights_per_rank};
@@ -49,7 +50,7 @@ impl Case {
             ranks: row.get("ranks")?,
             max_seqs: row.maybe("max_seqs")?.unwrap_or(default.max_seqs),
             utilization: row.maybe("utilization")?.unwrap_or(default.utilization),
-            version: version(row.text("version")),
+            version: version(row.text("version"))?,
         };
         let format: WeightFormat = row.get("weights")?;
         let workload = Workload {
@@ -76,10 +77,9 @@ impl Case {
     }
 }
 
-/// Versions before February 2026 sort the vocabulary.
-fn version(text: &str) -> VllmVersion {
-    let minor: Option<u64> = text.split('.').nth(1).and_then(|minor| minor.parse().ok());
-    if minor.unwrap_or(0) < 16 { VllmVersion::Sorting } else { VllmVersion::Current }
+/// The version; an old one where the log does not name it, whose profile run is not compared then.
+fn version(text: &str) -> anyhow::Result<VllmVersion> {
+    if text.is_empty() { Ok(VllmVersion::Sorting) } else { text.parse().map_err(Error::msg) }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes of a GPU")]
