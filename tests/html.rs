@@ -50,6 +50,7 @@ fn nothing_is_fetched() {
     for reference in ["src=", "href=", "url(", "@import", "<link", "<script"] {
         assert!(!page.contains(reference), "{reference}");
     }
-    let addresses = page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
+    let addresses =
+        page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
     assert_eq!(addresses, 0, "only the name space of SVG is an address");
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::plot::file;
-use crate::score::Board;
-use crate::table::{HEADER, NO_ROWS, cells};
+use crate::score::{Board, peers};
+use crate::table::{HEADER, NO_ROWS, cells, percent};
 use vramplan::spec::Runtime;
 
 const START: &str = "# Accuracy
@@ -38,6 +38,38 @@ bound covers 97% of the rows and is less than 8% over at the median. What misses
 
 ";
 
+const PEERS: &str = "## Other calculators on the same rows
+
+The total of one sequence, each model, format and length once. Under llama.cpp: the log's weights, cache
+and compute buffer. Under vLLM: the log's weights, profile run, context, libraries and graphs, and the
+cache of 8192 tokens. Asked by `tests/engines/peers/peers.py`, each by its own command line and only for
+what it can express; vramplan's error is on the rows that the peer answered.
+
+| runtime | calculator | rows | its median error | vramplan's |
+|---|---|---:|---:|---:|
+";
+
+const NOT_PREDICTED: &str = "
+What they leave out: *llmfit* has a constant per parameter for the weights, and half a GB for everything
+beside weights and cache; it does not ask for the runtime. *vramcalc* takes unquantized weights of five
+families and counts the logits of all positions; no graphs, no libraries. *vramscout* has one constant for
+context and libraries, a small scratch, and one size for all 4-bit formats; no sampler, no graphs. All
+three are made for a first answer from a name or a `config.json`, not for one runtime's buffers.
+*hf-mem*, *kvfit* and *accelerate* predict weights (and cache) only, from files on the Hub: not run.
+
+";
+
+fn beside_peers(text: &mut String, board: &Board) -> anyhow::Result<()> {
+    text.push_str(PEERS);
+    for compared in peers::compare(board)? {
+        let [theirs, ours] = compared.medians().map(percent);
+        let (runtime, peer, rows) = (compared.runtime, &compared.peer, compared.errors.len());
+        let _ = writeln!(text, "| {runtime} | {peer} | {rows} | {theirs} | {ours} |");
+    }
+    text.push_str(NOT_PREDICTED);
+    Ok(())
+}
+
 /// The document.
 pub fn to_markdown(board: &Board) -> anyhow::Result<String> {
     let mut text = START.to_owned();
@@ -55,6 +87,7 @@ pub fn to_markdown(board: &Board) -> anyhow::Result<String> {
     for runtime in [Runtime::LlamaCpp, Runtime::Vllm, Runtime::Transformers] {
         let _ = writeln!(text, "![errors of {runtime}](accuracy/{})\n", file(runtime));
     }
+    beside_peers(&mut text, board)?;
     text.push_str("## Left out\n\n| runtime | rows | why |\n|---|---:|---|\n");
     for ((runtime, reason), rows) in &board.left_out {
         let _ = writeln!(text, "| {runtime} | {rows} | {reason} |");

@@ -62,6 +62,16 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// The same with what stands between backticks as code.
+fn marked(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let html = parts.map(|(n, part)| match n % 2 {
+        0 => escaped(part).into_owned(),
+        _ => format!("<code>{}</code>", escaped(part)),
+    });
+    html.collect()
+}
+
 fn heading(page: &mut String, document: &Document) {
     let inputs = &document.inputs;
     let lead = format!(
@@ -140,13 +150,16 @@ fn components(page: &mut String, document: &Document) {
 
 fn component(row: &ComponentDoc) -> String {
     let why = format!("{}\nsource: {}", row.formula, row.source);
+    let sizes = if row.high.is_zero() {
+        let most = format!("{} in {}", row.most, row.most_in.title());
+        format!("{}{}{}", number(""), number("–"), number(most))
+    } else {
+        [row.low, row.expected, row.high].map(number).concat()
+    };
     format!(
-        "<tr title=\"{}\"><td>{}</td>{}{}{}<td>{}</td></tr>\n",
+        "<tr title=\"{}\"><td>{}</td>{sizes}<td>{}</td></tr>\n",
         escaped(&why),
         row.id.title(),
-        number(row.low),
-        number(row.expected),
-        number(row.high),
         row.basis
     )
 }
@@ -209,7 +222,7 @@ fn advice(page: &mut String, document: &Document) {
     }
     page.push_str("<h2>Advice</h2>\n<ul>\n");
     for advice in &document.advice {
-        let _ = writeln!(page, "<li>{}</li>", escaped(&advice.text));
+        let _ = writeln!(page, "<li>{}</li>", marked(&advice.text));
     }
     page.push_str("</ul>\n");
 }
@@ -254,5 +267,6 @@ mod tests {
             "&lt;img src=x onerror=&#39;a(&quot;b&quot;)&#39;&gt; &amp; co"
         );
         assert!(matches!(escaped("qwen2.5-14b · 8.37 GiB"), Cow::Borrowed(_)));
+        assert_eq!(marked("use `--kv <x>` or"), "use <code>--kv &lt;x&gt;</code> or");
     }
 }

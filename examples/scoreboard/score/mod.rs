@@ -7,6 +7,7 @@
 
 pub mod csv;
 pub mod llama_cpp;
+pub mod peers;
 pub mod shapes;
 pub mod statistics;
 pub mod transformers;
