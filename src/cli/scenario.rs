@@ -10,7 +10,7 @@ use super::problem::Problem;
 use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
 use crate::plan::Capacity;
 use crate::recommend::Request;
-use crate::source::{self, Catalog, Kind};
+use crate::source::{self, Catalog, Kind, profile};
 use crate::spec::{
     Capture, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec, Serving, Workload,
 };
@@ -67,7 +67,7 @@ impl Resolved {
 
 /// Reads a scenario file: the flags of `budget`, as TOML.
 pub fn read(path: &Path) -> anyhow::Result<PlanArgs> {
-    let text = fs_err::read_to_string(path)?;
+    let text = profile::text_of(path)?;
     let args: PlanArgs = toml::from_str(&text).map_err(|error| {
         Problem::new(format!(
             "`{}` is no scenario: {}",

@@ -4,7 +4,7 @@
 //! transformers (16 bits): `2 · rows · (3·ffn + 4·hidden) + 4 · rows · head_dim` at the MLP (gate,
 //! its activation and up; embeddings, the layer's input, the residual and its norm; cos and sin), one
 //! `ffn` more where gate and up are one projection, one fewer without a gate. Compared with a
-//! live-storage tracker over the real code in `tests/transformers.rs`. vramplan's engine (f32): the
+//! live-storage tracker over the real code in `tests/engines/transformers`. vramplan's engine (f32): the
 //! residual, its norm, and either q, k, v and the output, or gate and up.
 
 use super::instant::Instant;

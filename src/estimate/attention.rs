@@ -16,7 +16,7 @@
 //! `integrations/sdpa_attention.py`, `cache_utils.py`; `PyTorch`
 //! `ATen/native/transformers/attention.cpp` (`convert_boolean_attn_mask`, `preprocess_mask`). All
 //! but quantized caches are compared with a live-storage tracker over the real code
-//! (`tests/transformers.rs`).
+//! (`tests/engines/transformers`).
 
 use super::instant::Instant;
 use super::pass::{Pass, View, method};

@@ -36,9 +36,8 @@ impl FromStr for TransformersVersion {
     /// `latest`, or a version such as `4.44.2`.
     fn from_str(text: &str) -> Result<Self, String> {
         match super::version::parse(text) {
-            Some(super::version::LATEST | (5, _)) => Ok(Self::Current),
             Some((4, 36..=44)) => Ok(Self::AllLogits),
-            Some((4, 45..=57)) => Ok(Self::Current),
+            Some(super::version::LATEST | (4, 45..=57) | (5, _)) => Ok(Self::Current),
             _ => Err(format!(
                 "`{text}` is no version of transformers: expected `4.36` to `4.57`, `5.0` and later, or `latest`"
             )),

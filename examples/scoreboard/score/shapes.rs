@@ -1,5 +1,10 @@
 //! The models of `tests/engines/llama_cpp/shapes.txt`, in the notation of `shapes.py`.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a fixture of our own: what it cannot be is a fault of the test"
+)]
+
 use std::collections::HashMap;
 
 use vramplan::spec::{Architecture, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Window};

@@ -15,7 +15,7 @@
 //!
 //! Sources: vLLM `v1/worker/gpu_worker.py` (`determine_available_memory`), `gpu_model_runner.py`
 //! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
-//! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/vllm.rs).
+//! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
 use super::super::paged::{Cached, Paging};
 use super::super::{
