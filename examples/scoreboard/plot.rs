@@ -19,7 +19,7 @@ const FONT: &str = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans
 /// Where the axis turns from linear to logarithmic, and where it ends.
 const LINEAR: f64 = 0.0001;
 const END: f64 = 3.0;
-const TICKS: [f64; 6] = [0.0, 0.001, 0.01, 0.1, 1.0, 3.0];
+const TICKS: [f64; 5] = [0.0, 0.001, 0.01, 0.1, 1.0];
 
 /// File names and pictures.
 pub fn pictures(board: &Board) -> Vec<(String, String)> {
