@@ -12,7 +12,7 @@ const STYLE: &str = "\
 :root{color-scheme:light dark}\
 body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;max-width:60rem;\
 margin:2rem auto;padding:0 1rem}\
-h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem}\
+h1{font-size:1.5rem;margin-bottom:.2rem;overflow-wrap:anywhere}h2{font-size:1.15rem;margin-top:2rem}\
 .lead{color:#777;margin-top:0}\
 .verdict{font-weight:600}.does_not_fit{color:#b00020}.tight{color:#a05a00}.fits{color:#00704f}\
 figure{margin:1.5rem 0}figure svg{max-width:100%;height:auto;border-radius:6px}\
