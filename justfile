@@ -24,10 +24,12 @@ audit:
     cargo deny check
     typos
 
-# Regenerate what is generated: tables of limits, the audit of the seed, the README's picture, snapshots.
+# Regenerate what is generated: tables of limits, the audit of the seed, the accuracy, the README's picture,
+# snapshots.
 regenerate:
     cargo run --locked -- check profiles/tables examples/team-repo/limits.toml --update
     cargo run --locked --example seed_audit > docs/seed-audit.md
+    cargo run --locked --example scoreboard -- --format markdown --plots docs/accuracy > docs/accuracy.md
     cargo run --locked -- budget --gpu L4 --model qwen2.5-14b --format svg > docs/budget.svg
     VRAMPLAN_WRITE_SCHEMAS=1 cargo test --locked --lib schemas
     TRYCMD=overwrite cargo test --locked --test cli

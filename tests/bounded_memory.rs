@@ -6,7 +6,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use vramplan::source::{gguf, hf_config, safetensors};
+use vramplan::cli::Resolved;
+use vramplan::cli::args::PlanArgs;
+use vramplan::source::{Catalog, gguf, hf_config, profile, safetensors};
+use vramplan::table::LimitsTable;
 
 struct Counting;
 
@@ -106,6 +109,55 @@ fn gguf_bombs() -> Vec<Vec<u8>> {
     ]
 }
 
+fn toml_bombs() -> Vec<String> {
+    let filled = |line: &dyn Fn(usize) -> String, size: usize| {
+        let mut text = String::from("schema = 1\n");
+        for n in 0.. {
+            let line = line(n);
+            if text.len() + line.len() > size {
+                break;
+            }
+            text.push_str(&line);
+        }
+        text
+    };
+    // As large as is read, and beyond.
+    let sizes = [MIB / 4, MIB];
+    sizes
+        .into_iter()
+        .flat_map(|size| {
+            [
+                filled(&|n| format!("a{n:x}=1\n"), size),
+                filled(&|_| "[[scenario]]\n".to_owned(), size),
+                format!("a=[{}1]\n", "1,".repeat(size / 2 - 4)),
+                format!("a={}", "[".repeat(size - 2)),
+                format!("a={}", "{a=".repeat(size / 3 - 1)),
+            ]
+        })
+        .collect()
+}
+
+fn read_table(path: &Path) -> bool {
+    profile::text_of(path).is_ok_and(|text| LimitsTable::parse(&text).is_ok())
+}
+
+fn check_toml() {
+    let catalog = Catalog::without_configuration(&[]);
+    for toml in toml_bombs() {
+        let start: String = toml.chars().take(40).collect();
+        let costs = [
+            peak(toml.as_bytes(), profile::read_model),
+            peak(toml.as_bytes(), profile::read_gpu),
+            peak(toml.as_bytes(), read_table),
+            peak(toml.as_bytes(), |path| {
+                Resolved::from_args(&PlanArgs::default(), Some(path), &catalog).is_ok()
+            }),
+        ];
+        assert!(costs.iter().all(|cost| *cost < BOUND), "{} B of {start}: {costs:?}", toml.len());
+    }
+}
+
+/// One test, for the allocator counts what all threads hold.
 #[test]
 fn files_of_a_mib_cost_less_than_64_mib() {
     for json in json_bombs() {
@@ -120,6 +172,7 @@ fn files_of_a_mib_cost_less_than_64_mib() {
         let header = peak(bytes, gguf::read);
         assert!(header < BOUND, "GGUF {n}: {header}");
     }
+    check_toml();
     // The measure itself works.
     assert!(peak(&vec![0; 8 * MIB], |path| fs_err::read(path).unwrap()) >= 8 * MIB);
 }

@@ -31,6 +31,16 @@ fn flags_of_vllm() {
 }
 
 #[test]
+fn vllm_is_told_where_it_would_halve_a_model() {
+    let mut document = document();
+    document.inputs.runtime = "vllm".to_owned();
+    document.inputs.weights = "f32".to_owned();
+    let gpu = Catalog::without_configuration(&[]).gpu("L4").unwrap();
+    let flags = emit(&document, Target::Vllm, None, gpu.compute_capability).unwrap();
+    assert!(flags.contains(" --dtype float32 --kv-cache-dtype auto "), "{flags}");
+}
+
+#[test]
 fn files_are_named_and_quoted() {
     let mut document = document();
     document.inputs.runtime = "llama.cpp".to_owned();

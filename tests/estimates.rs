@@ -7,7 +7,7 @@ mod support;
 use support::Case;
 use vramplan::estimate::Component;
 use vramplan::plan::Plan;
-use vramplan::spec::{Attention, Capture, Runtime};
+use vramplan::spec::{Attention, Capture, Runtime, TransformersVersion, VllmVersion};
 use vramplan::units::Bytes;
 
 /// What a component holds at the most, in bytes.
@@ -209,4 +209,25 @@ fn layers_that_differ_are_cached_one_by_one() {
     // The same logs: 58553.10 MiB of weights on the GPU, 10 KiB more than is planned.
     let weights = most(&plan, Component::Weights);
     assert!(((weights * 100) >> 20).abs_diff(5_855_310) <= 2);
+}
+
+/// Before 4.45 a pass of transformers has the logits of every position, and copies them to f32.
+#[test]
+fn old_transformers_hold_all_logits_twice() {
+    let case = Case::new("A100-80GB", "llama-3.1-8b", Runtime::Transformers).cache(1000);
+    let mut old = case.clone();
+    old.workload.transformers = TransformersVersion::AllLogits;
+    let logits = 512 * 128_256 * (2 + 4);
+    assert_eq!(most(&old.answer().plan, Component::Logits), logits);
+    assert_eq!(most(&case.answer().plan, Component::Logits), 128_256 * (2 + 4));
+}
+
+/// Before 0.16 vLLM sorts the vocabulary to filter logits.
+#[test]
+fn old_vllm_sorts() {
+    let case = Case::new("H100", "llama-3.1-8b", Runtime::Vllm).cache(1000);
+    let mut old = case.clone();
+    old.workload.serving.as_mut().unwrap().version = VllmVersion::Sorting;
+    let fixed = |case: &Case| case.answer().plan.pool.unwrap().fixed.expected;
+    assert!(fixed(&old) > fixed(&case).plus(Bytes::mib(1000).unwrap()).unwrap());
 }

@@ -7,7 +7,8 @@ use vramplan::plan::Capacity;
 use vramplan::recommend::{Request, answer};
 use vramplan::source::{Catalog, Kind};
 use vramplan::spec::{
-    Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, Workload,
+    Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, TransformersVersion,
+    Workload,
 };
 use vramplan::sweep::{Column, Row, Sweep};
 use vramplan::units::Bytes;
@@ -30,6 +31,7 @@ fn workload(model: &ModelSpec) -> Workload {
         logits: Logits::Last,
         grown_cache: false,
         llama_cpp: LlamaCppVersion::default(),
+        transformers: TransformersVersion::default(),
         serving: None,
     }
 }

@@ -1,59 +1,62 @@
-//! Prints how far predictions are from what real runs printed.
+//! Prints how far predictions are from what real runs printed and engines answered.
 //!
 //!     cargo run --example scoreboard
+//!     cargo run --example scoreboard -- --format markdown --plots docs/accuracy > docs/accuracy.md
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod json;
+mod markdown;
+mod plot;
 mod score;
+mod table;
 
-use comfy_table::{CellAlignment, Table, presets};
-use score::{Board, Hit, covered, errors, quantile};
+use std::path::PathBuf;
 
-fn main() -> anyhow::Result<()> {
-    let board = Board::new()?;
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
-        "runtime",
-        "quantity",
-        "runs",
-        "median",
-        "p90",
-        "worst",
-        "bias",
-        "covered",
-        "high over",
-    ]);
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    for ((runtime, quantity), hits) in &board.hits {
-        table.add_row(row(runtime, quantity, hits));
-    }
-    println!("{table}\n");
-    println!("left out:");
-    for (reason, rows) in &board.left_out {
-        println!("  {rows:3}  {reason}");
-    }
-    Ok(())
+use clap::{Parser, ValueEnum};
+use score::Board;
+
+/// Prints how far predictions are from what real runs printed and engines answered.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Output format.
+    #[arg(long, default_value = "table")]
+    format: Format,
+    /// Write a picture of every runtime's errors into this directory.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Print the rows of groups whose name starts so, such as `vllm logs compute`, worst first.
+    #[arg(long, value_name = "GROUP")]
+    rows: Option<String>,
 }
 
-fn row(runtime: &str, quantity: &str, hits: &[Hit]) -> [String; 9] {
-    let errors = errors(hits);
-    let count = f64::from(u32::try_from(hits.len()).unwrap_or(u32::MAX));
-    let bias = hits.iter().map(|hit| hit.error).sum::<f64>() / count;
-    let mut margins: Vec<f64> = hits.iter().map(|hit| hit.margin).collect();
-    margins.sort_by(f64::total_cmp);
-    let percent = |share: f64| format!("{:.2}%", 100.0 * share);
-    [
-        runtime.to_owned(),
-        quantity.to_owned(),
-        hits.len().to_string(),
-        percent(quantile(&errors, 50)),
-        percent(quantile(&errors, 90)),
-        percent(quantile(&errors, 100)),
-        percent(bias),
-        format!("{}/{}", covered(hits), hits.len()),
-        percent(quantile(&margins, 50)),
-    ]
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For a terminal.
+    Table,
+    /// `docs/accuracy.md`.
+    Markdown,
+    /// Every figure and every group.
+    Json,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let board = Board::new()?;
+    if let Some(wanted) = &args.rows {
+        print!("{}", table::rows(&board, wanted));
+        return Ok(());
+    }
+    if let Some(folder) = &args.plots {
+        fs_err::create_dir_all(folder)?;
+        for (name, picture) in plot::pictures(&board) {
+            fs_err::write(folder.join(name), picture)?;
+        }
+    }
+    match args.format {
+        Format::Table => print!("{}", table::to_table(&board)),
+        Format::Markdown => print!("{}", markdown::to_markdown(&board)?),
+        Format::Json => println!("{}", json::to_json(&board)?),
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! What the fuzz targets share: a file in memory with the bytes at hand, and a plan of what was read.
 
+pub mod arbitrary_plan;
+
 use std::cell::RefCell;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -8,7 +10,9 @@ use tempfile::NamedTempFile;
 use vramplan::plan::Capacity;
 use vramplan::recommend::{Request, answer};
 use vramplan::source::Catalog;
-use vramplan::spec::{Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, Workload};
+use vramplan::spec::{
+    Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, TransformersVersion, Workload,
+};
 use vramplan::units::Bytes;
 
 thread_local! {
@@ -61,6 +65,7 @@ pub fn plan(model: &ModelSpec) {
                 logits: Logits::All,
                 grown_cache: kind == Runtime::Transformers,
                 llama_cpp: LlamaCppVersion::default(),
+                transformers: TransformersVersion::default(),
                 serving: None,
             },
             capacity,

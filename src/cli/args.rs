@@ -64,7 +64,7 @@ pub struct BudgetArgs {
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
 
-    /// Output format: `table`, `json`, `toml`, `markdown` or `svg`.
+    /// Output format: `table`, `json`, `toml`, `markdown`, `svg` or `html`.
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
     pub format: crate::render::Format,
 
@@ -108,7 +108,8 @@ pub struct PlanArgs {
     pub runtime: Option<Runtime>,
 
     /// Version of the runtime where versions differ: for llama.cpp a build such as `b8193`, or `2025`
-    /// for builds before mid-2025 [default: latest].
+    /// for builds before mid-2025; for vllm such as `0.11.2`, for transformers such as `4.44`
+    /// [default: latest].
     #[arg(long, value_name = "V")]
     pub runtime_version: Option<String>,
 

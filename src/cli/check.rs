@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::scenario::{self, Resolved};
 use crate::recommend::{RecommendError, Solver};
 use crate::render::{FileReport, ScenarioReport, to_github, to_report};
-use crate::source::Catalog;
+use crate::source::{Catalog, profile};
 use crate::table::{Entry, Limits, LimitsTable, TableError};
 
 /// Where tables are unless a path is given.
@@ -115,7 +115,7 @@ impl Checked {
             let message = format!("`{}` does not exist: expected a table", path.display());
             return Err(Problem::new(message).hint(HINT).into());
         }
-        let text = fs_err::read_to_string(&path)?;
+        let text = profile::text_of(&path)?;
         let invalid =
             |error: TableError| Problem::new(format!("`{}`: {error}", path.display())).hint(HINT);
         let table = LimitsTable::parse(&text).map_err(invalid)?;

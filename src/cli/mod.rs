@@ -9,9 +9,9 @@ mod doctor;
 mod files;
 mod generate;
 mod help;
-mod new_file;
 #[cfg(target_os = "linux")]
 mod meter;
+mod new_file;
 mod observe;
 mod problem;
 mod profiles;

@@ -1,6 +1,7 @@
 //! From flags to a request: defaults, profiles, and the checks that need both.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 
@@ -9,10 +10,10 @@ use super::problem::Problem;
 use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
 use crate::plan::Capacity;
 use crate::recommend::Request;
-use crate::source::{self, Catalog, Kind};
+use crate::source::{self, Catalog, Kind, profile};
 use crate::spec::{
-    Basis, Bounds, Capture, Fact, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime,
-    RuntimeSpec, Serving, Workload,
+    Basis, Bounds, Capture, Fact, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec,
+    Serving, Workload,
 };
 use crate::units::Bytes;
 
@@ -67,7 +68,7 @@ impl Resolved {
 
 /// Reads a scenario file: the flags of `budget`, as TOML.
 pub fn read(path: &Path) -> anyhow::Result<PlanArgs> {
-    let text = fs_err::read_to_string(path)?;
+    let text = profile::text_of(path)?;
     let args: PlanArgs = toml::from_str(&text).map_err(|error| {
         Problem::new(format!(
             "`{}` is no scenario: {}",
@@ -226,7 +227,8 @@ fn serving(args: &PlanArgs, gpu: &GpuSpec, runtime: Runtime) -> anyhow::Result<O
         bail!("`--max-seqs {max_seqs}` is out of range: expected 1 to {MOST_SEQUENCES}");
     }
     let utilization = args.gpu_memory_utilization.unwrap_or(default.utilization);
-    Ok(Some(Serving { max_seqs, utilization, ..default }))
+    let version = version(args, runtime, Runtime::Vllm)?;
+    Ok(Some(Serving { max_seqs, utilization, version, ..default }))
 }
 
 /// More sequences than any scheduler is given.
@@ -272,7 +274,8 @@ pub(super) fn workload(
         images: images(args)?,
         logits: args.logits.unwrap_or_else(|| default_logits(runtime)),
         grown_cache: grown,
-        llama_cpp: llama_cpp_version(args, runtime)?,
+        llama_cpp: version(args, runtime, Runtime::LlamaCpp)?,
+        transformers: version(args, runtime, Runtime::Transformers)?,
         serving: serving(args, gpu, runtime)?,
     })
 }
@@ -298,17 +301,21 @@ const fn default_logits(runtime: Runtime) -> Logits {
     }
 }
 
-fn llama_cpp_version(args: &PlanArgs, runtime: Runtime) -> anyhow::Result<LlamaCppVersion> {
+/// The version asked for of one runtime; the newest of another.
+fn version<V>(args: &PlanArgs, runtime: Runtime, of: Runtime) -> anyhow::Result<V>
+where
+    V: FromStr<Err = String> + Default,
+{
     match &args.runtime_version {
-        None => Ok(LlamaCppVersion::default()),
-        Some(version) if runtime == Runtime::LlamaCpp => {
+        Some(version) if runtime == of => {
             version.parse().map_err(|message: String| Problem::new(message).into())
         }
-        Some(_) => {
+        Some(_) if runtime == Runtime::Vramplan => {
             Err(Problem::new(format!("the version of the `{runtime}` runtime cannot be chosen"))
                 .hint("drop `--runtime-version`")
                 .into())
         }
+        _ => Ok(V::default()),
     }
 }
 

@@ -4,13 +4,14 @@
 //! transformers (16 bits): `2 · rows · (3·ffn + 4·hidden) + 4 · rows · head_dim` at the MLP (gate,
 //! its activation and up; embeddings, the layer's input, the residual and its norm; cos and sin), one
 //! `ffn` more where gate and up are one projection, one fewer without a gate. Compared with a
-//! live-storage tracker over the real code in `tests/transformers.rs`. vramplan's engine (f32): the
+//! live-storage tracker over the real code in `tests/engines/transformers`. vramplan's engine (f32): the
 //! residual, its norm, and either q, k, v and the output, or gate and up.
 
 use super::instant::Instant;
 use super::pass::Pass;
 use super::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, experts,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
+    experts,
 };
 use crate::spec::{Architecture, Basis, Bounds, ModelShape};
 use crate::units::Bytes;
@@ -163,7 +164,7 @@ pub fn expanded_weight(
     let scales = Bytes::product(&[elements.div_ceil(64), SCALE_COPIES])?;
     let source = "bitsandbytes backends/cuda/ops.py, dequantizing fallback of matmul_4bit";
     let kind = kind(Life::During(phase, Moment::Dequantization), source);
-    let size = Bounds::within(weight.plus(scales)?, 5, 2)?;
+    let size = Spread::BITSANDBYTES_COPY.around(weight.plus(scales)?)?;
     buffers.push(kind, "one weight expanded to 16 bits", size, formula);
     Ok(())
 }

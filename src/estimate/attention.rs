@@ -16,11 +16,13 @@
 //! `integrations/sdpa_attention.py`, `cache_utils.py`; `PyTorch`
 //! `ATen/native/transformers/attention.cpp` (`convert_boolean_attn_mask`, `preprocess_mask`). All
 //! but quantized caches are compared with a live-storage tracker over the real code
-//! (`tests/transformers.rs`).
+//! (`tests/engines/transformers`).
 
 use super::instant::Instant;
 use super::pass::{Pass, View, method};
-use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Scenario, kv_cache};
+use super::{
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Scenario, Spread, kv_cache,
+};
 use crate::dtype::KvFormat;
 use crate::spec::{Attention, Basis, Bounds};
 use crate::units::Bytes;
@@ -77,7 +79,7 @@ fn eager(scenario: &Scenario<'_>, pass: Pass, seen: u64) -> Result<Instant, Esti
         ("S", seen + u64::from(shape.attention_sinks)),
         ("B (bf16 + f32 copy + f32 softmax)", eager_score_bytes(shape.attention_sinks)),
     ]);
-    let size = Bounds::within(formula.value()?, 2, 2)?;
+    let size = Spread::TRANSFORMERS_SCORES.around(formula.value()?)?;
     let scores = Instant::default().and_sized(TRANSIENT, "scores, one layer", size, formula);
     expanded_heads(scores, scenario, pass, seen)
 }

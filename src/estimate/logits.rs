@@ -1,13 +1,14 @@
 //! Logits: `vocab_size` values for the last position of every sequence, or for every position.
 //!
 //! transformers holds the 16-bit logits beside the last layer's output, twice where they are scaled
-//! or soft-capped; `generate` (`logits_to_keep=1`) then an f32 copy of the last position's.
+//! or soft-capped; `generate` (`logits_to_keep=1`) then an f32 copy of the last position's. Before 4.45
+//! a pass computed those of all positions and copied them to f32.
 //! vramplan's engine writes f32.
 
 use super::instant::Instant;
 use super::pass::Pass;
 use super::{Buffers, Component, EstimateError, Kind, Life, Moment, Phase, Scenario};
-use crate::spec::{Architecture, Basis, Logits, ModelShape};
+use crate::spec::{Architecture, Basis, Logits, ModelShape, TransformersVersion};
 
 fn kind(phase: Phase, source: &str) -> Kind<'_> {
     Kind {
@@ -32,7 +33,8 @@ pub fn transformers(
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let rows = pass.all_rows()?;
-    let positions = positions(scenario, rows, pass.sequences);
+    let all = scenario.workload.transformers == TransformersVersion::AllLogits;
+    let positions = if all { rows } else { positions(scenario, rows, pass.sequences) };
     let factors =
         |bytes| [("positions", positions), ("vocab_size", shape.vocab_size), ("B", bytes)];
     let hidden = |instant: Instant| {
@@ -42,6 +44,10 @@ pub fn transformers(
     let logits = Component::Logits;
     let written = Instant::default().and(logits, "logits", &factors(2 * written_copies(shape)))?;
     let mut instants = vec![hidden(written)?];
+    if all {
+        let copied = Instant::default().and(logits, "logits and their f32 copy", &factors(6))?;
+        instants.push(hidden(copied)?);
+    }
     if scenario.workload.logits == Logits::Last {
         let name = "logits and their f32 copy";
         instants.push(Instant::default().and(logits, name, &factors(6))?);

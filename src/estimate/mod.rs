@@ -24,9 +24,11 @@ pub mod pass;
 pub mod runtime;
 pub mod scenario;
 pub mod small;
+pub mod spread;
 pub mod vision;
 pub mod weights;
 
 pub use buffer::{Buffer, Buffers, Component, Formula, Kind, Life, Moment, Phase};
 pub use runtime::{Holdings, Pool, Retention, buffers, holdings};
 pub use scenario::{EstimateError, Scenario};
+pub use spread::Spread;

@@ -13,7 +13,9 @@
 //! Sources: vLLM `v1/worker/gpu_model_runner.py` (`profile_run`), `v1/worker/utils.py`
 //! (`MultiModalBudget`), matched to six public logs (tests/vllm.rs); transformers' towers as `spec::vision`.
 
-use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario};
+use super::{
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
+};
 use crate::spec::{Attention, Basis, Bounds, Runtime, Serving, Vision};
 use crate::units::{Bytes, Overflow};
 
@@ -174,9 +176,6 @@ fn push_pixels(
     buffers.product(kind(life, Basis::Modelled, PROFILE_RUN), "pixels of images", &factors)
 }
 
-/// What the estimate of the encoder's own results may be wrong by, in percent.
-const UNCERTAIN: (u64, u64) = (30, 15);
-
 /// The encoder's layer that needs most: residual, its norm and the layer's input, beside the MLP, or
 /// queries, keys, values and their output.
 fn push_pass(
@@ -189,8 +188,7 @@ fn push_pass(
     let width = 3 * vision.hidden_size + (4 * vision.hidden_size).max(parts * vision.ffn_size);
     let factors = [("images", images), ("patches", vision.max_patches), ("width", width), ("B", 2)];
     let formula = Formula::product(&factors);
-    let (below, above) = UNCERTAIN;
-    let size = Bounds::within(formula.value()?, below, above)?;
+    let size = Spread::ENCODER_LAYER.around(formula.value()?)?;
     buffers.push(kind(life, Basis::Assumed, ENCODER), "a layer of the encoder", size, formula);
     Ok(())
 }
@@ -206,7 +204,7 @@ fn push_scores(
     let factors =
         [("images", images), ("n_heads", vision.n_heads), patches, patches, ("B", 2 + 4 + 2)];
     let formula = Formula::product(&factors);
-    let size = Bounds::within(formula.value()?, 25, 25)?;
+    let size = Spread::ENCODER_SCORES.around(formula.value()?)?;
     let kind = kind(life, Basis::Assumed, "transformers eager attention of the encoder");
     buffers.push(kind, "scores of the encoder", size, formula);
     Ok(())

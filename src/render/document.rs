@@ -349,8 +349,11 @@ fn inputs(request: &Request<'_>, answer: &Answer) -> Inputs {
 
 fn runtime_version(request: &Request<'_>) -> String {
     let version = &request.runtime.version;
-    match request.runtime.runtime {
-        Runtime::LlamaCpp => format!("{} ({version})", request.workload.llama_cpp),
+    let workload = &request.workload;
+    match (request.runtime.runtime, workload.serving) {
+        (Runtime::LlamaCpp, _) => format!("{} ({version})", workload.llama_cpp),
+        (Runtime::Transformers, _) => format!("{} ({version})", workload.transformers),
+        (Runtime::Vllm, Some(serving)) => format!("{} ({version})", serving.version),
         _ => version.clone(),
     }
 }

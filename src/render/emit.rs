@@ -1,7 +1,10 @@
 //! `--emit`: the plan as settings of the program that runs it. Only what the plan fixes is set.
 //!
-//! Names were checked against llama.cpp's `common/arg.cpp`, transformers 5's `cache_utils.py` and
-//! `quantization_config.py`; those of Ollama and vLLM are their documentation's.
+//! Names and values were checked against llama.cpp's `common/arg.cpp`; transformers 5's
+//! `cache_utils.py` and `quantization_config.py`; Ollama's `api/types.go` (`Runner`: `num_ctx`,
+//! `num_batch`, `num_gpu`), `docs/modelfile.md` and `envconfig/config.go` (the variables, of which
+//! `OLLAMA_FLASH_ATTENTION` is read by `strconv.ParseBool`); vLLM's `engine/arg_utils.py`
+//! (`EngineArgs.add_cli_args`) and `config/cache.py` (`CacheDType`).
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -204,16 +207,18 @@ fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> 
     ))
 }
 
+/// `auto` is the model's own type for weights and cache, but f16 for one in f32 (`EngineArgs.dtype`).
 fn vllm(document: &Document) -> String {
     let inputs = &document.inputs;
     let kv = if inputs.kv == "fp8" { "fp8" } else { "auto" };
+    let dtype = if weights(document) == "f32" { "--dtype float32 " } else { "" };
     let length = inputs.system_tokens.saturating_add(inputs.cache_tokens);
     let images = inputs
         .images
         .map(|images| format!(" --limit-mm-per-prompt '{{\"image\": {images}, \"video\": 0}}'"));
     format!(
         "--max-model-len {length} --max-num-seqs {} --max-num-batched-tokens {} \
-         --kv-cache-dtype {kv} --gpu-memory-utilization {}{}\n",
+         {dtype}--kv-cache-dtype {kv} --gpu-memory-utilization {}{}\n",
         inputs.max_seqs.unwrap_or(inputs.batch),
         inputs.prefill_chunk,
         inputs.gpu_memory_utilization.as_deref().unwrap_or("0.9"),

@@ -6,6 +6,7 @@ mod document;
 mod drift;
 mod emit;
 mod explain;
+mod html;
 mod json;
 mod markdown;
 mod matrix;
@@ -26,6 +27,7 @@ pub use document::{
 pub use drift::{FileReport, ScenarioReport, to_github, to_report};
 pub use emit::{EmitError, Target, emit};
 pub use explain::explain;
+pub use html::to_html;
 pub use json::{from_json, to_json};
 pub use matrix::to_matrix;
 pub use observe::ObserveDoc;
@@ -47,16 +49,19 @@ pub enum Format {
     Markdown,
     /// A picture: the stack of components against the card.
     Svg,
+    /// One page with picture, tables, advice and sources.
+    Html,
 }
 
 impl Format {
     /// Every format with its name.
-    pub const NAMES: [(&'static str, Self); 5] = [
+    pub const NAMES: [(&'static str, Self); 6] = [
         ("table", Self::Table),
         ("json", Self::Json),
         ("toml", Self::Toml),
         ("markdown", Self::Markdown),
         ("svg", Self::Svg),
+        ("html", Self::Html),
     ];
 }
 
@@ -68,7 +73,7 @@ impl FromStr for Format {
         Self::NAMES.iter().find(|(name, _)| *name == wanted).map(|(_, format)| *format).ok_or_else(
             || {
                 format!(
-                    "`{text}` is no format: expected `table`, `json`, `toml`, `markdown` or `svg`"
+                    "`{text}` is no format: expected `table`, `json`, `toml`, `markdown`, `svg` or `html`"
                 )
             },
         )
@@ -83,5 +88,6 @@ pub fn render(document: &Document, format: Format) -> Result<String, fmt::Error>
         Format::Toml => toml::to_toml(document).map_err(|_| fmt::Error),
         Format::Markdown => Ok(markdown::to_markdown(document)),
         Format::Svg => Ok(to_svg(document)),
+        Format::Html => Ok(to_html(document)),
     }
 }

@@ -21,8 +21,8 @@ use crate::units::Bytes;
 /// The version of the profile format.
 pub const SCHEMA: u64 = 1;
 
-/// No profile is larger.
-const MAX_SIZE: u64 = 1 << 20;
+/// No profile, scenario or table is larger. A parsed list of numbers takes a hundred times its text.
+const MAX_SIZE: u64 = 1 << 18;
 
 /// Reads a GPU's profile.
 pub fn read_gpu(path: &Path) -> Result<GpuSpec, SourceError> {
@@ -34,8 +34,8 @@ pub fn read_model(path: &Path) -> Result<ModelSpec, SourceError> {
     model(&At::new(path), &text_of(path)?)
 }
 
-/// The text of a profile.
-pub(super) fn text_of(path: &Path) -> Result<String, SourceError> {
+/// The text of a TOML file: a profile, a scenario or a table of limits.
+pub fn text_of(path: &Path) -> Result<String, SourceError> {
     let bytes = json::read_bytes(path, MAX_SIZE)?;
     String::from_utf8(bytes).map_err(|error| {
         let line =

@@ -83,12 +83,6 @@ impl Bounds {
         Self { low: low.min(expected), expected, high: high.max(expected) }
     }
 
-    /// `expected`, known to within `percent` below and above.
-    pub fn within(expected: Bytes, below: u64, above: u64) -> Result<Self, Overflow> {
-        let low = expected.scale(100u64.saturating_sub(below), 100)?;
-        Ok(Self::new(low, expected, expected.scale(100 + above, 100)?))
-    }
-
     /// Sum, bound by bound: the worst cases are taken to coincide.
     pub fn plus(self, other: Self) -> Result<Self, Overflow> {
         Ok(Self {

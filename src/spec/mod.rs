@@ -11,6 +11,8 @@ pub mod samples;
 mod serving;
 mod shape;
 mod tensors;
+mod transformers;
+mod version;
 mod vision;
 mod workload;
 
@@ -25,5 +27,6 @@ pub use shape::{
     InvalidShape, LayerShape, Mla, ModelShape, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
 };
 pub use tensors::{Role, TensorSpec, tensors};
+pub use transformers::TransformersVersion;
 pub use vision::{Tower, Vision};
 pub use workload::{Attention, Capture, Headroom, Logits, Workload};

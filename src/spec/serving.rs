@@ -54,6 +54,37 @@ pub enum VllmVersion {
     Current,
 }
 
+impl VllmVersion {
+    /// The versions that it stands for.
+    pub const fn range(self) -> &'static str {
+        match self {
+            Self::Sorting => "0.6 to 0.15",
+            Self::Current => "0.16 and later",
+        }
+    }
+}
+
+impl fmt::Display for VllmVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.range())
+    }
+}
+
+impl FromStr for VllmVersion {
+    type Err = String;
+
+    /// `latest`, or a version such as `0.11.2`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match super::version::parse(text) {
+            Some((0, 6..=15)) => Ok(Self::Sorting),
+            Some(super::version::LATEST | (0, 16..)) => Ok(Self::Current),
+            _ => Err(format!(
+                "`{text}` is no version of vLLM: expected `0.6` or later, such as `0.11.2`, or `latest`"
+            )),
+        }
+    }
+}
+
 /// What an engine is told that serves many sequences from one pool of cache blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Serving {
@@ -94,6 +125,22 @@ fn is_large(gpu: &GpuSpec) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_belong_to_a_generation() {
+        for (text, version) in [
+            ("latest", VllmVersion::Current),
+            ("0.28", VllmVersion::Current),
+            ("v0.16.0", VllmVersion::Current),
+            ("0.14.0rc1.dev2+g7d9f6663a", VllmVersion::Sorting),
+            ("0.6.3.post1", VllmVersion::Sorting),
+        ] {
+            assert_eq!(text.parse(), Ok(version), "{text}");
+        }
+        for text in ["0.5", "1.0", "19", "", "0.x"] {
+            assert!(text.parse::<VllmVersion>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn utilizations_round_trip_and_others_are_refused() {

@@ -129,27 +129,39 @@ pub(super) fn write(scenario: &mut Table, changes: &[Change]) {
     });
     let Some(limits) = limits.as_table_like_mut() else { return };
     for Change { key, computed, .. } in changes {
-        match key.split_once('.') {
-            None => set(limits, key, computed.as_ref()),
-            Some((outer, inner)) => {
-                let item = limits.entry(outer).or_insert(InlineTable::new().into());
-                if !item.is_table_like() {
-                    *item = InlineTable::new().into();
-                }
-                if let Some(table) = item.as_table_like_mut() {
-                    set(table, inner, computed.as_ref());
-                }
-            }
+        match computed {
+            Some(leaf) => write_leaf(limits, key, leaf),
+            None => remove_leaf(limits, key),
+        }
+    }
+}
+
+fn write_leaf(limits: &mut dyn TableLike, key: &str, leaf: &Leaf) {
+    let Some((outer, inner)) = key.split_once('.') else { return set(limits, key, leaf) };
+    let item = limits.entry(outer).or_insert(InlineTable::new().into());
+    if !item.is_table_like() {
+        *item = InlineTable::new().into();
+    }
+    if let Some(table) = item.as_table_like_mut() {
+        set(table, inner, leaf);
+    }
+}
+
+/// Removes a value, however its dots are written: as tables in tables, or in a quoted key.
+fn remove_leaf(table: &mut dyn TableLike, key: &str) {
+    table.remove(key);
+    for (at, _) in key.match_indices('.') {
+        let (outer, inner) = (&key[..at], &key[at + 1..]);
+        let Some(nested) = table.get_mut(outer).and_then(Item::as_table_like_mut) else { continue };
+        remove_leaf(nested, inner);
+        if nested.is_empty() {
+            table.remove(outer);
         }
     }
 }
 
 /// Sets a value and keeps the space and the comment around it.
-fn set(table: &mut dyn TableLike, key: &str, leaf: Option<&Leaf>) {
-    let Some(leaf) = leaf else {
-        table.remove(key);
-        return;
-    };
+fn set(table: &mut dyn TableLike, key: &str, leaf: &Leaf) {
     let mut value = match leaf {
         Leaf::Text(text) => Value::from(text.as_str()),
         Leaf::Number(number) => Value::from(*number),

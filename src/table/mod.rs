@@ -66,18 +66,19 @@ impl Flags {
 impl LimitsTable {
     /// Reads a table.
     pub fn parse(text: &str) -> Result<Self, TableError> {
+        let lines = Lines::of(text);
         let document = Document::parse(text).map_err(|error| TableError {
-            line: line_at(text, error.span()),
+            line: lines.at(error.span()),
             message: error.message().trim_end().to_owned(),
         })?;
         let root = document.as_table();
-        check_schema(text, root)?;
-        check_keys(text, root)?;
+        check_schema(&lines, root)?;
+        check_keys(&lines, root)?;
         let defaults = match root.get("defaults") {
             None => Flags::default(),
             Some(item) => {
-                let table = item.as_table().ok_or_else(|| unexpected(text, item, "a table"))?;
-                Flags { table: table.clone(), line: line_at(text, table.span()) }
+                let table = item.as_table().ok_or_else(|| unexpected(&lines, item, "a table"))?;
+                Flags { table: table.clone(), line: lines.at(table.span()) }
             }
         };
         let scenarios = root
@@ -88,7 +89,8 @@ impl LimitsTable {
                 line: 1,
                 message: "no `[[scenario]]`: expected at least one".to_owned(),
             })?;
-        let entries = scenarios.iter().map(|table| entry(text, table)).collect::<Result<_, _>>()?;
+        let entries =
+            scenarios.iter().map(|table| entry(&lines, table)).collect::<Result<_, _>>()?;
         Ok(Self { text: text.to_owned(), defaults, entries })
     }
 
@@ -106,31 +108,32 @@ impl LimitsTable {
     }
 }
 
-fn entry(text: &str, table: &Table) -> Result<Entry, TableError> {
+fn entry(lines: &Lines, table: &Table) -> Result<Entry, TableError> {
     let mut own = table.clone();
-    let line = line_at(text, table.span());
+    let line = lines.at(table.span());
     let (limits, limits_line) = match own.remove("limits") {
         None => (Vec::new(), line),
         Some(item) => {
-            let limits =
-                item.as_table_like().ok_or_else(|| unexpected(text, &item, "a table of limits"))?;
-            (limits::leaves(limits), line_at(text, item.span()))
+            let limits = item
+                .as_table_like()
+                .ok_or_else(|| unexpected(lines, &item, "a table of limits"))?;
+            (limits::leaves(limits), lines.at(item.span()))
         }
     };
     Ok(Entry { flags: Flags { table: own, line }, limits, line: limits_line })
 }
 
-fn check_schema(text: &str, root: &Table) -> Result<(), TableError> {
+fn check_schema(lines: &Lines, root: &Table) -> Result<(), TableError> {
     match root.get("schema") {
         Some(item) if item.as_integer() == Some(SCHEMA) => Ok(()),
-        Some(item) => Err(unexpected(text, item, "`schema = 1`, the one that this version reads")),
+        Some(item) => Err(unexpected(lines, item, "`schema = 1`, the one that this version reads")),
         None => {
             Err(TableError { line: 1, message: "no `schema`: expected `schema = 1`".to_owned() })
         }
     }
 }
 
-fn check_keys(text: &str, root: &Table) -> Result<(), TableError> {
+fn check_keys(lines: &Lines, root: &Table) -> Result<(), TableError> {
     const KNOWN: [&str; 3] = ["schema", "defaults", "scenario"];
     match TableLike::iter(root).find(|(key, _)| !KNOWN.contains(key)) {
         None => Ok(()),
@@ -138,21 +141,30 @@ fn check_keys(text: &str, root: &Table) -> Result<(), TableError> {
             let span = root.key(key).and_then(toml_edit::Key::span);
             let message =
                 format!("unknown key `{key}`: expected `schema`, `[defaults]` and `[[scenario]]`");
-            Err(TableError { line: line_at(text, span), message })
+            Err(TableError { line: lines.at(span), message })
         }
     }
 }
 
-fn unexpected(text: &str, item: &Item, expected: &str) -> TableError {
+fn unexpected(lines: &Lines, item: &Item, expected: &str) -> TableError {
     let value = item.to_string();
     let message = format!("`{}`: expected {expected}", value.trim());
-    TableError { line: line_at(text, item.span()), message }
+    TableError { line: lines.at(item.span()), message }
 }
 
-/// The line on which a span begins.
-fn line_at(text: &str, span: Option<Range<usize>>) -> usize {
-    let start = span.map_or(0, |span| span.start);
-    text.get(..start).unwrap_or(text).matches('\n').count() + 1
+/// Where the lines of a text begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at + 1).collect())
+    }
+
+    /// The line on which a span begins.
+    fn at(&self, span: Option<Range<usize>>) -> usize {
+        let start = span.map_or(0, |span| span.start);
+        self.0.partition_point(|line| *line <= start) + 1
+    }
 }
 
 #[cfg(test)]

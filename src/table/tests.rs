@@ -124,3 +124,14 @@ fn what_is_no_table_is_refused_with_its_line() {
         assert_eq!(LimitsTable::parse(text).unwrap_err().to_string(), expected, "{text}");
     }
 }
+
+/// Found by fuzzing: a stale limit under a dotted key stayed, and was reported for ever.
+#[test]
+fn stale_limits_go_however_their_dots_are_written() {
+    let text = include_str!("../../fuzz/seeds/table/dotted-limits.toml");
+    let table = LimitsTable::parse(text).unwrap();
+    let fresh = limits([1, 2, 3]);
+    let updated = table.updated(std::slice::from_ref(&fresh)).unwrap();
+    let again = LimitsTable::parse(&updated).unwrap();
+    assert_eq!(fresh.changes(&again.entries[0].limits), [], "{updated}");
+}

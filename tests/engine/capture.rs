@@ -178,7 +178,8 @@ fn a_real_model_attends_to_its_first_token() {
     let text =
         tokenizer.encode("The quick brown fox jumps over the lazy dog. The quick brown").unwrap();
     let capture = Capture { layers: 30, tokens: 1, attention: true, keep: false };
-    let table = settings(0, 64, 16, Logits::Last).table_with_capture(source.spec(), capture).unwrap();
+    let table =
+        settings(0, 64, 16, Logits::Last).table_with_capture(source.spec(), capture).unwrap();
     let mut engine = Engine::load(Cpu, &mut source, &table).unwrap();
     engine.track_positions().unwrap();
     let (before, last) = text.split_at(text.len() - 1);

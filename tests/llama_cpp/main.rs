@@ -4,49 +4,24 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-mod csv;
 mod logs;
 mod plan;
-mod shapes;
+#[path = "../../examples/scoreboard/score/mod.rs"]
+mod score;
 mod weights;
 
 use std::collections::HashMap;
 
-use vramplan::dtype::KvFormat;
-use vramplan::estimate::llama_graph::{
-    Context, ContextParams, LlamaCppVersion, Outputs, cache_sizes, cached_layers, compute_buffer,
-    is_certain,
-};
+use vramplan::estimate::llama_graph::{Context, cache_sizes};
+use vramplan::estimate::llama_graph::{cached_layers, compute_buffer, is_certain};
 use vramplan::spec::ModelSpec;
 
-use csv::Row;
-
-const MATRIX: &str = include_str!("../engines/llama_cpp/llama_cpp.csv");
-const HOLDOUT: &str = include_str!("../engines/llama_cpp/llama_cpp_holdout.csv");
-
-const FAMILIES: &str = include_str!("../engines/llama_cpp/llama_cpp_families.csv");
+use score::csv::{self, Row};
+use score::llama_cpp::{FAMILIES, HOLDOUT, MATRIX};
+use score::shapes;
 
 fn context(row: &Row<'_>, model: &ModelSpec) -> Context {
-    let kv = |column| -> KvFormat { row.text(column).parse().unwrap() };
-    let outputs = match row.number("n_outputs_max") {
-        0 => Outputs::All,
-        n => Outputs::Few(n),
-    };
-    let params = ContextParams {
-        n_ctx: row.number("n_ctx"),
-        n_batch: row.number("n_batch"),
-        n_ubatch: row.number("n_ubatch"),
-        n_seq: row.number("n_seq_max"),
-        unified: row.flag("kv_unified"),
-        swa_full: row.flag("swa_full"),
-        outputs,
-        flash: row.flag("flash_attn"),
-        ada: true,
-        type_k: kv("type_k"),
-        type_v: kv("type_v"),
-        version: LlamaCppVersion::Current,
-    };
-    params.resolve(&model.shape).unwrap()
+    score::llama_cpp::context(row).unwrap().resolve(&model.shape).unwrap()
 }
 
 /// Compares a prediction with a column of every row; returns how many rows there were.

@@ -8,7 +8,7 @@ use vramplan::estimate::{Component, Life, Moment, Phase, Scenario};
 use vramplan::plan::{Capacity, plan};
 use vramplan::spec::{
     Attention, Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, Headroom, LlamaCppVersion,
-    Logits, Runtime, RuntimeSpec, Workload,
+    Logits, Runtime, RuntimeSpec, TransformersVersion, Workload,
 };
 use vramplan::units::Bytes;
 
@@ -61,6 +61,7 @@ fn workload(row: &Row<'_>) -> Workload {
         logits: if row.text("outputs") == "all" { Logits::All } else { Logits::Last },
         grown_cache: false,
         llama_cpp: LlamaCppVersion::default(),
+        transformers: TransformersVersion::default(),
         serving: None,
     }
 }

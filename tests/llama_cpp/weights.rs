@@ -11,9 +11,8 @@ const QUANTIZE: &str = include_str!("../engines/llama_cpp/quantize.csv");
 
 const QUANTIZE_FAMILIES: &str = include_str!("../engines/llama_cpp/quantize_families.csv");
 
-/// `MXFP4` is gpt-oss as published: experts in MXFP4, the rest in 16 bits.
 pub fn format(name: &str) -> WeightFormat {
-    if name == "MXFP4" { WeightFormat::F16 } else { name.to_ascii_lowercase().parse().unwrap() }
+    super::score::llama_cpp::format(name).unwrap()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use vramplan::recommend::{Answer, Request, answer};
 use vramplan::source::Catalog;
 use vramplan::spec::{
     Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec,
-    Serving, Workload,
+    Serving, TransformersVersion, Workload,
 };
 use vramplan::units::Bytes;
 
@@ -55,6 +55,7 @@ impl Case {
             logits: Logits::Last,
             grown_cache: runtime == Runtime::Transformers,
             llama_cpp: LlamaCppVersion::default(),
+            transformers: TransformersVersion::default(),
             serving: (runtime == Runtime::Vllm).then(|| Serving::on(&gpu)),
         };
         Self {

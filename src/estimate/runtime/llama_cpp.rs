@@ -11,8 +11,8 @@ use super::super::llama_graph::{
     compute_buffer, is_certain,
 };
 use super::super::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
-    overhead,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
+    fragmentation, overhead,
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
@@ -26,11 +26,6 @@ const N_BATCH: u64 = 2048;
 
 /// From here on the vector kernel reads a quantized cache for two rows (`fattn.cu`).
 const ADA: ComputeCapability = ComputeCapability { major: 8, minor: 9 };
-
-/// What the compute buffer may differ by where the graph depends on more than the shape, in percent.
-const UNCERTAIN_PERCENT: u64 = 3;
-/// The same for state-space hybrids.
-const HYBRID_PERCENT: u64 = 4;
 
 /// Lists everything that the process holds.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
@@ -189,12 +184,11 @@ fn push_compute(
             basis: if certain { Basis::Modelled } else { Basis::Assumed },
             source: "llama.cpp graph of a micro-batch, placed as ggml-alloc.c does",
         };
-        let percent = match (certain, &scenario.model.shape.ssm) {
-            (true, _) => 0,
-            (false, None) => UNCERTAIN_PERCENT,
-            (false, Some(_)) => HYBRID_PERCENT,
+        let size = match (certain, &scenario.model.shape.ssm) {
+            (true, _) => Bounds::exactly(size),
+            (false, None) => Spread::LLAMA_CPP_GRAPH.around(size)?,
+            (false, Some(_)) => Spread::LLAMA_CPP_HYBRID.around(size)?,
         };
-        let size = Bounds::within(size, percent, percent)?;
         let text = "tensors alive where the compute buffer is largest";
         buffers.push(kind, name, size, Formula::text(text, &values));
     }

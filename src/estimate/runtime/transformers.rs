@@ -6,8 +6,8 @@
 use super::super::kv_cache::Cells;
 use super::super::pass::Pass;
 use super::super::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, activations,
-    attention, capture, fragmentation, kv_cache, logits, overhead, small, vision,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
+    activations, attention, capture, fragmentation, kv_cache, logits, overhead, small, vision,
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
@@ -116,8 +116,21 @@ fn push_residual(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), E
     Ok(())
 }
 
-/// One forward pass.
+/// One forward pass, with what tracked passes differ by.
 fn step(buffers: &mut Buffers, scenario: &Scenario<'_>, pass: Pass) -> Result<(), EstimateError> {
+    let first = buffers.0.len();
+    push_pass(buffers, scenario, pass)?;
+    for buffer in &mut buffers.0[first..] {
+        buffer.size = Spread::TRANSFORMERS_PASS.beyond(buffer.size)?;
+    }
+    Ok(())
+}
+
+fn push_pass(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    pass: Pass,
+) -> Result<(), EstimateError> {
     if pass.rows == 0 {
         return Ok(());
     }

@@ -15,12 +15,12 @@
 //!
 //! Sources: vLLM `v1/worker/gpu_worker.py` (`determine_available_memory`), `gpu_model_runner.py`
 //! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
-//! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/vllm.rs).
+//! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
 use super::super::paged::{Cached, Paging};
 use super::super::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
-    overhead, vision,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
+    fragmentation, overhead, vision,
 };
 use super::{Pool, push_weights};
 use crate::dtype::WeightFormat;
@@ -28,7 +28,6 @@ use crate::spec::{Architecture, Basis, Bounds, LayerShape, ModelShape, Serving, 
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
-const UNCERTAIN_PERCENT: u64 = 10;
 
 /// Lists everything that the process holds, and what of it the pool is.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, EstimateError> {
@@ -192,7 +191,7 @@ fn push_experts(
         ("max(ffn, hidden) + max(2 ffn, hidden)", widths),
         ("B", element(scenario)),
     ]);
-    let size = Bounds::within(formula.value()?, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)?;
+    let size = Spread::VLLM_LAYER.around(formula.value()?)?;
     buffers.push(kind, "workspaces of the experts", size, formula);
     Ok(())
 }
@@ -253,7 +252,7 @@ fn push_layer(
         );
         let halves = Bytes::product(&[2, width])?.plus(Bytes::product(&[7, shape.hidden_size])?)?;
         let wide = halves.times(rows)?.times(element(scenario) / 2)?;
-        let size = Bounds::within(wide, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)?;
+        let size = Spread::VLLM_LAYER.around(wide)?;
         buffers.push(transient(Component::Activations, moment), name, size, formula);
         Ok(())
     };
@@ -288,7 +287,7 @@ fn push_scan(
     let halves = 2 * (3 * inner + 2 * conv) + 7 * shape.hidden_size;
     let results = Bytes::product(&[halves, rows, element(scenario) / 2])?;
     let states = Bytes::product(&[rows.div_ceil(SCAN_CHUNK), inner, ssm.state_size, 4])?;
-    let size = Bounds::within(results.plus(states)?, 30, 30)?;
+    let size = Spread::VLLM_SCAN.around(results.plus(states)?)?;
     let kind = Kind {
         basis: Basis::Assumed,
         source: "vLLM mamba_mixer2.py, by its results; compared with no log",
@@ -329,7 +328,7 @@ fn push_sampler(
         ("B", element(scenario) + copies),
     ];
     let formula = Formula::product(&factors);
-    let size = Bounds::within(formula.value()?, 5, 8)?;
+    let size = Spread::VLLM_SAMPLER.around(formula.value()?)?;
     buffers.push(logits, name, size, formula);
     if serving.version == VllmVersion::Current {
         let processors = scenario.gpu.sm_count.value;
@@ -395,11 +394,23 @@ const fn token_size(paging: &Paging) -> u64 {
 }
 
 /// Captured graphs by the sequences captured, 256 to 512: 460 MiB and 15 MiB a layer at 512, the
-/// line through 44 logs of an H100; half of it at 256 and fewer, where 23 logs of other cards and
-/// versions have 0.1 to 1.2 GiB, and two 2.5 and 4.1.
+/// line through 30 logs of dense models under 0.19 on an H100; with experts or latent attention 1.0 to
+/// 2.3 times that. Versions before 0.16 took 0.1 to 1.1 times that in 20 of 22 logs, whatever the
+/// sequences, and 2.4 and 3.5 times that in two.
 const GRAPHS: Bytes = Bytes::new(460 << 20);
 const GRAPHS_PER_LAYER: u64 = 15 << 20;
 const CAPTURED: [u64; 2] = [256, 512];
+
+/// Numerator and denominator of the share of that line, and the spread around it.
+fn graphs_of(shape: &ModelShape, version: VllmVersion) -> ((u64, u64), Spread) {
+    match version {
+        VllmVersion::Sorting => ((1, 2), Spread::VLLM_OLD_GRAPHS),
+        VllmVersion::Current if shape.moe.is_some() || shape.mla.is_some() => {
+            ((8, 5), Spread::VLLM_GRAPHS_OF_EXPERTS)
+        }
+        VllmVersion::Current => ((1, 1), Spread::VLLM_GRAPHS),
+    }
+}
 
 fn push_graphs(
     buffers: &mut Buffers,
@@ -408,10 +419,13 @@ fn push_graphs(
 ) -> Result<(), EstimateError> {
     let layers = scenario.model.shape.n_layers;
     let [least, most] = CAPTURED;
-    let captured = serving.max_seqs.clamp(least, most);
+    let captured = match serving.version {
+        VllmVersion::Sorting => most,
+        VllmVersion::Current => serving.max_seqs.clamp(least, most),
+    };
     let largest = GRAPHS.plus(Bytes::product(&[layers, GRAPHS_PER_LAYER])?)?;
-    let expected = largest.scale(captured, most)?;
-    let bounds = Bounds::new(expected.scale(1, 3)?, expected, expected.times(2)?);
+    let ((share, of), spread) = graphs_of(&scenario.model.shape, serving.version);
+    let expected = largest.scale(captured * share, most * of)?;
     let kind = Kind {
         component: Component::RuntimeOverhead,
         life: Life::From(Phase::SystemPrefill),
@@ -419,10 +433,10 @@ fn push_graphs(
         source: "free memory before and after capture in public logs; outside vLLM's share",
     };
     let formula = Formula::text(
-        "(460 MiB + 15 MiB · layers) · captured / 512",
-        &[("layers", layers), ("captured", captured)],
+        "(460 MiB + 15 MiB · layers) · captured / 512 · share",
+        &[("layers", layers), ("captured", captured), ("share in tenths", 10 * share / of)],
     );
-    buffers.push(kind, "CUDA graphs", bounds, formula);
+    buffers.push(kind, "CUDA graphs", spread.around(expected)?, formula);
     Ok(())
 }
 

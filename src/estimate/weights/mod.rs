@@ -10,6 +10,7 @@ mod gguf;
 mod torch;
 mod vllm;
 
+use super::Spread;
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
     Architecture, Basis, Bounds, ModelSpec, Role, Runtime, RuntimeSpec, StoredTensor,
@@ -190,18 +191,14 @@ pub fn weights_per_rank(
         }
         Ok(())
     })?;
-    total.bounds = bounds(total.device, format)?;
+    total.bounds = bounds(total.device, format, runtime)?;
     Ok(total)
 }
 
-/// Percent by which published files of a quantized file type are smaller and larger than llama.cpp's
-/// rule makes them: with an importance matrix, or with a few tensors overridden, as many uploads are.
-const FILES_DIFFER: (u64, u64) = (2, 2);
-
-fn bounds(device: Bytes, format: WeightFormat) -> Result<Bounds, Overflow> {
-    let (below, above) = FILES_DIFFER;
-    match format {
-        WeightFormat::Gguf(_) => Bounds::within(device, below, above),
+fn bounds(device: Bytes, format: WeightFormat, runtime: Runtime) -> Result<Bounds, Overflow> {
+    match (format, runtime) {
+        (WeightFormat::Gguf(_), _) => Spread::GGUF_FILES.around(device),
+        (_, Runtime::Vllm) => Spread::VLLM_WEIGHTS.around(device),
         _ => Ok(Bounds::exactly(device)),
     }
 }

@@ -1,5 +1,10 @@
 //! The models of `tests/engines/llama_cpp/shapes.txt`, in the notation of `shapes.py`.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a fixture of our own: what it cannot be is a fault of the test"
+)]
+
 use std::collections::HashMap;
 
 use vramplan::spec::{
@@ -159,7 +164,7 @@ impl<'a> Line<'a> {
 
 /// Every model of the table.
 pub fn models() -> HashMap<String, ModelSpec> {
-    include_str!("../engines/llama_cpp/shapes.txt")
+    include_str!("../../../tests/engines/llama_cpp/shapes.txt")
         .lines()
         .map(Line::parse)
         .map(|line| {

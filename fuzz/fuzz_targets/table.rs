@@ -1,0 +1,30 @@
+//! Bytes as a table of limits: read, answered and written anew.
+#![no_main]
+
+use vramplan::cli::Resolved;
+use vramplan::cli::args::PlanArgs;
+use vramplan::recommend::Solver;
+use vramplan::source::Catalog;
+use vramplan::table::{Limits, LimitsTable};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(table) = LimitsTable::parse(text) else { return };
+    let Ok(defaults) = table.defaults.read::<PlanArgs>() else { return };
+    let catalog = Catalog::without_configuration(&[]);
+    let mut limits = Vec::new();
+    for entry in &table.entries {
+        let Ok(own) = entry.flags.read::<PlanArgs>() else { return };
+        let flags = own.or(defaults.clone());
+        let Ok(resolved) = Resolved::from_args(&flags, None, &catalog) else { return };
+        let request = resolved.request();
+        let Ok(solver) = Solver::new(&request) else { return };
+        let (Ok(summary), Ok(sizes)) = (solver.summary(), solver.recommend()) else { return };
+        limits.push(Limits::new(&summary, &sizes));
+    }
+    let updated = table.updated(&limits).expect("a table that was read can be written");
+    let again = LimitsTable::parse(&updated).expect("what was written can be read");
+    for (entry, limits) in again.entries.iter().zip(&limits) {
+        assert!(limits.changes(&entry.limits).is_empty(), "an updated table is up to date");
+    }
+});
