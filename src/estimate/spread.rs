@@ -39,7 +39,8 @@ impl Spread {
     /// The same with experts or latent attention. Logs: −24 to +44%.
     pub const VLLM_GRAPHS_OF_EXPERTS: Self = percent(40, 50);
 
-    /// The same under versions before 0.16, of which no two take the same. Logs: −0.9 to 6 times more.
+    /// The same under versions before 0.16, of which no two take the same. Logs: 0.2 to 7.1 times what
+    /// is expected.
     pub const VLLM_OLD_GRAPHS: Self = percent(90, 600);
 
     /// The scan of state-space layers in vLLM's profile run. Assumed: no log has one.
