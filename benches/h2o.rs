@@ -12,11 +12,8 @@ use vramplan::h2o::attend::decode::{Decode, Work, prepare_queries};
 use vramplan::h2o::{Heads, OwnedRows, Pinned, Policy, ScratchSize, evict};
 
 /// Query heads, key heads, size of a head.
-const MODELS: [(&str, [usize; 3]); 3] = [
-    ("qwen2.5-14b", [40, 8, 128]),
-    ("llama-3.1-8b", [32, 8, 128]),
-    ("smollm2-135m", [9, 3, 64]),
-];
+const MODELS: [(&str, [usize; 3]); 3] =
+    [("qwen2.5-14b", [40, 8, 128]), ("llama-3.1-8b", [32, 8, 128]), ("smollm2-135m", [9, 3, 64])];
 /// Layers that are read in turn, so that no cache of the processor holds the next one.
 const LAYERS: usize = 8;
 
@@ -51,16 +48,20 @@ impl Layer {
     /// What reading it takes: every byte of keys and values, by all threads.
     fn read(&self) -> u64 {
         let rows = self.rows.rows();
-        let sum = |part: &[i8]| part.par_chunks(1 << 16).map(|part| {
-            let (lanes, _) = part.as_chunks::<64>();
-            let mut sums = [0_u8; 64];
-            for lanes in lanes {
-                for (sum, x) in sums.iter_mut().zip(lanes) {
-                    *sum = sum.wrapping_add(x.cast_unsigned());
-                }
-            }
-            sums.iter().map(|&sum| u64::from(sum)).sum::<u64>()
-        }).sum::<u64>();
+        let sum = |part: &[i8]| {
+            part.par_chunks(1 << 16)
+                .map(|part| {
+                    let (lanes, _) = part.as_chunks::<64>();
+                    let mut sums = [0_u8; 64];
+                    for lanes in lanes {
+                        for (sum, x) in sums.iter_mut().zip(lanes) {
+                            *sum = sum.wrapping_add(x.cast_unsigned());
+                        }
+                    }
+                    sums.iter().map(|&sum| u64::from(sum)).sum::<u64>()
+                })
+                .sum::<u64>()
+        };
         sum(rows.keys) + sum(rows.values)
     }
 }

@@ -1,9 +1,9 @@
 //! Attention of one token, split over the cache, and its scores.
 
+use super::TILE;
 use super::argument::{Argument, Arguments};
 use super::cache::{LayerArgument, LayerMemory};
 use super::launch::{Gpu, Launch, LaunchError, Op, Span, blocks, compiled_for, int};
-use super::TILE;
 use crate::h2o::{Heads, Policy};
 
 /// Query heads that one block serves: `MAX_GROUP` of `kernels/decode.cuh`.

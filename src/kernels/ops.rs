@@ -7,9 +7,21 @@ use crate::dtype::GgmlType;
 /// Threads of a block of the element by element kernels.
 const THREADS: usize = 256;
 
-fn launch(op: &'static str, function: &'static str, grid: [u32; 3], arguments: Arguments) -> Launch {
+fn launch(
+    op: &'static str,
+    function: &'static str,
+    grid: [u32; 3],
+    arguments: Arguments,
+) -> Launch {
     let block = if op == "rope" || op == "angles" { 128 } else { 256 };
-    Launch { op: Op { name: op, head_dim: None }, function, grid, block, shared_bytes: 0, arguments }
+    Launch {
+        op: Op { name: op, head_dim: None },
+        function,
+        grid,
+        block,
+        shared_bytes: 0,
+        arguments,
+    }
 }
 
 fn parts(elements: usize) -> Result<u32, LaunchError> {
@@ -96,11 +108,7 @@ pub fn add(to: Span, from: Span, count: usize) -> Result<Launch, LaunchError> {
 ///
 /// # Errors
 /// Where memory is short.
-pub fn add_bias(
-    x: Span,
-    bias: Span,
-    (rows, width): (usize, usize),
-) -> Result<Launch, LaunchError> {
+pub fn add_bias(x: Span, bias: Span, (rows, width): (usize, usize)) -> Result<Launch, LaunchError> {
     x.holds("x", &[rows, width, 4])?;
     bias.holds("bias", &[width, 4])?;
     let arguments = Arguments::new(&[&x, &bias, &int("width", width)?]);

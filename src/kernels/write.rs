@@ -82,7 +82,8 @@ pub fn write(
         return Err(LaunchError::Unsupported { name: "tokens", value: tokens as u64, expected });
     }
     let head_dim = int("head_dim", heads.head_dim())?;
-    let argument = Write { layer: layer.argument(heads, policy)?, memory: *memory, leavers, head_dim };
+    let argument =
+        Write { layer: layer.argument(heads, policy)?, memory: *memory, leavers, head_dim };
     Ok(Launch {
         op: Op { name: "write_tokens", head_dim: None },
         function: "write_tokens",

@@ -26,7 +26,10 @@ pub fn full(heads: Heads, all: Tokens<'_>) -> Vec<f64> {
         let (token, head) = (row / heads.query_heads(), row % heads.query_heads());
         let part = head / heads.gqa_group() * dim..(head / heads.gqa_group() + 1) * dim;
         let seen = behind + token + 1;
-        let logits: Vec<_> = all.keys.chunks_exact(width).take(seen)
+        let logits: Vec<_> = all
+            .keys
+            .chunks_exact(width)
+            .take(seen)
             .map(|key| dot(query, &key[part.clone()]) / (dim as f64).sqrt())
             .collect();
         let p = softmax(&logits);
@@ -46,7 +49,12 @@ pub fn distance(ours: &[f32], theirs: &[f64]) -> f64 {
 
 /// Keys and values of rows as they are stored, `[tokens, kv_heads, head_dim]`, where token `t` is in
 /// row `row_of(t)`.
-pub fn widened(heads: Heads, rows: Rows<'_>, tokens: usize, row_of: impl Fn(usize) -> usize) -> [Vec<f32>; 2] {
+pub fn widened(
+    heads: Heads,
+    rows: Rows<'_>,
+    tokens: usize,
+    row_of: impl Fn(usize) -> usize,
+) -> [Vec<f32>; 2] {
     let dim = heads.head_dim();
     let capacity = rows.key_scales.len() / heads.kv_heads();
     [(rows.keys, rows.key_scales), (rows.values, rows.value_scales)].map(|(payload, scales)| {
@@ -76,10 +84,13 @@ fn real_drop(text: &Text, heavy: usize, recent: usize) -> (Vec<f64>, Vec<Vec<usi
             kept[head].push(token);
             scores[head].push(0.0);
             let query = &text.queries[at(token)..][..dim];
-            let logits: Vec<_> = kept[head].iter()
+            let logits: Vec<_> = kept[head]
+                .iter()
                 .map(|&kept| dot(query, &text.keys[at(kept)..][..dim]) / (dim as f64).sqrt())
                 .collect();
-            for ((score, p), &from) in scores[head].iter_mut().zip(softmax(&logits)).zip(&kept[head]) {
+            for ((score, p), &from) in
+                scores[head].iter_mut().zip(softmax(&logits)).zip(&kept[head])
+            {
                 *score += p;
                 let out = output[at(token)..][..dim].iter_mut();
                 out.zip(&text.values[at(from)..]).for_each(|(out, v)| *out += p * f64::from(*v));
@@ -119,7 +130,11 @@ fn it_keeps_what_h2os_own_code_keeps() {
     next.keys.splice(..text.keys.len(), text.keys.iter().copied());
     next.values.splice(..text.values.len(), text.values.iter().copied());
     next.queries.splice(..text.queries.len(), text.queries.iter().copied());
-    (_, _, shadow) = { let read = next.read(policy, &[1; 201], |_, _, _| {}); drop(shadow); read };
+    (_, _, shadow) = {
+        let read = next.read(policy, &[1; 201], |_, _, _| {});
+        drop(shadow);
+        read
+    };
     for (head, kept) in kept.iter().enumerate() {
         let held = shadow.held(head);
         assert_eq!(&held[..held.len() - 1], kept, "head {head}");

@@ -31,10 +31,12 @@ fn error(keys: &[f32], queries: &[f32], smoothing: &[f32]) -> f64 {
         let smooth: Vec<_> = key.iter().zip(smoothing).map(|(key, factor)| key / factor).collect();
         let scale = f64::from(quantize(&smooth, &mut stored).to_f32());
         for query in queries.chunks_exact(DIM) {
-            let error: f64 = (0..DIM).map(|i| {
-                let read = f64::from(stored[i]) * scale * f64::from(smoothing[i]);
-                f64::from(query[i]) * (read - f64::from(key[i]))
-            }).sum();
+            let error: f64 = (0..DIM)
+                .map(|i| {
+                    let read = f64::from(stored[i]) * scale * f64::from(smoothing[i]);
+                    f64::from(query[i]) * (read - f64::from(key[i]))
+                })
+                .sum();
             sum += error * error / DIM as f64;
             count += 1.0;
         }

@@ -37,7 +37,9 @@ fn every_kernel_has_ptx_and_figures() {
     for path in files(&kernels(), &["cu"]) {
         let stem = path.file_stem().unwrap().to_str().unwrap();
         let built = files(&kernels().join("ptx"), &["ptx"]);
-        let is_its = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{stem}."));
+        let is_its = |path: &PathBuf| {
+            path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{stem}."))
+        };
         assert!(built.iter().any(is_its), "{stem} has no PTX");
         for gpu in ["sm_80", "sm_89", "sm_90"] {
             let row = |line: &str| line.starts_with(&format!("{stem},")) && line.contains(gpu);

@@ -75,7 +75,8 @@ impl Device for Emulator {
     fn download(&self, span: Span) -> Vec<u8> {
         assert!(self.buffers.iter().any(|(_, known)| *known == span));
         // SAFETY: the span is one of `upload`'s, and alive until `release`.
-        unsafe { std::slice::from_raw_parts(span.address as *const u8, span.bytes as usize) }.to_vec()
+        unsafe { std::slice::from_raw_parts(span.address as *const u8, span.bytes as usize) }
+            .to_vec()
     }
 
     fn run(&mut self, launch: &Launch) -> Result<(), String> {
@@ -154,7 +155,8 @@ fn runtime() -> Arc<Library> {
 fn module(op: Op) -> Arc<Library> {
     type Slot = Arc<OnceLock<Arc<Library>>>;
     static MODULES: OnceLock<Mutex<HashMap<Op, Slot>>> = OnceLock::new();
-    let slot = Arc::clone(MODULES.get_or_init(Mutex::default).lock().unwrap().entry(op).or_default());
+    let slot =
+        Arc::clone(MODULES.get_or_init(Mutex::default).lock().unwrap().entry(op).or_default());
     Arc::clone(slot.get_or_init(|| Arc::new(open(&compile_op(op)))))
 }
 

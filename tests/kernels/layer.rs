@@ -97,7 +97,11 @@ impl Region {
     }
 }
 
-fn upload_some<T: Number>(device: &mut dyn Device, name: &str, numbers: &[T]) -> vramplan::kernels::Span {
+fn upload_some<T: Number>(
+    device: &mut dyn Device,
+    name: &str,
+    numbers: &[T],
+) -> vramplan::kernels::Span {
     if numbers.is_empty() { device.upload(name, &[0]) } else { upload(device, name, numbers) }
 }
 

@@ -2,9 +2,7 @@
 
 use half::f16;
 use vramplan::dtype::GgmlType;
-use vramplan::kernels::{
-    add, add_bias, angles, clock_words, embed, rms_norm, rope, silu_mul,
-};
+use vramplan::kernels::{add, add_bias, angles, clock_words, embed, rms_norm, rope, silu_mul};
 
 use crate::attention::difference;
 use crate::device::{Device, download, poisoned, run, upload};
@@ -42,7 +40,10 @@ fn norms(device: &mut dyn Device, random: &mut Random) {
             .flat_map(|row| {
                 let mean = row.iter().map(|x| x * x).sum::<f64>() / width as f64;
                 let factor = 1.0 / (mean + 1e-6).sqrt();
-                row.iter().zip(&weight).map(move |(x, w)| x * factor * f64::from(*w)).collect::<Vec<_>>()
+                row.iter()
+                    .zip(&weight)
+                    .map(move |(x, w)| x * factor * f64::from(*w))
+                    .collect::<Vec<_>>()
             })
             .collect();
         assert_near("norm", &download(device, out), &expected);
@@ -53,7 +54,8 @@ fn norms(device: &mut dyn Device, random: &mut Random) {
 
 fn rotations(device: &mut dyn Device, random: &mut Random) {
     let (rows, heads, dim) = (3, 5, 96);
-    let frequencies: Vec<f32> = (0..dim / 2).map(|i| 1e6_f32.powf(-2.0 * i as f32 / dim as f32)).collect();
+    let frequencies: Vec<f32> =
+        (0..dim / 2).map(|i| 1e6_f32.powf(-2.0 * i as f32 / dim as f32)).collect();
     let clock = upload(device, "clock", &clock_words(40, 1000).unwrap());
     let spans = upload(device, "frequencies", &frequencies);
     let rotation = poisoned(device, "rotation", rows * dim * 4);
@@ -139,7 +141,8 @@ fn embeddings(device: &mut dyn Device, random: &mut Random) {
         let mut expected = Vec::new();
         for &id in &ids {
             let row = &table[id as usize * row..][..row];
-            row.chunks_exact(layout.bytes as usize).for_each(|block| expected.extend(expand(ty, block)));
+            row.chunks_exact(layout.bytes as usize)
+                .for_each(|block| expected.extend(expand(ty, block)));
         }
         assert_near(ty.name(), &download(device, out), &expected);
     }
@@ -179,7 +182,9 @@ fn expand(ty: GgmlType, block: &[u8]) -> Vec<f64> {
         GgmlType::Q4_1 => small(&block[4..], None, half(0), half(2)),
         GgmlType::Q5_0 => small(&block[6..], Some(&block[2..6]), half(0), -16.0 * half(0)),
         GgmlType::Q5_1 => small(&block[8..], Some(&block[4..8]), half(0), half(2)),
-        GgmlType::Q8_0 => block[2..].iter().map(|&q| f64::from(q.cast_signed()) * half(0)).collect(),
+        GgmlType::Q8_0 => {
+            block[2..].iter().map(|&q| f64::from(q.cast_signed()) * half(0)).collect()
+        }
         GgmlType::Q2K => two_bits(block, half(80), half(82)),
         GgmlType::Q3K => three_bits(block, half(108)),
         GgmlType::Q4K => pairs(&block[4..16], None, &block[16..], half(0), half(2)),

@@ -132,7 +132,8 @@ impl<'d> Pair<'d> {
         let row = heads.head_dim() + 2;
         let partials = poisoned(device, "partials", heads.query_heads() * parts * row * 4);
         let scoring_of = Some(scoring);
-        let step = DecodeMemory { clock: self.clock, queries, partials, output, scoring: scoring_of };
+        let step =
+            DecodeMemory { clock: self.clock, queries, partials, output, scoring: scoring_of };
         let memory = self.memory;
         for launch in decode(self.variant, heads, &policy, &memory, &step, parts).unwrap() {
             self.run(&launch);
@@ -197,7 +198,10 @@ impl<'d> Pair<'d> {
         if !pinning {
             let scores: Vec<f64> = self.cpu.scores.iter().copied().map(f64::from).collect();
             let off = difference(&after.scores, &scores);
-            assert!(off < SCORE_TOLERANCE, "step of {tokens} at {written}: scores off by {off:.1e}");
+            assert!(
+                off < SCORE_TOLERANCE,
+                "step of {tokens} at {written}: scores off by {off:.1e}"
+            );
         }
     }
 
@@ -303,7 +307,8 @@ fn chunks_and_tokens_equal_the_cpus_cache() {
     let mut random = Random::new("chunks");
     for (head_dim, group) in [(64, 1), (128, 5), (256, 4), (64, 7), (128, 8)] {
         let heads = Heads::new(2 * group, 2, head_dim).unwrap();
-        let policy = Policy::new(random.between(0, 90), random.between(80, 150), random.between(30, 70));
+        let policy =
+            Policy::new(random.between(0, 90), random.between(80, 150), random.between(30, 70));
         let policy = policy.unwrap();
         let mut chunks = Vec::new();
         while chunks.iter().sum::<usize>() < 420 {
