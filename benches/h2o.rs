@@ -1,7 +1,8 @@
 //! How long the evicting cache takes on the CPU: `cargo bench --bench h2o --no-default-features
 //! --features h2o`. Results and conditions are in `docs/benchmarks.md`.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "benchmark")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, reason = "benchmark")]
+#![allow(clippy::cast_possible_truncation, reason = "benchmark")]
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rayon::prelude::*;
 use vramplan::h2o::attend::decode::{Decode, Work, prepare_queries};
-use vramplan::h2o::{Heads, OwnedRows, Pinned, Policy, ScratchSize, evict};
+use vramplan::h2o::{
+    self, Heads, OwnedRows, Pinned, Policy, Scratch, ScratchSize, Slots, Tokens, evict, place,
+};
 
 /// Query heads, key heads, size of a head.
 const MODELS: [(&str, [usize; 3]); 3] =
@@ -36,7 +39,7 @@ impl Layer {
         let smoothing = vec![1.0; heads.kv_width()];
         let mut row = vec![0.0; heads.head_dim()];
         let new = (keys.as_slice(), values.as_slice());
-        vramplan::h2o::place(heads, &mut rows.rows_mut(), |i| i, &smoothing, new, &mut row);
+        place(heads, &mut rows.rows_mut(), |i| i, &smoothing, new, &mut row);
         Self { rows, scores: noise(heads.kv_heads() * slots) }
     }
 
@@ -105,7 +108,7 @@ fn decode(criterion: &mut Criterion) {
                     let decode = Decode { heads, pinned, slots: layer.rows.rows(), live: &live };
                     decode.score(&mut work, 1.0, &mut layer.scores);
                     let rows = layer.rows.rows_mut();
-                    let mut slots = vramplan::h2o::Slots { rows, scores: &mut layer.scores };
+                    let mut slots = Slots { rows, scores: &mut layer.scores };
                     evict(heads, &step, &mut slots, &mut indices);
                 });
             });
@@ -113,7 +116,7 @@ fn decode(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     let layer = &mut layers[next.next().unwrap()];
                     let rows = layer.rows.rows_mut();
-                    let mut slots = vramplan::h2o::Slots { rows, scores: &mut layer.scores };
+                    let mut slots = Slots { rows, scores: &mut layer.scores };
                     evict(heads, &step, &mut slots, &mut indices);
                     let mut work = Work::new(heads, &policy, &mut floats);
                     prepare_queries(heads, &queries, &smoothing, work.queries);
@@ -127,9 +130,41 @@ fn decode(criterion: &mut Criterion) {
     }
 }
 
+/// A chunk of 512 tokens behind 8,000 others, per product of attention: logits, output, scores.
+fn prefill(criterion: &mut Criterion) {
+    let (chunk, slots) = (512, 8_000);
+    let mut group = criterion.benchmark_group("prefill");
+    for (name, [query_heads, kv_heads, head_dim]) in MODELS {
+        let heads = Heads::new(query_heads, kv_heads, head_dim).unwrap();
+        let policy = Policy::new(4, slots, slots / 2).unwrap();
+        let mut cache = Layer::new(heads, slots);
+        let size = ScratchSize::prefill(heads, chunk, rayon::current_num_threads());
+        let (mut floats, mut indices) = (vec![0.0; size.floats], vec![0; size.indices]);
+        let (queries, kv) = (noise(heads.query_width() * chunk), noise(heads.kv_width() * chunk));
+        let (mut output, smoothing) = (vec![0.0; queries.len()], vec![1.0; heads.kv_width()]);
+        let none = OwnedRows::new(heads, 4);
+        let pinned = Pinned { rows: none.rows(), len: 0 };
+        let layer = h2o::Layer { heads, policy, smoothing: &smoothing };
+        // Three products of two operations for each element of each head, token and slot.
+        let operations = 6 * chunk * slots * heads.query_width();
+        group.throughput(Throughput::Elements(operations as u64));
+        group.sample_size(10).bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let (rows, scores) = (cache.rows.rows_mut(), &mut cache.scores[..]);
+                let new = Tokens { queries: &queries, keys: &kv, values: &kv };
+                let mut scratch = Scratch { floats: &mut floats, indices: &mut indices };
+                let mut slots = Slots { rows, scores };
+                let at = 4 * policy.max_cache_tokens();
+                layer.step(pinned, &mut slots, at, new, &mut output, &mut scratch).unwrap();
+            });
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(300)).sample_size(30);
-    targets = decode
+    targets = decode, prefill
 }
 criterion_main!(benches);

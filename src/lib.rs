@@ -8,7 +8,10 @@
 //! profiles, GGUF, safetensors, config.json ─ source ─→ spec ─ estimate ─→ plan ─→ recommend ─→ render
 //! ```
 //!
-//! Dependencies point one way: `units → dtype → spec → {source, estimate} → plan → recommend →
+//! With the feature `h2o` there is the cache itself: int8 keys and values, attention that keeps scores,
+//! and eviction by them. It uses `units` alone.
+//!
+//! Dependencies point one way: `units → dtype → {spec, h2o} → {source, estimate} → plan → recommend →
 //! {sweep, table} → render → cli`. Only `source` reads files, only `cli` prints.
 
 pub mod cli;

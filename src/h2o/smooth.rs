@@ -70,6 +70,7 @@ fn narrow(x: f64) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "exact")]
 mod tests {
     use super::*;
 

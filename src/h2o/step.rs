@@ -67,7 +67,7 @@ impl Layer<'_> {
             let expected = format!("1 to {room} (pinned {len} of {})", policy.pinned());
             return Err(CacheError::parameter("tokens to pin", tokens, expected, hint));
         }
-        scratch.check(ScratchSize::prefill(heads, tokens, 1))?;
+        scratch.check(ScratchSize { indices: 0, ..ScratchSize::prefill(heads, tokens, 1) })?;
         let row = &mut scratch.floats[..heads.head_dim()];
         place(heads, rows, |index| len + index, smoothing, (new.keys, new.values), row);
         let prefill = Prefill::of_pinned(heads, rows.as_rows(), len, smoothing, new.queries);
@@ -154,6 +154,7 @@ pub fn decay_over(policy: &Policy, tokens: usize) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "exact")]
 mod tests {
     use super::*;
     use crate::h2o::OwnedCache;

@@ -120,3 +120,25 @@ pub fn scores_size(heads: Heads, policy: &Policy) -> Result<Bytes, Overflow> {
 pub fn smoothing_size(heads: Heads) -> Result<Bytes, Overflow> {
     Bytes::product(&[heads.kv_width() as u64, size_of::<f32>() as u64])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h2o::OwnedRows;
+
+    #[test]
+    fn sizes_are_those_of_the_memory() {
+        let heads = Heads::new(40, 8, 128).unwrap();
+        let policy = Policy::new(600, 700, 350).unwrap();
+        let rows = OwnedRows::new(heads, 600);
+        let rows = rows.rows();
+        rows.check(heads, 600).unwrap();
+        let held = size_of_val(rows.keys) + size_of_val(rows.key_scales);
+        assert_eq!(rows_size(heads, 600), Ok(Bytes::new(2 * held as u64)));
+        assert_eq!(rows_size(heads, 1).unwrap().times(48), Ok(Bytes::new(99_840)));
+        assert_eq!(scores_size(heads, &policy), Ok(Bytes::new(8 * 700 * 4)));
+        assert_eq!(smoothing_size(heads), Ok(Bytes::new(8 * 128 * 4)));
+        let error = rows.check(heads, 601).unwrap_err();
+        assert_eq!(error.to_string(), "`keys` has 614400 elements: expected 615424");
+    }
+}

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "h2o")]
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code")]
+#![allow(clippy::float_cmp, reason = "exact where it is compared")]
 
 mod case;
 mod decode_kernels;
@@ -9,5 +10,8 @@ mod laws;
 mod oracle;
 mod reference;
 mod shadow;
+mod sizes;
 mod smoothing;
 mod source;
+#[path = "../support/mod.rs"]
+mod support;

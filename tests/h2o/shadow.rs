@@ -40,8 +40,8 @@ impl Shadow {
 
     /// The tokens that a head holds, ascending.
     pub fn held(&self, head: usize) -> Vec<usize> {
-        let mut held: Vec<_> = self.slots[head].iter().flatten().copied().collect();
-        held.sort_unstable();
-        held
+        let mut tokens: Vec<_> = self.slots[head].iter().flatten().copied().collect();
+        tokens.sort_unstable();
+        tokens
     }
 }

@@ -11,6 +11,7 @@ use half::f16;
 use super::super::policy::LANES;
 use super::super::quant::widen;
 use super::TILE;
+use super::lanes::Lanes;
 use super::math::{exp, larger, mul_add, sum};
 
 /// Query heads that a kernel serves at once; larger groups are cut.
@@ -36,7 +37,7 @@ pub struct TileRows<'a> {
 /// - `tops`: `[heads]`, becomes each head's largest logit in the tile
 /// - `partial`: `[heads, head_dim + 2]`: output, maximum and sum so far
 #[inline(always)]
-pub fn attend_tile<const FMA: bool>(
+pub fn attend_tile<L: Lanes>(
     queries: &[f32],
     rows: TileRows<'_>,
     p: &mut [f32],
@@ -44,20 +45,20 @@ pub fn attend_tile<const FMA: bool>(
     partial: &mut [f32],
 ) {
     match tops.len() {
-        1 => tile::<FMA, 1, 8, 8>(queries, rows, p, tops, partial),
-        2 => tile::<FMA, 2, 4, 4>(queries, rows, p, tops, partial),
-        3 => tile::<FMA, 3, 4, 4>(queries, rows, p, tops, partial),
-        4 => tile::<FMA, 4, 2, 2>(queries, rows, p, tops, partial),
-        5 => tile::<FMA, 5, 2, 2>(queries, rows, p, tops, partial),
-        6 => tile::<FMA, 6, 2, 2>(queries, rows, p, tops, partial),
-        7 => tile::<FMA, 7, 1, 1>(queries, rows, p, tops, partial),
-        _ => tile::<FMA, 8, 1, 1>(queries, rows, p, tops, partial),
+        1 => tile::<L, 1, 8, 8>(queries, rows, p, tops, partial),
+        2 => tile::<L, 2, 4, 4>(queries, rows, p, tops, partial),
+        3 => tile::<L, 3, 4, 4>(queries, rows, p, tops, partial),
+        4 => tile::<L, 4, 2, 2>(queries, rows, p, tops, partial),
+        5 => tile::<L, 5, 2, 2>(queries, rows, p, tops, partial),
+        6 => tile::<L, 6, 2, 2>(queries, rows, p, tops, partial),
+        7 => tile::<L, 7, 1, 1>(queries, rows, p, tops, partial),
+        _ => tile::<L, 8, 1, 1>(queries, rows, p, tops, partial),
     }
 }
 
 /// `ROWS` keys at a time, `CHUNKS` times 8 elements of values at a time.
 #[inline(always)]
-fn tile<const FMA: bool, const G: usize, const ROWS: usize, const CHUNKS: usize>(
+fn tile<L: Lanes, const G: usize, const ROWS: usize, const CHUNKS: usize>(
     queries: &[f32],
     rows: TileRows<'_>,
     p: &mut [f32],
@@ -70,33 +71,36 @@ fn tile<const FMA: bool, const G: usize, const ROWS: usize, const CHUNKS: usize>
     let split = count - count % ROWS;
     let (most, last) = rows.keys.split_at(split * dim);
     let (most_scales, last_scales) = rows.key_scales.split_at(split);
-    logits::<FMA, G, ROWS>(queries, most, most_scales, 0, dim, p);
-    logits::<FMA, G, 1>(queries, last, last_scales, split, dim, p);
+    logits::<L, G, ROWS>(queries, most, most_scales, 0, dim, p);
+    logits::<L, G, 1>(queries, last, last_scales, split, dim, p);
 
-    let mut weights = [[0.0; G]; TILE];
+    let mut scales = [0.0; TILE];
+    for (wide, &scale) in scales.iter_mut().zip(rows.value_scales) {
+        *wide = widen(scale);
+    }
+    let mut weights = [[0.0; TILE]; G];
     let mut factors = [0.0; G];
     for g in 0..G {
         p[g][count..].fill(f32::NEG_INFINITY);
         let state = &mut partial[g * (dim + 2) + dim..][..2];
-        tops[g] = softmax::<FMA>(&mut p[g], state, &mut factors[g]);
-        let new = exp::<FMA>(tops[g] - state[0]);
-        for ((weight, &p), &scale) in weights.iter_mut().zip(&p[g]).zip(rows.value_scales) {
-            weight[g] = p * new * widen(scale);
+        tops[g] = softmax::<L>(&mut p[g], state, &mut factors[g]);
+        let new = exp_of::<L>(tops[g] - state[0]);
+        for row in 0..TILE {
+            weights[g][row] = p[g][row] * new * scales[row];
         }
     }
-    let weights = &weights[..count];
     let blocks = dim / LANES / CHUNKS * CHUNKS;
     for chunk in (0..blocks).step_by(CHUNKS) {
-        weighted_sum::<FMA, G, CHUNKS>(weights, &factors, rows.values, chunk, dim, partial);
+        weighted_sum::<L, G, CHUNKS>(&weights, &factors, rows.values, chunk, dim, partial);
     }
     for chunk in blocks..dim / LANES {
-        weighted_sum::<FMA, G, 1>(weights, &factors, rows.values, chunk, dim, partial);
+        weighted_sum::<L, G, 1>(&weights, &factors, rows.values, chunk, dim, partial);
     }
 }
 
 /// `p[g][first + row] = queries[g] · keys[row] · scales[row]`, a multiple of `ROWS` rows.
 #[inline(always)]
-fn logits<const FMA: bool, const G: usize, const ROWS: usize>(
+fn logits<L: Lanes, const G: usize, const ROWS: usize>(
     queries: &[f32],
     keys: &[i8],
     scales: &[f16],
@@ -107,34 +111,36 @@ fn logits<const FMA: bool, const G: usize, const ROWS: usize>(
     let queries = queries.as_chunks::<LANES>().0.as_chunks::<G>().0;
     let (scales, _) = scales.as_chunks::<ROWS>();
     for (nth, (keys, scales)) in keys.chunks_exact(ROWS * dim).zip(scales).enumerate() {
-        let mut sums = [[[0.0; LANES]; G]; ROWS];
+        let mut sums = [[L::splat(0.0); G]; ROWS];
         let rows: [&[[i8; LANES]]; ROWS] =
             std::array::from_fn(|row| keys[row * dim..][..dim].as_chunks().0);
         assert!(rows.iter().all(|row| row.len() == queries.len()), "one head_dim");
         for (chunk, query) in queries.iter().enumerate() {
             for row in 0..ROWS {
-                let key = rows[row][chunk].map(f32::from);
+                let key = L::widen(&rows[row][chunk]);
                 for g in 0..G {
-                    for lane in 0..LANES {
-                        let sum = &mut sums[row][g][lane];
-                        *sum = mul_add::<FMA>(query[g][lane], key[lane], *sum);
-                    }
+                    sums[row][g] = key.mul_add(L::load(&query[g]), sums[row][g]);
                 }
             }
         }
         for row in 0..ROWS {
             let scale = widen(scales[row]);
             for g in 0..G {
-                p[g][first + nth * ROWS + row] = sum(sums[row][g]) * scale;
+                p[g][first + nth * ROWS + row] = sums[row][g].sum() * scale;
             }
         }
     }
 }
 
+#[inline(always)]
+fn exp_of<L: Lanes>(x: f32) -> f32 {
+    if L::FMA { exp::<true>(x) } else { exp::<false>(x) }
+}
+
 /// Turns a head's logits into `exp(logit − top)` and adds them to its state `(maximum, sum)`. Returns
 /// the top, and in `old` the factor on what was summed before.
 #[inline(always)]
-fn softmax<const FMA: bool>(p: &mut [f32; TILE], state: &mut [f32], old: &mut f32) -> f32 {
+fn softmax<L: Lanes>(p: &mut [f32; TILE], state: &mut [f32], old: &mut f32) -> f32 {
     let (p, _) = p.as_chunks_mut::<LANES>();
     let mut tops = p[0];
     for p in &p[1..] {
@@ -146,45 +152,43 @@ fn softmax<const FMA: bool>(p: &mut [f32; TILE], state: &mut [f32], old: &mut f3
     let mut sums = [0.0; LANES];
     for p in p {
         for lane in 0..LANES {
-            p[lane] = exp::<FMA>(p[lane] - top);
+            p[lane] = exp_of::<L>(p[lane] - top);
             sums[lane] += p[lane];
         }
     }
     let max = larger(state[0], top);
-    *old = exp::<FMA>(state[0] - max);
-    state[1] = state[1] * *old + sum(sums) * exp::<FMA>(top - max);
+    *old = exp_of::<L>(state[0] - max);
+    state[1] = state[1] * *old + sum(sums) * exp_of::<L>(top - max);
     state[0] = max;
     top
 }
 
-/// `partial[g] = factors[g] · partial[g] + Σ weights[row][g] · values[row]`, in `CHUNKS` times 8
+/// `partial[g] = factors[g] · partial[g] + Σ weights[g][row] · values[row]`, in `CHUNKS` times 8
 /// elements from `chunk` on.
 #[inline(always)]
-fn weighted_sum<const FMA: bool, const G: usize, const CHUNKS: usize>(
-    weights: &[[f32; G]],
+fn weighted_sum<L: Lanes, const G: usize, const CHUNKS: usize>(
+    weights: &[[f32; TILE]; G],
     factors: &[f32; G],
     values: &[i8],
     chunk: usize,
     dim: usize,
     partial: &mut [f32],
 ) {
-    let mut sums = [[[0.0; LANES]; CHUNKS]; G];
-    for (weights, row) in weights.iter().zip(values.chunks_exact(dim)) {
-        let values = &row[chunk * LANES..][..CHUNKS * LANES].as_chunks::<LANES>().0[..CHUNKS];
+    let mut sums = [[L::splat(0.0); CHUNKS]; G];
+    let strip = values[chunk * LANES..].chunks(dim);
+    for (row, values) in (0..TILE).zip(strip) {
+        let Some(values) = values.as_chunks().0.first_chunk::<CHUNKS>() else { break };
         for part in 0..CHUNKS {
-            let value = values[part].map(f32::from);
+            let value = L::widen(&values[part]);
             for g in 0..G {
-                for lane in 0..LANES {
-                    let sum = &mut sums[g][part][lane];
-                    *sum = mul_add::<FMA>(weights[g], value[lane], *sum);
-                }
+                sums[g][part] = value.mul_add(L::splat(weights[g][row]), sums[g][part]);
             }
         }
     }
     for g in 0..G {
         let out = &mut partial[g * (dim + 2) + chunk * LANES..][..CHUNKS * LANES];
-        for (out, sum) in out.iter_mut().zip(sums[g].as_flattened()) {
-            *out = mul_add::<FMA>(*out, factors[g], *sum);
+        for (out, sum) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(sums[g]) {
+            *out = L::load(out).mul_add(L::splat(factors[g]), sum).store();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod decode;
 mod kernels;
+mod lanes;
 mod math;
 mod panels;
 pub mod prefill;

@@ -80,6 +80,9 @@ impl<'a> Prefill<'a> {
 
     /// Attends. `output` is `[tokens, query_heads, head_dim]`, `log_sum_exp` `[tokens, query_heads]`,
     /// `scratch` `worker_len` floats for each worker.
+    ///
+    /// # Panics
+    /// When a slice is shorter.
     pub fn attend(&self, output: &mut [f32], log_sum_exp: &mut [f32], scratch: &mut [f32]) {
         let heads = self.heads;
         let workers = scratch.len() / worker_len(heads);

@@ -8,10 +8,13 @@
 use half::f16;
 
 use super::kernels::{self, TileRows};
+use super::lanes::Portable;
+#[cfg(target_arch = "x86_64")]
+use super::lanes::Wide;
 use super::panels::{self, PANEL};
 
 /// Whether every processor of this architecture multiplies and adds in one instruction.
-const FMA: bool = cfg!(target_arch = "aarch64");
+pub const FMA: bool = cfg!(target_arch = "aarch64");
 
 macro_rules! for_every_processor {
     ($($(#[$doc:meta])* $module:ident::$name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)?;)*) => {$(
@@ -32,11 +35,34 @@ macro_rules! for_every_processor {
     )*};
 }
 
+/// [`kernels::attend_tile`]
+#[inline]
+pub fn attend_tile(
+    queries: &[f32],
+    rows: TileRows<'_>,
+    p: &mut [f32],
+    tops: &mut [f32],
+    partial: &mut [f32],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        #[target_feature(enable = "avx2,fma")]
+        fn wide(
+            queries: &[f32],
+            rows: TileRows<'_>,
+            p: &mut [f32],
+            tops: &mut [f32],
+            partial: &mut [f32],
+        ) {
+            kernels::attend_tile::<Wide>(queries, rows, p, tops, partial);
+        }
+        // SAFETY: the processor has both.
+        return unsafe { wide(queries, rows, p, tops, partial) };
+    }
+    kernels::attend_tile::<Portable>(queries, rows, p, tops, partial);
+}
+
 for_every_processor! {
-    /// [`kernels::attend_tile`]
-    kernels::attend_tile(
-        queries: &[f32], rows: TileRows<'_>, p: &mut [f32], tops: &mut [f32], partial: &mut [f32],
-    );
     /// [`kernels::add_scores`]
     kernels::add_scores(scores: &mut [f32], decay: f32, p: &[f32], weights: &[f32]);
     /// [`panels::widen_keys`]

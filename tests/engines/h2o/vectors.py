@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes what the oracle says about made-up tokens to vectors/*.bin, for tests/h2o_oracle.rs.
+"""Writes what the oracle says about made-up tokens to vectors/*.bin, for tests/h2o/oracle.rs.
 
     pip install numpy==2.4.6
     python3 vectors.py
@@ -121,7 +121,29 @@ CASES = [
     Case("ties-chunk7", (8, 2, 64), 48, 16, 4, 0, [7] * 17, kind="ties"),
 ]
 
+
+def attention(tokens, seed):
+    """One head's probabilities: some of the near past, some tokens that every query looks at."""
+    at = np.arange(tokens)
+    near = 4 / (1 + (at[:, None] - at[None]) ** 2 / 64)
+    heavy = 0.05 / (1.02 - np.abs(Source(seed).floats(tokens).astype(float)))
+    p = np.tril(near + heavy[None])
+    p[:, 0] += 2
+    return (p / p.sum(1, keepdims=True)).astype(F).astype(float)
+
+
+def write_replays(tokens=300, seed=5):
+    p = attention(tokens, seed)
+    rows = [(n, w, sinks, decay, oracle.replay(p, n, w, sinks, decay))
+            for n, windows in ((60, (1, 4, 15, 30, 50)), (150, (75,)), (300, (150,)))
+            for w in windows for sinks, decay in ((4, 1.0), (0, 1.0), (4, 0.98))]
+    lines = [f"{n},{w},{sinks},{decay},{mass:.12f}" for n, w, sinks, decay, mass in rows]
+    head = f"# tokens={tokens} seed={seed}\nn,w,sinks,decay,mass\n"
+    (FOLDER.parent / "replay.csv").write_text(head + "\n".join(lines) + "\n")
+
+
 if __name__ == "__main__":
+    write_replays()
     FOLDER.mkdir(exist_ok=True)
     for case in CASES:
         write(case)
