@@ -42,7 +42,9 @@ numbers!(i8, u8, i32, u32, u64, f32, half::f16);
 
 pub fn upload<T: Number>(device: &mut dyn Device, name: &str, numbers: &[T]) -> Span {
     let mut bytes = Vec::with_capacity(numbers.len() * T::BYTES);
-    numbers.iter().for_each(|number| number.write(&mut bytes));
+    for number in numbers {
+        number.write(&mut bytes);
+    }
     device.upload(name, &bytes)
 }
 

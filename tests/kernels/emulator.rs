@@ -170,8 +170,9 @@ fn compile_op(op: Op) -> PathBuf {
     let mut files = folders.iter().map(|folder| folder.join(op.name).with_extension("cu"));
     let file = files.find(|file| file.exists()).unwrap();
     let source = fs_err::read_to_string(&file).unwrap();
-    let module = "emulator/module.h";
-    let mut unit = format!("#include {file:?}\n#include {module:?}\nEMU_KERNELS(");
+    let file = file.display();
+    let mut unit =
+        format!("#include \"{file}\"\n#include \"emulator/module.h\"\nEMU_KERNELS(");
     for name in kernel_names(&source) {
         write!(unit, "{{\"{name}\", emu::unpack<{name}>, emu::count_of({name})}}, ").unwrap();
     }

@@ -5,6 +5,13 @@
 #![cfg(all(feature = "h2o", target_family = "unix"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "test code")]
 #![allow(unsafe_code, reason = "the emulator is a shared library")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "small numbers, and random bits"
+)]
 
 mod attention;
 mod committed;
