@@ -111,8 +111,8 @@ mod avx2 {
     ) {
         // Closures in such a function have its features.
         let unpack = |block: &[u8]| Unpacked::new(packing, block, |a, b| numbers(a, b));
-        let four = |matrix: &[Unpacked], rows| dot::<4>(matrix, rows);
-        let one = |matrix: &[Unpacked], rows| dot::<1>(matrix, rows);
+        let four = |matrix: &[Unpacked], rows: [&[Activations]; 4]| dot::<4>(matrix, rows);
+        let one = |matrix: &[Unpacked], rows: [&[Activations]; 1]| dot::<1>(matrix, rows);
         each_column(packing, matrix, (quantized, blocks), out, unpack, four, one);
     }
 
