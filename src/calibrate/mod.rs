@@ -27,6 +27,7 @@ pub mod protocol;
 mod record_file;
 mod recorder;
 pub mod recording;
+#[cfg(target_os = "linux")]
 mod sampler;
 #[cfg(target_os = "linux")]
 pub mod session;

@@ -172,6 +172,11 @@ pub enum By {
     Time,
 }
 
+/// A word of a command as it is shown: on one line, safe to print.
+pub fn shown(word: &str) -> String {
+    printable(&word.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
 /// Why a text is no recording.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordingError {
@@ -277,7 +282,7 @@ impl Event {
                 device.driver = device.driver.as_deref().map(printable);
                 header.tool = printable(&header.tool);
                 header.started = printable(&header.started);
-                header.command = header.command.iter().map(|word| printable(word)).collect();
+                header.command = header.command.iter().map(|word| shown(word)).collect();
                 let clean = |(key, value): (&String, &String)| (printable(key), printable(value));
                 header.notes = header.notes.iter().map(clean).collect();
                 header.plan = header.plan.map(PlannedRun::cleaned);

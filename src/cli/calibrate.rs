@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 
@@ -18,6 +17,7 @@ use crate::spec::Runtime;
 use crate::units::Bytes;
 
 /// The environment variable that names another worker.
+#[cfg(target_os = "linux")]
 const WORKER: &str = "VRAMPLAN_WORKER";
 
 /// Run the engine as planned, measure it, and compare.
@@ -145,6 +145,7 @@ fn live(_args: &CalibrateArgs) -> anyhow::Result<Outcome> {
 }
 
 /// The worker: what the environment names, else what lies beside this program.
+#[cfg(target_os = "linux")]
 fn worker() -> anyhow::Result<PathBuf> {
     if let Some(named) = std::env::var_os(WORKER) {
         return Ok(PathBuf::from(named));
@@ -167,6 +168,8 @@ fn live(args: &CalibrateArgs) -> anyhow::Result<Outcome> {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::time::Duration;
+
     use super::*;
     use crate::calibrate::protocol::{FailureKind, Order, PROTOCOL};
     use crate::calibrate::session::{self, Ended, Job};

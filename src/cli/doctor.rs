@@ -8,7 +8,9 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use crate::calibrate::devices::{DeviceFacts, Inventory};
 use crate::calibrate::host::{Host, host};
-use crate::render::doctor::{DoctorDoc, Finding, ProfileMatch, SCHEMA, Severity, to_text};
+use crate::render::doctor::{
+    DoctorDoc, Finding, ProfileCounts, ProfileMatch, SCHEMA, Severity, to_text,
+};
 use crate::source::{Catalog, Kind};
 use crate::units::Bytes;
 
@@ -92,7 +94,7 @@ fn note(
 }
 
 /// How many profiles of each kind there are; unreadable ones prevent planning.
-fn profiles(catalog: &Catalog, findings: &mut Vec<Finding>) -> Option<[usize; 3]> {
+fn profiles(catalog: &Catalog, findings: &mut Vec<Finding>) -> Option<ProfileCounts> {
     let count = |kind| catalog.list(kind).map(|list| list.len());
     let counts = [Kind::Gpu, Kind::Model, Kind::Runtime].map(count);
     for error in counts.iter().filter_map(|count| count.as_ref().err()) {
@@ -100,7 +102,7 @@ fn profiles(catalog: &Catalog, findings: &mut Vec<Finding>) -> Option<[usize; 3]
         note(findings, Severity::Error, "profile-unreadable", error.to_string(), remedy);
     }
     let [gpus, models, runtimes] = counts;
-    Some([gpus.ok()?, models.ok()?, runtimes.ok()?])
+    Some(ProfileCounts { gpus: gpus.ok()?, models: models.ok()?, runtimes: runtimes.ok()? })
 }
 
 #[cfg(all(feature = "nvml", target_os = "linux"))]

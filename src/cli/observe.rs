@@ -13,7 +13,7 @@ use super::{Outcome, files};
 use crate::calibrate::comparison::{Comparison, Tolerance};
 use crate::calibrate::marks::{Pattern, Timed};
 use crate::calibrate::measurement::Measurement;
-use crate::calibrate::recording::{self, Event};
+use crate::calibrate::recording;
 use crate::calibrate::{Device, MeterKind, PlannedRun};
 use crate::render::Document;
 use crate::render::observe::{ObserveDoc, to_markdown, to_table, to_timeline};
@@ -242,7 +242,7 @@ fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyho
 
 #[cfg(target_os = "linux")]
 fn report(
-    events: &[Event],
+    events: &[recording::Event],
     plan: Option<&PlannedRun>,
     args: &ObserveArgs,
 ) -> anyhow::Result<Outcome> {

@@ -22,8 +22,8 @@ pub struct DoctorDoc {
     pub tool: String,
     /// What it was built with.
     pub features: Vec<String>,
-    /// Profiles that can be read: GPUs, models, runtimes.
-    pub profiles: Option<[usize; 3]>,
+    /// Profiles that can be read.
+    pub profiles: Option<ProfileCounts>,
     /// The driver and the cards; nothing where there is no driver.
     pub driver: Option<Inventory>,
     /// The profile of each card, in their order.
@@ -32,6 +32,18 @@ pub struct DoctorDoc {
     pub host: Host,
     /// What was found, the gravest first.
     pub findings: Vec<Finding>,
+}
+
+/// How many profiles there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProfileCounts {
+    /// Of GPUs.
+    pub gpus: usize,
+    /// Of models.
+    pub models: usize,
+    /// Of runtimes.
+    pub runtimes: usize,
 }
 
 /// The profile of a card.
@@ -78,7 +90,7 @@ pub fn to_text(document: &DoctorDoc) -> String {
         features => features.join(", "),
     };
     let mut text = format!("{} (features: {features})\n", document.tool);
-    if let Some([gpus, models, runtimes]) = document.profiles {
+    if let Some(ProfileCounts { gpus, models, runtimes }) = document.profiles {
         let _ = writeln!(text, "{gpus} GPUs, {models} models, {runtimes} runtimes known");
     }
     text.push_str(&surroundings(document));

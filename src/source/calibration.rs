@@ -219,7 +219,7 @@ mod tests {
             ("gpu = \"L4\"", "gpu = \"T4\""),
             ("\"104857600 B\"", "\"100M\""),
             ("runtime = \"vramplan\"", "runtime = \"vllm\""),
-            ("slack", "slck"),
+            ("slack", "slacks"),
         ] {
             fs_err::write(&path, text.replacen(from, to, 1)).unwrap();
             let error = read().unwrap_err().to_string();

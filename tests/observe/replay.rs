@@ -67,7 +67,7 @@ fn every_format_tells_the_same() {
 fn what_is_no_recording_is_refused() {
     let place = Place::new();
     let whole = fs_err::read_to_string(recording("cpu-phases")).unwrap();
-    let middle = whole.replacen("\"sample\"", "\"smaple\"", 1);
+    let middle = whole.replacen("\"sample\"", "\"other\"", 1);
     for (text, message) in [
         ("", "no header"),
         ("{}\n", "no header"),

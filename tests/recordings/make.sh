@@ -9,13 +9,13 @@ trap 'rm -r "$work"' EXIT
 export FAKE_NVML=$work/nvml VRAMPLAN_NVML_LIB=$work/libfake.so TESTS=observe XDG_RUNTIME_DIR=$work
 cc -shared -fPIC -O1 -o "$VRAMPLAN_NVML_LIB" observe/fake_nvml.c
 
-card() { printf 'name=NVIDIA L4\nuuid=GPU-fake\ndriver=0.0-fake\ntotal=23034\nreserved=476\nused=100\n' > "$FAKE_NVML"; }
+card() { printf 'name=Fake L4\nuuid=GPU-fake\ndriver=0.0-fake\ntotal=23034\nreserved=476\nused=100\n' > "$FAKE_NVML"; }
 observe() { "$vramplan" observe --record "recordings/$1.jsonl" --report /dev/null "${@:2}" || echo "$1: exit code $?"; }
 
 observe cpu-phases --device cpu -- python3 observe/phases.py 0.3
 
 card
-observe fake-nvml-plan --model qwen2.5-14b --cache-tokens 10000 -- bash -c '. observe/gpu.sh
+observe fake-nvml-plan --gpu L4 --model qwen2.5-14b --cache-tokens 10000 -- bash -c '. observe/gpu.sh
     phase load; gpu used=300 process=$$:200; sleep 0.1
     for held in 2000 4000 6000 8000; do gpu used=$((held + 100)) process=$$:$held; sleep 0.02; done
     gpu used=8960 process=$$:8860; sleep 0.15

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibrate::comparison::{Comparison, Row};
 use crate::calibrate::diagnosis::{Diagnosis, diagnose};
 use crate::calibrate::measurement::{Measurement, PhaseMeasure};
+use crate::calibrate::recording::shown;
 use crate::calibrate::{Device, PlannedRun};
 use crate::estimate::Component;
 use crate::spec::Bounds;
@@ -198,7 +199,7 @@ impl ObserveDoc {
             started: header.started.clone(),
             device: header.device.clone(),
             figures: header.device.meter.figures().to_owned(),
-            command: header.command.clone(),
+            command: header.command.iter().map(|word| shown(word)).collect(),
             exit: measured
                 .exit
                 .as_ref()

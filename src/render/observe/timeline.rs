@@ -8,6 +8,7 @@ use svg::node::element::{Group, Line, Path, Rectangle, Style, Text, Title};
 
 use crate::calibrate::PlannedRun;
 use crate::calibrate::measurement::{Measurement, Point, Span};
+use crate::calibrate::recording::shown;
 use crate::spec::Bounds;
 use crate::units::Bytes;
 
@@ -113,7 +114,7 @@ fn heading(measured: &Measurement, plan: Option<&PlannedRun>) -> Group {
     let device = &measured.header.device;
     let peak = measured.peak.as_ref().map_or(Bytes::ZERO, |peak| peak.held);
     let title = format!("{peak} at the peak on {}", device.name);
-    let command: String = measured.header.command.join(" ").chars().take(100).collect();
+    let command = shown(&measured.header.command.join(" ")).chars().take(110).collect::<String>();
     let mut subtitle = device.meter.figures().to_owned();
     if let Some(plan) = plan {
         subtitle = format!(

@@ -1,0 +1,217 @@
+//! A command that runs: what its threads notice is taken here, one thing after another.
+
+use std::process::Child;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use super::output::{Copy, Which};
+use super::pipe::PhasePipe;
+use super::processes::{self, Group};
+use super::{Ended, News, Verdict, Watch, signals};
+use crate::calibrate::marks::{Mark, Pattern, Timed};
+use crate::calibrate::recorder::Recorder;
+use crate::calibrate::recording::By;
+
+/// How long output is waited for once the command has ended.
+const LAST_OUTPUT: Duration = Duration::from_millis(100);
+/// The longest list of complaints.
+const COMPLAINTS: usize = 20;
+
+/// A command that was started.
+pub struct Running<'scope, 'w> {
+    group: Group,
+    copies: Vec<Copy<'scope>>,
+    phases: ScopedJoinHandle<'scope, ()>,
+    timed: Vec<Timed>,
+    watch: Option<&'w mut dyn Watch>,
+    begun: Instant,
+    heard: Instant,
+    asked: u32,
+    ended: Ended,
+}
+
+impl<'scope, 'w> Running<'scope, 'w> {
+    /// Starts the threads that follow it.
+    pub fn new(
+        scope: &'scope Scope<'scope, '_>,
+        mut child: Child,
+        patterns: Vec<Pattern>,
+        mut timed: Vec<Timed>,
+        watch: Option<&'w mut dyn Watch>,
+        sender: Sender<News>,
+        pipe: &PhasePipe,
+    ) -> Self {
+        let group = Group::of(&child);
+        let worker = watch.is_some();
+        let mut copies = Vec::new();
+        if let Some(from) = child.stdout.take() {
+            let which = if worker { Which::Lines } else { Which::Stdout };
+            copies.push(Copy::start(scope, from, which, patterns.clone(), sender.clone()));
+        }
+        if let Some(from) = child.stderr.take() {
+            copies.push(Copy::start(scope, from, Which::Stderr, patterns, sender.clone()));
+        }
+        let phases = pipe.read(scope, sender.clone());
+        group.wait(scope, child, sender);
+        // The earliest is the last, to be taken off the end.
+        timed.sort_by_key(|timed| std::cmp::Reverse(timed.after));
+        let now = Instant::now();
+        Self {
+            group,
+            copies,
+            phases,
+            timed,
+            watch,
+            begun: now,
+            heard: now,
+            asked: 0,
+            ended: Ended::default(),
+        }
+    }
+
+    /// Takes news until the command has ended.
+    pub fn until_exit(&mut self, news: &Receiver<News>, recorder: &Recorder) {
+        loop {
+            match news.recv_timeout(self.next_deadline()) {
+                Ok(News::Exited(status)) => {
+                    self.ended.code = status.exit_status();
+                    self.ended.signal = status.terminating_signal();
+                    return;
+                }
+                Ok(item) => self.take(item, recorder),
+                Err(RecvTimeoutError::Timeout) => self.on_time(recorder),
+                // The waiting thread lives until the command ends.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Duration {
+        let phase = self.timed.last().map(|timed| self.begun + timed.after);
+        let silence = self.watch.as_ref().map(|watch| self.heard + watch.patience());
+        let next = [phase, silence].into_iter().flatten().min();
+        next.map_or(Duration::from_secs(3600), |next| {
+            next.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// A phase begins by the clock, or a worker was silent for too long.
+    fn on_time(&mut self, recorder: &Recorder) {
+        let now = Instant::now();
+        if let Some(timed) = self.timed.pop_if(|timed| self.begun + timed.after <= now) {
+            recorder.phase(Some(timed.name), By::Time);
+        }
+        let heard = self.heard;
+        let silent = self.watch.as_mut().filter(|watch| heard + watch.patience() <= now);
+        if let Some(reason) = silent.map(|watch| watch.silent()) {
+            self.kill(reason);
+            self.heard = now;
+        }
+    }
+
+    fn take(&mut self, news: News, recorder: &Recorder) {
+        match news {
+            News::Mark(Mark::Phase(name, by)) => recorder.phase(name, by),
+            News::Mark(Mark::Holds(component, bytes)) => recorder.holds(component, bytes),
+            News::Complaint(text) => self.complain(text),
+            News::OutOfMemory(text) => {
+                self.ended.end.oom_text.get_or_insert(text);
+            }
+            News::Signal(signal) => self.signal(signal),
+            News::Stopped(signal) => self.group.stopped(signal),
+            News::Line(line) => self.line(&line, recorder),
+            // Taken by `until_exit`.
+            News::Exited(_) => {}
+        }
+    }
+
+    fn line(&mut self, line: &[u8], recorder: &Recorder) {
+        self.heard = Instant::now();
+        let verdict = self.watch.as_mut().map(|watch| watch.line(line, recorder));
+        if let Some(Verdict::Kill(reason)) = verdict {
+            self.kill(reason);
+        }
+    }
+
+    fn kill(&mut self, reason: String) {
+        self.ended.killed.get_or_insert(reason);
+        self.group.kill();
+    }
+
+    fn complain(&mut self, text: String) {
+        let complaints = &mut self.ended.end.complaints;
+        if complaints.len() < COMPLAINTS && !complaints.contains(&text) {
+            complaints.push(text);
+        }
+    }
+
+    /// Forwards a signal; the second that asks for an end kills.
+    fn signal(&mut self, signal: i32) {
+        if signals::asks_for_an_end(signal) {
+            self.ended.interrupted = true;
+            self.asked += 1;
+            if self.asked > 1 {
+                self.group.kill();
+                return;
+            }
+        }
+        self.group.send(signal);
+    }
+
+    /// What is left to do once the command has ended: its last words, its orphans, the books.
+    pub fn finish(
+        mut self,
+        news: &Receiver<News>,
+        recorder: &Recorder,
+        pipe: &PhasePipe,
+        kills: Option<u64>,
+    ) -> Ended {
+        pipe.end();
+        let begun = Instant::now();
+        while begun.elapsed() < LAST_OUTPUT && !self.copies.iter().all(Copy::is_done) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = self.phases.join();
+        let mut late = Vec::new();
+        late.extend(news.try_iter());
+        let (watch, ended) = (self.watch.take(), &mut self.ended);
+        drain(late, watch, ended, recorder);
+        recorder.exit(self.ended.code, self.ended.signal);
+        self.ended.end.left = processes::end_descendants();
+        for copy in self.copies {
+            copy.join();
+        }
+        drain(news.try_iter().collect(), None, &mut self.ended, recorder);
+        let after = processes::kernel_kills();
+        self.ended.end.oom_kills =
+            after.zip(kills).map(|(after, before)| after.saturating_sub(before));
+        self.ended
+    }
+}
+
+/// News that came after the end.
+fn drain(
+    late: Vec<News>,
+    mut watch: Option<&mut dyn Watch>,
+    ended: &mut Ended,
+    recorder: &Recorder,
+) {
+    for item in late {
+        match item {
+            News::Mark(Mark::Phase(name, by)) => recorder.phase(name, by),
+            News::Mark(Mark::Holds(component, bytes)) => recorder.holds(component, bytes),
+            News::Complaint(text) => ended.end.complaints.push(text),
+            News::OutOfMemory(text) => {
+                ended.end.oom_text.get_or_insert(text);
+            }
+            News::Line(line) => {
+                let verdict = watch.as_mut().map(|watch| watch.line(&line, recorder));
+                if let Some(Verdict::Kill(reason)) = verdict {
+                    ended.killed.get_or_insert(reason);
+                }
+            }
+            News::Exited(_) | News::Stopped(_) | News::Signal(_) => {}
+        }
+    }
+}
