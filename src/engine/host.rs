@@ -84,9 +84,11 @@ impl Settings {
             context,
             attention: Attention::Fused,
             capture: None,
+            images: None,
             logits: self.logits,
             grown_cache: false,
             llama_cpp: LlamaCppVersion::default(),
+            transformers: TransformersVersion::default(),
             serving: None,
         }
     }
