@@ -79,8 +79,8 @@ pub fn push(
         buffers.push(kind, name, Bounds::exactly(size), formula(scenario, rows, size)?);
         Ok(())
     };
-    layers("keys and values", scenario.model.full_layers(), cells.full)?;
-    layers("keys and values, windowed layers", scenario.model.window_layers(), cells.window)?;
+    layers("keys and values", scenario.full_layers(), cells.full)?;
+    layers("keys and values, windowed layers", scenario.window_layers(), cells.window)?;
     Ok(())
 }
 
@@ -127,7 +127,7 @@ pub fn push_recurrent(
         source: "gated delta-net: f32 state and convolution inputs (llama.cpp llama-memory-recurrent)",
     };
     let state = recurrent_size(&scenario.model.shape)?;
-    let layers = scenario.model.recurrent_layers();
+    let layers = scenario.recurrent_layers();
     buffers.product(
         kind,
         "recurrent states",
@@ -149,7 +149,7 @@ pub fn push_scores(
         basis: Basis::Modelled,
         source: "H2O: accumulated attention mass per head and slot, f32 (arXiv 2306.14048)",
     };
-    let layers = scenario.model.full_layers() + scenario.model.window_layers();
+    let layers = scenario.full_layers() + scenario.window_layers();
     buffers.product(
         kind,
         "eviction scores",
@@ -167,7 +167,7 @@ pub fn push_scores(
 /// Bytes of the cache that one generated token reads: every layer's live cells.
 pub fn bytes_read_per_token(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow> {
     let mut total = Bytes::ZERO;
-    for layer in &scenario.model.layers {
+    for layer in scenario.layers() {
         let cells = match layer {
             Layer::Full => tokens,
             Layer::Window { size } => tokens.min(*size),
@@ -175,7 +175,7 @@ pub fn bytes_read_per_token(scenario: &Scenario<'_>, tokens: u64) -> Result<Byte
         };
         total = total.plus(per_layer(scenario, cells)?)?;
     }
-    let states = recurrent_size(&scenario.model.shape)?.times(scenario.model.recurrent_layers())?;
+    let states = recurrent_size(&scenario.model.shape)?.times(scenario.recurrent_layers())?;
     total.plus(states)
 }
 

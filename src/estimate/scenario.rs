@@ -1,7 +1,7 @@
 //! Everything that a plan depends on.
 
 use crate::dtype::KvFormat;
-use crate::spec::{Attention, GpuSpec, ModelSpec, Runtime, RuntimeSpec, Workload};
+use crate::spec::{Attention, GpuSpec, Layer, ModelSpec, Part, Runtime, RuntimeSpec, Workload};
 use crate::units::Overflow;
 
 use super::weights::Weights;
@@ -55,6 +55,9 @@ pub enum EstimateError {
         /// Why it cannot be planned.
         reason: String,
     },
+    /// A model that cannot be spread over these GPUs.
+    #[error(transparent)]
+    Placement(Box<super::placement::PlacementError>),
     /// A number too large to be true.
     #[error(transparent)]
     Overflow(#[from] Overflow),
@@ -64,6 +67,31 @@ impl Scenario<'_> {
     /// Which runtime.
     pub fn kind(&self) -> Runtime {
         self.runtime.runtime
+    }
+
+    /// What the GPU has of the model.
+    pub const fn part(&self) -> &Part {
+        &self.weights.part
+    }
+
+    /// What the layers on this GPU keep.
+    pub fn layers(&self) -> &[Layer] {
+        self.part().layers_of(&self.model.layers)
+    }
+
+    /// Layers on this GPU that keep keys and values of every token.
+    pub fn full_layers(&self) -> u64 {
+        Layer::full(self.layers())
+    }
+
+    /// Layers on this GPU that keep keys and values of a window.
+    pub fn window_layers(&self) -> u64 {
+        Layer::windowed(self.layers())
+    }
+
+    /// Layers on this GPU that keep a recurrent state.
+    pub fn recurrent_layers(&self) -> u64 {
+        Layer::recurrent(self.layers())
     }
 
     /// Tokens that attention sees once the conversation cache is full.

@@ -10,6 +10,7 @@ mod runtime;
 pub mod samples;
 mod serving;
 mod shape;
+mod split;
 mod tensors;
 mod workload;
 
@@ -21,5 +22,6 @@ pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use runtime::{Runtime, RuntimeSpec};
 pub use serving::{Serving, Utilization, VllmVersion};
 pub use shape::{InvalidShape, Mla, ModelShape, Moe, QkNorm, Recurrent, Window};
+pub use split::{Part, Share, Split};
 pub use tensors::{Role, TensorSpec, tensors};
 pub use workload::{Attention, Capture, Headroom, Logits, Workload};

@@ -44,6 +44,8 @@ pub enum Role {
     Norm,
     Bias,
     Sinks,
+    /// A table of frequencies beside the parameters, in files for llama.cpp.
+    RopeFrequencies,
 }
 
 impl Role {
@@ -59,6 +61,7 @@ impl Role {
                 | Self::Norm
                 | Self::Bias
                 | Self::Sinks
+                | Self::RopeFrequencies
         )
     }
 

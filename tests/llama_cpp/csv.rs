@@ -13,6 +13,11 @@ impl<'a> Row<'a> {
         self.cells[column.unwrap_or_else(|| panic!("no column `{name}`"))]
     }
 
+    /// Whether there is such a column.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(&name)
+    }
+
     /// The number in a column.
     pub fn number(&self, name: &str) -> u64 {
         self.text(name).parse().unwrap()

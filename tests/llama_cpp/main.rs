@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod csv;
+mod devices;
 mod logs;
 mod plan;
 mod shapes;
@@ -38,7 +39,7 @@ fn context(row: &Row<'_>, model: &ModelSpec) -> Context {
         n_ubatch: row.number("n_ubatch"),
         n_seq: row.number("n_seq_max"),
         unified: row.flag("kv_unified"),
-        swa_full: row.flag("swa_full"),
+        swa_full: row.has("swa_full") && row.flag("swa_full"),
         outputs,
         flash: row.flag("flash_attn"),
         ada: true,

@@ -34,6 +34,12 @@ pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
     fused
 }
 
+/// Whether every rank has all of such a tensor.
+pub fn is_replicated(role: Role) -> bool {
+    use Role as R;
+    matches!(role, R::Router | R::SharedRouter | R::MlaQa | R::MlaKvA | R::Norm | R::Bias)
+}
+
 /// The tensor that a part of it becomes.
 const fn fused_role(role: Role) -> Role {
     match role {
@@ -83,7 +89,13 @@ fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
         R::AttnOutput | R::FfnDown | R::ExpertDown | R::SharedDown | R::RecurrentOutput => {
             (row.div_ceil(ranks), rows)
         }
-        R::Router | R::SharedRouter | R::MlaQa | R::MlaKvA | R::Norm | R::Bias => (row, rows),
+        R::Router
+        | R::SharedRouter
+        | R::MlaQa
+        | R::MlaKvA
+        | R::Norm
+        | R::Bias
+        | R::RopeFrequencies => (row, rows),
     };
     TensorSpec { row, rows, ..tensor }
 }

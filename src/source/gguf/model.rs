@@ -428,8 +428,10 @@ fn quotient(at: &At, field: &str, whole: u64, parts: u64) -> Result<u64, SourceE
 }
 
 fn stored_tensor(tensor: &GgufTensor) -> StoredTensor {
+    let name = Name::of(&tensor.name);
     StoredTensor {
-        role: Name::of(&tensor.name).role(),
+        role: name.role(),
+        layer: name.layer,
         row: tensor.row(),
         elements: tensor.elements(),
         size: tensor.size,
