@@ -7,7 +7,7 @@ use vramplan::plan::Capacity;
 use vramplan::recommend::{Request, answer};
 use vramplan::source::{Catalog, Kind};
 use vramplan::spec::{
-    Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, Workload,
+    Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, Split, Workload,
 };
 use vramplan::sweep::{Column, Row, Sweep};
 use vramplan::units::Bytes;
@@ -51,11 +51,12 @@ fn every_cell_is_the_answer_of_its_plan() {
         let kv = "int8".parse().unwrap();
         formats.map(|weights| Row { model, weights, kv, workloads })
     });
-    let columns = gpus.iter().map(|gpu| Column { gpu, capacity: capacity(gpu) });
+    let columns = gpus.iter().map(|gpu| Column { gpu, capacity: capacity(gpu), others: &[] });
     let sweep = Sweep {
         runtime: &runtime,
         rows: rows.collect(),
         columns: columns.collect(),
+        split: Split::Layer,
         fixed_cache: false,
         min_decode_speed: None,
     };
@@ -72,6 +73,8 @@ fn every_cell_is_the_answer_of_its_plan() {
                 kv: row.kv,
                 workload: row.workloads[0].clone(),
                 capacity: column.capacity,
+                others: &[],
+                split: Split::Layer,
                 fixed_cache: false,
                 min_decode_speed: None,
                 siblings: &[],

@@ -13,7 +13,8 @@ use support::Case;
 use vramplan::estimate::paged::Paging;
 use vramplan::estimate::weights::{Weights, weights_per_rank};
 use vramplan::estimate::{Holdings, Moment, Scenario, holdings};
-use vramplan::spec::{Bounds, Runtime, Serving, VllmVersion};
+use vramplan::recommend::Card;
+use vramplan::spec::{Bounds, Headroom, Runtime, Serving, VllmVersion};
 use vramplan::units::Bytes;
 
 const LOGS: &str = include_str!("engines/vllm/logs.csv");
@@ -70,6 +71,7 @@ impl<'a> Log<'a> {
                 .parse()
                 .unwrap_or(Serving::on(&case.gpu).utilization),
             version: self.version(),
+            most_blocks: None,
         };
         case.workload.system_tokens = 0;
         case.workload.prefill_chunk =
@@ -262,3 +264,38 @@ fn totals_are_within_their_bounds() {
     assert!(without.summary("all but the cache") < 2.0);
     assert!(totals.summary("all that a log counts") < 2.0);
 }
+
+/// Pipelines: a log shows the weights of some stage, and the blocks of the smallest pool.
+#[test]
+fn stages_of_pipelines() {
+    let mut compared = 0;
+    for log in logs().filter(|log| log.text("pipeline") != "1") {
+        let stages = log.count("pipeline").unwrap();
+        let mut case = log.case();
+        let gpu = case.gpu.clone();
+        case.others = (1..stages)
+            .map(|_| Card { gpu: gpu.clone(), capacity: support::capacity(&gpu, NO_HEADROOM) })
+            .collect();
+        case.capacity = support::capacity(&case.gpu, NO_HEADROOM);
+        let answer = case.answer();
+        let logged = log.number("weights_gib").unwrap();
+        let errors = answer.devices.iter().map(|device| {
+            let weights = device.weights.0.as_mib() / 1024.0;
+            println!(
+                "stage of {} layers: {weights:.2} GiB for {logged}",
+                device.part.layers.end - device.part.layers.start
+            );
+            (weights / logged - 1.0).abs()
+        });
+        assert!(errors.fold(f64::INFINITY, f64::min) < 0.01, "{}", log.line);
+        let tokens = answer.plan.pool.unwrap().tokens as f64;
+        if let Some(logged) = log.number("kv_tokens") {
+            println!("{tokens} tokens for {logged}");
+            assert!((tokens / logged - 1.0).abs() < 0.03, "{tokens} tokens for {}", log.line);
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 3);
+}
+
+const NO_HEADROOM: Headroom = Headroom::Size(Bytes::ZERO);

@@ -5,6 +5,7 @@ mod budget;
 mod check;
 mod compare;
 mod generate;
+mod gpus;
 mod help;
 mod problem;
 mod profiles;

@@ -55,12 +55,22 @@ pub struct Cached {
 impl Paging {
     /// The blocks of a model whose layers are split over `ranks` GPUs.
     pub fn of(model: &ModelSpec, kv: KvFormat, ranks: u64) -> Result<Self, Overflow> {
+        Self::of_layers(model, &model.layers, kv, ranks)
+    }
+
+    /// The same on a GPU that has some of the layers.
+    pub fn of_layers(
+        model: &ModelSpec,
+        layers: &[Layer],
+        kv: KvFormat,
+        ranks: u64,
+    ) -> Result<Self, Overflow> {
         let shape = split(&model.shape, ranks);
         let token = token_size(&shape, kv)?;
         let state = state_size(&shape)?;
         let block_tokens = state.get().div_ceil(token.get().max(1)).next_multiple_of(BLOCK_TOKENS);
         let block_tokens = block_tokens.max(BLOCK_TOKENS);
-        let counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
+        let counts = [Layer::full(layers), Layer::windowed(layers), Layer::recurrent(layers)];
         let group_layers = group_layers(counts);
         let groups = counts.map(|layers| layers.div_ceil(group_layers));
         Ok(Self {

@@ -55,9 +55,6 @@ pub enum EstimateError {
         /// Why it cannot be planned.
         reason: String,
     },
-    /// A model that cannot be spread over these GPUs.
-    #[error(transparent)]
-    Placement(Box<super::placement::PlacementError>),
     /// A number too large to be true.
     #[error(transparent)]
     Overflow(#[from] Overflow),

@@ -9,6 +9,7 @@ pub mod gguf;
 pub mod hf_config;
 mod json;
 mod local_gpu;
+mod mig;
 mod model;
 mod names;
 mod pattern;

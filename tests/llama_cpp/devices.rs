@@ -1,6 +1,9 @@
 //! Several GPUs: which layers each gets, and its three buffers.
 
-use vramplan::estimate::llama_graph::{Stage, cache_sizes, cached_layers, stage_buffer};
+use vramplan::dtype::KvFormat;
+use vramplan::estimate::llama_graph::{
+    Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers, stage_buffer,
+};
 use vramplan::estimate::placement::layers_by_memory;
 use vramplan::estimate::weights::{file_layers, weights_of_part};
 use vramplan::source::Catalog;
@@ -69,4 +72,63 @@ fn every_device_has_what_the_library_gives_it() {
     println!("{compared} rows of several devices, {} off", off.len());
     assert!(off.is_empty(), "{} of {compared} rows are off:\n{}", off.len(), off.join("\n"));
     assert!(compared > 380);
+}
+
+const LOGS: &str = include_str!("../engines/llama_cpp/logs_devices.csv");
+
+/// Public logs of two GPUs print hundredths of a MiB.
+#[test]
+fn devices_match_public_logs() {
+    let models = shapes::models();
+    let runtime = Catalog::without_configuration(&[]).runtime(Runtime::LlamaCpp).unwrap();
+    let printed = |sizes: Vec<Bytes>| -> String {
+        let printed = sizes.iter().map(|size| format!("{:.2}", size.as_mib()));
+        printed.collect::<Vec<_>>().join(";")
+    };
+    for row in csv::rows(LOGS) {
+        let model = &models[row.text("model")];
+        let layers = cached_layers(&model.shape, &model.layers);
+        let context = logged_context(&row, model);
+        let (mut weights, mut caches, mut compute) = (Vec::new(), Vec::new(), Vec::new());
+        for part in parts(&row, model) {
+            let format = rows::format(row.text("file_type"));
+            weights.push(weights_of_part(model, format, &runtime, &part).unwrap().device);
+            let sizes = cache_sizes(&model.shape, part.layers_of(&layers), &context).unwrap();
+            caches.push(Bytes::sum([sizes.full, sizes.window]).unwrap());
+            let stage = Stage::of_pipeline(part.layers.clone(), part.has_head);
+            let buffer = stage_buffer(&model.shape, &layers, &context.graph, &stage).unwrap();
+            compute.push(buffer.device);
+        }
+        println!(
+            "{} {} {}",
+            printed(weights.clone()),
+            printed(caches.clone()),
+            printed(compute.clone())
+        );
+        assert_eq!(printed(caches), row.text("kv_mib"), "{}", row.line());
+        assert_eq!(printed(compute), row.text("compute_mib"), "{}", row.line());
+        // The files of these logs are not llama.cpp's own mixtures to the byte.
+        for (predicted, logged) in weights.iter().zip(row.text("weights_mib").split(';')) {
+            let error = predicted.as_mib() / logged.parse::<f64>().unwrap() - 1.0;
+            assert!(error.abs() < 0.02, "{error:+.4} of {}", row.line());
+        }
+    }
+}
+
+fn logged_context(row: &Row<'_>, model: &ModelSpec) -> Context {
+    let params = ContextParams {
+        n_ctx: row.number("n_ctx"),
+        n_batch: row.number("n_batch"),
+        n_ubatch: row.number("n_ubatch"),
+        n_seq: row.number("n_seq_max"),
+        unified: row.flag("kv_unified"),
+        swa_full: false,
+        outputs: Outputs::All,
+        flash: row.flag("flash_attn"),
+        ada: true,
+        type_k: KvFormat::F16,
+        type_v: KvFormat::F16,
+        version: super::logs::version(row.text("version")),
+    };
+    params.resolve(&model.shape).unwrap()
 }

@@ -9,7 +9,7 @@ use super::{csv, shapes};
 
 const LOGS: &str = include_str!("../engines/llama_cpp/logs.csv");
 
-fn version(name: &str) -> LlamaCppVersion {
+pub fn version(name: &str) -> LlamaCppVersion {
     match name {
         "Copies" => LlamaCppVersion::Copies,
         "SetRows" => LlamaCppVersion::SetRows,

@@ -64,9 +64,10 @@ mod tests {
         assert_eq!(first(&shape), Some((3, 31, 1)));
         shape.window = Some(crate::spec::Window { size: 512, full_every: Some(6) });
         assert_eq!(first(&shape), Some((18, 30, 6)));
-        let second_half = Selection::shorter(&shape, &(7..32)).next().unwrap();
-        assert!(!second_half.holds(6) && second_half.holds(7) && !second_half.holds(30));
         shape.n_layers = 18;
         assert_eq!(first(&shape), None);
+        shape.n_layers = 64;
+        let second_half = Selection::shorter(&shape, &(7..64)).next().unwrap();
+        assert!(!second_half.holds(6) && second_half.holds(7) && !second_half.holds(40));
     }
 }

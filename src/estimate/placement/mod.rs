@@ -4,7 +4,6 @@ mod llama_cpp;
 mod transformers;
 mod vllm;
 
-use super::EstimateError;
 use super::weights::WeightsError;
 use crate::dtype::WeightFormat;
 use crate::spec::{GpuSpec, ModelSpec, Part, Runtime, RuntimeSpec, Split};
@@ -53,15 +52,6 @@ impl PlacementError {
             Self::Indivisible { hint, .. } => Some(hint.clone()),
             Self::Weights(error) => error.hint(),
             Self::Overflow(_) => None,
-        }
-    }
-}
-
-impl From<PlacementError> for EstimateError {
-    fn from(error: PlacementError) -> Self {
-        match error {
-            PlacementError::Overflow(overflow) => Self::Overflow(overflow),
-            other => Self::Placement(Box::new(other)),
         }
     }
 }

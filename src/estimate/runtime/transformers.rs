@@ -127,6 +127,9 @@ fn step(buffers: &mut Buffers, scenario: &Scenario<'_>, pass: Pass) -> Result<()
     if pass.all_rows()? > 1 && !scenario.weights.largest_expanded.is_zero() {
         activations::expanded_weight(buffers, scenario, pass.phase)?;
     }
+    if !scenario.part().has_head {
+        return Ok(());
+    }
     logits::transformers(buffers, scenario, pass)
 }
 

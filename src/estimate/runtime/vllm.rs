@@ -37,7 +37,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     overhead::push_libraries(buffers, scenario);
-    push_ranks(buffers, serving);
+    push_ranks(buffers, scenario, serving);
     push_profile_run(buffers, scenario, serving)?;
     let fixed = held(buffers)?;
     let pool = push_pool(buffers, scenario, serving, fixed)?;
@@ -117,8 +117,13 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
 /// Communication buffers of a rank among several: seen between 0.3 GiB (0.6) and 2.0 GiB (0.19).
 const RANK_BUFFERS: [u64; 3] = [300, 1870, 2080];
 
-fn push_ranks(buffers: &mut Buffers, serving: Serving) {
-    if serving.ranks < 2 {
+/// Stages of a pipeline have not met yet when the pool is sized: as little as on one GPU was seen.
+const PIPELINE_BUFFERS: &str = "2 public logs of vLLM 0.19 with two and four stages: 0.07 GiB of \
+    non-torch memory; high bound as the least seen of ranks";
+
+fn push_ranks(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: Serving) {
+    let ranks = serving.ranks.max(scenario.part().of);
+    if ranks < 2 {
         return;
     }
     let kind = Kind {
@@ -128,7 +133,14 @@ fn push_ranks(buffers: &mut Buffers, serving: Serving) {
         source: "11 public logs of vLLM 0.19 on two and four H100: 2.06 to 2.21 GiB of non-torch memory, less that of one",
     };
     let [low, expected, high] = RANK_BUFFERS.map(|mib| Bytes::new(mib << 20));
-    let formula = Formula::text("constant for two ranks and more", &[("ranks", serving.ranks)]);
+    if serving.ranks < 2 {
+        let kind = Kind { source: PIPELINE_BUFFERS, basis: Basis::Assumed, ..kind };
+        let formula = Formula::text("nothing yet while the pool is sized", &[("stages", ranks)]);
+        let bounds = Bounds::new(Bytes::ZERO, Bytes::ZERO, low);
+        buffers.push(kind, "NCCL between stages", bounds, formula);
+        return;
+    }
+    let formula = Formula::text("constant for two ranks and more", &[("ranks", ranks)]);
     buffers.push(kind, "NCCL and custom all-reduce", Bounds::new(low, expected, high), formula);
 }
 
@@ -152,7 +164,42 @@ fn push_profile_run(
     buffers.push(small, "inputs of a step", inputs, Formula::text("constant", &[]));
     push_experts(buffers, scenario, serving, rows)?;
     push_layer(buffers, scenario, serving, rows)?;
+    push_stages(buffers, scenario, rows)?;
+    if !scenario.part().has_head {
+        return Ok(());
+    }
     push_sampler(buffers, scenario, serving, rows)
+}
+
+/// What a stage of a pipeline gets from the one before, for good, and hands to the next: the hidden
+/// states of all tokens and their residuals.
+fn push_stages(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    rows: u64,
+) -> Result<(), EstimateError> {
+    let part = scenario.part();
+    let hidden = scenario.model.shape.hidden_size;
+    let factors = [
+        ("hidden and residual", 2),
+        ("tokens", rows),
+        ("hidden", hidden),
+        ("B", element(scenario)),
+    ];
+    let kind = Kind {
+        component: Component::Activations,
+        life: Life::From(Phase::SystemPrefill),
+        basis: Basis::Assumed,
+        source: "vLLM gpu_model_runner.py intermediate_tensors, from memory",
+    };
+    if part.ranks() == 1 && part.index > 0 {
+        buffers.product(kind, "what the stage before hands over", &factors)?;
+    }
+    if !part.has_head {
+        let kind = Kind { life: Life::During(Phase::Prefill, Moment::Output), ..kind };
+        buffers.product(kind, "what the next stage is handed", &factors)?;
+    }
+    Ok(())
 }
 
 fn transient(component: Component, moment: Moment) -> Kind<'static> {
@@ -300,7 +347,7 @@ fn push_pool(
     fixed: Bounds,
 ) -> Result<Pool, EstimateError> {
     let workload = &scenario.workload;
-    let paging = Paging::of(scenario.model, scenario.kv, serving.ranks)?;
+    let paging = Paging::of_layers(scenario.model, scenario.layers(), scenario.kv, serving.ranks)?;
     let cached = Cached {
         system: workload.system_tokens,
         conversation: workload.cache_tokens,
@@ -309,6 +356,7 @@ fn push_pool(
     };
     let limit = serving.utilization.of(scenario.gpu.visible())?;
     let blocks = paging.blocks(limit.minus_or_zero(fixed.expected));
+    let blocks = blocks.min(serving.most_blocks.unwrap_or(blocks));
     let needed = paging.needed(&cached)?;
     let size = |blocks| paging.block.times(blocks);
     let shared = paging.shared(&cached);
@@ -357,7 +405,7 @@ fn push_graphs(
     scenario: &Scenario<'_>,
     serving: Serving,
 ) -> Result<(), EstimateError> {
-    let layers = scenario.model.shape.n_layers;
+    let layers = scenario.layers().len() as u64;
     let [least, most] = CAPTURED;
     let captured = serving.max_seqs.clamp(least, most);
     let largest = GRAPHS.plus(Bytes::product(&[layers, GRAPHS_PER_LAYER])?)?;

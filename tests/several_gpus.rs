@@ -1,0 +1,187 @@
+//! Laws that hold for every model that is spread over several GPUs.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use support::{Case, capacity};
+use vramplan::estimate::Component;
+use vramplan::estimate::placement::{Room, parts};
+use vramplan::estimate::weights::{weights, weights_of_part};
+use vramplan::recommend::{Answer, Card, Solver, answer};
+use vramplan::render::{Document, from_json, to_json};
+use vramplan::source::Catalog;
+use vramplan::spec::{Headroom, Part, Runtime, Serving, Split};
+use vramplan::units::Bytes;
+
+const MODELS: [&str; 9] = [
+    "qwen2.5-0.5b",
+    "qwen2.5-14b",
+    "llama-3.1-8b",
+    "gemma-2-9b",
+    "gemma-3-27b",
+    "qwen3-30b-a3b",
+    "deepseek-v2-lite",
+    "gpt-oss-20b",
+    "llama-3.1-70b",
+];
+const GPUS: [&str; 4] = ["T4", "L4", "RTX 4090", "A100-80GB"];
+/// Runtimes that spread models, and how.
+const WAYS: [(Runtime, Split); 5] = [
+    (Runtime::LlamaCpp, Split::Layer),
+    (Runtime::LlamaCpp, Split::Tensor),
+    (Runtime::Transformers, Split::Layer),
+    (Runtime::Vllm, Split::Layer),
+    (Runtime::Vllm, Split::Tensor),
+];
+
+/// The case on further GPUs of these names.
+fn beside(mut case: Case, split: Split, names: &[&str]) -> Case {
+    let catalog = Catalog::without_configuration(&[]);
+    let headroom = match case.runtime.runtime {
+        Runtime::Vllm => Headroom::Size(Bytes::ZERO),
+        _ => Headroom::Default,
+    };
+    let card = |name: &&str| {
+        let gpu = catalog.gpu(name).unwrap();
+        Card { capacity: capacity(&gpu, headroom), gpu }
+    };
+    case.others = names.iter().map(card).collect();
+    case.split = split;
+    if let Some(serving) = &mut case.workload.serving {
+        let ranks = if split == Split::Tensor { names.len() as u64 + 1 } else { 1 };
+        *serving = Serving { ranks, ..*serving };
+    }
+    case
+}
+
+fn case() -> impl Strategy<Value = (Case, Split, &'static str)> {
+    let some = (
+        prop::sample::select(WAYS.to_vec()),
+        prop::sample::select(MODELS.to_vec()),
+        prop::sample::select(GPUS.to_vec()),
+        prop::sample::select(vec![64u64, 512, 2048]),
+        1u64..4,
+    );
+    some.prop_map(|((runtime, split), model, gpu, chunk, batch)| {
+        let mut case = Case::new(gpu, model, runtime);
+        case.workload.prefill_chunk = chunk;
+        case.workload.batch = batch;
+        (case, split, gpu)
+    })
+}
+
+fn parts_of(case: &Case) -> Vec<Part> {
+    let request = case.request();
+    let room =
+        |(gpu, capacity): (_, vramplan::plan::Capacity)| Room { gpu, usable: capacity.usable };
+    let rooms: Vec<_> = request.cards().map(room).collect();
+    parts(&case.model, case.weights, &case.runtime, case.split, &rooms).unwrap()
+}
+
+fn caches(answer: &Answer) -> u64 {
+    let caches = [Component::SystemPromptCache, Component::ConversationCache];
+    let buffers = answer.devices.iter().flat_map(|device| &device.plan.buffers);
+    let mine = buffers.filter(|b| caches.contains(&b.component) && b.name.starts_with("keys"));
+    mine.map(|buffer| buffer.size.expected.get()).sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn weights_add_up_to_those_of_one_gpu((case, split, gpu) in case(), more in 1usize..4) {
+        let more = if split == Split::Tensor { [1, 3][more % 2] } else { more };
+        let others = vec![gpu; more];
+        let case = beside(case, split, &others);
+        let whole = weights(&case.model, case.weights, &case.runtime).unwrap();
+        // Scales of a split matrix are rounded up, and so are rows padded for each GPU.
+        let exact = split == Split::Layer;
+        let case = if exact { case } else { case.weights(if case_is_vllm(&whole) { "bf16" } else { "f16" }) };
+        let whole = weights(&case.model, case.weights, &case.runtime).unwrap();
+        let mut own = Bytes::ZERO;
+        let mut next = 0;
+        for part in parts_of(&case) {
+            let mine = weights_of_part(&case.model, case.weights, &case.runtime, &part).unwrap();
+            own = own.plus(mine.device.minus_or_zero(mine.repeated)).unwrap();
+            if split == Split::Layer {
+                prop_assert_eq!(part.layers.start, next);
+                next = part.layers.end;
+            }
+        }
+        prop_assert!(split == Split::Tensor || next == case.model.shape.n_layers);
+        // gpt-oss's experts are padded on every rank, and fewer key heads than ranks are repeated.
+        let padded = split == Split::Tensor && case.runtime.runtime == Runtime::Vllm
+            && (case.model.name == "gpt-oss-20b" || case.model.shape.kv_heads <= more as u64);
+        prop_assert!(own == whole.device || (padded && own > whole.device), "{own} of {}", whole.device);
+    }
+
+    #[test]
+    fn another_equal_gpu_never_lowers_the_cache((case, split, gpu) in case()) {
+        let mut least = 0;
+        for gpus in [1usize, 2, 4] {
+            let case = beside(case.clone(), split, &vec![gpu; gpus - 1]);
+            let request = case.request();
+            let recommendation = Solver::new(&request).unwrap().recommend().unwrap();
+            let balanced = recommendation.tiers[1].max_cache_tokens;
+            prop_assert!(balanced >= least, "{balanced} tokens on {gpus} {gpu}, {least} on fewer: {} {:?} {split}", case.model.name, case.runtime.runtime);
+            least = balanced;
+        }
+    }
+
+    #[test]
+    fn the_binding_gpu_is_the_documents(
+        (case, split, gpu) in case(),
+        other in prop::sample::select(GPUS.to_vec()),
+    ) {
+        let case = beside(case, split, &[other]).cache(4000);
+        let request = case.request();
+        let answer = answer(&request).unwrap();
+        let document = Document::new(&request, &answer);
+        prop_assert_eq!(&document.inputs.gpus, &[gpu, other].map(str::to_owned).to_vec());
+        let binding = &answer.devices[answer.binding];
+        prop_assert_eq!(&binding.plan, &answer.plan);
+        prop_assert_eq!(document.devices.iter().filter(|device| device.binding).count(), 1);
+        let worst = |id: &str| document.devices.iter().any(|device| device.verdict == id);
+        prop_assert!(!worst("does_not_fit") || document.verdict == "does_not_fit");
+        prop_assert!(document.verdict != "fits" || document.devices.iter().all(|d| d.verdict == "fits"));
+        let json = to_json(&document).unwrap();
+        prop_assert_eq!(from_json(&json).unwrap(), document);
+    }
+
+    #[test]
+    fn caches_add_up_to_those_of_one_gpu((case, split, gpu) in case(), more in 1usize..4) {
+        prop_assume!(split == Split::Layer && case.runtime.runtime != Runtime::Vllm);
+        let case = case.cache(3000);
+        let on_two = beside(case.clone(), split, &["A100-80GB", "A100-80GB"]).answer();
+        let on_more = beside(case, split, &vec![gpu; more]).answer();
+        prop_assert_eq!(caches(&on_two), caches(&on_more));
+    }
+}
+
+fn case_is_vllm(weights: &vramplan::estimate::weights::Weights) -> bool {
+    weights.format == "awq-int4".parse().unwrap()
+}
+
+#[test]
+fn a_larger_card_gets_more_layers() {
+    let case = beside(Case::new("T4", "llama-3.1-8b", Runtime::LlamaCpp), Split::Layer, &["L4"]);
+    let counts: Vec<_> =
+        parts_of(&case).into_iter().map(|p| p.layers.end - p.layers.start).collect();
+    assert_eq!(counts.iter().sum::<u64>(), 32);
+    assert!(counts[1] > counts[0], "{counts:?}");
+}
+
+#[test]
+fn the_own_engine_runs_on_one_gpu() {
+    let case = beside(Case::new("L4", "qwen2.5-14b", Runtime::Vramplan), Split::Layer, &["L4"]);
+    let error = answer(&case.request()).unwrap_err();
+    assert_eq!(error.to_string(), "the `vramplan` runtime cannot spread a model over 2 GPUs");
+    assert!(error.hint().unwrap().contains("--runtime llama.cpp"));
+}
