@@ -17,7 +17,7 @@ use vramplan::spec::{Headroom, Part, Runtime, Serving, Split};
 use vramplan::units::Bytes;
 
 const MODELS: [&str; 9] = [
-    "qwen2.5-0.5b",
+    "qwen2.5-7b",
     "qwen2.5-14b",
     "llama-3.1-8b",
     "gemma-2-9b",
@@ -67,6 +67,7 @@ fn case() -> impl Strategy<Value = (Case, Split, &'static str)> {
     );
     some.prop_map(|((runtime, split), model, gpu, chunk, batch)| {
         let mut case = Case::new(gpu, model, runtime);
+        case.workload.system_tokens = 2000;
         case.workload.prefill_chunk = chunk;
         case.workload.batch = batch;
         (case, split, gpu)
@@ -102,9 +103,14 @@ proptest! {
         let case = beside(case, split, &others);
         let whole = weights(&case.model, case.weights, &case.runtime).unwrap();
         // Scales of a split matrix are rounded up, and so are rows padded for each GPU.
-        let exact = split == Split::Layer;
-        let case = if exact { case } else { case.weights(if case_is_vllm(&whole) { "bf16" } else { "f16" }) };
-        let whole = weights(&case.model, case.weights, &case.runtime).unwrap();
+        let (case, whole) = if split == Split::Tensor {
+            let plain = if case.runtime.runtime == Runtime::Vllm { "bf16" } else { "f16" };
+            let case = case.weights(plain);
+            let whole = weights(&case.model, case.weights, &case.runtime).unwrap();
+            (case, whole)
+        } else {
+            (case, whole)
+        };
         let mut own = Bytes::ZERO;
         let mut next = 0;
         for part in parts_of(&case) {
@@ -163,10 +169,6 @@ proptest! {
         let on_more = beside(case, split, &vec![gpu; more]).answer();
         prop_assert_eq!(caches(&on_two), caches(&on_more));
     }
-}
-
-fn case_is_vllm(weights: &vramplan::estimate::weights::Weights) -> bool {
-    weights.format == "awq-int4".parse().unwrap()
 }
 
 #[test]

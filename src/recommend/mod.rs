@@ -392,7 +392,7 @@ impl<'a> Solver<'a> {
 
     /// Whether every GPU's plan meets a condition.
     fn holds(&self, condition: Condition, cache_tokens: u64) -> Result<bool, RecommendError> {
-        Ok(devices::all_hold(&self.devices, &*self.demands(cache_tokens)?, condition)?)
+        Ok(devices::all_hold(&self.devices, &self.demands(cache_tokens)?, condition)?)
     }
 
     /// How fast tokens can be generated with a cache of this size.

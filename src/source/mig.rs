@@ -37,7 +37,7 @@ pub fn parts(name: &str) -> Option<(&str, &str)> {
 /// The slice of this name of a card.
 pub(super) fn slice(
     at: &At,
-    card: GpuSpec,
+    card: &GpuSpec,
     slices: Vec<MigProfile>,
     wanted: &str,
 ) -> Result<GpuSpec, SourceError> {
@@ -68,7 +68,7 @@ pub(super) fn slice(
             format!("{share} of {}", card.bandwidth.source),
         ),
         context: None,
-        ..card
+        ..card.clone()
     })
 }
 

@@ -51,7 +51,7 @@ pub(super) fn gpu(at: &At, text: &str) -> Result<GpuSpec, SourceError> {
 /// A MIG slice of the GPU that a profile describes.
 pub(super) fn gpu_slice(at: &At, text: &str, slice: &str) -> Result<GpuSpec, SourceError> {
     let (card, slices) = card(at, parse(at, text)?)?;
-    mig::slice(at, card, slices, slice)
+    mig::slice(at, &card, slices, slice)
 }
 
 fn card(at: &At, profile: GpuProfile) -> Result<(GpuSpec, Vec<MigProfile>), SourceError> {

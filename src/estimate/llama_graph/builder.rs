@@ -44,8 +44,7 @@ pub(super) struct Builder<'a> {
     pub(super) output_rows: Value,
     /// What the first layer of the stage reads: embeddings, or the hidden state of the layer before.
     pub(super) embeddings: Value,
-    /// The same, divided by its length: the first norm of a later stage, which has no weight yet, is
-    /// computed where its input is.
+    /// The same where it was divided by its length already.
     normed: Option<Value>,
     /// Bytes of the inputs on the host.
     pub(super) host: u64,
@@ -65,11 +64,8 @@ impl<'a> Builder<'a> {
         let is_head_alone = stage.layers.is_empty();
         let first_rows = if is_head_alone { params.n_outputs } else { rows };
         let embeddings = inputs.embeddings(shape.hidden_size, first_rows);
-        let normed = match stage.begins_with_norm(shape) {
-            true if is_head_alone => Some(embeddings),
-            true => Some(inputs.embeddings(shape.hidden_size, rows)),
-            false => None,
-        };
+        // The norm before the head has no layer, so that it is computed where its input is.
+        let normed = is_head_alone.then_some(embeddings);
         let sections = if has_position_sections(shape.architecture) { 4 } else { 1 };
         let positions = inputs.add(rows.saturating_mul(sections), 4);
         let full = inputs.cache(shape, params, params.cells);

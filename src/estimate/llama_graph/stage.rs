@@ -1,14 +1,14 @@
 //! The part of a graph that one of several GPUs computes.
 //!
 //! Under `--split-mode layer` every GPU has a run of layers, and the last of them the output head. What a
-//! GPU reads that another device has, masks, positions, the hidden state and its norm, is copied to it. With all
+//! GPU reads that another device has, masks, positions and the hidden state, is copied to it. With all
 //! layers on GPUs llama.cpp lets them work on different micro-batches at the same time, for which it
 //! keeps four copies of all of that for good (`GGML_SCHED_MAX_COPIES`, `ggml_backend_sched_split_graph`
 //! in `ggml-backend.cpp`; `pipeline_parallel` in `llama-context.cpp`).
 
 use std::ops::Range;
 
-use crate::spec::{Architecture, ModelShape};
+use crate::spec::ModelShape;
 
 /// Copies of every input in a pipeline.
 const PIPELINE_COPIES: u64 = 4;
@@ -38,11 +38,5 @@ impl Stage {
     /// Whether it begins with the embeddings; others begin with a hidden state.
     pub const fn is_first(&self) -> bool {
         self.layers.start == 0
-    }
-
-    /// Whether it begins with the weight of a norm: OLMo 2 has none before attention.
-    pub fn begins_with_norm(&self, shape: &ModelShape) -> bool {
-        let has_norm_first = shape.architecture != Architecture::Olmo2 || self.layers.is_empty();
-        !self.is_first() && has_norm_first
     }
 }

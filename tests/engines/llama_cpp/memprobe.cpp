@@ -12,6 +12,7 @@
 //              split buffers: weights stay with their layer), MEMPROBE_CC (890), MEMPROBE_ALLOC=1 (load with alloc on the stub: slow for large files), MEMPROBE_LOG=1 (whole log on stderr)
 #include "llama.h"
 #include "llama-ext.h"
+#include "llama-model.h"
 #include "ggml-backend-impl.h"
 #include "ggml-backend.h"
 #include "ggml-impl.h"
@@ -22,6 +23,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -207,6 +209,11 @@ int main(int argc, char ** argv) {
     if (mp.no_alloc) mp.load_mode = LLAMA_LOAD_MODE_NONE;
     llama_model * model = llama_model_load_from_file(argv[1], mp);
     if (!model) { printf("{\"error\": \"load\"}\n"); return 1; }
+    // Weights are sized without being allocated; contexts are made as in earnest: without allocation the scheduler is asked for sizes by
+    // ggml_backend_sched_reserve_size, which forgets on which GPU llama.cpp wants the first norm of a layer.
+    std::map<ggml_backend_buffer_type_t, size_t> weights;
+    for (auto & [buft, size] : model->memory_breakdown()) weights[buft] += size;
+    const_cast<llama_hparams &>(model->hparams).no_alloc = false;
     std::string line;
     while (std::getline(std::cin, line)) {
         if (line.empty() || line[0] == '#') continue;
@@ -224,7 +231,7 @@ int main(int argc, char ** argv) {
         printf("{\"job\": \"%s\", \"n_ctx\": %u, \"n_ctx_seq\": %u, \"bufs\": {", esc(line).c_str(), llama_n_ctx(ctx), llama_n_ctx_seq(ctx));
         const char * sep = "";
         for (auto & [buft, d] : llama_get_memory_breakdown(ctx)) {
-            printf("%s\"%s\": [%zu, %zu, %zu]", sep, ggml_backend_buft_name(buft), d.model, d.context, d.compute);
+            printf("%s\"%s\": [%zu, %zu, %zu]", sep, ggml_backend_buft_name(buft), weights[buft], d.context, d.compute);
             sep = ", ";
         }
         printf("}, \"version\": \"%s %s\", \"lines\": %s}\n", LLAMA_VERSION, LLAMA_COMMIT, lines_json().c_str());
