@@ -162,3 +162,51 @@ fn vllm_refuses_what_it_cannot_do() {
     assert!(refusal(capture).contains("`capture`"));
     assert!(refusal(|case| case.workload.attention = Attention::Eager).contains("`flash`"));
 }
+
+#[test]
+fn towers_are_planned_where_the_runtime_loads_them() {
+    let named = |case: &Case| {
+        let plan = case.clone().cache(1000).answer().plan;
+        plan.buffers.iter().any(|buffer| buffer.name == "vision tower")
+    };
+    let case = |runtime, images| {
+        let mut case = Case::new("H100", "gemma-3-4b", runtime);
+        case.workload.system_tokens = 100;
+        case.workload.images = images;
+        case
+    };
+    for (runtime, loads) in [
+        (Runtime::Vllm, true),
+        (Runtime::Transformers, true),
+        (Runtime::LlamaCpp, false),
+        (Runtime::Vramplan, false),
+    ] {
+        assert_eq!(named(&case(runtime, None)), loads, "{runtime}");
+        assert!(!named(&case(runtime, Some(0))), "{runtime}");
+        let asked = vramplan::recommend::answer(&case(runtime, Some(1)).request());
+        assert_eq!(asked.is_ok(), loads, "{runtime}");
+    }
+    // 16 bits under vLLM; under bitsandbytes the linear layers of the tower are quantized too.
+    let bf16 = case(Runtime::Vllm, None).weights("bf16").cache(1000).answer().plan;
+    assert_eq!(buffer(&bf16, "vision tower"), 2 * 419_816_304);
+    let awq = case(Runtime::Vllm, None).cache(1000).answer().plan;
+    assert_eq!(buffer(&awq, "vision tower"), 2 * 419_816_304);
+    let nf4 = case(Runtime::Transformers, None).cache(1000).answer().plan;
+    assert!(buffer(&nf4, "vision tower") < 419_816_304 * 3 / 4);
+}
+
+#[test]
+fn layers_that_differ_are_cached_one_by_one() {
+    // Two public logs of llama.cpp: 4096 and 2048 cells for all layers, in 16 bits, 3520 and 1760 MiB.
+    let model = Case::new("H200", "gemma-4-31b", Runtime::LlamaCpp).model;
+    let cells = |n: u64| -> u64 {
+        let layers = (0..60).map(|index| model.shape.layer(index));
+        layers.map(|layer| 2 * layer.kv_width() * 2 * n).sum()
+    };
+    assert_eq!([4096, 2048].map(|n| cells(n) >> 20), [3520, 1760]);
+    let case = Case::new("H200", "gemma-4-31b", Runtime::LlamaCpp).weights("bf16").kv("f16");
+    let plan = case.cache(1000).answer().plan;
+    // The same logs: 58553.10 MiB of weights on the GPU, 10 KiB more than is planned.
+    let weights = most(&plan, Component::Weights);
+    assert!(((weights * 100) >> 20).abs_diff(5_855_310) <= 2);
+}

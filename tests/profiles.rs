@@ -15,7 +15,7 @@ fn catalog() -> Catalog {
 #[test]
 fn every_model_has_its_published_parameter_count() {
     let catalog = catalog();
-    let (mut checked, mut families) = (0, BTreeSet::new());
+    let (mut checked, mut towers, mut families) = (0, 0, BTreeSet::new());
     for listing in catalog.list(Kind::Model).unwrap() {
         let model = catalog.model(&listing.name).unwrap();
         families.insert(model.shape.architecture);
@@ -24,7 +24,13 @@ fn every_model_has_its_published_parameter_count() {
             assert_eq!(model.parameters(), published.value, "{}", model.name);
             checked += 1;
         }
+        if let Some(published) = &model.published_total {
+            let total = model.parameters() + model.vision_parameters();
+            assert_eq!(total, published.value, "{} with its tower", model.name);
+            towers += 1;
+        }
     }
+    assert!(towers >= 10, "only {towers} towers");
     assert!(checked >= 40, "only {checked} models state a published count");
     assert!(families.len() >= 10, "only {families:?}");
 }

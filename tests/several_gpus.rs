@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use support::{Case, capacity};
 use vramplan::estimate::Component;
-use vramplan::estimate::placement::{Room, parts};
+use vramplan::estimate::placement::{Room, Spread, parts};
 use vramplan::estimate::weights::{weights, weights_of_part};
 use vramplan::recommend::{Answer, Card, Solver, answer};
 use vramplan::render::{Document, from_json, to_json};
@@ -16,7 +16,7 @@ use vramplan::source::Catalog;
 use vramplan::spec::{Headroom, Part, Runtime, Serving, Split};
 use vramplan::units::Bytes;
 
-const MODELS: [&str; 9] = [
+const MODELS: [&str; 13] = [
     "qwen2.5-7b",
     "qwen2.5-14b",
     "llama-3.1-8b",
@@ -26,7 +26,12 @@ const MODELS: [&str; 9] = [
     "deepseek-v2-lite",
     "gpt-oss-20b",
     "llama-3.1-70b",
+    "gemma-4-31b",
+    HYBRID,
+    "qwen2.5-vl-7b",
+    "qwen3-vl-8b",
 ];
+const HYBRID: &str = "granite-4.0-h-1b";
 const GPUS: [&str; 4] = ["T4", "L4", "RTX 4090", "A100-80GB"];
 /// Runtimes that spread models, and how.
 const WAYS: [(Runtime, Split); 5] = [
@@ -65,8 +70,18 @@ fn case() -> impl Strategy<Value = (Case, Split, &'static str)> {
         prop::sample::select(vec![64u64, 512, 2048]),
         1u64..4,
     );
-    some.prop_map(|((runtime, split), model, gpu, chunk, batch)| {
+    // Neither transformers' scan of state-space layers nor llama.cpp's stages of them are planned.
+    let planned = |(way, model, ..): &((Runtime, Split), &str, &str, u64, u64)| {
+        let refused = [(Runtime::Transformers, Split::Layer), (Runtime::LlamaCpp, Split::Layer)];
+        *model != HYBRID || !refused.contains(way)
+    };
+    let planned = some.prop_filter("a planned pair", planned);
+    planned.prop_map(|((runtime, split), model, gpu, chunk, batch)| {
         let mut case = Case::new(gpu, model, runtime);
+        if model == HYBRID && runtime == Runtime::Vllm {
+            // vLLM repeats no groups of quantized state-space layers.
+            case = case.weights("bf16");
+        }
         case.workload.system_tokens = 2000;
         case.workload.prefill_chunk = chunk;
         case.workload.batch = batch;
@@ -79,13 +94,22 @@ fn parts_of(case: &Case) -> Vec<Part> {
     let room =
         |(gpu, capacity): (_, vramplan::plan::Capacity)| Room { gpu, usable: capacity.usable };
     let rooms: Vec<_> = request.cards().map(room).collect();
-    parts(&case.model, case.weights, &case.runtime, case.split, &rooms).unwrap()
+    let spread = Spread {
+        model: &case.model,
+        format: case.weights,
+        runtime: &case.runtime,
+        split: case.split,
+        images: case.workload.images,
+    };
+    parts(&spread, &rooms).unwrap()
 }
 
 fn caches(answer: &Answer) -> u64 {
     let caches = [Component::SystemPromptCache, Component::ConversationCache];
     let buffers = answer.devices.iter().flat_map(|device| &device.plan.buffers);
-    let mine = buffers.filter(|b| caches.contains(&b.component) && b.name.starts_with("keys"));
+    let kept = ["keys", "recurrent"];
+    let kept = |name: &str| kept.iter().any(|prefix| name.starts_with(prefix));
+    let mine = buffers.filter(|b| caches.contains(&b.component) && kept(b.name));
     mine.map(|buffer| buffer.size.expected.get()).sum()
 }
 
@@ -111,20 +135,23 @@ proptest! {
         } else {
             (case, whole)
         };
-        let mut own = Bytes::ZERO;
+        let (mut own, mut tower) = (Bytes::ZERO, Bytes::ZERO);
         let mut next = 0;
         for part in parts_of(&case) {
             let mine = weights_of_part(&case.model, case.weights, &case.runtime, &part).unwrap();
             own = own.plus(mine.device.minus_or_zero(mine.repeated)).unwrap();
+            tower = tower.plus(mine.vision.minus_or_zero(mine.vision_repeated)).unwrap();
             if split == Split::Layer {
                 prop_assert_eq!(part.layers.start, next);
                 next = part.layers.end;
             }
         }
         prop_assert!(split == Split::Tensor || next == case.model.shape.n_layers);
-        // gpt-oss's experts are padded on every rank, and fewer key heads than ranks are repeated.
+        prop_assert_eq!(tower, whole.vision);
+        // gpt-oss's experts are padded on every rank, and fewer key heads than ranks are repeated, as
+        // groups of state-space layers are.
         let padded = split == Split::Tensor && case.runtime.runtime == Runtime::Vllm
-            && (case.model.name == "gpt-oss-20b" || case.model.shape.kv_heads <= more as u64);
+            && (case.model.name == "gpt-oss-20b" || case.model.shape.ssm.is_some() || case.model.shape.kv_heads <= more as u64);
         prop_assert!(own == whole.device || (padded && own > whole.device), "{own} of {}", whole.device);
     }
 
@@ -186,4 +213,80 @@ fn the_own_engine_runs_on_one_gpu() {
     let error = answer(&case.request()).unwrap_err();
     assert_eq!(error.to_string(), "the `vramplan` runtime cannot spread a model over 2 GPUs");
     assert!(error.hint().unwrap().contains("--runtime llama.cpp"));
+}
+
+fn on_equals(model: &str, runtime: Runtime, split: Split, gpus: usize) -> Case {
+    beside(Case::new("A100-80GB", model, runtime).cache(4000), split, &vec!["A100-80GB"; gpus - 1])
+}
+
+#[test]
+fn a_tower_is_where_the_runtime_puts_it() {
+    let towers = |runtime, split| -> Vec<u64> {
+        let answer = on_equals("qwen2.5-vl-7b", runtime, split, 2).answer();
+        let of = |device: &vramplan::recommend::DevicePlan| {
+            let mine = device.plan.buffers.iter().filter(|b| b.name == "vision tower");
+            mine.map(|buffer| buffer.size.expected.get()).sum()
+        };
+        answer.devices.iter().map(of).collect()
+    };
+    let first = towers(Runtime::Transformers, Split::Layer);
+    assert!(first[0] > 0 && first[1] == 0, "{first:?}");
+    let stages = towers(Runtime::Vllm, Split::Layer);
+    assert!(stages[0] > 0 && stages[0] == stages[1], "{stages:?}");
+    let ranks = towers(Runtime::Vllm, Split::Tensor);
+    assert!(ranks[0] == ranks[1] && ranks[0] * 2 < stages[0] * 21 / 20, "{ranks:?} {stages:?}");
+    assert_eq!(towers(Runtime::LlamaCpp, Split::Layer), [0, 0]);
+}
+
+#[test]
+fn a_tower_that_would_be_cut_is_refused() {
+    let case = on_equals("qwen2.5-vl-3b", Runtime::Transformers, Split::Layer, 4);
+    let error = answer(&case.request()).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("what `qwen2.5-vl-3b` takes on 4 GPUs under `transformers`"),
+        "{text}"
+    );
+    assert!(text.ends_with("accelerate would spread its vision tower, too"), "{text}");
+    assert!(error.hint().unwrap().contains("`--images 0`"));
+    let mut text_only = case;
+    text_only.workload.images = Some(0);
+    answer(&text_only.request()).unwrap();
+}
+
+#[test]
+fn layers_that_read_images_stay_on_the_first_gpu() {
+    let case = on_equals("qwen3-vl-8b", Runtime::Vllm, Split::Layer, 16);
+    let error = answer(&case.request()).unwrap_err();
+    assert!(error.to_string().starts_with("the first 3 layers of `qwen3-vl-8b`"), "{error}");
+    assert!(error.hint().unwrap().contains("`--gpus 12`"));
+    let case = on_equals("qwen3-vl-8b", Runtime::LlamaCpp, Split::Layer, 32);
+    let error = answer(&case.request()).unwrap_err();
+    assert!(error.to_string().contains("read the embeddings of images"), "{error}");
+}
+
+/// Gemma 4's full layers have 4 heads of 512, its others 16 of 256, of which each GPU has its own.
+#[test]
+fn layers_that_differ_are_counted_where_they_are() {
+    let case = on_equals("gemma-4-31b", Runtime::LlamaCpp, Split::Layer, 16);
+    let answer = case.answer();
+    let cells = |device: &vramplan::recommend::DevicePlan| {
+        let layers = device.part.layers.clone();
+        let full = layers.filter(|index| (index + 1) % 6 == 0).count();
+        let keys = device.plan.buffers.iter().filter(|b| b.name == "keys and values");
+        (full, keys.map(|b| b.size.expected.get()).sum::<u64>())
+    };
+    let each: Vec<_> = answer.devices.iter().map(cells).collect();
+    let one = each.iter().find(|(full, _)| *full == 1).unwrap().1;
+    assert!(each.iter().all(|(full, bytes)| *bytes == one * *full as u64), "{each:?}");
+    assert!(each.iter().any(|(full, _)| *full == 0), "{each:?}");
+}
+
+#[test]
+fn stages_of_state_space_layers_are_refused() {
+    let case = on_equals(HYBRID, Runtime::LlamaCpp, Split::Layer, 2);
+    let error = answer(&case.request()).unwrap_err();
+    assert!(error.to_string().contains("`granite-4.0-h-1b` takes on 2 GPUs"), "{error}");
+    assert!(error.hint().unwrap().contains("`--split tensor`"));
+    on_equals(HYBRID, Runtime::LlamaCpp, Split::Tensor, 2).answer();
 }

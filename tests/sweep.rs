@@ -26,6 +26,7 @@ fn workload(model: &ModelSpec) -> Workload {
         context: model.shape.context_len,
         attention: Attention::Fused,
         capture: None,
+        images: None,
         logits: Logits::Last,
         grown_cache: false,
         llama_cpp: LlamaCppVersion::default(),

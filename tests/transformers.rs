@@ -83,6 +83,7 @@ impl Row<'_> {
             context: 1 << 20,
             attention: self.fields["attention"].parse().unwrap(),
             capture,
+            images: None,
             logits: self.fields["logits"].parse::<Logits>().unwrap(),
             grown_cache: self.is("cache", "dynamic"),
             llama_cpp: vramplan::spec::LlamaCppVersion::default(),

@@ -39,11 +39,10 @@ impl<'a> Log<'a> {
         self.text(name).parse().ok()
     }
 
-    /// Weights with adapters' slots, with a vision tower, or of a rank that has a part of the layers
-    /// are another thing than what is planned.
+    /// Weights with adapters' slots, or of a rank that has a part of the layers are another thing than
+    /// what is planned.
     fn is_plain(&self) -> bool {
-        let parts = ["lora", "vision"].map(|name| self.text(name) == "0");
-        self.text("pipeline") == "1" && parts == [true, true]
+        self.text("pipeline") == "1" && self.text("lora") == "0"
     }
 
     /// Versions before February 2026 sort the vocabulary.
@@ -107,14 +106,22 @@ fn held(case: &Case) -> Holdings {
 fn loaded(case: &Case) -> Bytes {
     let weights = weights(case);
     let rope = held(case).buffers.iter().find(|b| b.name == "sines and cosines").unwrap().size;
-    Bytes::sum([weights.device, weights.rounding, rope.expected]).unwrap()
+    let tower = [weights.vision, weights.vision_rounding];
+    Bytes::sum([weights.device, weights.rounding, rope.expected].into_iter().chain(tower)).unwrap()
 }
 
 /// What vLLM calls the peak of the profile run.
 fn profile_run(case: &Case) -> Bounds {
     use vramplan::estimate::Life;
     let held = held(case);
-    let stays = ["cuBLAS workspace", "inputs of a step", "workspaces of the experts"];
+    let stays = [
+        "cuBLAS workspace",
+        "inputs of a step",
+        "workspaces of the experts",
+        "pixels of images",
+        "embeddings of images",
+        "inputs of inner layers",
+    ];
     let mut moments = [Bounds::ZERO; Moment::ALL.len()];
     for buffer in &held.buffers {
         for moment in Moment::ALL {

@@ -71,6 +71,7 @@ impl Board {
             context: u64::MAX,
             attention: row["attention"].parse::<Attention>().map_err(anyhow::Error::msg)?,
             capture: None,
+            images: None,
             logits: Logits::All,
             grown_cache: false,
             llama_cpp: row["version"].parse().map_err(anyhow::Error::msg)?,

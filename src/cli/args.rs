@@ -177,6 +177,12 @@ pub struct PlanArgs {
     #[arg(long, value_name = "N", help_heading = "Workload")]
     pub max_seqs: Option<u64>,
 
+    /// Images of a prompt that a multimodal model is set up for (vLLM: `--limit-mm-per-prompt`); 0 plans
+    /// its language model alone. Their tokens are among `--system-tokens` and the cache's [default: as
+    /// the runtime: tower loaded under transformers and vllm, not under llama.cpp and vramplan].
+    #[arg(long, value_name = "N", help_heading = "Workload")]
+    pub images: Option<u64>,
+
     /// Positions that get logits: `last` or `all` [default: last; all under llama.cpp, which reserves
     /// them unless a recent server limits them].
     #[arg(long, value_name = "WHICH", help_heading = "Workload")]
@@ -280,6 +286,7 @@ impl PlanArgs {
             batch: self.batch.or(other.batch),
             context: self.context.or(other.context),
             max_seqs: self.max_seqs.or(other.max_seqs),
+            images: self.images.or(other.images),
             logits: self.logits.or(other.logits),
             cache: self.cache.or(other.cache),
             capture_layers: self.capture_layers.or(other.capture_layers),

@@ -168,6 +168,10 @@ fn kind_of(catalog: &Catalog, name: &str) -> Result<Kind, SourceError> {
 
 fn show_model(text: &mut String, model: &ModelSpec) {
     let _ = writeln!(text, "\n# computed from the shape: {} parameters", model.parameters());
+    if model.vision_parameters() > 0 {
+        let vision = model.vision_parameters();
+        let _ = writeln!(text, "# and {vision} of the vision tower and its projector");
+    }
 }
 
 fn show_gpu(text: &mut String, gpu: &GpuSpec) {

@@ -267,11 +267,24 @@ pub(super) fn workload(
         context,
         attention: args.attention.unwrap_or_else(|| runtime.default_attention()),
         capture: capture(args, model, runtime, gpus)?,
+        images: images(args)?,
         logits: args.logits.unwrap_or_else(|| default_logits(runtime)),
         grown_cache: grown,
         llama_cpp: llama_cpp_version(args, runtime)?,
         serving: serving(args, gpu, runtime, gpus)?,
     })
+}
+
+/// More images than any prompt has.
+const MOST_IMAGES: u64 = 1 << 16;
+
+fn images(args: &PlanArgs) -> anyhow::Result<Option<u64>> {
+    match args.images {
+        Some(images) if images > MOST_IMAGES => {
+            bail!("`--images {images}` is out of range: expected at most {MOST_IMAGES}")
+        }
+        images => Ok(images),
+    }
 }
 
 /// llama.cpp makes room for the logits of a whole micro-batch; only servers since mid-2026 ask for

@@ -26,8 +26,11 @@ fn kind(life: Life, source: &str) -> Kind<'_> {
 /// Width that the MLP of a layer works on: the dense MLP, or the experts of a token together.
 pub fn ffn_width(scenario: &Scenario<'_>) -> u64 {
     let shape = &scenario.model.shape;
-    let dense =
-        if shape.moe.is_some_and(|moe| moe.leading_dense_layers == 0) { 0 } else { shape.ffn_size };
+    let dense = if shape.moe.is_some_and(|moe| moe.leading_dense_layers == 0) {
+        0
+    } else {
+        shape.widest_ffn()
+    };
     let experts =
         shape.moe.map_or(0, |moe| moe.n_experts_used * moe.expert_ffn_size + moe.shared_ffn_size);
     dense.max(experts)
@@ -57,7 +60,8 @@ pub fn transformers(
     }
     push(Moment::FeedForward, "hidden states around the MLP", hidden(3 + normed))?;
     if !scenario.weights.largest_expanded.is_zero() {
-        let width = hidden(3 + normed) + if shape.moe.is_some() { q } else { 2 * shape.ffn_size };
+        let width =
+            hidden(3 + normed) + if shape.moe.is_some() { q } else { 2 * shape.widest_ffn() };
         push(Moment::Dequantization, "hidden states, and results of two projections", width)?;
     }
     push_rotation(buffers, scenario, pass)?;
@@ -88,8 +92,9 @@ fn push_rotation(
     pass: Pass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    let tables = if shape.architecture == Architecture::Gemma3 { 2 } else { 1 };
-    let rotated = shape.mla.map_or(shape.head_dim, |mla| mla.qk_rope_head_dim);
+    let two = matches!(shape.architecture, Architecture::Gemma3 | Architecture::Gemma4);
+    let tables = if two { 2 } else { 1 };
+    let rotated = shape.mla.map_or_else(|| shape.widest_head(), |mla| mla.qk_rope_head_dim);
     let factors =
         [("cos and sin", 2 * tables), ("rows", pass.rows), ("elements rotated", rotated), ("B", 2)];
     for moment in
@@ -116,7 +121,7 @@ fn push_mlp(
         let factors = [
             ("rows", pass.all_rows()?),
             ("results", mlp_results(shape)),
-            ("ffn", shape.ffn_size),
+            ("ffn", shape.widest_ffn()),
             ("B", 2),
         ];
         instants.push(Instant::default().and(
@@ -183,8 +188,13 @@ pub fn engine_layer(
         &[("rows", rows), ("2 hidden", 2 * hidden), ("B", 4)],
     )?;
     let attention = kind(Life::During(phase, Moment::Attention), ENGINE);
-    let output = shape.n_heads * shape.value_head_dim();
-    let qkv = shape.q_width() + shape.kv_heads * (shape.head_dim + shape.value_head_dim());
+    let output = attention_output(shape);
+    let values = if shape.mla.is_some() {
+        shape.kv_heads * shape.value_head_dim()
+    } else {
+        shape.kv_width()
+    };
+    let qkv = shape.q_width() + shape.kv_width() + values;
     buffers.product(
         attention,
         "q, k, v and attention output",
@@ -199,6 +209,11 @@ pub fn engine_layer(
         &[("rows", rows), ("gate and up + hidden", gate * width + hidden), ("B", 4)],
     )?;
     Ok(())
+}
+
+/// Elements of attention's output for a token, in the widest layer.
+pub fn attention_output(shape: &ModelShape) -> u64 {
+    if shape.mla.is_some() { shape.n_heads * shape.value_head_dim() } else { shape.q_width() }
 }
 
 /// vramplan's engine: candle's copies of activations in 8 bits for the quantized matrix kernels,

@@ -110,7 +110,7 @@ const MASK_ALIGNMENT: u64 = 8;
 fn sdpa(scenario: &Scenario<'_>, pass: Pass, view: View) -> Result<Instant, EstimateError> {
     let shape = &scenario.model.shape;
     let rows = pass.all_rows()?;
-    let width = shape.n_heads * shape.value_head_dim();
+    let width = super::activations::attention_output(shape);
     let output = Bytes::product(&[rows, width, 2])?;
     let log_sum_exp = Bytes::product(&[rows, shape.n_heads, 4])?;
     if !view.masked {

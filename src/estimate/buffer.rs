@@ -156,6 +156,8 @@ pub enum Life {
 /// A moment of a forward pass, or of loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Moment {
+    /// A vision tower encodes images.
+    Encoding,
     /// A tensor is moved and converted.
     Conversion,
     /// Attention of one layer.
@@ -174,7 +176,8 @@ pub enum Moment {
 
 impl Moment {
     /// Every moment.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::Encoding,
         Self::Conversion,
         Self::Attention,
         Self::FeedForward,

@@ -10,9 +10,11 @@
 //!
 //! Not counted here: the copies that attention makes of a quantized cache (`attention`).
 
+use std::collections::BTreeMap;
+
 use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
 use crate::dtype::KvFormat;
-use crate::spec::{Basis, Bounds, Layer, ModelShape};
+use crate::spec::{Basis, Bounds, Layer, LayerShape, ModelShape};
 use crate::units::{Bytes, Overflow};
 
 /// How many tokens the layers of each kind hold.
@@ -30,6 +32,11 @@ pub fn layer_size(shape: &ModelShape, kv: KvFormat, tokens: u64) -> Result<Bytes
     keys.plus(kv.size_of(shape.kv_heads, shape.value_head_dim(), tokens)?)
 }
 
+/// Bytes of keys and values of `tokens` tokens in one layer with these heads.
+pub fn heads_size(layer: LayerShape, kv: KvFormat, tokens: u64) -> Result<Bytes, Overflow> {
+    kv.size_of(layer.kv_heads, layer.head_dim, tokens)?.times(2)
+}
+
 /// Bytes of the latent vectors of `tokens` tokens in one layer with multi-head latent attention.
 pub fn latent_size(shape: &ModelShape, kv: KvFormat, tokens: u64) -> Result<Bytes, Overflow> {
     let width = shape.mla.map_or(0, |mla| mla.kv_lora_rank + mla.qk_rope_head_dim);
@@ -39,6 +46,10 @@ pub fn latent_size(shape: &ModelShape, kv: KvFormat, tokens: u64) -> Result<Byte
 /// Bytes of one recurrent layer's state, for one sequence: the convolution's last inputs and one
 /// `key_head_dim × value_head_dim` matrix per value head, in f32.
 pub fn recurrent_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
+    if let Some(ssm) = shape.ssm {
+        let convolution = Bytes::product(&[ssm.conv_kernel - 1, ssm.conv_width(), 4])?;
+        return convolution.plus(Bytes::product(&[ssm.inner_size, ssm.state_size, 4])?);
+    }
     let Some(r) = shape.recurrent else { return Ok(Bytes::ZERO) };
     let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
     let convolution = Bytes::product(&[r.conv_kernel - 1, channels, 4])?;
@@ -62,6 +73,14 @@ pub fn per_layer(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow
     layer_size(shape, scenario.kv, tokens)
 }
 
+/// The same for layer `index`.
+fn layer_bytes(scenario: &Scenario<'_>, index: u64, tokens: u64) -> Result<Bytes, Overflow> {
+    if scenario.model.shape.per_layer.is_none() {
+        return per_layer(scenario, tokens);
+    }
+    heads_size(scenario.model.shape.layer(index), scenario.kv, tokens)
+}
+
 /// Lists keys and values of `cells` tokens for `sequences` sequences.
 pub fn push(
     buffers: &mut Buffers,
@@ -73,6 +92,9 @@ pub fn push(
 ) -> Result<(), EstimateError> {
     let source = format!("{SOURCE}; {}: {}", scenario.kv, scenario.kv.per_element());
     let kind = Kind { component, life: Life::From(from), basis: Basis::Modelled, source: &source };
+    if scenario.model.shape.per_layer.is_some() {
+        return push_unequal(buffers, scenario, kind, cells, sequences);
+    }
     let mut layers = |name, layers: u64, tokens: u64| -> Result<(), EstimateError> {
         let size = per_layer(scenario, tokens)?.times(layers)?.times(sequences)?;
         let rows = [("layers", layers), ("tokens", tokens), ("sequences", sequences)];
@@ -81,6 +103,48 @@ pub fn push(
     };
     layers("keys and values", scenario.full_layers(), cells.full)?;
     layers("keys and values, windowed layers", scenario.window_layers(), cells.window)?;
+    Ok(())
+}
+
+/// The same where layers differ: those of one kind with the same heads are one buffer.
+fn push_unequal(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    kind: Kind<'_>,
+    cells: Cells,
+    sequences: u64,
+) -> Result<(), EstimateError> {
+    let mut groups: BTreeMap<(bool, u64, u64), u64> = BTreeMap::new();
+    for (index, layer) in scenario.indexed_layers() {
+        let LayerShape { kv_heads, head_dim, .. } = scenario.model.shape.layer(index);
+        let windowed = match layer {
+            Layer::Full => false,
+            Layer::Window { .. } => true,
+            Layer::Recurrent => continue,
+        };
+        *groups.entry((windowed, kv_heads, head_dim)).or_default() += 1;
+    }
+    for ((windowed, kv_heads, head_dim), layers) in groups {
+        let (name, tokens) = if windowed {
+            ("keys and values, windowed layers", cells.window)
+        } else {
+            ("keys and values", cells.full)
+        };
+        let heads = LayerShape { n_heads: kv_heads, kv_heads, head_dim, ffn_size: 0 };
+        let size = heads_size(heads, scenario.kv, tokens)?.times(layers)?.times(sequences)?;
+        let values = [
+            ("layers", layers),
+            ("tokens", tokens),
+            ("sequences", sequences),
+            ("kv_heads", kv_heads),
+            ("head_dim", head_dim),
+        ];
+        let formula = Formula::text(
+            "2 · layers · tokens · sequences · kv_heads · head_dim elements",
+            &values,
+        );
+        buffers.push(kind, name, Bounds::exactly(size), formula);
+    }
     Ok(())
 }
 
@@ -167,13 +231,13 @@ pub fn push_scores(
 /// Bytes of the cache that one generated token reads: every layer's live cells.
 pub fn bytes_read_per_token(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow> {
     let mut total = Bytes::ZERO;
-    for layer in scenario.layers() {
+    for (index, layer) in scenario.indexed_layers() {
         let cells = match layer {
             Layer::Full => tokens,
-            Layer::Window { size } => tokens.min(*size),
+            Layer::Window { size } => tokens.min(size),
             Layer::Recurrent => 0,
         };
-        total = total.plus(per_layer(scenario, cells)?)?;
+        total = total.plus(layer_bytes(scenario, index, cells)?)?;
     }
     let states = recurrent_size(&scenario.model.shape)?.times(scenario.recurrent_layers())?;
     total.plus(states)

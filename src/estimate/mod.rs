@@ -25,6 +25,7 @@ pub mod placement;
 pub mod runtime;
 pub mod scenario;
 pub mod small;
+pub mod vision;
 pub mod weights;
 
 pub use buffer::{Buffer, Buffers, Component, Formula, Kind, Life, Moment, Phase};

@@ -14,6 +14,9 @@
 //! `v1/kv_cache_interface.py` (`max_memory_usage_bytes`), `model_executor/models/config.py`
 //! (`HybridAttentionMambaModelConfig`).
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use super::kv_cache;
 use crate::dtype::KvFormat;
 use crate::spec::{Architecture, Layer, ModelShape, ModelSpec};
@@ -25,11 +28,13 @@ const BLOCK_TOKENS: u64 = 16;
 /// How a model's cache is cut into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paging {
-    /// Tokens of a block.
+    /// Tokens of a block; of a full layer's where windowed layers have wider heads or narrower.
     pub block_tokens: u64,
+    /// Tokens of a windowed layer's block.
+    pub window_block_tokens: u64,
     /// Bytes of a block: one group's layers.
     pub block: Bytes,
-    /// Layers of a group.
+    /// Layers of a group, of those on this GPU.
     pub group_layers: u64,
     /// Groups whose layers keep every token.
     pub full: u64,
@@ -55,28 +60,38 @@ pub struct Cached {
 impl Paging {
     /// The blocks of a model whose layers are split over `ranks` GPUs.
     pub fn of(model: &ModelSpec, kv: KvFormat, ranks: u64) -> Result<Self, Overflow> {
-        Self::of_layers(model, &model.layers, kv, ranks)
+        Self::of_run(model, &(0..model.shape.n_layers), kv, ranks)
     }
 
-    /// The same on a GPU that has some of the layers.
-    pub fn of_layers(
+    /// The same on a GPU that has a run of the layers. Groups are those of the whole model, each GPU
+    /// has its layers of them (`get_kv_cache_configs`, `_project_kv_cache_groups_to_worker`).
+    pub fn of_run(
         model: &ModelSpec,
-        layers: &[Layer],
+        run: &Range<u64>,
         kv: KvFormat,
         ranks: u64,
     ) -> Result<Self, Overflow> {
         let shape = split(&model.shape, ranks);
-        let token = token_size(&shape, kv)?;
+        let token = token_size(&shape, kv, first_full(&shape))?;
+        let windowed = token_size(&shape, kv, 0)?;
         let state = state_size(&shape)?;
         let block_tokens = state.get().div_ceil(token.get().max(1)).next_multiple_of(BLOCK_TOKENS);
-        let block_tokens = block_tokens.max(BLOCK_TOKENS);
-        let counts = [Layer::full(layers), Layer::windowed(layers), Layer::recurrent(layers)];
+        let mut block_tokens = block_tokens.max(BLOCK_TOKENS);
+        let mut window_block_tokens = block_tokens;
+        // Layers with smaller keys and values have longer blocks, of the same size in bytes.
+        if model.window_layers() > 0 && model.full_layers() > 0 {
+            block_tokens *= (windowed.get() / token.get().max(1)).max(1);
+            window_block_tokens *= (token.get() / windowed.get().max(1)).max(1);
+        }
+        let counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
         let group_layers = group_layers(counts);
         let groups = counts.map(|layers| layers.div_ceil(group_layers));
+        let own = layers_of_a_group(&model.layers, run, groups);
         Ok(Self {
             block_tokens,
-            block: token.times(block_tokens)?.times(group_layers)?,
-            group_layers,
+            window_block_tokens,
+            block: token.times(block_tokens)?.times(own)?,
+            group_layers: own,
             full: groups[0],
             window: (groups[1], window_size(model)),
             recurrent: groups[2],
@@ -91,7 +106,12 @@ impl Paging {
 
     /// The tokens that vLLM says a pool of so many blocks holds.
     pub fn tokens(&self, blocks: u64) -> u64 {
-        blocks / (self.full + self.window.0 + self.recurrent).max(1) * self.block_tokens
+        let least = if self.window.0 > 0 && self.full > 0 {
+            self.block_tokens.min(self.window_block_tokens)
+        } else {
+            self.block_tokens
+        };
+        blocks / (self.full + self.window.0 + self.recurrent).max(1) * least
     }
 
     /// Blocks that the system prompt takes once for all conversations: those it fills, of layers
@@ -107,8 +127,8 @@ impl Paging {
         let full = tokens.div_ceil(self.block_tokens) - cached.system / self.block_tokens;
         let (groups, window) = self.window;
         let seen = tokens.min(window.saturating_sub(1).saturating_add(cached.chunk));
-        let windowed =
-            (seen.div_ceil(self.block_tokens) + 1).min(tokens.div_ceil(self.block_tokens));
+        let size = self.window_block_tokens;
+        let windowed = (seen.div_ceil(size) + 1).min(tokens.div_ceil(size));
         let own = Bytes::product(&[full, self.full])?.plus(Bytes::product(&[windowed, groups])?)?;
         let own = own.plus(Bytes::new(self.recurrent))?.times(cached.sequences)?;
         Ok(own.plus(Bytes::new(self.shared(cached)))?.plus(Bytes::new(NULL_BLOCK))?.get())
@@ -125,6 +145,25 @@ fn group_layers(counts: [u64; 3]) -> u64 {
     if 2 * most < 3 * least { most } else { least }
 }
 
+/// The most layers that a run has of any group. Layers of a kind are dealt out to its groups in turn, so
+/// that every stage of a pipeline has some of each.
+fn layers_of_a_group(layers: &[Layer], run: &Range<u64>, groups: [u64; 3]) -> u64 {
+    let mut seen = [0; 3];
+    let mut own = BTreeMap::new();
+    for (index, layer) in (0..).zip(layers) {
+        let kind = match layer {
+            Layer::Full => 0,
+            Layer::Window { .. } => 1,
+            Layer::Recurrent => 2,
+        };
+        if run.contains(&index) {
+            *own.entry((kind, seen[kind] % groups[kind].max(1))).or_insert(0) += 1;
+        }
+        seen[kind] += 1;
+    }
+    own.into_values().max().unwrap_or(0)
+}
+
 fn window_size(model: &ModelSpec) -> u64 {
     let sizes = model.layers.iter().filter_map(|layer| match layer {
         Layer::Window { size } => Some(*size),
@@ -137,6 +176,13 @@ fn window_size(model: &ModelSpec) -> u64 {
 fn split(shape: &ModelShape, ranks: u64) -> ModelShape {
     let mut part = shape.clone();
     part.kv_heads = shape.kv_heads.div_ceil(ranks);
+    if let Some(lists) = &mut part.per_layer {
+        lists.kv_heads.iter_mut().for_each(|heads| *heads = heads.div_ceil(ranks));
+    }
+    if let Some(ssm) = &mut part.ssm {
+        ssm.inner_size = ssm.inner_size.div_ceil(ranks);
+        ssm.n_groups = ssm.n_groups.div_ceil(ranks);
+    }
     if let Some(recurrent) = &mut part.recurrent {
         recurrent.key_heads = recurrent.key_heads.div_ceil(ranks);
         recurrent.value_heads = recurrent.value_heads.div_ceil(ranks);
@@ -144,10 +190,19 @@ fn split(shape: &ModelShape, ranks: u64) -> ModelShape {
     part
 }
 
-/// Keys and values, or the latent vector, of a token in one layer.
-fn token_size(shape: &ModelShape, kv: KvFormat) -> Result<Bytes, Overflow> {
+/// The first layer that keeps every token.
+fn first_full(shape: &ModelShape) -> u64 {
+    let last = if shape.per_layer.is_some() { shape.n_layers } else { 0 };
+    let is_full =
+        |index: &u64| shape.layer(*index).kv_heads > 0 && shape.window_of(*index).is_none();
+    (0..last).find(is_full).unwrap_or(0)
+}
+
+/// Keys and values, or the latent vector, of a token in layer `index`.
+fn token_size(shape: &ModelShape, kv: KvFormat, index: u64) -> Result<Bytes, Overflow> {
     match shape.mla {
         Some(_) => kv_cache::latent_size(shape, kv, 1),
+        None if shape.per_layer.is_some() => kv_cache::heads_size(shape.layer(index), kv, 1),
         None => kv_cache::layer_size(shape, kv, 1),
     }
 }
@@ -155,6 +210,11 @@ fn token_size(shape: &ModelShape, kv: KvFormat) -> Result<Bytes, Overflow> {
 /// A recurrent layer's state: the convolution's inputs in 16 bits, and the matrices in f32 where the
 /// model's configuration asks for it.
 fn state_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
+    if let Some(ssm) = shape.ssm {
+        // Both parts in the model's own 16 bits (`mamba_cache_dtype` auto).
+        let convolution = Bytes::product(&[ssm.conv_kernel - 1, ssm.conv_width(), 2])?;
+        return convolution.plus(Bytes::product(&[ssm.inner_size, ssm.state_size, 2])?);
+    }
     let Some(r) = shape.recurrent else { return Ok(Bytes::ZERO) };
     let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
     let convolution = Bytes::product(&[r.conv_kernel - 1, channels, 2])?;
@@ -186,6 +246,23 @@ mod tests {
         assert_eq!(group_layers([13, 12, 0]), 13);
         assert_eq!(group_layers([0, 32, 0]), 32);
         assert_eq!(group_layers([8, 0, 24]), 8);
+    }
+
+    #[test]
+    fn stages_have_their_layers_of_every_group() {
+        // Gemma 3 27B: 10 full layers, and 52 with windows in six groups.
+        let mut shape = llama_8b().shape;
+        (shape.n_layers, shape.window) = (62, Some(Window { size: 1024, full_every: Some(6) }));
+        let model = ModelSpec::new("windows", shape, "test").unwrap();
+        let of = |run| {
+            let paging = Paging::of_run(&model, &run, KvFormat::Bf16, 1).unwrap();
+            (paging.group_layers, paging.full, paging.window.0)
+        };
+        assert_eq!(of(0..62), (10, 1, 6));
+        assert_eq!(of(0..31), (5, 1, 6));
+        assert_eq!(of(31..62), (5, 1, 6));
+        // No full layer at all.
+        assert_eq!(of(0..5), (1, 1, 6));
     }
 
     #[test]

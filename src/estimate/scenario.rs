@@ -1,7 +1,9 @@
 //! Everything that a plan depends on.
 
 use crate::dtype::KvFormat;
-use crate::spec::{Attention, GpuSpec, Layer, ModelSpec, Part, Runtime, RuntimeSpec, Workload};
+use crate::spec::{
+    Attention, GpuSpec, Layer, LayerShape, ModelSpec, Part, Runtime, RuntimeSpec, Workload,
+};
 use crate::units::Overflow;
 
 use super::weights::Weights;
@@ -76,6 +78,21 @@ impl Scenario<'_> {
         self.part().layers_of(&self.model.layers)
     }
 
+    /// The same, each with its index in the model.
+    pub fn indexed_layers(&self) -> impl Iterator<Item = (u64, Layer)> + '_ {
+        (self.part().layers.start..).zip(self.layers().iter().copied())
+    }
+
+    /// The most of `what` that a layer on this GPU has.
+    pub fn widest(&self, what: impl Fn(&LayerShape) -> u64) -> u64 {
+        let shape = &self.model.shape;
+        let run = match shape.per_layer {
+            Some(_) => self.part().layers.clone(),
+            None => 0..1,
+        };
+        run.map(|index| what(&shape.layer(index))).max().unwrap_or(0)
+    }
+
     /// Layers on this GPU that keep keys and values of every token.
     pub fn full_layers(&self) -> u64 {
         Layer::full(self.layers())
@@ -109,7 +126,9 @@ impl Scenario<'_> {
     /// Checks options that no formula covers.
     pub fn check(&self) -> Result<(), EstimateError> {
         self.check_attention()?;
-        self.check_kv()
+        self.check_kv()?;
+        self.check_layers()?;
+        super::vision::check(self)
     }
 
     fn check_attention(&self) -> Result<(), EstimateError> {
@@ -131,6 +150,23 @@ impl Scenario<'_> {
         }
         let value = attention.to_string();
         Err(EstimateError::Unsupported { runtime: self.kind(), what: "attention", value, expected })
+    }
+
+    /// State-space layers are planned where what their scan takes is known.
+    fn check_layers(&self) -> Result<(), EstimateError> {
+        let reason = match self.kind() {
+            _ if self.model.shape.ssm.is_none() => return Ok(()),
+            Runtime::LlamaCpp | Runtime::Vllm => return Ok(()),
+            Runtime::Transformers => {
+                "transformers' scan of state-space layers takes what its kernels decide, or gigabytes \
+                 without them: use `--runtime llama.cpp` or `--runtime vllm`"
+            }
+            Runtime::Vramplan => {
+                "vramplan's engine has no state-space layers: use `--runtime llama.cpp` or \
+                 `--runtime vllm`"
+            }
+        };
+        Err(EstimateError::Model { field: "ssm", reason: reason.to_owned() })
     }
 
     fn check_kv(&self) -> Result<(), EstimateError> {
@@ -163,8 +199,14 @@ impl Scenario<'_> {
             });
         }
         let shape = &self.model.shape;
-        if shape.mla.is_none() && !self.kv.blocks_divide(shape.kv_heads, shape.head_dim) {
-            return Err(EstimateError::UnevenBlocks { kv: self.kv, head_dim: shape.head_dim });
+        if shape.mla.is_some() {
+            return Ok(());
+        }
+        let last = if shape.per_layer.is_some() { shape.n_layers } else { 1 };
+        for layer in (0..last).map(|index| shape.layer(index)) {
+            if layer.kv_heads > 0 && !self.kv.blocks_divide(layer.kv_heads, layer.head_dim) {
+                return Err(EstimateError::UnevenBlocks { kv: self.kv, head_dim: layer.head_dim });
+            }
         }
         Ok(())
     }

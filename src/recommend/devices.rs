@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::{Condition, RecommendError, Request};
-use crate::estimate::Scenario;
-use crate::estimate::placement::{self, Room};
+use crate::estimate::placement::{self, Room, Spread};
 use crate::estimate::weights::{Weights, weights_of_part};
+use crate::estimate::{Scenario, vision};
 use crate::plan::{self, Capacity, Demand, Plan, Verdict};
 use crate::spec::{GpuSpec, Part, Workload};
 use crate::units::{Bytes, Overflow};
@@ -26,7 +26,7 @@ pub struct DevicePlan {
     pub card: Card,
     /// What it has of the model.
     pub part: Part,
-    /// Its weights, and what of them GPUs before it have, too.
+    /// Its weights with the vision tower, and what of them GPUs before it have, too.
     pub weights: (Bytes, Bytes),
     /// Its plan.
     pub plan: Plan,
@@ -48,13 +48,25 @@ impl<'a> Device<'a> {
             |(gpu, capacity): &(&'a GpuSpec, Capacity)| Room { gpu, usable: capacity.usable };
         let rooms: Vec<Room<'_>> = cards.iter().map(room).collect();
         let Request { model, weights, runtime, split, .. } = *request;
-        let parts = placement::parts(model, weights, runtime, split, &rooms)?;
+        let images = request.workload.images;
+        let spread = Spread { model, format: weights, runtime, split, images };
+        let parts = placement::parts(&spread, &rooms)?;
         let mut devices = Vec::with_capacity(cards.len());
         for ((gpu, capacity), part) in cards.into_iter().zip(parts) {
             let weights = Cow::Owned(weights_of_part(model, weights, runtime, &part)?);
             devices.push(Self { gpu, capacity, weights });
         }
         Ok(devices)
+    }
+
+    /// Weights with the vision tower, where that is loaded, and what of them GPUs before it have, too.
+    pub(super) fn loaded(&self, request: &Request<'_>) -> Result<(Bytes, Bytes), Overflow> {
+        let Weights { device, repeated, vision, vision_repeated, .. } = *self.weights;
+        let Request { model, runtime, ref workload, .. } = *request;
+        if vision::loaded(model, runtime.runtime, workload.images).is_none() {
+            return Ok((device, repeated));
+        }
+        Ok((device.plus(vision)?, repeated.plus(vision_repeated)?))
     }
 
     /// The same for a request that differs in its workload or its cache's format only.

@@ -362,13 +362,16 @@ impl<'a> Solver<'a> {
             return Ok((plans.swap_remove(binding), binding, Vec::new()));
         }
         let plan = plans[binding].clone();
-        let device = |(device, plan): (&Device<'_>, Plan)| DevicePlan {
-            card: Card { gpu: device.gpu.clone(), capacity: device.capacity },
-            part: device.weights.part.clone(),
-            weights: (device.weights.device, device.weights.repeated),
-            plan,
+        let device = |(device, plan): (&Device<'_>, Plan)| -> Result<DevicePlan, RecommendError> {
+            Ok(DevicePlan {
+                card: Card { gpu: device.gpu.clone(), capacity: device.capacity },
+                part: device.weights.part.clone(),
+                weights: device.loaded(self.request)?,
+                plan,
+            })
         };
-        Ok((plan, binding, self.devices.iter().zip(plans).map(device).collect()))
+        let devices = self.devices.iter().zip(plans).map(device).collect::<Result<_, _>>()?;
+        Ok((plan, binding, devices))
     }
 
     /// What the plan of every GPU asks for.

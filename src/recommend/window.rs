@@ -163,6 +163,7 @@ mod tests {
             context: 32_768,
             attention: Attention::Fused,
             capture: None,
+            images: None,
             logits: Logits::Last,
             grown_cache: false,
             llama_cpp: LlamaCppVersion::default(),

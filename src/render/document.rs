@@ -96,6 +96,9 @@ pub struct Inputs {
     /// Share of the card that the runtime was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_memory_utilization: Option<String>,
+    /// Images of a prompt that the runtime is set up for, where that was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<u64>,
     /// `last` or `all`.
     pub logits: String,
     /// `preallocated` or `grown`.
@@ -347,6 +350,7 @@ fn inputs(request: &Request<'_>, answer: &Answer) -> Inputs {
         context: workload.context,
         max_seqs: workload.serving.map(|serving| serving.max_seqs),
         gpu_memory_utilization: workload.serving.map(|serving| serving.utilization.to_string()),
+        images: workload.images,
         logits: workload.logits.to_string(),
         cache: if workload.grown_cache { "grown" } else { "preallocated" }.to_owned(),
         capture: workload.capture.map(|Capture { layers, tokens, attention, keep }| CaptureDoc {

@@ -232,12 +232,16 @@ fn vllm(document: &Document) -> String {
         Some(Split::Layer) => format!(" --pipeline-parallel-size {}", inputs.gpus.len()),
         None => String::new(),
     };
+    let images = inputs
+        .images
+        .map(|images| format!(" --limit-mm-per-prompt '{{\"image\": {images}, \"video\": 0}}'"));
     format!(
         "--max-model-len {length} --max-num-seqs {} --max-num-batched-tokens {} \
-         --kv-cache-dtype {kv} --gpu-memory-utilization {}{parallel}\n",
+         --kv-cache-dtype {kv} --gpu-memory-utilization {}{parallel}{}\n",
         inputs.max_seqs.unwrap_or(inputs.batch),
         inputs.prefill_chunk,
         inputs.gpu_memory_utilization.as_deref().unwrap_or("0.9"),
+        images.unwrap_or_default(),
     )
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::text::{printable, printable_message, printable_path};
+use super::unmodelled::Unmodelled;
 use crate::spec::InvalidShape;
 use crate::units::Overflow;
 
@@ -82,6 +83,20 @@ pub enum SourceError {
         /// What can be read.
         expected: String,
     },
+    /// A family that is known, and known not to be modelled.
+    #[error("`{path}`: `{field}` = \"{value}\" is not modelled: {why}")]
+    Unmodelled {
+        /// The file.
+        path: String,
+        /// The field that names the family.
+        field: String,
+        /// The name.
+        value: String,
+        /// What its layers have that no formula covers.
+        why: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
     /// A file is not in its format.
     #[error("`{path}`: {message}")]
     Malformed {
@@ -130,9 +145,19 @@ impl SourceError {
             Self::Unsupported { .. } => {
                 Some("a profile TOML with a `[shape]` can describe it: see `vramplan profiles show`".to_owned())
             }
+            Self::Unmodelled { hint, .. } => Some((*hint).to_owned()),
+            Self::Invalid { field, .. } if names_a_family(field) => Some(
+                "`vramplan profiles list models` shows the families; a profile TOML with a `[shape]` \
+                 can describe a model of the same layers"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
+}
+
+fn names_a_family(field: &str) -> bool {
+    field.ends_with("model_type") || field == "general.architecture"
 }
 
 fn quoted(names: &[String]) -> String {
@@ -220,6 +245,16 @@ impl At {
             path: self.path.clone(),
             what: printable_message(&what.into()),
             expected: expected.into(),
+        }
+    }
+
+    pub(crate) fn unmodelled(&self, field: &str, value: &str, known: &Unmodelled) -> SourceError {
+        SourceError::Unmodelled {
+            path: self.path.clone(),
+            field: printable(field),
+            value: printable(value),
+            why: known.why,
+            hint: known.hint,
         }
     }
 

@@ -9,9 +9,15 @@ use std::path::Path;
 
 use super::SourceError;
 use super::error::At;
+use super::hf_vision;
 use super::json::{self, Fields, Json};
 use super::pattern::Full;
-use crate::spec::{Architecture, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Window};
+use super::unmodelled;
+#[cfg(test)]
+use crate::spec::Tower;
+use crate::spec::{
+    Architecture, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
+};
 
 /// A `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +26,6 @@ pub struct HfConfig {
     pub shape: ModelShape,
     /// What it was quantized with, where it was.
     pub quantization: Option<String>,
-    /// What there is beside the language model, in words.
-    pub note: Option<String>,
 }
 
 /// No `config.json` of a language model is larger.
@@ -38,9 +42,7 @@ pub fn model(path: &Path) -> Result<ModelSpec, SourceError> {
     let config = read(path)?;
     let at = At::new(path);
     let name = super::printable(&name_of(path));
-    let note = config.note.map(|note| format!("; {note}")).unwrap_or_default();
-    ModelSpec::new(name, config.shape, format!("{}{note}", at.path()))
-        .map_err(|error| at.shape(&error))
+    ModelSpec::new(name, config.shape, at.path()).map_err(|error| at.shape(&error))
 }
 
 /// The folder of a `config.json`, as checkpoints are laid out; the stem of any other name.
@@ -64,11 +66,9 @@ pub(super) fn parse(at: &At, bytes: &[u8]) -> Result<HfConfig, SourceError> {
         None => top,
     };
     let config = Config { architecture, fields, top, defaults: defaults(architecture) };
-    let shape = config.shape()?;
+    let shape = ModelShape { vision: hf_vision::vision(top)?, ..config.shape()? };
     shape.validate().map_err(|error| at.shape(&error))?;
-    let vision = top.child("vision_config")?.is_some();
-    let note = vision.then(|| "the language model without its vision tower".to_owned());
-    Ok(HfConfig { shape, quantization: quantization(top)?, note })
+    Ok(HfConfig { shape, quantization: quantization(top)? })
 }
 
 fn architecture(
@@ -83,6 +83,12 @@ fn architecture(
     let model_type = top.text(KEY)?.ok_or_else(|| top.at.missing(KEY, known()))?;
     let inner = nested.map(|text| Fields::new(top.at, "text_config.", text));
     let inner = inner.map(|text| text.text(KEY)).transpose()?.flatten();
+    // What holds the language model may be out of reach even where its inside is not.
+    for name in [model_type, inner.unwrap_or(model_type)] {
+        if let Some(found) = unmodelled::model_type(name) {
+            return Err(top.at.unmodelled(KEY, name, found));
+        }
+    }
     Architecture::from_model_type(inner.unwrap_or(model_type))
         .ok_or_else(|| top.at.invalid(KEY, format!("\"{}\"", inner.unwrap_or(model_type)), known()))
 }
@@ -126,11 +132,14 @@ const fn family(
 const fn defaults(architecture: Architecture) -> Defaults {
     use Architecture as A;
     match architecture {
-        A::Llama | A::Granite => family(32_000, (32, None, None), 2048, false),
+        A::Llama | A::Granite | A::GraniteHybrid => family(32_000, (32, None, None), 2048, false),
         A::Mistral | A::Mixtral => family(32_000, (32, Some(8), None), 131_072, false),
         A::Qwen2 => family(151_936, (32, Some(32), None), 32_768, false),
+        A::Qwen2Vl => family(152_064, (64, Some(8), None), 32_768, false),
         A::Qwen2Moe => family(151_936, (16, Some(16), None), 32_768, false),
         A::Qwen3 => family(151_936, (32, Some(32), Some(128)), 32_768, false),
+        A::Qwen3Vl => family(151_936, (32, Some(32), Some(128)), 128_000, false),
+        A::Qwen3VlMoe => family(151_936, (16, Some(16), None), 128_000, false),
         A::Qwen3Moe => family(151_936, (32, Some(4), None), 32_768, false),
         A::Qwen3Next => family(151_936, (16, Some(2), Some(256)), 32_768, false),
         A::Qwen35 => family(248_320, (16, Some(4), Some(256)), 32_768, false),
@@ -138,6 +147,7 @@ const fn defaults(architecture: Architecture) -> Defaults {
         A::Gemma => family(256_000, (16, Some(16), Some(256)), 8192, true),
         A::Gemma2 => family(256_000, (8, Some(4), Some(256)), 8192, true),
         A::Gemma3 => family(262_208, (8, Some(4), Some(256)), 131_072, true),
+        A::Gemma4 => family(262_144, (8, Some(4), Some(256)), 131_072, true),
         A::Phi3 => family(32_064, (32, None, None), 4096, false),
         A::GptOss => family(201_088, (64, Some(8), Some(64)), 131_072, false),
         A::DeepSeek2 => family(102_400, (32, None, None), 4096, false),
@@ -147,6 +157,9 @@ const fn defaults(architecture: Architecture) -> Defaults {
         A::StarCoder2 => family(49_152, (24, Some(2), None), 4096, true),
     }
 }
+
+/// More layers than any model has; a shape with more is refused for it.
+const MOST_LAYERS: u64 = 2000;
 
 /// What `layer_types` calls a layer with a window.
 const SLIDING: &str = "sliding_attention";
@@ -163,6 +176,7 @@ struct Config<'a> {
 impl Config<'_> {
     fn shape(&self) -> Result<ModelShape, SourceError> {
         use Architecture as A;
+        self.refuse_parts()?;
         let hidden_size = self.fields.required("hidden_size")?;
         let n_layers = self.fields.required("num_hidden_layers")?;
         let n_heads = self.fields.number("num_attention_heads")?.unwrap_or(self.defaults.n_heads);
@@ -189,7 +203,7 @@ impl Config<'_> {
             ffn_bias: bias.ffn,
             qk_norm: self.qk_norm()?,
             norms_per_layer: match self.architecture {
-                A::Gemma2 | A::Gemma3 => 4,
+                A::Gemma2 | A::Gemma3 | A::Gemma4 => 4,
                 A::Cohere => 1,
                 _ => 2,
             },
@@ -204,6 +218,10 @@ impl Config<'_> {
             moe,
             mla,
             recurrent: self.recurrent(n_layers)?,
+            ssm: self.ssm(hidden_size)?,
+            keys_are_values: self.keys_are_values()?,
+            per_layer: self.per_layer(n_layers, n_heads)?,
+            vision: None,
         })
     }
 
@@ -248,6 +266,9 @@ impl Config<'_> {
 
     fn ffn_size(&self, moe: Option<Moe>) -> Result<u64, SourceError> {
         const KEY: &str = "intermediate_size";
+        if self.architecture == Architecture::GraniteHybrid && moe.is_none() {
+            return self.granite_shared();
+        }
         match (self.fields.number(KEY)?, moe) {
             (Some(n), _) => Ok(n),
             // Every layer has experts: no layer has a dense MLP.
@@ -267,9 +288,15 @@ impl Config<'_> {
         use Architecture as A;
         let asked = || Ok::<_, SourceError>(self.fields.flag("use_qk_norm")?.unwrap_or(false));
         Ok(match self.architecture {
-            A::Qwen3 | A::Qwen3Moe | A::Qwen3Next | A::Qwen35 | A::Qwen35Moe | A::Gemma3 => {
-                QkNorm::PerHead
-            }
+            A::Qwen3
+            | A::Qwen3Moe
+            | A::Qwen3Vl
+            | A::Qwen3VlMoe
+            | A::Qwen3Next
+            | A::Qwen35
+            | A::Qwen35Moe
+            | A::Gemma3
+            | A::Gemma4 => QkNorm::PerHead,
             A::Olmo2 => QkNorm::Full,
             A::Glm4Moe if asked()? => QkNorm::PerHead,
             A::Cohere if asked()? => QkNorm::Full,
@@ -282,7 +309,7 @@ impl Config<'_> {
         let flag = |key, default| Ok::<_, SourceError>(self.fields.flag(key)?.unwrap_or(default));
         let all = |on| Biases { qkv: on, output: on, ffn: false };
         Ok(match self.architecture {
-            A::Qwen2 => Biases { qkv: true, ..Biases::default() },
+            A::Qwen2 | A::Qwen2Vl => Biases { qkv: true, ..Biases::default() },
             A::Qwen2Moe => Biases { qkv: flag("qkv_bias", true)?, ..Biases::default() },
             A::Glm4Moe => Biases { qkv: flag("attention_bias", false)?, ..Biases::default() },
             A::Mistral | A::Mixtral | A::Phi3 => Biases::default(),
@@ -311,7 +338,7 @@ impl Config<'_> {
         let is_set =
             |key| if self.fields.has(key) { self.fields.get(key).is_some() } else { default };
         match self.architecture {
-            Architecture::Gemma2 | Architecture::Gemma3 => {
+            Architecture::Gemma2 | Architecture::Gemma3 | Architecture::Gemma4 => {
                 (is_set("attn_logit_softcapping"), is_set("final_logit_softcapping"))
             }
             _ => (false, false),
@@ -322,6 +349,7 @@ impl Config<'_> {
         const KEY: &str = "sliding_window";
         let default = match self.architecture {
             Architecture::GptOss => Some(128),
+            Architecture::Gemma4 => Some(512),
             Architecture::Mixtral | Architecture::Phi3 | Architecture::StarCoder2 => None,
             _ => Some(4096),
         };
@@ -341,16 +369,18 @@ impl Config<'_> {
         let unused =
             || Ok::<_, SourceError>(!self.fields.flag("use_sliding_window")?.unwrap_or(false));
         match self.architecture {
-            A::Qwen2 | A::Qwen3 | A::Qwen2Moe | A::Qwen3Moe if unused()? => Ok(ALL),
+            A::Qwen2 | A::Qwen2Vl | A::Qwen3 | A::Qwen2Moe | A::Qwen3Moe if unused()? => Ok(ALL),
             A::Mistral | A::Mixtral | A::Phi3 | A::StarCoder2 | A::Qwen3Moe => Ok(Full::Never),
-            A::Qwen2 | A::Qwen3 | A::Qwen2Moe => match self.layer_types(n_layers, SLIDING)? {
-                Some(full) => Ok(full),
-                None => self.max_window_layers(n_layers),
-            },
+            A::Qwen2 | A::Qwen2Vl | A::Qwen3 | A::Qwen2Moe => {
+                match self.layer_types(n_layers, SLIDING)? {
+                    Some(full) => Ok(full),
+                    None => self.max_window_layers(n_layers),
+                }
+            }
             A::Gemma2 | A::GptOss => {
                 Ok(self.layer_types(n_layers, SLIDING)?.unwrap_or(Full::Every(2)))
             }
-            A::Gemma3 => {
+            A::Gemma3 | A::Gemma4 => {
                 let every = self.fields.number("sliding_window_pattern")?.unwrap_or(6);
                 Ok(self.layer_types(n_layers, SLIDING)?.unwrap_or(Full::Every(every)))
             }
@@ -410,8 +440,13 @@ impl Config<'_> {
                     ..self.moe_of("moe_intermediate_size", shared, self.dense_layers(n_layers)?)?
                 }
             }
-            A::Qwen3Moe => self.moe_of("moe_intermediate_size", 0, self.dense_layers(n_layers)?)?,
+            A::Qwen3Moe | A::Qwen3VlMoe => {
+                self.moe_of("moe_intermediate_size", 0, self.dense_layers(n_layers)?)?
+            }
             A::DeepSeek2 | A::Glm4Moe => self.deepseek_moe()?,
+            A::GraniteHybrid if self.fields.number("num_local_experts")?.unwrap_or(8) > 0 => {
+                self.moe_of("intermediate_size", self.granite_shared()?, 0)?
+            }
             _ => return Ok(None),
         };
         let is_gpt_oss = self.architecture == A::GptOss;
@@ -489,6 +524,126 @@ impl Config<'_> {
 
     fn is_deepseek_v3(&self) -> Result<bool, SourceError> {
         Ok(self.fields.text("model_type")? == Some("deepseek_v3"))
+    }
+
+    /// Parts of a family that no formula covers, refused by the field that asks for them.
+    fn refuse_parts(&self) -> Result<(), SourceError> {
+        if self.architecture != Architecture::Gemma4 {
+            return Ok(());
+        }
+        let default = if self.fields.has("hidden_size_per_layer_input") { 0 } else { 256 };
+        for (key, default, what) in [
+            ("hidden_size_per_layer_input", default, "embeddings of every layer"),
+            ("num_kv_shared_layers", 0, "layers that share a cache"),
+        ] {
+            let found = self.fields.number(key)?.unwrap_or(default);
+            if found > 0 {
+                let what = format!("`{}` = {found}: {what}", self.fields.name(key));
+                return Err(self.fields.at.unsupported(what, "0: Gemma 4 without them"));
+            }
+        }
+        if self.fields.flag("enable_moe_block")?.unwrap_or(false) {
+            let what = format!(
+                "`{}` = true: experts beside a dense MLP",
+                self.fields.name("enable_moe_block")
+            );
+            return Err(self.fields.at.unsupported(what, "`false`: Gemma 4 without experts"));
+        }
+        Ok(())
+    }
+
+    fn keys_are_values(&self) -> Result<bool, SourceError> {
+        let asked = self.fields.flag("attention_k_eq_v")?.unwrap_or(false);
+        Ok(asked && self.architecture == Architecture::Gemma4)
+    }
+
+    /// The shared MLP of Granite's hybrids, which every layer has.
+    fn granite_shared(&self) -> Result<u64, SourceError> {
+        Ok(self.fields.number("shared_intermediate_size")?.unwrap_or(1024))
+    }
+
+    fn ssm(&self, hidden_size: u64) -> Result<Option<Ssm>, SourceError> {
+        if self.architecture != Architecture::GraniteHybrid {
+            return Ok(None);
+        }
+        if self.fields.flag("mamba_proj_bias")?.unwrap_or(false) {
+            return Err(self.fields.invalid("mamba_proj_bias", "`false`"));
+        }
+        let number =
+            |key, default| Ok::<_, SourceError>(self.fields.number(key)?.unwrap_or(default));
+        let expand = number("mamba_expand", 2)?;
+        let inner_size = expand.checked_mul(hidden_size);
+        let ssm = Ssm {
+            inner_size: inner_size
+                .ok_or_else(|| self.fields.invalid("mamba_expand", "a small number"))?,
+            state_size: number("mamba_d_state", 256)?,
+            n_groups: number("mamba_n_groups", 1)?,
+            n_heads: number("mamba_n_heads", 128)?,
+            conv_kernel: number("mamba_d_conv", 4)?,
+            conv_bias: self.fields.flag("mamba_conv_bias")?.unwrap_or(true),
+        };
+        Ok(Some(ssm))
+    }
+
+    /// Numbers that differ from layer to layer: Gemma 4's full layers, Granite's layers without attention.
+    fn per_layer(&self, n_layers: u64, n_heads: u64) -> Result<Option<PerLayer>, SourceError> {
+        let lists = match self.architecture {
+            Architecture::Gemma4 => self.gemma4_layers(n_layers)?,
+            Architecture::GraniteHybrid => self.granite_layers(n_layers, n_heads)?,
+            _ => return Ok(None),
+        };
+        Ok((lists != PerLayer::default()).then_some(lists))
+    }
+
+    fn gemma4_layers(&self, n_layers: u64) -> Result<PerLayer, SourceError> {
+        if self.fields.get("per_layer_config").is_some() {
+            return Err(self
+                .fields
+                .invalid("per_layer_config", "none: `global_head_dim` and the like"));
+        }
+        let head_dim = self.fields.number("head_dim")?.unwrap_or(256);
+        let kv_heads = self.kv_heads(0)?;
+        let full_dim = self.fields.number("global_head_dim")?.unwrap_or(512);
+        let full_heads = match self.fields.number("num_global_key_value_heads")? {
+            Some(heads) if self.keys_are_values()? => heads,
+            _ => kv_heads,
+        };
+        let full = self.full_layers(n_layers)?;
+        if n_layers > MOST_LAYERS {
+            return Ok(PerLayer::default());
+        }
+        let pick = |of_full: u64, windowed: u64| {
+            let of = |index| if full.holds(index) { of_full } else { windowed };
+            ModelShape::list_of((0..n_layers).map(of).collect())
+        };
+        Ok(PerLayer {
+            kv_heads: pick(full_heads, kv_heads),
+            head_dim: pick(full_dim, head_dim),
+            ..PerLayer::default()
+        })
+    }
+
+    fn granite_layers(&self, n_layers: u64, n_heads: u64) -> Result<PerLayer, SourceError> {
+        const KEY: &str = "layer_types";
+        let kv_heads = self.kv_heads(n_heads)?;
+        let list = self.fields.list(KEY)?.unwrap_or_default();
+        if u64::try_from(list.len()) != Ok(n_layers) || n_layers > MOST_LAYERS {
+            return Err(self
+                .fields
+                .invalid(KEY, format!("one kind for each of {n_layers} layers")));
+        }
+        let mut heads = Vec::with_capacity(list.len());
+        for kind in list {
+            heads.push(match kind {
+                Json::Text(kind) if kind == "mamba" || kind == "linear_attention" => 0,
+                Json::Text(kind) if kind == "attention" || kind == "full_attention" => kv_heads,
+                kind => {
+                    let expected = "`mamba` or `attention`";
+                    return Err(self.fields.at.invalid(&self.fields.name(KEY), kind, expected));
+                }
+            });
+        }
+        Ok(PerLayer { kv_heads: heads, ..PerLayer::default() })
     }
 
     fn mla(&self) -> Result<Option<Mla>, SourceError> {

@@ -247,8 +247,10 @@ fn what_transformers_can_do_and_we_cannot_is_refused_by_name() {
         "moe_intermediate_size": 8"#;
     let biased = tiny("deepseek_v3", &format!("{mla}, \"attention_bias\": true"));
     assert!(error(&biased).contains("`attention_bias` = true: expected `false`"));
-    let unknown = error(&tiny("bert", ""));
-    assert!(unknown.contains("`model_type` = \"bert\": expected one of `llama`"), "{unknown}");
+    let unknown = config(&tiny("no_such", "")).unwrap_err();
+    let text = unknown.to_string();
+    assert!(text.contains("`model_type` = \"no_such\": expected one of `llama`"), "{text}");
+    assert!(unknown.hint().unwrap().contains("profiles list"));
     assert!(error("{}").contains("no `model_type`"));
 }
 
@@ -287,7 +289,7 @@ fn hostile_json_is_refused_and_never_printed_raw() {
 }
 
 #[test]
-fn quantization_and_vision_are_told() {
+fn quantization_is_told() {
     let config = |more| config(&tiny("llama", more)).unwrap();
     let label = |more| config(more).quantization;
     assert_eq!(label(""), None);
@@ -295,6 +297,136 @@ fn quantization_and_vision_are_told() {
     assert_eq!(label(gptq).as_deref(), Some("gptq-int4"));
     let bnb = r#", "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true}"#;
     assert_eq!(label(bnb).as_deref(), Some("bitsandbytes-int4"));
-    assert_eq!(config("").note, None);
-    assert!(config(r#", "vision_config": {}"#).note.unwrap().contains("vision tower"));
+}
+
+/// Families and parts that are refused: the config, and what the error has to say.
+const REFUSED: [(&str, &str); 13] = [
+    (
+        r#"{"model_type": "mllama"}"#,
+        "`model_type` = \"mllama\" is not modelled: its cross-attention",
+    ),
+    (r#"{"model_type": "jamba"}"#, "Mamba-1"),
+    (r#"{"model_type": "falcon_h1"}"#, "side by side"),
+    (r#"{"model_type": "nemotron_h"}"#, "an MLP alone"),
+    (r#"{"model_type": "lfm2"}"#, "short convolutions"),
+    (r#"{"model_type": "llama4", "text_config": {"model_type": "llama4_text"}}"#, "in chunks"),
+    (r#"{"model_type": "deci"}"#, "`block_configs`"),
+    (r#"{"model_type": "openelm"}"#, "differ from layer to layer"),
+    (r#"{"model_type": "gemma3n"}"#, "embeddings of every layer"),
+    (r#"{"model_type": "clip"}"#, "a vision tower without its language model"),
+    (r#"{"model_type": "deepseek_v32"}"#, "an indexer"),
+    (r#"{"model_type": "qwen2_5_omni"}"#, "audio towers"),
+    (r#"{"model_type": "t5"}"#, "an encoder stands beside"),
+];
+
+#[test]
+fn families_that_are_not_modelled_say_why() {
+    for (text, why) in REFUSED {
+        let error = config(text).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(error.hint().is_some(), "{error}");
+    }
+}
+
+/// A multimodal config around a small language model.
+fn multimodal(family: &str, text_type: &str, more: &str) -> String {
+    let text = tiny(text_type, r#", "head_dim": 16"#);
+    format!(r#"{{"model_type": "{family}", "text_config": {text}{more}}}"#)
+}
+
+#[test]
+fn towers_are_read_and_unknown_ones_refused_by_field() {
+    let vision = |family, text, more: &str| {
+        config(&multimodal(family, text, &format!(", {more}"))).unwrap().shape.vision.unwrap()
+    };
+    let gemma = r#""vision_config": {"hidden_size": 1152, "image_size": 896, "intermediate_size": 4304,
+        "model_type": "siglip_vision_model", "num_attention_heads": 16, "num_hidden_layers": 27,
+        "patch_size": 14, "vision_use_head": false}, "mm_tokens_per_image": 256"#;
+    let gemma = vision("gemma3", "gemma3_text", gemma);
+    assert_eq!((gemma.positions, gemma.merge, gemma.max_tokens()), (4096, 4, 256));
+    let mistral = r#""vision_config": {"model_type": "pixtral", "hidden_size": 1024, "head_dim": 64,
+        "image_size": 1540, "intermediate_size": 4096, "num_attention_heads": 16,
+        "num_hidden_layers": 24, "patch_size": 14}, "spatial_merge_size": 2,
+        "vision_feature_layer": -1, "multimodal_projector_bias": false"#;
+    let mistral = vision("mistral3", "mistral", mistral);
+    assert_eq!((mistral.max_patches, mistral.max_tokens()), (12_100, 3080));
+    let qwen = r#""vision_config": {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420,
+        "num_heads": 16, "out_hidden_size": 64, "patch_size": 14, "spatial_merge_size": 2}"#;
+    let qwen = vision("qwen2_5_vl", "qwen2_5_vl_text", qwen);
+    assert_eq!((qwen.tower, qwen.max_tokens()), (Tower::Qwen25Vl, 16_384));
+    let qwen3 = vision("qwen3_vl", "qwen3_vl_text", r#""vision_config": {"depth": 24}"#);
+    assert_eq!((qwen3.n_layers, qwen3.positions, qwen3.deepstack), (24, 2304, 3));
+    assert_eq!(vision("qwen3_5", "qwen3_5_text", r#""vision_config": {}"#).deepstack, 0);
+    let refused = |family, text, more: &str, what: &str| {
+        let error = config(&multimodal(family, text, &format!(", {more}"))).unwrap_err();
+        assert!(error.to_string().contains(what) && error.hint().is_some(), "{error}");
+    };
+    let tower = r#""vision_config": {"model_type": "timm_wrapper"}"#;
+    refused(
+        "mistral3",
+        "mistral",
+        tower,
+        "`vision_config`: a tower \"timm_wrapper\" of `mistral3`",
+    );
+    refused(
+        "internvl",
+        "qwen2",
+        r#""vision_config": {}"#,
+        "`vision_config`: a tower of `internvl`",
+    );
+    refused("qwen3_vl", "qwen3_vl_text", r#""audio_config": {"a": 1}"#, "`audio_config`");
+    let zero = r#""vision_config": {"patch_size": 0, "model_type": "siglip_vision_model"}"#;
+    let error = error(&multimodal("gemma3", "gemma3_text", &format!(", {zero}")));
+    assert!(
+        error.contains("`vision_config.patch_size` = 0: expected 1 to `image_size`"),
+        "{error}"
+    );
+}
+
+/// gemma-4-31b, with what public sources quote of its config.
+const GEMMA_4: &str = r#"{"model_type": "gemma4_text", "hidden_size": 5376,
+    "intermediate_size": 21504, "num_hidden_layers": 60, "num_attention_heads": 32,
+    "num_key_value_heads": 16, "num_global_key_value_heads": 4, "head_dim": 256,
+    "global_head_dim": 512, "attention_k_eq_v": true, "sliding_window": 1024,
+    "vocab_size": 262144, "hidden_size_per_layer_input": 0"#;
+
+#[test]
+fn gemma_4_has_two_kinds_of_layers() {
+    let text = format!("{GEMMA_4}}}");
+    let shape = config(&text).unwrap().shape;
+    let heads = |index| (shape.layer(index).kv_heads, shape.layer(index).head_dim);
+    assert_eq!((heads(0), heads(5), heads(59)), ((16, 256), (4, 512), (4, 512)));
+    assert!(shape.has_values(0) && !shape.has_values(5));
+    // llama.cpp prints 30.697 B.
+    assert_eq!(parameters(&text), 30_697_345_340);
+    for (more, field) in [
+        (r#", "num_kv_shared_layers": 20"#, "`num_kv_shared_layers` = 20: layers that share"),
+        (r#", "enable_moe_block": true"#, "`enable_moe_block` = true: experts"),
+        (r#", "per_layer_config": {"5": {}}"#, "`per_layer_config`"),
+    ] {
+        assert!(error(&format!("{GEMMA_4}{more}}}")).contains(field), "{field}");
+    }
+    let layered = GEMMA_4.replace(r#""hidden_size_per_layer_input": 0"#, r#""x": 0"#);
+    assert!(error(&format!("{layered}}}")).contains("`hidden_size_per_layer_input` = 256"));
+}
+
+#[test]
+fn layers_of_hybrids_attend_or_keep_a_state() {
+    let hybrid = |more: &str| {
+        let keys = r#", "layer_types": ["mamba", "attention", "mamba", "mamba"],
+            "mamba_n_heads": 4, "mamba_d_state": 16, "shared_intermediate_size": 96,
+            "num_local_experts": 0"#;
+        config(&tiny("granitemoehybrid", &format!("{keys}{more}")))
+    };
+    let shape = hybrid("").unwrap().shape;
+    let model = ModelSpec::new("m", shape, "").unwrap();
+    assert_eq!((model.full_layers(), model.recurrent_layers()), (1, 3));
+    assert_eq!((model.shape.ffn_size, model.shape.ssm.unwrap().conv_width()), (96, 128 + 32));
+    let error = |more| hybrid(more).unwrap_err().to_string();
+    assert!(error(r#", "mamba_proj_bias": true"#).contains("`mamba_proj_bias` = true"));
+    assert!(error(r#", "mamba_n_heads": 5"#).contains("twice"));
+    let short = r#", "layer_types": ["mamba"], "num_local_experts": 0"#;
+    let short = tiny("granitemoehybrid", short);
+    let short = config(&short).unwrap_err().to_string();
+    assert!(short.contains("one kind for each of 4 layers"), "{short}");
 }

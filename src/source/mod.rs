@@ -7,6 +7,7 @@ mod catalog;
 mod error;
 pub mod gguf;
 pub mod hf_config;
+mod hf_vision;
 mod json;
 mod local_gpu;
 mod mig;
@@ -16,6 +17,7 @@ mod pattern;
 pub mod profile;
 pub mod safetensors;
 mod text;
+mod unmodelled;
 
 pub use catalog::{Catalog, Document, Listing};
 pub use error::SourceError;

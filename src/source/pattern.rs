@@ -23,6 +23,14 @@ impl Full {
         u64::try_from(every).ok().map(Self::Every)
     }
 
+    /// Whether layer `index` has full attention.
+    pub(crate) const fn holds(self, index: u64) -> bool {
+        match self {
+            Self::Never | Self::Every(0) => false,
+            Self::Every(every) => (index + 1).is_multiple_of(every),
+        }
+    }
+
     /// The windows of the layers that have no full attention.
     pub(crate) const fn window(self, size: u64) -> Option<Window> {
         match self {

@@ -85,6 +85,7 @@ pub(super) fn model(at: &At, text: &str) -> Result<ModelSpec, SourceError> {
         })?;
     model.aliases = profile.aliases;
     model.published_parameters = profile.parameters.map(Into::into);
+    model.published_total = profile.total_parameters.map(Into::into);
     Ok(model)
 }
 
@@ -110,18 +111,21 @@ pub(super) fn runtime(at: &At, text: &str) -> Result<RuntimeSpec, SourceError> {
 
 /// A model's profile as TOML, to be read by [`read_model`] again.
 pub fn model_to_toml(model: &ModelSpec) -> Result<String, SourceError> {
-    let parameters = model.published_parameters.as_ref().map(|fact| Count {
-        value: fact.value,
-        basis: fact.basis,
-        source: fact.source.clone(),
-    });
+    let count = |fact: &Option<Fact<u64>>| {
+        fact.as_ref().map(|fact| Count {
+            value: fact.value,
+            basis: fact.basis,
+            source: fact.source.clone(),
+        })
+    };
     let profile = ModelProfile {
         schema: SCHEMA,
         name: model.name.clone(),
         aliases: model.aliases.clone(),
         source: model.source.clone(),
         shape: model.shape.clone(),
-        parameters,
+        parameters: count(&model.published_parameters),
+        total_parameters: count(&model.published_total),
     };
     toml::to_string(&profile).map_err(|error| At::named(&model.name).malformed(error))
 }
@@ -289,6 +293,8 @@ struct ModelProfile {
     shape: ModelShape,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parameters: Option<Count>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    total_parameters: Option<Count>,
 }
 
 #[derive(Deserialize)]

@@ -38,17 +38,24 @@ architectures! {
     /// Llama 1 to 3, `SmolLM2`, `TinyLlama`, Yi and everything else of that shape.
     Llama = "llama", gguf "llama", hf ["llama"];
     /// Mistral 7B, Nemo, Small, Codestral: Llama's tensors, with or without a sliding window.
-    Mistral = "mistral", gguf "llama", hf ["mistral"];
+    Mistral = "mistral", gguf "llama", hf ["mistral", "ministral3"];
     /// Mixtral: Mistral with experts.
     Mixtral = "mixtral", gguf "llama", hf ["mixtral"];
     /// Qwen2 and Qwen2.5: biases on q, k and v.
     Qwen2 = "qwen2", gguf "qwen2", hf ["qwen2"];
+    /// Qwen2-VL and Qwen2.5-VL: Qwen2's tensors, positions in sections.
+    Qwen2Vl = "qwen2_vl", gguf "qwen2vl",
+        hf ["qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"];
     /// Qwen1.5-MoE and Qwen2-57B-A14B: experts and a gated shared expert.
     Qwen2Moe = "qwen2_moe", gguf "qwen2moe", hf ["qwen2_moe"];
     /// Qwen3: norms on q and k.
     Qwen3 = "qwen3", gguf "qwen3", hf ["qwen3"];
     /// Qwen3 with experts.
     Qwen3Moe = "qwen3_moe", gguf "qwen3moe", hf ["qwen3_moe"];
+    /// Qwen3-VL: Qwen3's tensors, positions in sections, images given to several layers.
+    Qwen3Vl = "qwen3_vl", gguf "qwen3vl", hf ["qwen3_vl", "qwen3_vl_text"];
+    /// Qwen3-VL with experts.
+    Qwen3VlMoe = "qwen3_vl_moe", gguf "qwen3vlmoe", hf ["qwen3_vl_moe", "qwen3_vl_moe_text"];
     /// Qwen3-Next: gated delta-net layers, every fourth with full attention; experts.
     Qwen3Next = "qwen3_next", gguf "qwen3next", hf ["qwen3_next"];
     /// Qwen3.5 dense: gated delta-net layers, every fourth with full attention.
@@ -61,6 +68,8 @@ architectures! {
     Gemma2 = "gemma2", gguf "gemma2", hf ["gemma2"];
     /// Gemma 3 (text): four norms a layer, five windowed layers to a full one.
     Gemma3 = "gemma3", gguf "gemma3", hf ["gemma3", "gemma3_text"];
+    /// Gemma 4 without experts and embeddings of layers: full layers have heads of another size.
+    Gemma4 = "gemma4", gguf "gemma4", hf ["gemma4", "gemma4_text"];
     /// Phi-3 and Phi-4: fused q, k, v and fused gate and up projections.
     Phi3 = "phi3", gguf "phi3", hf ["phi3"];
     /// gpt-oss: experts with biases, alternating windows, attention sinks.
@@ -69,6 +78,8 @@ architectures! {
     DeepSeek2 = "deepseek2", gguf "deepseek2", hf ["deepseek_v2", "deepseek_v3"];
     /// Granite 3: Llama's tensors with scaled residuals.
     Granite = "granite", gguf "granite", hf ["granite"];
+    /// Granite 4 H: Mamba-2 layers, a few with attention, with experts or without.
+    GraniteHybrid = "granite_hybrid", gguf "granitehybrid", hf ["granitemoehybrid"];
     /// GLM-4.5 and 4.6: experts with a shared one, a few dense layers first.
     Glm4Moe = "glm4_moe", gguf "glm4moe", hf ["glm4_moe"];
     /// OLMo 2: norms after the sublayers, full-width norms on q and k.

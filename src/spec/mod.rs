@@ -12,6 +12,7 @@ mod serving;
 mod shape;
 mod split;
 mod tensors;
+mod vision;
 mod workload;
 
 pub use architecture::Architecture;
@@ -21,7 +22,10 @@ pub use llama_cpp::LlamaCppVersion;
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use runtime::{Runtime, RuntimeSpec};
 pub use serving::{Serving, Utilization, VllmVersion};
-pub use shape::{InvalidShape, Mla, ModelShape, Moe, QkNorm, Recurrent, Window};
+pub use shape::{
+    InvalidShape, LayerShape, Mla, ModelShape, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
+};
 pub use split::{Part, Share, Split};
 pub use tensors::{Role, TensorSpec, tensors};
+pub use vision::{Tower, Vision};
 pub use workload::{Attention, Capture, Headroom, Logits, Workload};

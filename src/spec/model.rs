@@ -96,8 +96,12 @@ pub struct ModelSpec {
     pub layers: Vec<Layer>,
     /// Every tensor that the shape implies.
     pub tensors: Vec<TensorSpec>,
-    /// The parameter count that the model card states.
+    /// Every tensor of the vision tower and its projector, where there is one.
+    pub vision_tensors: Vec<TensorSpec>,
+    /// The parameter count that the model card states, of the language model.
     pub published_parameters: Option<Fact<u64>>,
+    /// The same with the vision tower.
+    pub published_total: Option<Fact<u64>>,
     /// How a file stores the weights, where one was read.
     pub stored: Option<StoredWeights>,
 }
@@ -113,6 +117,9 @@ impl ModelSpec {
         let layers = (0..shape.n_layers).map(|index| layer_of(&shape, index)).collect();
         let tensors = tensors(&shape);
         check_parameters(&tensors)?;
+        let vision = shape.vision.map(|vision| vision.tensors(shape.hidden_size));
+        let vision_tensors = vision.unwrap_or_default();
+        check_parameters(&vision_tensors)?;
         Ok(Self {
             name: name.into(),
             aliases: Vec::new(),
@@ -120,14 +127,21 @@ impl ModelSpec {
             source: source.into(),
             layers,
             tensors,
+            vision_tensors,
             published_parameters: None,
+            published_total: None,
             stored: None,
         })
     }
 
-    /// Parameters, counted tensor by tensor.
+    /// Parameters of the language model, counted tensor by tensor.
     pub fn parameters(&self) -> u64 {
         self.tensors.iter().map(TensorSpec::elements).sum()
+    }
+
+    /// Parameters of the vision tower and its projector; 0 where there is none.
+    pub fn vision_parameters(&self) -> u64 {
+        self.vision_tensors.iter().map(TensorSpec::elements).sum()
     }
 
     /// Elements of the file's tensors whose role is known, beyond those that the shape implies:
@@ -137,7 +151,7 @@ impl ModelSpec {
         let stored = self.stored.as_ref()?;
         let known = stored.tensors.iter().filter(|tensor| tensor.role.is_some());
         let known: i128 = known.map(|tensor| i128::from(tensor.elements)).sum();
-        Some(known - i128::from(self.parameters()))
+        Some(known - i128::from(self.parameters()) - i128::from(self.vision_parameters()))
     }
 
     /// Layers that keep keys and values of every token.

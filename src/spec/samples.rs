@@ -56,6 +56,10 @@ fn llama_shape(architecture: Architecture) -> ModelShape {
         moe: None,
         mla: None,
         recurrent: None,
+        ssm: None,
+        keys_are_values: false,
+        per_layer: None,
+        vision: None,
     }
 }
 

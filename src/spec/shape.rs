@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Architecture;
+use super::{Architecture, Vision};
 
 /// Norms on queries and keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +94,78 @@ pub struct Recurrent {
     pub value_head_dim: u64,
     /// Taps of the causal convolution.
     pub conv_kernel: u64,
+}
+
+/// State-space layers (Mamba-2) in place of attention, where `per_layer.kv_heads` is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Ssm {
+    /// Width of the state-space part, of all its heads.
+    pub inner_size: u64,
+    /// Elements of the state per channel.
+    pub state_size: u64,
+    /// Groups of channels that share B and C.
+    pub n_groups: u64,
+    /// Heads, each with a decay and a time step of its own.
+    pub n_heads: u64,
+    /// Taps of the causal convolution.
+    pub conv_kernel: u64,
+    /// Whether the convolution has a bias.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub conv_bias: bool,
+}
+
+impl Ssm {
+    /// Channels of the convolution: the input, B and C.
+    pub const fn conv_width(&self) -> u64 {
+        self.inner_size + 2 * self.n_groups * self.state_size
+    }
+}
+
+/// Numbers that differ from layer to layer. Every list is empty, where the model's own number counts for
+/// all layers, or has one number for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct PerLayer {
+    /// Query heads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub n_heads: Vec<u64>,
+    /// Key and value heads; 0 in a layer without attention.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kv_heads: Vec<u64>,
+    /// Elements of a query or key head.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub head_dim: Vec<u64>,
+    /// Width of the dense MLP.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ffn_size: Vec<u64>,
+}
+
+/// The numbers of one layer: [`ModelShape::layer`] is where every formula asks for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LayerShape {
+    /// Query heads.
+    pub n_heads: u64,
+    /// Key and value heads; 0 where there is no attention.
+    pub kv_heads: u64,
+    /// Elements of a query or key head.
+    pub head_dim: u64,
+    /// Width of the dense MLP.
+    pub ffn_size: u64,
+}
+
+impl LayerShape {
+    /// Elements of all queries of a token.
+    pub const fn q_width(&self) -> u64 {
+        self.n_heads * self.head_dim
+    }
+
+    /// Elements of all keys of a token.
+    pub const fn kv_width(&self) -> u64 {
+        self.kv_heads * self.head_dim
+    }
 }
 
 const fn two() -> u64 {
@@ -214,6 +286,19 @@ pub struct ModelShape {
     /// Recurrent layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recurrent: Option<Recurrent>,
+    /// State-space layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssm: Option<Ssm>,
+    /// Whether layers without a window have no value projection: their values are the keys before the
+    /// rotation (Gemma 4).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keys_are_values: bool,
+    /// Numbers that differ from layer to layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_layer: Option<PerLayer>,
+    /// The vision tower beside the language model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vision: Option<Vision>,
 }
 
 /// A shape that no model can have.
@@ -244,19 +329,58 @@ impl ModelShape {
         self.n_heads / self.kv_heads
     }
 
-    /// Elements of all queries of a token.
-    pub const fn q_width(&self) -> u64 {
-        self.n_heads * self.head_dim
+    /// The numbers of layer `index`.
+    pub fn layer(&self, index: u64) -> LayerShape {
+        let Self { n_heads, kv_heads, head_dim, ffn_size, .. } = *self;
+        let Some(lists) = &self.per_layer else {
+            return LayerShape { n_heads, kv_heads, head_dim, ffn_size };
+        };
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        let of = |list: &[u64], own: u64| list.get(index).copied().unwrap_or(own);
+        LayerShape {
+            n_heads: of(&lists.n_heads, n_heads),
+            kv_heads: of(&lists.kv_heads, kv_heads),
+            head_dim: of(&lists.head_dim, head_dim),
+            ffn_size: of(&lists.ffn_size, ffn_size),
+        }
     }
 
-    /// Elements of all keys of a token.
-    pub const fn kv_width(&self) -> u64 {
-        self.kv_heads * self.head_dim
+    /// The most of `what` that any layer has.
+    fn widest(&self, what: impl Fn(&LayerShape) -> u64) -> u64 {
+        let last = if self.per_layer.is_some() { self.n_layers } else { 1 };
+        (0..last).map(|index| what(&self.layer(index))).max().unwrap_or(0)
+    }
+
+    /// Elements of all queries of a token, in the widest layer.
+    pub fn q_width(&self) -> u64 {
+        self.widest(LayerShape::q_width)
+    }
+
+    /// Elements of all keys of a token, in the widest layer.
+    pub fn kv_width(&self) -> u64 {
+        self.widest(LayerShape::kv_width)
+    }
+
+    /// Elements of the widest head.
+    pub fn widest_head(&self) -> u64 {
+        self.widest(|layer| layer.head_dim)
+    }
+
+    /// Width of the dense MLP, in the widest layer.
+    pub fn widest_ffn(&self) -> u64 {
+        self.widest(|layer| layer.ffn_size)
     }
 
     /// Whether layer `index` holds a recurrent state instead of keys and values.
     pub fn is_recurrent(&self, index: u64) -> bool {
-        self.recurrent.is_some_and(|r| !(index + 1).is_multiple_of(r.full_attention_every))
+        let delta_net = |r: Recurrent| !(index + 1).is_multiple_of(r.full_attention_every);
+        self.recurrent.is_some_and(delta_net)
+            || (self.ssm.is_some() && self.layer(index).kv_heads == 0)
+    }
+
+    /// Whether layer `index` has a projection of values.
+    pub fn has_values(&self, index: u64) -> bool {
+        !self.keys_are_values || self.window_of(index).is_some()
     }
 
     /// The window of layer `index`, if it has one.
@@ -293,6 +417,7 @@ impl ModelShape {
             let expected = format!("a divisor of `n_heads` = {}", self.n_heads);
             return Err(InvalidShape { field: "kv_heads", value: self.kv_heads, expected });
         }
+        self.validate_layers()?;
         if let Some(window) = self.window {
             range("window.size", window.size, MAX_CONTEXT)?;
             range("window.full_every", window.full_every.unwrap_or(1), MAX_LAYERS)?;
@@ -320,6 +445,57 @@ impl ModelShape {
             range("recurrent.value_head_dim", recurrent.value_head_dim, 1 << 16)?;
             range("recurrent.conv_kernel", recurrent.conv_kernel, 1 << 10)?;
         }
+        if let Some(ssm) = self.ssm {
+            range("ssm.inner_size", ssm.inner_size, MAX_WIDTH)?;
+            range("ssm.state_size", ssm.state_size, 1 << 16)?;
+            range("ssm.n_groups", ssm.n_groups, 1 << 10)?;
+            range("ssm.n_heads", ssm.n_heads, ssm.inner_size)?;
+            range("ssm.conv_kernel", ssm.conv_kernel, 1 << 10)?;
+        }
+        self.vision.map_or(Ok(()), |vision| vision.validate())
+    }
+
+    /// Checks what is given layer by layer.
+    fn validate_layers(&self) -> Result<(), InvalidShape> {
+        let Some(lists) = &self.per_layer else { return Ok(()) };
+        let least_kv = u64::from(self.ssm.is_none());
+        for (field, list, least) in [
+            ("per_layer.n_heads", &lists.n_heads, 1),
+            ("per_layer.kv_heads", &lists.kv_heads, least_kv),
+            ("per_layer.head_dim", &lists.head_dim, 1),
+            ("per_layer.ffn_size", &lists.ffn_size, 1),
+        ] {
+            let count = u64::try_from(list.len()).unwrap_or(u64::MAX);
+            if count != 0 && count != self.n_layers {
+                let expected = format!("none, or one for each of {} layers", self.n_layers);
+                return Err(InvalidShape { field, value: count, expected });
+            }
+            if let Some(&value) = list.iter().find(|n| !(least..=MAX_WIDTH).contains(n)) {
+                let expected = format!("{least} to {MAX_WIDTH}");
+                return Err(InvalidShape { field, value, expected });
+            }
+        }
+        for index in 0..self.n_layers {
+            let layer = self.layer(index);
+            let wide = layer.n_heads.saturating_mul(layer.head_dim) > MAX_WIDTH;
+            if wide || (layer.kv_heads > 0 && !layer.n_heads.is_multiple_of(layer.kv_heads)) {
+                let expected = format!(
+                    "a divisor of {} heads, which are at most {MAX_WIDTH} wide together",
+                    layer.n_heads
+                );
+                return Err(InvalidShape {
+                    field: "per_layer.kv_heads",
+                    value: layer.kv_heads,
+                    expected,
+                });
+            }
+        }
         Ok(())
+    }
+
+    /// A list of numbers, one a layer, where they differ; nothing where the first counts for all.
+    pub fn list_of(numbers: Vec<u64>) -> Vec<u64> {
+        let same = numbers.windows(2).all(|pair| pair[0] == pair[1]);
+        if same { Vec::new() } else { numbers }
     }
 }

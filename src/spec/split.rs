@@ -77,6 +77,8 @@ pub struct Part {
     pub has_norm: bool,
     /// Whether it has the output head.
     pub has_head: bool,
+    /// Whether it has the vision tower and its projector, or a part of them, where those are loaded.
+    pub has_vision: bool,
     /// Its rows of every matrix, where those are dealt out by memory.
     pub share: Option<Share>,
 }
@@ -92,6 +94,7 @@ impl Part {
             has_embedding: true,
             has_norm: true,
             has_head: true,
+            has_vision: true,
             share: None,
         }
     }
@@ -113,8 +116,13 @@ impl Part {
 
     /// What its layers keep.
     pub fn layers_of<'a>(&self, layers: &'a [Layer]) -> &'a [Layer] {
-        let index = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(layers.len());
-        let (start, end) = (index(self.layers.start), index(self.layers.end));
-        &layers[start..end.max(start)]
+        layers_in(&self.layers, layers)
     }
+}
+
+/// The layers of a run.
+pub(crate) fn layers_in<'a>(run: &Range<u64>, layers: &'a [Layer]) -> &'a [Layer] {
+    let index = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(layers.len());
+    let (start, end) = (index(run.start), index(run.end));
+    &layers[start..end.max(start)]
 }

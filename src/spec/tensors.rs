@@ -4,7 +4,7 @@
 //! llama.cpp's `llama-arch.cpp`; the check is that the elements add up to the published parameter
 //! count of every profile.
 
-use super::{ModelShape, Moe, QkNorm};
+use super::{Architecture, ModelShape, Moe, QkNorm};
 
 /// What a tensor is for. File formats and quantizers treat tensors by their role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,11 +41,17 @@ pub enum Role {
     RecurrentConv,
     RecurrentVector,
     RecurrentOutput,
+    /// The input projection of a state-space layer: gate, input, B, C and time steps.
+    SsmIn,
     Norm,
     Bias,
     Sinks,
     /// A table of frequencies beside the parameters, in files for llama.cpp.
     RopeFrequencies,
+    /// A linear layer of a vision tower or its projector.
+    VisionLinear,
+    /// Everything else of a vision tower: convolution, positions, norms, biases.
+    VisionOther,
 }
 
 impl Role {
@@ -62,7 +68,14 @@ impl Role {
                 | Self::Bias
                 | Self::Sinks
                 | Self::RopeFrequencies
+                | Self::VisionLinear
+                | Self::VisionOther
         )
+    }
+
+    /// Whether it belongs to a vision tower.
+    pub const fn is_vision(self) -> bool {
+        matches!(self, Self::VisionLinear | Self::VisionOther)
     }
 
     /// Whether only the chosen experts of it are read for a token.
@@ -136,36 +149,45 @@ impl TensorList<'_> {
         for _ in 0..self.shape.norms_per_layer {
             self.norm(self.shape.hidden_size);
         }
-        if self.shape.is_recurrent(index) {
+        if self.shape.is_recurrent(index) && self.shape.ssm.is_some() {
+            self.state_space();
+        } else if self.shape.is_recurrent(index) {
             self.recurrent();
         } else if self.shape.mla.is_some() {
             self.latent_attention();
         } else {
-            self.attention();
+            self.attention(index);
         }
         match self.shape.moe {
             Some(moe) if self.shape.is_moe(index) => self.experts(moe),
-            _ => self.dense_ffn(),
+            _ => self.dense_ffn(index),
+        }
+        if self.shape.architecture == Architecture::Gemma4 {
+            // A scalar that scales the layer's output.
+            self.add(Role::Norm, 1, 1);
         }
     }
 
-    fn attention(&mut self) {
+    fn attention(&mut self, index: u64) {
         let ModelShape { hidden_size, qkv_bias, .. } = *self.shape;
-        let (q, kv) = (self.shape.q_width(), self.shape.kv_width());
+        let layer = self.shape.layer(index);
+        let (q, kv) = (layer.q_width(), layer.kv_width());
         if self.shape.fused_projections {
             self.linear(Role::AttnQkv, hidden_size, q + 2 * kv, qkv_bias);
         } else {
             let gate = if self.shape.attention_output_gate { q } else { 0 };
             self.linear(Role::AttnQ, hidden_size, q + gate, qkv_bias);
             self.linear(Role::AttnK, hidden_size, kv, qkv_bias);
-            self.linear(Role::AttnV, hidden_size, kv, qkv_bias);
+            if self.shape.has_values(index) {
+                self.linear(Role::AttnV, hidden_size, kv, qkv_bias);
+            }
         }
         self.linear(Role::AttnOutput, q, hidden_size, self.shape.attn_output_bias);
         match self.shape.qk_norm {
             QkNorm::None => {}
             QkNorm::PerHead => {
-                self.norm(self.shape.head_dim);
-                self.norm(self.shape.head_dim);
+                self.norm(layer.head_dim);
+                self.norm(layer.head_dim);
             }
             QkNorm::Full => {
                 self.norm(q);
@@ -173,7 +195,7 @@ impl TensorList<'_> {
             }
         }
         if self.shape.attention_sinks {
-            self.add(Role::Sinks, self.shape.n_heads, 1);
+            self.add(Role::Sinks, layer.n_heads, 1);
         }
     }
 
@@ -212,8 +234,24 @@ impl TensorList<'_> {
         self.add(Role::RecurrentOutput, values, hidden_size);
     }
 
-    fn dense_ffn(&mut self) {
-        let ModelShape { hidden_size, ffn_size, ffn_bias, .. } = *self.shape;
+    /// Mamba-2: one projection in, a causal convolution, per head a time step, a decay and a skip, a norm
+    /// and a projection out.
+    fn state_space(&mut self) {
+        let Some(ssm) = self.shape.ssm else { return };
+        let (hidden_size, conv) = (self.shape.hidden_size, ssm.conv_width());
+        self.add(Role::SsmIn, hidden_size, ssm.inner_size + conv + ssm.n_heads);
+        self.add(Role::RecurrentConv, ssm.conv_kernel, conv);
+        if ssm.conv_bias {
+            self.add(Role::Bias, conv, 1);
+        }
+        self.add(Role::RecurrentVector, ssm.n_heads, 3);
+        self.norm(ssm.inner_size);
+        self.add(Role::RecurrentOutput, ssm.inner_size, hidden_size);
+    }
+
+    fn dense_ffn(&mut self, index: u64) {
+        let ModelShape { hidden_size, ffn_bias, .. } = *self.shape;
+        let ffn_size = self.shape.layer(index).ffn_size;
         if self.shape.fused_projections {
             self.linear(Role::FfnGateUp, hidden_size, 2 * ffn_size, ffn_bias);
         } else {

@@ -167,6 +167,8 @@ pub struct Workload {
     pub logits: Logits,
     /// Whether caches grow by concatenation instead of being allocated at full size.
     pub grown_cache: bool,
+    /// Images of a prompt that the runtime is set up for; nothing: what the runtime does by itself.
+    pub images: Option<u64>,
     /// The generation of llama.cpp, where that is the runtime.
     pub llama_cpp: LlamaCppVersion,
     /// What an engine with a pool of cache blocks is told; nothing under other runtimes.

@@ -2,7 +2,7 @@
 
 use vramplan::dtype::KvFormat;
 use vramplan::estimate::llama_graph::{
-    Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers, stage_buffer,
+    Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers, is_certain, stage_buffer,
 };
 use vramplan::estimate::placement::layers_by_memory;
 use vramplan::estimate::weights::{file_layers, weights_of_part};
@@ -26,7 +26,18 @@ fn parts(row: &Row<'_>, model: &ModelSpec) -> Vec<Part> {
         let layers = run.start.min(n_layers)..run.end.min(n_layers);
         let (has_embedding, has_norm) = (index == 0, has_head);
         let split = Split::Layer;
-        Part { split, index, of, layers, has_embedding, has_norm, has_head, share: None }
+        let has_vision = false;
+        Part {
+            split,
+            index,
+            of,
+            layers,
+            has_embedding,
+            has_norm,
+            has_head,
+            has_vision,
+            share: None,
+        }
     };
     (0..).zip(layers_by_memory(&free, count)).map(part).collect()
 }
@@ -49,7 +60,7 @@ fn every_device_has_what_the_library_gives_it() {
         for part in parts(&row, model) {
             let format = rows::format(row.text("file_type"));
             let weights = weights_of_part(model, format, &runtime, &part).unwrap();
-            let caches = cache_sizes(shape, part.layers_of(&layers), &context).unwrap();
+            let caches = cache_sizes(shape, &layers, &part.layers, &context).unwrap();
             let caches = Bytes::sum([caches.full, caches.window, caches.recurrent]).unwrap();
             let stage = match row.text("split") {
                 "row" => Stage { layers: part.layers.clone(), has_head: part.has_head, copies: 1 },
@@ -60,7 +71,10 @@ fn every_device_has_what_the_library_gives_it() {
             predicted[1].push(caches.get());
             predicted[2].push(compute.device.get());
         }
-        let measured = ["weights_bytes", "kv_bytes", "compute_bytes"].map(|c| list(&row, c));
+        let mut measured = ["weights_bytes", "kv_bytes", "compute_bytes"].map(|c| list(&row, c));
+        if shape.ssm.is_some() {
+            hybrid(&row, &mut predicted, &mut measured);
+        }
         if predicted != measured {
             off.push(format!(
                 "{}\n  predicted {predicted:?}\n  measured  {measured:?}",
@@ -71,7 +85,20 @@ fn every_device_has_what_the_library_gives_it() {
     }
     println!("{compared} rows of several devices, {} off", off.len());
     assert!(off.is_empty(), "{} of {compared} rows are off:\n{}", off.len(), off.join("\n"));
-    assert!(compared > 380);
+    assert!(compared > 450);
+}
+
+/// Compute buffers of state-space hybrids: stages are up to twice as large as what is placed here, for
+/// which reason they are refused; under `row` they are within 4%.
+fn hybrid(row: &Row<'_>, predicted: &mut [Vec<u64>; 3], measured: &mut [Vec<u64>; 3]) {
+    assert!(!is_certain(&shapes::models()[row.text("model")].shape));
+    if row.text("split") == "row" {
+        for (size, logged) in predicted[2].iter().zip(&measured[2]) {
+            assert!(size.abs_diff(*logged) * 100 <= logged * 4, "{size}: {}", row.line());
+        }
+    }
+    predicted[2].clear();
+    measured[2].clear();
 }
 
 const LOGS: &str = include_str!("../engines/llama_cpp/logs_devices.csv");
@@ -93,7 +120,7 @@ fn devices_match_public_logs() {
         for part in parts(&row, model) {
             let format = rows::format(row.text("file_type"));
             weights.push(weights_of_part(model, format, &runtime, &part).unwrap().device);
-            let sizes = cache_sizes(&model.shape, part.layers_of(&layers), &context).unwrap();
+            let sizes = cache_sizes(&model.shape, &layers, &part.layers, &context).unwrap();
             caches.push(Bytes::sum([sizes.full, sizes.window]).unwrap());
             let stage = Stage::of_pipeline(part.layers.clone(), part.has_head);
             let buffer = stage_buffer(&model.shape, &layers, &context.graph, &stage).unwrap();

@@ -57,6 +57,7 @@ fn workload(row: &Row<'_>) -> Workload {
         context: slot,
         attention: if row.flag("flash_attn") { Attention::Flash } else { Attention::Eager },
         capture: None,
+        images: None,
         logits: if row.text("outputs") == "all" { Logits::All } else { Logits::Last },
         grown_cache: false,
         llama_cpp: LlamaCppVersion::default(),

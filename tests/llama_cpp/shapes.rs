@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use vramplan::spec::{Architecture, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Window};
+use vramplan::spec::{
+    Architecture, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
+};
 
 /// A line of the table.
 pub struct Line<'a> {
@@ -71,8 +73,35 @@ impl<'a> Line<'a> {
         })
     }
 
+    fn ssm(&self) -> Option<Ssm> {
+        self.has("inner").then(|| Ssm {
+            inner_size: self.get("inner"),
+            state_size: self.get("state"),
+            n_groups: self.get("sgroups"),
+            n_heads: self.get("sheads"),
+            conv_kernel: 4,
+            conv_bias: true,
+        })
+    }
+
+    fn per_layer(&self) -> Option<PerLayer> {
+        let layers = 0..self.get("L");
+        let pick = |every: u64, first: u64, here: u64, else_: u64| {
+            layers.clone().map(|i| if i % every == first { here } else { else_ }).collect()
+        };
+        if self.has("inner") {
+            let kv_heads = pick(10, 5, self.get("kv"), 0);
+            return Some(PerLayer { kv_heads, ..PerLayer::default() });
+        }
+        self.has("kvf").then(|| PerLayer {
+            kv_heads: pick(6, 5, self.get("kvf"), self.get("kv")),
+            head_dim: pick(6, 5, self.get("hdf"), self.get("hd")),
+            ..PerLayer::default()
+        })
+    }
+
     fn window(&self) -> Option<Window> {
-        let full_every = if self.arch == "gemma3" { 6 } else { 2 };
+        let full_every = if self.arch.starts_with("gemma3") || self.has("kvf") { 6 } else { 2 };
         self.has("swa").then(|| Window { size: self.get("swa"), full_every: Some(full_every) })
     }
 
@@ -115,11 +144,15 @@ impl<'a> Line<'a> {
             attention_sinks: gpt_oss,
             attention_output_gate: self.has("nk"),
             attention_softcap: self.arch == "gemma2",
-            logit_softcap: self.arch == "gemma2",
+            logit_softcap: self.arch == "gemma2" || self.has("cap"),
             window: self.window(),
             moe: self.moe(),
             mla: self.mla(),
             recurrent: self.recurrent(),
+            ssm: self.ssm(),
+            keys_are_values: self.has("kvf"),
+            per_layer: self.per_layer(),
+            vision: None,
         }
     }
 }

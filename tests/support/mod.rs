@@ -53,6 +53,7 @@ impl Case {
             context: model.shape.context_len,
             attention: runtime.default_attention(),
             capture: None,
+            images: None,
             logits: Logits::Last,
             grown_cache: runtime == Runtime::Transformers,
             llama_cpp: LlamaCppVersion::default(),

@@ -18,6 +18,7 @@ pub(super) struct Projected {
 pub(super) struct Cached {
     pub(super) key_dim: u64,
     pub(super) value_dim: u64,
+    pub(super) n_heads: u64,
     pub(super) kv_heads: u64,
     /// Elements of a head after the latent result is expanded.
     pub(super) expanded_dim: Option<u64>,
@@ -25,21 +26,27 @@ pub(super) struct Cached {
 
 impl Builder<'_> {
     /// Attention of one layer, its output projection included.
-    pub(super) fn attention(&mut self, x: Value, is_windowed: bool) -> Value {
-        let mut projected = self.project(x);
+    pub(super) fn attention(&mut self, x: Value, index: u64, is_windowed: bool) -> Value {
+        let mut projected = self.project(x, index);
         projected.q = self.rope(projected.q);
         projected.k = self.rope(projected.k);
         let architecture = self.shape.architecture;
         if scales_queries(architecture) {
             projected.q = self.graph.map(projected.q);
         }
-        let output = self.attend_cached(projected, is_windowed);
+        let output = self.attend_cached(projected, index, is_windowed);
         let output = self.graph.linear(output, self.shape.hidden_size);
         self.biased(output, self.shape.attn_output_bias)
     }
 
     /// Writes keys and values to the cache and attends to it: `[n_heads · head_dim, rows]`.
-    pub(super) fn attend_cached(&mut self, projected: Projected, is_windowed: bool) -> Value {
+    pub(super) fn attend_cached(
+        &mut self,
+        projected: Projected,
+        index: u64,
+        is_windowed: bool,
+    ) -> Value {
+        let layer = self.shape.layer(index);
         let inputs = self.windowed.filter(|_| is_windowed).unwrap_or(self.full);
         let Projected { q, k, v } = projected;
         let (q, k) = match inputs.k_rotation {
@@ -51,25 +58,26 @@ impl Builder<'_> {
         for value in order {
             self.graph.expand(value);
         }
-        self.store(k, v, &inputs);
+        self.store(k, v, layer.kv_width(), &inputs);
         let cached = Cached {
-            key_dim: self.shape.head_dim,
-            value_dim: self.shape.head_dim,
-            kv_heads: self.shape.kv_heads,
+            key_dim: layer.head_dim,
+            value_dim: layer.head_dim,
+            n_heads: layer.n_heads,
+            kv_heads: layer.kv_heads,
             expanded_dim: None,
         };
         let output = self.attend(q, cached, &inputs);
         inputs.v_rotation.map_or(output, |rotation| self.rotate(output, rotation))
     }
 
-    fn project(&mut self, x: Value) -> Projected {
-        let shape = self.shape;
-        let (rows, q_width, kv_width) = (x.rows(), shape.q_width(), shape.kv_width());
-        let split = |value: Value, n| value.view(heads(shape.head_dim, n, rows));
+    fn project(&mut self, x: Value, index: u64) -> Projected {
+        let (shape, layer) = (self.shape, self.shape.layer(index));
+        let (rows, q_width, kv_width) = (x.rows(), layer.q_width(), layer.kv_width());
+        let split = |value: Value, n| value.view(heads(layer.head_dim, n, rows));
         if shape.fused_projections {
             let fused = self.graph.linear(x, q_width.saturating_add(kv_width.saturating_mul(2)));
             let fused = self.biased(fused, shape.qkv_bias);
-            let part = |n| fused.strided(heads(shape.head_dim, n, rows));
+            let part = |n| fused.strided(heads(layer.head_dim, n, rows));
             let (q, k) = (part(shape.n_heads), part(shape.kv_heads));
             let (q, k) = self.normed_heads(q, k);
             return Projected { q, k, v: part(shape.kv_heads) };
@@ -78,11 +86,15 @@ impl Builder<'_> {
             let projected = self.graph.linear(x, width);
             self.biased(projected, shape.qkv_bias)
         };
-        let (q, k, v) = (project(q_width), project(kv_width), project(kv_width));
+        let (q, k) = (project(q_width), project(kv_width));
+        let v = if shape.has_values(index) { project(kv_width) } else { k };
         let (q, k) = if shape.qk_norm == QkNorm::Full { self.normed(q, k) } else { (q, k) };
-        let (q, k) = (split(q, shape.n_heads), split(k, shape.kv_heads));
+        let (q, k) = (split(q, layer.n_heads), split(k, layer.kv_heads));
+        let v = split(v, layer.kv_heads);
         let (q, k) = self.normed_heads(q, k);
-        Projected { q, k, v: split(v, shape.kv_heads) }
+        // Gemma 4 norms values too, without a weight.
+        let is_normed = shape.architecture == Architecture::Gemma4;
+        Projected { q, k, v: if is_normed { self.graph.map(v) } else { v } }
     }
 
     fn normed_heads(&mut self, q: Value, k: Value) -> (Value, Value) {
@@ -102,8 +114,8 @@ impl Builder<'_> {
     }
 
     /// `ggml_set_rows` of keys and of values; without flash attention values are transposed.
-    fn store(&mut self, k: Value, v: Value, inputs: &CacheInputs) {
-        let (rows, width) = (self.params.rows, self.shape.kv_width());
+    fn store(&mut self, k: Value, v: Value, width: u64, inputs: &CacheInputs) {
+        let rows = self.params.rows;
         self.write_rows(k.view(matrix(width, rows)), inputs.k_rows);
         let v = if !self.params.flash && v.is_strided {
             self.graph.contiguous(v, matrix(width, rows))
@@ -133,7 +145,7 @@ impl Builder<'_> {
     }
 
     fn attend_flash(&mut self, q: Value, cached: Cached, inputs: &CacheInputs) -> Value {
-        let (rows, n_heads) = (self.params.rows, self.shape.n_heads);
+        let (rows, n_heads) = (self.params.rows, cached.n_heads);
         let q = q.strided(q.dims);
         let mut sources = vec![q, inputs.mask];
         for cast in self.cast_from_f32(cached, inputs) {
@@ -196,7 +208,7 @@ impl Builder<'_> {
     }
 
     fn attend_scores(&mut self, q: Value, cached: Cached, inputs: &CacheInputs) -> Value {
-        let (n_heads, streams) = (self.shape.n_heads, self.params.streams);
+        let (n_heads, streams) = (cached.n_heads, self.params.streams);
         let (rows, cells) = (self.params.rows, inputs.cells);
         let stream_rows = rows / streams;
         let mut dims = [cells, stream_rows, n_heads, streams];

@@ -59,7 +59,7 @@ impl<'a> Builder<'a> {
         // Token ids and, where embeddings are given instead, those: the input has room for both.
         inputs.add(rows, 4);
         if params.version.has_embedding_input() {
-            inputs.add(rows.saturating_mul(shape.hidden_size), 4);
+            inputs.add(rows.saturating_mul(embedding_width(shape)), 4);
         }
         let is_head_alone = stage.layers.is_empty();
         let first_rows = if is_head_alone { params.n_outputs } else { rows };
@@ -67,10 +67,14 @@ impl<'a> Builder<'a> {
         // The norm before the head has no layer, so that it is computed where its input is.
         let normed = is_head_alone.then_some(embeddings);
         let sections = if has_position_sections(shape.architecture) { 4 } else { 1 };
+        let sections = if has_positions(shape.architecture) { sections } else { 0 };
         let positions = inputs.add(rows.saturating_mul(sections), 4);
-        let full = inputs.cache(shape, params, params.cells);
-        let windowed = params.window_cells.map(|cells| inputs.cache(shape, params, cells));
-        let states = shape.recurrent.map(|_| inputs.add(params.n_seq, 4));
+        let head_dim = |windowed| head_dim_of(shape, windowed);
+        let full = inputs.cache(shape, params, params.cells, head_dim(false));
+        let windowed =
+            params.window_cells.map(|cells| inputs.cache(shape, params, cells, head_dim(true)));
+        let has_states = shape.recurrent.is_some() || shape.ssm.is_some();
+        let states = has_states.then(|| inputs.add(params.n_seq, 4));
         let output_rows = inputs.add(params.n_outputs, 4);
         let Inputs { graph, host, .. } = inputs;
         Self {
@@ -104,6 +108,9 @@ impl<'a> Builder<'a> {
 
     /// Rotates queries or keys by their positions.
     pub(super) fn rope(&mut self, x: Value) -> Value {
+        if !has_positions(self.shape.architecture) {
+            return x;
+        }
         self.graph.elementwise(&[x, self.positions])
     }
 
@@ -115,7 +122,37 @@ impl<'a> Builder<'a> {
 
 /// Whether positions come in four sections (`LLAMA_ROPE_TYPE_IMROPE`).
 const fn has_position_sections(architecture: Architecture) -> bool {
-    matches!(architecture, Architecture::Qwen35 | Architecture::Qwen35Moe)
+    use Architecture as A;
+    matches!(architecture, A::Qwen35 | A::Qwen35Moe | A::Qwen2Vl | A::Qwen3Vl | A::Qwen3VlMoe)
+}
+
+/// Layers that an image is given to again: those of every published Qwen3-VL.
+pub const fn deepstack(architecture: Architecture) -> u64 {
+    match architecture {
+        Architecture::Qwen3Vl | Architecture::Qwen3VlMoe => 3,
+        _ => 0,
+    }
+}
+
+/// Elements of a row of embeddings that are given: those of an image for further layers come behind. Token
+/// embeddings are padded to it.
+pub(super) fn embedding_width(shape: &ModelShape) -> u64 {
+    shape.hidden_size.saturating_mul(1 + deepstack(shape.architecture))
+}
+
+/// Whether attention knows positions at all: Granite's hybrids rotate nothing.
+pub(super) const fn has_positions(architecture: Architecture) -> bool {
+    !matches!(architecture, Architecture::GraniteHybrid)
+}
+
+/// Elements of a head in the layers of one of the caches.
+fn head_dim_of(shape: &ModelShape, windowed: bool) -> u64 {
+    let attends = |index: &u64| {
+        shape.layer(*index).kv_heads > 0 && shape.window_of(*index).is_some() == windowed
+    };
+    let last = if shape.per_layer.is_some() { shape.n_layers } else { 0 };
+    let first = (0..last).find(attends).unwrap_or(0);
+    shape.layer(first).head_dim
 }
 
 /// Collects inputs: on the host each takes a multiple of 32 bytes.
@@ -149,7 +186,13 @@ impl Inputs {
         self.graph.mark(embeddings, Usage::Activation)
     }
 
-    fn cache(&mut self, shape: &ModelShape, params: &GraphParams, cells: u64) -> CacheInputs {
+    fn cache(
+        &mut self,
+        shape: &ModelShape,
+        params: &GraphParams,
+        cells: u64,
+        head_dim: u64,
+    ) -> CacheInputs {
         let rows = params.rows;
         let latent = shape.mla.is_some();
         let has_rows = params.version.has_row_inputs();
@@ -160,10 +203,9 @@ impl Inputs {
             self.add(rows.saturating_mul(width), 8)
         });
         let mask = self.mask(cells, params);
-        let rotates =
-            params.version.plans_fusions() && !latent && shape.head_dim.is_multiple_of(64);
+        let rotates = params.version.plans_fusions() && !latent && head_dim.is_multiple_of(64);
         let k_rotation = (rotates && is_block_format(params.type_k)).then(|| {
-            let divides = |order: &&u64| shape.head_dim.is_multiple_of(**order);
+            let divides = |order: &&u64| head_dim.is_multiple_of(**order);
             self.rotation(ROTATIONS.iter().find(divides).copied().unwrap_or(64))
         });
         let v_rotation = (rotates && is_block_format(params.type_v)).then(|| self.rotation(64));

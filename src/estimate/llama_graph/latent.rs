@@ -32,6 +32,7 @@ impl Builder<'_> {
         let cached = Cached {
             key_dim: latent_width,
             value_dim: kv_lora_rank,
+            n_heads,
             kv_heads: 1,
             expanded_dim: Some(v_head_dim),
         };

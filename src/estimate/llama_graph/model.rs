@@ -1,6 +1,6 @@
 //! The layers of a model, one after the other (`src/models/*.cpp`).
 
-use super::builder::Builder;
+use super::builder::{Builder, deepstack, embedding_width};
 use super::selection::Selection;
 use super::tensors::{Boundary, Usage, Value, matrix};
 use crate::spec::{Architecture, Layer};
@@ -12,9 +12,16 @@ impl Builder<'_> {
     /// that the selection names.
     pub(super) fn model(&mut self, layers: &[Layer], selection: &Selection) -> [Boundary; 2] {
         let mut x = self.embeddings;
+        if deepstack(self.shape.architecture) > 0 && self.stage.is_first() {
+            let padded = matrix(embedding_width(self.shape), x.rows());
+            self.embeddings = self.graph.fresh(&[x], padded);
+            x = self.embeddings.strided(x.dims);
+        }
         let mut boundaries = [Boundary::default(); 2];
-        let scales =
-            matches!(self.shape.architecture, A::Gemma | A::Gemma2 | A::Gemma3 | A::Granite);
+        let scales = matches!(
+            self.shape.architecture,
+            A::Gemma | A::Gemma2 | A::Gemma3 | A::Gemma4 | A::Granite | A::GraniteHybrid
+        );
         if scales && self.stage.is_first() {
             x = self.graph.map(x);
         }
@@ -50,7 +57,7 @@ impl Builder<'_> {
         if shape.recurrent.is_some() {
             self.graph.expand(normed);
         }
-        let attended = self.mix_tokens(normed, layer);
+        let attended = self.mix_tokens(normed, index, layer);
         let (attended, x) = self.last_rows(attended, x, is_last);
         let attended = if has_post_norms(shape.norms_per_layer) {
             self.norm(attended)
@@ -61,7 +68,7 @@ impl Builder<'_> {
         let normed = self.norm(middle);
         let output = match shape.moe {
             Some(moe) if shape.is_moe(index) => self.experts(normed, moe),
-            _ => self.dense_ffn(normed, shape.ffn_size),
+            _ => self.dense_ffn(normed, shape.layer(index).ffn_size),
         };
         let output = if has_post_norms(shape.norms_per_layer) {
             self.norm(output)
@@ -71,23 +78,31 @@ impl Builder<'_> {
         if shape.architecture == A::Phi3 {
             return self.graph.elementwise(&[middle, output]);
         }
-        self.graph.elementwise(&[output, middle])
+        let output = self.graph.elementwise(&[output, middle]);
+        if index < deepstack(shape.architecture) {
+            let image = self.embeddings.strided(output.dims);
+            return self.graph.elementwise(&[output, image]);
+        }
+        if shape.architecture == A::Gemma4 { self.graph.map(output) } else { output }
     }
 
-    fn mix_tokens(&mut self, x: Value, layer: Layer) -> Value {
+    fn mix_tokens(&mut self, x: Value, index: u64, layer: Layer) -> Value {
         let shape = self.shape;
+        if let (Layer::Recurrent, Some(ssm)) = (layer, shape.ssm) {
+            return self.state_space(x, ssm);
+        }
         match (layer, shape.recurrent, shape.mla) {
             (Layer::Recurrent, Some(recurrent), _) => self.delta_net(x, recurrent),
             (_, _, Some(mla)) => self.latent_attention(x, mla),
-            _ if shape.attention_output_gate => self.gated_attention(x),
-            _ => self.attention(x, matches!(layer, Layer::Window { .. })),
+            _ if shape.attention_output_gate => self.gated_attention(x, index),
+            _ => self.attention(x, index, matches!(layer, Layer::Window { .. })),
         }
     }
 
     /// Command-R: one norm, attention and MLP side by side.
     fn parallel_layer(&mut self, x: Value, is_last: bool) -> Value {
         let normed = self.norm(x);
-        let attended = self.attention(normed, false);
+        let attended = self.attention(normed, 0, false);
         let (attended, x) = self.last_rows(attended, x, is_last);
         let normed = if is_last { self.output_rows_of(normed) } else { normed };
         let output = self.dense_ffn(normed, self.shape.ffn_size);
@@ -97,7 +112,7 @@ impl Builder<'_> {
 
     /// OLMo 2: norms after attention and after the MLP.
     fn post_norm_layer(&mut self, x: Value, is_last: bool) -> Value {
-        let attended = self.attention(x, false);
+        let attended = self.attention(x, 0, false);
         let (attended, x) = self.last_rows(attended, x, is_last);
         let attended = self.norm(attended);
         let middle = self.graph.elementwise(&[attended, x]);
@@ -107,7 +122,8 @@ impl Builder<'_> {
     }
 
     fn scaled_residual(&mut self, x: Value) -> Value {
-        if self.shape.architecture == A::Granite { self.graph.map(x) } else { x }
+        let scales = matches!(self.shape.architecture, A::Granite | A::GraniteHybrid);
+        if scales { self.graph.map(x) } else { x }
     }
 
     /// The last layer goes on with the rows that logits are wanted for.
@@ -128,7 +144,7 @@ impl Builder<'_> {
         self.params.version.keeps_hidden_states()
             && matches!(
                 self.shape.architecture,
-                A::GptOss | A::Qwen35 | A::Qwen35Moe | A::Qwen3Next
+                A::GptOss | A::Qwen35 | A::Qwen35Moe | A::Qwen3Next | A::Gemma4
             )
     }
 
@@ -159,7 +175,7 @@ impl Builder<'_> {
     /// Element-wise operations on the logits: a scale, or a soft cap of three.
     const fn logit_maps(&self) -> usize {
         match self.shape.architecture {
-            A::Granite | A::Cohere => 1,
+            A::Granite | A::GraniteHybrid | A::Cohere => 1,
             _ if self.shape.logit_softcap => 3,
             _ => 0,
         }

@@ -4,11 +4,11 @@
 use super::attention::Projected;
 use super::builder::{Builder, heads};
 use super::tensors::{Value, cube, matrix};
-use crate::spec::{Architecture, Recurrent};
+use crate::spec::{Architecture, Recurrent, Ssm};
 
 impl Builder<'_> {
     /// Attention whose output passes through a gate, the gate being projected with the queries.
-    pub(super) fn gated_attention(&mut self, x: Value) -> Value {
+    pub(super) fn gated_attention(&mut self, x: Value, index: u64) -> Value {
         let shape = self.shape;
         let rows = x.rows();
         let queries = heads(shape.head_dim, shape.n_heads, rows);
@@ -20,7 +20,7 @@ impl Builder<'_> {
         let k = self.norm(k.view(keys));
         let gate = self.graph.contiguous(with_gate.strided(queries), matrix(shape.q_width(), rows));
         let (q, k) = (self.rope(q), self.rope(k));
-        let output = self.attend_cached(Projected { q, k, v: v.view(keys) }, false);
+        let output = self.attend_cached(Projected { q, k, v: v.view(keys) }, index, false);
         let gate = self.graph.map(gate);
         let gated = self.graph.elementwise(&[output, gate]);
         self.graph.linear(gated, shape.hidden_size)
@@ -53,6 +53,53 @@ impl Builder<'_> {
         let gated = self.graph.elementwise(&[normed, output_gate]);
         let output = self.graph.linear(gated.view(matrix(values, rows)), self.shape.hidden_size);
         output.view(output.dims)
+    }
+
+    /// One state-space layer (`models/mamba-base.cpp`, `build_mamba2_layer`).
+    pub(super) fn state_space(&mut self, x: Value, ssm: Ssm) -> Value {
+        let (rows, n_seq) = (self.params.rows, self.params.n_seq);
+        let (inner, conv) = (ssm.inner_size, ssm.conv_width());
+        let (seq_rows, head_dim) = (rows / n_seq, inner / ssm.n_heads.max(1));
+        let history = ssm.conv_kernel.saturating_sub(1);
+        let last = self.state(history.saturating_mul(conv)).view(cube(history, conv, n_seq));
+        let projected =
+            self.graph.linear(x, inner.saturating_add(conv).saturating_add(ssm.n_heads));
+        let mixed = projected.strided(cube(seq_rows, conv, n_seq));
+        let window = self.graph.fresh(&[last, mixed], cube(seq_rows + history, conv, n_seq));
+        self.graph.write(&[window.strided(cube(history, conv, n_seq))]);
+        let convolved = self.graph.fresh(&[window], cube(conv, seq_rows, n_seq));
+        let convolved = self.graph.map(convolved);
+        let convolved = self.graph.map(convolved);
+        let dims = [head_dim, ssm.n_heads, seq_rows, n_seq];
+        let input = convolved.strided(dims);
+        let steps = projected.strided(cube(ssm.n_heads, seq_rows, n_seq));
+        let steps = self.graph.contiguous(steps, steps.dims);
+        let steps = self.graph.map(steps);
+        let scanned = self.scan(input, steps, ssm);
+        let skipped = self.graph.map(input);
+        let output = self.graph.elementwise(&[scanned.strided(dims), skipped]);
+        let gate = self.graph.contiguous(projected.strided(dims), dims);
+        let gated = self.graph.fresh(&[gate, output], dims);
+        let normed =
+            self.norm(gated.view([inner / ssm.n_groups.max(1), ssm.n_groups, seq_rows, n_seq]));
+        self.graph.linear(normed.view(matrix(inner, rows)), self.shape.hidden_size)
+    }
+
+    /// The scan: its results, and behind them the states that go back to the cache, which it reads in
+    /// place.
+    fn scan(&mut self, input: Value, steps: Value, ssm: Ssm) -> Value {
+        let (rows, n_seq) = (self.params.rows, self.params.n_seq);
+        let state = ssm.inner_size.saturating_mul(ssm.state_size);
+        let elements = ssm.inner_size.saturating_mul(rows);
+        let elements = elements.saturating_add(state.saturating_mul(n_seq));
+        let Some(states) = self.states else { return self.embeddings };
+        let sources = [input, steps, input, input, states];
+        let scanned = self.graph.fresh(&sources, matrix(elements, 1));
+        self.graph.expand(scanned);
+        let others = self.graph.fresh(&[states], matrix(state, 0));
+        self.graph.write(&[others]);
+        self.graph.write(&[scanned.view(matrix(state, n_seq))]);
+        scanned
     }
 
     /// The causal convolution over the last inputs of every sequence and the new ones.

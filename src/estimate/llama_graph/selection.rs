@@ -31,6 +31,8 @@ impl Selection {
     pub(super) fn shorter(shape: &ModelShape, run: &Range<u64>) -> impl Iterator<Item = Self> {
         let windows = shape.window.and_then(|window| window.full_every);
         let states = shape.recurrent.map(|recurrent| recurrent.full_attention_every);
+        // Without a rule for where attention is, every layer is placed.
+        let is_regular = shape.ssm.is_none();
         let period = windows.or(states).unwrap_or(1).max(1);
         let dense = shape.moe.map_or(0, |moe| moe.leading_dense_layers);
         let first = dense.max(run.start).next_multiple_of(period);
@@ -39,7 +41,7 @@ impl Selection {
             let head = first.checked_add(periods.checked_mul(period)?)?;
             let left_out = last.checked_sub(head)? / period;
             let tail = head + left_out * period;
-            (left_out > 0).then_some(Self { run: run.clone(), head, tail, period })
+            (left_out > 0 && is_regular).then_some(Self { run: run.clone(), head, tail, period })
         })
     }
 

@@ -59,6 +59,7 @@ pub fn by_layers(model: &ModelSpec, rooms: &[Room<'_>]) -> Vec<Part> {
             has_embedding: index == 0,
             has_norm: has_head,
             has_head,
+            has_vision: false,
             share: None,
         }
     };

@@ -4,9 +4,10 @@ mod llama_cpp;
 mod transformers;
 mod vllm;
 
+use super::vision;
 use super::weights::WeightsError;
 use crate::dtype::WeightFormat;
-use crate::spec::{GpuSpec, ModelSpec, Part, Runtime, RuntimeSpec, Split};
+use crate::spec::{GpuSpec, ModelSpec, Part, Runtime, RuntimeSpec, Split, Vision};
 use crate::units::{Bytes, Overflow};
 
 pub use llama_cpp::layers_by_memory;
@@ -36,6 +37,20 @@ pub enum PlacementError {
         /// What to do instead.
         hint: String,
     },
+    /// The runtime spreads such a model, in a way that no formula covers.
+    #[error("what `{model}` takes on {gpus} GPUs under `{runtime}` is not known: {reason}")]
+    Unknown {
+        /// The model.
+        model: String,
+        /// How many GPUs were asked for.
+        gpus: usize,
+        /// The runtime.
+        runtime: Runtime,
+        /// What no formula covers.
+        reason: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
     /// The weights cannot be sized.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -48,7 +63,7 @@ impl PlacementError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unsupported { hint, .. } => Some((*hint).to_owned()),
+            Self::Unsupported { hint, .. } | Self::Unknown { hint, .. } => Some((*hint).to_owned()),
             Self::Indivisible { hint, .. } => Some(hint.clone()),
             Self::Weights(error) => error.hint(),
             Self::Overflow(_) => None,
@@ -72,14 +87,53 @@ impl Room<'_> {
     }
 }
 
+/// What is spread over several GPUs, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread<'a> {
+    /// The model.
+    pub model: &'a ModelSpec,
+    /// The format of its weights.
+    pub format: WeightFormat,
+    /// The runtime's constants.
+    pub runtime: &'a RuntimeSpec,
+    /// By layers or by tensors.
+    pub split: Split,
+    /// Images of a prompt that the runtime is set up for, where that was given: without any, no tower is
+    /// loaded.
+    pub images: Option<u64>,
+}
+
+impl Spread<'_> {
+    /// The vision tower, where the runtime loads it.
+    fn tower(&self) -> Option<Vision> {
+        vision::loaded(self.model, self.runtime.runtime, self.images)
+    }
+
+    fn unknown(
+        &self,
+        rooms: &[Room<'_>],
+        reason: &'static str,
+        hint: &'static str,
+    ) -> PlacementError {
+        let (model, runtime) = (self.model.name.clone(), self.runtime.runtime);
+        PlacementError::Unknown { model, gpus: rooms.len(), runtime, reason, hint }
+    }
+
+    /// Whether matrices are held in fewer than 16 bits.
+    fn is_quantized(&self) -> bool {
+        match self.format {
+            WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Bf16 => false,
+            WeightFormat::AsStored => {
+                self.model.stored.as_ref().is_some_and(|stored| stored.prequantized)
+            }
+            _ => true,
+        }
+    }
+}
+
 /// What each GPU gets: one part for each of `rooms`, in their order.
-pub fn parts(
-    model: &ModelSpec,
-    format: WeightFormat,
-    spec: &RuntimeSpec,
-    split: Split,
-    rooms: &[Room<'_>],
-) -> Result<Vec<Part>, PlacementError> {
+pub fn parts(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+    let Spread { model, runtime: spec, split, .. } = *spread;
     if rooms.len() < 2 {
         return Ok(vec![Part::whole(model)]);
     }
@@ -92,14 +146,19 @@ pub fn parts(
             "",
             "plan for one GPU, or use `--runtime llama.cpp`, `transformers` or `vllm`",
         ),
-        (Runtime::Transformers, Split::Layer) => transformers::balanced(model, format, spec, rooms),
+        (Runtime::Transformers, Split::Layer) => transformers::balanced(spread, rooms),
         (Runtime::Transformers, Split::Tensor) => unsupported(
             " by tensors",
             "use `--split layer`, which is `device_map=\"auto\"`, or `--runtime vllm`",
         ),
+        (Runtime::LlamaCpp, Split::Layer) if model.shape.ssm.is_some() => Err(spread.unknown(
+            rooms,
+            "its state-space layers copy more between GPUs than inputs",
+            "use `--split tensor`, one GPU, or `--runtime vllm`",
+        )),
         (Runtime::LlamaCpp, Split::Layer) => Ok(llama_cpp::by_layers(model, rooms)),
         (Runtime::LlamaCpp, Split::Tensor) => Ok(llama_cpp::by_rows(model, rooms)),
-        (Runtime::Vllm, Split::Layer) => vllm::pipeline(model, rooms.len() as u64),
-        (Runtime::Vllm, Split::Tensor) => vllm::tensor_parallel(model, rooms.len() as u64),
+        (Runtime::Vllm, Split::Layer) => vllm::pipeline(spread, rooms.len() as u64),
+        (Runtime::Vllm, Split::Tensor) => vllm::tensor_parallel(spread, rooms.len() as u64),
     }
 }

@@ -4,12 +4,13 @@
 //! most what is free on it; the first keeps room for the largest module that is still to come
 //! (`accelerate/utils/modeling.py`, `get_balanced_memory` and `infer_auto_device_map`). bitsandbytes
 //! leaves a tenth of the memory aside (`adjust_max_memory`). A tied output head is where the embedding
-//! is. What fits nowhere would be offloaded: here it is left to the last GPU, on which it does not fit.
+//! is. A vision tower comes before the language model; one that the first GPU has no room for would be
+//! cut between its layers, which is refused. What fits nowhere would be offloaded: here it is left to the last GPU, on which it does not fit.
 
-use super::{PlacementError, Room};
+use super::{PlacementError, Room, Spread};
 use crate::dtype::WeightFormat;
 use crate::estimate::weights::{is_bitsandbytes, weights_of_part};
-use crate::spec::{ModelSpec, Part, RuntimeSpec, Split};
+use crate::spec::{Part, Split, Tower};
 use crate::units::{Bytes, Overflow};
 
 /// A module that is not split further.
@@ -19,8 +20,9 @@ struct Module {
     size: Bytes,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
+    Vision,
     Embedding,
     Layer,
     Norm,
@@ -28,14 +30,14 @@ enum Place {
 }
 
 /// The parts of a model over GPUs with so much room.
-pub fn balanced(
-    model: &ModelSpec,
-    format: WeightFormat,
-    spec: &RuntimeSpec,
-    rooms: &[Room<'_>],
-) -> Result<Vec<Part>, PlacementError> {
-    let modules = modules(model, format, spec)?;
-    let allowed = allowed(&modules, format, rooms)?;
+pub fn balanced(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+    let model = spread.model;
+    // Gemma 4's projector comes behind the language model (`modeling_gemma4.py`).
+    if spread.tower().is_some_and(|vision| vision.tower == Tower::Gemma4) {
+        return Err(refused(spread, rooms));
+    }
+    let modules = modules(spread)?;
+    let allowed = allowed(&modules, spread.format, rooms)?;
     let of = rooms.len() as u64;
     let nothing = |index| Part {
         split: Split::Layer,
@@ -45,6 +47,7 @@ pub fn balanced(
         has_embedding: false,
         has_norm: false,
         has_head: false,
+        has_vision: false,
         share: None,
     };
     let mut parts: Vec<Part> = (0..of).map(nothing).collect();
@@ -57,12 +60,16 @@ pub fn balanced(
             if fits || device + 1 == rooms.len() {
                 break;
             }
+            if module.place == Place::Vision {
+                return Err(refused(spread, rooms));
+            }
             (device, used) = (device + 1, Bytes::ZERO);
             parts[device].layers = layer..layer;
         }
         used = used.plus(module.size)?;
         let part = &mut parts[device];
         match module.place {
+            Place::Vision => part.has_vision = true,
             Place::Embedding => {
                 part.has_embedding = true;
                 part.has_head |= model.shape.tied_embeddings;
@@ -78,20 +85,29 @@ pub fn balanced(
     Ok(parts)
 }
 
-/// Embedding, layers, norm and head, with what each takes.
-fn modules(
-    model: &ModelSpec,
-    format: WeightFormat,
-    spec: &RuntimeSpec,
-) -> Result<Vec<Module>, PlacementError> {
+fn refused(spread: &Spread<'_>, rooms: &[Room<'_>]) -> PlacementError {
+    spread.unknown(
+        rooms,
+        "accelerate would spread its vision tower, too",
+        "use `--images 0` to leave the tower out, fewer GPUs, or `--runtime vllm`",
+    )
+}
+
+/// Tower, embedding, layers, norm and head, with what each takes.
+fn modules(spread: &Spread<'_>) -> Result<Vec<Module>, PlacementError> {
+    let Spread { model, format, runtime: spec, .. } = *spread;
     let empty = Part { layers: 0..0, has_embedding: false, ..Part::whole(model) };
-    let empty = Part { has_norm: false, has_head: false, ..empty };
+    let empty = Part { has_norm: false, has_head: false, has_vision: false, ..empty };
     let module = |place, part: &Part| -> Result<Module, PlacementError> {
-        Ok(Module { place, size: weights_of_part(model, format, spec, part)?.device })
+        let weights = weights_of_part(model, format, spec, part)?;
+        Ok(Module { place, size: weights.device.plus(weights.vision)? })
     };
     let tied = model.shape.tied_embeddings;
-    let mut modules =
-        vec![module(Place::Embedding, &Part { has_embedding: true, ..empty.clone() })?];
+    let mut modules = Vec::new();
+    if spread.tower().is_some() {
+        modules.push(module(Place::Vision, &Part { has_vision: true, ..empty.clone() })?);
+    }
+    modules.push(module(Place::Embedding, &Part { has_embedding: true, ..empty.clone() })?);
     for layer in 0..model.shape.n_layers {
         modules.push(module(Place::Layer, &Part { layers: layer..layer + 1, ..empty.clone() })?);
     }

@@ -8,7 +8,7 @@
 
 use super::super::llama_graph::{
     CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers,
-    is_certain, stage_buffer,
+    image_layers, is_certain, stage_buffer,
 };
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
@@ -17,7 +17,7 @@ use super::super::{
 use super::push_weights;
 use crate::dtype::KvFormat;
 use crate::spec::{Attention, Basis, Bounds, ComputeCapability, Logits, Part, Split};
-use crate::units::{Bytes, Overflow};
+use crate::units::Overflow;
 
 pub use super::super::llama_graph::padded as padded_context;
 
@@ -29,16 +29,19 @@ const ADA: ComputeCapability = ComputeCapability { major: 8, minor: 9 };
 
 /// What the compute buffer may differ by where the graph depends on more than the shape, in percent.
 const UNCERTAIN_PERCENT: u64 = 3;
+/// The same for state-space hybrids.
+const HYBRID_PERCENT: u64 = 4;
 
 /// Lists everything that the process holds.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     check_limits(scenario)?;
+    check_image_layers(scenario)?;
     check_values(scenario)?;
     push_weights(buffers, scenario);
     let layers = cached_layers(&scenario.model.shape, &scenario.model.layers);
     let context = context(scenario)?;
     let part = scenario.part();
-    let caches = cache_sizes(&scenario.model.shape, part.layers_of(&layers), &context)?;
+    let caches = cache_sizes(&scenario.model.shape, &layers, &part.layers, &context)?;
     push_caches(buffers, scenario, &context, caches)?;
     if part.has_head || !part.layers.is_empty() {
         let stage = stage(part);
@@ -77,6 +80,21 @@ fn check_limits(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
         }
     }
     Ok(())
+}
+
+/// The first layers of Qwen3-VL read an image's embeddings once more: on one GPU, with the embeddings.
+fn check_image_layers(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    let most = image_layers(scenario.model.shape.architecture);
+    let part = scenario.part();
+    if part.index == 0 || part.layers.is_empty() || part.layers.start >= most {
+        return Ok(());
+    }
+    let reason = format!(
+        "the first {most} layers of `{}` read the embeddings of images, and what a second GPU takes for \
+         that is not known: give the first GPU a larger share, or use fewer",
+        scenario.model.name
+    );
+    Err(EstimateError::Model { field: "gpus", reason })
 }
 
 /// A quantized cache of values needs flash attention (`llama_init_from_model`).
@@ -200,16 +218,14 @@ fn push_compute(
             basis: if certain { Basis::Modelled } else { Basis::Assumed },
             source: "llama.cpp graph of a micro-batch, placed as ggml-alloc.c does",
         };
-        let size = bounds(size, certain)?;
+        let percent = match (certain, &scenario.model.shape.ssm) {
+            (true, _) => 0,
+            (false, None) => UNCERTAIN_PERCENT,
+            (false, Some(_)) => HYBRID_PERCENT,
+        };
+        let size = Bounds::within(size, percent, percent)?;
         let text = "tensors alive where the compute buffer is largest";
         buffers.push(kind, name, size, Formula::text(text, &values));
     }
     Ok(())
-}
-
-fn bounds(size: Bytes, certain: bool) -> Result<Bounds, Overflow> {
-    if certain {
-        return Ok(Bounds::exactly(size));
-    }
-    Bounds::within(size, UNCERTAIN_PERCENT, UNCERTAIN_PERCENT)
 }

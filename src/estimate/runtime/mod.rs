@@ -5,7 +5,7 @@ mod transformers;
 mod vllm;
 mod vramplan;
 
-use super::{Buffer, Buffers, EstimateError, Scenario};
+use super::{Buffer, Buffers, EstimateError, Scenario, vision};
 use crate::spec::{Bounds, Runtime};
 use crate::units::Bytes;
 
@@ -88,4 +88,5 @@ fn push_weights(buffers: &mut Buffers, scenario: &Scenario<'_>) {
         &[("tensors", weights.tensors)],
     );
     buffers.push(kind, "weights", weights.bounds, formula);
+    vision::push_weights(buffers, scenario);
 }

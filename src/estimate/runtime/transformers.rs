@@ -7,7 +7,7 @@ use super::super::kv_cache::Cells;
 use super::super::pass::Pass;
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, activations,
-    attention, capture, fragmentation, kv_cache, logits, overhead, small,
+    attention, capture, fragmentation, kv_cache, logits, overhead, small, vision,
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
@@ -30,6 +30,9 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
         (Phase::Decode, 1, full),
     ] {
         step(buffers, scenario, pass_of(scenario, phase, rows, seen))?;
+        if phase != Phase::Decode {
+            vision::transformers(buffers, scenario, phase)?;
+        }
     }
     if let Some(capture) = scenario.workload.capture {
         push_capture(buffers, scenario, capture, full)?;

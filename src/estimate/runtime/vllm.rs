@@ -20,11 +20,11 @@
 use super::super::paged::{Cached, Paging};
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
-    overhead,
+    overhead, vision,
 };
 use super::{Pool, push_weights};
 use crate::dtype::WeightFormat;
-use crate::spec::{Architecture, Basis, Bounds, ModelShape, Serving, VllmVersion};
+use crate::spec::{Architecture, Basis, Bounds, Serving, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
@@ -39,9 +39,11 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     overhead::push_libraries(buffers, scenario);
     push_ranks(buffers, scenario, serving);
     push_profile_run(buffers, scenario, serving)?;
+    vision::vllm(buffers, scenario, serving)?;
     let fixed = held(buffers)?;
     let pool = push_pool(buffers, scenario, serving, fixed)?;
     overhead::push_context(buffers, scenario);
+    vision::vllm_step_embeddings(buffers, scenario)?;
     push_graphs(buffers, scenario, serving)?;
     fragmentation::push_remainders(buffers);
     Ok(pool)
@@ -95,10 +97,10 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
         basis: Basis::Modelled,
         source: "vLLM rotary_embedding/base.py cos_sin_cache, loaded with the weights",
     };
-    let width = shape.mla.map_or(shape.head_dim, |mla| mla.qk_rope_head_dim);
+    let width = shape.mla.map_or_else(|| shape.widest_head(), |mla| mla.qk_rope_head_dim);
     let tables = match shape.architecture {
         Architecture::Gemma3 if shape.context_len > GEMMA_3_TRAINED => 1 + GEMMA_3_SCALING,
-        Architecture::Gemma3 => 2,
+        Architecture::Gemma3 | Architecture::Gemma4 => 2,
         _ => 1,
     };
     buffers.product(
@@ -243,25 +245,30 @@ fn push_experts(
 }
 
 /// Width of the dense or shared MLP on one rank.
-fn dense_width(shape: &ModelShape, ranks: u64) -> u64 {
+fn dense_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
+    let shape = &scenario.model.shape;
+    let widest = scenario.widest(|layer| layer.ffn_size);
     let dense = match shape.moe {
         Some(moe) if moe.leading_dense_layers == 0 => moe.shared_ffn_size,
-        Some(moe) => moe.shared_ffn_size.max(shape.ffn_size),
-        None => shape.ffn_size,
+        Some(moe) => moe.shared_ffn_size.max(widest),
+        None => widest,
     };
     dense.div_ceil(ranks)
 }
 
 /// Elements that attention holds for a token on one rank: queries, keys, values and its output,
 /// expanded from latent vectors where there are such.
-fn attention_width(shape: &ModelShape, ranks: u64) -> u64 {
+fn attention_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
+    let shape = &scenario.model.shape;
     let heads = shape.n_heads.div_ceil(ranks);
     match shape.mla {
         Some(mla) => {
             let key = mla.qk_nope_head_dim + mla.qk_rope_head_dim;
             heads * (2 * key + (mla.qk_nope_head_dim + mla.v_head_dim) + 2 * mla.v_head_dim)
         }
-        None => 2 * heads * shape.head_dim + 2 * shape.kv_heads.div_ceil(ranks) * shape.head_dim,
+        None => scenario.widest(|layer| {
+            2 * (layer.n_heads.div_ceil(ranks) + layer.kv_heads.div_ceil(ranks)) * layer.head_dim
+        }),
     }
 }
 
@@ -272,7 +279,7 @@ fn push_layer(
     rows: u64,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    let ffn = dense_width(shape, serving.ranks);
+    let ffn = dense_width(scenario, serving.ranks);
     let parts = if shape.gated_ffn { 3 } else { 2 };
     // 8-bit kernels read an 8-bit copy of what goes into the down projection.
     let copied = u64::from(reads_eight_bits(scenario.weights.format));
@@ -293,7 +300,44 @@ fn push_layer(
         Ok(())
     };
     push(Moment::FeedForward, "a layer's MLP", (parts * ffn).saturating_add(copied * ffn / 2))?;
-    push(Moment::Attention, "a layer's attention", attention_width(shape, serving.ranks))
+    push(Moment::Attention, "a layer's attention", attention_width(scenario, serving.ranks))?;
+    push_scan(buffers, scenario, serving, rows)
+}
+
+/// Tokens that the kernels of a state-space layer scan at once (`mamba_chunk_size`).
+const SCAN_CHUNK: u64 = 256;
+
+/// A state-space layer: its projection, the convolution, gate and output, and an f32 state per chunk.
+fn push_scan(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    rows: u64,
+) -> Result<(), EstimateError> {
+    let shape = &scenario.model.shape;
+    let Some(ssm) = shape.ssm else { return Ok(()) };
+    let inner = ssm.inner_size.div_ceil(serving.ranks);
+    let conv = inner + 2 * ssm.n_groups.div_ceil(serving.ranks) * ssm.state_size;
+    let values = [
+        ("tokens", rows),
+        ("inner", inner),
+        ("convolution", conv),
+        ("hidden", shape.hidden_size),
+        ("state", ssm.state_size),
+    ];
+    let text =
+        "B · tokens · (3 inner + 2 convolution + 3.5 hidden) + 4 B · tokens / 256 · inner · state";
+    let halves = 2 * (3 * inner + 2 * conv) + 7 * shape.hidden_size;
+    let results = Bytes::product(&[halves, rows, element(scenario) / 2])?;
+    let states = Bytes::product(&[rows.div_ceil(SCAN_CHUNK), inner, ssm.state_size, 4])?;
+    let size = Bounds::within(results.plus(states)?, 30, 30)?;
+    let kind = Kind {
+        basis: Basis::Assumed,
+        source: "vLLM mamba_mixer2.py, by its results; compared with no log",
+        ..transient(Component::Activations, Moment::Recurrence)
+    };
+    buffers.push(kind, "a layer's state space", size, Formula::text(text, &values));
+    Ok(())
 }
 
 /// Bytes of an activation.
@@ -347,7 +391,8 @@ fn push_pool(
     fixed: Bounds,
 ) -> Result<Pool, EstimateError> {
     let workload = &scenario.workload;
-    let paging = Paging::of_layers(scenario.model, scenario.layers(), scenario.kv, serving.ranks)?;
+    let run = &scenario.part().layers;
+    let paging = Paging::of_run(scenario.model, run, scenario.kv, serving.ranks)?;
     let cached = Cached {
         system: workload.system_tokens,
         conversation: workload.cache_tokens,

@@ -28,7 +28,7 @@ impl<'a> Mixture<'a> {
             model,
             n_layers: file_layers(model),
             n_experts: model.shape.moe.map_or(1, |moe| moe.n_experts),
-            gqa_group: model.shape.gqa_group(),
+            gqa_group: gqa_group(&model.shape),
         }
     }
 
@@ -132,9 +132,21 @@ impl<'a> Mixture<'a> {
         layer + shared + u64::from(tensor.role == Role::SharedDown)
     }
 
+    /// How many layers before this one have a projection of values, and how many have one at all: every
+    /// layer but those without attention and those whose values are the keys.
+    fn value_index(&self, layer: u64) -> (u64, u64) {
+        let shape = &self.model.shape;
+        if shape.per_layer.is_none() {
+            return (layer, self.n_layers);
+        }
+        let has = |index: &u64| shape.layer(*index).kv_heads > 0 && shape.has_values(*index);
+        let count = |last: u64| (0..last).filter(has).count() as u64;
+        (count(layer), count(shape.n_layers))
+    }
+
     /// Value projections, and those that hold one: q, k and v in one tensor, or a delta-net's input.
-    /// There is one in every layer, so that the layer is its number.
-    fn attn_v(&self, base: GgmlType, index: u64) -> GgmlType {
+    fn attn_v(&self, base: GgmlType, layer: u64) -> GgmlType {
+        let (index, n_values) = self.value_index(layer);
         let grouped = self.gqa_group >= 4;
         let mut ty = match self.file_type {
             F::Q2K => {
@@ -156,7 +168,7 @@ impl<'a> Mixture<'a> {
             }
             F::Q3KL => T::Q5K,
             F::Iq4Nl | F::Iq4Xs if grouped => T::Q5K,
-            F::Q4KM | F::Q5KM if use_more_bits(index, self.n_layers) => T::Q6K,
+            F::Q4KM | F::Q5KM if use_more_bits(index, n_values) => T::Q6K,
             F::Q4KS if index < 4 => T::Q5K,
             _ => base,
         };
@@ -281,16 +293,23 @@ pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
             _ => tensors.push(tensor),
         }
     }
-    let frequencies = has_frequency_table(&model.shape).then_some(model.shape.head_dim / 2);
+    let frequencies = has_frequency_table(&model.shape).then_some(model.shape.widest_head() / 2);
     let role = Role::RopeFrequencies;
     tensors.extend(frequencies.map(|row| TensorSpec { role, layer: None, row, rows: 1 }));
     tensors
 }
 
-/// Llama 3.1, 3.2 and 3.3, known by their vocabulary and context.
+/// Query heads per key and value head of the first layer (`llama_hparams::n_gqa`).
+fn gqa_group(shape: &ModelShape) -> u64 {
+    let first = shape.layer(0);
+    first.n_heads.checked_div(first.kv_heads).unwrap_or(0)
+}
+
+/// Llama 3.1, 3.2 and 3.3, known by their vocabulary and context; Gemma 4.
 fn has_frequency_table(shape: &ModelShape) -> bool {
-    shape.architecture == Architecture::Llama
-        && (shape.vocab_size, shape.context_len) == (128_256, 131_072)
+    let llama = shape.architecture == Architecture::Llama
+        && (shape.vocab_size, shape.context_len) == (128_256, 131_072);
+    llama || shape.architecture == Architecture::Gemma4
 }
 
 /// Layers that the file counts: GLM-4.5's hold one for multi-token prediction behind the others.
@@ -312,6 +331,7 @@ pub const fn is_quantized_role(role: Role) -> bool {
             | Role::RecurrentConv
             | Role::RecurrentVector
             | Role::RopeFrequencies
+            | Role::VisionOther
     )
 }
 

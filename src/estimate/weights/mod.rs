@@ -14,7 +14,7 @@ mod vllm;
 use self::part::Place;
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
-    Architecture, Basis, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, StoredTensor,
+    Architecture, Basis, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, Split, StoredTensor,
     StoredWeights, TensorSpec,
 };
 use crate::units::{Bytes, Overflow};
@@ -115,12 +115,19 @@ pub struct Weights {
     pub bounds: Bounds,
     /// What of that GPUs before this one have, too.
     pub repeated: Bytes,
+    /// Bytes of the vision tower and its projector, where the runtime loads them with the model; not
+    /// among `device`.
+    pub vision: Bytes,
+    /// What of the tower GPUs before this one have, too.
+    pub vision_repeated: Bytes,
     /// Bytes that stay in host memory.
     pub host: Bytes,
     /// Bytes that the device reads to generate one token.
     pub per_token: Bytes,
     /// What the runtime adds to each tensor (row padding, rounding of allocations).
     pub rounding: Bytes,
+    /// The same for the vision tower.
+    pub vision_rounding: Bytes,
     /// Tensors on the GPU.
     pub tensors: u64,
     /// Largest matrix as it is moved to the GPU to be quantized there; nothing where the file is
@@ -172,9 +179,12 @@ pub fn weights_of_part(
         device: Bytes::ZERO,
         repeated: Bytes::ZERO,
         bounds: Bounds::ZERO,
+        vision: Bytes::ZERO,
+        vision_repeated: Bytes::ZERO,
         host: Bytes::ZERO,
         per_token: Bytes::ZERO,
         rounding: Bytes::ZERO,
+        vision_rounding: Bytes::ZERO,
         tensors: 0,
         largest_moved: moved(model, format)?,
         largest_expanded: expanded(model, format)?,
@@ -184,6 +194,9 @@ pub fn weights_of_part(
     };
     let ranks = part.ranks();
     each_tensor(model, format, (runtime, ranks), |tensor| {
+        if tensor.role.is_some_and(Role::is_vision) {
+            return push_vision(&mut total, tensor, spec);
+        }
         total.packed_experts |= is_packed_expert(tensor);
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
         if is_embedding && runtime == Runtime::LlamaCpp && part.has_embedding {
@@ -212,6 +225,24 @@ pub fn weights_of_part(
     })?;
     total.bounds = bounds(total.device, format)?;
     Ok(total)
+}
+
+/// Counts a tensor of the vision tower, where the GPU has that: every stage of a pipeline has all of it.
+fn push_vision(
+    total: &mut Weights,
+    tensor: &SizedTensor,
+    spec: &RuntimeSpec,
+) -> Result<(), Overflow> {
+    let part = &total.part;
+    if !part.has_vision {
+        return Ok(());
+    }
+    if (part.split == Split::Layer && part.index > 0) || is_copy(part, tensor) {
+        total.vision_repeated = total.vision_repeated.plus(tensor.size)?;
+    }
+    total.vision = total.vision.plus(tensor.size)?;
+    total.vision_rounding = total.vision_rounding.plus(rounding(tensor, spec)?)?;
+    Ok(())
 }
 
 /// Whether a rank has a tensor that the ranks before it have all of, too.
@@ -269,9 +300,10 @@ fn each_tensor(
             0 => {
                 let rule = Rule::new(model, format, runtime);
                 let format = held_as(format, runtime);
-                let mut sized = |tensor: &TensorSpec| visit(&rule.size(tensor, format)?);
+                let mut sized = |tensor: &TensorSpec| visit(&rule.size(tensor, format, runtime)?);
                 if runtime == Runtime::Transformers {
-                    return Ok(model.tensors.iter().try_for_each(&mut sized)?);
+                    model.tensors.iter().try_for_each(&mut sized)?;
+                    return Ok(model.vision_tensors.iter().try_for_each(&mut sized)?);
                 }
                 if runtime == Runtime::Vllm {
                     return Ok(vllm::tensors(model, ranks).iter().try_for_each(&mut sized)?);
@@ -331,10 +363,16 @@ impl<'a> Rule<'a> {
         Self::Dense { experts: published.unwrap_or(dense), matrices: dense }
     }
 
-    fn size(&self, tensor: &TensorSpec, format: WeightFormat) -> Result<SizedTensor, Overflow> {
+    fn size(
+        &self,
+        tensor: &TensorSpec,
+        format: WeightFormat,
+        runtime: Runtime,
+    ) -> Result<SizedTensor, Overflow> {
         let ggml = self.ggml_type(tensor);
         let size = match ggml {
             Some(ty) => ty.layout().size_of(tensor.row)?.times(tensor.rows)?,
+            None if runtime_keeps(tensor, runtime) => torch::dense(tensor, format)?,
             None => torch::size_of(tensor, format)?,
         };
         let TensorSpec { role, layer, row, .. } = *tensor;
@@ -351,6 +389,11 @@ impl<'a> Rule<'a> {
             Self::Torch { experts } => experts.filter(|_| is_expert),
         }
     }
+}
+
+/// vLLM loads towers in 16 bits: checkpoints for it leave them out of quantization.
+fn runtime_keeps(tensor: &TensorSpec, runtime: Runtime) -> bool {
+    runtime == Runtime::Vllm && tensor.role.is_vision()
 }
 
 /// vLLM expands doubly quantized scales to f32 when it loads them (`bitsandbytes_loader.py`,

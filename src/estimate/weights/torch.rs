@@ -26,8 +26,12 @@ const FP8_SCALES: u64 = 2 * 4;
 /// The size of `tensor` in `format`.
 pub fn size_of(tensor: &TensorSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
     let (input, output) = (tensor.row, tensor.rows);
-    let is_kept = is_bitsandbytes(format) && !is_linear_module(tensor.role);
-    if is_kept || !tensor.role.is_block_linear() {
+    let is_quantized = if is_bitsandbytes(format) {
+        is_linear_module(tensor.role)
+    } else {
+        tensor.role.is_block_linear()
+    };
+    if !is_quantized {
         return dense(tensor, format);
     }
     match format {
@@ -49,12 +53,18 @@ pub const fn is_bitsandbytes(format: WeightFormat) -> bool {
     matches!(format, WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8)
 }
 
-/// Whether transformers 5 has an `nn.Linear` for this matrix of a decoder layer.
+/// Whether transformers 5 has an `nn.Linear` for this matrix. bitsandbytes leaves out the output head
+/// only, so that it quantizes vision towers too; checkpoints made for AWQ, GPTQ and FP8 leave them out.
 pub const fn is_linear_module(role: Role) -> bool {
-    role.is_block_linear() && !role.is_routed_expert() && !matches!(role, Role::Router)
+    match role {
+        Role::VisionLinear => true,
+        Role::Router => false,
+        _ => role.is_block_linear() && !role.is_routed_expert(),
+    }
 }
 
-fn dense(tensor: &TensorSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
+/// The size without quantization.
+pub fn dense(tensor: &TensorSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
     let bytes = if format == WeightFormat::F32 { 4 } else { 2 };
     Bytes::product(&[tensor.elements(), bytes])
 }

@@ -12,9 +12,10 @@ use super::{GgufFile, GgufTensor, Value, read};
 use crate::source::SourceError;
 use crate::source::error::At;
 use crate::source::pattern::Full;
+use crate::source::unmodelled;
 use crate::spec::{
-    Architecture, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, StoredTensor, StoredWeights,
-    Window,
+    Architecture, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm, StoredTensor,
+    StoredWeights, Window,
 };
 
 /// Reads a GGUF file as a model: its shape, and its weights tensor by tensor.
@@ -53,6 +54,8 @@ struct Header<'a> {
 }
 
 const INTERVAL: u64 = 4;
+/// More layers than any model has; a shape with more is refused for it.
+const MOST_LAYERS: u64 = 2000;
 
 impl<'a> Header<'a> {
     fn new(at: &'a At, file: &'a GgufFile) -> Result<Self, SourceError> {
@@ -96,7 +99,91 @@ impl<'a> Header<'a> {
         self.file.metadata.get(&self.key(key))
     }
 
-    /// The number under `key`; an array has to be the same for every layer.
+    /// The numbers of every layer under `key`, where they differ.
+    fn layers(&self, key: &str) -> Result<Vec<u64>, SourceError> {
+        let Some(Value::Numbers(numbers)) = self.value(key) else { return Ok(Vec::new()) };
+        let wrong = |expected: String| {
+            let value = Value::Numbers(numbers.clone());
+            Err(self.at.invalid(&self.key(key), value, expected))
+        };
+        let count = u64::try_from(numbers.len()).unwrap_or(u64::MAX);
+        if count < self.n_layers {
+            return wrong(format!("one number for each of {} layers", self.n_layers));
+        }
+        let kept = numbers.iter().take(usize::try_from(self.n_layers).unwrap_or(0));
+        let list: Result<Vec<u64>, _> = kept.map(|&n| u64::try_from(n)).collect();
+        match list {
+            Ok(list) => Ok(ModelShape::list_of(list)),
+            Err(_) => wrong("whole numbers, not negative".to_owned()),
+        }
+    }
+
+    /// Whether layers of this family may differ in their heads and MLPs.
+    const fn may_differ(&self) -> bool {
+        matches!(self.architecture, Architecture::Gemma4 | Architecture::GraniteHybrid)
+    }
+
+    /// Numbers that differ from layer to layer. Gemma 4 states its two sizes of heads by kind of layer.
+    fn per_layer(&self, head_dim: u64) -> Result<Option<PerLayer>, SourceError> {
+        if !self.may_differ() {
+            return Ok(None);
+        }
+        let mut lists = PerLayer {
+            n_heads: self.layers("attention.head_count")?,
+            kv_heads: self.layers("attention.head_count_kv")?,
+            head_dim: Vec::new(),
+            ffn_size: self.layers("feed_forward_length")?,
+        };
+        if self.architecture == Architecture::Gemma4 && self.n_layers <= MOST_LAYERS {
+            let windowed = self.required("attention.key_length_swa")?;
+            let full = self.full_layers(6)?;
+            let of = |index| if full.holds(index) { head_dim } else { windowed };
+            lists.head_dim = ModelShape::list_of((0..self.n_layers).map(of).collect());
+        }
+        Ok((lists != PerLayer::default()).then_some(lists))
+    }
+
+    /// Parts of a family that no formula covers, refused by the key that asks for them.
+    fn refuse_parts(&self) -> Result<(), SourceError> {
+        // Every published Qwen3-VL gives images to three layers.
+        let deepstack = self.number("n_deepstack_layers")?;
+        let is_qwen = matches!(self.architecture, Architecture::Qwen3Vl | Architecture::Qwen3VlMoe);
+        if let Some(n) = deepstack.filter(|&n| is_qwen && n != 3) {
+            return Err(self.at.invalid(&self.key("n_deepstack_layers"), n, "3"));
+        }
+        if self.architecture != Architecture::Gemma4 {
+            return Ok(());
+        }
+        for (key, what) in [
+            ("embedding_length_per_layer_input", "embeddings of every layer"),
+            ("attention.shared_kv_layers", "layers that share a cache"),
+            ("expert_count", "experts beside a dense MLP"),
+        ] {
+            let found = self.number(key)?.unwrap_or(0);
+            if found > 0 {
+                let what = format!("`{}` = {found}: {what}", self.key(key));
+                return Err(self.at.unsupported(what, "0: Gemma 4 without them"));
+            }
+        }
+        Ok(())
+    }
+
+    fn ssm(&self) -> Result<Option<Ssm>, SourceError> {
+        if self.architecture != Architecture::GraniteHybrid {
+            return Ok(None);
+        }
+        Ok(Some(Ssm {
+            inner_size: self.required("ssm.inner_size")?,
+            state_size: self.required("ssm.state_size")?,
+            n_groups: self.required("ssm.group_count")?,
+            n_heads: self.required("ssm.time_step_rank")?,
+            conv_kernel: self.required("ssm.conv_kernel")?,
+            conv_bias: self.has_bias("ssm_conv1d"),
+        }))
+    }
+
+    /// The number under `key`; an array has to be the same for every layer, or the most of it counts where
+    /// layers may differ.
     fn number(&self, key: &str) -> Result<Option<u64>, SourceError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         let number = match value {
@@ -112,6 +199,13 @@ impl<'a> Header<'a> {
 
     /// The one number of a per-layer array. Recurrent layers have no heads and say 0.
     fn uniform(&self, key: &str, numbers: &[i64]) -> Result<u64, SourceError> {
+        if self.may_differ() {
+            let most = numbers.iter().max().copied().unwrap_or(0);
+            return u64::try_from(most).map_err(|_| {
+                let value = Value::Numbers(numbers.to_vec());
+                self.at.invalid(&self.key(key), value, "whole numbers, not negative")
+            });
+        }
         let recurrent = self.is_recurrent_family();
         let mut layers = numbers.iter().filter(|&&n| !(recurrent && n == 0));
         let first = layers.next().and_then(|&n| u64::try_from(n).ok());
@@ -156,6 +250,7 @@ impl<'a> Header<'a> {
     }
 
     fn shape(&self) -> Result<ModelShape, SourceError> {
+        self.refuse_parts()?;
         let hidden_size = self.required("embedding_length")?;
         let n_heads = self.required("attention.head_count")?;
         let mla = self.mla()?;
@@ -183,7 +278,11 @@ impl<'a> Header<'a> {
             qkv_bias: self.has_bias("attn_q") || self.has_bias("attn_qkv"),
             attn_output_bias: self.has_bias("attn_output"),
             ffn_bias: self.has_bias("ffn_up") || self.has_bias("ffn_down"),
-            qk_norm: self.qk_norm(n_heads, head_dim)?,
+            qk_norm: match self.architecture {
+                // Its two kinds of layers have norms of two widths.
+                Architecture::Gemma4 => QkNorm::PerHead,
+                _ => self.qk_norm(n_heads, head_dim)?,
+            },
             norms_per_layer: self.norms_per_layer(),
             norm_bias: self.has_bias("attn_norm"),
             gated_ffn: self.is_gated(ffn_size),
@@ -199,7 +298,19 @@ impl<'a> Header<'a> {
             moe,
             mla,
             recurrent: self.recurrent()?,
+            ssm: self.ssm()?,
+            keys_are_values: self.keys_are_values(),
+            per_layer: self.per_layer(head_dim)?,
+            vision: None,
         })
+    }
+
+    /// Gemma 4's full layers without values of their own have none in the file.
+    fn keys_are_values(&self) -> bool {
+        let values = self.file.tensors.iter().map(|tensor| Name::of(&tensor.name));
+        let values = values.filter(|name| matches!(name.stem, "attn_v" | "attn_qkv")).count();
+        self.architecture == Architecture::Gemma4
+            && u64::try_from(values).is_ok_and(|count| count < self.n_layers)
     }
 
     fn vocab_size(&self, hidden_size: u64) -> Result<u64, SourceError> {
@@ -263,7 +374,7 @@ impl<'a> Header<'a> {
     fn window(&self) -> Result<Option<Window>, SourceError> {
         let (default_size, default_pattern) = match self.architecture {
             Architecture::Gemma2 => (4096, 2),
-            Architecture::Gemma3 => (0, 6),
+            Architecture::Gemma3 | Architecture::Gemma4 => (0, 6),
             Architecture::GptOss => (0, 2),
             Architecture::Olmo2 => (0, 4),
             _ => return Ok(None),
@@ -413,8 +524,12 @@ fn architecture(at: &At, file: &GgufFile) -> Result<Architecture, SourceError> {
     };
     match file.metadata.get(KEY) {
         None => Err(at.missing(KEY, known())),
-        Some(Value::Text(name)) => Architecture::from_gguf_name(name)
-            .ok_or_else(|| at.invalid(KEY, format!("\"{name}\""), known())),
+        Some(Value::Text(name)) => {
+            Architecture::from_gguf_name(name).ok_or_else(|| match unmodelled::gguf_name(name) {
+                Some(found) => at.unmodelled(KEY, name, found),
+                None => at.invalid(KEY, format!("\"{name}\""), known()),
+            })
+        }
         Some(other) => Err(at.invalid(KEY, other, known())),
     }
 }

@@ -35,7 +35,7 @@ impl<'a> Name<'a> {
             (None, "bias") => matches!(self.stem, "output_norm").then_some(Role::Bias),
             (Some(_), "bias") => bias(self.stem),
             (Some(_), "weight") => attention(self.stem).or_else(|| feed_forward(self.stem)),
-            (Some(_), _) => matches!(self.stem, "ssm_a").then_some(Role::RecurrentVector),
+            (Some(_), _) => matches!(self.stem, "ssm_a" | "ssm_d").then_some(Role::RecurrentVector),
             _ => None,
         }
     }
@@ -80,6 +80,7 @@ fn attention(stem: &str) -> Option<Role> {
         | "ffn_norm"
         | "post_attention_norm"
         | "post_ffw_norm"
+        | "layer_output_scale"
         | "attn_q_norm"
         | "attn_k_norm"
         | "attn_q_a_norm"

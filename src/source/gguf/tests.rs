@@ -184,11 +184,98 @@ fn tensors_are_aligned_and_clear_of_each_other() {
 
 #[test]
 fn unknown_architectures_list_the_known_ones() {
-    let error = model_of(&Gguf::new().text("general.architecture", "bert")).unwrap_err();
+    let error = model_of(&Gguf::new().text("general.architecture", "none")).unwrap_err();
     assert!(
-        error.to_string().contains("`general.architecture` = \"bert\": expected one of `llama`")
+        error.to_string().contains("`general.architecture` = \"none\": expected one of `llama`")
     );
+    assert!(error.hint().is_some());
     assert!(model_of(&Gguf::new()).unwrap_err().to_string().contains("no `general.architecture`"));
+}
+
+#[test]
+fn families_that_are_not_modelled_say_why() {
+    for (name, why) in [
+        ("clip", "a vision tower without its language model"),
+        ("mamba2", "no attention"),
+        ("jamba", "Mamba-1"),
+        ("falcon-h1", "side by side"),
+        ("nemotron_h", "an MLP alone"),
+        ("lfm2", "short convolutions"),
+        ("deci", "`block_configs`"),
+        ("openelm", "differ from layer to layer"),
+        ("gemma3n", "embeddings of every layer"),
+        ("llama4", "in chunks"),
+        ("rwkv7", "recurrent layers"),
+        ("deepseek32", "an indexer"),
+        ("bert", "an encoder"),
+    ] {
+        let error = model_of(&Gguf::new().text("general.architecture", name)).unwrap_err();
+        let text = error.to_string();
+        let named = format!("`general.architecture` = \"{name}\" is not modelled");
+        assert!(text.contains(&named) && text.contains(why), "{text}");
+        assert!(error.hint().is_some());
+    }
+}
+
+/// A Gemma 4 of two layers: a windowed one, and a full one whose values are its keys.
+fn tiny_gemma4(kv_heads: &[u32]) -> Gguf {
+    let mut gguf = Gguf::new()
+        .text("general.architecture", "gemma4")
+        .u32("gemma4.block_count", 2)
+        .u32("gemma4.embedding_length", 8)
+        .u32("gemma4.attention.head_count", 2)
+        .u32s("gemma4.attention.head_count_kv", kv_heads)
+        .u32("gemma4.attention.key_length", 8)
+        .u32("gemma4.attention.key_length_swa", 4)
+        .u32("gemma4.attention.sliding_window", 16)
+        .u32s("gemma4.attention.sliding_window_pattern", &[1, 0])
+        .u32("gemma4.feed_forward_length", 16)
+        .u32("gemma4.context_length", 64)
+        .f32("token_embd.weight", &[8, 4])
+        .f32("rope_freqs.weight", &[4]);
+    for (layer, q, kv) in [(0, 8, 8), (1, 16, 8)] {
+        for (stem, dims) in [
+            ("attn_norm", &[8][..]),
+            ("attn_q", &[8, q]),
+            ("attn_k", &[8, kv]),
+            ("attn_output", &[q, 8]),
+            ("attn_q_norm", &[q / 2]),
+            ("attn_k_norm", &[q / 2]),
+            ("post_attention_norm", &[8]),
+            ("ffn_norm", &[8]),
+            ("ffn_gate", &[8, 16]),
+            ("ffn_up", &[8, 16]),
+            ("ffn_down", &[16, 8]),
+            ("post_ffw_norm", &[8]),
+            ("layer_output_scale", &[1]),
+        ] {
+            gguf = gguf.f32(&format!("blk.{layer}.{stem}.weight"), dims);
+        }
+    }
+    gguf.f32("blk.0.attn_v.weight", &[8, 8]).f32("output_norm.weight", &[8])
+}
+
+#[test]
+fn layers_that_differ_are_read_one_by_one() {
+    let model = model_of(&tiny_gemma4(&[2, 1])).unwrap();
+    let (windowed, full) = (model.shape.layer(0), model.shape.layer(1));
+    assert_eq!((windowed.kv_heads, windowed.head_dim), (2, 4));
+    assert_eq!((full.kv_heads, full.head_dim), (1, 8));
+    assert!(model.shape.keys_are_values && !model.shape.has_values(1));
+    assert_eq!(model.unexplained_elements(), Some(0));
+}
+
+#[test]
+fn lists_of_layers_from_damaged_files_are_refused() {
+    let error = |gguf: &Gguf| model_of(gguf).unwrap_err().to_string();
+    assert!(error(&tiny_gemma4(&[2])).contains("one number for each of 2 layers"));
+    assert!(error(&tiny_gemma4(&[])).contains("head_count_kv"));
+    assert!(error(&tiny_gemma4(&[2, 0])).contains("`per_layer.kv_heads` = 0"));
+    assert!(error(&tiny_gemma4(&[2, u32::MAX])).contains("kv_heads"));
+    let shared = tiny_gemma4(&[2, 1]).u32("gemma4.attention.shared_kv_layers", 1);
+    assert!(error(&shared).contains("`gemma4.attention.shared_kv_layers` = 1: layers that share"));
+    let layered = tiny_gemma4(&[2, 1]).u32("gemma4.embedding_length_per_layer_input", 256);
+    assert!(error(&layered).contains("embeddings of every layer"));
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! What the tensors of transformers checkpoints are for, by name (`models/*/modeling_*.py`).
 
-use crate::spec::{Architecture, ModelShape, Role};
+use crate::spec::{ModelShape, Role};
 
 /// What it is for; nothing where the name is none of the known ones, as of packed weights and their
 /// scales.
 pub(super) fn role(name: &str) -> Option<Role> {
+    if is_vision(name) {
+        return Some(vision(name));
+    }
     if name == "lm_head.weight" || name == "language_model.lm_head.weight" {
         return Some(Role::OutputHead);
     }
@@ -20,6 +23,25 @@ pub(super) fn role(name: &str) -> Option<Role> {
     }
 }
 
+/// Whether it belongs to a vision tower or the projector behind it.
+fn is_vision(name: &str) -> bool {
+    let name = name.strip_prefix("model.").unwrap_or(name);
+    ["visual.", "vision_tower.", "multi_modal_projector.", "embed_vision.", "vision_model."]
+        .into_iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
+/// Matrices of linear layers are those of blocks, mergers and projectors, but for Gemma 3's projection,
+/// which is a bare parameter; the rest is convolutions, positions, norms and biases.
+fn vision(name: &str) -> Role {
+    let of_block = ["blocks.", "layers.", "merger", "linear_1", "linear_2", "_proj", "projection."];
+    let not_linear = ["norm", "ln_", "patch_embed.proj", "patch_conv", "embedding"];
+    let is_linear = name.ends_with(".weight")
+        && of_block.into_iter().any(|part| name.contains(part))
+        && !not_linear.into_iter().any(|part| name.contains(part));
+    if is_linear { Role::VisionLinear } else { Role::VisionOther }
+}
+
 /// The name within the language model.
 fn text_model(name: &str) -> Option<&str> {
     ["language_model.model.", "model.language_model.", "model."]
@@ -27,19 +49,13 @@ fn text_model(name: &str) -> Option<&str> {
         .find_map(|prefix| name.strip_prefix(prefix))
 }
 
-/// Whether runtimes load it to generate text: not the layers that predict tokens ahead, nor the
-/// vision towers that transformers' causal models ignore (`_keys_to_ignore_on_load_unexpected`), nor
-/// an output head that is the token embedding, nor the tables of old checkpoints.
+/// Whether runtimes load it to generate text: not the layers that predict tokens ahead, nor an output
+/// head that is the token embedding, nor the tables of old checkpoints.
 pub(super) fn is_loaded(name: &str, shape: &ModelShape) -> bool {
     if name.starts_with("mtp.") || name.ends_with(".rotary_emb.inv_freq") {
         return false;
     }
     if shape.tied_embeddings && role(name) == Some(Role::OutputHead) {
-        return false;
-    }
-    let ignores_vision =
-        matches!(shape.architecture, Architecture::Qwen35 | Architecture::Qwen35Moe);
-    if ignores_vision && (name.starts_with("model.visual.") || name.starts_with("visual.")) {
         return false;
     }
     layer(name).is_none_or(|layer| layer < shape.n_layers)
@@ -60,7 +76,12 @@ fn in_layer(rest: &str) -> Option<Role> {
         | "mlp.experts.down_proj_bias"
         | "mlp.gate.e_score_correction_bias" => return Some(Role::Bias),
         "self_attn.sinks" => return Some(Role::Sinks),
-        "linear_attn.dt_bias" | "linear_attn.A_log" => return Some(Role::RecurrentVector),
+        "linear_attn.dt_bias"
+        | "linear_attn.A_log"
+        | "mamba.dt_bias"
+        | "mamba.A_log"
+        | "mamba.D" => return Some(Role::RecurrentVector),
+        "layer_scalar" => return Some(Role::Norm),
         _ => {}
     }
     let (module, parameter) = rest.rsplit_once('.')?;
@@ -88,9 +109,11 @@ fn attention(module: &str) -> Option<Role> {
         "linear_attn.in_proj_ba" | "linear_attn.in_proj_b" | "linear_attn.in_proj_a" => {
             Role::RecurrentBetaAlpha
         }
-        "linear_attn.conv1d" => Role::RecurrentConv,
-        "linear_attn.out_proj" => Role::RecurrentOutput,
+        "mamba.in_proj" => Role::SsmIn,
+        "linear_attn.conv1d" | "mamba.conv1d" => Role::RecurrentConv,
+        "linear_attn.out_proj" | "mamba.out_proj" => Role::RecurrentOutput,
         "linear_attn.norm"
+        | "mamba.norm"
         | "self_attn.q_norm"
         | "self_attn.k_norm"
         | "self_attn.q_a_layernorm"
@@ -107,9 +130,13 @@ fn feed_forward(module: &str) -> Option<Role> {
     Some(match module {
         "mlp.gate_proj" => Role::FfnGate,
         "mlp.up_proj" | "mlp.c_fc" => Role::FfnUp,
-        "mlp.gate_up_proj" => Role::FfnGateUp,
-        "mlp.down_proj" | "mlp.c_proj" => Role::FfnDown,
-        "mlp.gate" | "mlp.router" | "block_sparse_moe.gate" => Role::Router,
+        "mlp.gate_up_proj" | "shared_mlp.input_linear" => Role::FfnGateUp,
+        "mlp.down_proj" | "mlp.c_proj" | "shared_mlp.output_linear" => Role::FfnDown,
+        "mlp.gate" | "mlp.router" | "block_sparse_moe.gate" | "block_sparse_moe.router.layer" => {
+            Role::Router
+        }
+        "block_sparse_moe.input_linear" => Role::ExpertUp,
+        "block_sparse_moe.output_linear" => Role::ExpertDown,
         "mlp.shared_expert_gate" => Role::SharedRouter,
         "mlp.shared_expert.gate_proj" | "mlp.shared_experts.gate_proj" => Role::SharedGate,
         "mlp.shared_expert.up_proj" | "mlp.shared_experts.up_proj" => Role::SharedUp,
@@ -154,8 +181,11 @@ mod tests {
             ("model.layers.0.mlp.gate.e_score_correction_bias", Some(Role::Bias)),
             ("model.layers.0.linear_attn.A_log", Some(Role::RecurrentVector)),
             ("model.layers.0.self_attn.rotary_emb.inv_freq", None),
-            ("model.visual.blocks.0.norm1.weight", None),
-            ("vision_tower.layers.0.mlp.up_proj.weight", None),
+            ("model.visual.blocks.0.norm1.weight", Some(Role::VisionOther)),
+            ("model.visual.blocks.0.attn.qkv.weight", Some(Role::VisionLinear)),
+            ("visual.patch_embed.proj.weight", Some(Role::VisionOther)),
+            ("vision_tower.layers.0.mlp.up_proj.weight", Some(Role::VisionLinear)),
+            ("multi_modal_projector.mm_input_projection_weight", Some(Role::VisionOther)),
             ("", None),
         ] {
             assert_eq!(role(name), expected, "{name}");

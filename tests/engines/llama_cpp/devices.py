@@ -5,7 +5,8 @@ import shapes, matrix
 COLS = ("model,file_type,split,free_mib,n_ctx,n_ubatch,n_batch,n_seq_max,kv_unified,flash_attn,type_k,type_v,n_outputs_max,"
   "weights_bytes,kv_bytes,compute_bytes,compute_host_bytes,llama_cpp_version").split(",")
 MODELS = ["Qwen2.5-0.5B", "Qwen2.5-14B", "Llama-3.1-8B", "Llama-3.1-70B", "Qwen3-8B", "Qwen3-30B-A3B", "Mixtral-8x7B", "gemma-7b", "Gemma-2-9B", "Gemma-3-27B", "Phi-4", "gpt-oss-20b",
-  "DeepSeek-V2-Lite", "GLM-4.5-Air", "Qwen3.5-27B", "Qwen3.5-35B-A3B", "Qwen3-Next-80B-A3B", "Granite-3.1-8B", "OLMo-2-7B", "Command-R", "StarCoder2-15B", "Qwen1.5-MoE-A2.7B", "DeepSeek-V3"]
+  "DeepSeek-V2-Lite", "GLM-4.5-Air", "Qwen3.5-27B", "Qwen3.5-35B-A3B", "Qwen3-Next-80B-A3B", "Granite-3.1-8B", "OLMo-2-7B", "Command-R", "StarCoder2-15B", "Qwen1.5-MoE-A2.7B", "DeepSeek-V3",
+  "Gemma-4-31B", "Granite-4.0-H-1B", "Qwen2.5-VL-7B", "Qwen3-VL-8B"]
 # two and four equal cards, an L4 beside a 3090, a large card beside a small one, three of different sizes
 FREE = [[22000, 22000], [22000] * 4, [22048, 23570], [80640, 14600], [11000, 40000, 22000]]
 JOBS = [(8192, 512, 1, 1, "f16", "f16", 0, 0), (8192, 512, 1, 1, "q8_0", "q8_0", 1, 0), (16384, 512, 4, 1, "f16", "f16", 4, 0), (16384, 512, 4, 1, "f16", "f16", 0, 1),

@@ -5,7 +5,7 @@ import shapes, matrix
 if __name__ == "__main__":
     memprobe, work = sys.argv[1:3]
     rows = []
-    for name in shapes.FAMILIES:
+    for name in sys.argv[3:] or shapes.FAMILIES:
         m = shapes.MODELS[name]
         path = matrix.typed_file(memprobe, work, name, "Q4_K_M")
         jobs = []
@@ -20,5 +20,7 @@ if __name__ == "__main__":
             if r: rows.append(r)
             else: print(name, job, d.get("stderr", d["error"])[-300:])
         print(name, flush=True)
+    for r in rows if sys.argv[3:] else []: print(*r, sep=",")
+    if sys.argv[3:]: sys.exit()
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "llama_cpp_families.csv"), "w") as f:
         w = csv.writer(f, lineterminator="\n"); w.writerow(matrix.COLS); w.writerows(rows)

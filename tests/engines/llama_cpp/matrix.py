@@ -53,7 +53,11 @@ def row(model, ftype, job, d, vocab):
         return -(-(cells * streams * (n // bs * ts) + pad) // 128) * 128
     def cache(cells, layers):
         if m["arch"] == "deepseek2": return layers * tensor(tk, m["lora"] + m["rope"], cells)
-        return layers * (tensor(tk, m["kv"] * m["hd"], cells) + tensor(tv, m["kv"] * m["hd"], cells))
+        width = m["kv"] * m["hd"]
+        if "kvf" in m and layers == m["L"] // 6: width = m["kvf"] * m["hdf"]
+        # Transposed values have room for the widest layer's.
+        values = m["kv"] * m["hd"] if "kvf" in m and fa == "0" else width
+        return layers * (tensor(tk, width, cells) + tensor(tv, values, cells))
     full = cache(c[0][0], c[0][1]) if c else 0
     swa = cache(c[1][0], c[1][1]) if len(c) > 1 else 0
     rec = ctx - full - swa

@@ -61,6 +61,11 @@ FAMILIES = {         # families whose graph differs in small things (families.py
  "DeepSeek-V2":    M("deepseek2", 60, 5120, 128, 1, 576, 12288, 102400, 163840, E=160, U=6, Fe=1536, sh=2, dense=1, lora=512, rope=64, nope=128, vh=128, qlora=1536, scale=16),
  "DeepSeek-V3":    M("deepseek2", 61, 7168, 128, 1, 576, 18432, 129280, 163840, E=256, U=8, Fe=2048, sh=1, dense=3, lora=512, rope=64, nope=128, vh=128, qlora=1536, ebias=1, scale=2.5),
  "DeepSeek-V3-groups": M("deepseek2", 61, 7168, 128, 1, 576, 18432, 129280, 163840, E=256, U=8, Fe=2048, sh=1, dense=3, lora=512, rope=64, nope=128, vh=128, qlora=1536, ebias=1, scale=2.5, groups=8, gused=4),
+ # kvf, hdf: heads of full layers, which have no values; inner, state, sgroups, sheads: Mamba-2, but for layers 5, 15, 25, ...
+ "Gemma-4-31B":    M("gemma4", 60, 5376, 32, 16, 256, 21504, 262144, 262144, tied=1, swa=1024, post=1, qkn=1, kvf=4, hdf=512, cap=30),
+ "Granite-4.0-H-1B": M("granitehybrid", 40, 1536, 12, 4, 128, 4096, 100352, 131072, tied=1, inner=3072, state=128, sgroups=1, sheads=48),
+ "Qwen2.5-VL-7B":  M("qwen2vl", 28, 3584, 28, 4, 128, 18944, 152064, 128000, qkvb=1),
+ "Qwen3-VL-8B":    M("qwen3vl", 36, 4096, 32, 8, 128, 12288, 151936, 262144, qkn=1, deep=3),
  "GLM-4.5":        M("glm4moe", 93, 5120, 96, 8, 128, 12288, 151552, 131072, qkvb=1, qkn=1, E=160, U=8, Fe=1536, sh=1, dense=3, nextn=1, scale=2.5),
 }
 MODELS.update(FAMILIES)
@@ -76,6 +81,7 @@ def tensors(m):
     if g("nb"): v("output_norm.bias", H)
     if not g("tied"): w("output", H, V)
     if g("ropef"): v("rope_freqs.weight", hd // 2)
+    if g("hdf"): v("rope_freqs.weight", m["hdf"] // 2)
     for i in range(L):
         b = f"blk.{i}."
         recr = "nk" in m and (i + 1) % 4 != 0
@@ -88,6 +94,14 @@ def tensors(m):
             if a == "qwen3next": w(b + "ssm_ba", H, 2 * m["nv"])
             else: w(b + "ssm_beta", H, m["nv"]); w(b + "ssm_alpha", H, m["nv"])
             v(b + "ssm_norm.weight", m["ds"]); w(b + "ssm_out", vd, H)
+        elif "inner" in m and i % 10 != 5:
+            inner, conv = m["inner"], m["inner"] + 2 * m["sgroups"] * m["state"]
+            w(b + "ssm_in", H, inner + conv + m["sheads"]); v(b + "ssm_conv1d.weight", 4, conv); v(b + "ssm_conv1d.bias", conv)
+            v(b + "ssm_dt.bias", m["sheads"]); v(b + "ssm_a", 1, m["sheads"]); v(b + "ssm_d", 1, m["sheads"])
+            v(b + "ssm_norm.weight", inner // m["sgroups"], m["sgroups"]); w(b + "ssm_out", inner, H)
+        elif "kvf" in m and (i + 1) % 6 == 0:
+            w(b + "attn_q", H, nh * m["hdf"]); w(b + "attn_k", H, m["kvf"] * m["hdf"]); w(b + "attn_output", nh * m["hdf"], H)
+            v(b + "attn_q_norm.weight", m["hdf"]); v(b + "attn_k_norm.weight", m["hdf"])
         elif a == "deepseek2":
             if g("qlora"): w(b + "attn_q_a", H, m["qlora"]); v(b + "attn_q_a_norm.weight", m["qlora"]); w(b + "attn_q_b", m["qlora"], nh * (m["nope"] + m["rope"]))
             else: w(b + "attn_q", H, nh * (m["nope"] + m["rope"]))
@@ -124,6 +138,7 @@ def tensors(m):
             if a != "starcoder2": w(b + "ffn_gate", H, F)
             w(b + "ffn_up", H, F); w(b + "ffn_down", F, H)
             if g("fb"): v(b + "ffn_up.bias", F); v(b + "ffn_down.bias", H)
+        if a == "gemma4": v(b + "layer_output_scale.weight", 1)
         if g("nextn") and i >= L - m["nextn"]:
             w(b + "nextn.eh_proj", 2 * H, H); v(b + "nextn.enorm.weight", H); v(b + "nextn.hnorm.weight", H)
             w(b + "nextn.embed_tokens", H, V); w(b + "nextn.shared_head_head", H, V); v(b + "nextn.shared_head_norm.weight", H)
@@ -135,7 +150,10 @@ def write(name, path, types=None):
     u = lambda k, x: wr.add_uint32(f"{a}.{k}", x)
     wr.add_name(name)
     u("context_length", m["ctx"]); u("embedding_length", m["H"]); u("block_count", m["L"]); u("feed_forward_length", m["F"])
-    u("attention.head_count", m["nh"]); u("attention.head_count_kv", m["kv"]); u("vocab_size", m["V"])
+    u("attention.head_count", m["nh"]); u("vocab_size", m["V"])
+    if "kvf" in m: wr.add_array(f"{a}.attention.head_count_kv", [m["kvf"] if (i + 1) % 6 == 0 else m["kv"] for i in range(m["L"])])
+    elif "inner" in m: wr.add_array(f"{a}.attention.head_count_kv", [m["kv"] if i % 10 == 5 else 0 for i in range(m["L"])])
+    else: u("attention.head_count_kv", m["kv"])
     wr.add_float32(f"{a}.attention.layer_norm_rms_epsilon", 1e-6); wr.add_float32(f"{a}.attention.layer_norm_epsilon", 1e-5)
     if a == "granite":
         for k in ("logit_scale", "residual_scale", "embedding_scale", "attention.scale"): wr.add_float32(f"{a}.{k}", 0.5)
@@ -147,8 +165,19 @@ def write(name, path, types=None):
         if g("ebias"): u("expert_gating_func", 2); wr.add_bool(f"{a}.expert_weights_norm", True)
         if g("groups"): u("expert_group_count", m["groups"]); u("expert_group_used_count", m["gused"])
     else:
-        u("attention.key_length", m["hd"]); u("attention.value_length", m["hd"])
-        u("rope.dimension_count", 64 if a == "glm4moe" or "nk" in m else m["hd"])
+        u("attention.key_length", g("hdf") or m["hd"]); u("attention.value_length", g("hdf") or m["hd"])
+        if "hdf" in m:
+            u("embedding_length_per_layer_input", 0); u("attention.shared_kv_layers", 0)
+            u("attention.key_length_swa", m["hd"]); u("attention.value_length_swa", m["hd"]); u("rope.dimension_count_swa", m["hd"])
+            wr.add_array(f"{a}.attention.sliding_window_pattern", [(i + 1) % 6 != 0 for i in range(m["L"])])
+        if "inner" in m:
+            u("ssm.conv_kernel", 4); u("ssm.inner_size", m["inner"]); u("ssm.state_size", m["state"]); u("ssm.time_step_rank", m["sheads"]); u("ssm.group_count", m["sgroups"])
+            wr.add_bool(f"{a}.rope.scaling.finetuned", False)
+            for k in ("logit_scale", "residual_scale", "embedding_scale", "attention.scale"): wr.add_float32(f"{a}.{k}", 0.5)
+        if g("cap"): wr.add_float32(f"{a}.final_logit_softcapping", float(m["cap"]))
+        if g("deep"): u("n_deepstack_layers", m["deep"])
+        if a in ("qwen2vl", "qwen3vl"): wr.add_array(f"{a}.rope.dimension_sections", [24, 20, 20, 0])
+        u("rope.dimension_count", m["hdf"] if "hdf" in m else 64 if a == "glm4moe" or "nk" in m else m["hd"])
     if g("swa"): u("attention.sliding_window", m["swa"])
     if g("E"):
         u("expert_count", m["E"]); u("expert_used_count", m["U"])

@@ -1,0 +1,205 @@
+//! `vision_config` of a multimodal `config.json` → [`Vision`].
+//!
+//! Keys and defaults: `models/*/configuration_*.py` of transformers 5.23. The largest image is what the
+//! family's processor makes of one, which stands in another file (`preprocessor_config.json`): the
+//! published checkpoints' is assumed.
+
+use super::SourceError;
+use super::json::Fields;
+use crate::spec::{Tower, Vision};
+
+/// Parts of a checkpoint that take memory and that no formula covers.
+const UNMODELLED: [&str; 6] = [
+    "audio_config",
+    "thinker_config",
+    "talker_config",
+    "speech_config",
+    "vq_config",
+    "perceiver_config",
+];
+
+/// The tower that the file describes; nothing where it describes none.
+pub(super) fn vision(top: Fields<'_>) -> Result<Option<Vision>, SourceError> {
+    for key in UNMODELLED {
+        if top.get(key).is_some() {
+            return Err(unmodelled(top, key, "only vision towers are counted beside the text"));
+        }
+    }
+    let Some(object) = top.child("vision_config")? else { return Ok(None) };
+    let fields = Fields::new(top.at, "vision_config.", object);
+    let family = top.text("model_type")?.unwrap_or_default();
+    let own = fields.text("model_type")?;
+    let config = Config { top, fields };
+    match (family, own) {
+        ("gemma3", None | Some("siglip_vision_model")) => config.siglip(),
+        ("mistral3", None | Some("pixtral")) => config.pixtral(Some(2)),
+        ("llava", Some("pixtral")) => config.pixtral(None),
+        ("qwen2_vl", _) => config.qwen(Tower::Qwen2Vl),
+        ("qwen2_5_vl", _) => config.qwen(Tower::Qwen25Vl),
+        ("qwen3_vl" | "qwen3_vl_moe" | "qwen3_5" | "qwen3_5_moe", _) => config.qwen(Tower::Qwen3Vl),
+        ("gemma4", None | Some("gemma4_vision")) => config.gemma4(),
+        _ => {
+            let named = own.map(|own| format!(" \"{own}\"")).unwrap_or_default();
+            let what = format!("`vision_config`: a tower{named} of `{family}`");
+            Err(top.at.unsupported(what, KNOWN))
+        }
+    }
+    .map(Some)
+}
+
+const KNOWN: &str = "a tower of Gemma 3 or 4, Mistral Small 3, Pixtral, Qwen2-VL, Qwen2.5-VL, Qwen3-VL \
+    or Qwen3.5; a `config.json` without `vision_config` describes the language model alone";
+
+fn unmodelled(top: Fields<'_>, key: &str, why: &str) -> SourceError {
+    let without = format!("a `config.json` without `{key}`, which describes the rest: {why}");
+    top.at.unsupported(format!("`{key}`: a part that is not modelled"), without)
+}
+
+/// Tokens of a side of Gemma 3's images (`mm_tokens_per_image` 256).
+const GEMMA_3_TOKENS: u64 = 256;
+/// Patches of the largest image of Qwen's processors: 12845056 pixels of patches of 14 squared, 16777216
+/// of 16 squared (`preprocessor_config.json` of Qwen2.5-VL and Qwen3-VL).
+const QWEN_PATCHES: u64 = 65_536;
+/// Tokens of an image of Gemma 4 (`max_soft_tokens` of its image processor).
+const GEMMA_4_TOKENS: u64 = 280;
+
+struct Config<'a> {
+    top: Fields<'a>,
+    fields: Fields<'a>,
+}
+
+impl Config<'_> {
+    fn number(&self, key: &str, default: u64) -> Result<u64, SourceError> {
+        Ok(self.fields.number(key)?.unwrap_or(default))
+    }
+
+    /// Patches along a side of an image.
+    fn side(&self, image: u64, patch: u64) -> Result<u64, SourceError> {
+        image.checked_div(patch).filter(|&side| side > 0).ok_or_else(|| {
+            self.fields.invalid("patch_size", format!("1 to `image_size` = {image}"))
+        })
+    }
+
+    fn squared(&self, key: &str, n: u64) -> Result<u64, SourceError> {
+        n.checked_mul(n).ok_or_else(|| self.fields.invalid(key, "an image that fits in memory"))
+    }
+
+    fn siglip(&self) -> Result<Vision, SourceError> {
+        let patch_size = self.number("patch_size", 14)?;
+        let side = self.side(self.number("image_size", 896)?, patch_size)?;
+        let patches = self.squared("image_size", side)?;
+        let tokens = self.top.number("mm_tokens_per_image")?.unwrap_or(GEMMA_3_TOKENS);
+        let merge = side.checked_div(tokens.isqrt()).filter(|&merge| merge > 0);
+        let merge = merge.ok_or_else(|| {
+            self.top.invalid("mm_tokens_per_image", format!("1 to {patches}, the patches"))
+        })?;
+        if self.fields.flag("vision_use_head")?.unwrap_or(false) {
+            return Err(self.fields.invalid("vision_use_head", "`false`"));
+        }
+        Ok(Vision {
+            tower: Tower::Siglip,
+            n_layers: self.number("num_hidden_layers", 27)?,
+            hidden_size: self.number("hidden_size", 1152)?,
+            ffn_size: self.number("intermediate_size", 4304)?,
+            n_heads: self.number("num_attention_heads", 16)?,
+            patch_size,
+            merge,
+            max_patches: patches,
+            positions: patches,
+            deepstack: 0,
+            projector_bias: false,
+        })
+    }
+
+    /// Pixtral's tower; `merge` is the default of a family with a merger.
+    fn pixtral(&self, merge: Option<u64>) -> Result<Vision, SourceError> {
+        let patch_size = self.number("patch_size", 16)?;
+        let side = self.side(self.number("image_size", 1024)?, patch_size)?;
+        let merge = match merge {
+            Some(default) => self.top.number("spatial_merge_size")?.unwrap_or(default),
+            None => 1,
+        };
+        // The tower's width times the layers that are read would be the projector's.
+        let layers = self.top.list("vision_feature_layer").ok().flatten();
+        if layers.is_some_and(|layers| layers.len() > 1) {
+            return Err(self.top.invalid("vision_feature_layer", "one layer"));
+        }
+        Ok(Vision {
+            tower: Tower::Pixtral,
+            n_layers: self.number("num_hidden_layers", 24)?,
+            hidden_size: self.number("hidden_size", 1024)?,
+            ffn_size: self.number("intermediate_size", 4096)?,
+            n_heads: self.number("num_attention_heads", 16)?,
+            patch_size,
+            merge,
+            max_patches: self.squared("image_size", side)?,
+            positions: 0,
+            deepstack: 0,
+            projector_bias: self.top.flag("multimodal_projector_bias")?.unwrap_or(merge == 1),
+        })
+    }
+
+    fn qwen(&self, tower: Tower) -> Result<Vision, SourceError> {
+        let old = tower == Tower::Qwen2Vl;
+        let width = if tower == Tower::Qwen3Vl { 1152 } else { 1280 };
+        let key = if old { "embed_dim" } else { "hidden_size" };
+        let hidden_size = self.number(key, width)?;
+        let ffn_size = match tower {
+            Tower::Qwen2Vl => {
+                let ratio = self.number("mlp_ratio", 4)?;
+                let wide = ratio.checked_mul(hidden_size);
+                wide.ok_or_else(|| self.fields.invalid("mlp_ratio", "a small number"))?
+            }
+            Tower::Qwen25Vl => self.number("intermediate_size", 3420)?,
+            _ => self.number("intermediate_size", 4304)?,
+        };
+        let is_qwen3 = tower == Tower::Qwen3Vl;
+        let inner = self.fields.list("deepstack_visual_indexes")?;
+        let default_inner =
+            if self.top.text("model_type")?.is_some_and(|t| t.contains("_vl")) { 3 } else { 0 };
+        let inner =
+            inner.map_or(default_inner, |list| u64::try_from(list.len()).unwrap_or(u64::MAX));
+        Ok(Vision {
+            tower,
+            n_layers: self.number("depth", if is_qwen3 { 27 } else { 32 })?,
+            hidden_size,
+            ffn_size,
+            n_heads: self.number("num_heads", 16)?,
+            patch_size: self.number("patch_size", if is_qwen3 { 16 } else { 14 })?,
+            merge: self.number("spatial_merge_size", 2)?,
+            max_patches: QWEN_PATCHES,
+            positions: if is_qwen3 { self.number("num_position_embeddings", 2304)? } else { 0 },
+            deepstack: if is_qwen3 { inner } else { 0 },
+            projector_bias: true,
+        })
+    }
+
+    fn gemma4(&self) -> Result<Vision, SourceError> {
+        let hidden_size = self.number("hidden_size", 768)?;
+        let n_heads = self.number("num_attention_heads", 12)?;
+        for (key, expected) in [
+            ("head_dim", hidden_size.checked_div(n_heads).unwrap_or(0)),
+            ("num_key_value_heads", n_heads),
+        ] {
+            if self.fields.number(key)?.is_some_and(|n| n != expected) {
+                return Err(self.fields.invalid(key, format!("{expected}")));
+            }
+        }
+        let positions = self.number("position_embedding_size", 10_240)?;
+        let merge = self.number("pooling_kernel_size", 3)?;
+        let patches = self.squared("pooling_kernel_size", merge)?.checked_mul(GEMMA_4_TOKENS);
+        Ok(Vision {
+            tower: Tower::Gemma4,
+            n_layers: self.number("num_hidden_layers", 16)?,
+            hidden_size,
+            ffn_size: self.number("intermediate_size", 3072)?,
+            n_heads,
+            patch_size: self.number("patch_size", 16)?,
+            merge,
+            max_patches: patches.unwrap_or(u64::MAX),
+            positions: positions.saturating_mul(2),
+            deepstack: 0,
+            projector_bias: false,
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! Families that are known not to be modelled, and why: an error that says so is worth more than a list
+//! of what is.
+//!
+//! Names: `model_type` of transformers 5.23 (`models/`), `general.architecture` of llama.cpp
+//! (`src/llama-arch.cpp`).
+
+/// Why a family is not modelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unmodelled {
+    /// `model_type`s of `config.json`.
+    model_types: &'static [&'static str],
+    /// `general.architecture`s of GGUF files.
+    gguf: &'static [&'static str],
+    /// What its layers have that no formula covers.
+    pub(super) why: &'static str,
+    /// What to do instead.
+    pub(super) hint: &'static str,
+}
+
+const OTHER: &str = "no figure is better than a wrong one: `vramplan profiles list models` shows the \
+    families that are modelled";
+
+const fn family(
+    model_types: &'static [&'static str],
+    gguf: &'static [&'static str],
+    why: &'static str,
+) -> Unmodelled {
+    Unmodelled { model_types, gguf, why, hint: OTHER }
+}
+
+const TABLE: [Unmodelled; 17] = [
+    Unmodelled {
+        model_types: &["siglip", "siglip_vision_model", "clip", "clip_vision_model", "pixtral"],
+        gguf: &["clip"],
+        why: "it is a vision tower without its language model",
+        hint: "name the language model's own file: the tower lies beside it",
+    },
+    family(
+        &["mllama", "mllama_text_model"],
+        &["mllama"],
+        "its cross-attention layers keep keys and values of an image's tiles",
+    ),
+    family(
+        &["mamba", "mamba2", "falcon_mamba"],
+        &["mamba", "mamba2"],
+        "it has state-space layers and no attention",
+    ),
+    family(&["jamba"], &["jamba"], "its layers alternate between Mamba-1 and attention"),
+    family(
+        &["falcon_h1"],
+        &["falcon-h1"],
+        "every layer has attention and a state-space part side by side",
+    ),
+    family(
+        &["nemotron_h"],
+        &["nemotron_h", "nemotron_h_moe"],
+        "its layers are attention, state space or an MLP alone",
+    ),
+    family(
+        &["zamba", "zamba2", "bamba", "plamo2"],
+        &["plamo2"],
+        "some layers keep a state-space state",
+    ),
+    family(
+        &["lfm2", "lfm2_moe", "lfm2_vl", "lfm3"],
+        &["lfm2", "lfm2moe"],
+        "some layers are short convolutions",
+    ),
+    family(
+        &["recurrent_gemma", "rwkv", "xlstm", "kimi_linear", "minimax", "qwen4_exp"],
+        &["rwkv6", "rwkv7", "rwkv6qwen2", "arwkv7", "kimi-linear", "minimax-01"],
+        "its recurrent layers are of a kind that is not known here",
+    ),
+    family(
+        &["gemma3n", "gemma3n_text"],
+        &["gemma3n"],
+        "it has embeddings of every layer, low-rank residual streams and shared caches",
+    ),
+    family(
+        &["llama4", "llama4_text"],
+        &["llama4"],
+        "some layers attend in chunks, and only some have experts",
+    ),
+    family(
+        &["openelm"],
+        &["openelm"],
+        "its heads and MLPs differ from layer to layer by a rule of its own",
+    ),
+    family(
+        &["nemotron-nas", "deci", "decilm"],
+        &["deci"],
+        "`block_configs` leaves attention or the MLP out of some layers, or makes them linear",
+    ),
+    family(
+        &["deepseek_v32", "deepseek_v4", "glm_moe_dsa", "glm5_next"],
+        &["deepseek32", "deepseek4", "glm-dsa", "glm5-next"],
+        "an indexer keeps a cache of its own beside the latent vectors",
+    ),
+    family(
+        &["t5", "t5gemma", "t5gemma2", "bart", "whisper"],
+        &["t5", "t5encoder"],
+        "an encoder stands beside the decoder",
+    ),
+    family(
+        &["bert", "modernbert", "nomic_bert", "roberta", "xlm-roberta"],
+        &["bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "gemma-embedding"],
+        "it is an encoder, which has no cache",
+    ),
+    family(
+        &["qwen2_5_omni", "qwen3_omni_moe", "phi4_multimodal", "voxtral"],
+        &["qwen3tts"],
+        "it has audio towers",
+    ),
+];
+
+/// Why the family that a `model_type` names is not modelled.
+pub(super) fn model_type(name: &str) -> Option<&'static Unmodelled> {
+    TABLE.iter().find(|family| family.model_types.contains(&name))
+}
+
+/// Why the family that a GGUF file names is not modelled.
+pub(super) fn gguf_name(name: &str) -> Option<&'static Unmodelled> {
+    TABLE.iter().find(|family| family.gguf.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::At;
+    use super::*;
+    use crate::spec::Architecture;
+
+    #[test]
+    fn no_modelled_family_is_called_unmodelled() {
+        for &architecture in Architecture::ALL {
+            assert_eq!(gguf_name(architecture.gguf_name()), None, "{architecture}");
+        }
+        let names = TABLE.iter().flat_map(|family| family.model_types);
+        for name in names {
+            assert_eq!(Architecture::from_model_type(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_says_why_and_what_to_do() {
+        for family in &TABLE {
+            for name in family.model_types.iter().chain(family.gguf) {
+                let error = At::named("m").unmodelled("model_type", name, family);
+                let text = error.to_string();
+                assert!(text.contains(&format!("`model_type` = \"{name}\" is not modelled")));
+                assert!(text.ends_with(family.why) && error.hint().is_some(), "{text}");
+            }
+        }
+    }
+}
