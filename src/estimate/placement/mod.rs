@@ -153,7 +153,7 @@ pub fn parts(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, Place
         ),
         (Runtime::LlamaCpp, Split::Layer) if model.shape.ssm.is_some() => Err(spread.unknown(
             rooms,
-            "its state-space layers copy more between GPUs than inputs",
+            "libllama takes up to twice what its graph gives for stages with state-space layers",
             "use `--split tensor`, one GPU, or `--runtime vllm`",
         )),
         (Runtime::LlamaCpp, Split::Layer) => Ok(llama_cpp::by_layers(model, rooms)),
