@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::weights::{Weights, weights};
 use crate::plan::Capacity;
-use crate::recommend::{RecommendError, Request, Solver, Summary};
-use crate::spec::{GpuSpec, ModelSpec, RuntimeSpec, Workload};
+use crate::recommend::{Card, RecommendError, Request, Solver, Summary};
+use crate::spec::{GpuSpec, ModelSpec, RuntimeSpec, Split, Workload};
 
 /// What is asked of every combination.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Sweep<'a> {
     pub rows: Vec<Row<'a>>,
     /// GPUs, one to a column.
     pub columns: Vec<Column<'a>>,
+    /// How models are spread where a column has several GPUs.
+    pub split: Split,
     /// Whether the size of the cache is given.
     pub fixed_cache: bool,
     /// Tokens a second that generation must be able to reach.
@@ -46,6 +48,8 @@ pub struct Column<'a> {
     pub gpu: &'a GpuSpec,
     /// What it offers.
     pub capacity: Capacity,
+    /// Further GPUs beside it.
+    pub others: &'a [Card],
 }
 
 /// What a combination comes to, or why the runtime refuses it.
@@ -122,6 +126,8 @@ impl Sweep<'_> {
             kv: row.kv,
             workload: workload.clone(),
             capacity: column.capacity,
+            others: column.others,
+            split: self.split,
             fixed_cache: self.fixed_cache,
             min_decode_speed: self.min_decode_speed,
             siblings: &[],

@@ -7,8 +7,8 @@ use vramplan::plan::Capacity;
 use vramplan::recommend::{Request, answer};
 use vramplan::source::{Catalog, Kind};
 use vramplan::spec::{
-    Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, TransformersVersion,
-    Workload,
+    Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, Split,
+    TransformersVersion, Workload,
 };
 use vramplan::sweep::{Column, Row, Sweep};
 use vramplan::units::Bytes;
@@ -54,11 +54,12 @@ fn every_cell_is_the_answer_of_its_plan() {
         let kv = "int8".parse().unwrap();
         formats.map(|weights| Row { model, weights, kv, workloads })
     });
-    let columns = gpus.iter().map(|gpu| Column { gpu, capacity: capacity(gpu) });
+    let columns = gpus.iter().map(|gpu| Column { gpu, capacity: capacity(gpu), others: &[] });
     let sweep = Sweep {
         runtime: &runtime,
         rows: rows.collect(),
         columns: columns.collect(),
+        split: Split::Layer,
         fixed_cache: false,
         min_decode_speed: None,
     };
@@ -75,6 +76,8 @@ fn every_cell_is_the_answer_of_its_plan() {
                 kv: row.kv,
                 workload: row.workloads[0].clone(),
                 capacity: column.capacity,
+                others: &[],
+                split: Split::Layer,
                 fixed_cache: false,
                 min_decode_speed: None,
                 siblings: &[],

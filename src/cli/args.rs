@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::dtype::{KvFormat, WeightFormat};
-use crate::spec::{Attention, Headroom, Logits, Runtime, Utilization};
+use crate::spec::{Attention, Headroom, Logits, Runtime, Split, Utilization};
 use crate::units::Bytes;
 
 /// Where profiles are looked for.
@@ -94,9 +94,21 @@ pub struct BudgetArgs {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct PlanArgs {
-    /// GPU by name (`L4`, `RTX 4090`, `A100-80GB`), or `auto` for the local card.
+    /// GPU by name (`L4`, `RTX 4090`, `A100-80GB`), a MIG slice of one (`H100-3g.40gb`), or `auto` for
+    /// the local card. Several different ones are separated by commas: `L4,T4`.
     #[arg(long, value_name = "GPU")]
     pub gpu: Option<String>,
+
+    /// Number of equal GPUs that the model is spread over [default: 1].
+    #[arg(long, value_name = "N")]
+    pub gpus: Option<u64>,
+
+    /// How the model is spread over several GPUs: `layer` (whole layers: `-sm layer` of llama.cpp,
+    /// `device_map="auto"` of transformers, pipeline parallelism of vLLM) or `tensor` (parts of every
+    /// layer: `-sm row`, tensor parallelism) [default: layer; tensor under vllm].
+    #[arg(long, value_name = "HOW")]
+    #[serde(deserialize_with = "from_text")]
+    pub split: Option<Split>,
 
     /// Model by name, a GGUF file, a directory with safetensors, or a `config.json`.
     #[arg(long, value_name = "MODEL")]
@@ -151,7 +163,8 @@ pub struct PlanArgs {
     #[arg(long, value_name = "TOKENS", help_heading = "Workload")]
     pub prefill_chunk: Option<u64>,
 
-    /// Sequences processed together [default: 1].
+    /// Sequences processed together: conversations or users at once, each with a cache of its own; the
+    /// system prompt is shared where the runtime shares it [default: 1].
     #[arg(long, value_name = "N", help_heading = "Workload")]
     pub batch: Option<u64>,
 
@@ -218,7 +231,7 @@ pub struct PlanArgs {
     #[cfg_attr(test, schemars(with = "Option<Scalar>"))]
     pub gpu_memory_utilization: Option<Utilization>,
 
-    /// Memory that other processes hold.
+    /// Memory that other processes hold, such as other models; of several GPUs on every one.
     #[arg(long, value_name = "SIZE", help_heading = "Card")]
     #[serde(deserialize_with = "from_text")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
@@ -259,6 +272,8 @@ impl PlanArgs {
     pub fn or(self, other: Self) -> Self {
         Self {
             gpu: self.gpu.or(other.gpu),
+            gpus: self.gpus.or(other.gpus),
+            split: self.split.or(other.split),
             model: self.model.or(other.model),
             runtime: self.runtime.or(other.runtime),
             runtime_version: self.runtime_version.or(other.runtime_version),

@@ -172,7 +172,9 @@ fn compute(flags: &PlanArgs, catalog: &Catalog) -> anyhow::Result<(String, Limit
 
 fn label(resolved: &Resolved) -> String {
     let Resolved { gpu, model, runtime, weights, kv, .. } = resolved;
-    format!("{} · {} · {} · {weights} · {kv}", gpu.name, model.name, runtime.runtime)
+    let others = resolved.others.iter().map(|card| format!(" + {}", card.gpu.name));
+    let gpus = gpu.name.clone() + &others.collect::<String>();
+    format!("{gpus} · {} · {} · {weights} · {kv}", model.name, runtime.runtime)
 }
 
 /// Puts a new text in the place of a file, whose permissions stay.

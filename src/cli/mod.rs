@@ -8,6 +8,7 @@ mod compare;
 mod doctor;
 mod files;
 mod generate;
+mod gpus;
 mod help;
 #[cfg(target_os = "linux")]
 mod meter;

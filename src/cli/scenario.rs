@@ -6,14 +6,15 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail};
 
 use super::args::{CacheAllocation, CaptureLayers, PlanArgs};
+use super::gpus;
 use super::problem::Problem;
 use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
 use crate::plan::Capacity;
-use crate::recommend::Request;
+use crate::recommend::{Card, Request};
 use crate::source::{self, Catalog, Kind, profile};
 use crate::spec::{
-    Basis, Bounds, Capture, Fact, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec,
-    Serving, Workload,
+    Basis, Bounds, Capture, Fact, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec, Serving,
+    Split, Workload,
 };
 use crate::units::Bytes;
 
@@ -42,6 +43,10 @@ pub struct Resolved {
     pub workload: Workload,
     /// What the card offers.
     pub capacity: Capacity,
+    /// Further GPUs that the model is spread over.
+    pub others: Vec<Card>,
+    /// How it is spread.
+    pub split: Split,
     /// Whether the size of the cache was given.
     pub fixed_cache: bool,
     /// Tokens a second that generation must be able to reach.
@@ -59,6 +64,8 @@ impl Resolved {
             kv: self.kv,
             workload: self.workload.clone(),
             capacity: self.capacity,
+            others: &self.others,
+            split: self.split,
             fixed_cache: self.fixed_cache,
             min_decode_speed: self.min_decode_speed,
             siblings: &self.siblings,
@@ -88,12 +95,13 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     let Some(gpu) = &args.gpu else {
         return Err(missing("--gpu", "a name such as `L4`, or `auto`").into());
     };
-    let (mut gpu, other_use) = find_gpu(gpu, args.other_use, catalog)?;
-    let model = source::model(model, catalog)?;
     let mut runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
-    apply_calibration(&mut gpu, &mut runtime, catalog)?;
-    let workload = workload(args, &model, &gpu, runtime.runtime)?;
-    let capacity = capacity(args, &gpu, runtime.runtime, other_use)?;
+    let names: Vec<&str> = gpu.split(',').map(str::trim).collect();
+    let mut cards = gpus::cards(args, &names, runtime.runtime, catalog)?;
+    apply_calibrations(&mut cards, &mut runtime, catalog)?;
+    let Card { gpu, capacity } = cards.remove(0);
+    let model = source::model(model, catalog)?;
+    let workload = workload(args, &model, &gpu, runtime.runtime, cards.len() + 1)?;
     Ok(Resolved {
         file: args.model.clone().filter(|model| Path::new(model).is_file()),
         siblings: siblings(&model, catalog),
@@ -101,6 +109,8 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
         kv: args.kv.unwrap_or_else(|| default_kv(runtime.runtime)),
         fixed_cache: args.cache_tokens.is_some(),
         min_decode_speed: min_decode_speed(args)?,
+        split: gpus::split(args, runtime.runtime),
+        others: cards,
         gpu,
         model,
         runtime,
@@ -111,19 +121,29 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
 
 /// Puts what was measured in the place of what was assumed: context, libraries and workspaces are
 /// one figure then.
-fn apply_calibration(
-    gpu: &mut GpuSpec,
+fn apply_calibrations(
+    cards: &mut [Card],
     runtime: &mut RuntimeSpec,
     catalog: &Catalog,
 ) -> anyhow::Result<()> {
-    let found = catalog.calibration(&gpu.name, runtime.runtime)?;
-    let Some(overhead) = found.and_then(|found| found.overhead()) else { return Ok(()) };
-    let within = format!("within the context, which was measured: {}", overhead.source);
+    let mut measured = Vec::with_capacity(cards.len());
+    for card in cards.iter() {
+        let found = catalog.calibration(&card.gpu.name, runtime.runtime)?;
+        // The runtime's constants hold for all cards: one that was not measured needs them.
+        let Some(overhead) = found.and_then(|found| found.overhead()) else { return Ok(()) };
+        measured.push(overhead);
+    }
+    let Some(source) = measured.first().map(|overhead| overhead.source.clone()) else {
+        return Ok(());
+    };
+    let within = format!("within the context, which was measured: {source}");
     let none = |value| Fact::new(value, Basis::Calibrated, within.clone());
     runtime.libraries = Fact::new(Bounds::ZERO, Basis::Calibrated, within.clone());
     runtime.blas_workspace = none(Bytes::ZERO);
     runtime.blas_workspace_hopper = none(Bytes::ZERO);
-    gpu.context = Some(overhead);
+    for (card, overhead) in cards.iter_mut().zip(measured) {
+        card.gpu.context = Some(overhead);
+    }
     Ok(())
 }
 
@@ -209,7 +229,12 @@ const fn default_headroom(runtime: Runtime) -> Headroom {
 }
 
 /// What vLLM is told; flags that other runtimes do not have are refused.
-fn serving(args: &PlanArgs, gpu: &GpuSpec, runtime: Runtime) -> anyhow::Result<Option<Serving>> {
+fn serving(
+    args: &PlanArgs,
+    gpu: &GpuSpec,
+    runtime: Runtime,
+    gpus: usize,
+) -> anyhow::Result<Option<Serving>> {
     if runtime != Runtime::Vllm {
         let given = [
             ("--max-seqs", args.max_seqs.is_some()),
@@ -227,8 +252,9 @@ fn serving(args: &PlanArgs, gpu: &GpuSpec, runtime: Runtime) -> anyhow::Result<O
         bail!("`--max-seqs {max_seqs}` is out of range: expected 1 to {MOST_SEQUENCES}");
     }
     let utilization = args.gpu_memory_utilization.unwrap_or(default.utilization);
+    let ranks = if gpus::split(args, runtime) == Split::Tensor { gpus as u64 } else { 1 };
     let version = version(args, runtime, Runtime::Vllm)?;
-    Ok(Some(Serving { max_seqs, utilization, version, ..default }))
+    Ok(Some(Serving { max_seqs, utilization, ranks, version, ..default }))
 }
 
 /// More sequences than any scheduler is given.
@@ -239,6 +265,7 @@ pub(super) fn workload(
     model: &ModelSpec,
     gpu: &GpuSpec,
     runtime: Runtime,
+    gpus: usize,
 ) -> anyhow::Result<Workload> {
     let positive = |flag: &str, value: Option<u64>, default: u64| match value {
         Some(0) => bail!("`{flag} 0` is out of range: expected 1 or more"),
@@ -270,13 +297,13 @@ pub(super) fn workload(
         batch: positive("--batch", args.batch, 1)?,
         context,
         attention: args.attention.unwrap_or_else(|| runtime.default_attention()),
-        capture: capture(args, model, runtime)?,
+        capture: capture(args, model, runtime, gpus)?,
         images: images(args)?,
         logits: args.logits.unwrap_or_else(|| default_logits(runtime)),
         grown_cache: grown,
         llama_cpp: version(args, runtime, Runtime::LlamaCpp)?,
         transformers: version(args, runtime, Runtime::Transformers)?,
-        serving: serving(args, gpu, runtime)?,
+        serving: serving(args, gpu, runtime, gpus)?,
     })
 }
 
@@ -326,6 +353,7 @@ fn capture(
     args: &PlanArgs,
     model: &ModelSpec,
     runtime: Runtime,
+    gpus: usize,
 ) -> anyhow::Result<Option<Capture>> {
     let Some(layers) = args.capture_layers else {
         if args.capture_tokens.is_some() || args.capture_attention || args.capture_keep {
@@ -334,6 +362,10 @@ fn capture(
         }
         return Ok(None);
     };
+    if gpus > 1 {
+        let message = "`--capture-layers` is planned on one GPU only";
+        bail!(Problem::new(message).hint("drop `--capture-layers`, or `--gpus`"));
+    }
     if !runtime.captures() {
         bail!(
             Problem::new(format!("the `{runtime}` runtime cannot capture activations"))

@@ -8,13 +8,14 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum}
 
 use super::Outcome;
 use super::args::{CatalogArgs, PlanArgs};
+use super::gpus;
 use super::problem::Problem;
 use super::scenario::{self, default_kv, default_weights};
 use crate::dtype::{KvFormat, WeightFormat};
-use crate::plan::Capacity;
+use crate::recommend::Card;
 use crate::render::{SweepDoc, to_matrix};
 use crate::source::{self, Catalog, Kind};
-use crate::spec::{GpuSpec, ModelSpec, Runtime, Workload};
+use crate::spec::{ModelSpec, Runtime, Workload};
 use crate::sweep::{Column, Row, Sweep};
 
 /// A format of `vramplan sweep`.
@@ -64,9 +65,10 @@ impl Args for MatrixArgs {
         let list = |arg: Arg| arg.action(ArgAction::Append).value_delimiter(',');
         PlanArgs::augment_args(command)
             .mut_arg("gpu", |arg| {
-                let help = "GPUs by name, separated by commas; `auto` for the local card, or `all`";
+                let help = "GPUs or MIG slices by name, separated by commas; `auto` for the local card, or `all`";
                 list(arg).value_name("GPU,…").help(help)
             })
+            .mut_arg("gpus", |arg| arg.help("Equal GPUs of each name [default: 1]"))
             .mut_arg("model", |arg| {
                 let help = "Models by name or files, separated by commas, or `all`";
                 list(arg).value_name("MODEL,…").help(help)
@@ -151,27 +153,32 @@ fn document(matrix: &MatrixArgs, catalog: &Catalog) -> anyhow::Result<SweepDoc> 
     let sweep = Sweep {
         runtime: &runtime,
         rows: models.iter().flat_map(|model| rows(matrix, model, runtime.runtime)).collect(),
-        columns: gpus.iter().map(|(gpu, capacity)| Column { gpu, capacity: *capacity }).collect(),
+        columns: gpus.iter().filter_map(|cards| column(cards)).collect(),
+        split: gpus::split(plan, runtime.runtime),
         fixed_cache: plan.cache_tokens.is_some(),
         min_decode_speed: scenario::min_decode_speed(plan)?,
     };
     Ok(SweepDoc::new(&sweep, &sweep.answer()))
 }
 
-/// The GPUs; all of them in the order of what they offer.
+/// A column of one GPU, or of several equal ones.
+fn column(cards: &[Card]) -> Option<Column<'_>> {
+    let (Card { gpu, capacity }, others) = cards.split_first()?;
+    Some(Column { gpu, capacity: *capacity, others })
+}
+
+/// The GPUs, `--gpus` of each; all of them in the order of what they offer.
 fn gpus(
     matrix: &MatrixArgs,
     runtime: Runtime,
     catalog: &Catalog,
-) -> anyhow::Result<Vec<(GpuSpec, Capacity)>> {
+) -> anyhow::Result<Vec<Vec<Card>>> {
     let mut gpus = Vec::new();
     for name in named(&matrix.gpus, Kind::Gpu, catalog)? {
-        let (gpu, other_use) = scenario::find_gpu(&name, matrix.plan.other_use, catalog)?;
-        let capacity = scenario::capacity(&matrix.plan, &gpu, runtime, other_use)?;
-        gpus.push((gpu, capacity));
+        gpus.push(gpus::cards(&matrix.plan, &[name.as_str()], runtime, catalog)?);
     }
     if matrix.gpus.iter().any(|name| is_all(name)) {
-        gpus.sort_by_key(|(_, capacity)| capacity.total);
+        gpus.sort_by_key(|cards| cards.first().map(|card| card.capacity.total));
     }
     Ok(gpus)
 }
@@ -179,14 +186,16 @@ fn gpus(
 fn models(
     matrix: &MatrixArgs,
     runtime: Runtime,
-    gpus: &[(GpuSpec, Capacity)],
+    gpus: &[Vec<Card>],
     catalog: &Catalog,
 ) -> anyhow::Result<Vec<(ModelSpec, Vec<Workload>)>> {
     let names = named(&matrix.models, Kind::Model, catalog)?;
     let model = |name: &String| {
         let model = source::model(name, catalog)?;
-        let on =
-            |(gpu, _): &(GpuSpec, Capacity)| scenario::workload(&matrix.plan, &model, gpu, runtime);
+        let on = |cards: &Vec<Card>| {
+            let gpu = &cards[0].gpu;
+            scenario::workload(&matrix.plan, &model, gpu, runtime, cards.len())
+        };
         let workloads: anyhow::Result<Vec<_>> = gpus.iter().map(on).collect();
         let workloads = workloads.with_context(|| format!("model `{}`", model.name))?;
         Ok((model, workloads))

@@ -223,8 +223,8 @@ struct Copies {
 /// layers. A pre-allocated windowed layer that is full is rolled for one token, and joined with the
 /// new tokens for more (`StaticSlidingWindowLayer.update`).
 fn copies(scenario: &Scenario<'_>, pass: Pass) -> Copies {
-    let window = scenario.model.shape.window.filter(|_| scenario.model.window_layers() > 0);
-    let full = if scenario.model.full_layers() > 0 { pass.past } else { 0 };
+    let window = scenario.model.shape.window.filter(|_| scenario.window_layers() > 0);
+    let full = if scenario.full_layers() > 0 { pass.past } else { 0 };
     let windowed = window.map_or(0, |window| pass.past.min(window.size - 1));
     if scenario.workload.grown_cache {
         let name = "the old copy of one layer's K or V while it grows";

@@ -60,7 +60,7 @@ pub fn push(
 
 /// Tokens that a layer attends to, windowed layers their window and the pass, averaged over layers.
 fn mean_seen(scenario: &Scenario<'_>, tokens: u64, seen: u64) -> u64 {
-    let (full, windowed) = (scenario.model.full_layers(), scenario.model.window_layers());
+    let (full, windowed) = (scenario.full_layers(), scenario.window_layers());
     let window = scenario.model.shape.window.map_or(seen, |window| window.size - 1 + tokens);
     (full * seen + windowed * window.min(seen)) / (full + windowed).max(1)
 }

@@ -78,7 +78,7 @@ fn push_torch(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Esti
     let source = "PyTorch CUDACachingAllocator.cpp, simulated over growing conversations";
     let kind = kind(Basis::Modelled, source);
     if scenario.workload.grown_cache {
-        let layers = scenario.model.shape.n_layers;
+        let layers = scenario.layers().len() as u64;
         let high = Bytes::product(&[2, layers, 2 + 1])?.get() + 20;
         let formula = Formula::text(
             "typical 96 MiB; at most 2 · layers · (2 + 1) MiB + one 20 MiB segment",

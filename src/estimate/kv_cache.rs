@@ -101,8 +101,8 @@ pub fn push(
         buffers.push(kind, name, Bounds::exactly(size), formula(scenario, rows, size)?);
         Ok(())
     };
-    layers("keys and values", scenario.model.full_layers(), cells.full)?;
-    layers("keys and values, windowed layers", scenario.model.window_layers(), cells.window)?;
+    layers("keys and values", scenario.full_layers(), cells.full)?;
+    layers("keys and values, windowed layers", scenario.window_layers(), cells.window)?;
     Ok(())
 }
 
@@ -115,7 +115,7 @@ fn push_unequal(
     sequences: u64,
 ) -> Result<(), EstimateError> {
     let mut groups: BTreeMap<(bool, u64, u64), u64> = BTreeMap::new();
-    for (layer, index) in scenario.model.layers.iter().zip(0..) {
+    for (index, layer) in scenario.indexed_layers() {
         let LayerShape { kv_heads, head_dim, .. } = scenario.model.shape.layer(index);
         let windowed = match layer {
             Layer::Full => false,
@@ -191,7 +191,7 @@ pub fn push_recurrent(
         source: "gated delta-net: f32 state and convolution inputs (llama.cpp llama-memory-recurrent)",
     };
     let state = recurrent_size(&scenario.model.shape)?;
-    let layers = scenario.model.recurrent_layers();
+    let layers = scenario.recurrent_layers();
     buffers.product(
         kind,
         "recurrent states",
@@ -213,7 +213,7 @@ pub fn push_scores(
         basis: Basis::Modelled,
         source: "H2O: accumulated attention mass per head and slot, f32 (arXiv 2306.14048)",
     };
-    let layers = scenario.model.full_layers() + scenario.model.window_layers();
+    let layers = scenario.full_layers() + scenario.window_layers();
     buffers.product(
         kind,
         "eviction scores",
@@ -231,15 +231,15 @@ pub fn push_scores(
 /// Bytes of the cache that one generated token reads: every layer's live cells.
 pub fn bytes_read_per_token(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow> {
     let mut total = Bytes::ZERO;
-    for (layer, index) in scenario.model.layers.iter().zip(0..) {
+    for (index, layer) in scenario.indexed_layers() {
         let cells = match layer {
             Layer::Full => tokens,
-            Layer::Window { size } => tokens.min(*size),
+            Layer::Window { size } => tokens.min(size),
             Layer::Recurrent => 0,
         };
         total = total.plus(layer_bytes(scenario, index, cells)?)?;
     }
-    let states = recurrent_size(&scenario.model.shape)?.times(scenario.model.recurrent_layers())?;
+    let states = recurrent_size(&scenario.model.shape)?.times(scenario.recurrent_layers())?;
     total.plus(states)
 }
 

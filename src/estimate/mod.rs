@@ -21,6 +21,7 @@ pub mod logits;
 pub mod overhead;
 pub mod paged;
 pub mod pass;
+pub mod placement;
 pub mod runtime;
 pub mod scenario;
 pub mod small;

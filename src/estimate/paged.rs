@@ -14,6 +14,9 @@
 //! `v1/kv_cache_interface.py` (`max_memory_usage_bytes`), `model_executor/models/config.py`
 //! (`HybridAttentionMambaModelConfig`).
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use super::kv_cache;
 use crate::dtype::KvFormat;
 use crate::spec::{Architecture, Layer, ModelShape, ModelSpec};
@@ -31,7 +34,7 @@ pub struct Paging {
     pub window_block_tokens: u64,
     /// Bytes of a block: one group's layers.
     pub block: Bytes,
-    /// Layers of a group.
+    /// Layers of a group, of those on this GPU.
     pub group_layers: u64,
     /// Groups whose layers keep every token.
     pub full: u64,
@@ -57,6 +60,17 @@ pub struct Cached {
 impl Paging {
     /// The blocks of a model whose layers are split over `ranks` GPUs.
     pub fn of(model: &ModelSpec, kv: KvFormat, ranks: u64) -> Result<Self, Overflow> {
+        Self::of_run(model, &(0..model.shape.n_layers), kv, ranks)
+    }
+
+    /// The same on a GPU that has a run of the layers. Groups are those of the whole model, each GPU
+    /// has its layers of them (`get_kv_cache_configs`, `_project_kv_cache_groups_to_worker`).
+    pub fn of_run(
+        model: &ModelSpec,
+        run: &Range<u64>,
+        kv: KvFormat,
+        ranks: u64,
+    ) -> Result<Self, Overflow> {
         let shape = split(&model.shape, ranks);
         let token = token_size(&shape, kv, first_full(&shape))?;
         let windowed = token_size(&shape, kv, 0)?;
@@ -72,11 +86,12 @@ impl Paging {
         let counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
         let group_layers = group_layers(counts);
         let groups = counts.map(|layers| layers.div_ceil(group_layers));
+        let own = layers_of_a_group(&model.layers, run, groups);
         Ok(Self {
             block_tokens,
             window_block_tokens,
-            block: token.times(block_tokens)?.times(group_layers)?,
-            group_layers,
+            block: token.times(block_tokens)?.times(own)?,
+            group_layers: own,
             full: groups[0],
             window: (groups[1], window_size(model)),
             recurrent: groups[2],
@@ -128,6 +143,25 @@ fn group_layers(counts: [u64; 3]) -> u64 {
     let present = || counts.into_iter().filter(|&layers| layers > 0);
     let (least, most) = (present().min().unwrap_or(1), present().max().unwrap_or(1));
     if 2 * most < 3 * least { most } else { least }
+}
+
+/// The most layers that a run has of any group. Layers of a kind are dealt out to its groups in turn, so
+/// that every stage of a pipeline has some of each.
+fn layers_of_a_group(layers: &[Layer], run: &Range<u64>, groups: [u64; 3]) -> u64 {
+    let mut seen = [0; 3];
+    let mut own = BTreeMap::new();
+    for (index, layer) in (0..).zip(layers) {
+        let kind = match layer {
+            Layer::Full => 0,
+            Layer::Window { .. } => 1,
+            Layer::Recurrent => 2,
+        };
+        if run.contains(&index) {
+            *own.entry((kind, seen[kind] % groups[kind].max(1))).or_insert(0) += 1;
+        }
+        seen[kind] += 1;
+    }
+    own.into_values().max().unwrap_or(0)
 }
 
 fn window_size(model: &ModelSpec) -> u64 {
@@ -212,6 +246,23 @@ mod tests {
         assert_eq!(group_layers([13, 12, 0]), 13);
         assert_eq!(group_layers([0, 32, 0]), 32);
         assert_eq!(group_layers([8, 0, 24]), 8);
+    }
+
+    #[test]
+    fn stages_have_their_layers_of_every_group() {
+        // Gemma 3 27B: 10 full layers, and 52 with windows in six groups.
+        let mut shape = llama_8b().shape;
+        (shape.n_layers, shape.window) = (62, Some(Window { size: 1024, full_every: Some(6) }));
+        let model = ModelSpec::new("windows", shape, "test").unwrap();
+        let of = |run| {
+            let paging = Paging::of_run(&model, &run, KvFormat::Bf16, 1).unwrap();
+            (paging.group_layers, paging.full, paging.window.0)
+        };
+        assert_eq!(of(0..62), (10, 1, 6));
+        assert_eq!(of(0..31), (5, 1, 6));
+        assert_eq!(of(31..62), (5, 1, 6));
+        // No full layer at all.
+        assert_eq!(of(0..5), (1, 1, 6));
     }
 
     #[test]

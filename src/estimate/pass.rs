@@ -47,12 +47,10 @@ impl Pass {
     pub fn views(&self, scenario: &Scenario<'_>) -> Result<Vec<View>, Overflow> {
         let behind = self.rows > 1 && self.past > 0;
         let mut views = Vec::with_capacity(2);
-        if scenario.model.full_layers() > 0 {
+        if scenario.full_layers() > 0 {
             views.push(View { seen: self.seen_in_full(scenario)?, masked: behind });
         }
-        if let (Some(window), true) =
-            (scenario.model.shape.window, scenario.model.window_layers() > 0)
-        {
+        if let (Some(window), true) = (scenario.model.shape.window, scenario.window_layers() > 0) {
             let seen = self.seen_in(window.size);
             views.push(View { seen, masked: behind || seen >= window.size });
         }

@@ -1,7 +1,9 @@
 //! Everything that a plan depends on.
 
 use crate::dtype::KvFormat;
-use crate::spec::{Attention, GpuSpec, ModelSpec, Runtime, RuntimeSpec, Workload};
+use crate::spec::{
+    Attention, GpuSpec, Layer, LayerShape, ModelSpec, Part, Runtime, RuntimeSpec, Workload,
+};
 use crate::units::Overflow;
 
 use super::weights::Weights;
@@ -64,6 +66,46 @@ impl Scenario<'_> {
     /// Which runtime.
     pub fn kind(&self) -> Runtime {
         self.runtime.runtime
+    }
+
+    /// What the GPU has of the model.
+    pub const fn part(&self) -> &Part {
+        &self.weights.part
+    }
+
+    /// What the layers on this GPU keep.
+    pub fn layers(&self) -> &[Layer] {
+        self.part().layers_of(&self.model.layers)
+    }
+
+    /// The same, each with its index in the model.
+    pub fn indexed_layers(&self) -> impl Iterator<Item = (u64, Layer)> + '_ {
+        (self.part().layers.start..).zip(self.layers().iter().copied())
+    }
+
+    /// The most of `what` that a layer on this GPU has.
+    pub fn widest(&self, what: impl Fn(&LayerShape) -> u64) -> u64 {
+        let shape = &self.model.shape;
+        let run = match shape.per_layer {
+            Some(_) => self.part().layers.clone(),
+            None => 0..1,
+        };
+        run.map(|index| what(&shape.layer(index))).max().unwrap_or(0)
+    }
+
+    /// Layers on this GPU that keep keys and values of every token.
+    pub fn full_layers(&self) -> u64 {
+        Layer::full(self.layers())
+    }
+
+    /// Layers on this GPU that keep keys and values of a window.
+    pub fn window_layers(&self) -> u64 {
+        Layer::windowed(self.layers())
+    }
+
+    /// Layers on this GPU that keep a recurrent state.
+    pub fn recurrent_layers(&self) -> u64 {
+        Layer::recurrent(self.layers())
     }
 
     /// Tokens that attention sees once the conversation cache is full.

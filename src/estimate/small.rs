@@ -46,7 +46,7 @@ pub fn engine(
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let kind = kind(Life::From(Phase::SystemPrefill), "vramplan engine: tables beside the arena");
-    let layers = scenario.model.full_layers() + scenario.model.window_layers();
+    let layers = scenario.full_layers() + scenario.window_layers();
     buffers.product(kind, "ids and positions", &[("rows", rows), ("int32 each", 2 * 4)])?;
     buffers.product(
         kind,

@@ -7,6 +7,10 @@
 //! tower with the model. llama.cpp has it in a file of its own (`--mmproj`), and vramplan's engine reads
 //! text: neither loads it.
 //!
+//! Of several GPUs, transformers has the tower on the first with the embedding. vLLM's ranks split its
+//! linear layers, and every stage of a pipeline loads and profiles all of it, though only the first
+//! runs it later (`qwen2_5_vl.py` builds the tower on any stage, `profile_run` asks for none).
+//!
 //! Image tokens in the cache are tokens like others: they are among `--system-tokens` or the
 //! conversation's.
 //!
@@ -16,16 +20,22 @@
 use super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
 };
-use crate::spec::{Attention, Basis, Bounds, Runtime, Serving, Vision};
+use crate::spec::{Attention, Basis, Bounds, ModelSpec, Runtime, Serving, Vision};
 use crate::units::{Bytes, Overflow};
 
-/// The tower, where the runtime loads it.
-pub fn planned(scenario: &Scenario<'_>) -> Option<Vision> {
-    let loads = match scenario.workload.images {
+/// The model's tower, where the runtime loads it; `images` as in [`crate::spec::Workload`].
+pub fn loaded(model: &ModelSpec, runtime: Runtime, images: Option<u64>) -> Option<Vision> {
+    let loads = match images {
         Some(images) => images > 0,
-        None => matches!(scenario.kind(), Runtime::Transformers | Runtime::Vllm),
+        None => matches!(runtime, Runtime::Transformers | Runtime::Vllm),
     };
-    scenario.model.shape.vision.filter(|_| loads)
+    model.shape.vision.filter(|_| loads)
+}
+
+/// The tower, where the GPU has it.
+pub fn planned(scenario: &Scenario<'_>) -> Option<Vision> {
+    let tower = loaded(scenario.model, scenario.kind(), scenario.workload.images);
+    tower.filter(|_| scenario.part().has_vision)
 }
 
 /// Refuses images where there is no tower, or a runtime whose encoder is not modelled.

@@ -28,11 +28,12 @@ const WORTH: i64 = 4 << 20;
 /// spend where it is left over.
 pub fn advise(
     solver: &Solver<'_>,
-    plan: &Plan,
+    (plan, binding): (&Plan, usize),
     recommendation: &Recommendation,
 ) -> Result<Vec<Advice>, RecommendError> {
-    let advisor = Advisor { request: solver.request, solver, plan, recommendation };
+    let advisor = Advisor { request: solver.request, solver, plan, binding, recommendation };
     let mut advice = advisor.notes();
+    advice.extend(advisor.one_gpu());
     let roomy = plan.verdict == Verdict::Fits && recommendation.limited_by != Limit::Vram;
     let mut ranked = if roomy { advisor.spending()? } else { advisor.savings() };
     if !roomy {
@@ -47,6 +48,7 @@ struct Advisor<'a> {
     request: &'a Request<'a>,
     solver: &'a Solver<'a>,
     plan: &'a Plan,
+    binding: usize,
     recommendation: &'a Recommendation,
 }
 
@@ -101,9 +103,30 @@ impl Advisor<'_> {
         notes
     }
 
-    /// What is left of what can be taken with a cache of this size.
+    /// What is left of what can be taken with a cache of this size, where the least is.
     fn left_at(&self, tokens: u64) -> Bytes {
-        self.solver.demand(tokens).map_or(Bytes::ZERO, |d| d.left(&self.request.capacity))
+        let binding = self.solver.binding(tokens);
+        binding.map_or(Bytes::ZERO, |(demand, capacity)| demand.left(&capacity))
+    }
+
+    /// Says so where one of several GPUs alone holds as large a cache.
+    fn one_gpu(&self) -> Option<Advice> {
+        let cards = self.request.cards();
+        let (gpu, capacity) = cards.max_by_key(|(_, capacity)| capacity.usable)?;
+        if self.request.others.is_empty() {
+            return None;
+        }
+        let mut changed = Request { gpu, capacity, others: &[], ..self.request.clone() };
+        if let Some(serving) = &mut changed.workload.serving {
+            serving.ranks = 1;
+        }
+        let alone = Solver::new(&changed).ok()?.tier(super::TierName::Balanced, 0).ok()?;
+        let enough = self.recommendation.tiers[1].max_cache_tokens.max(1);
+        (alone.max_cache_tokens >= enough).then(|| Advice {
+            code: "one-gpu-suffices",
+            text: format!("one {} alone holds {} cached tokens", gpu.name, alone.max_cache_tokens),
+            saves: 0,
+        })
     }
 
     /// Bytes that the expected demand falls by.
@@ -125,9 +148,20 @@ impl Advisor<'_> {
         let same_weights = changed.weights == self.request.weights
             && std::ptr::eq(changed.model, self.request.model);
         if same_weights {
-            return with_verdict(self.solver.varied(changed).demand(tokens)?, changed);
+            return self.with_verdict(&self.solver.varied(changed), tokens);
         }
-        with_verdict(Solver::new(changed)?.demand(tokens)?, changed)
+        self.with_verdict(&Solver::new(changed)?, tokens)
+    }
+
+    /// What the GPU that binds now is asked for then, and whether all of them fit.
+    fn with_verdict(
+        &self,
+        solver: &Solver<'_>,
+        tokens: u64,
+    ) -> Result<(Demand, Verdict), RecommendError> {
+        let (demand, capacity) = solver.binding(tokens)?;
+        let same = solver.demands(tokens)?.get(self.binding).copied();
+        Ok((same.unwrap_or(demand), capacity.verdict(demand)?))
     }
 
     /// Advice from a change, where it can be planned and makes a difference.
@@ -300,13 +334,6 @@ impl Advisor<'_> {
             &with(most),
         )
     }
-}
-
-fn with_verdict(
-    demand: Demand,
-    request: &Request<'_>,
-) -> Result<(Demand, Verdict), RecommendError> {
-    Ok((demand, request.capacity.verdict(demand)?))
 }
 
 /// The largest number above `from` and up to `to` that `fits`, given that smaller ones fit too.

@@ -6,6 +6,7 @@
 //! as its tensors happen to fit each other's holes, so a few cells beyond the answer are tried too.
 
 mod advice;
+mod devices;
 mod search;
 mod speed;
 mod summary;
@@ -14,15 +15,19 @@ mod window;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use self::devices::Device;
 use crate::dtype::{KvFormat, WeightFormat};
-use crate::estimate::weights::{Weights, WeightsError, weights};
+use crate::estimate::placement::PlacementError;
+use crate::estimate::weights::{Weights, WeightsError};
 use crate::estimate::{EstimateError, Scenario};
-use crate::plan::{self, Capacity, Demand, Plan};
-use crate::spec::{Bounds, GpuSpec, ModelSpec, Runtime, RuntimeSpec, Workload};
+use crate::plan::{Capacity, Demand, Plan};
+use crate::spec::{Bounds, GpuSpec, ModelSpec, Runtime, RuntimeSpec, Split, Workload};
 use crate::units::{Bytes, Overflow};
 
 pub use advice::{Advice, advise};
+pub use devices::{Card, DevicePlan};
 pub use speed::{Speed, decode_speed};
 pub use summary::Summary;
 pub use window::{RecentWindow, WindowBasis, WindowError, recent_window};
@@ -44,6 +49,10 @@ pub struct Request<'a> {
     pub workload: Workload,
     /// What the card offers.
     pub capacity: Capacity,
+    /// Further GPUs that the model is spread over.
+    pub others: &'a [Card],
+    /// How it is spread.
+    pub split: Split,
     /// Whether the size of the cache is given.
     pub fixed_cache: bool,
     /// Tokens a second that generation must be able to reach.
@@ -52,12 +61,23 @@ pub struct Request<'a> {
     pub siblings: &'a [ModelSpec],
 }
 
+impl Request<'_> {
+    /// Every GPU with what it offers, in the order in which the model is spread over them.
+    pub fn cards(&self) -> impl Iterator<Item = (&GpuSpec, Capacity)> {
+        let others = self.others.iter().map(|card| (&card.gpu, card.capacity));
+        std::iter::once((self.gpu, self.capacity)).chain(others)
+    }
+}
+
 /// Why there is no recommendation.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RecommendError {
     /// The weights cannot be sized.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// The model cannot be spread over these GPUs.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
     /// The buffers cannot be listed.
     #[error(transparent)]
     Estimate(#[from] EstimateError),
@@ -99,6 +119,7 @@ impl RecommendError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Weights(error) => error.hint(),
+            Self::Placement(error) => error.hint(),
             Self::Estimate(EstimateError::UnevenBlocks { .. }) => {
                 Some("choose a format without blocks, such as `--kv f16`".into())
             }
@@ -176,33 +197,36 @@ impl TierName {
 
     /// Whether a plan that asks for this is certain enough.
     pub fn accepts(self, demand: Demand, capacity: &Capacity) -> Result<bool, Overflow> {
-        Ok(self.condition(capacity)?.holds(demand))
+        self.condition().holds(demand, capacity)
     }
 
-    fn condition(self, capacity: &Capacity) -> Result<Condition, Overflow> {
-        Ok(match self {
-            Self::Conservative => {
-                Condition { bound: |size| size.high, room: capacity.less_headroom(2)? }
-            }
-            Self::Balanced => {
-                Condition { bound: |size| size.high, room: capacity.less_headroom(1)? }
-            }
-            Self::Aggressive => Condition { bound: |size| size.expected, room: capacity.usable },
-        })
+    const fn condition(self) -> Condition {
+        match self {
+            Self::Conservative => Condition { bound: |size| size.high, headrooms: 2 },
+            Self::Balanced => Condition { bound: |size| size.high, headrooms: 1 },
+            Self::Aggressive => Condition { bound: |size| size.expected, headrooms: 0 },
+        }
     }
 }
 
-/// What has to hold of a plan: a bound of its peak is at most `room`, and the same bound of what
-/// fills a pool fits in it.
+/// What has to hold of a plan: a bound of its peak leaves the headroom so many times, and the same
+/// bound of what fills a pool fits in it.
 #[derive(Clone, Copy, Debug)]
 struct Condition {
     bound: fn(Bounds) -> Bytes,
-    room: Bytes,
+    headrooms: u64,
 }
 
 impl Condition {
-    fn holds(&self, demand: Demand) -> bool {
-        (self.bound)(demand.peak) <= self.room && demand.pooled(self.bound)
+    /// What remains possible at all.
+    const HARD: Self = Self { bound: |size| size.low, headrooms: 0 };
+
+    fn room(&self, capacity: &Capacity) -> Result<Bytes, Overflow> {
+        capacity.less_headroom(self.headrooms)
+    }
+
+    fn holds(&self, demand: Demand, capacity: &Capacity) -> Result<bool, Overflow> {
+        Ok((self.bound)(demand.peak) <= self.room(capacity)? && demand.pooled(self.bound))
     }
 }
 
@@ -243,8 +267,13 @@ pub struct Answer {
     pub workload: Workload,
     /// The recent window of the plan.
     pub recent_window: RecentWindow,
-    /// The plan at the size given, or at the balanced size.
+    /// The plan at the size given, or at the balanced size; of the GPU that binds, where there are
+    /// several.
     pub plan: Plan,
+    /// Which GPU binds.
+    pub binding: usize,
+    /// Every GPU's plan where there are several.
+    pub devices: Vec<DevicePlan>,
     /// The sizes that fit.
     pub recommendation: Recommendation,
     /// What would save memory, or how to spend what is left.
@@ -260,13 +289,13 @@ pub fn answer(request: &Request<'_>) -> Result<Answer, RecommendError> {
     } else {
         solver.planned_tokens(&recommendation)
     };
-    let plan = solver.plan(cache_tokens)?;
+    let (plan, binding, devices) = solver.plans(cache_tokens)?;
     let recent_window = solver.window(cache_tokens)?;
     let mut workload = request.workload.clone();
     workload.cache_tokens = cache_tokens;
     workload.recent_window = Some(recent_window.tokens);
-    let advice = advise(&solver, &plan, &recommendation)?;
-    Ok(Answer { workload, recent_window, plan, recommendation, advice })
+    let advice = advise(&solver, (&plan, binding), &recommendation)?;
+    Ok(Answer { workload, recent_window, plan, binding, devices, recommendation, advice })
 }
 
 /// Tokens by which llama.cpp rounds its cache up, and how many such steps beyond an answer are tried.
@@ -277,53 +306,106 @@ const CELLS_BEYOND: u64 = 4;
 #[derive(Debug)]
 pub struct Solver<'a> {
     request: &'a Request<'a>,
-    weights: Cow<'a, Weights>,
+    devices: Vec<Device<'a>>,
     /// What was planned already: the tiers ask for the same sizes.
-    demands: RefCell<BTreeMap<u64, Demand>>,
+    demands: RefCell<BTreeMap<u64, Rc<[Demand]>>>,
 }
 
 impl<'a> Solver<'a> {
     /// Sizes the weights and checks the context.
     pub fn new(request: &'a Request<'a>) -> Result<Self, RecommendError> {
         check_context(request)?;
-        let weights = weights(request.model, request.weights, request.runtime)?;
-        Ok(Self { request, weights: Cow::Owned(weights), demands: RefCell::default() })
+        Ok(Self { request, devices: Device::all(request)?, demands: RefCell::default() })
     }
 
-    /// The same with weights that were sized before, for this model, format and runtime.
+    /// The same on one GPU with weights that were sized before, for this model, format and runtime.
     pub fn with_weights(
         request: &'a Request<'a>,
         weights: &'a Weights,
     ) -> Result<Self, RecommendError> {
         check_context(request)?;
-        Ok(Self { request, weights: Cow::Borrowed(weights), demands: RefCell::default() })
+        if !request.others.is_empty() {
+            return Self::new(request);
+        }
+        let Request { gpu, capacity, .. } = *request;
+        let devices = vec![Device { gpu, capacity, weights: Cow::Borrowed(weights) }];
+        Ok(Self { request, devices, demands: RefCell::default() })
     }
 
     /// The same for a request that differs in its workload or its cache's format only.
     fn varied<'b>(&'b self, request: &'b Request<'b>) -> Solver<'b> {
-        Solver { request, weights: Cow::Borrowed(&self.weights), demands: RefCell::default() }
+        let devices = self.devices.iter().map(Device::borrowed).collect();
+        Solver { request, devices, demands: RefCell::default() }
     }
 
-    /// The scenario with a cache of this size.
+    /// The scenario with a cache of this size, on the first GPU.
     pub fn scenario(&self, cache_tokens: u64) -> Scenario<'_> {
-        let Request { model, gpu, runtime, kv, ref workload, .. } = *self.request;
-        let workload = Workload { cache_tokens, ..workload.clone() };
-        Scenario { model, gpu, runtime, weights: &self.weights, kv, workload }
+        self.devices[0].scenario(self.request, self.workload(cache_tokens))
     }
 
-    /// The plan with a cache of this size.
+    fn workload(&self, cache_tokens: u64) -> Workload {
+        Workload { cache_tokens, ..self.request.workload.clone() }
+    }
+
+    /// The plan with a cache of this size, of the GPU that binds.
     pub fn plan(&self, cache_tokens: u64) -> Result<Plan, RecommendError> {
-        Ok(plan::plan(&self.scenario(cache_tokens), self.request.capacity)?)
+        Ok(self.plans(cache_tokens)?.0)
     }
 
-    /// What that plan asks for.
-    fn demand(&self, cache_tokens: u64) -> Result<Demand, RecommendError> {
-        if let Some(demand) = self.demands.borrow().get(&cache_tokens) {
-            return Ok(*demand);
+    /// The plan of the GPU that binds, which one that is, and every GPU's plan where there are several.
+    fn plans(&self, cache_tokens: u64) -> Result<(Plan, usize, Vec<DevicePlan>), RecommendError> {
+        let workload = self.workload(cache_tokens);
+        let mut plans = devices::plans(&self.devices, self.request, &workload)?;
+        let demands: Vec<Demand> = plans.iter().map(Plan::demand).collect();
+        let binding = devices::binding(&self.devices, &demands)?;
+        if self.request.others.is_empty() {
+            return Ok((plans.swap_remove(binding), binding, Vec::new()));
         }
-        let demand = plan::demand(&self.scenario(cache_tokens))?;
-        self.demands.borrow_mut().insert(cache_tokens, demand);
-        Ok(demand)
+        let plan = plans[binding].clone();
+        let device = |(device, plan): (&Device<'_>, Plan)| -> Result<DevicePlan, RecommendError> {
+            Ok(DevicePlan {
+                card: Card { gpu: device.gpu.clone(), capacity: device.capacity },
+                part: device.weights.part.clone(),
+                weights: device.loaded(self.request)?,
+                plan,
+            })
+        };
+        let devices = self.devices.iter().zip(plans).map(device).collect::<Result<_, _>>()?;
+        Ok((plan, binding, devices))
+    }
+
+    /// What the plan of every GPU asks for.
+    fn demands(&self, cache_tokens: u64) -> Result<Rc<[Demand]>, RecommendError> {
+        if let Some(demands) = self.demands.borrow().get(&cache_tokens) {
+            return Ok(Rc::clone(demands));
+        }
+        let workload = self.workload(cache_tokens);
+        let demands: Rc<[Demand]> =
+            devices::demands(&self.devices, self.request, &workload)?.into();
+        self.demands.borrow_mut().insert(cache_tokens, Rc::clone(&demands));
+        Ok(demands)
+    }
+
+    /// What the plan of the GPU that binds asks for, and that GPU's capacity.
+    fn binding(&self, cache_tokens: u64) -> Result<(Demand, Capacity), RecommendError> {
+        let demands = self.demands(cache_tokens)?;
+        let binding = devices::binding(&self.devices, &demands)?;
+        Ok((demands[binding], self.devices[binding].capacity))
+    }
+
+    /// Whether every GPU's plan meets a condition.
+    fn holds(&self, condition: Condition, cache_tokens: u64) -> Result<bool, RecommendError> {
+        Ok(devices::all_hold(&self.devices, &self.demands(cache_tokens)?, condition)?)
+    }
+
+    /// How fast tokens can be generated with a cache of this size.
+    fn speed(&self, cache_tokens: u64) -> Result<Speed, RecommendError> {
+        let workload = self.workload(cache_tokens);
+        let mut scenarios = Vec::with_capacity(self.devices.len());
+        for device in &self.devices {
+            scenarios.push(device.scenario(self.request, workload.clone()));
+        }
+        Ok(decode_speed(&scenarios)?)
     }
 
     /// The recent window of a cache of this size.
@@ -347,22 +429,20 @@ impl<'a> Solver<'a> {
 
     /// The largest cache whose low bound fits, given that one of `least` tokens does.
     fn hard_max(&self, least: u64) -> Result<u64, RecommendError> {
-        let room = self.request.capacity.usable;
-        Ok(self.largest(Condition { bound: |size| size.low, room }, least)?.0)
+        Ok(self.largest(Condition::HARD, least)?.0)
     }
 
     /// A tier, given that a stricter one found `least` tokens.
     fn tier(&self, name: TierName, least: u64) -> Result<Tier, RecommendError> {
-        let capacity = self.request.capacity;
-        let (tokens, limited_by) = self.largest(name.condition(&capacity)?, least)?;
-        let peak = self.demand(tokens)?.peak;
+        let (tokens, limited_by) = self.largest(name.condition(), least)?;
+        let (Demand { peak, .. }, capacity) = self.binding(tokens)?;
         Ok(Tier {
             name,
             max_cache_tokens: tokens,
             recent_window: self.window(tokens).unwrap_or_else(|_| RecentWindow::none()),
             peak,
             headroom: capacity.usable.minus_or_zero(peak.high),
-            decode: decode_speed(&self.scenario(tokens))?,
+            decode: self.speed(tokens)?,
             limited_by,
         })
     }
@@ -371,18 +451,17 @@ impl<'a> Solver<'a> {
     /// that one of `least` tokens does.
     fn largest(&self, condition: Condition, least: u64) -> Result<(u64, Limit), RecommendError> {
         let (most, limit) = self.limit_beside_memory()?;
-        let Condition { bound, room } = condition;
-        let fits =
-            |tokens| -> Result<bool, RecommendError> { Ok(condition.holds(self.demand(tokens)?)) };
+        let fits = |tokens| self.holds(condition, tokens);
         if most == 0 || fits(most)? {
             return Ok((most, limit));
         }
-        let mut tokens = if self.demand(most)?.pool.is_some() {
+        let mut tokens = if self.demands(most)?.iter().any(|demand| demand.pool.is_some()) {
             search::bisect(0, most, fits)?
         } else {
-            let size =
-                |tokens| -> Result<Bytes, RecommendError> { Ok(bound(self.demand(tokens)?.peak)) };
-            search::largest_within(room, most, size)?
+            let rooms = self.devices.iter().map(|device| condition.room(&device.capacity));
+            let room = rooms.collect::<Result<Vec<_>, _>>()?.into_iter().max();
+            let room = room.unwrap_or(Bytes::ZERO);
+            search::largest_within(room, most, |tokens| self.size_in(room, condition, tokens))?
         };
         if tokens < least {
             tokens = search::bisect(least, most, fits)?;
@@ -393,6 +472,21 @@ impl<'a> Solver<'a> {
             }
         }
         Ok((if self.is_too_small(tokens) { 0 } else { tokens }, Limit::Vram))
+    }
+
+    /// What a plan asks for of the GPU that meets the condition least, were all as large as `room`.
+    fn size_in(
+        &self,
+        room: Bytes,
+        condition: Condition,
+        cache_tokens: u64,
+    ) -> Result<Bytes, RecommendError> {
+        let mut largest = Bytes::ZERO;
+        for (device, demand) in self.devices.iter().zip(self.demands(cache_tokens)?.iter()) {
+            let lacks = room.minus_or_zero(condition.room(&device.capacity)?);
+            largest = largest.max((condition.bound)(demand.peak).plus(lacks)?);
+        }
+        Ok(largest)
     }
 
     /// Whether a cache of this size has no room for the recent window that the runtime needs.
@@ -408,9 +502,8 @@ impl<'a> Solver<'a> {
         let Some(wanted) = self.request.min_decode_speed else {
             return Ok((context, Limit::Context));
         };
-        let fast_enough = |tokens| -> Result<bool, RecommendError> {
-            Ok(decode_speed(&self.scenario(tokens))?.high >= wanted)
-        };
+        let fast_enough =
+            |tokens| -> Result<bool, RecommendError> { Ok(self.speed(tokens)?.high >= wanted) };
         if fast_enough(context)? {
             return Ok((context, Limit::Context));
         }

@@ -25,8 +25,7 @@ pub struct Summary {
 impl Solver<'_> {
     /// The answer in short.
     pub fn summary(&self) -> Result<Summary, RecommendError> {
-        let capacity = self.request.capacity;
-        let (balanced, limited_by) = self.largest(TierName::Balanced.condition(&capacity)?, 0)?;
+        let (balanced, limited_by) = self.largest(TierName::Balanced.condition(), 0)?;
         let cache_tokens = if self.request.fixed_cache {
             self.request.workload.cache_tokens
         } else if balanced > 0 {
@@ -35,7 +34,7 @@ impl Solver<'_> {
             self.largest_with_a_chance()?
         };
         self.window(cache_tokens)?;
-        let demand = self.demand(cache_tokens)?;
+        let (demand, capacity) = self.binding(cache_tokens)?;
         Ok(Summary {
             verdict: capacity.verdict(demand)?,
             max_cache_tokens: balanced,
@@ -49,8 +48,7 @@ impl Solver<'_> {
     /// The largest cache that fits without headroom or at the low bound, else the smallest that can
     /// work.
     fn largest_with_a_chance(&self) -> Result<u64, RecommendError> {
-        let capacity = self.request.capacity;
-        let (aggressive, _) = self.largest(TierName::Aggressive.condition(&capacity)?, 0)?;
+        let (aggressive, _) = self.largest(TierName::Aggressive.condition(), 0)?;
         if aggressive > 0 {
             return Ok(aggressive);
         }

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::devices::{DeviceDoc, device_docs};
 use crate::dtype::WeightFormat;
 use crate::estimate::{Buffer, Component, Life, Phase, Pool};
-use crate::plan::{ComponentRow, PhaseRow};
+use crate::plan::{Capacity, ComponentRow, PhaseRow};
 use crate::recommend::{Advice, Answer, Request, Speed, Tier};
-use crate::spec::{Basis, Bounds, Capture, ModelSpec, Runtime};
+use crate::spec::{Basis, Bounds, Capture, GpuSpec, ModelSpec, Runtime, Split};
 use crate::units::Bytes;
 
 /// The name and version of the schema.
@@ -39,14 +40,24 @@ pub struct Document {
     pub recommendation: RecommendationDoc,
     /// What would save memory, or how to spend what is left.
     pub advice: Vec<AdviceDoc>,
+    /// Every GPU's plan in short, where there are several; the rest of the document is the plan of the
+    /// one that binds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceDoc>,
 }
 
 /// What was asked, as resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Inputs {
-    /// The GPU's short name.
+    /// The GPU's short name; of several, that of the one that binds.
     pub gpu: String,
+    /// The short names of all of them, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
+    /// How the model is spread over them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
     /// The model's short name or file.
     pub model: String,
     /// The model's family.
@@ -296,7 +307,7 @@ impl Document {
         Self {
             schema: SCHEMA.to_owned(),
             inputs: inputs(request, answer),
-            capacity: capacity_doc(request),
+            capacity: capacity_doc(request, answer),
             pool: plan.pool.map(|pool| pool_doc(&pool)),
             verdict: plan.verdict.id().to_owned(),
             short_by: plan.short_by,
@@ -309,14 +320,18 @@ impl Document {
                 limited_by: recommendation.limited_by.id().to_owned(),
             },
             advice: answer.advice.iter().map(advice_doc).collect(),
+            devices: device_docs(answer),
         }
     }
 }
 
 fn inputs(request: &Request<'_>, answer: &Answer) -> Inputs {
     let workload = &answer.workload;
+    let of_several = answer.devices.get(answer.binding).map(|device| &device.card.gpu);
     Inputs {
-        gpu: request.gpu.name.clone(),
+        gpu: of_several.unwrap_or(request.gpu).name.clone(),
+        gpus: answer.devices.iter().map(|device| device.card.gpu.name.clone()).collect(),
+        split: of_several.map(|_| request.split),
         model: request.model.name.clone(),
         architecture: request.model.shape.architecture.to_string(),
         parameters: request.model.parameters(),
@@ -368,20 +383,28 @@ pub(super) fn weights_label(model: &ModelSpec, weights: WeightFormat) -> String 
     }
 }
 
-fn capacity_doc(request: &Request<'_>) -> CapacityDoc {
-    let capacity = request.capacity;
-    CapacityDoc {
-        total: capacity.total,
-        reserved: capacity.reserved,
-        other_use: capacity.other_use,
-        headroom: capacity.headroom,
-        usable: capacity.usable,
-        basis: request.gpu.total.basis,
-        source: request.gpu.total.source.clone(),
+fn capacity_doc(request: &Request<'_>, answer: &Answer) -> CapacityDoc {
+    match answer.devices.get(answer.binding) {
+        Some(device) => CapacityDoc::new(&device.card.gpu, device.card.capacity),
+        None => CapacityDoc::new(request.gpu, request.capacity),
     }
 }
 
-const fn pool_doc(pool: &Pool) -> PoolDoc {
+impl CapacityDoc {
+    pub(super) fn new(gpu: &GpuSpec, capacity: Capacity) -> Self {
+        Self {
+            total: capacity.total,
+            reserved: capacity.reserved,
+            other_use: capacity.other_use,
+            headroom: capacity.headroom,
+            usable: capacity.usable,
+            basis: gpu.total.basis,
+            source: gpu.total.source.clone(),
+        }
+    }
+}
+
+pub(super) const fn pool_doc(pool: &Pool) -> PoolDoc {
     let Pool { limit, fixed, need, block, blocks, tokens } = *pool;
     PoolDoc { limit, fixed, need, block, blocks, tokens }
 }
@@ -421,7 +444,7 @@ fn buffer_doc(buffer: &Buffer) -> BufferDoc {
     }
 }
 
-fn phase_doc(row: &PhaseRow) -> PhaseDoc {
+pub(super) fn phase_doc(row: &PhaseRow) -> PhaseDoc {
     let PhaseRow { phase: id, persistent, transient, total } = *row;
     PhaseDoc { id, persistent, transient, total }
 }

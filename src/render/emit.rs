@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use super::document::Document;
 use crate::estimate::runtime::padded_context;
-use crate::spec::{ComputeCapability, Runtime};
+use crate::spec::{ComputeCapability, Runtime, Split};
 use crate::units::Overflow;
 
 /// A program to write settings for.
@@ -164,7 +164,21 @@ fn llama_cpp(document: &Document, file: Option<&str>) -> Result<String, EmitErro
     let flash = if inputs.attention == "flash" { "on" } else { "off" };
     let (chunk, kv) = (inputs.prefill_chunk, &inputs.kv);
     flags.push(format!("-ub {chunk} -ngl 999 -fa {flash} -ctk {kv} -ctv {kv}"));
+    flags.extend(llama_cpp_split(document));
     Ok(flags.join(" ") + "\n")
+}
+
+/// How layers are dealt out, as many for each GPU as planned: the output head is one more. Rows are cut
+/// by total memory unless told otherwise.
+fn llama_cpp_split(document: &Document) -> Option<String> {
+    match document.inputs.split? {
+        Split::Tensor => Some("-sm row".to_owned()),
+        Split::Layer => {
+            let parts = document.devices.iter().map(|device| &device.part);
+            let counts = parts.map(|part| (part.layers + u64::from(part.output_head)).to_string());
+            Some(format!("-sm layer -ts {}", counts.collect::<Vec<_>>().join(",")))
+        }
+    }
 }
 
 /// A word for a shell.
@@ -191,6 +205,10 @@ fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> 
         None => format!("# FROM the GGUF file of {} in {}", inputs.model, inputs.weights),
     };
     let flash = u8::from(inputs.attention == "flash");
+    let spread = match inputs.split {
+        Some(_) => "#   OLLAMA_SCHED_SPREAD=1\n",
+        None => "",
+    };
     Ok(format!(
         "{from}\n\
          PARAMETER num_ctx {}\n\
@@ -199,7 +217,8 @@ fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> 
          # In the environment of `ollama serve`:\n\
          #   OLLAMA_FLASH_ATTENTION={flash}\n\
          #   OLLAMA_KV_CACHE_TYPE={}\n\
-         #   OLLAMA_NUM_PARALLEL={}\n",
+         #   OLLAMA_NUM_PARALLEL={}\n\
+         {spread}",
         slot(document)?,
         inputs.prefill_chunk,
         inputs.kv,
@@ -213,12 +232,17 @@ fn vllm(document: &Document) -> String {
     let kv = if inputs.kv == "fp8" { "fp8" } else { "auto" };
     let dtype = if weights(document) == "f32" { "--dtype float32 " } else { "" };
     let length = inputs.system_tokens.saturating_add(inputs.cache_tokens);
+    let parallel = match inputs.split {
+        Some(Split::Tensor) => format!(" --tensor-parallel-size {}", inputs.gpus.len()),
+        Some(Split::Layer) => format!(" --pipeline-parallel-size {}", inputs.gpus.len()),
+        None => String::new(),
+    };
     let images = inputs
         .images
         .map(|images| format!(" --limit-mm-per-prompt '{{\"image\": {images}, \"video\": 0}}'"));
     format!(
         "--max-model-len {length} --max-num-seqs {} --max-num-batched-tokens {} \
-         {dtype}--kv-cache-dtype {kv} --gpu-memory-utilization {}{}\n",
+         {dtype}--kv-cache-dtype {kv} --gpu-memory-utilization {}{parallel}{}\n",
         inputs.max_seqs.unwrap_or(inputs.batch),
         inputs.prefill_chunk,
         inputs.gpu_memory_utilization.as_deref().unwrap_or("0.9"),
@@ -233,11 +257,12 @@ fn transformers(document: &Document, gpu: ComputeCapability) -> String {
         "flash" => "flash_attention_2",
         other => other,
     };
+    let map = if inputs.split.is_some() { ", \"device_map\": \"auto\"" } else { "" };
     let mut text = String::from("plan = {\n");
     let _ = writeln!(
         text,
         "    # AutoModelForCausalLM.from_pretrained(…)\n    \
-         \"from_pretrained\": {{\"dtype\": \"{dtype}\", \"attn_implementation\": \"{attention}\"}},"
+         \"from_pretrained\": {{\"dtype\": \"{dtype}\", \"attn_implementation\": \"{attention}\"{map}}},"
     );
     if let Some(config) = bits_and_bytes(weights(document), dtype) {
         let _ = writeln!(
@@ -341,6 +366,10 @@ fn env(document: &Document) -> String {
         ("ATTENTION", &inputs.attention),
     ];
     let mut text = String::new();
+    if let Some(split) = inputs.split {
+        let _ = writeln!(text, "VRAMPLAN_GPUS={}", quoted(&inputs.gpus.join(",")));
+        let _ = writeln!(text, "VRAMPLAN_SPLIT={split}");
+    }
     for (name, value) in numbers {
         let _ = writeln!(text, "VRAMPLAN_{name}={value}");
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::devices;
 use super::document::{BufferDoc, ComponentDoc, Document};
 use crate::estimate::Component;
 
@@ -14,7 +15,12 @@ pub fn explain(document: &Document, component: Option<Component>) -> String {
         let name = component.map_or("", Component::title);
         return format!("{name}: nothing in this plan\n");
     }
-    explained.join("\n")
+    let mut text = String::new();
+    if let Some(device) = document.devices.iter().find(|device| device.binding) {
+        let all = devices::label_of(document);
+        let _ = writeln!(text, "GPU {} of {all}, which binds\n", device.index);
+    }
+    text + &explained.join("\n")
 }
 
 fn explain_component(doc: &ComponentDoc) -> String {

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::devices;
 use super::document::Document;
 
 /// The document as Markdown.
 pub fn to_markdown(document: &Document) -> String {
     let inputs = &document.inputs;
-    let mut text = format!("## {} on {}\n\n", inputs.model, inputs.gpu);
+    let mut text = format!("## {} on {}\n\n", inputs.model, devices::label_of(document));
     let _ = writeln!(
         text,
         "{} weights, {} KV, `{}` runtime, {} system tokens, {} cached tokens, prefill chunk {}.\n",
@@ -18,6 +19,7 @@ pub fn to_markdown(document: &Document) -> String {
         inputs.cache_tokens,
         inputs.prefill_chunk
     );
+    text.push_str(&devices::to_markdown(document));
     components(&mut text, document);
     phases(&mut text, document);
     tiers(&mut text, document);

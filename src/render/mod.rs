@@ -1,6 +1,7 @@
 //! A plan for people and for programs. Every format is made from one [`Document`].
 
 mod compare;
+mod devices;
 pub mod doctor;
 mod document;
 mod drift;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use compare::{ChangeDoc, CompareDoc, DifferenceDoc, SideDoc};
+pub use devices::{DeviceComponentDoc, DeviceDoc, PartDoc};
 pub use document::{
     AdviceDoc, BufferDoc, CapacityDoc, CaptureDoc, ComponentDoc, Document, Inputs, PeakDoc,
     PhaseDoc, PoolDoc, RecommendationDoc, SpeedDoc, TierDoc,

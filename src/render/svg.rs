@@ -40,9 +40,13 @@ pub fn to_svg(document: &Document) -> String {
 
 fn heading(document: &Document) -> Group {
     let inputs = &document.inputs;
+    let gpu = match document.devices.iter().find(|device| device.binding) {
+        Some(device) => format!("GPU {} of {}", device.index, super::devices::label_of(document)),
+        None => inputs.gpu.clone(),
+    };
     let title = format!(
         "{} ({} weights, {} KV) on {}: {} at the peak",
-        inputs.model, inputs.weights, inputs.kv, inputs.gpu, document.peak.total.expected
+        inputs.model, inputs.weights, inputs.kv, gpu, document.peak.total.expected
     );
     let subtitle = format!(
         "{} runtime · {} pinned + {} cached tokens · peak in {} · low {}, high {}",

@@ -137,8 +137,10 @@ fn quoted(field: &str) -> String {
 }
 
 fn combination(row: &Row<'_>, column: &Column<'_>, cell: &Cell) -> CombinationDoc {
+    let others = column.others.iter().map(|card| card.gpu.name.as_str());
+    let names = std::iter::once(column.gpu.name.as_str()).chain(others);
     CombinationDoc {
-        gpu: column.gpu.name.clone(),
+        gpu: super::devices::label(names),
         model: row.model.name.clone(),
         weights: super::document::weights_label(row.model, row.weights),
         kv: row.kv.to_string(),

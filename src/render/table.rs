@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::devices;
 use super::document::{ComponentDoc, Document, PoolDoc, TierDoc};
 use crate::spec::Bounds;
 use crate::units::Bytes;
@@ -17,6 +18,7 @@ const BAR: u64 = 10;
 pub fn to_table(document: &Document) -> String {
     let sections = [
         heading(document),
+        devices::to_table(document),
         components(document),
         phases(document),
         tiers(document),
@@ -29,7 +31,11 @@ fn heading(document: &Document) -> String {
     let inputs = &document.inputs;
     let mut text = format!(
         "{} · {} weights · {} KV · {} runtime · {}\n",
-        inputs.model, inputs.weights, inputs.kv, inputs.runtime, inputs.gpu
+        inputs.model,
+        inputs.weights,
+        inputs.kv,
+        inputs.runtime,
+        devices::label_of(document)
     );
     let fits = document.recommendation.tiers.iter().any(|tier| tier.max_cache_tokens > 0);
     let given = match (inputs.cache_tokens_given, fits) {

@@ -9,7 +9,7 @@ use etcetera::BaseStrategy as _;
 use super::error::At;
 use super::names::Kind;
 use super::text::printable;
-use super::{Calibration, SourceError, profile};
+use super::{Calibration, SourceError, mig, profile};
 use crate::spec::{GpuSpec, ModelSpec, Runtime, RuntimeSpec};
 
 /// A profile in the binary.
@@ -90,9 +90,15 @@ impl Catalog {
         Self { folders, own: OnceCell::new() }
     }
 
-    /// The GPU of that name.
+    /// The GPU of that name, or the MIG slice of one.
     pub fn gpu(&self, name: &str) -> Result<GpuSpec, SourceError> {
-        self.find(Kind::Gpu, name, profile::gpu)
+        let found = self.find(Kind::Gpu, name, profile::gpu);
+        match (&found, mig::parts(name)) {
+            (Err(SourceError::Unknown { .. }), Some((card, slice))) => {
+                self.find(Kind::Gpu, card, |at, text| profile::gpu_slice(at, text, slice))
+            }
+            _ => found,
+        }
     }
 
     /// The model of that name.
@@ -150,7 +156,7 @@ impl Catalog {
         &self,
         kind: Kind,
         name: &str,
-        read: fn(&At, &str) -> Result<T, SourceError>,
+        read: impl FnOnce(&At, &str) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         if let Some(own) = self.own_of(kind, name)? {
             return read(&At::new(&own.path), &own.text);

@@ -47,8 +47,14 @@ pub enum LocalCardError {
         /// What NVML or the loader said.
         message: String,
     },
-    /// More than one card: which one was meant?
-    #[error("this machine has {count} cards: {}", names.join(", "))]
+    /// A card in MIG mode of which no slice can be read.
+    #[error("`{name}` is in MIG mode, and none of its slices can be read")]
+    NoSlice {
+        /// The card's name in NVML.
+        name: String,
+    },
+    /// More than one card, or slice of one: which one was meant?
+    #[error("this machine has {count} cards or MIG slices: {}", names.join(", "))]
     Several {
         /// How many.
         count: u32,
@@ -65,6 +71,7 @@ impl LocalCardError {
             Self::Unavailable { .. } => {
                 "name the GPU instead, such as `--gpu L4`; planning needs no driver"
             }
+            Self::NoSlice { .. } => "name the slice to plan for, such as `--gpu H100-3g.40gb`",
             Self::Several { .. } => "name the one to plan for, such as `--gpu L4`",
         }
         .to_owned()
@@ -75,22 +82,46 @@ impl LocalCardError {
 #[cfg(feature = "nvml")]
 pub fn local_card() -> Result<LocalCard, LocalCardError> {
     let nvml = super::nvml::open_nvml()?;
-    let count = nvml.device_count().map_err(|error| unavailable(&error))?;
-    let name_of = |index| nvml.device_by_index(index)?.name();
-    if count != 1 {
-        let names = (0..count).filter_map(|index| name_of(index).ok());
-        let names: Vec<_> = names.map(|name| printable(&name)).collect();
-        if count == 0 {
-            return Err(LocalCardError::Unavailable { message: "NVML lists no device".into() });
-        }
-        return Err(LocalCardError::Several { count, names });
+    let mut devices = Vec::new();
+    for index in 0..nvml.device_count().map_err(|error| unavailable(&error))? {
+        let device = nvml.device_by_index(index).map_err(|error| unavailable(&error))?;
+        devices.extend(slices(device)?);
     }
-    read(&nvml).map_err(|error| unavailable(&error))
+    match devices.as_slice() {
+        [] => Err(LocalCardError::Unavailable { message: "NVML lists no device".into() }),
+        [device] => read(&nvml, device).map_err(|error| unavailable(&error)),
+        several => {
+            let names = several.iter().filter_map(|device| device.name().ok());
+            let names: Vec<_> = names.map(|name| printable(&name)).collect();
+            let count = u32::try_from(several.len()).unwrap_or(u32::MAX);
+            Err(LocalCardError::Several { count, names })
+        }
+    }
+}
+
+/// A card's slices where it is in MIG mode, for then nothing runs on the card itself; else the card.
+#[cfg(feature = "nvml")]
+fn slices(card: nvml_wrapper::Device<'_>) -> Result<Vec<nvml_wrapper::Device<'_>>, LocalCardError> {
+    const ENABLED: u32 = 1;
+    // Cards without MIG say that it is not supported.
+    let is_cut = card.mig_mode().is_ok_and(|mode| mode.current == ENABLED);
+    if !is_cut {
+        return Ok(vec![card]);
+    }
+    let most = card.mig_device_count().unwrap_or(0);
+    let slices: Vec<_> = (0..most).filter_map(|i| card.mig_device_by_index(i).ok()).collect();
+    if slices.is_empty() {
+        let name = card.name().map_or_else(|_| "the local card".into(), |name| printable(&name));
+        return Err(LocalCardError::NoSlice { name });
+    }
+    Ok(slices)
 }
 
 #[cfg(feature = "nvml")]
-fn read(nvml: &nvml_wrapper::Nvml) -> Result<LocalCard, nvml_wrapper::error::NvmlError> {
-    let device = nvml.device_by_index(0)?;
+fn read(
+    nvml: &nvml_wrapper::Nvml,
+    device: &nvml_wrapper::Device<'_>,
+) -> Result<LocalCard, nvml_wrapper::error::NvmlError> {
     let memory = device.memory_info()?;
     Ok(LocalCard {
         name: device.name()?,

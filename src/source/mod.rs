@@ -11,6 +11,7 @@ pub mod hf_config;
 mod hf_vision;
 mod json;
 mod local_gpu;
+mod mig;
 mod model;
 mod names;
 #[cfg(feature = "nvml")]

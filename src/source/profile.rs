@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::At;
 use super::names::Kind;
 use super::text::printable;
-use super::{SourceError, json};
+use super::{SourceError, json, mig};
 use crate::spec::{
     Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, ModelShape, ModelSpec, Runtime,
     RuntimeSpec,
@@ -45,9 +45,23 @@ pub fn text_of(path: &Path) -> Result<String, SourceError> {
 }
 
 pub(super) fn gpu(at: &At, text: &str) -> Result<GpuSpec, SourceError> {
-    let profile: GpuProfile = parse(at, text)?;
+    Ok(card(at, parse(at, text)?)?.0)
+}
+
+/// A MIG slice of the GPU that a profile describes.
+pub(super) fn gpu_slice(at: &At, text: &str, slice: &str) -> Result<GpuSpec, SourceError> {
+    let (card, slices) = card(at, parse(at, text)?)?;
+    mig::slice(at, &card, slices, slice)
+}
+
+fn card(at: &At, profile: GpuProfile) -> Result<(GpuSpec, Vec<MigProfile>), SourceError> {
+    for slice in &profile.mig {
+        if !(1..=8).contains(&slice.memory_slices) {
+            return Err(at.invalid("mig.memory_slices", slice.memory_slices, "1 to 8"));
+        }
+    }
     let capability = &profile.compute_capability;
-    Ok(GpuSpec {
+    let spec = GpuSpec {
         compute_capability: capability.parse::<ComputeCapability>().map_err(|_| {
             at.invalid("compute_capability", format!("\"{capability}\""), "one such as `8.9`")
         })?,
@@ -59,7 +73,8 @@ pub(super) fn gpu(at: &At, text: &str) -> Result<GpuSpec, SourceError> {
         bandwidth: positive(at, "bandwidth", profile.bandwidth.into())?,
         ecc: profile.ecc.into(),
         context: profile.context.map(|context| context.bounds(at, "context")).transpose()?,
-    })
+    };
+    Ok((spec, profile.mig))
 }
 
 pub(super) fn model(at: &At, text: &str) -> Result<ModelSpec, SourceError> {
@@ -222,6 +237,27 @@ struct GpuProfile {
     bandwidth: Rate,
     sm_count: Count,
     context: Option<Range>,
+    #[serde(default)]
+    mig: Vec<MigProfile>,
+}
+
+/// A MIG slice of a card.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct MigProfile {
+    /// NVIDIA's name of it, such as `3g.40gb`.
+    pub(super) name: String,
+    /// What NVML reports as its total.
+    #[serde(deserialize_with = "size")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub(super) total: Bytes,
+    /// Its streaming multiprocessors.
+    pub(super) sm_count: u64,
+    /// Memory slices that it has of the card's eight.
+    pub(super) memory_slices: u64,
+    pub(super) basis: Basis,
+    pub(super) source: String,
 }
 
 #[derive(Clone, Copy, Deserialize)]

@@ -10,6 +10,7 @@ mod runtime;
 pub mod samples;
 mod serving;
 mod shape;
+mod split;
 mod tensors;
 mod transformers;
 mod version;
@@ -26,6 +27,7 @@ pub use serving::{Serving, Utilization, VllmVersion};
 pub use shape::{
     InvalidShape, LayerShape, Mla, ModelShape, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
 };
+pub use split::{Part, Share, Split};
 pub use tensors::{Role, TensorSpec, tensors};
 pub use transformers::TransformersVersion;
 pub use vision::{Tower, Vision};

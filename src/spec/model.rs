@@ -9,6 +9,8 @@ use crate::units::{Bytes, Overflow};
 pub struct StoredTensor {
     /// What it is for, as far as its name tells; nothing where it is none of the known roles.
     pub role: Option<Role>,
+    /// The decoder layer it belongs to, if any.
+    pub layer: Option<u64>,
     /// Elements of a row (`ne[0]`).
     pub row: u64,
     /// Elements.
@@ -56,6 +58,27 @@ pub enum Layer {
     },
     /// A state of fixed size.
     Recurrent,
+}
+
+impl Layer {
+    /// Those of `layers` that keep every token.
+    pub fn full(layers: &[Self]) -> u64 {
+        Self::count(layers, |layer| matches!(layer, Self::Full))
+    }
+
+    /// Those that keep a window.
+    pub fn windowed(layers: &[Self]) -> u64 {
+        Self::count(layers, |layer| matches!(layer, Self::Window { .. }))
+    }
+
+    /// Those that keep a state.
+    pub fn recurrent(layers: &[Self]) -> u64 {
+        Self::count(layers, |layer| matches!(layer, Self::Recurrent))
+    }
+
+    fn count(layers: &[Self], matches: impl Fn(&Self) -> bool) -> u64 {
+        layers.iter().filter(|layer| matches(layer)).count() as u64
+    }
 }
 
 /// A model that can be planned for.
@@ -133,21 +156,17 @@ impl ModelSpec {
 
     /// Layers that keep keys and values of every token.
     pub fn full_layers(&self) -> u64 {
-        self.count(|layer| matches!(layer, Layer::Full))
+        Layer::full(&self.layers)
     }
 
     /// Layers that keep keys and values of a window.
     pub fn window_layers(&self) -> u64 {
-        self.count(|layer| matches!(layer, Layer::Window { .. }))
+        Layer::windowed(&self.layers)
     }
 
     /// Layers that keep a recurrent state.
     pub fn recurrent_layers(&self) -> u64 {
-        self.count(|layer| matches!(layer, Layer::Recurrent))
-    }
-
-    fn count(&self, matches: impl Fn(&Layer) -> bool) -> u64 {
-        self.layers.iter().filter(|layer| matches(layer)).count() as u64
+        Layer::recurrent(&self.layers)
     }
 }
 

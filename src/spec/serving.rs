@@ -96,6 +96,8 @@ pub struct Serving {
     pub ranks: u64,
     /// Which version it is.
     pub version: VllmVersion,
+    /// Blocks that the pool has at most, because another rank's has no more.
+    pub most_blocks: Option<u64>,
 }
 
 impl Serving {
@@ -107,6 +109,7 @@ impl Serving {
             utilization: Utilization::DEFAULT,
             ranks: 1,
             version: VllmVersion::default(),
+            most_blocks: None,
         }
     }
 

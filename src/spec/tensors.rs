@@ -46,6 +46,8 @@ pub enum Role {
     Norm,
     Bias,
     Sinks,
+    /// A table of frequencies beside the parameters, in files for llama.cpp.
+    RopeFrequencies,
     /// A linear layer of a vision tower or its projector.
     VisionLinear,
     /// Everything else of a vision tower: convolution, positions, norms, biases.
@@ -65,6 +67,7 @@ impl Role {
                 | Self::Norm
                 | Self::Bias
                 | Self::Sinks
+                | Self::RopeFrequencies
                 | Self::VisionLinear
                 | Self::VisionOther
         )

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod devices;
 mod logs;
 mod plan;
 #[path = "../../examples/scoreboard/score/mod.rs"]
@@ -100,7 +101,8 @@ fn caches_match_the_library_to_the_byte() {
     let predict = |row: &Row<'_>, model: &ModelSpec| {
         let layers = cached_layers(&model.shape, &model.layers);
         let context = context(row, model);
-        let sizes = cache_sizes(&model.shape, &layers, &context).unwrap();
+        let sizes =
+            cache_sizes(&model.shape, &layers, &(0..model.shape.n_layers), &context).unwrap();
         vec![
             ("n_ctx", context.n_ctx),
             ("kv_full_cells", if sizes.full.is_zero() { 0 } else { context.graph.cells }),

@@ -5,11 +5,11 @@
 
 use vramplan::dtype::{KvFormat, WeightFormat};
 use vramplan::plan::Capacity;
-use vramplan::recommend::{Answer, Request, answer};
+use vramplan::recommend::{Answer, Card, Request, answer};
 use vramplan::source::Catalog;
 use vramplan::spec::{
     Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec,
-    Serving, TransformersVersion, Workload,
+    Serving, Split, TransformersVersion, Workload,
 };
 use vramplan::units::Bytes;
 
@@ -23,6 +23,8 @@ pub struct Case {
     pub kv: KvFormat,
     pub workload: Workload,
     pub capacity: Capacity,
+    pub others: Vec<Card>,
+    pub split: Split,
     pub fixed_cache: bool,
 }
 
@@ -66,6 +68,8 @@ impl Case {
             gpu,
             model,
             workload,
+            others: Vec::new(),
+            split: Split::Layer,
             fixed_cache: false,
         }
     }
@@ -101,6 +105,8 @@ impl Case {
             kv: self.kv,
             workload: self.workload.clone(),
             capacity: self.capacity,
+            others: &self.others,
+            split: self.split,
             fixed_cache: self.fixed_cache,
             min_decode_speed: None,
             siblings: &[],

@@ -32,6 +32,11 @@ impl<'a> Row<'a> {
         if self.text(name).is_empty() { Ok(None) } else { self.get(name).map(Some) }
     }
 
+    /// Whether there is such a column.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(&name)
+    }
+
     /// The number in a column.
     ///
     /// # Panics

@@ -44,7 +44,7 @@ impl Buffers {
     pub fn of(model: &ModelSpec, params: &ContextParams) -> Result<Self, Overflow> {
         let layers = cached_layers(&model.shape, &model.layers);
         let context = params.resolve(&model.shape)?;
-        let caches = cache_sizes(&model.shape, &layers, &context)?;
+        let caches = cache_sizes(&model.shape, &layers, &(0..model.shape.n_layers), &context)?;
         let compute = compute_buffer(&model.shape, &layers, &context.graph)?;
         Ok(Self { context, caches, compute })
     }
@@ -71,7 +71,7 @@ pub fn context(row: &Row<'_>) -> anyhow::Result<ContextParams> {
         n_ubatch: row.get("n_ubatch")?,
         n_seq: row.get("n_seq_max")?,
         unified: row.flag("kv_unified"),
-        swa_full: row.flag("swa_full"),
+        swa_full: row.has("swa_full") && row.flag("swa_full"),
         outputs: match row.get("n_outputs_max")? {
             0 => Outputs::All,
             n => Outputs::Few(n),

@@ -51,6 +51,7 @@ impl Case {
             max_seqs: row.maybe("max_seqs")?.unwrap_or(default.max_seqs),
             utilization: row.maybe("utilization")?.unwrap_or(default.utilization),
             version: version(row.text("version"))?,
+            most_blocks: None,
         };
         let format: WeightFormat = row.get("weights")?;
         let workload = Workload {

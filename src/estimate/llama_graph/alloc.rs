@@ -99,7 +99,13 @@ struct Placement<'a> {
 /// Places every tensor of the graph, and says whether the buffer was in the same state at both of the
 /// boundaries: the same gaps, and the same tensors in the same places, counted from the boundary.
 /// Layers between two such boundaries can be repeated without changing anything.
-pub(super) fn place(graph: &Graph, boundaries: [Boundary; 2]) -> Result<(Peak, bool), Overflow> {
+///
+/// Inputs of which there are several `copies` are kept until the graph has run.
+pub(super) fn place(
+    graph: &Graph,
+    boundaries: [Boundary; 2],
+    copies: u64,
+) -> Result<(Peak, bool), Overflow> {
     let mut placement = Placement {
         graph,
         free: FreeList::default(),
@@ -109,7 +115,9 @@ pub(super) fn place(graph: &Graph, boundaries: [Boundary; 2]) -> Result<(Peak, b
         peak: Peak::default(),
     };
     for &input in &graph.inputs {
-        placement.allocate(input)?;
+        for _ in 0..copies {
+            placement.allocate(input)?;
+        }
     }
     let [first, second] = boundaries;
     placement.run(0..first.steps)?;

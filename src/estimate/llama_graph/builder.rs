@@ -1,7 +1,7 @@
 //! What every layer of a micro-batch shares: shape, parameters, inputs.
 
-use super::GraphParams;
 use super::tensors::{Graph, Usage, Value, cube, matrix};
+use super::{GraphParams, Stage};
 use crate::dtype::KvFormat;
 use crate::spec::{Architecture, ModelShape};
 
@@ -34,6 +34,7 @@ pub(super) struct CacheInputs {
 pub(super) struct Builder<'a> {
     pub(super) shape: &'a ModelShape,
     pub(super) params: &'a GraphParams,
+    pub(super) stage: &'a Stage,
     pub(super) graph: Graph,
     pub(super) positions: Value,
     pub(super) full: CacheInputs,
@@ -41,23 +42,30 @@ pub(super) struct Builder<'a> {
     /// Which recurrent state each sequence continues.
     pub(super) states: Option<Value>,
     pub(super) output_rows: Value,
+    /// What the first layer of the stage reads: embeddings, or the hidden state of the layer before.
     pub(super) embeddings: Value,
+    /// The same where it was divided by its length already.
+    normed: Option<Value>,
     /// Bytes of the inputs on the host.
     pub(super) host: u64,
 }
 
 impl<'a> Builder<'a> {
     /// The inputs, in llama.cpp's order.
-    pub(super) fn new(shape: &'a ModelShape, params: &'a GraphParams) -> Self {
+    pub(super) fn new(shape: &'a ModelShape, params: &'a GraphParams, stage: &'a Stage) -> Self {
         let graph = Graph::with_capacity(2048);
-        let mut inputs = Inputs { graph, host: 0 };
+        let mut inputs = Inputs { graph, host: 0, is_first: stage.is_first() };
         let rows = params.rows;
         // Token ids and, where embeddings are given instead, those: the input has room for both.
         inputs.add(rows, 4);
         if params.version.has_embedding_input() {
             inputs.add(rows.saturating_mul(embedding_width(shape)), 4);
         }
-        let embeddings = inputs.embeddings(shape.hidden_size, rows);
+        let is_head_alone = stage.layers.is_empty();
+        let first_rows = if is_head_alone { params.n_outputs } else { rows };
+        let embeddings = inputs.embeddings(shape.hidden_size, first_rows);
+        // The norm before the head has no layer, so that it is computed where its input is.
+        let normed = is_head_alone.then_some(embeddings);
         let sections = if has_position_sections(shape.architecture) { 4 } else { 1 };
         let sections = if has_positions(shape.architecture) { sections } else { 0 };
         let positions = inputs.add(rows.saturating_mul(sections), 4);
@@ -68,10 +76,11 @@ impl<'a> Builder<'a> {
         let has_states = shape.recurrent.is_some() || shape.ssm.is_some();
         let states = has_states.then(|| inputs.add(params.n_seq, 4));
         let output_rows = inputs.add(params.n_outputs, 4);
-        let Inputs { graph, host } = inputs;
+        let Inputs { graph, host, .. } = inputs;
         Self {
             shape,
             params,
+            stage,
             graph,
             positions,
             full,
@@ -79,6 +88,7 @@ impl<'a> Builder<'a> {
             states,
             output_rows,
             embeddings,
+            normed,
             host,
         }
     }
@@ -87,7 +97,11 @@ impl<'a> Builder<'a> {
     pub(super) fn norm(&mut self, x: Value) -> Value {
         let layer_norm =
             matches!(self.shape.architecture, Architecture::StarCoder2 | Architecture::Cohere);
-        let normed = if layer_norm { self.graph.fresh(&[x], x.dims) } else { self.graph.map(x) };
+        let normed = match self.normed.take() {
+            Some(normed) => normed,
+            None if layer_norm => self.graph.fresh(&[x], x.dims),
+            None => self.graph.map(x),
+        };
         let weighted = self.graph.map(normed);
         if self.shape.norm_bias { self.graph.map(weighted) } else { weighted }
     }
@@ -113,7 +127,7 @@ const fn has_position_sections(architecture: Architecture) -> bool {
 }
 
 /// Layers that an image is given to again: those of every published Qwen3-VL.
-pub(super) const fn deepstack(architecture: Architecture) -> u64 {
+pub const fn deepstack(architecture: Architecture) -> u64 {
     match architecture {
         Architecture::Qwen3Vl | Architecture::Qwen3VlMoe => 3,
         _ => 0,
@@ -145,6 +159,8 @@ fn head_dim_of(shape: &ModelShape, windowed: bool) -> u64 {
 struct Inputs {
     graph: Graph,
     host: u64,
+    /// Whether what is computed from inputs alone is computed here; other stages get a copy of it.
+    is_first: bool,
 }
 
 /// Alignment of the host's buffers (`TENSOR_ALIGNMENT` in `ggml-impl.h`).
@@ -204,6 +220,9 @@ impl Inputs {
         let mask = self.add(elements, 4);
         if !params.flash {
             return mask;
+        }
+        if !self.is_first {
+            return self.graph.input(matrix(elements, 1), 2);
         }
         let cast = self.graph.fresh_half(&[mask], matrix(elements, 1));
         self.graph.mark(cast, Usage::Input)

@@ -3,6 +3,8 @@
 //! One tensor per layer for keys and one for values: `streams · cells` rows, plus once the padding of a
 //! quantized row to 512 elements, rounded up to 128 bytes.
 
+use std::ops::Range;
+
 use super::builder::is_block_format;
 use super::{Context, GraphParams};
 use crate::dtype::KvFormat;
@@ -25,15 +27,17 @@ pub struct CacheSizes {
     pub recurrent: Bytes,
 }
 
-/// Sizes the caches of a context; `layers` as llama.cpp caches them ([`super::cached_layers`]).
+/// Sizes the caches of a context, of the layers of a run; `layers` are the model's as llama.cpp caches
+/// them ([`super::cached_layers`]).
 pub fn cache_sizes(
     shape: &ModelShape,
     layers: &[Layer],
+    run: &Range<u64>,
     context: &Context,
 ) -> Result<CacheSizes, Overflow> {
     let graph = &context.graph;
     let mut sizes = CacheSizes { full: Bytes::ZERO, window: Bytes::ZERO, recurrent: Bytes::ZERO };
-    for (layer, index) in layers.iter().zip(0..) {
+    for (index, layer) in (0..).zip(layers).filter(|(index, _)| run.contains(index)) {
         match layer {
             Layer::Full => {
                 sizes.full = sizes.full.plus(layer_size(shape, index, graph, graph.cells)?)?;

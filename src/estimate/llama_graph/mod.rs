@@ -20,6 +20,7 @@ mod latent;
 mod model;
 mod recurrent;
 mod selection;
+mod stage;
 mod tensors;
 
 use self::builder::Builder;
@@ -29,8 +30,10 @@ use crate::dtype::KvFormat;
 use crate::spec::{Architecture, Layer, ModelShape};
 use crate::units::{Bytes, Overflow};
 
+pub use builder::deepstack as image_layers;
 pub use cache::{CacheSizes, cache_sizes};
 pub use context::{Context, ContextParams, Outputs, padded};
+pub use stage::Stage;
 
 pub use crate::spec::LlamaCppVersion;
 
@@ -88,13 +91,24 @@ pub fn compute_buffer(
     layers: &[Layer],
     params: &GraphParams,
 ) -> Result<ComputeBuffer, Overflow> {
-    for selection in Selection::shorter(shape) {
-        let (buffer, is_steady) = place_layers(shape, layers, params, selection)?;
+    stage_buffer(shape, layers, params, &Stage::all(shape))
+}
+
+/// The same for one GPU of several: `layers` are still those of the whole model.
+pub fn stage_buffer(
+    shape: &ModelShape,
+    layers: &[Layer],
+    params: &GraphParams,
+    stage: &Stage,
+) -> Result<ComputeBuffer, Overflow> {
+    for selection in Selection::shorter(shape, &stage.layers) {
+        let (buffer, is_steady) = place_layers(shape, layers, params, stage, &selection)?;
         if is_steady {
             return Ok(buffer);
         }
     }
-    Ok(place_layers(shape, layers, params, Selection::ALL)?.0)
+    let all = Selection::all(&stage.layers);
+    Ok(place_layers(shape, layers, params, stage, &all)?.0)
 }
 
 /// Builds and places the selected layers. The buffer is the model's only if the boundaries of the
@@ -103,14 +117,15 @@ fn place_layers(
     shape: &ModelShape,
     layers: &[Layer],
     params: &GraphParams,
-    selection: Selection,
+    stage: &Stage,
+    selection: &Selection,
 ) -> Result<(ComputeBuffer, bool), Overflow> {
-    let mut builder = Builder::new(shape, params);
+    let mut builder = Builder::new(shape, params, stage);
     let boundaries = builder.model(layers, selection);
     if builder.graph.overflowed {
         return Err(Overflow);
     }
-    let (peak, is_steady) = alloc::place(&builder.graph, boundaries)?;
+    let (peak, is_steady) = alloc::place(&builder.graph, boundaries, stage.copies)?;
     let alive = |usage: Usage| peak.alive[usage.index()];
     let [attention, logits, inputs] = [Usage::Attention, Usage::Logits, Usage::Input].map(alive);
     let buffer = ComputeBuffer {
@@ -224,9 +239,10 @@ mod tests {
                     let params = params(step * 571, 64 << (step % 6), version);
                     let graph = params.resolve(&model.shape).unwrap().graph;
                     let short = compute_buffer(&model.shape, &layers, &graph).unwrap();
-                    let all =
-                        place_layers(&model.shape, &layers, &graph, Selection::ALL).unwrap().0;
-                    assert_eq!(short, all, "{params:?}");
+                    let stage = Stage::all(&model.shape);
+                    let selection = Selection::all(&stage.layers);
+                    let placed = place_layers(&model.shape, &layers, &graph, &stage, &selection);
+                    assert_eq!(short, placed.unwrap().0, "{params:?}");
                 }
             }
         }

@@ -8,23 +8,25 @@ use crate::spec::{Architecture, Layer};
 use Architecture as A;
 
 impl Builder<'_> {
-    /// The layers of a selection and the output head; returns the boundaries that the selection names.
-    pub(super) fn model(&mut self, layers: &[Layer], selection: Selection) -> [Boundary; 2] {
+    /// The layers of a selection and, where the stage has it, the output head; returns the boundaries
+    /// that the selection names.
+    pub(super) fn model(&mut self, layers: &[Layer], selection: &Selection) -> [Boundary; 2] {
         let mut x = self.embeddings;
-        if deepstack(self.shape.architecture) > 0 {
+        if deepstack(self.shape.architecture) > 0 && self.stage.is_first() {
             let padded = matrix(embedding_width(self.shape), x.rows());
             self.embeddings = self.graph.fresh(&[x], padded);
             x = self.embeddings.strided(x.dims);
         }
         let mut boundaries = [Boundary::default(); 2];
-        if matches!(
+        let scales = matches!(
             self.shape.architecture,
             A::Gemma | A::Gemma2 | A::Gemma3 | A::Gemma4 | A::Granite | A::GraniteHybrid
-        ) {
+        );
+        if scales && self.stage.is_first() {
             x = self.graph.map(x);
         }
         for (index, layer) in (0..).zip(layers).filter(|(index, _)| selection.holds(*index)) {
-            if index == selection.head - selection.period {
+            if index + selection.period == selection.head {
                 boundaries[0] = self.graph.boundary();
             }
             if index == selection.tail {
@@ -37,7 +39,14 @@ impl Builder<'_> {
                 _ => self.layer(x, index, *layer, is_last),
             };
         }
-        self.output(x);
+        if self.stage.has_head {
+            self.output(x);
+        } else {
+            self.graph.expand(x);
+        }
+        if self.stage.copies > 1 {
+            self.graph.keep_inputs();
+        }
         boundaries
     }
 

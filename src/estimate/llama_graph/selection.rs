@@ -1,11 +1,15 @@
 //! Which layers have to be placed: layers repeat, and once the buffer is in the same state before and
 //! after a period of them, more periods change nothing.
 
+use std::ops::Range;
+
 use crate::spec::ModelShape;
 
-/// The layers `..head` and `tail..`: those between are whole periods of equal layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The layers `..head` and `tail..` of a run: those between are whole periods of equal layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Selection {
+    /// The run.
+    pub(super) run: Range<u64>,
     /// Layers from the start. The last `period` of them are compared with what is left out.
     pub(super) head: u64,
     /// The first layer after those left out.
@@ -18,29 +22,32 @@ pub(super) struct Selection {
 const TRIES: [u64; 3] = [3, 6, 12];
 
 impl Selection {
-    /// Every layer.
-    pub(super) const ALL: Self = Self { head: 0, tail: 0, period: 0 };
+    /// Every layer of a run.
+    pub(super) const fn all(run: &Range<u64>) -> Self {
+        Self { run: run.start..run.end, head: run.start, tail: run.start, period: 0 }
+    }
 
-    /// Ever longer selections that leave something out; try [`Self::ALL`] after them.
-    pub(super) fn shorter(shape: &ModelShape) -> impl Iterator<Item = Self> {
+    /// Ever longer selections of a run that leave something out; try [`Self::all`] after them.
+    pub(super) fn shorter(shape: &ModelShape, run: &Range<u64>) -> impl Iterator<Item = Self> {
         let windows = shape.window.and_then(|window| window.full_every);
         let states = shape.recurrent.map(|recurrent| recurrent.full_attention_every);
         // Without a rule for where attention is, every layer is placed.
         let is_regular = shape.ssm.is_none();
         let period = windows.or(states).unwrap_or(1).max(1);
         let dense = shape.moe.map_or(0, |moe| moe.leading_dense_layers);
-        let last = shape.n_layers.saturating_sub(1);
+        let first = dense.max(run.start).next_multiple_of(period);
+        let (run, last) = (run.clone(), run.end.saturating_sub(1));
         TRIES.into_iter().filter_map(move |periods| {
-            let head = dense.next_multiple_of(period).checked_add(periods.checked_mul(period)?)?;
+            let head = first.checked_add(periods.checked_mul(period)?)?;
             let left_out = last.checked_sub(head)? / period;
             let tail = head + left_out * period;
-            (left_out > 0 && is_regular).then_some(Self { head, tail, period })
+            (left_out > 0 && is_regular).then_some(Self { run: run.clone(), head, tail, period })
         })
     }
 
     /// Whether a layer is selected.
-    pub(super) const fn holds(self, index: u64) -> bool {
-        index < self.head || index >= self.tail
+    pub(super) const fn holds(&self, index: u64) -> bool {
+        self.run.start <= index && index < self.run.end && (index < self.head || index >= self.tail)
     }
 }
 
@@ -52,11 +59,17 @@ mod tests {
     #[test]
     fn whole_periods_are_left_out_and_the_last_layer_is_not() {
         let mut shape = llama_8b().shape;
-        let first = |shape: &ModelShape| Selection::shorter(shape).next();
-        assert_eq!(first(&shape), Some(Selection { head: 3, tail: 31, period: 1 }));
+        let first = |shape: &ModelShape| {
+            let found = Selection::shorter(shape, &(0..shape.n_layers)).next();
+            found.map(|selection| (selection.head, selection.tail, selection.period))
+        };
+        assert_eq!(first(&shape), Some((3, 31, 1)));
         shape.window = Some(crate::spec::Window { size: 512, full_every: Some(6) });
-        assert_eq!(first(&shape), Some(Selection { head: 18, tail: 30, period: 6 }));
+        assert_eq!(first(&shape), Some((18, 30, 6)));
         shape.n_layers = 18;
         assert_eq!(first(&shape), None);
+        shape.n_layers = 64;
+        let second_half = Selection::shorter(&shape, &(7..64)).next().unwrap();
+        assert!(!second_half.holds(6) && second_half.holds(7) && !second_half.holds(40));
     }
 }

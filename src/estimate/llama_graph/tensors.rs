@@ -219,6 +219,13 @@ impl Graph {
         self.tensors[value.id].is_output = true;
     }
 
+    /// Keeps every input until the graph has run.
+    pub(super) fn keep_inputs(&mut self) {
+        for &input in &self.inputs {
+            self.tensors[input].is_output = true;
+        }
+    }
+
     /// Gives an operation a workspace, in bytes from the start of its result to `end`.
     pub(super) fn extend(&mut self, value: Value, end: u64) {
         let tensor = &mut self.tensors[value.id];

@@ -7,8 +7,8 @@
 //! All sizes are llama.cpp's own, to the byte: see `llama_graph` and `weights`.
 
 use super::super::llama_graph::{
-    CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, cache_sizes, cached_layers,
-    compute_buffer, is_certain,
+    CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers,
+    image_layers, is_certain, stage_buffer,
 };
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
@@ -16,7 +16,7 @@ use super::super::{
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
-use crate::spec::{Attention, Basis, Bounds, ComputeCapability, Logits};
+use crate::spec::{Attention, Basis, Bounds, ComputeCapability, Logits, Part, Split};
 use crate::units::Overflow;
 
 pub use super::super::llama_graph::padded as padded_context;
@@ -30,16 +30,30 @@ const ADA: ComputeCapability = ComputeCapability { major: 8, minor: 9 };
 /// Lists everything that the process holds.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     check_limits(scenario)?;
+    check_image_layers(scenario)?;
     check_values(scenario)?;
     push_weights(buffers, scenario);
     let layers = cached_layers(&scenario.model.shape, &scenario.model.layers);
     let context = context(scenario)?;
-    let caches = cache_sizes(&scenario.model.shape, &layers, &context)?;
+    let part = scenario.part();
+    let caches = cache_sizes(&scenario.model.shape, &layers, &part.layers, &context)?;
     push_caches(buffers, scenario, &context, caches)?;
-    let compute = compute_buffer(&scenario.model.shape, &layers, &context.graph)?;
-    push_compute(buffers, scenario, &context, compute)?;
+    if part.has_head || !part.layers.is_empty() {
+        let stage = stage(part);
+        let compute = stage_buffer(&scenario.model.shape, &layers, &context.graph, &stage)?;
+        push_compute(buffers, scenario, &context, compute)?;
+    }
     overhead::push(buffers, scenario)?;
     fragmentation::push(buffers, scenario)
+}
+
+/// What the GPU computes: under `--split-mode row` one GPU waits for the other.
+fn stage(part: &Part) -> Stage {
+    let (layers, has_head) = (part.layers.clone(), part.has_head);
+    match part.split {
+        Split::Layer if part.is_one_of_several() => Stage::of_pipeline(layers, has_head),
+        _ => Stage { layers, has_head, copies: 1 },
+    }
 }
 
 /// The most that llama.cpp is built for (`llama-hparams.h`, `llama-cparams.h`).
@@ -61,6 +75,21 @@ fn check_limits(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
         }
     }
     Ok(())
+}
+
+/// The first layers of Qwen3-VL read an image's embeddings once more: on one GPU, with the embeddings.
+fn check_image_layers(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    let most = image_layers(scenario.model.shape.architecture);
+    let part = scenario.part();
+    if part.index == 0 || part.layers.is_empty() || part.layers.start >= most {
+        return Ok(());
+    }
+    let reason = format!(
+        "the first {most} layers of `{}` read the embeddings of images, and what a second GPU takes for \
+         that is not known: give the first GPU a larger share, or use fewer",
+        scenario.model.name
+    );
+    Err(EstimateError::Model { field: "gpus", reason })
 }
 
 /// A quantized cache of values needs flash attention (`llama_init_from_model`).
@@ -120,7 +149,7 @@ fn push_caches(
         buffers.push(kind, name, Bounds::exactly(size), Formula::text(text, values));
     };
     let conversation = Component::ConversationCache;
-    let layers = ("layers", scenario.model.full_layers());
+    let layers = ("layers", scenario.full_layers());
     let of_cells = [("cells", cells), ("sequences", sequences), layers];
     push(
         Component::SystemPromptCache,
@@ -148,7 +177,7 @@ fn push_caches(
         "recurrent states",
         caches.recurrent,
         "Σ over recurrent layers of f32 state and convolution inputs",
-        &[("layers", scenario.model.recurrent_layers()), of_cells[1]],
+        &[("layers", scenario.recurrent_layers()), of_cells[1]],
     );
     Ok(())
 }

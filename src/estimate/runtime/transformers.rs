@@ -107,7 +107,7 @@ fn push_residual(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), E
     let more = kv_cache::layer_size(shape, KvFormat::Bf16, tokens)?
         .minus_or_zero(kv_cache::layer_size(shape, scenario.kv, tokens)?);
     let formula = Formula::product(&[
-        ("layers", scenario.model.full_layers() + scenario.model.window_layers()),
+        ("layers", scenario.full_layers() + scenario.window_layers()),
         ("sequences", scenario.workload.batch),
         ("B more than quantized, at most (127 tokens)", more.get()),
     ]);
@@ -143,6 +143,9 @@ fn push_pass(
     if pass.all_rows()? > 1 && !scenario.weights.largest_expanded.is_zero() {
         activations::expanded_weight(buffers, scenario, pass.phase)?;
     }
+    if !scenario.part().has_head {
+        return Ok(());
+    }
     logits::transformers(buffers, scenario, pass)
 }
 
@@ -157,9 +160,9 @@ fn push_window_remainders(
     if !scenario.workload.grown_cache || scenario.kv.is_quantized() {
         return Ok(());
     }
-    let all = scenario.model.window_layers();
-    let behind = scenario.model.layers.iter().rev().take_while(|layer| **layer != Layer::Full);
-    let attended = if scenario.model.full_layers() > 0 { all - behind.count() as u64 } else { all };
+    let all = scenario.window_layers();
+    let behind = scenario.layers().iter().rev().take_while(|layer| **layer != Layer::Full);
+    let attended = if scenario.full_layers() > 0 { all - behind.count() as u64 } else { all };
     for (moment, layers) in [
         (Moment::Conversion, attended),
         (Moment::Attention, attended),

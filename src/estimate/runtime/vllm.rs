@@ -24,7 +24,7 @@ use super::super::{
 };
 use super::{Pool, push_weights};
 use crate::dtype::WeightFormat;
-use crate::spec::{Architecture, Basis, Bounds, LayerShape, ModelShape, Serving, VllmVersion};
+use crate::spec::{Architecture, Basis, Bounds, Serving, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
@@ -36,7 +36,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     overhead::push_libraries(buffers, scenario);
-    push_ranks(buffers, serving);
+    push_ranks(buffers, scenario, serving);
     push_profile_run(buffers, scenario, serving)?;
     vision::vllm(buffers, scenario, serving)?;
     let fixed = held(buffers)?;
@@ -118,8 +118,13 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
 /// Communication buffers of a rank among several: seen between 0.3 GiB (0.6) and 2.0 GiB (0.19).
 const RANK_BUFFERS: [u64; 3] = [300, 1870, 2080];
 
-fn push_ranks(buffers: &mut Buffers, serving: Serving) {
-    if serving.ranks < 2 {
+/// Stages of a pipeline have not met yet when the pool is sized: as little as on one GPU was seen.
+const PIPELINE_BUFFERS: &str = "2 public logs of vLLM 0.19 with two and four stages: 0.07 GiB of \
+    non-torch memory; high bound as the least seen of ranks";
+
+fn push_ranks(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: Serving) {
+    let ranks = serving.ranks.max(scenario.part().of);
+    if ranks < 2 {
         return;
     }
     let kind = Kind {
@@ -129,7 +134,14 @@ fn push_ranks(buffers: &mut Buffers, serving: Serving) {
         source: "11 public logs of vLLM 0.19 on two and four H100: 2.06 to 2.21 GiB of non-torch memory, less that of one",
     };
     let [low, expected, high] = RANK_BUFFERS.map(|mib| Bytes::new(mib << 20));
-    let formula = Formula::text("constant for two ranks and more", &[("ranks", serving.ranks)]);
+    if serving.ranks < 2 {
+        let kind = Kind { source: PIPELINE_BUFFERS, basis: Basis::Assumed, ..kind };
+        let formula = Formula::text("nothing yet while the pool is sized", &[("stages", ranks)]);
+        let bounds = Bounds::new(Bytes::ZERO, Bytes::ZERO, low);
+        buffers.push(kind, "NCCL between stages", bounds, formula);
+        return;
+    }
+    let formula = Formula::text("constant for two ranks and more", &[("ranks", ranks)]);
     buffers.push(kind, "NCCL and custom all-reduce", Bounds::new(low, expected, high), formula);
 }
 
@@ -153,7 +165,42 @@ fn push_profile_run(
     buffers.push(small, "inputs of a step", inputs, Formula::text("constant", &[]));
     push_experts(buffers, scenario, serving, rows)?;
     push_layer(buffers, scenario, serving, rows)?;
+    push_stages(buffers, scenario, rows)?;
+    if !scenario.part().has_head {
+        return Ok(());
+    }
     push_sampler(buffers, scenario, serving, rows)
+}
+
+/// What a stage of a pipeline gets from the one before, for good, and hands to the next: the hidden
+/// states of all tokens and their residuals.
+fn push_stages(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    rows: u64,
+) -> Result<(), EstimateError> {
+    let part = scenario.part();
+    let hidden = scenario.model.shape.hidden_size;
+    let factors = [
+        ("hidden and residual", 2),
+        ("tokens", rows),
+        ("hidden", hidden),
+        ("B", element(scenario)),
+    ];
+    let kind = Kind {
+        component: Component::Activations,
+        life: Life::From(Phase::SystemPrefill),
+        basis: Basis::Assumed,
+        source: "vLLM gpu_model_runner.py intermediate_tensors, from memory",
+    };
+    if part.ranks() == 1 && part.index > 0 {
+        buffers.product(kind, "what the stage before hands over", &factors)?;
+    }
+    if !part.has_head {
+        let kind = Kind { life: Life::During(Phase::Prefill, Moment::Output), ..kind };
+        buffers.product(kind, "what the next stage is handed", &factors)?;
+    }
+    Ok(())
 }
 
 fn transient(component: Component, moment: Moment) -> Kind<'static> {
@@ -197,36 +244,31 @@ fn push_experts(
 }
 
 /// Width of the dense or shared MLP on one rank.
-fn dense_width(shape: &ModelShape, ranks: u64) -> u64 {
+fn dense_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
+    let shape = &scenario.model.shape;
+    let widest = scenario.widest(|layer| layer.ffn_size);
     let dense = match shape.moe {
         Some(moe) if moe.leading_dense_layers == 0 => moe.shared_ffn_size,
-        Some(moe) => moe.shared_ffn_size.max(shape.widest_ffn()),
-        None => shape.widest_ffn(),
+        Some(moe) => moe.shared_ffn_size.max(widest),
+        None => widest,
     };
     dense.div_ceil(ranks)
 }
 
 /// Elements that attention holds for a token on one rank: queries, keys, values and its output,
 /// expanded from latent vectors where there are such.
-fn attention_width(shape: &ModelShape, ranks: u64) -> u64 {
+fn attention_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
+    let shape = &scenario.model.shape;
     let heads = shape.n_heads.div_ceil(ranks);
     match shape.mla {
         Some(mla) => {
             let key = mla.qk_nope_head_dim + mla.qk_rope_head_dim;
             heads * (2 * key + (mla.qk_nope_head_dim + mla.v_head_dim) + 2 * mla.v_head_dim)
         }
-        None => widest_attention(shape, ranks),
+        None => scenario.widest(|layer| {
+            2 * (layer.n_heads.div_ceil(ranks) + layer.kv_heads.div_ceil(ranks)) * layer.head_dim
+        }),
     }
-}
-
-/// Queries, keys, values and output of the layer where they are widest.
-fn widest_attention(shape: &ModelShape, ranks: u64) -> u64 {
-    let last = if shape.per_layer.is_some() { shape.n_layers } else { 1 };
-    let layers = (0..last).map(|index| shape.layer(index));
-    let width = |layer: LayerShape| {
-        2 * (layer.n_heads.div_ceil(ranks) + layer.kv_heads.div_ceil(ranks)) * layer.head_dim
-    };
-    layers.map(width).max().unwrap_or(0)
 }
 
 fn push_layer(
@@ -236,7 +278,7 @@ fn push_layer(
     rows: u64,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    let ffn = dense_width(shape, serving.ranks);
+    let ffn = dense_width(scenario, serving.ranks);
     let parts = if shape.gated_ffn { 3 } else { 2 };
     // 8-bit kernels read an 8-bit copy of what goes into the down projection.
     let copied = u64::from(reads_eight_bits(scenario.weights.format));
@@ -257,7 +299,7 @@ fn push_layer(
         Ok(())
     };
     push(Moment::FeedForward, "a layer's MLP", (parts * ffn).saturating_add(copied * ffn / 2))?;
-    push(Moment::Attention, "a layer's attention", attention_width(shape, serving.ranks))?;
+    push(Moment::Attention, "a layer's attention", attention_width(scenario, serving.ranks))?;
     push_scan(buffers, scenario, serving, rows)
 }
 
@@ -274,7 +316,7 @@ fn push_scan(
     let shape = &scenario.model.shape;
     let Some(ssm) = shape.ssm else { return Ok(()) };
     let inner = ssm.inner_size.div_ceil(serving.ranks);
-    let conv = inner + 2 * ssm.n_groups * ssm.state_size;
+    let conv = inner + 2 * ssm.n_groups.div_ceil(serving.ranks) * ssm.state_size;
     let values = [
         ("tokens", rows),
         ("inner", inner),
@@ -348,7 +390,8 @@ fn push_pool(
     fixed: Bounds,
 ) -> Result<Pool, EstimateError> {
     let workload = &scenario.workload;
-    let paging = Paging::of(scenario.model, scenario.kv, serving.ranks)?;
+    let run = &scenario.part().layers;
+    let paging = Paging::of_run(scenario.model, run, scenario.kv, serving.ranks)?;
     let cached = Cached {
         system: workload.system_tokens,
         conversation: workload.cache_tokens,
@@ -357,6 +400,7 @@ fn push_pool(
     };
     let limit = serving.utilization.of(scenario.gpu.visible())?;
     let blocks = paging.blocks(limit.minus_or_zero(fixed.expected));
+    let blocks = blocks.min(serving.most_blocks.unwrap_or(blocks));
     let needed = paging.needed(&cached)?;
     let size = |blocks| paging.block.times(blocks);
     let shared = paging.shared(&cached);
@@ -417,7 +461,7 @@ fn push_graphs(
     scenario: &Scenario<'_>,
     serving: Serving,
 ) -> Result<(), EstimateError> {
-    let layers = scenario.model.shape.n_layers;
+    let layers = scenario.layers().len() as u64;
     let [least, most] = CAPTURED;
     let captured = match serving.version {
         VllmVersion::Sorting => most,

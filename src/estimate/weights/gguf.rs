@@ -294,7 +294,7 @@ pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
         }
     }
     let frequencies = has_frequency_table(&model.shape).then_some(model.shape.widest_head() / 2);
-    let role = Role::Norm;
+    let role = Role::RopeFrequencies;
     tensors.extend(frequencies.map(|row| TensorSpec { role, layer: None, row, rows: 1 }));
     tensors
 }
@@ -313,7 +313,7 @@ fn has_frequency_table(shape: &ModelShape) -> bool {
 }
 
 /// Layers that the file counts: GLM-4.5's hold one for multi-token prediction behind the others.
-fn file_layers(model: &ModelSpec) -> u64 {
+pub fn file_layers(model: &ModelSpec) -> u64 {
     let predicting = u64::from(model.shape.architecture == Architecture::Glm4Moe);
     model.shape.n_layers + predicting
 }
@@ -330,6 +330,7 @@ pub const fn is_quantized_role(role: Role) -> bool {
             | Role::SharedRouter
             | Role::RecurrentConv
             | Role::RecurrentVector
+            | Role::RopeFrequencies
             | Role::VisionOther
     )
 }

@@ -7,18 +7,21 @@
 //! while it is used (`activations`).
 
 mod gguf;
+mod part;
 mod torch;
 mod vllm;
 
+use self::part::Place;
 use super::Spread;
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
-    Architecture, Basis, Bounds, ModelSpec, Role, Runtime, RuntimeSpec, StoredTensor,
+    Architecture, Basis, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, Split, StoredTensor,
     StoredWeights, TensorSpec,
 };
 use crate::units::{Bytes, Overflow};
 
-pub use gguf::Mixture;
+pub use gguf::{Mixture, file_layers};
+pub use torch::is_bitsandbytes;
 
 /// Why weights cannot be sized.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +93,8 @@ impl WeightsError {
 struct SizedTensor {
     /// What it is for.
     role: Option<Role>,
+    /// The decoder layer it belongs to, if any.
+    layer: Option<u64>,
     /// Elements of a row.
     row: u64,
     /// Bytes, scales included.
@@ -98,18 +103,24 @@ struct SizedTensor {
     ggml: Option<GgmlType>,
 }
 
-/// The weights of one model in one format under one runtime.
+/// The weights of one model in one format under one runtime, on one GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weights {
+    /// What the GPU has of the model.
+    pub part: Part,
     /// The format asked for.
     pub format: WeightFormat,
     /// Bytes on the GPU.
     pub device: Bytes,
     /// The same with what published files differ by from the rule.
     pub bounds: Bounds,
+    /// What of that GPUs before this one have, too.
+    pub repeated: Bytes,
     /// Bytes of the vision tower and its projector, where the runtime loads them with the model; not
     /// among `device`.
     pub vision: Bytes,
+    /// What of the tower GPUs before this one have, too.
+    pub vision_repeated: Bytes,
     /// Bytes that stay in host memory.
     pub host: Bytes,
     /// Bytes that the device reads to generate one token.
@@ -139,7 +150,7 @@ pub fn weights(
     format: WeightFormat,
     spec: &RuntimeSpec,
 ) -> Result<Weights, WeightsError> {
-    weights_per_rank(model, format, spec, 1)
+    weights_of_part(model, format, spec, &Part::whole(model))
 }
 
 /// Sizes the weights that one of `ranks` GPUs holds where a runtime splits every layer.
@@ -149,15 +160,28 @@ pub fn weights_per_rank(
     spec: &RuntimeSpec,
     ranks: u64,
 ) -> Result<Weights, WeightsError> {
+    weights_of_part(model, format, spec, &Part::rank(model, 0, ranks))
+}
+
+/// Sizes the weights that one of several GPUs holds.
+pub fn weights_of_part(
+    model: &ModelSpec,
+    format: WeightFormat,
+    spec: &RuntimeSpec,
+    part: &Part,
+) -> Result<Weights, WeightsError> {
     let runtime = spec.runtime;
     check(model, format, runtime)?;
     let experts = model.shape.moe.map(|moe| (moe.n_experts_used, moe.n_experts));
     let tied = model.shape.tied_embeddings;
     let mut total = Weights {
+        part: part.clone(),
         format,
         device: Bytes::ZERO,
+        repeated: Bytes::ZERO,
         bounds: Bounds::ZERO,
         vision: Bytes::ZERO,
+        vision_repeated: Bytes::ZERO,
         host: Bytes::ZERO,
         per_token: Bytes::ZERO,
         rounding: Bytes::ZERO,
@@ -169,30 +193,62 @@ pub fn weights_per_rank(
         basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
         source: source(model, format),
     };
+    let ranks = part.ranks();
     each_tensor(model, format, (runtime, ranks), |tensor| {
         if tensor.role.is_some_and(Role::is_vision) {
-            total.vision = total.vision.plus(tensor.size)?;
-            total.vision_rounding = total.vision_rounding.plus(rounding(tensor, spec)?)?;
-            return Ok(());
+            return push_vision(&mut total, tensor, spec);
         }
         total.packed_experts |= is_packed_expert(tensor);
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
-        let on_host = is_embedding && runtime == Runtime::LlamaCpp;
-        if on_host {
+        if is_embedding && runtime == Runtime::LlamaCpp && part.has_embedding {
             total.host = total.host.plus(tensor.size.round_up(HOST_ALIGNMENT)?)?;
         }
-        if !on_host || tied {
-            total.device = total.device.plus(placed(tensor, runtime)?)?;
-            total.rounding = total.rounding.plus(rounding(tensor, spec)?)?;
-            total.tensors += 1;
+        let mut place = part::place(part, runtime, tensor, tied);
+        let cut = part::cut(part, tensor, tied)?;
+        if cut.is_some() {
+            place = Place::Here;
         }
-        if !is_embedding || tied {
+        let tensor = cut.as_ref().unwrap_or(tensor);
+        if matches!(place, Place::Host | Place::Elsewhere) || tensor.size.is_zero() {
+            return Ok(());
+        }
+        let size = placed(tensor, runtime)?;
+        if place == Place::Repeated || is_copy(part, tensor) {
+            total.repeated = total.repeated.plus(size)?;
+        }
+        total.device = total.device.plus(size)?;
+        total.rounding = total.rounding.plus(rounding(tensor, spec)?)?;
+        total.tensors += 1;
+        if !is_embedding || (tied && part.has_head) {
             total.per_token = total.per_token.plus(read_per_token(tensor, experts)?)?;
         }
         Ok(())
     })?;
     total.bounds = bounds(total.device, format, runtime)?;
     Ok(total)
+}
+
+/// Counts a tensor of the vision tower, where the GPU has that: every stage of a pipeline has all of it.
+fn push_vision(
+    total: &mut Weights,
+    tensor: &SizedTensor,
+    spec: &RuntimeSpec,
+) -> Result<(), Overflow> {
+    let part = &total.part;
+    if !part.has_vision {
+        return Ok(());
+    }
+    if (part.split == Split::Layer && part.index > 0) || is_copy(part, tensor) {
+        total.vision_repeated = total.vision_repeated.plus(tensor.size)?;
+    }
+    total.vision = total.vision.plus(tensor.size)?;
+    total.vision_rounding = total.vision_rounding.plus(rounding(tensor, spec)?)?;
+    Ok(())
+}
+
+/// Whether a rank has a tensor that the ranks before it have all of, too.
+fn is_copy(part: &Part, tensor: &SizedTensor) -> bool {
+    part.ranks() > 1 && part.index > 0 && tensor.role.is_some_and(vllm::is_replicated)
 }
 
 fn bounds(device: Bytes, format: WeightFormat, runtime: Runtime) -> Result<Bounds, Overflow> {
@@ -241,7 +297,8 @@ fn each_tensor(
 ) -> Result<(), WeightsError> {
     match (&model.stored, format) {
         (Some(stored), WeightFormat::AsStored) => {
-            Ok(stored.tensors.iter().map(SizedTensor::from).try_for_each(|t| visit(&t))?)
+            let part = |t| SizedTensor::from(t).of_ranks(ranks);
+            Ok(stored.tensors.iter().map(part).try_for_each(|t| visit(&t))?)
         }
         (None, WeightFormat::AsStored) => {
             Err(WeightsError::NothingStored { model: model.name.clone() })
@@ -274,8 +331,19 @@ fn each_tensor(
 
 impl From<&StoredTensor> for SizedTensor {
     fn from(tensor: &StoredTensor) -> Self {
-        let StoredTensor { role, row, size, ggml, .. } = *tensor;
-        Self { role, row, size, ggml }
+        let StoredTensor { role, layer, row, size, ggml, .. } = *tensor;
+        Self { role, layer, row, size, ggml }
+    }
+}
+
+impl SizedTensor {
+    /// One rank's part of a stored tensor; what no role is known for is split as the matrix is that it
+    /// belongs to.
+    fn of_ranks(self, ranks: u64) -> Self {
+        if ranks < 2 || self.role.is_some_and(vllm::is_replicated) {
+            return self;
+        }
+        Self { size: Bytes::new(self.size.get().div_ceil(ranks)), ..self }
     }
 }
 
@@ -319,7 +387,8 @@ impl<'a> Rule<'a> {
             None if runtime_keeps(tensor, runtime) => torch::dense(tensor, format)?,
             None => torch::size_of(tensor, format)?,
         };
-        Ok(SizedTensor { role: Some(tensor.role), row: tensor.row, size, ggml })
+        let TensorSpec { role, layer, row, .. } = *tensor;
+        Ok(SizedTensor { role: Some(role), layer, row, size, ggml })
     }
 
     fn ggml_type(&self, tensor: &TensorSpec) -> Option<GgmlType> {

@@ -34,6 +34,15 @@ pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
     fused
 }
 
+/// Whether every rank has all of such a tensor.
+pub fn is_replicated(role: Role) -> bool {
+    use Role as R;
+    matches!(
+        role,
+        R::Router | R::SharedRouter | R::MlaQa | R::MlaKvA | R::Norm | R::Bias | R::VisionOther
+    )
+}
+
 /// The tensor that a part of it becomes.
 const fn fused_role(role: Role) -> Role {
     match role {
@@ -65,6 +74,9 @@ fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
             let kv_heads = shape.layer(tensor.layer.unwrap_or(0)).kv_heads.max(1);
             (row, rows / kv_heads * kv_heads.div_ceil(ranks))
         }
+        R::SsmIn | R::RecurrentConv if shape.ssm.is_some() => {
+            (row, state_space_rows(shape, role, ranks).unwrap_or(rows))
+        }
         R::AttnQ
         | R::AttnQkv
         | R::FfnGate
@@ -88,11 +100,27 @@ fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
         R::AttnOutput | R::FfnDown | R::ExpertDown | R::SharedDown | R::RecurrentOutput => {
             (row.div_ceil(ranks), rows)
         }
-        R::Router | R::SharedRouter | R::MlaQa | R::MlaKvA | R::Norm | R::Bias | R::VisionOther => {
-            (row, rows)
-        }
+        R::Router
+        | R::SharedRouter
+        | R::MlaQa
+        | R::MlaKvA
+        | R::Norm
+        | R::Bias
+        | R::RopeFrequencies
+        | R::VisionOther => (row, rows),
     };
     TensorSpec { row, rows, ..tensor }
+}
+
+/// Gate, input, B, C and time steps of one rank, or the channels of its convolution, which has at least one group of B and C
+/// (`mamba_mixer2.py`, `extra_groups_for_head_shards`).
+fn state_space_rows(shape: &ModelShape, role: Role, ranks: u64) -> Option<u64> {
+    let ssm = shape.ssm?;
+    let inner = match role {
+        Role::RecurrentConv => ssm.inner_size,
+        _ => 2 * ssm.inner_size + ssm.n_heads,
+    };
+    Some(inner.div_ceil(ranks) + 2 * ssm.n_groups.div_ceil(ranks) * ssm.state_size)
 }
 
 /// gpt-oss's experts, whose MXFP4 kernels want hidden states of whole 256 and MLPs of whole 64

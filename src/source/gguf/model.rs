@@ -552,8 +552,10 @@ pub fn stored(tensors: &[GgufTensor]) -> Vec<StoredTensor> {
 }
 
 fn stored_tensor(tensor: &GgufTensor) -> StoredTensor {
+    let name = Name::of(&tensor.name);
     StoredTensor {
-        role: Name::of(&tensor.name).role(),
+        role: name.role(),
+        layer: name.layer,
         row: tensor.row(),
         elements: tensor.elements(),
         size: tensor.size,

@@ -206,6 +206,7 @@ fn is_packed(tensor: &SafeTensor) -> bool {
 fn stored_tensor(tensor: &SafeTensor) -> StoredTensor {
     StoredTensor {
         role: roles::role(&tensor.name),
+        layer: roles::layer(&tensor.name),
         row: tensor.row,
         elements: tensor.elements,
         size: tensor.size,

@@ -58,9 +58,13 @@ pub(super) fn is_loaded(name: &str, shape: &ModelShape) -> bool {
     if shape.tied_embeddings && role(name) == Some(Role::OutputHead) {
         return false;
     }
-    let layer = text_model(name).and_then(|rest| rest.strip_prefix("layers."));
-    let layer = layer.and_then(|rest| rest.split_once('.')?.0.parse::<u64>().ok());
-    layer.is_none_or(|layer| layer < shape.n_layers)
+    layer(name).is_none_or(|layer| layer < shape.n_layers)
+}
+
+/// The decoder layer that a tensor belongs to.
+pub(super) fn layer(name: &str) -> Option<u64> {
+    let rest = text_model(name)?.strip_prefix("layers.")?;
+    rest.split_once('.')?.0.parse().ok()
 }
 
 fn in_layer(rest: &str) -> Option<Role> {

@@ -8,9 +8,11 @@
 // usage: memprobe MODEL.gguf < jobs      one job a line: n_ctx n_ubatch n_batch n_seq_max fa(0|1|2=auto) type_k type_v n_outputs_max(0=n_batch) kv_unified swa_full
 //        memprobe --quantize MODEL.gguf FTYPE_NUMBER [imatrix] [pure]    total size via llama_model_quantize(dry_run) (from the log)
 //        output: one JSON object a line.
-// environment: MEMPROBE_GPUS (1), MEMPROBE_CC (890), MEMPROBE_ALLOC=1 (load with alloc on the stub: slow for large files), MEMPROBE_LOG=1 (whole log on stderr)
+// environment: MEMPROBE_GPUS (1), MEMPROBE_FREE (free MiB of each GPU, separated by commas; 1 TiB), MEMPROBE_SPLIT (layer, or row without its
+//              split buffers: weights stay with their layer), MEMPROBE_CC (890), MEMPROBE_ALLOC=1 (load with alloc on the stub: slow for large files), MEMPROBE_LOG=1 (whole log on stderr)
 #include "llama.h"
 #include "llama-ext.h"
+#include "llama-model.h"
 #include "ggml-backend-impl.h"
 #include "ggml-backend.h"
 #include "ggml-impl.h"
@@ -21,6 +23,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -115,7 +118,12 @@ static ggml_guid_t be_guid() { static ggml_guid g = { 0x6d, 0x65, 0x6d, 0x70, 0x
 
 static const char * dev_name(ggml_backend_dev_t d) { return ((ggml_backend_cuda_device_context *) d->context)->name.c_str(); }
 static const char * dev_desc(ggml_backend_dev_t) { return "stub of a CUDA device"; }
-static void dev_mem(ggml_backend_dev_t, size_t * f, size_t * t) { *f = *t = (size_t) 1 << 40; }
+static void dev_mem(ggml_backend_dev_t d, size_t * f, size_t * t) {
+    *f = *t = (size_t) 1 << 40;
+    std::istringstream list(getenv("MEMPROBE_FREE") ? getenv("MEMPROBE_FREE") : "");
+    std::string mib;
+    for (int k = 0; k <= ((ggml_backend_cuda_device_context *) d->context)->device && std::getline(list, mib, ','); k++) *f = *t = (size_t) atoll(mib.c_str()) << 20;
+}
 static enum ggml_backend_dev_type dev_type(ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; }
 static void dev_props(ggml_backend_dev_t d, ggml_backend_dev_props * p) {
     *p = {};
@@ -153,7 +161,8 @@ static ggml_backend_dev_t reg_dev(ggml_backend_reg_t, size_t i) {
     }();
     return devs[i];
 }
-static void * reg_proc(ggml_backend_reg_t, const char *) { return nullptr; }
+static ggml_backend_buffer_type_t no_split_buft(int, const float *) { return nullptr; }
+static void * reg_proc(ggml_backend_reg_t, const char * name) { return strcmp(name, "ggml_backend_split_buffer_type") ? nullptr : (void *) no_split_buft; }
 static ggml_backend_reg_t stub_reg() {
     static ggml_backend_reg r = { GGML_BACKEND_API_VERSION, { reg_name, reg_count, reg_dev, reg_proc }, nullptr };
     return &r;
@@ -195,10 +204,16 @@ int main(int argc, char ** argv) {
     llama_backend_init();
     auto mp = llama_model_default_params();
     mp.n_gpu_layers = 999;
+    if (getenv("MEMPROBE_SPLIT") && std::string(getenv("MEMPROBE_SPLIT")) == "row") mp.split_mode = LLAMA_SPLIT_MODE_ROW;
     mp.no_alloc = !getenv("MEMPROBE_ALLOC");
     if (mp.no_alloc) mp.load_mode = LLAMA_LOAD_MODE_NONE;
     llama_model * model = llama_model_load_from_file(argv[1], mp);
     if (!model) { printf("{\"error\": \"load\"}\n"); return 1; }
+    // Weights are sized without being allocated; contexts are made as in earnest: without allocation the scheduler is asked for sizes by
+    // ggml_backend_sched_reserve_size, which forgets on which GPU llama.cpp wants the first norm of a layer.
+    std::map<ggml_backend_buffer_type_t, size_t> weights;
+    for (auto & [buft, size] : model->memory_breakdown()) weights[buft] += size;
+    const_cast<llama_hparams &>(model->hparams).no_alloc = false;
     std::string line;
     while (std::getline(std::cin, line)) {
         if (line.empty() || line[0] == '#') continue;
@@ -216,7 +231,7 @@ int main(int argc, char ** argv) {
         printf("{\"job\": \"%s\", \"n_ctx\": %u, \"n_ctx_seq\": %u, \"bufs\": {", esc(line).c_str(), llama_n_ctx(ctx), llama_n_ctx_seq(ctx));
         const char * sep = "";
         for (auto & [buft, d] : llama_get_memory_breakdown(ctx)) {
-            printf("%s\"%s\": [%zu, %zu, %zu]", sep, ggml_backend_buft_name(buft), d.model, d.context, d.compute);
+            printf("%s\"%s\": [%zu, %zu, %zu]", sep, ggml_backend_buft_name(buft), weights[buft], d.context, d.compute);
             sep = ", ";
         }
         printf("}, \"version\": \"%s %s\", \"lines\": %s}\n", LLAMA_VERSION, LLAMA_COMMIT, lines_json().c_str());

@@ -1,0 +1,67 @@
+//! The GPUs that a model is spread over, from flags.
+
+use anyhow::bail;
+
+use super::args::PlanArgs;
+use super::problem::Problem;
+use super::scenario::{capacity, find_gpu};
+use crate::recommend::Card;
+use crate::source::Catalog;
+use crate::spec::{Runtime, Split};
+
+/// More GPUs than one machine has.
+const MOST_GPUS: u64 = 64;
+
+/// Each runtime's own way: llama.cpp and transformers deal out layers, vLLM splits tensors.
+pub fn split(args: &PlanArgs, runtime: Runtime) -> Split {
+    let default = if runtime == Runtime::Vllm { Split::Tensor } else { Split::Layer };
+    args.split.unwrap_or(default)
+}
+
+/// The GPUs of these names, or so many of the one name, with what each offers.
+pub fn cards(
+    args: &PlanArgs,
+    names: &[&str],
+    runtime: Runtime,
+    catalog: &Catalog,
+) -> anyhow::Result<Vec<Card>> {
+    let names = repeated(args, names)?;
+    if args.split.is_some() && names.len() == 1 {
+        bail!(
+            Problem::new(
+                "`--split` says how a model is spread over several GPUs, and there is one"
+            )
+            .hint("drop `--split`, or add `--gpus N`")
+        );
+    }
+    let mut cards = Vec::with_capacity(names.len());
+    for name in &names {
+        let (gpu, other_use) = find_gpu(name, args.other_use, catalog)?;
+        let capacity = capacity(args, &gpu, runtime, other_use)?;
+        cards.push(Card { gpu, capacity });
+    }
+    Ok(cards)
+}
+
+/// As many names as there are GPUs.
+fn repeated<'a>(args: &PlanArgs, names: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
+    if let Some(empty) = names.iter().find(|name| name.is_empty()) {
+        bail!(
+            Problem::new(format!("`--gpu` has an empty name: `{}`", names.join(",") + empty))
+                .hint("separate names by single commas, such as `--gpu L4,T4`")
+        );
+    }
+    match (names, args.gpus) {
+        (_, Some(0)) => bail!("`--gpus 0` is out of range: expected 1 to {MOST_GPUS}"),
+        (_, Some(gpus)) if gpus > MOST_GPUS => {
+            bail!("`--gpus {gpus}` is out of range: expected 1 to {MOST_GPUS}")
+        }
+        ([name], gpus) => Ok(vec![*name; usize::try_from(gpus.unwrap_or(1)).unwrap_or(usize::MAX)]),
+        (names, Some(gpus)) if names.len() as u64 != gpus => {
+            let message = format!("`--gpus {gpus}` beside {} names in `--gpu`", names.len());
+            let hint = "`--gpus` counts equal GPUs: give one name, or drop it";
+            bail!(Problem::new(message).hint(hint))
+        }
+        (names, _) => Ok(names.to_vec()),
+    }
+}
