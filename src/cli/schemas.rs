@@ -36,6 +36,12 @@ fn schemas() -> Vec<(String, Value)> {
         titled("scenario", "vramplan scenario", schema_for!(PlanArgs)),
         ("table".to_owned(), table()),
     ];
+    #[cfg(feature = "engine")]
+    schemas.push(titled(
+        "quality-v1",
+        "vramplan/quality/v1",
+        schema_for!(crate::engine::quality::Report),
+    ));
     for (name, schema) in profile::schemas() {
         schemas.push(titled(name, &format!("vramplan {name} profile"), schema));
     }

@@ -27,7 +27,7 @@ pub struct SynthArgs {
     model: String,
 
     /// Format of the weights: a GGUF file type such as `q4_k_m`, `q8_0` or `iq4_xs`, or `bf16`, `f16`,
-    /// `f32` [default: q4_k_m].
+    /// `f32` [default: `q4_k_m`].
     #[arg(long, value_name = "FORMAT")]
     weights: Option<WeightFormat>,
 

@@ -11,6 +11,7 @@ mod decode;
 mod launch;
 mod ops;
 mod prefill;
+mod ptx;
 mod write;
 
 pub use argument::{Argument, Arguments};
@@ -19,6 +20,7 @@ pub use decode::{DecodeMemory, Scoring, Variant, decode, splits, update_scores};
 pub use launch::{Gpu, Launch, LaunchError, Op, Span};
 pub use ops::{add, add_bias, angles, embed, rms_norm, rope, silu_mul};
 pub use prefill::{PrefillMemory, advance, evict, next_victim, prefill, prefill_scores};
+pub use ptx::ptx;
 pub use write::{Leavers, WriteMemory, write};
 
 /// Slots that one tile of scores covers: `TILE` of `kernels/cache.cuh`.

@@ -23,10 +23,9 @@ pub(super) const fn defaults(shape: &ModelShape) -> Defaults {
         // Llama 3: its configuration files, as `rope_base` of torchtune's `llama3` builders.
         A::Llama if is_llama_3(shape) => (500_000.0, 1e-5),
         A::Mixtral => (1e6, 1e-5),
-        // The `config.json` of every published size.
-        A::Qwen2 | A::Qwen2Moe | A::Qwen3 | A::Qwen3Moe => (1e6, 1e-6),
+        // Qwen: the `config.json` of every published size.
+        A::Qwen2 | A::Qwen2Moe | A::Qwen3 | A::Qwen3Moe | A::Gemma3 => (1e6, 1e-6),
         A::Qwen3Next | A::Qwen35 | A::Qwen35Moe => (1e7, 1e-6),
-        A::Gemma3 => (1e6, 1e-6),
         A::GptOss => (150_000.0, 1e-5),
         A::Cohere => (500_000.0, 1e-5),
         A::Phi3 | A::Glm4Moe | A::Olmo2 | A::StarCoder2 => (10_000.0, 1e-5),

@@ -135,9 +135,8 @@ fn place(model: &ModelSpec, named: Named, offset: u64) -> Result<SynthTensor, Sy
             Values::Exactly(defaults::frequency_divisors(&model.shape))
         }
         Role::Norm => Values::NearOne,
-        Role::Bias | Role::Sinks => Values::NearZero,
         Role::RecurrentVector if name.ends_with("ssm_a") => Values::BelowMinusOne,
-        Role::RecurrentVector => Values::NearZero,
+        Role::Bias | Role::Sinks | Role::RecurrentVector => Values::NearZero,
         _ => Values::Weights { row: spec.row },
     };
     Ok(SynthTensor { entry: GgufTensor { name, dims, ty, offset, size, part: 0 }, values })

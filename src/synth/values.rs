@@ -84,7 +84,9 @@ impl Pattern {
             2 => self.lanes::<2>(bytes),
             4 => self.lanes::<4>(bytes),
             _ => bytes.chunks_exact_mut(self.block).for_each(|block| {
-                self.words.iter().for_each(|word| overwrite(block, *word));
+                for word in self.words {
+                    overwrite(block, word);
+                }
             }),
         }
     }

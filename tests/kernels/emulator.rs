@@ -171,8 +171,7 @@ fn compile_op(op: Op) -> PathBuf {
     let file = files.find(|file| file.exists()).unwrap();
     let source = fs_err::read_to_string(&file).unwrap();
     let file = file.display();
-    let mut unit =
-        format!("#include \"{file}\"\n#include \"emulator/module.h\"\nEMU_KERNELS(");
+    let mut unit = format!("#include \"{file}\"\n#include \"emulator/module.h\"\nEMU_KERNELS(");
     for name in kernel_names(&source) {
         write!(unit, "{{\"{name}\", emu::unpack<{name}>, emu::count_of({name})}}, ").unwrap();
     }

@@ -85,13 +85,17 @@ fn value(bytes: &mut Vec<u8>, field: &Field) {
             tag(bytes, 9);
             tag(bytes, 5);
             bytes.extend(length(numbers));
-            numbers.iter().for_each(|n| bytes.extend(n.to_le_bytes()));
+            for n in numbers {
+                bytes.extend(n.to_le_bytes());
+            }
         }
         Field::Texts(texts) => {
             tag(bytes, 9);
             tag(bytes, 8);
             bytes.extend(length(texts));
-            texts.iter().for_each(|value| text(bytes, value));
+            for value in texts {
+                text(bytes, value);
+            }
         }
     }
 }
@@ -100,7 +104,9 @@ fn entry(bytes: &mut Vec<u8>, tensor: &GgufTensor) {
     text(bytes, &tensor.name);
     // At most four dimensions.
     bytes.extend(u32::try_from(tensor.dims.len()).unwrap_or(u32::MAX).to_le_bytes());
-    tensor.dims.iter().for_each(|dim| bytes.extend(dim.to_le_bytes()));
+    for dim in &tensor.dims {
+        bytes.extend(dim.to_le_bytes());
+    }
     bytes.extend(tensor.ty.id().to_le_bytes());
     bytes.extend(tensor.offset.to_le_bytes());
 }

@@ -118,7 +118,9 @@ fn since(policy: &Policy, target: Target, tokens: usize) -> Result<Vec<usize>, E
     match target {
         Target::Pinned { before } => {
             since[..before].fill(0);
-            (0..tokens).for_each(|token| since[before + token] = token);
+            for token in 0..tokens {
+                since[before + token] = token;
+            }
         }
         Target::Conversation { pinned, before } => {
             since[..pinned].fill(0);
@@ -126,7 +128,9 @@ fn since(policy: &Policy, target: Target, tokens: usize) -> Result<Vec<usize>, E
             for live in step.live() {
                 since[room + live.start..room + live.end].fill(0);
             }
-            (0..tokens).for_each(|token| since[room + step.new_slot(token)] = token);
+            for token in 0..tokens {
+                since[room + step.new_slot(token)] = token;
+            }
         }
     }
     Ok(since)
@@ -151,7 +155,9 @@ fn softmax(logits: &mut [f32], since: &[usize], token: usize) {
         *logit = if seen(first) { (*logit - top).exp() } else { 0.0 };
         sum += *logit;
     }
-    logits.iter_mut().for_each(|weight| *weight /= sum);
+    for weight in logits {
+        *weight /= sum;
+    }
 }
 
 /// The bytes of layer `layer` where every layer has `size`.
