@@ -13,8 +13,8 @@ use crate::plan::Capacity;
 use crate::recommend::{Card, Request};
 use crate::source::{self, Catalog, Kind, profile};
 use crate::spec::{
-    Basis, Bounds, Capture, Fact, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec, Serving,
-    Split, Workload,
+    Basis, Bounds, Capture, Fact, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec,
+    Serving, Split, Workload,
 };
 use crate::units::Bytes;
 

@@ -7,7 +7,7 @@ use crate::estimate::Scenario;
 use crate::estimate::weights::weights;
 use crate::spec::{
     Attention, Basis, Bounds, Capture, ComputeCapability, Ecc, Fact, GpuSpec, LlamaCppVersion,
-    Logits, ModelSpec, Runtime, RuntimeSpec, Workload,
+    Logits, ModelSpec, Runtime, RuntimeSpec, TransformersVersion, Workload,
 };
 use crate::units::Bytes;
 

@@ -24,7 +24,7 @@ use super::super::{
 };
 use super::{Pool, push_weights};
 use crate::dtype::WeightFormat;
-use crate::spec::{Architecture, Basis, Bounds, Serving, VllmVersion};
+use crate::spec::{Architecture, Basis, Bounds, ModelShape, Serving, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
