@@ -11,8 +11,8 @@ use crate::plan::Capacity;
 use crate::recommend::Request;
 use crate::source::{self, Catalog, Kind};
 use crate::spec::{
-    Basis, Bounds, Capture, Fact, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime,
-    RuntimeSpec, Serving, Workload,
+    Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec, Serving,
+    Workload,
 };
 use crate::units::Bytes;
 
@@ -89,8 +89,8 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     };
     let (mut gpu, other_use) = find_gpu(gpu, args.other_use, catalog)?;
     let model = source::model(model, catalog)?;
-    let mut runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
-    apply_calibration(&mut gpu, &mut runtime, catalog)?;
+    let runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
+    apply_calibration(&mut gpu, runtime.runtime, catalog)?;
     let workload = workload(args, &model, &gpu, runtime.runtime)?;
     let capacity = capacity(args, &gpu, runtime.runtime, other_use)?;
     Ok(Resolved {
@@ -108,21 +108,16 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     })
 }
 
-/// Puts what was measured in the place of what was assumed: context, libraries and workspaces are
-/// one figure then.
-fn apply_calibration(
+/// Puts what was measured of a runtime on this card in the place of what was assumed.
+pub(super) fn apply_calibration(
     gpu: &mut GpuSpec,
-    runtime: &mut RuntimeSpec,
+    runtime: Runtime,
     catalog: &Catalog,
 ) -> anyhow::Result<()> {
-    let found = catalog.calibration(&gpu.name, runtime.runtime)?;
-    let Some(overhead) = found.and_then(|found| found.overhead()) else { return Ok(()) };
-    let within = format!("within the context, which was measured: {}", overhead.source);
-    let none = |value| Fact::new(value, Basis::Calibrated, within.clone());
-    runtime.libraries = Fact::new(Bounds::ZERO, Basis::Calibrated, within.clone());
-    runtime.blas_workspace = none(Bytes::ZERO);
-    runtime.blas_workspace_hopper = none(Bytes::ZERO);
-    gpu.context = Some(overhead);
+    let found = catalog.calibration(&gpu.name, runtime)?;
+    if let Some(overhead) = found.and_then(|found| found.overhead()) {
+        gpu.context = Some(overhead);
+    }
     Ok(())
 }
 

@@ -166,7 +166,8 @@ fn gpus(
 ) -> anyhow::Result<Vec<(GpuSpec, Capacity)>> {
     let mut gpus = Vec::new();
     for name in named(&matrix.gpus, Kind::Gpu, catalog)? {
-        let (gpu, other_use) = scenario::find_gpu(&name, matrix.plan.other_use, catalog)?;
+        let (mut gpu, other_use) = scenario::find_gpu(&name, matrix.plan.other_use, catalog)?;
+        scenario::apply_calibration(&mut gpu, runtime, catalog)?;
         let capacity = scenario::capacity(&matrix.plan, &gpu, runtime, other_use)?;
         gpus.push((gpu, capacity));
     }
