@@ -4,7 +4,7 @@ use anyhow::bail;
 
 use super::args::PlanArgs;
 use super::problem::Problem;
-use super::scenario::{capacity, find_gpu};
+use super::scenario::{apply_calibration, capacity, find_gpu};
 use crate::recommend::Card;
 use crate::source::Catalog;
 use crate::spec::{Runtime, Split};
@@ -36,7 +36,8 @@ pub fn cards(
     }
     let mut cards = Vec::with_capacity(names.len());
     for name in &names {
-        let (gpu, other_use) = find_gpu(name, args.other_use, catalog)?;
+        let (mut gpu, other_use) = find_gpu(name, args.other_use, catalog)?;
+        apply_calibration(&mut gpu, runtime, catalog)?;
         let capacity = capacity(args, &gpu, runtime, other_use)?;
         cards.push(Card { gpu, capacity });
     }

@@ -13,8 +13,7 @@ use crate::plan::Capacity;
 use crate::recommend::{Card, Request};
 use crate::source::{self, Catalog, Kind, profile};
 use crate::spec::{
-    Basis, Bounds, Capture, Fact, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec,
-    Serving, Split, Workload,
+    Capture, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec, Serving, Split, Workload,
 };
 use crate::units::Bytes;
 
@@ -95,10 +94,9 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     let Some(gpu) = &args.gpu else {
         return Err(missing("--gpu", "a name such as `L4`, or `auto`").into());
     };
-    let mut runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
+    let runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
     let names: Vec<&str> = gpu.split(',').map(str::trim).collect();
     let mut cards = gpus::cards(args, &names, runtime.runtime, catalog)?;
-    apply_calibrations(&mut cards, &mut runtime, catalog)?;
     let Card { gpu, capacity } = cards.remove(0);
     let model = source::model(model, catalog)?;
     let workload = workload(args, &model, &gpu, runtime.runtime, cards.len() + 1)?;
@@ -119,30 +117,15 @@ pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
     })
 }
 
-/// Puts what was measured in the place of what was assumed: context, libraries and workspaces are
-/// one figure then.
-fn apply_calibrations(
-    cards: &mut [Card],
-    runtime: &mut RuntimeSpec,
+/// Puts what was measured of a runtime on this card in the place of what was assumed.
+pub(super) fn apply_calibration(
+    gpu: &mut GpuSpec,
+    runtime: Runtime,
     catalog: &Catalog,
 ) -> anyhow::Result<()> {
-    let mut measured = Vec::with_capacity(cards.len());
-    for card in cards.iter() {
-        let found = catalog.calibration(&card.gpu.name, runtime.runtime)?;
-        // The runtime's constants hold for all cards: one that was not measured needs them.
-        let Some(overhead) = found.and_then(|found| found.overhead()) else { return Ok(()) };
-        measured.push(overhead);
-    }
-    let Some(source) = measured.first().map(|overhead| overhead.source.clone()) else {
-        return Ok(());
-    };
-    let within = format!("within the context, which was measured: {source}");
-    let none = |value| Fact::new(value, Basis::Calibrated, within.clone());
-    runtime.libraries = Fact::new(Bounds::ZERO, Basis::Calibrated, within.clone());
-    runtime.blas_workspace = none(Bytes::ZERO);
-    runtime.blas_workspace_hopper = none(Bytes::ZERO);
-    for (card, overhead) in cards.iter_mut().zip(measured) {
-        card.gpu.context = Some(overhead);
+    let found = catalog.calibration(&gpu.name, runtime)?;
+    if let Some(overhead) = found.and_then(|found| found.overhead()) {
+        gpu.context = Some(overhead);
     }
     Ok(())
 }

@@ -23,12 +23,22 @@ pub fn push_context(buffers: &mut Buffers, scenario: &Scenario<'_>) {
         kind(context.basis, &context.source),
         "CUDA context and loaded kernels",
         context.value,
-        Formula::text("observed on this card, or per multiprocessor", &[]),
+        Formula::text(
+            if scenario.gpu.is_calibrated() {
+                "measured on this card: held at the peak − taken by the allocator's pool"
+            } else {
+                "observed on this card, or per multiprocessor"
+            },
+            &[],
+        ),
     );
 }
 
-/// Lists what libraries take.
+/// Lists what libraries take, unless the context was measured with them.
 pub fn push_libraries(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    if scenario.gpu.is_calibrated() {
+        return;
+    }
     let libraries = &scenario.runtime.libraries;
     buffers.push(
         kind(libraries.basis, &libraries.source),
@@ -38,8 +48,11 @@ pub fn push_libraries(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     );
 }
 
-/// Lists cuBLAS's workspace.
+/// Lists cuBLAS's workspace, unless the context was measured with it.
 pub fn push_workspace(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    if scenario.gpu.is_calibrated() {
+        return;
+    }
     let hopper = scenario.gpu.compute_capability.major >= HOPPER;
     let workspace = if hopper {
         &scenario.runtime.blas_workspace_hopper

@@ -88,6 +88,7 @@ pub struct GpuSpec {
     /// Error correction.
     pub ecc: Ecc,
     /// Memory of a process beyond its allocations (context, module images), where it was observed.
+    /// Where it is calibrated, it was measured with the runtime's libraries and workspaces in it.
     pub context: Option<Fact<Bounds>>,
 }
 
@@ -99,6 +100,11 @@ impl GpuSpec {
     /// What a process can take when nothing else runs.
     pub fn visible(&self) -> Bytes {
         self.total.value.minus_or_zero(self.reserved.value)
+    }
+
+    /// Whether the context was measured with everything that a runtime holds beside its allocations.
+    pub fn is_calibrated(&self) -> bool {
+        self.context.as_ref().is_some_and(|context| context.basis == Basis::Calibrated)
     }
 
     /// Memory of a process beyond its own allocations: observed, or derived from the number of

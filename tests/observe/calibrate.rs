@@ -303,6 +303,8 @@ fn what_a_run_teaches_is_planned_with() {
     for _ in 0..2 {
         let output = calibrate(&["--record", "run.jsonl"]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        // Runs are told apart by their second.
+        std::thread::sleep(Duration::from_millis(1100));
     }
     let text = fs_err::read_to_string(place.path("mine/calibrated/l4+vramplan.toml")).unwrap();
     // Held 1000 MiB, of which the pool took 700.
