@@ -117,6 +117,9 @@ fn check(shape: &ModelShape) -> Result<(), EngineError> {
     }
     for (present, what) in [
         (shape.window.is_some(), "sliding windows"),
+        (shape.ssm.is_some(), "state-space layers"),
+        (shape.per_layer.is_some(), "layers that differ"),
+        (shape.keys_are_values, "keys that are values"),
         (shape.moe.is_some(), "experts"),
         (shape.mla.is_some(), "multi-head latent attention"),
         (shape.recurrent.is_some(), "recurrent layers"),

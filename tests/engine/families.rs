@@ -37,6 +37,10 @@ pub fn shape(architecture: Architecture) -> ModelShape {
         moe: None,
         mla: None,
         recurrent: None,
+        ssm: None,
+        keys_are_values: false,
+        per_layer: None,
+        vision: None,
     }
 }
 
