@@ -1,1 +1,4 @@
 //! The engine.
+
+#[cfg(feature = "cuda")]
+pub mod cuda;
