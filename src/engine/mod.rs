@@ -12,6 +12,8 @@
 pub mod backend;
 mod capture;
 mod config;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
 mod forward;
 mod generate;

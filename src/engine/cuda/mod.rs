@@ -1,0 +1,5 @@
+//! The engine on an NVIDIA GPU.
+
+mod runner;
+
+pub use runner::{CudaError, Runner};
