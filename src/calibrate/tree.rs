@@ -39,6 +39,7 @@ pub fn resident_pages(pid: u32) -> Option<u64> {
 }
 
 /// The name of a process.
+#[cfg(feature = "nvml")]
 pub fn name(pid: u32) -> Option<String> {
     let name = fs_err::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(crate::source::printable(name.trim_end()))

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::problem::Problem;
-use crate::calibrate::{CpuMeter, DeviceLock, Meter, RecordFile};
+use crate::calibrate::{CpuMeter, Meter, RecordFile};
 
 /// Opens the meter of a device, reserves the device, and hands both over.
 pub fn with_meter<T>(
@@ -48,8 +48,8 @@ fn with_card<T>(
 }
 
 #[cfg(feature = "nvml")]
-fn reserve(uuid: &str) -> anyhow::Result<DeviceLock> {
-    use crate::calibrate::LockError;
+fn reserve(uuid: &str) -> anyhow::Result<crate::calibrate::DeviceLock> {
+    use crate::calibrate::{DeviceLock, LockError};
     DeviceLock::acquire(uuid).map_err(|error| match error {
         LockError::Held { .. } => Problem::new(error.to_string())
             .hint("wait for it to end: two runs at once would be in each other's figures")

@@ -1,6 +1,7 @@
 //! `observe` and `doctor` as users run them: real processes, and a fake driver where a GPU is needed.
 
 #![cfg(target_os = "linux")]
+#![cfg_attr(not(feature = "nvml"), allow(dead_code, reason = "the fake driver needs `nvml`"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod calibrate;
