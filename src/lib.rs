@@ -8,8 +8,8 @@
 //! profiles, GGUF, safetensors, config.json ─ source ─→ spec ─ estimate ─→ plan ─→ recommend ─→ render
 //! ```
 //!
-//! Dependencies point one way: `units → dtype → spec → {source, estimate} → plan → recommend →
-//! {sweep, table} → render → cli`. Only `source` reads files, only `cli` prints.
+//! Dependencies point one way: `units → dtype → {spec, h2o} → {source, estimate} → {plan, engine} →
+//! recommend → {sweep, table} → render → cli`. Only `source` reads files, only `cli` prints.
 
 pub mod cli;
 pub mod dtype;
