@@ -1,6 +1,8 @@
 //! Chats with a GGUF model over the evicting cache:
 //! `cargo run --release --example generate -- model.gguf`, then one line for each turn.
 
+#![allow(clippy::print_stdout, reason = "a chat prints")]
+
 use std::io::{BufRead as _, Write as _};
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -187,7 +187,7 @@ impl Keys<'_> {
         let rope = Rope::plain(self.float("rope.freq_base")?.unwrap_or(DEFAULT_BASE));
         let factor = self.float("rope.scaling.factor")?;
         match (self.value(KIND), factor.or(self.float("rope.scale_linear")?)) {
-            (None, None) | (Some(_), None) if !self.scales()? => Ok(rope),
+            (None | Some(_), None) if !self.scales()? => Ok(rope),
             (_, None) => Err(EngineError::unsupported(
                 "`rope.scaling.type` without a factor",
                 format!("`{}.rope.scaling.factor`", self.prefix),

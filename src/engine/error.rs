@@ -121,6 +121,7 @@ impl EngineError {
         Self::Tensor { name: printable(name), found: found.into(), expected: expected.into() }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
     pub(crate) fn device(what: &'static str, message: impl ToString) -> Self {
         Self::Device { what, message: printable(&message.to_string()) }
     }

@@ -80,6 +80,13 @@ impl Positions {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small numbers of a test"
+    )]
+
     use super::*;
     use crate::h2o::{OwnedCache, Tokens};
 

@@ -62,11 +62,11 @@ impl SyntheticSource {
     #[allow(clippy::cast_precision_loss, reason = "a spread need not be exact")]
     fn values(&self, tensor: &GgufTensor) -> Vec<f32> {
         let name = &tensor.name;
-        let (mean, spread) = match () {
-            () if name.ends_with("norm.weight") => (1.0, 0.1),
-            () if name.ends_with(".bias") => (0.0, 0.5),
-            () if name == "token_embd.weight" => (0.0, 1.0),
-            () => (0.0, 1.0 / (tensor.row() as f32).sqrt()),
+        let (mean, spread) = match name.rsplit('.').next() {
+            _ if name.ends_with("norm.weight") => (1.0, 0.1),
+            Some("bias") => (0.0, 0.5),
+            _ if name == "token_embd.weight" => (0.0, 1.0),
+            _ => (0.0, 1.0 / (tensor.row() as f32).sqrt()),
         };
         let mut random = Random::new(self.seed, name);
         (0..tensor.elements()).map(|_| mean + spread * random.normal()).collect()

@@ -119,13 +119,15 @@ impl<B: Backend> Loader<'_, B> {
             all.push(self.layer(index, &mut key_biases)?);
         }
         let norm = self.vector("output_norm.weight", hidden)?;
-        let head = match self.config.tied {
-            true => None,
-            false => Some(self.matrix("output.weight", hidden, vocab)?),
+        let head = if self.config.tied {
+            None
+        } else {
+            Some(self.matrix("output.weight", hidden, vocab)?)
         };
-        let rope_divisors = match self.tensors.contains_key("rope_freqs.weight") {
-            true => Some(self.vector("rope_freqs.weight", head_dim / 2)?),
-            false => None,
+        let rope_divisors = if self.tensors.contains_key("rope_freqs.weight") {
+            Some(self.vector("rope_freqs.weight", head_dim / 2)?)
+        } else {
+            None
         };
         if let Some(name) = self.tensors.keys().next() {
             let expected = "the tensors of a plain decoder, nothing else";
@@ -143,12 +145,13 @@ impl<B: Backend> Loader<'_, B> {
         let Config { hidden, ffn, head_dim, qk_norm, .. } = *self.config;
         let (q_width, kv_width) = (self.config.q_width(), self.config.kv_width());
         let name = |stem: &str| format!("blk.{index}.{stem}.weight");
-        let qk_norm = match qk_norm {
-            true => Some((
+        let qk_norm = if qk_norm {
+            Some((
                 self.vector(&name("attn_q_norm"), head_dim)?,
                 self.vector(&name("attn_k_norm"), head_dim)?,
-            )),
-            false => None,
+            ))
+        } else {
+            None
         };
         let k = self.projection(&format!("blk.{index}.attn_k"), kv_width, true)?;
         key_biases.push(if k.bias.is_some() { self.host.clone() } else { Vec::new() });
@@ -179,9 +182,10 @@ impl<B: Backend> Loader<'_, B> {
         };
         let hidden = self.config.hidden;
         let weight = self.tensor(&format!("{stem}.weight"), &[hidden, width], head)?;
-        let bias = match self.config.qkv_bias {
-            true => Some(self.tensor(&format!("{stem}.bias"), &[width], head)?),
-            false => None,
+        let bias = if self.config.qkv_bias {
+            Some(self.tensor(&format!("{stem}.bias"), &[width], head)?)
+        } else {
+            None
         };
         Ok(Linear { weight, bias })
     }
@@ -234,17 +238,13 @@ fn check(tensor: &GgufTensor, dims: &[usize]) -> Result<(), EngineError> {
         return Err(EngineError::tensor(&tensor.name, found, format!("{dims:?}")));
     }
     let is_vector = dims.len() == 1;
-    let is_known = match is_vector {
-        true => tensor.ty == GgmlType::F32,
-        false => MATRIX_TYPES.contains(&tensor.ty),
-    };
+    let is_known =
+        if is_vector { tensor.ty == GgmlType::F32 } else { MATRIX_TYPES.contains(&tensor.ty) };
     if is_known {
         return Ok(());
     }
-    let expected = match is_vector {
-        true => "F32".to_owned(),
-        false => MATRIX_TYPES.map(GgmlType::name).join(", "),
-    };
+    let expected =
+        if is_vector { "F32".to_owned() } else { MATRIX_TYPES.map(GgmlType::name).join(", ") };
     Err(EngineError::tensor(&tensor.name, format!("of type {}", tensor.ty), expected))
 }
 

@@ -14,7 +14,7 @@ fn half(bytes: &[u8]) -> f64 {
     if sign == 1 { -size } else { size }
 }
 
-/// The 6-bit scale and minimum of group `j` of Q4_K and Q5_K.
+/// The 6-bit scale and minimum of group `j` of `Q4_K` and `Q5_K`.
 fn scale_min(scales: &[u8], j: usize) -> (f64, f64) {
     let (scale, min) = if j < 4 {
         (scales[j] & 63, scales[j + 4] & 63)
@@ -102,6 +102,7 @@ fn weights_keep_the_size_of_what_passes_through_them() {
             let bytes = filled(ty, &Values::Weights { row }, 4000);
             let Some(values) = dequantized(ty, &bytes) else { continue };
             let squares: f64 = values.iter().map(|value| value * value).sum();
+            #[allow(clippy::cast_precision_loss, reason = "a few thousand values")]
             let gain = (squares / values.len() as f64 * row as f64).sqrt();
             assert!(values.iter().all(|value| value.is_finite()), "{ty}");
             // Floats have an exponent in common, to the nearest power of two: up to √2 off.

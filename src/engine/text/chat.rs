@@ -117,6 +117,7 @@ impl ChatTemplate {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 fn refuse(error: impl ToString) -> EngineError {
     EngineError::Template(printable(&error.to_string()))
 }

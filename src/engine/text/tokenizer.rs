@@ -225,6 +225,7 @@ fn number(value: &Value) -> Option<u64> {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 pub(super) fn refuse(error: impl ToString) -> EngineError {
     EngineError::Tokenizer(printable(&error.to_string()))
 }

@@ -46,8 +46,9 @@ pub(super) fn attend(
     spans: AttentionSpans,
 ) -> Result<(), EngineError> {
     let CacheShape { heads, policy } = shape;
-    let [queries, keys, values, output] =
-        arena.parts::<f32, 4>([spans.q, spans.k, spans.v, spans.out].map(|span| span.range()));
+    let [queries, keys, values, output] = arena.parts::<f32, 4>(
+        [spans.q, spans.k, spans.v, spans.out].map(crate::engine::memory::Span::range),
+    );
     let new = Tokens { queries, keys, values };
     let mut scratch = Scratch { floats: &mut workspace.floats, indices: &mut workspace.indices };
     let smoothing = caches.smoothing.part(of_layer(layer, heads.kv_width() * size_of::<f32>()));

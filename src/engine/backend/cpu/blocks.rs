@@ -92,7 +92,10 @@ impl Matrix {
             return Ok(());
         }
         let words = &mut quantized.words;
-        with_blocks!(self.ty, self.data.bytes(), |blocks| multiply(x, self.row, blocks, out, words))
+        with_blocks!(self.ty, self.data.bytes(), |blocks| {
+            multiply(x, self.row, blocks, out, words);
+            Ok(())
+        })
     }
 
     /// Row `index` as floats.
@@ -102,13 +105,7 @@ impl Matrix {
 }
 
 /// `out = x · weightᵀ` on candle's products of a row with a row.
-fn multiply<T: Plain>(
-    x: &[f32],
-    row: usize,
-    weight: &[T],
-    out: &mut [f32],
-    words: &mut Vec<u64>,
-) -> Result<(), EngineError>
+fn multiply<T: Plain>(x: &[f32], row: usize, weight: &[T], out: &mut [f32], words: &mut Vec<u64>)
 where
     T::VecDotType: Plain,
 {
@@ -125,7 +122,6 @@ where
             }
         }
     });
-    Ok(())
 }
 
 /// The first `count` blocks of `words`, which are lengthened where they are too few.

@@ -10,6 +10,9 @@ mod tiles;
 pub use attention::Workspace;
 pub use blocks::Matrix;
 pub use buffer::Buffer;
+
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{AttentionSpans, Backend, Begin, CacheShape, Caches, Target};
@@ -54,7 +57,7 @@ impl Backend for Cpu {
     }
 
     fn write(&self, buffer: &mut Buffer, values: &[f32]) -> Result<(), EngineError> {
-        let [to] = buffer.parts([0..size_of_val(values)]);
+        let [to] = buffer.parts([Range { start: 0, end: size_of_val(values) }]);
         to.copy_from_slice(values);
         Ok(())
     }
@@ -77,7 +80,8 @@ impl Backend for Cpu {
         tokens.copy_from_slice(step.ids);
         let divisors: Option<&[f32]> =
             divisors.map(|divisors| divisors.data.part(0..divisors.row * F32));
-        let [table] = rotation.parts::<f32, 1>([0..rows * step.head_dim * F32]);
+        let [table] =
+            rotation.parts::<f32, 1>([Range { start: 0, end: rows * step.head_dim * F32 }]);
         for (row, position) in step.positions.enumerate() {
             positions[row] = u32::try_from(position).unwrap_or(u32::MAX);
             let angles = &mut table[row * step.head_dim..][..step.head_dim];
