@@ -33,3 +33,4 @@ regenerate:
     cargo run --locked -- budget --gpu L4 --model qwen2.5-14b --format svg > docs/budget.svg
     VRAMPLAN_WRITE_SCHEMAS=1 cargo test --locked --lib schemas
     TRYCMD=overwrite cargo test --locked --test cli
+    INSTA_UPDATE=always cargo test --locked --test html

@@ -32,9 +32,9 @@ fn the_engine_on_qwen_14b() {
     // … · 7000 tokens, and one f32 score per layer, KV head and slot
     let payload = 2 * 48 * 8 * (128 + 2) * 7000;
     assert_eq!(most(&plan, Component::ConversationCache), payload + 48 * 8 * 7000 * 4);
-    // Residual and norm, gate, up and output of the MLP, in f32, for 512 rows; and the 8-bit copy of
-    // the widest activations that candle's kernels take, for a chunk and for a token.
-    let layer = 512 * (2 * 5120) * 4 + 512 * (2 * 13_824 + 5120) * 4;
+    // Residual and norm, gate and up of the MLP, in f32, for 512 rows; and the 8-bit copy of the widest
+    // activations that candle's kernels take, for a chunk and for a token.
+    let layer = 512 * (2 * 5120) * 4 + 512 * (2 * 13_824) * 4;
     let quantized = 512 * (13_824 / 128) * 144 + 128 * 144 + 13_824 / 32 * 36;
     assert_eq!(most(&plan, Component::Activations), layer + quantized);
     // f32 logits of one position

@@ -23,10 +23,13 @@ fn gib(n: f64) -> Bytes {
 
 /// The plan of a log, one card of its kind for every stage.
 fn case(row: &Row<'_>) -> Case {
-    let mut case = Case::new(row.text("gpu"), row.text("profile"), Runtime::Vllm).cache(1);
+    let gpu = if row.text("gpu").is_empty() { "H100" } else { row.text("gpu") };
+    let mut case = Case::new(gpu, row.text("profile"), Runtime::Vllm).cache(1);
     case = case.weights(row.text("weights")).kv(row.text("kv"));
-    case.gpu.total.value = gib(row.get("total_gib").unwrap());
-    case.gpu.reserved.value = Bytes::ZERO;
+    if let Some(total) = row.maybe("total_gib").unwrap() {
+        case.gpu.total.value = gib(total);
+        case.gpu.reserved.value = Bytes::ZERO;
+    }
     let default = Serving::on(&case.gpu);
     case.workload.system_tokens = 0;
     case.workload.prefill_chunk =

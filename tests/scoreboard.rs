@@ -50,7 +50,7 @@ const TARGETS: [Target; 17] = [
     target((Vllm, Log, Kv), 65, 0.001, 0.01, 0.08),
     target((Vllm, Log, Compute), 55, 0.005, 0.03, 0.08),
     target((Vllm, Log, Overhead), 50, 0.08, 0.3, 0.25),
-    target((Vllm, Log, Total), 44, 0.001, 0.01, 0.08),
+    target((Vllm, Log, Total), 49, 0.001, 0.01, 0.08),
     target((Transformers, Engine, Kv), 900, 0.0, 0.0, 0.08),
     target((Transformers, Engine, Compute), 900, 0.0005, 0.002, 0.08),
     target((Transformers, Engine, Total), 900, 0.0005, 0.001, 0.08),

@@ -44,6 +44,8 @@ fn as_a_file_says(shape: &ModelShape) -> ModelShape {
     ) {
         shape.window = None;
     }
+    // A vision tower is a file of its own.
+    shape.vision = None;
     shape
 }
 
@@ -51,7 +53,7 @@ fn as_a_file_says(shape: &ModelShape) -> ModelShape {
 fn every_model_is_read_back_as_itself() {
     let folder = tempfile::tempdir().unwrap();
     let format = WeightFormat::Gguf(FileType::Q4KM);
-    for model in models() {
+    for model in models().into_iter().filter(is_named) {
         let read = read_back(&model, format, folder.path());
         assert_eq!(read.shape, as_a_file_says(&model.shape), "{}", model.name);
         assert_eq!(read.unexplained_elements(), Some(0), "{}", model.name);
@@ -60,6 +62,24 @@ fn every_model_is_read_back_as_itself() {
         let size = file_size(&model, format, Runtime::LlamaCpp).unwrap();
         assert_eq!(stored.size().unwrap(), size, "{}", model.name);
     }
+}
+
+/// Families whose tensors llama.cpp names in ways that are not known here.
+fn is_named(model: &ModelSpec) -> bool {
+    use Architecture as A;
+    let unnamed = [A::Gemma4, A::GraniteHybrid, A::Qwen2Vl, A::Qwen3Vl, A::Qwen3VlMoe];
+    !unnamed.contains(&model.shape.architecture)
+}
+
+#[test]
+fn other_families_are_refused_by_name() {
+    let (mut refused, format) = (0, WeightFormat::Gguf(FileType::Q4KM));
+    for model in models().into_iter().filter(|model| !is_named(model)) {
+        let error = SynthModel::new(&model, format, 0).unwrap_err().to_string();
+        assert!(error.contains(&model.shape.architecture.to_string()), "{error}");
+        refused += 1;
+    }
+    assert_eq!(refused, 10);
 }
 
 #[test]

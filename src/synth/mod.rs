@@ -131,9 +131,7 @@ fn place(model: &ModelSpec, named: Named, offset: u64) -> Result<SynthTensor, Sy
     }
     let size = ty.layout().size_of(spec.row)?.times(spec.rows)?;
     let values = match spec.role {
-        Role::Norm if name == "rope_freqs.weight" => {
-            Values::Exactly(defaults::frequency_divisors(&model.shape))
-        }
+        Role::RopeFrequencies => Values::Exactly(defaults::frequency_divisors(&model.shape)),
         Role::Norm => Values::NearOne,
         Role::RecurrentVector if name.ends_with("ssm_a") => Values::BelowMinusOne,
         Role::Bias | Role::Sinks | Role::RecurrentVector => Values::NearZero,

@@ -58,7 +58,6 @@ fn layer_norms(model: &ModelSpec) -> Result<&'static [&'static str], SynthError>
         | A::DeepSeek2
         | A::Granite
         | A::StarCoder2 => &["attn_norm", "ffn_norm"],
-        #[allow(unreachable_patterns, reason = "a family without names here is refused")]
         other => return Err(SynthError::unnamed(model, format!("the family `{other}`"))),
     };
     match u64::try_from(norms.len()) {
@@ -121,6 +120,7 @@ impl Namer<'_> {
                 let stem = ["attn_k_b", "attn_v_b"].get(self.seen.latent - 1)?;
                 Some((stem, ".weight"))
             }
+            Role::RopeFrequencies => Some(("rope_freqs", ".weight")),
             Role::RecurrentBetaAlpha => self.beta_or_alpha().map(|stem| (stem, ".weight")),
             role => stem(role).map(|stem| (stem, ".weight")),
         }
@@ -129,7 +129,7 @@ impl Namer<'_> {
     fn norm(&mut self) -> Option<&'static str> {
         let Some(_) = self.layer else {
             self.seen.norms += 1;
-            return ["output_norm", "rope_freqs"].get(self.seen.norms - 1).copied();
+            return (self.seen.norms == 1).then_some("output_norm");
         };
         match self.seen.matrix {
             None => {

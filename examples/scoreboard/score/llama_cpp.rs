@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use vramplan::dtype::{KvFormat, WeightFormat};
 use vramplan::estimate::llama_graph::{
     CacheSizes, ComputeBuffer, Context, ContextParams, LlamaCppVersion, Outputs, cache_sizes,
-    cached_layers, compute_buffer, is_certain,
+    cached_layers, compute_buffer, graph_bounds,
 };
 use vramplan::estimate::weights::{Weights, weights};
-use vramplan::estimate::{Component, Scenario, Spread, buffers};
+use vramplan::estimate::{Component, Scenario, buffers};
 use vramplan::source::Catalog;
 use vramplan::spec::{Bounds, ModelSpec, Runtime, Workload};
 use vramplan::units::{Bytes, Overflow};
@@ -56,10 +56,7 @@ impl Buffers {
 
     /// With the bounds of a plan, where the graph depends on more than the shape.
     fn compute(&self, model: &ModelSpec) -> Result<Bounds, Overflow> {
-        if is_certain(&model.shape) {
-            return Ok(Bounds::exactly(self.compute.device));
-        }
-        Spread::LLAMA_CPP_GRAPH.around(self.compute.device)
+        graph_bounds(&model.shape, self.compute.device)
     }
 }
 

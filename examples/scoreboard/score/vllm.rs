@@ -146,7 +146,9 @@ fn log(board: &mut Board, row: &Row<'_>) -> anyhow::Result<()> {
     if reason.is_none() {
         let weights = loaded(&case, &held)?;
         subject.hit(board, Part::Weights, "of a rank", logged("weights_gib")?, weights);
-        totals(board, row, &held, subject)?;
+        if !row.text("left_out").starts_with(PROFILE_RUN) {
+            totals(board, row, &held, subject)?;
+        }
     }
     Ok(())
 }

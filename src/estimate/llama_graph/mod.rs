@@ -26,8 +26,9 @@ mod tensors;
 use self::builder::Builder;
 use self::selection::Selection;
 use self::tensors::Usage;
+use super::Spread;
 use crate::dtype::KvFormat;
-use crate::spec::{Architecture, Layer, ModelShape};
+use crate::spec::{Architecture, Bounds, Layer, ModelShape};
 use crate::units::{Bytes, Overflow};
 
 pub use builder::deepstack as image_layers;
@@ -162,6 +163,15 @@ pub fn cached_layers(shape: &ModelShape, layers: &[Layer]) -> Vec<Layer> {
 pub fn is_certain(shape: &ModelShape) -> bool {
     let corrected = shape.moe.is_some_and(|moe| moe.router_bias);
     shape.ssm.is_none() && !(shape.architecture == Architecture::DeepSeek2 && corrected)
+}
+
+/// The bounds of a compute buffer of such a model.
+pub fn graph_bounds(shape: &ModelShape, size: Bytes) -> Result<Bounds, Overflow> {
+    match (is_certain(shape), &shape.ssm) {
+        (true, _) => Ok(Bounds::exactly(size)),
+        (false, None) => Spread::LLAMA_CPP_GRAPH.around(size),
+        (false, Some(_)) => Spread::LLAMA_CPP_HYBRID.around(size),
+    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@
 
 use super::super::llama_graph::{
     CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers,
-    image_layers, is_certain, stage_buffer,
+    graph_bounds, image_layers, is_certain, stage_buffer,
 };
 use super::super::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
-    fragmentation, overhead,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, fragmentation,
+    overhead,
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
@@ -213,11 +213,7 @@ fn push_compute(
             basis: if certain { Basis::Modelled } else { Basis::Assumed },
             source: "llama.cpp graph of a micro-batch, placed as ggml-alloc.c does",
         };
-        let size = match (certain, &scenario.model.shape.ssm) {
-            (true, _) => Bounds::exactly(size),
-            (false, None) => Spread::LLAMA_CPP_GRAPH.around(size)?,
-            (false, Some(_)) => Spread::LLAMA_CPP_HYBRID.around(size)?,
-        };
+        let size = graph_bounds(&scenario.model.shape, size)?;
         let text = "tensors alive where the compute buffer is largest";
         buffers.push(kind, name, size, Formula::text(text, &values));
     }
