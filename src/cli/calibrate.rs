@@ -156,7 +156,10 @@ fn worker() -> anyhow::Result<PathBuf> {
     }
     let message = format!("there is no worker: expected `{}`", beside.display());
     Err(Problem::new(message)
-        .hint("install vramplan with the `engine` feature, or `cuda` for a GPU")
+        .hint(
+            "vramplan brings none yet: `VRAMPLAN_WORKER` names a program that speaks its protocol",
+        )
+        .hint("`vramplan observe` measures any other program beside its plan")
         .into())
 }
 

@@ -117,10 +117,10 @@ fn check(captured: &Captured) {
                 let seen = position >= 0 && position <= (captured.first + token) as i64;
                 assert_eq!(weight > 0.0, seen, "{weight} at {position}");
             }
-            let mut held: Vec<_> = positions.iter().filter(|&&position| position >= 0).collect();
-            held.sort_unstable();
-            held.dedup();
-            assert_eq!(held.len(), captured.columns);
+            let mut live: Vec<_> = positions.iter().filter(|&&position| position >= 0).collect();
+            live.sort_unstable();
+            live.dedup();
+            assert_eq!(live.len(), captured.columns);
         }
     }
 }

@@ -2,7 +2,12 @@
 //! against its own plan.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "test code")]
-#![allow(clippy::cast_precision_loss, reason = "counts of tokens")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "counts of tokens, and logits"
+)]
 
 mod capture;
 mod families;

@@ -97,9 +97,8 @@ impl Reference {
                 PairOrder::Halves => (i, i + half),
                 PairOrder::Interleaved => (2 * i, 2 * i + 1),
             };
-            let (x, y) = (head[a], head[b]);
-            head[a] = (x * cos - y * sin) * m;
-            head[b] = (x * sin + y * cos) * m;
+            (head[a], head[b]) =
+                ((head[a] * cos - head[b] * sin) * m, (head[a] * sin + head[b] * cos) * m);
         }
     }
 
