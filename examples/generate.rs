@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     let mut engine = Engine::load(Cpu, &mut source, &table)?;
     engine.prefill_system(&system)?;
 
-    let sampling = Sampling { temperature: 0.7, top_k: 40, top_p: 0.95, seed: 1 };
+    let sampling = Sampling { temperature: 0.2, top_k: 40, top_p: 0.95, seed: 1 };
     let generation = Generation { max_tokens: 256, sampling };
     for line in std::io::stdin().lock().lines() {
         messages.push(Message::new(Role::User, line?));
