@@ -10,7 +10,7 @@ const COMMANDS: [&str; 10] = [
     "sweep",
     "compare",
     "check",
-    "calibrate",
+    "synth",
     "observe",
     "doctor",
     "profiles",
