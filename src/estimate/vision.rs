@@ -15,7 +15,7 @@
 //! conversation's.
 //!
 //! Sources: vLLM `v1/worker/gpu_model_runner.py` (`profile_run`), `v1/worker/utils.py`
-//! (`MultiModalBudget`), matched to six public logs (tests/vllm.rs); transformers' towers as `spec::vision`.
+//! (`MultiModalBudget`), matched to six public logs (`docs/accuracy.md`); transformers' towers as `spec::vision`.
 
 use super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
