@@ -14,7 +14,7 @@ fmt:
 
 clippy:
     cargo clippy --locked --all-targets -- -D warnings
-    cargo clippy --locked --all-targets --no-default-features -- -D warnings
+    cargo clippy --locked -p vramplan --all-targets --no-default-features -- -D warnings
 
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items

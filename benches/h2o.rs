@@ -70,6 +70,8 @@ impl Layer {
 }
 
 fn decode(criterion: &mut Criterion) {
+    // Parts of a step are compared on one thread: a step forks once for all of them.
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     for (name, [query_heads, kv_heads, head_dim]) in MODELS {
         let heads = Heads::new(query_heads, kv_heads, head_dim).unwrap();
         let mut group = criterion.benchmark_group(format!("decode/{name}"));
@@ -91,27 +93,36 @@ fn decode(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new("read", slots), |bencher| {
                 bencher.iter(|| black_box(layers[next.next().unwrap()].read()));
             });
-            group.bench_function(BenchmarkId::new("attend", slots), |bencher| {
-                bencher.iter(|| {
-                    let layer = &layers[next.next().unwrap()];
-                    let mut work = Work::new(heads, &policy, &mut floats);
-                    prepare_queries(heads, &queries, &smoothing, work.queries);
-                    let decode = Decode { heads, pinned, slots: layer.rows.rows(), live: &live };
-                    decode.split(&mut work);
-                    decode.combine(&mut work, &mut output);
+            group.bench_function(BenchmarkId::new("attend, one thread", slots), |bencher| {
+                one.install(|| {
+                    bencher.iter(|| {
+                        let layer = &layers[next.next().unwrap()];
+                        let mut work = Work::new(heads, &policy, &mut floats);
+                        prepare_queries(heads, &queries, &smoothing, work.queries);
+                        let decode =
+                            Decode { heads, pinned, slots: layer.rows.rows(), live: &live };
+                        decode.split(&mut work);
+                        decode.combine(&mut work, &mut output);
+                    })
                 });
             });
-            group.bench_function(BenchmarkId::new("score and evict", slots), |bencher| {
-                bencher.iter(|| {
-                    let layer = &mut layers[next.next().unwrap()];
-                    let mut work = Work::new(heads, &policy, &mut floats);
-                    let decode = Decode { heads, pinned, slots: layer.rows.rows(), live: &live };
-                    decode.score(&mut work, 1.0, &mut layer.scores);
-                    let rows = layer.rows.rows_mut();
-                    let mut slots = Slots { rows, scores: &mut layer.scores };
-                    evict(heads, &step, &mut slots, &mut indices);
-                });
-            });
+            group.bench_function(
+                BenchmarkId::new("score and evict, one thread", slots),
+                |bencher| {
+                    one.install(|| {
+                        bencher.iter(|| {
+                            let layer = &mut layers[next.next().unwrap()];
+                            let mut work = Work::new(heads, &policy, &mut floats);
+                            let decode =
+                                Decode { heads, pinned, slots: layer.rows.rows(), live: &live };
+                            decode.score(&mut work, 1.0, &mut layer.scores);
+                            let rows = layer.rows.rows_mut();
+                            let mut slots = Slots { rows, scores: &mut layer.scores };
+                            evict(heads, &step, &mut slots, &mut indices);
+                        })
+                    });
+                },
+            );
             group.bench_function(BenchmarkId::new("all", slots), |bencher| {
                 bencher.iter(|| {
                     let layer = &mut layers[next.next().unwrap()];

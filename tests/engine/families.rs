@@ -5,8 +5,9 @@ use vramplan::engine::weights::MATRIX_TYPES;
 use vramplan::engine::{Cpu, Engine, Rope, Source, SyntheticSource, Yarn};
 use vramplan::spec::{Architecture, Logits, ModelShape, QkNorm};
 
+use crate::logits::divergence;
 use crate::reference::Reference;
-use crate::{divergence, settings};
+use crate::settings;
 
 /// A decoder as small as the types' blocks allow.
 pub fn shape(architecture: Architecture) -> ModelShape {

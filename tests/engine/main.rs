@@ -1,5 +1,4 @@
-//! The engine: against stock candle on a real model, against plain arithmetic on random ones, and
-//! against its own plan.
+//! The engine: on a real model, against plain arithmetic on random ones, and against its own plan.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, reason = "test code")]
 #![allow(
@@ -11,6 +10,8 @@
 
 mod capture;
 mod families;
+#[path = "../support/logits.rs"]
+mod logits;
 mod memory;
 mod quality;
 mod real;
@@ -30,27 +31,4 @@ pub const fn settings(system: u64, cache: u64, chunk: u64, logits: Logits) -> Se
         prefill_chunk: chunk,
         logits,
     }
-}
-
-/// `log softmax` of one entry.
-pub fn log_probability(logits: &[f32], token: u32) -> f64 {
-    f64::from(logits[token as usize]) - log_sum_exp(logits)
-}
-
-fn log_sum_exp(logits: &[f32]) -> f64 {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - top).exp()).sum();
-    f64::from(top) + sum.ln()
-}
-
-/// Kullback–Leibler divergence of the second distribution from the first, in nats.
-pub fn divergence(p: &[f32], q: &[f32]) -> f64 {
-    let (of_p, of_q) = (log_sum_exp(p), log_sum_exp(q));
-    p.iter()
-        .zip(q)
-        .map(|(&p, &q)| {
-            let (p, q) = (f64::from(p) - of_p, f64::from(q) - of_q);
-            p.exp() * (p - q)
-        })
-        .sum()
 }

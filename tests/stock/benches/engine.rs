@@ -1,21 +1,19 @@
 //! How fast the engine decodes beside candle's stock `quantized_llama`, and loads beside a plain read.
 //!
-//! `cargo bench --bench engine`. Results and conditions are in `docs/benchmarks.md`. Both engines
+//! `cargo bench -p vramplan-beside-stock`. Results and conditions are in `docs/benchmarks.md`. Both engines
 //! decode in turns in one process, so that whatever else the machine does slows both.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "benchmark")]
 
-#[path = "../tests/support/smollm2.rs"]
+#[path = "../../support/smollm2.rs"]
 mod smollm2;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use candle_core::quantized::gguf_file::Content;
-use candle_core::{Device, Tensor};
-use candle_transformers::models::quantized_llama::ModelWeights;
-use vramplan::engine::{Cpu, Engine, GgufSource, Settings, Source};
+use vramplan::engine::{Cpu, Engine, GgufSource, Settings, Source as _};
 use vramplan::spec::Logits;
+use vramplan_beside_stock::Stock;
 
 /// Decoded tokens of a round, and rounds.
 const TOKENS: u32 = 8;
@@ -40,7 +38,7 @@ fn load(path: &Path) {
     for _ in 0..ROUNDS {
         let plain = time(|| drop(fs_err::read(path).unwrap()));
         let ours = time(|| drop(ours(path, 128)));
-        let stock = time(|| drop(stock(path)));
+        let stock = time(|| drop(Stock::load(path).unwrap()));
         ratios.push(ours.as_secs_f64() / plain.as_secs_f64());
         times.push([plain, ours, stock]);
     }
@@ -51,12 +49,11 @@ fn load(path: &Path) {
 
 fn decode(path: &Path, cached: usize) {
     let mut ours = ours(path, cached as u64 + 512);
-    let mut stock = stock(path);
+    let mut stock = Stock::load(path).unwrap();
     for start in (0..cached).step_by(CHUNK) {
         let chunk: Vec<u32> = (start..start + CHUNK.min(cached)).map(token).collect();
         ours.prefill(&chunk).unwrap();
-        let ids = Tensor::new(chunk.as_slice(), &Device::Cpu).unwrap().unsqueeze(0).unwrap();
-        stock.forward(&ids, position(start)).unwrap();
+        stock.step(&chunk, position(start)).unwrap();
     }
     let (mut ratios, mut times) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -67,8 +64,7 @@ fn decode(path: &Path, cached: usize) {
         });
         let of_stock = time(|| {
             for id in 0..TOKENS {
-                let ids = Tensor::new(&[[1000 + id]], &Device::Cpu).unwrap();
-                stock.forward(&ids, position(cached)).unwrap();
+                stock.step(&[1000 + id], position(cached)).unwrap();
             }
         });
         ratios.push(of_stock.as_secs_f64() / of_ours.as_secs_f64());
@@ -101,12 +97,6 @@ fn ours(path: &Path, cache: u64) -> Engine {
     };
     let table = settings.table_with_context(source.spec(), 1 << 14).unwrap();
     Engine::load(Cpu, &mut source, &table).unwrap()
-}
-
-fn stock(path: &Path) -> ModelWeights {
-    let mut file = fs_err::File::open(path).unwrap();
-    let content = Content::read(&mut file).unwrap();
-    ModelWeights::from_gguf(content, &mut file, &Device::Cpu).unwrap()
 }
 
 fn time(work: impl FnOnce()) -> Duration {
