@@ -1,6 +1,5 @@
 //! Where a model's tensors come from: a GGUF file, or memory.
 
-use std::io::{Read, Seek};
 use std::path::Path;
 
 use super::EngineError;
@@ -48,11 +47,6 @@ impl GgufSource {
     /// The header.
     pub const fn header(&self) -> &GgufFile {
         &self.file
-    }
-
-    /// A reader at the start of the file that has the metadata.
-    pub(super) fn metadata_reader(&self) -> Result<impl Read + Seek + use<>, EngineError> {
-        Ok(gguf::first_part(&self.file)?)
     }
 }
 

@@ -3,6 +3,8 @@
 mod bpe;
 mod chat;
 mod sentence_piece;
+#[cfg(test)]
+mod tests;
 mod tokenizer;
 
 pub use chat::{ChatTemplate, Message, Role};

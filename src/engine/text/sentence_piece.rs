@@ -30,7 +30,7 @@ pub(super) fn tokenizer(vocabulary: &Vocabulary) -> Result<Tokenizer, EngineErro
         return Err(refuse(format!("{scores} scores: expected one for each of {tokens} tokens")));
     }
     let mut builder = BPE::builder()
-        .vocab_and_merges(vocabulary.ids(), merges(vocabulary))
+        .vocab_and_merges(vocabulary.ids(), merges(vocabulary)?)
         .byte_fallback(true)
         .fuse_unk(true);
     if let Some(unknown) = vocabulary.unknown.and_then(|id| vocabulary.token(id)) {
@@ -54,8 +54,11 @@ pub(super) fn tokenizer(vocabulary: &Vocabulary) -> Result<Tokenizer, EngineErro
     Ok(tokenizer)
 }
 
+/// The longest piece, in bytes: each of them is cut in every place.
+const MAX_PIECE: usize = 512;
+
 /// Every way in which two pieces make a third, best scored first.
-fn merges(vocabulary: &Vocabulary) -> Vec<(String, String)> {
+fn merges(vocabulary: &Vocabulary) -> Result<Vec<(String, String)>, EngineError> {
     let pieces: HashMap<&str, usize> = vocabulary
         .tokens
         .iter()
@@ -65,6 +68,10 @@ fn merges(vocabulary: &Vocabulary) -> Vec<(String, String)> {
         .collect();
     let mut ranked = Vec::new();
     for (piece, &id) in &pieces {
+        if piece.len() > MAX_PIECE {
+            let expected = format!("expected at most {MAX_PIECE} B");
+            return Err(refuse(format!("token {id} has {} B: {expected}", piece.len())));
+        }
         for (at, _) in piece.char_indices().skip(1) {
             let (left, right) = piece.split_at(at);
             if let (Some(&l), Some(&r)) = (pieces.get(left), pieces.get(right)) {
@@ -74,5 +81,5 @@ fn merges(vocabulary: &Vocabulary) -> Vec<(String, String)> {
     }
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2, a.3).cmp(&(b.1, b.2, b.3))));
     let text = |id: usize| vocabulary.tokens[id].clone();
-    ranked.into_iter().map(|(_, _, left, right)| (text(left), text(right))).collect()
+    Ok(ranked.into_iter().map(|(_, _, left, right)| (text(left), text(right))).collect())
 }

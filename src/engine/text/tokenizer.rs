@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use candle_core::quantized::gguf_file::{Content, Value};
 use tokenizers::AddedToken;
 
 use super::{bpe, sentence_piece};
 use crate::engine::{EngineError, GgufSource};
+use crate::source::gguf::{self, Metadata, Value};
 use crate::source::printable;
 
 /// What the metadata says about tokens.
@@ -14,7 +14,7 @@ use crate::source::printable;
 pub(super) struct Vocabulary {
     pub(super) tokens: Vec<String>,
     pub(super) scores: Vec<f32>,
-    pub(super) kinds: Vec<u64>,
+    pub(super) kinds: Vec<i64>,
     pub(super) merges: Vec<String>,
     pub(super) pre: Option<String>,
     pub(super) unknown: Option<u32>,
@@ -22,9 +22,9 @@ pub(super) struct Vocabulary {
 }
 
 /// `llama_token_type` of llama.cpp: what an ordinary piece is, and what is matched as a whole.
-const NORMAL: u64 = 1;
-const USER_DEFINED: u64 = 4;
-const CONTROL: u64 = 3;
+const NORMAL: i64 = 1;
+const USER_DEFINED: i64 = 4;
+const CONTROL: i64 = 3;
 
 impl Vocabulary {
     /// Tokens with their ids; where two are alike the first counts.
@@ -76,12 +76,15 @@ impl Tokenizer {
     /// # Errors
     /// Where there is none, or it is of a kind that is not known.
     pub fn of_gguf(source: &GgufSource) -> Result<Self, EngineError> {
-        let mut reader = source.metadata_reader()?;
-        let content = Content::read(&mut reader).map_err(refuse)?;
-        Self::new(&Metadata(&content))
+        Self::of_metadata(&gguf::read_tokenizer(source.header())?)
     }
 
-    fn new(metadata: &Metadata<'_>) -> Result<Self, EngineError> {
+    /// The tokenizer of a file's metadata, its lists included.
+    ///
+    /// # Errors
+    /// As [`Self::of_gguf`].
+    pub(super) fn of_metadata(metadata: &Metadata) -> Result<Self, EngineError> {
+        let metadata = Keys(metadata);
         let kind = metadata.text("tokenizer.ggml.model");
         let vocabulary = metadata.vocabulary(kind.as_deref() == Some("llama"))?;
         let mut inner = match kind.as_deref() {
@@ -147,63 +150,53 @@ impl Tokenizer {
     }
 }
 
-/// The metadata as candle reads it: with long texts and arrays, which vramplan's own reader skips.
-struct Metadata<'a>(&'a Content);
+/// The keys of the metadata, each of the kind that it should be.
+struct Keys<'a>(&'a Metadata);
 
-impl Metadata<'_> {
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.0.metadata.get(key)
-    }
-
+impl Keys<'_> {
     fn text(&self, key: &str) -> Option<String> {
-        match self.get(key)? {
-            Value::String(text) => Some(text.clone()),
+        match self.0.get(key)? {
+            Value::Text(text) => Some(text.clone()),
             _ => None,
         }
     }
 
     fn flag(&self, key: &str) -> Option<bool> {
-        match self.get(key)? {
+        match self.0.get(key)? {
             Value::Bool(flag) => Some(*flag),
             _ => None,
         }
     }
 
     fn id(&self, key: &str) -> Option<u32> {
-        number(self.get(key)?).and_then(|id| u32::try_from(id).ok())
+        match *self.0.get(key)? {
+            Value::Unsigned(id) => u32::try_from(id).ok(),
+            Value::Signed(id) => u32::try_from(id).ok(),
+            _ => None,
+        }
     }
 
-    fn array<T>(
+    /// A list, empty where there is none.
+    fn list<T: Clone>(
         &self,
         key: &str,
-        item: impl Fn(&Value) -> Option<T>,
+        of: impl Fn(&Value) -> Option<&Vec<T>>,
     ) -> Result<Vec<T>, EngineError> {
-        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
-        let items = match value {
-            Value::Array(items) => items.iter().map(item).collect::<Option<Vec<_>>>(),
-            _ => None,
-        };
-        items.ok_or_else(|| refuse(format!("`{key}` is not the list that it should be")))
+        let Some(value) = self.0.get(key) else { return Ok(Vec::new()) };
+        let list = of(value).cloned();
+        list.ok_or_else(|| refuse(format!("`{key}` is not the list that it should be")))
     }
 
     fn vocabulary(&self, adds_space: bool) -> Result<Vocabulary, EngineError> {
-        let text = |value: &Value| match value {
-            Value::String(text) => Some(text.clone()),
-            _ => None,
-        };
-        let float = |value: &Value| match value {
-            Value::F32(number) => Some(*number),
-            _ => None,
-        };
-        let tokens = self.array("tokenizer.ggml.tokens", text)?;
+        let tokens = self.list("tokenizer.ggml.tokens", texts)?;
         if tokens.is_empty() {
             return Err(refuse("the file has no tokens (`tokenizer.ggml.tokens`)"));
         }
         Ok(Vocabulary {
             tokens,
-            scores: self.array("tokenizer.ggml.scores", float)?,
-            kinds: self.array("tokenizer.ggml.token_type", number)?,
-            merges: self.array("tokenizer.ggml.merges", text)?,
+            scores: self.list("tokenizer.ggml.scores", floats)?,
+            kinds: self.list("tokenizer.ggml.token_type", numbers)?,
+            merges: self.list("tokenizer.ggml.merges", texts)?,
             pre: self.text("tokenizer.ggml.pre"),
             unknown: self.id("tokenizer.ggml.unknown_token_id"),
             adds_space: self.flag("tokenizer.ggml.add_space_prefix").unwrap_or(adds_space),
@@ -211,18 +204,16 @@ impl Metadata<'_> {
     }
 }
 
-fn number(value: &Value) -> Option<u64> {
-    match *value {
-        Value::U8(n) => Some(n.into()),
-        Value::U16(n) => Some(n.into()),
-        Value::U32(n) => Some(n.into()),
-        Value::U64(n) => Some(n),
-        Value::I8(n) => u64::try_from(n).ok(),
-        Value::I16(n) => u64::try_from(n).ok(),
-        Value::I32(n) => u64::try_from(n).ok(),
-        Value::I64(n) => u64::try_from(n).ok(),
-        _ => None,
-    }
+fn texts(value: &Value) -> Option<&Vec<String>> {
+    if let Value::Texts(texts) = value { Some(texts) } else { None }
+}
+
+fn floats(value: &Value) -> Option<&Vec<f32>> {
+    if let Value::Floats(floats) = value { Some(floats) } else { None }
+}
+
+fn numbers(value: &Value) -> Option<&Vec<i64>> {
+    if let Value::Numbers(numbers) = value { Some(numbers) } else { None }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]

@@ -23,6 +23,10 @@ pub enum Value {
     Text(String),
     /// An array of at most 4096 integers or truth values (0 and 1), such as one number per layer.
     Numbers(Vec<i64>),
+    /// A list of texts of a tokenizer, where its whole lists are asked for.
+    Texts(Vec<String>),
+    /// A list of floats of a tokenizer, likewise.
+    Floats(Vec<f32>),
     /// A longer text, or an array of anything else, which was skipped.
     Skipped {
         /// Bytes of the text, or elements of the array.
@@ -39,6 +43,8 @@ impl fmt::Display for Value {
             Self::Bool(flag) => write!(f, "{flag}"),
             Self::Text(text) => write!(f, "\"{}\"", printable(text)),
             Self::Numbers(numbers) => write!(f, "{:?}", &numbers[..numbers.len().min(16)]),
+            Self::Texts(texts) => write!(f, "{} elements", texts.len()),
+            Self::Floats(floats) => write!(f, "{} elements", floats.len()),
             Self::Skipped { len } => write!(f, "{len} elements"),
         }
     }
@@ -57,10 +63,47 @@ const MAX_STRINGS: u64 = 1 << 24;
 /// What all kept keys and values may take together.
 const MAX_KEPT: u64 = 16 << 20;
 
+/// Of a tokenizer that is asked for: its longest text, a chat template, and its longest list.
+const MAX_TEMPLATE: u64 = 1 << 20;
+const MAX_TOKENS: u64 = 1 << 22;
+const MAX_TOKENIZER: u64 = 256 << 20;
+
+/// How much of a value is kept.
+#[derive(Clone, Copy)]
+struct Limits {
+    text: u64,
+    numbers: u64,
+    /// Elements of a list of texts or floats; 0: they are skipped.
+    list: u64,
+}
+
+/// What a plan needs.
+const SHORT: Limits = Limits { text: MAX_TEXT, numbers: MAX_NUMBERS, list: 0 };
+/// What a tokenizer needs.
+const WHOLE: Limits = Limits { text: MAX_TEMPLATE, numbers: MAX_TOKENS, list: MAX_TOKENS };
+
 /// Reads `count` pairs.
 pub(super) fn read<R: Read + Seek>(
     cursor: &mut Cursor<'_, R>,
     count: u64,
+) -> Result<Metadata, SourceError> {
+    pairs(cursor, count, MAX_KEPT, |_| SHORT)
+}
+
+/// Reads `count` pairs, those of the tokenizer with their long texts and lists.
+pub(super) fn read_tokenizer<R: Read + Seek>(
+    cursor: &mut Cursor<'_, R>,
+    count: u64,
+) -> Result<Metadata, SourceError> {
+    let limits = |key: &str| if key.starts_with("tokenizer.") { WHOLE } else { SHORT };
+    pairs(cursor, count, MAX_TOKENIZER, limits)
+}
+
+fn pairs<R: Read + Seek>(
+    cursor: &mut Cursor<'_, R>,
+    count: u64,
+    most: u64,
+    limits: impl Fn(&str) -> Limits,
 ) -> Result<Metadata, SourceError> {
     cursor.need_items(count, PAIR, "metadata")?;
     if count > MAX_PAIRS {
@@ -70,11 +113,11 @@ pub(super) fn read<R: Read + Seek>(
     let mut kept = 0;
     for _ in 0..count {
         let key = cursor.text("a metadata key", MAX_KEY)?;
-        let value = value(cursor, &key)?;
+        let value = value(cursor, &key, limits(&key))?;
         kept += footprint(&key, &value);
-        if kept > MAX_KEPT {
-            let expected = format!("at most {MAX_KEPT} B of keys and short values");
-            return Err(cursor.at.invalid("metadata", format!("more than {MAX_KEPT} B"), expected));
+        if kept > most {
+            let expected = format!("at most {most} B of keys and values");
+            return Err(cursor.at.invalid("metadata", format!("more than {most} B"), expected));
         }
         if metadata.contains_key(&key) {
             return Err(cursor.at.duplicate(&key));
@@ -87,23 +130,35 @@ pub(super) fn read<R: Read + Seek>(
 fn footprint(key: &str, value: &Value) -> u64 {
     let bytes = match value {
         Value::Text(text) => text.len(),
-        Value::Numbers(numbers) => numbers.len() * 8,
+        Value::Numbers(numbers) => size_of_val(&numbers[..]),
+        Value::Floats(floats) => size_of_val(&floats[..]),
+        Value::Texts(texts) => {
+            size_of_val(&texts[..]) + texts.iter().map(String::len).sum::<usize>()
+        }
         _ => 0,
     };
     u64::try_from(key.len() + bytes).unwrap_or(u64::MAX).saturating_add(128)
 }
 
-fn value<R: Read + Seek>(cursor: &mut Cursor<'_, R>, key: &str) -> Result<Value, SourceError> {
+fn value<R: Read + Seek>(
+    cursor: &mut Cursor<'_, R>,
+    key: &str,
+    limits: Limits,
+) -> Result<Value, SourceError> {
     match cursor.u32(key)? {
-        8 => text(cursor, key),
-        9 => array(cursor, key),
+        8 => text(cursor, key, limits.text),
+        9 => array(cursor, key, limits),
         ty => scalar(cursor, key, ty),
     }
 }
 
-fn text<R: Read + Seek>(cursor: &mut Cursor<'_, R>, key: &str) -> Result<Value, SourceError> {
+fn text<R: Read + Seek>(
+    cursor: &mut Cursor<'_, R>,
+    key: &str,
+    most: u64,
+) -> Result<Value, SourceError> {
     let len = cursor.u64(key)?;
-    if len > MAX_TEXT {
+    if len > most {
         cursor.skip(len, key)?;
         return Ok(Value::Skipped { len });
     }
@@ -154,14 +209,20 @@ const fn width(ty: u32) -> Option<u64> {
     }
 }
 
-fn array<R: Read + Seek>(cursor: &mut Cursor<'_, R>, key: &str) -> Result<Value, SourceError> {
+fn array<R: Read + Seek>(
+    cursor: &mut Cursor<'_, R>,
+    key: &str,
+    limits: Limits,
+) -> Result<Value, SourceError> {
     let ty = cursor.u32(key)?;
     let len = cursor.u64(key)?;
     match (ty, width(ty)) {
+        (8, _) if len <= limits.list => texts(cursor, key, len),
         (8, _) => skip_strings(cursor, key, len),
         (9, _) => Err(cursor.at.invalid(key, "an array of arrays", "an array of scalars or texts")),
+        (6, Some(width)) if len <= limits.list => floats(cursor, key, len, width),
         (6 | 12, Some(width)) => skip_scalars(cursor, key, len, width),
-        (_, Some(width)) if len > MAX_NUMBERS => skip_scalars(cursor, key, len, width),
+        (_, Some(width)) if len > limits.numbers => skip_scalars(cursor, key, len, width),
         (_, Some(width)) => numbers(cursor, key, ty, len, width),
         _ => Err(unknown_type(cursor, key, ty)),
     }
@@ -192,6 +253,33 @@ fn skip_strings<R: Read + Seek>(
         cursor.skip(length, key)?;
     }
     Ok(Value::Skipped { len })
+}
+
+fn texts<R: Read + Seek>(
+    cursor: &mut Cursor<'_, R>,
+    key: &str,
+    len: u64,
+) -> Result<Value, SourceError> {
+    cursor.need_items(len, 8, key)?;
+    let mut texts = Vec::new();
+    for _ in 0..len {
+        texts.push(cursor.text(key, MAX_TEXT)?);
+    }
+    Ok(Value::Texts(texts))
+}
+
+fn floats<R: Read + Seek>(
+    cursor: &mut Cursor<'_, R>,
+    key: &str,
+    len: u64,
+    width: u64,
+) -> Result<Value, SourceError> {
+    cursor.need_items(len, width, key)?;
+    let mut floats = Vec::new();
+    for _ in 0..len {
+        floats.push(f32::from_le_bytes(cursor.bytes(key)?));
+    }
+    Ok(Value::Floats(floats))
 }
 
 fn numbers<R: Read + Seek>(

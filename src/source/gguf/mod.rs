@@ -23,7 +23,7 @@ use fs_err::File;
 use self::cursor::Cursor;
 pub use self::metadata::{Metadata, Value};
 pub use self::model::{file_type_id, model, spec, stored};
-pub use self::payload::{Payload, first_part};
+pub use self::payload::Payload;
 pub use self::table::GgufTensor;
 pub use self::write::{Field, aligned, header as header_bytes};
 use super::SourceError;
@@ -83,9 +83,7 @@ fn header<R: Read + Seek>(
 ) -> Result<GgufFile, SourceError> {
     let at = At::new(path);
     let mut cursor = Cursor::new(reader, size, &at);
-    let version = version(&mut cursor)?;
-    let tensor_count = cursor.u64("tensor_count")?;
-    let pairs = cursor.u64("metadata_kv_count")?;
+    let (version, [tensor_count, pairs]) = opening(&mut cursor)?;
     let metadata = metadata::read(&mut cursor, pairs)?;
     let alignment = alignment(&at, &metadata)?;
     let tensors = table::read(&mut cursor, tensor_count, part)?;
@@ -93,6 +91,28 @@ fn header<R: Read + Seek>(
     table::check(&at, &tensors, cursor.size().saturating_sub(data_start), alignment)?;
     let part = GgufPart { path: path.to_owned(), size: Bytes::new(size), data_start };
     Ok(GgufFile { version, metadata, tensors, parts: vec![part] })
+}
+
+/// The version, and how many tensors and pairs of metadata there are.
+fn opening<R: Read + Seek>(cursor: &mut Cursor<'_, R>) -> Result<(u32, [u64; 2]), SourceError> {
+    Ok((version(cursor)?, [cursor.u64("tensor_count")?, cursor.u64("metadata_kv_count")?]))
+}
+
+/// Reads the metadata once more, of which the tokenizer's lists and long texts are kept this time:
+/// `Value::Texts`, `Value::Floats` and `Value::Numbers` of up to 4 Mi elements, texts of up to 1 MiB.
+///
+/// # Errors
+/// As [`read`]; also where all of it takes more than 256 MiB.
+pub fn read_tokenizer(header: &GgufFile) -> Result<Metadata, SourceError> {
+    let Some(part) = header.parts.first() else {
+        return Err(At::named("GGUF file").missing("split.count", "at least 1"));
+    };
+    let at = At::new(&part.path);
+    let file = File::open(&part.path).map_err(|error| at.io(&error))?;
+    let size = file.metadata().map_err(|error| at.io(&error))?.len();
+    let mut cursor = Cursor::new(file, size, &at);
+    let (_, [_, pairs]) = opening(&mut cursor)?;
+    metadata::read_tokenizer(&mut cursor, pairs)
 }
 
 fn version<R: Read + Seek>(cursor: &mut Cursor<'_, R>) -> Result<u32, SourceError> {

@@ -1,6 +1,6 @@
 //! The weights themselves, tensor by tensor, for whoever runs the model.
 
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 
 use fs_err::File;
 
@@ -8,18 +8,6 @@ use super::{GgufFile, GgufTensor};
 use crate::source::SourceError;
 use crate::source::error::At;
 use crate::source::text::printable;
-
-/// Opens the file that has the model's metadata, the first of a split one.
-pub fn first_part(header: &GgufFile) -> Result<impl Read + Seek + use<>, SourceError> {
-    let Some(part) = header.parts.first() else {
-        return Err(At::named("GGUF file").missing("split.count", "at least 1"));
-    };
-    let file = File::open(&part.path).map_err(|error| At::new(&part.path).io(&error))?;
-    Ok(BufReader::with_capacity(READ_AHEAD, file))
-}
-
-/// Vocabularies are long and read in small pieces.
-const READ_AHEAD: usize = 1 << 20;
 
 /// Open files of a model, whose header was read before: where a tensor lies was checked then, and a
 /// file that has shrunk since is an error.
