@@ -21,5 +21,6 @@ mod emulator;
 mod faults;
 mod layer;
 mod ops;
+mod prefill;
 mod random;
 mod steps;
