@@ -2,6 +2,7 @@
 
 use crate::estimate::{Component, EstimateError};
 use crate::h2o::CacheError;
+use crate::kernels::LaunchError;
 use crate::source::{SourceError, printable};
 use crate::units::{Bytes, Overflow};
 
@@ -83,6 +84,15 @@ pub enum EngineError {
     /// The chat template of the file cannot be rendered.
     #[error("the model's chat template: {0}")]
     Template(String),
+    /// A kernel cannot be launched so.
+    #[error("a kernel cannot be launched: {0}")]
+    Launch(#[from] LaunchError),
+    /// The device has no memory left.
+    #[error("out of memory: {what}")]
+    OutOfMemory {
+        /// What was to be allocated, and how large it is.
+        what: String,
+    },
     /// What the device refused.
     #[error("{what}: {message}")]
     Device {
@@ -103,10 +113,18 @@ impl EngineError {
                 Some("start a new conversation, or plan with a longer `--context`".into())
             }
             Self::TooLong { .. } => Some("plan with more `--system-tokens`".into()),
+            Self::OutOfMemory { .. } => {
+                Some("plan with a smaller `--capacity`, a smaller cache or smaller chunks".into())
+            }
             Self::Tokenizer(_) => Some("pass token ids instead of text".into()),
             Self::Template(_) => Some("pass the prompt as plain text".into()),
             _ => None,
         }
+    }
+
+    /// Whether memory was short: what a smaller plan may mend.
+    pub const fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. })
     }
 
     pub(crate) fn unsupported(what: impl Into<String>, expected: impl Into<String>) -> Self {

@@ -67,16 +67,16 @@ impl<B: Backend> Pass<'_, '_, B> {
     }
 
     fn begin(&mut self, ids: &[u32]) -> Result<(), EngineError> {
-        let first = self.target.position();
         let begin = Begin {
             ids,
-            positions: first..first + ids.len(),
+            target: self.target,
             rope: &self.config.rope,
             head_dim: self.config.head_dim,
         };
         let divisors = self.weights.rope_divisors.as_ref();
         let memory = &mut self.memory;
-        self.backend.begin(begin, divisors, memory.ids, memory.rotation)?;
+        let tables = (&mut *memory.ids, &mut *memory.rotation);
+        self.backend.begin(begin, divisors, tables, memory.caches, memory.workspace)?;
         let embedding = &self.weights.embedding;
         self.backend.embed(memory.arena, embedding, memory.ids, self.step.residual)
     }

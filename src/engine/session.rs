@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::EngineError;
-use super::backend::{Backend, CacheShape, Caches, Cpu, Target};
+use super::backend::{Backend, CacheShape, Caches, Cpu, Extent, Target};
 use super::capture::{CapturePass, Captured, CapturedLayer, columns};
 use super::config::Config;
 use super::forward::{Looks, Pass, PassMemory};
@@ -108,7 +108,7 @@ impl<B: Backend> Engine<B> {
         let ids = small("ids and positions", rows * 2 * size_of::<u32>())?;
         let rotation = small("cos and sin", rows * config.head_dim * size_of::<f32>())?;
         let arena = backend.allocate(memory.scratch())?;
-        let (workspace, beside) = backend.workspace(shape, rows)?;
+        let (workspace, beside) = backend.workspace(shape, extent(&config, rows))?;
         let ledger = memory.finish()?;
         let logits = Vec::new();
         let (pinned, written) = (0, 0);
@@ -389,6 +389,11 @@ impl Steps {
     fn most_rows(&self) -> usize {
         self.system.map_or(0, |spans| spans.rows).max(self.prefill.rows).max(self.decode.rows)
     }
+}
+
+fn extent(config: &Config, rows: usize) -> Extent {
+    let widest = config.hidden.max(config.q_width()).max(config.ffn);
+    Extent { rows, layers: config.layers, widest }
 }
 
 fn number(n: u64) -> usize {

@@ -7,6 +7,7 @@ use super::{Gpu, Op};
 const PTX: &[(&str, Option<u32>, u32, &str)] = &[
     ("advance_clock", None, 75, include_str!("../../kernels/ptx/advance_clock.compute_75.ptx")),
     ("angles", None, 75, include_str!("../../kernels/ptx/angles.compute_75.ptx")),
+    ("attention_weights", None, 75, include_str!("../../kernels/ptx/attention_weights.compute_75.ptx")),
     ("combine", None, 75, include_str!("../../kernels/ptx/combine.compute_75.ptx")),
     ("decode_core", Some(64), 75, include_str!("../../kernels/ptx/decode_core.d64.compute_75.ptx")),
     ("decode_core", Some(128), 75, include_str!("../../kernels/ptx/decode_core.d128.compute_75.ptx")),
@@ -17,6 +18,7 @@ const PTX: &[(&str, Option<u32>, u32, &str)] = &[
     ("elementwise", None, 75, include_str!("../../kernels/ptx/elementwise.compute_75.ptx")),
     ("embed", None, 75, include_str!("../../kernels/ptx/embed.compute_75.ptx")),
     ("evict", None, 75, include_str!("../../kernels/ptx/evict.compute_75.ptx")),
+    ("linear", None, 75, include_str!("../../kernels/ptx/linear.compute_75.ptx")),
     ("next_victim", None, 75, include_str!("../../kernels/ptx/next_victim.compute_75.ptx")),
     ("prefill", Some(64), 75, include_str!("../../kernels/ptx/prefill.d64.compute_75.ptx")),
     ("prefill", Some(64), 80, include_str!("../../kernels/ptx/prefill.d64.compute_80.ptx")),
