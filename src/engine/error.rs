@@ -87,11 +87,13 @@ pub enum EngineError {
     /// A kernel cannot be launched so.
     #[error("a kernel cannot be launched: {0}")]
     Launch(#[from] LaunchError),
-    /// The device has no memory left.
-    #[error("out of memory: {what}")]
+    /// The device's memory is exhausted.
+    #[error("{what}: {needed} more are not to be had")]
     OutOfMemory {
-        /// What was to be allocated, and how large it is.
-        what: String,
+        /// What it was for.
+        what: &'static str,
+        /// How much was asked for.
+        needed: Bytes,
     },
     /// What the device refused.
     #[error("{what}: {message}")]
@@ -113,18 +115,20 @@ impl EngineError {
                 Some("start a new conversation, or plan with a longer `--context`".into())
             }
             Self::TooLong { .. } => Some("plan with more `--system-tokens`".into()),
-            Self::OutOfMemory { .. } => {
-                Some("plan with a smaller `--capacity`, a smaller cache or smaller chunks".into())
-            }
             Self::Tokenizer(_) => Some("pass token ids instead of text".into()),
             Self::Template(_) => Some("pass the prompt as plain text".into()),
             _ => None,
         }
     }
 
-    /// Whether memory was short: what a smaller plan may mend.
+    /// Whether a smaller plan would have gone further.
     pub const fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::OutOfMemory { .. })
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn out_of_memory(what: &'static str, bytes: usize) -> Self {
+        Self::OutOfMemory { what, needed: Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX)) }
     }
 
     pub(crate) fn unsupported(what: impl Into<String>, expected: impl Into<String>) -> Self {

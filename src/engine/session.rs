@@ -372,11 +372,19 @@ impl<B: Backend> Engine<B> {
         let (backend, config, weights) = (&self.backend, &self.config, &self.weights);
         let shape = self.shape;
         let looks = Looks { positions: self.positions.as_deref_mut(), capture };
+        let is_watched = looks.is_open() || (0..config.layers).any(|layer| observer.wants(layer));
         let mut pass = Pass { backend, config, weights, shape, memory, step, target, looks };
-        pass.run(chunk, observer)?;
+        match (chunk, positions, target) {
+            (&[id], 1, Target::Conversation { .. }) if !is_watched => pass.token(id)?,
+            _ => {
+                pass.run(chunk, observer)?;
+                if positions > 0 {
+                    pass.head(positions)?;
+                }
+            }
+        }
         let capture = pass.looks.capture.take();
         if positions > 0 {
-            pass.head(positions)?;
             let logits = step.logits.first(positions * vocab_size * size_of::<f32>());
             self.logits.resize(positions * vocab_size, 0.0);
             self.backend.read(&self.arena, logits, &mut self.logits)?;

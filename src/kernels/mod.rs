@@ -21,7 +21,7 @@ pub use decode::{DecodeMemory, Scoring, Variant, decode, splits, update_scores};
 pub use launch::{Gpu, Launch, LaunchError, Op, Span, check_heads};
 pub use ops::{add, add_bias, angles, embed, linear, rms_norm, rope, silu_mul};
 pub use prefill::{PrefillMemory, advance, evict, next_victim, prefill, prefill_scores};
-pub use ptx::ptx;
+pub use ptx::{ops, ptx};
 pub use weights::{LookMemory, attention_weights};
 pub use write::{Leavers, WriteMemory, write};
 

@@ -170,8 +170,14 @@ pub fn linear(
     x.holds("x", &[rows, width, 4])?;
     out.holds("out", &[rows, columns, 4])?;
     let (width, parts) = (int("width", width)?, int("columns", columns.div_ceil(LINEAR_COLUMNS))?);
-    let arguments =
-        Arguments::new(&[&weight, &x, &out, &int("rows", rows)?, &width, &int("columns", columns)?]);
+    let arguments = Arguments::new(&[
+        &weight,
+        &x,
+        &out,
+        &int("rows", rows)?,
+        &width,
+        &int("columns", columns)?,
+    ]);
     let grid = [parts.cast_unsigned(), blocks("rows", rows.div_ceil(LINEAR_ROWS))?, 1];
     Ok(launch("linear", function, grid, arguments))
 }

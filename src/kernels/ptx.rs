@@ -38,6 +38,19 @@ const PTX: &[(&str, Option<u32>, u32, &str)] = &[
     ("write_tokens", None, 75, include_str!("../../kernels/ptx/write_tokens.compute_75.ptx")),
 ];
 
+/// Every op that the GPU can run, those for heads of other sizes than `head_dim` left out.
+pub fn ops(head_dim: usize, gpu: Gpu) -> Vec<Op> {
+    let is_wanted = |dim: Option<u32>| dim.is_none_or(|dim| usize::try_from(dim) == Ok(head_dim));
+    let mut all = Vec::new();
+    for (name, head_dim, ..) in PTX.iter().filter(|(_, dim, ..)| is_wanted(*dim)) {
+        let op = Op { name, head_dim: *head_dim };
+        if ptx(op, gpu).is_some() && !all.contains(&op) {
+            all.push(op);
+        }
+    }
+    all
+}
+
 /// The newest PTX of `op` that the GPU can run.
 pub fn ptx(op: Op, gpu: Gpu) -> Option<&'static str> {
     let (major, minor) = gpu.capability;
@@ -65,6 +78,8 @@ mod tests {
         assert_eq!(target("decode_core", (8, 9)), Some("75"));
         assert_eq!(target("decode_mma", (7, 5)), None);
         assert_eq!(target("decode_mma", (12, 0)), Some("80"));
+        assert_eq!(ops(128, gpu((8, 9))).len(), ops(64, gpu((9, 0))).len());
+        assert_eq!(ops(128, gpu((7, 5))).len() + 1, ops(128, gpu((8, 0))).len());
         assert!(PTX.iter().all(|(name, .., text)| text.contains(".entry") && !name.is_empty()));
     }
 }

@@ -211,6 +211,19 @@ pub trait Backend {
     /// `to += from`.
     fn add(&self, arena: &mut Self::Buffer, to: Span, from: Span) -> Result<(), EngineError>;
 
+    /// Queues the rest of a decode step as it was recorded: everything between [`Self::begin`] and the
+    /// logits. Where it says `false`, the caller queues it, and calls [`Self::remember`] behind it.
+    fn recall(&self, workspace: &mut Self::Workspace, target: Target) -> Result<bool, EngineError> {
+        let _ = (workspace, target);
+        Ok(false)
+    }
+
+    /// Ends the recording of a decode step, if one was begun, and has it run.
+    fn remember(&self, workspace: &mut Self::Workspace) -> Result<(), EngineError> {
+        let _ = workspace;
+        Ok(())
+    }
+
     /// Copies a span to another one of its length.
     ///
     /// # Errors

@@ -2,18 +2,19 @@
 
 #![allow(unsafe_code, reason = "copies and launches are calls into code that Rust does not know")]
 
+use std::fmt;
 use std::sync::Arc;
 
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaContext, CudaSlice, CudaStream, DevicePtr as _, DriverError, result, sys,
+    CudaContext, CudaGraph, CudaSlice, CudaStream, DevicePtr as _, DriverError, result,
+    sys::{self, CUstreamCaptureMode as Mode},
 };
 
 use super::matrix::{self, MatrixLimits};
 use super::runner::{CudaError, Runner};
 use crate::engine::EngineError;
 use crate::engine::gpu::{Device, OnDevice, Product};
-use crate::kernels::{Gpu, Launch, Span};
-use crate::units::Bytes;
+use crate::kernels::{Gpu, Launch, Span, ops};
 
 /// An NVIDIA GPU, with a stream of its own.
 #[derive(Clone, Debug)]
@@ -30,6 +31,18 @@ pub struct Held {
     span: Span,
 }
 
+/// Launches that were recorded on a GPU's stream.
+pub struct Graph(CudaGraph);
+
+// SAFETY: a graph may be used by any thread, one at a time: it is not `Sync`.
+unsafe impl Send for Graph {}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Graph").finish_non_exhaustive()
+    }
+}
+
 impl OnDevice<Card> {
     /// On the `ordinal`-th GPU, as CUDA counts them.
     ///
@@ -37,6 +50,19 @@ impl OnDevice<Card> {
     /// Where there is no driver or no such GPU, or the driver is older than the kernels.
     pub fn new(ordinal: usize) -> Result<Self, EngineError> {
         Card::open(ordinal).map(Self::with)
+    }
+
+    /// Loads all of our kernels for heads of this size, which otherwise the first step does: what they
+    /// hold of the GPU's memory is held before the weights are.
+    ///
+    /// # Errors
+    /// Where the driver refuses: it is older than the kernels, or memory is short.
+    pub fn load_kernels(&self, head_dim: usize) -> Result<(), EngineError> {
+        let runner = self.device().runner();
+        for op in ops(head_dim, runner.gpu()) {
+            runner.module(op)?;
+        }
+        self.device().synchronize()
     }
 }
 
@@ -88,6 +114,7 @@ impl Card {
 
 impl Device for Card {
     type Buffer = Held;
+    type Graph = Graph;
 
     fn gpu(&self) -> Gpu {
         self.runner.gpu()
@@ -95,9 +122,8 @@ impl Device for Card {
 
     fn allocate(&self, bytes: usize) -> Result<Held, EngineError> {
         let memory = self.stream().alloc_zeros::<u8>(bytes.max(1)).map_err(|error| {
-            let size = Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX));
             if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
-                return EngineError::OutOfMemory { what: format!("{size:#} on the GPU") };
+                return EngineError::out_of_memory("allocating on the GPU", bytes);
             }
             refused("allocating on the GPU", error)
         })?;
@@ -160,6 +186,22 @@ impl Device for Card {
         // SAFETY: the caller vouches for the spans; the context is bound and the stream alive.
         unsafe { matrix::multiply(product, &self.limits, stream) }
     }
+
+    fn record(&self) -> Result<(), EngineError> {
+        let begun = self.stream().begin_capture(Mode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+        begun.map_err(|error| refused("recording a step", error))
+    }
+
+    fn recorded(&self) -> Result<Graph, EngineError> {
+        const WHAT: &str = "recording a step";
+        let ended = self.stream().end_capture(sys::CUgraphInstantiate_flags(0));
+        let graph = ended.map_err(|error| refused(WHAT, error))?;
+        graph.map(Graph).ok_or_else(|| EngineError::device(WHAT, "nothing was recorded"))
+    }
+
+    unsafe fn replay(&self, graph: &Graph) -> Result<(), EngineError> {
+        graph.0.launch().map_err(|error| refused("replaying a step", error))
+    }
 }
 
 fn length(span: Span) -> usize {
@@ -168,24 +210,23 @@ fn length(span: Span) -> usize {
 
 /// Where no driver is, the functions that the program is linked with say so.
 fn unopened(error: DriverError) -> EngineError {
-    let message = format!("the CUDA driver says {:?}: expected an NVIDIA GPU with a driver", error.0);
+    let message =
+        format!("the CUDA driver says {:?}: expected an NVIDIA GPU with a driver", error.0);
     EngineError::device("opening a GPU", message)
 }
 
 pub(super) fn refused(what: &'static str, error: DriverError) -> EngineError {
-    if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
-        return EngineError::OutOfMemory { what: what.to_owned() };
-    }
     EngineError::device(what, format!("the CUDA driver says {:?}", error.0))
 }
 
 impl From<CudaError> for EngineError {
     fn from(error: CudaError) -> Self {
         match &error {
-            CudaError::Driver { source, function }
-                if source.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY =>
+            CudaError::Driver { source, .. }
+                if source.0 == sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION =>
             {
-                Self::OutOfMemory { what: format!("`{function}`") }
+                let message = "the driver is older than the kernels: expected one for CUDA 13";
+                Self::device("loading a kernel", message)
             }
             _ => Self::device("running a kernel", error),
         }

@@ -146,7 +146,11 @@ impl Sizes {
         let Product { rows, width, columns, .. } = *product;
         let padded = width.next_multiple_of(ROW_PADDING);
         let fits = |count: Option<usize>| count.is_some_and(|count| i32::try_from(count).is_ok());
-        let all = [rows.checked_mul(columns), rows.checked_mul(padded), columns.checked_mul(padded / Q8_1)];
+        let all = [
+            rows.checked_mul(columns),
+            rows.checked_mul(padded),
+            columns.checked_mul(padded / Q8_1),
+        ];
         if !all.into_iter().all(fits) {
             let what = format!("a product of {rows} rows with a matrix of {columns} × {width}");
             return Err(EngineError::unsupported(what, "fewer than 2^31 numbers: a smaller chunk"));
@@ -250,15 +254,12 @@ unsafe extern "C" {
 
 /// `cudaErrorNoKernelImageForDevice`.
 const NO_KERNEL_IMAGE: i32 = 209;
-/// `cudaErrorMemoryAllocation`.
-const OUT_OF_MEMORY: i32 = 2;
 
 /// Whether the launches since the last call succeeded.
 fn launched() -> Result<(), EngineError> {
     // SAFETY: takes nothing, and returns the calling thread's last error.
     match unsafe { cudaGetLastError() } {
         0 => Ok(()),
-        OUT_OF_MEMORY => Err(EngineError::OutOfMemory { what: "a matrix kernel".to_owned() }),
         NO_KERNEL_IMAGE => {
             let message = "the program was built for other GPUs: expected a build for this one";
             Err(EngineError::device("multiplying with a matrix", message))

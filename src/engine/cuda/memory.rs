@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code, reason = "attributes of a pool are read through a pointer")]
 
-use candle_core::cuda_backend::cudarc::driver::result;
-use candle_core::cuda_backend::cudarc::driver::sys::CUmemPool_attribute as Attribute;
+use std::sync::Arc;
+
+use candle_core::cuda_backend::cudarc::driver::sys::{CUmemPool_attribute as Attribute, CUresult};
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, result};
 
 use super::card::{Card, refused};
 use crate::engine::EngineError;
@@ -46,5 +48,42 @@ impl OnDevice<Card> {
         let (free, total) = info.map_err(|error| refused("reading the GPU's memory", error))?;
         let bytes = |n: usize| Bytes::new(u64::try_from(n).unwrap_or(u64::MAX));
         Ok((bytes(free), bytes(total)))
+    }
+}
+
+/// Memory that is only held. It is not from the pool, whose marks it leaves alone, and nobody has written
+/// to it.
+#[derive(Debug)]
+pub struct Ballast {
+    address: u64,
+    context: Arc<CudaContext>,
+}
+
+impl OnDevice<Card> {
+    /// Holds `bytes` of the GPU's memory.
+    ///
+    /// # Errors
+    /// Where there are no more, [`EngineError::is_out_of_memory`].
+    pub fn ballast(&self, bytes: usize) -> Result<Ballast, EngineError> {
+        const WHAT: &str = "holding ballast on the GPU";
+        let context = Arc::clone(self.device().context());
+        context.bind_to_thread().map_err(|error| refused(WHAT, error))?;
+        // SAFETY: the memory is never read.
+        match unsafe { result::malloc_sync(bytes.max(1)) } {
+            Ok(address) => Ok(Ballast { address, context }),
+            Err(error) if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                Err(EngineError::out_of_memory(WHAT, bytes))
+            }
+            Err(error) => Err(refused(WHAT, error)),
+        }
+    }
+}
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `ballast`, in this context, and freed once. A driver that is shutting down
+        // has freed it already.
+        let _ =
+            self.context.bind_to_thread().and_then(|()| unsafe { result::free_sync(self.address) });
     }
 }

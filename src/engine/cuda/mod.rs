@@ -8,7 +8,8 @@ mod matrix;
 mod memory;
 mod runner;
 
-pub use card::{Card, Held};
+pub use card::{Card, Graph, Held};
+pub use memory::Ballast;
 pub use runner::{CudaError, Runner};
 
 use super::gpu::OnDevice;

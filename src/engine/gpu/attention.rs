@@ -6,8 +6,8 @@ use crate::engine::EngineError;
 use crate::engine::backend::{AttentionSpans, CacheShape, Caches, Target};
 use crate::estimate::attention::MAX_SPLITS;
 use crate::kernels::{
-    DecodeMemory, LaunchError, LayerMemory, Leavers, LookMemory, PrefillMemory, Scoring, Span, TILE,
-    WriteMemory, attention_weights, decode, evict, next_victim, prefill, prefill_scores,
+    DecodeMemory, LaunchError, LayerMemory, Leavers, LookMemory, PrefillMemory, Scoring, Span,
+    TILE, WriteMemory, attention_weights, decode, evict, next_victim, prefill, prefill_scores,
     update_scores, write,
 };
 
@@ -45,7 +45,7 @@ impl<D: Device> OnDevice<D> {
     pub(super) fn attend_layer(
         &self,
         arena: &D::Buffer,
-        workspace: &mut Workspace<D::Buffer>,
+        workspace: &mut Workspace<D::Buffer, D::Graph>,
         caches: &Caches<D::Buffer>,
         shape: CacheShape,
         (layer, target): (usize, Target),
@@ -97,7 +97,7 @@ impl<D: Device> OnDevice<D> {
     fn attend_token(
         &self,
         site: &Site,
-        workspace: &mut Workspace<D::Buffer>,
+        workspace: &mut Workspace<D::Buffer, D::Graph>,
         layer: usize,
         before: usize,
     ) -> Result<(), EngineError> {
@@ -140,7 +140,7 @@ impl<D: Device> OnDevice<D> {
 }
 
 /// Notes before which token the victims of a layer are known.
-fn forget<B>(workspace: &mut Workspace<B>, layer: usize, known: Option<usize>) {
+fn forget<B, G>(workspace: &mut Workspace<B, G>, layer: usize, known: Option<usize>) {
     if let Some(of_layer) = workspace.known.get_mut(layer) {
         *of_layer = known;
     }

@@ -3,14 +3,10 @@
 use super::{Device, OnDevice, Product, Weight, Workspace};
 use crate::dtype::GgmlType;
 use crate::engine::EngineError;
-use crate::engine::backend::{
-    AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Target,
-};
+use crate::engine::backend::{AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Target};
 use crate::engine::memory::Span;
 use crate::engine::weights::MATRIX_TYPES;
-use crate::kernels::{
-    add, add_bias, angles, clock_words, embed, linear, rms_norm, rope, silu_mul,
-};
+use crate::kernels::{add, add_bias, angles, clock_words, embed, linear, rms_norm, rope, silu_mul};
 use crate::source::gguf::GgufTensor;
 use crate::units::Bytes;
 
@@ -19,7 +15,7 @@ const F32: usize = 4;
 impl<D: Device> Backend for OnDevice<D> {
     type Buffer = D::Buffer;
     type Weight = Weight<D::Buffer>;
-    type Workspace = Workspace<D::Buffer>;
+    type Workspace = Workspace<D::Buffer, D::Graph>;
 
     fn allocate(&self, bytes: usize) -> Result<D::Buffer, EngineError> {
         self.device.allocate(bytes)
@@ -79,7 +75,8 @@ impl<D: Device> Backend for OnDevice<D> {
         };
         let clock = self.clock(caches)?;
         self.put(clock, bytemuck::cast_slice(&clock_words(pinned, written)?))?;
-        let positions = step.positions().map(|position| u32::try_from(position).unwrap_or(u32::MAX));
+        let positions =
+            step.positions().map(|position| u32::try_from(position).unwrap_or(u32::MAX));
         let numbers: Vec<u32> = step.ids.iter().copied().chain(positions).collect();
         self.put(self.whole(ids), bytemuck::cast_slice(&numbers))?;
         let frequencies = self.whole(&workspace.frequencies);
@@ -183,6 +180,17 @@ impl<D: Device> Backend for OnDevice<D> {
         self.run(&add(self.part(arena, to)?, self.part(arena, from)?, count)?)
     }
 
+    fn recall(&self, workspace: &mut Self::Workspace, target: Target) -> Result<bool, EngineError> {
+        match target {
+            Target::Pinned { .. } => Ok(false),
+            Target::Conversation { before, .. } => self.recall_step(workspace, before),
+        }
+    }
+
+    fn remember(&self, workspace: &mut Self::Workspace) -> Result<(), EngineError> {
+        self.remember_step(workspace)
+    }
+
     fn copy(&self, arena: &mut D::Buffer, from: Span, to: Span) -> Result<(), EngineError> {
         self.duplicate(self.part(arena, from)?, self.part(arena, to)?)
     }
@@ -235,7 +243,7 @@ impl<D: Device> OnDevice<D> {
     fn product(
         &self,
         weight: &Weight<D::Buffer>,
-        workspace: &Workspace<D::Buffer>,
+        workspace: &Workspace<D::Buffer, D::Graph>,
         (x, out): (crate::kernels::Span, crate::kernels::Span),
         rows: usize,
     ) -> Result<Product, EngineError> {

@@ -74,6 +74,8 @@ impl Product {
 pub trait Device {
     /// Memory, released when it is dropped and what was queued has run.
     type Buffer: Debug;
+    /// Launches that were recorded.
+    type Graph: Debug;
 
     /// What launches depend on.
     fn gpu(&self) -> Gpu;
@@ -141,6 +143,28 @@ pub trait Device {
     /// Every span of the product lies in a live buffer of this device and has the length that its
     /// description says.
     unsafe fn multiply(&self, product: &Product) -> Result<(), EngineError>;
+
+    /// Begins to record: launches and products are kept from now on instead of run. Each of their kernels
+    /// has run before; nothing else may be asked for meanwhile.
+    ///
+    /// # Errors
+    /// Where the device refuses.
+    fn record(&self) -> Result<(), EngineError>;
+
+    /// Ends recording.
+    ///
+    /// # Errors
+    /// Where the device refuses, or something that was asked for could not be recorded.
+    fn recorded(&self) -> Result<Self::Graph, EngineError>;
+
+    /// Queues what was recorded.
+    ///
+    /// # Errors
+    /// Where the device refuses.
+    ///
+    /// # Safety
+    /// Every span of what was recorded lies in a live buffer of this device.
+    unsafe fn replay(&self, graph: &Self::Graph) -> Result<(), EngineError>;
 }
 
 #[cfg(test)]

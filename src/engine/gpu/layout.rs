@@ -22,7 +22,11 @@ pub(super) struct CacheSpans {
 
 impl CacheSpans {
     /// The memory of layer `layer`.
-    pub(super) fn layer(&self, shape: CacheShape, layer: usize) -> Result<LayerMemory, LaunchError> {
+    pub(super) fn layer(
+        &self,
+        shape: CacheShape,
+        layer: usize,
+    ) -> Result<LayerMemory, LaunchError> {
         let CacheShape { heads, policy } = shape;
         let layers = self.smoothing.bytes / (heads.kv_width() * F32) as u64;
         let layers = usize::try_from(layers).unwrap_or(usize::MAX);

@@ -6,7 +6,7 @@
 //!
 //! Nothing here allocates during a step. What changes from token to token, the clock and the ids, is
 //! written by [`Backend::begin`](super::Backend::begin) and read by the kernels from the device's memory:
-//! the launches of all decode steps are the same.
+//! the launches of all decode steps are the same, so that one is recorded and replayed.
 
 mod attention;
 mod backend;

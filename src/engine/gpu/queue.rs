@@ -1,7 +1,10 @@
 //! What the backend asks of its device. Spans come from buffers that the backend borrows while it
 //! queues; a device runs what was queued before it releases memory.
 
-#![allow(unsafe_code, reason = "launches take addresses; they are of borrowed buffers, checked for length")]
+#![allow(
+    unsafe_code,
+    reason = "launches take addresses; they are of borrowed buffers, checked for length"
+)]
 
 use super::{Device, OnDevice, Product};
 use crate::engine::EngineError;
@@ -30,6 +33,12 @@ impl<D: Device> OnDevice<D> {
         unsafe { self.device.multiply(product) }
     }
 
+    pub(super) fn replay(&self, graph: &D::Graph) -> Result<(), EngineError> {
+        // SAFETY: what was recorded is of the engine's own buffers and weights, which live as long as the
+        // workspace that keeps the recording.
+        unsafe { self.device.replay(graph) }
+    }
+
     /// Copies `bytes` to the start of a span.
     pub(super) fn put(&self, to: Span, bytes: &[u8]) -> Result<(), EngineError> {
         let to = to.part(0, bytes.len())?;
@@ -52,7 +61,8 @@ impl<D: Device> OnDevice<D> {
 
     /// Copies a span to one of its length that it does not overlap.
     pub(super) fn duplicate(&self, from: Span, to: Span) -> Result<(), EngineError> {
-        let apart = from.address + from.bytes <= to.address || to.address + to.bytes <= from.address;
+        let apart =
+            from.address + from.bytes <= to.address || to.address + to.bytes <= from.address;
         if from.bytes != to.bytes || !apart {
             let what = format!("{} B to {} B that may overlap", from.bytes, to.bytes);
             return Err(EngineError::device("copying on the device", what));

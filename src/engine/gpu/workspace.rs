@@ -12,7 +12,7 @@ const U64: usize = 8;
 
 /// Scratch of matrix products, frequencies of the rotation, and the next victims of every layer.
 #[derive(Debug)]
-pub struct Workspace<B> {
+pub struct Workspace<B, G> {
     /// Activations in 8 bits, `[rows, widest]`.
     pub(super) quantized: B,
     /// Partial tiles of products of many rows.
@@ -27,6 +27,26 @@ pub struct Workspace<B> {
     pub(super) variant: Variant,
     /// Parts of a decode step's attention.
     pub(super) splits: usize,
+    /// A decode step: the launches of all are the same.
+    pub(super) recording: Recording<G>,
+}
+
+/// How far the recording of a decode step is.
+#[derive(Debug)]
+pub(super) enum Recording<G> {
+    /// No step has been recorded.
+    None,
+    /// A step is being recorded, unless it failed.
+    Begun,
+    /// A step that can be replayed.
+    Done(G),
+}
+
+impl<B, G> Workspace<B, G> {
+    /// Whether the victims of every layer are known before token `before`.
+    fn is_ready(&self, before: usize) -> bool {
+        self.known.iter().all(|known| *known == Some(before))
+    }
 }
 
 impl<D: Device> OnDevice<D> {
@@ -34,7 +54,7 @@ impl<D: Device> OnDevice<D> {
         &self,
         shape: CacheShape,
         extent: Extent,
-    ) -> Result<(Workspace<D::Buffer>, Bytes), EngineError> {
+    ) -> Result<(Workspace<D::Buffer, D::Graph>, Bytes), EngineError> {
         let (heads, gpu) = (shape.heads, self.device.gpu());
         check_heads(heads)?;
         let variant = Variant::for_gpu(gpu);
@@ -52,7 +72,46 @@ impl<D: Device> OnDevice<D> {
             known: vec![None; extent.layers],
             variant,
             splits: splits(gpu, variant, heads, usize::try_from(MAX_SPLITS).unwrap_or(usize::MAX)),
+            recording: Recording::None,
         };
         Ok((workspace, Bytes::new(u64::try_from(all).unwrap_or(u64::MAX))))
+    }
+
+    /// Replays a decode step, or begins to record one: the second in a row, whose kernels are loaded.
+    pub(super) fn recall_step(
+        &self,
+        workspace: &mut Workspace<D::Buffer, D::Graph>,
+        before: usize,
+    ) -> Result<bool, EngineError> {
+        if matches!(workspace.recording, Recording::Begun) {
+            // The step has failed, and said why.
+            workspace.recording = Recording::None;
+            let _ = self.device.recorded();
+        }
+        if !workspace.is_ready(before) {
+            return Ok(false);
+        }
+        if let Recording::Done(graph) = &workspace.recording {
+            self.replay(graph)?;
+            workspace.known.fill(Some(before + 1));
+            return Ok(true);
+        }
+        self.device.record()?;
+        workspace.recording = Recording::Begun;
+        Ok(false)
+    }
+
+    pub(super) fn remember_step(
+        &self,
+        workspace: &mut Workspace<D::Buffer, D::Graph>,
+    ) -> Result<(), EngineError> {
+        if !matches!(workspace.recording, Recording::Begun) {
+            return Ok(());
+        }
+        workspace.recording = Recording::None;
+        let graph = self.device.recorded()?;
+        self.replay(&graph)?;
+        workspace.recording = Recording::Done(graph);
+        Ok(())
     }
 }
