@@ -12,7 +12,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use serde_json::json;
 use vramplan::engine::{Backend, Cpu, Engine, GgufSource, Settings, Source as _, most_likely};
@@ -36,6 +36,8 @@ struct Args {
     #[arg(long, default_value_t = 512)]
     cache_tokens: usize,
 }
+
+const NO_LOGITS: &str = "logits that are no numbers";
 
 /// What is in use, in bytes, by name.
 type Memory = serde_json::Map<String, serde_json::Value>;
@@ -104,7 +106,7 @@ fn soak<B: Backend + Clone>(
         // The one before goes first.
         drop(kept.take());
         let mut engine = Engine::load(backend.clone(), &mut source, &table)?;
-        let next = most_likely(engine.prefill(&prompt)?);
+        let next = most_likely(engine.prefill(&prompt)?).context(NO_LOGITS)?;
         kept = Some((engine, next));
         println!("{}", json!({ "loads": load, "memory": memory()? }));
     }
@@ -117,7 +119,7 @@ fn soak<B: Backend + Clone>(
             logits.iter().all(|logit| logit.is_finite()),
             "token {token} has logits that are no numbers"
         );
-        next = most_likely(logits);
+        next = most_likely(logits).context(NO_LOGITS)?;
         if token % part == 0 {
             let seconds = begun.elapsed().as_secs_f64();
             println!("{}", json!({ "tokens": token, "seconds": seconds, "memory": memory()? }));

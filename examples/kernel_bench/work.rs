@@ -96,10 +96,10 @@ impl Step {
         let keys_and_values = slots * (heads.kv_heads() * 2 * (heads.head_dim() + F16)) as f64;
         let probabilities = slots * (heads.query_heads() * F16) as f64;
         let scores = slots * (heads.kv_heads() * 2 * F32) as f64;
-        let (mut plain, mut scored, mut updates, mut whole) = (vec![], vec![], vec![], vec![]);
+        let (mut plain, mut scoring, mut updates, mut whole) = (vec![], vec![], vec![], vec![]);
         for index in 0..cache.layers.len() {
             plain.extend(self.attention(cache, index, false)?);
-            scored.extend(self.attention(cache, index, true)?);
+            scoring.extend(self.attention(cache, index, true)?);
             updates.push(self.update(cache, index)?);
             whole.push(self.write(cache, index)?);
             whole.extend(self.attention(cache, index, true)?);
@@ -108,7 +108,7 @@ impl Step {
         let all = keys_and_values + 2.0 * probabilities + scores;
         let mut parts = vec![
             (names[0], plain, keys_and_values),
-            (names[1], scored, keys_and_values + probabilities),
+            (names[1], scoring, keys_and_values + probabilities),
             (names[2], whole, all),
         ];
         if self.variant == Variant::Mma {

@@ -217,6 +217,7 @@ mod on_gpu {
     /// Products in 8 bits are summed in another order: where two tokens are nearly as likely, either
     /// may come first. Of the spread of the logits.
     const NEAR_TIE: f32 = 0.02;
+    const TOKENS: usize = 200;
 
     #[test]
     #[ignore = "needs an NVIDIA GPU"]
@@ -234,9 +235,8 @@ mod on_gpu {
         let mut expected = cpu.prefill(&prompt[32..]).unwrap().to_vec();
         let mut found = gpu.prefill(&prompt[32..]).unwrap().to_vec();
         let (mut same, mut kl) = (0, 0.0);
-        const TOKENS: usize = 200;
         for _ in 0..TOKENS {
-            let (next, said) = (most_likely(&expected), most_likely(&found));
+            let [next, said] = [&expected, &found].map(|logits| most_likely(logits).unwrap());
             same += usize::from(next == said);
             kl += divergence(&expected, &found) / TOKENS as f64;
             let (top, other) = (expected[next as usize], expected[said as usize]);

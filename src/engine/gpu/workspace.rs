@@ -49,12 +49,15 @@ impl<B, G> Workspace<B, G> {
     }
 }
 
+/// The workspace of a device.
+type Of<D> = Workspace<<D as Device>::Buffer, <D as Device>::Graph>;
+
 impl<D: Device> OnDevice<D> {
     pub(super) fn make_workspace(
         &self,
         shape: CacheShape,
         extent: Extent,
-    ) -> Result<(Workspace<D::Buffer, D::Graph>, Bytes), EngineError> {
+    ) -> Result<(Of<D>, Bytes), EngineError> {
         let (heads, gpu) = (shape.heads, self.device.gpu());
         check_heads(heads)?;
         let variant = Variant::for_gpu(gpu);
@@ -80,7 +83,7 @@ impl<D: Device> OnDevice<D> {
     /// Replays a decode step, or begins to record one: the second in a row, whose kernels are loaded.
     pub(super) fn recall_step(
         &self,
-        workspace: &mut Workspace<D::Buffer, D::Graph>,
+        workspace: &mut Of<D>,
         before: usize,
     ) -> Result<bool, EngineError> {
         if matches!(workspace.recording, Recording::Begun) {
@@ -101,10 +104,7 @@ impl<D: Device> OnDevice<D> {
         Ok(false)
     }
 
-    pub(super) fn remember_step(
-        &self,
-        workspace: &mut Workspace<D::Buffer, D::Graph>,
-    ) -> Result<(), EngineError> {
+    pub(super) fn remember_step(&self, workspace: &mut Of<D>) -> Result<(), EngineError> {
         if !matches!(workspace.recording, Recording::Begun) {
             return Ok(());
         }
