@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ -n "$MODEL" ] || MODEL=$HERE/SmolLM2-135M-Instruct.Q4_1.gguf
+[ -n "$MODEL" ] || MODEL=$BIN/SmolLM2-135M-Instruct.Q4_1.gguf
 
 on_gpu() { [ "$DEVICE" != cpu ]; }
 has() { command -v "$1" > /dev/null; }
@@ -42,7 +42,7 @@ program() { [ -x "$BIN/$1" ] || skip "there is no \`$1\` in $BIN"; }
 
 step_machine() {
     uname -a
-    cat "$HERE/commit" 2> /dev/null || echo 'commit unknown'
+    cat "$BIN/commit" 2> /dev/null || echo 'commit unknown'
     (cd "$BIN" && find . -maxdepth 1 -type f -perm -u+x -print0 | sort -z | xargs -0 -r sha256sum)
     if on_gpu; then nvidia-smi; nvidia-smi -q; fi
 }
@@ -154,7 +154,7 @@ step_calibrate_real() {
 
 step_quality() {
     real_model
-    local text=$HERE/quality.txt
+    local text=$BIN/quality.txt
     [ -f "$text" ] || skip "there is no $text: a text longer than the cache"
     if ! on_gpu; then
         head -c 6000 "$text" > "$OUT/quality-short.txt"
