@@ -26,6 +26,8 @@ mod engine;
 mod faults;
 mod layer;
 mod look;
+#[cfg(feature = "cuda")]
+mod matrices;
 mod ops;
 mod random;
 mod steps;
