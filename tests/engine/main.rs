@@ -10,6 +10,8 @@
 )]
 
 mod capture;
+#[path = "../support/decoder.rs"]
+mod decoder;
 mod families;
 mod memory;
 mod quality;

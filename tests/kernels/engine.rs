@@ -13,6 +13,7 @@ use vramplan::engine::{
 use vramplan::kernels::{Gpu, Launch, Span};
 use vramplan::spec::{Architecture, Capture, Logits, ModelShape, QkNorm};
 
+use crate::decoder;
 use crate::device::Device as _;
 use crate::emulator::Emulator;
 
@@ -169,38 +170,7 @@ fn expand(ty: GgmlType, data: &[u8], rows: usize, width: usize) -> Vec<f32> {
 
 /// A decoder as small as the kernels' heads allow.
 fn shape(architecture: Architecture) -> ModelShape {
-    ModelShape {
-        architecture,
-        n_layers: 2,
-        hidden_size: 64,
-        n_heads: 6,
-        kv_heads: 2,
-        head_dim: 64,
-        ffn_size: 96,
-        vocab_size: 50,
-        context_len: 256,
-        tied_embeddings: false,
-        qkv_bias: false,
-        attn_output_bias: false,
-        ffn_bias: false,
-        qk_norm: QkNorm::None,
-        norms_per_layer: 2,
-        norm_bias: false,
-        gated_ffn: true,
-        fused_projections: false,
-        attention_sinks: false,
-        attention_output_gate: false,
-        attention_softcap: false,
-        logit_softcap: false,
-        window: None,
-        moe: None,
-        mla: None,
-        recurrent: None,
-        ssm: None,
-        keys_are_values: false,
-        per_layer: None,
-        vision: None,
-    }
+    ModelShape { n_heads: 6, head_dim: 64, ..decoder::shape(architecture) }
 }
 
 fn families() -> Vec<(&'static str, ModelShape, GgmlType, Rope)> {

@@ -19,6 +19,9 @@ mod committed;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod decode;
+#[cfg(feature = "engine")]
+#[path = "../support/decoder.rs"]
+mod decoder;
 mod device;
 mod emulator;
 #[cfg(feature = "engine")]
