@@ -69,10 +69,11 @@ __device__ __forceinline__ void fetch(Tile &to, const Prefill &prefill, const Wa
         copy_async_16(&to.values[row][16 * value_piece(row, piece)], region.values + from);
     }
     copy_commit();
+    const Chunk chunk = chunk_of(prefill, walk.clock);
     for (int row = threadIdx.x; row < KEYS; row += THREADS) {
         const int token = first + row;
-        const int viewer = pinned ? viewer_of_pinned(prefill, walk.clock, token)
-                                  : viewer_of_slot(prefill, walk.clock, walk.live, token);
+        const int viewer = pinned ? viewer_of_pinned(chunk, token)
+                                  : viewer_of_slot(chunk, prefill.layer, walk.live, token);
         const bool seen = viewer != NOBODY;
         to.viewers[row] = viewer;
         to.key_scales[row] = seen ? __half2float(region.key_scales[head + token]) : 0.0f;

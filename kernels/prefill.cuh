@@ -5,6 +5,7 @@
 #pragma once
 #include "cache.cuh"
 #include "common.cuh"
+#include "viewers.cuh"
 
 struct Prefill {
     Layer layer;
@@ -16,23 +17,12 @@ struct Prefill {
     int pinning;           // the chunk is part of the system prompt
 };
 
-constexpr int NOBODY = 0x7fffffff;
 constexpr int ROWS = 64;  // query rows of a block
 constexpr int STEPS = HEAD_DIM / 16;
 constexpr int KEY_PIECES = HEAD_DIM / 64;
 
-// The first of the chunk's tokens that sees a pinned token, or a slot; `NOBODY` where none does.
-__device__ __forceinline__ int viewer_of_pinned(const Prefill &prefill, Clock clock, int token) {
-    const int end = clock.pinned_len + (prefill.pinning ? prefill.tokens : 0);
-    return token < end ? max(token - clock.pinned_len, 0) : NOBODY;
-}
-
-__device__ __forceinline__ int viewer_of_slot(const Prefill &prefill, Clock clock, const Live &live, int slot) {
-    if (prefill.pinning || !live.slot(slot)) return NOBODY;
-    if (slot < live.ring_start) return 0;
-    const int window = prefill.layer.recent_window;
-    const int index = (slot - live.ring_start - clock.written % window + window) % window;
-    return index < prefill.tokens ? index : 0;
+__device__ __forceinline__ Chunk chunk_of(const Prefill &prefill, Clock clock) {
+    return {clock, prefill.tokens, prefill.pinning};
 }
 
 // Two neighbouring channels of a query row times smoothing, as f16. Rows that there are not are zero.

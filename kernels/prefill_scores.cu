@@ -57,7 +57,7 @@ __device__ __forceinline__ void load_keys(Keys &keys, const Prefill &prefill, Cl
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const int slot = first + row + 8 * half;
-        keys.viewer[half] = viewer_of_slot(prefill, clock, live, slot);
+        keys.viewer[half] = viewer_of_slot(chunk_of(prefill, clock), prefill.layer, live, slot);
         const bool seen = keys.viewer[half] != NOBODY;
         keys.scale[half] = seen ? __half2float(region.key_scales[head + slot]) : 0.0f;
         const signed char *from = region.keys + (head + (seen ? slot : 0)) * HEAD_DIM + 16 * pair;

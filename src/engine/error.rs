@@ -2,6 +2,7 @@
 
 use crate::estimate::{Component, EstimateError};
 use crate::h2o::CacheError;
+use crate::kernels::LaunchError;
 use crate::source::{SourceError, printable};
 use crate::units::{Bytes, Overflow};
 
@@ -83,6 +84,17 @@ pub enum EngineError {
     /// The chat template of the file cannot be rendered.
     #[error("the model's chat template: {0}")]
     Template(String),
+    /// A kernel cannot be launched so.
+    #[error("a kernel cannot be launched: {0}")]
+    Launch(#[from] LaunchError),
+    /// The device's memory is exhausted.
+    #[error("{what}: {needed} more are not to be had")]
+    OutOfMemory {
+        /// What it was for.
+        what: &'static str,
+        /// How much was asked for.
+        needed: Bytes,
+    },
     /// What the device refused.
     #[error("{what}: {message}")]
     Device {
@@ -107,6 +119,16 @@ impl EngineError {
             Self::Template(_) => Some("pass the prompt as plain text".into()),
             _ => None,
         }
+    }
+
+    /// Whether a smaller plan would have gone further.
+    pub const fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. })
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn out_of_memory(what: &'static str, bytes: usize) -> Self {
+        Self::OutOfMemory { what, needed: Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX)) }
     }
 
     pub(crate) fn unsupported(what: impl Into<String>, expected: impl Into<String>) -> Self {

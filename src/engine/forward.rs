@@ -4,7 +4,7 @@ use super::EngineError;
 use super::backend::{Backend, Begin, CacheShape, Caches, Target};
 use super::capture::CapturePass;
 use super::config::Config;
-use super::observe::Observer;
+use super::observe::{Observer, Unobserved};
 use super::positions::Positions;
 use super::spans::Step;
 use super::weights::{Layer, Linear, Weights};
@@ -30,6 +30,13 @@ pub(super) struct Looks<'a> {
     pub(super) capture: Option<CapturePass<'a>>,
 }
 
+impl Looks<'_> {
+    /// Whether anything looks.
+    pub(super) const fn is_open(&self) -> bool {
+        self.positions.is_some() || self.capture.is_some()
+    }
+}
+
 /// Memory of a pass on the device.
 pub(super) struct PassMemory<'a, B: Backend> {
     pub(super) arena: &'a mut B::Buffer,
@@ -47,6 +54,23 @@ impl<B: Backend> Pass<'_, '_, B> {
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
         self.begin(ids)?;
+        self.layers(observer)
+    }
+
+    /// Runs one token whose every look is closed, up to the logits behind it.
+    pub(super) fn token(&mut self, id: u32) -> Result<(), EngineError> {
+        self.begin(&[id])?;
+        if self.backend.recall(self.memory.workspace, self.target)? {
+            return Ok(());
+        }
+        self.layers(&mut Unobserved)?;
+        self.head(1)?;
+        self.backend.remember(self.memory.workspace)
+    }
+
+    fn layers(&mut self, observer: &mut dyn Observer) -> Result<(), EngineError> {
+        let PassMemory { arena, ids, .. } = &mut self.memory;
+        self.backend.embed(arena, &self.weights.embedding, ids, self.step.residual)?;
         for (index, layer) in self.weights.layers.iter().enumerate() {
             self.attention(index, layer)?;
             self.feed_forward(layer)?;
@@ -67,18 +91,16 @@ impl<B: Backend> Pass<'_, '_, B> {
     }
 
     fn begin(&mut self, ids: &[u32]) -> Result<(), EngineError> {
-        let first = self.target.position();
         let begin = Begin {
             ids,
-            positions: first..first + ids.len(),
+            target: self.target,
             rope: &self.config.rope,
             head_dim: self.config.head_dim,
         };
         let divisors = self.weights.rope_divisors.as_ref();
         let memory = &mut self.memory;
-        self.backend.begin(begin, divisors, memory.ids, memory.rotation)?;
-        let embedding = &self.weights.embedding;
-        self.backend.embed(memory.arena, embedding, memory.ids, self.step.residual)
+        let tables = (&mut *memory.ids, &mut *memory.rotation);
+        self.backend.begin(begin, divisors, tables, memory.caches, memory.workspace)
     }
 
     fn attention(&mut self, index: usize, layer: &Layer<B::Weight>) -> Result<(), EngineError> {

@@ -17,6 +17,7 @@ pub mod cuda;
 mod error;
 mod forward;
 mod generate;
+pub mod gpu;
 mod host;
 mod memory;
 mod observe;

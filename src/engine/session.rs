@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::EngineError;
-use super::backend::{Backend, CacheShape, Caches, Cpu, Target};
+use super::backend::{Backend, CacheShape, Caches, Cpu, Extent, Target};
 use super::capture::{CapturePass, Captured, CapturedLayer, columns};
 use super::config::Config;
 use super::forward::{Looks, Pass, PassMemory};
@@ -108,7 +108,7 @@ impl<B: Backend> Engine<B> {
         let ids = small("ids and positions", rows * 2 * size_of::<u32>())?;
         let rotation = small("cos and sin", rows * config.head_dim * size_of::<f32>())?;
         let arena = backend.allocate(memory.scratch())?;
-        let (workspace, beside) = backend.workspace(shape, rows)?;
+        let (workspace, beside) = backend.workspace(shape, extent(&config, rows))?;
         let ledger = memory.finish()?;
         let logits = Vec::new();
         let (pinned, written) = (0, 0);
@@ -372,11 +372,19 @@ impl<B: Backend> Engine<B> {
         let (backend, config, weights) = (&self.backend, &self.config, &self.weights);
         let shape = self.shape;
         let looks = Looks { positions: self.positions.as_deref_mut(), capture };
+        let is_watched = looks.is_open() || (0..config.layers).any(|layer| observer.wants(layer));
         let mut pass = Pass { backend, config, weights, shape, memory, step, target, looks };
-        pass.run(chunk, observer)?;
+        match (chunk, positions, target) {
+            (&[id], 1, Target::Conversation { .. }) if !is_watched => pass.token(id)?,
+            _ => {
+                pass.run(chunk, observer)?;
+                if positions > 0 {
+                    pass.head(positions)?;
+                }
+            }
+        }
         let capture = pass.looks.capture.take();
         if positions > 0 {
-            pass.head(positions)?;
             let logits = step.logits.first(positions * vocab_size * size_of::<f32>());
             self.logits.resize(positions * vocab_size, 0.0);
             self.backend.read(&self.arena, logits, &mut self.logits)?;
@@ -389,6 +397,11 @@ impl Steps {
     fn most_rows(&self) -> usize {
         self.system.map_or(0, |spans| spans.rows).max(self.prefill.rows).max(self.decode.rows)
     }
+}
+
+fn extent(config: &Config, rows: usize) -> Extent {
+    let widest = config.hidden.max(config.q_width()).max(config.ffn);
+    Extent { rows, layers: config.layers, widest }
 }
 
 fn number(n: u64) -> usize {

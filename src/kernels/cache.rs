@@ -23,8 +23,8 @@ impl RegionMemory {
         let elements = [heads.kv_heads(), capacity, heads.head_dim()];
         self.keys.holds("keys", &elements)?;
         self.values.holds("values", &elements)?;
-        self.key_scales.holds("key_scales", &[heads.kv_heads(), capacity, 2])?;
-        self.value_scales.holds("value_scales", &[heads.kv_heads(), capacity, 2])
+        self.key_scales.holds_at("key_scales", &[heads.kv_heads(), capacity, 2], 2)?;
+        self.value_scales.holds_at("value_scales", &[heads.kv_heads(), capacity, 2], 2)
     }
 
     fn push(&self, capacity: i32, words: &mut Vec<u64>) {
@@ -69,7 +69,7 @@ impl LayerMemory {
         let slots = policy.max_cache_tokens();
         self.pinned.check(heads, policy.pinned())?;
         self.slots.check(heads, slots)?;
-        self.scores.holds("scores", &[heads.kv_heads(), slots, 4])?;
+        self.scores.holds_at("scores", &[heads.kv_heads(), slots, 4], 4)?;
         self.smoothing.holds("smoothing", &[heads.kv_width(), 4])?;
         Ok(LayerArgument {
             memory: *self,

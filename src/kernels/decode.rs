@@ -3,15 +3,13 @@
 use super::TILE;
 use super::argument::{Argument, Arguments};
 use super::cache::{LayerArgument, LayerMemory};
-use super::launch::{Gpu, Launch, LaunchError, Op, Span, blocks, compiled_for, int};
+use super::launch::{Gpu, Launch, LaunchError, Op, Span, blocks, check_heads, compiled_for, int};
 use crate::h2o::{Heads, Policy};
 
 /// Query heads that one block serves: `MAX_GROUP` of `kernels/decode.cuh`.
 const MAX_GROUP: usize = 8;
 /// Parts that `kernels/combine.cu` adds up, at most.
 const MAX_SPLITS: usize = 256;
-/// Query heads of a group that `kernels/scores.cu` has room for.
-const MAX_SCORED_GROUP: usize = 64;
 /// Threads of a decode block.
 const THREADS: u32 = 128;
 /// Shared memory of `kernels/decode_mma.cu`: four stages of 16 KiB at a `head_dim` of 128.
@@ -81,8 +79,8 @@ pub struct Scoring {
 impl Scoring {
     fn check(&self, heads: Heads, policy: &Policy) -> Result<(), LaunchError> {
         let slots = policy.max_cache_tokens();
-        self.probabilities.holds("probabilities", &[heads.query_heads(), slots, 2])?;
-        self.tops.holds("tops", &[heads.query_heads(), slots.div_ceil(TILE), 4])
+        self.probabilities.holds_at("probabilities", &[heads.query_heads(), slots, 2], 2)?;
+        self.tops.holds_at("tops", &[heads.query_heads(), slots.div_ceil(TILE), 4], 4)
     }
 }
 
@@ -117,9 +115,9 @@ pub fn decode(
     splits: usize,
 ) -> Result<[Launch; 2], LaunchError> {
     let (dim, group) = (heads.head_dim(), heads.gqa_group());
-    memory.clock.holds("clock", &[8])?;
+    memory.clock.holds_at("clock", &[8], 4)?;
     memory.queries.holds("queries", &[heads.query_width(), 4])?;
-    memory.partials.holds("partials", &[heads.query_heads(), splits, dim + 2, 4])?;
+    memory.partials.holds_at("partials", &[heads.query_heads(), splits, dim + 2, 4], 4)?;
     memory.output.holds("output", &[heads.query_width(), 4])?;
     if let Some(scoring) = &memory.scoring {
         scoring.check(heads, policy)?;
@@ -185,13 +183,11 @@ pub fn update_scores(
     victims: Span,
 ) -> Result<Launch, LaunchError> {
     scoring.check(heads, policy)?;
-    memory.clock.holds("clock", &[8])?;
-    memory.partials.holds("partials", &[heads.query_heads(), splits, heads.head_dim() + 2, 4])?;
-    victims.holds("victims", &[heads.kv_heads(), 8])?;
-    if heads.gqa_group() > MAX_SCORED_GROUP {
-        let (name, value) = ("gqa_group", heads.gqa_group() as u64);
-        return Err(LaunchError::Unsupported { name, value, expected: "at most 64" });
-    }
+    memory.clock.holds_at("clock", &[8], 4)?;
+    let partials = [heads.query_heads(), splits, heads.head_dim() + 2, 4];
+    memory.partials.holds_at("partials", &partials, 4)?;
+    victims.holds_at("victims", &[heads.kv_heads(), 8], 8)?;
+    check_heads(heads)?;
     let parts = int("max_cache_tokens", policy.max_cache_tokens().div_ceil(SCORE_SLOTS))?;
     Ok(Launch {
         op: Op { name: "scores", head_dim: None },

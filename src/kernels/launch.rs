@@ -6,7 +6,7 @@ use crate::h2o::Heads;
 /// Memory on the device that runs the launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Where it starts, aligned to 16.
+    /// Where it starts.
     pub address: u64,
     /// Bytes.
     pub bytes: u64,
@@ -61,13 +61,15 @@ pub enum LaunchError {
         /// What was expected.
         expected: u64,
     },
-    /// Memory starts where vector loads cannot.
-    #[error("`{name}` starts at {address:#x}: expected a multiple of 16")]
+    /// Memory starts where its numbers cannot.
+    #[error("`{name}` starts at {address:#x}: expected a multiple of {alignment}")]
     Misaligned {
         /// The memory.
         name: &'static str,
         /// Where it starts.
         address: u64,
+        /// Of what it has to be a multiple.
+        alignment: u64,
     },
     /// A number is outside of what the kernels were written for.
     #[error("`{name}` = {value}: expected {expected}")]
@@ -82,18 +84,46 @@ pub enum LaunchError {
 }
 
 impl Span {
-    /// Refuses a span of fewer than the product of `factors` bytes, or one that is not aligned.
+    /// The `bytes` bytes from `start` on.
+    ///
+    /// # Errors
+    /// Where it is shorter.
+    pub fn part(self, start: usize, bytes: usize) -> Result<Self, LaunchError> {
+        let (start, bytes) = (start as u64, bytes as u64);
+        let end = start.saturating_add(bytes);
+        if end > self.bytes {
+            let name = "a part of memory";
+            return Err(LaunchError::Short { name, bytes: self.bytes, expected: end });
+        }
+        Ok(Self { address: self.address + start, bytes })
+    }
+
+    /// Refuses a span of fewer than the product of `factors` bytes, or one that vector loads cannot
+    /// start at.
     pub(super) fn holds(self, name: &'static str, factors: &[usize]) -> Result<(), LaunchError> {
+        self.holds_at(name, factors, VECTOR)
+    }
+
+    /// The same for memory that kernels read number by number, `alignment` bytes each.
+    pub(super) fn holds_at(
+        self,
+        name: &'static str,
+        factors: &[usize],
+        alignment: u64,
+    ) -> Result<(), LaunchError> {
         let expected = factors.iter().fold(1_u64, |all, &factor| all.saturating_mul(factor as u64));
         if self.bytes < expected {
             return Err(LaunchError::Short { name, bytes: self.bytes, expected });
         }
-        if !self.address.is_multiple_of(16) {
-            return Err(LaunchError::Misaligned { name, address: self.address });
+        if expected > 0 && !self.address.is_multiple_of(alignment) {
+            return Err(LaunchError::Misaligned { name, address: self.address, alignment });
         }
         Ok(())
     }
 }
+
+/// Where vector loads can start.
+const VECTOR: u64 = 16;
 
 /// A number as a kernel's `int`.
 pub(super) fn int(name: &'static str, value: usize) -> Result<i32, LaunchError> {
@@ -107,6 +137,21 @@ pub(super) fn blocks(name: &'static str, value: usize) -> Result<u32, LaunchErro
     let refused = LaunchError::Unsupported { name, value: value as u64, expected };
     u16::try_from(value).ok().filter(|&value| value > 0).map(u32::from).ok_or(refused)
 }
+
+/// Refuses heads for which there are no attention kernels.
+///
+/// # Errors
+/// For other sizes than 64, 128 and 256, and for more than 64 query heads to a kv head.
+pub fn check_heads(heads: Heads) -> Result<(), LaunchError> {
+    if heads.gqa_group() > MAX_SCORED_GROUP {
+        let (name, value) = ("gqa_group", heads.gqa_group() as u64);
+        return Err(LaunchError::Unsupported { name, value, expected: "at most 64" });
+    }
+    compiled_for(heads).map(|_| ())
+}
+
+/// Query heads of a group that `kernels/scores.cu` has room for.
+const MAX_SCORED_GROUP: usize = 64;
 
 /// The `HEAD_DIM` for which attention was compiled.
 pub(super) fn compiled_for(heads: Heads) -> Result<Option<u32>, LaunchError> {

@@ -12,15 +12,17 @@ mod launch;
 mod ops;
 mod prefill;
 mod ptx;
+mod weights;
 mod write;
 
 pub use argument::{Argument, Arguments};
 pub use cache::{LayerMemory, RegionMemory, clock_words};
 pub use decode::{DecodeMemory, Scoring, Variant, decode, splits, update_scores};
-pub use launch::{Gpu, Launch, LaunchError, Op, Span};
-pub use ops::{add, add_bias, angles, embed, rms_norm, rope, silu_mul};
+pub use launch::{Gpu, Launch, LaunchError, Op, Span, check_heads};
+pub use ops::{add, add_bias, angles, embed, linear, rms_norm, rope, silu_mul};
 pub use prefill::{PrefillMemory, advance, evict, next_victim, prefill, prefill_scores};
-pub use ptx::ptx;
+pub use ptx::{ops, ptx};
+pub use weights::{LookMemory, attention_weights};
 pub use write::{Leavers, WriteMemory, write};
 
 /// Slots that one tile of scores covers: `TILE` of `kernels/cache.cuh`.

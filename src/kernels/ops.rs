@@ -74,7 +74,7 @@ pub fn angles(
     rotation: Span,
     (rows, head_dim): (usize, usize),
 ) -> Result<Launch, LaunchError> {
-    clock.holds("clock", &[8])?;
+    clock.holds_at("clock", &[8], 4)?;
     frequencies.holds("frequencies", &[head_dim / 2, 4])?;
     rotation.holds("rotation", &[rows, head_dim, 4])?;
     let head_dim = int("head_dim", head_dim)?;
@@ -137,11 +137,54 @@ pub fn embed(
     }
     let row = usize::try_from(value / layout.elements * layout.bytes);
     table.holds("table", &[row.map_err(|_| refused("rows that fit memory"))?, vocab])?;
-    ids.holds("ids", &[rows, 4])?;
+    ids.holds_at("ids", &[rows, 4], 4)?;
     out.holds("out", &[rows, width, 4])?;
     let arguments = Arguments::new(&[&table, &ids, &out, &int("width", width)?]);
     Ok(launch("embed", function, [parts(width)?, blocks("rows", rows)?, 1], arguments))
 }
+
+/// `out = x · weightᵀ` for a matrix that is not quantized, `[columns, width]` of type `ty`; x is f32
+/// `[rows, width]`, out f32 `[rows, columns]`.
+///
+/// # Errors
+/// Where memory is short, or the type is quantized.
+pub fn linear(
+    ty: GgmlType,
+    weight: Span,
+    x: Span,
+    out: Span,
+    (rows, width, columns): (usize, usize, usize),
+) -> Result<Launch, LaunchError> {
+    let function = match ty {
+        GgmlType::F32 => "linear_f32",
+        GgmlType::F16 => "linear_f16",
+        GgmlType::Bf16 => "linear_bf16",
+        _ => {
+            let (name, value) = ("width", width as u64);
+            let expected = "a matrix of f32, f16 or bf16";
+            return Err(LaunchError::Unsupported { name, value, expected });
+        }
+    };
+    let size = usize::try_from(ty.layout().bytes).unwrap_or(usize::MAX);
+    weight.holds("weight", &[columns, width, size])?;
+    x.holds("x", &[rows, width, 4])?;
+    out.holds("out", &[rows, columns, 4])?;
+    let (width, parts) = (int("width", width)?, int("columns", columns.div_ceil(LINEAR_COLUMNS))?);
+    let arguments = Arguments::new(&[
+        &weight,
+        &x,
+        &out,
+        &int("rows", rows)?,
+        &width,
+        &int("columns", columns)?,
+    ]);
+    let grid = [parts.cast_unsigned(), blocks("rows", rows.div_ceil(LINEAR_ROWS))?, 1];
+    Ok(launch("linear", function, grid, arguments))
+}
+
+/// Columns and rows of a block of `kernels/linear.cu`.
+const LINEAR_COLUMNS: usize = 8;
+const LINEAR_ROWS: usize = 8;
 
 /// The kernel for a type.
 fn embed_function(ty: GgmlType) -> Option<&'static str> {

@@ -54,10 +54,10 @@ fn argument(
     tokens: usize,
     pinning: bool,
 ) -> Result<PrefillArgument, LaunchError> {
-    memory.clock.holds("clock", &[8])?;
+    memory.clock.holds_at("clock", &[8], 4)?;
     memory.queries.holds("queries", &[tokens, heads.query_width(), 4])?;
     memory.output.holds("output", &[tokens, heads.query_width(), 4])?;
-    memory.log_sum_exp.holds("log_sum_exp", &[tokens, heads.query_heads(), 4])?;
+    memory.log_sum_exp.holds_at("log_sum_exp", &[tokens, heads.query_heads(), 4], 4)?;
     let limit = if pinning { policy.pinned() } else { policy.recent_window() };
     if tokens == 0 || tokens > limit {
         let expected = "1 to `recent_window`, or to the pinned tokens";
@@ -129,8 +129,8 @@ pub fn evict(
     tokens: usize,
     destinations: Span,
 ) -> Result<Launch, LaunchError> {
-    clock.holds("clock", &[8])?;
-    destinations.holds("destinations", &[heads.kv_heads(), tokens, 4])?;
+    clock.holds_at("clock", &[8], 4)?;
+    destinations.holds_at("destinations", &[heads.kv_heads(), tokens, 4], 4)?;
     let shared_bytes = tokens.saturating_mul(4);
     if tokens == 0 || tokens > policy.recent_window() || shared_bytes > EVICT_SHARED {
         let expected = "1 to `recent_window`, at most 11264";
@@ -163,8 +163,8 @@ pub fn next_victim(
     clock: Span,
     victims: Span,
 ) -> Result<Launch, LaunchError> {
-    clock.holds("clock", &[8])?;
-    victims.holds("victims", &[heads.kv_heads(), 8])?;
+    clock.holds_at("clock", &[8], 4)?;
+    victims.holds_at("victims", &[heads.kv_heads(), 8], 8)?;
     let parts = int("max_cache_tokens", policy.max_cache_tokens().div_ceil(VICTIM_SLOTS))?;
     Ok(Launch {
         op: Op { name: "next_victim", head_dim: None },
@@ -182,7 +182,7 @@ pub fn next_victim(
 /// # Errors
 /// Where memory is short, or a number does not fit.
 pub fn advance(clock: Span, pinned: usize, written: usize) -> Result<Launch, LaunchError> {
-    clock.holds("clock", &[8])?;
+    clock.holds_at("clock", &[8], 4)?;
     Ok(Launch {
         op: Op { name: "advance_clock", head_dim: None },
         function: "advance_clock",

@@ -7,6 +7,7 @@ use super::{Gpu, Op};
 const PTX: &[(&str, Option<u32>, u32, &str)] = &[
     ("advance_clock", None, 75, include_str!("../../kernels/ptx/advance_clock.compute_75.ptx")),
     ("angles", None, 75, include_str!("../../kernels/ptx/angles.compute_75.ptx")),
+    ("attention_weights", None, 75, include_str!("../../kernels/ptx/attention_weights.compute_75.ptx")),
     ("combine", None, 75, include_str!("../../kernels/ptx/combine.compute_75.ptx")),
     ("decode_core", Some(64), 75, include_str!("../../kernels/ptx/decode_core.d64.compute_75.ptx")),
     ("decode_core", Some(128), 75, include_str!("../../kernels/ptx/decode_core.d128.compute_75.ptx")),
@@ -17,6 +18,7 @@ const PTX: &[(&str, Option<u32>, u32, &str)] = &[
     ("elementwise", None, 75, include_str!("../../kernels/ptx/elementwise.compute_75.ptx")),
     ("embed", None, 75, include_str!("../../kernels/ptx/embed.compute_75.ptx")),
     ("evict", None, 75, include_str!("../../kernels/ptx/evict.compute_75.ptx")),
+    ("linear", None, 75, include_str!("../../kernels/ptx/linear.compute_75.ptx")),
     ("next_victim", None, 75, include_str!("../../kernels/ptx/next_victim.compute_75.ptx")),
     ("prefill", Some(64), 75, include_str!("../../kernels/ptx/prefill.d64.compute_75.ptx")),
     ("prefill", Some(64), 80, include_str!("../../kernels/ptx/prefill.d64.compute_80.ptx")),
@@ -35,6 +37,19 @@ const PTX: &[(&str, Option<u32>, u32, &str)] = &[
     ("scores", None, 75, include_str!("../../kernels/ptx/scores.compute_75.ptx")),
     ("write_tokens", None, 75, include_str!("../../kernels/ptx/write_tokens.compute_75.ptx")),
 ];
+
+/// Every op that the GPU can run, those for heads of other sizes than `head_dim` left out.
+pub fn ops(head_dim: usize, gpu: Gpu) -> Vec<Op> {
+    let is_wanted = |dim: Option<u32>| dim.is_none_or(|dim| usize::try_from(dim) == Ok(head_dim));
+    let mut all = Vec::new();
+    for (name, head_dim, ..) in PTX.iter().filter(|(_, dim, ..)| is_wanted(*dim)) {
+        let op = Op { name, head_dim: *head_dim };
+        if ptx(op, gpu).is_some() && !all.contains(&op) {
+            all.push(op);
+        }
+    }
+    all
+}
 
 /// The newest PTX of `op` that the GPU can run.
 pub fn ptx(op: Op, gpu: Gpu) -> Option<&'static str> {
@@ -63,6 +78,8 @@ mod tests {
         assert_eq!(target("decode_core", (8, 9)), Some("75"));
         assert_eq!(target("decode_mma", (7, 5)), None);
         assert_eq!(target("decode_mma", (12, 0)), Some("80"));
+        assert_eq!(ops(128, gpu((8, 9))).len(), ops(64, gpu((9, 0))).len());
+        assert_eq!(ops(128, gpu((7, 5))).len() + 1, ops(128, gpu((8, 0))).len());
         assert!(PTX.iter().all(|(name, .., text)| text.contains(".entry") && !name.is_empty()));
     }
 }

@@ -64,17 +64,17 @@ pub fn write(
     tokens: usize,
     leavers: Leavers,
 ) -> Result<Launch, LaunchError> {
-    memory.clock.holds("clock", &[8])?;
+    memory.clock.holds_at("clock", &[8], 4)?;
     memory.keys.holds("keys", &[tokens, heads.kv_width(), 4])?;
     memory.values.holds("values", &[tokens, heads.kv_width(), 4])?;
     let (limit, expected) = match leavers {
         Leavers::Pinning => (policy.pinned(), "1 to the pinned tokens"),
         Leavers::Victims(victims) => {
-            victims.holds("victims", &[heads.kv_heads(), 8])?;
+            victims.holds_at("victims", &[heads.kv_heads(), 8], 8)?;
             (1, "1, with the victims of one token")
         }
         Leavers::Destinations(span) => {
-            span.holds("destinations", &[heads.kv_heads(), tokens, 4])?;
+            span.holds_at("destinations", &[heads.kv_heads(), tokens, 4], 4)?;
             (policy.recent_window(), "1 to `recent_window`")
         }
     };

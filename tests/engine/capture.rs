@@ -7,7 +7,7 @@ use vramplan::engine::{
 use vramplan::estimate::Component;
 use vramplan::spec::{Architecture, Capture, Logits, ModelShape};
 
-use crate::families::shape;
+use crate::decoder::shape;
 use crate::{settings, smollm2};
 
 fn tokens(count: u32) -> Vec<u32> {

@@ -5,45 +5,10 @@ use vramplan::engine::weights::MATRIX_TYPES;
 use vramplan::engine::{Cpu, Engine, Rope, Source, SyntheticSource, Yarn};
 use vramplan::spec::{Architecture, Logits, ModelShape, QkNorm};
 
+use crate::decoder::shape;
 use crate::logits::divergence;
 use crate::reference::Reference;
 use crate::settings;
-
-/// A decoder as small as the types' blocks allow.
-pub fn shape(architecture: Architecture) -> ModelShape {
-    ModelShape {
-        architecture,
-        n_layers: 2,
-        hidden_size: 64,
-        n_heads: 4,
-        kv_heads: 2,
-        head_dim: 16,
-        ffn_size: 96,
-        vocab_size: 50,
-        context_len: 256,
-        tied_embeddings: false,
-        qkv_bias: false,
-        attn_output_bias: false,
-        ffn_bias: false,
-        qk_norm: QkNorm::None,
-        norms_per_layer: 2,
-        norm_bias: false,
-        gated_ffn: true,
-        fused_projections: false,
-        attention_sinks: false,
-        attention_output_gate: false,
-        attention_softcap: false,
-        logit_softcap: false,
-        window: None,
-        moe: None,
-        mla: None,
-        recurrent: None,
-        ssm: None,
-        keys_are_values: false,
-        per_layer: None,
-        vision: None,
-    }
-}
 
 fn families() -> Vec<(&'static str, ModelShape, Rope)> {
     let plain = Rope::plain(10_000.0);

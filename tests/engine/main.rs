@@ -9,6 +9,8 @@
 )]
 
 mod capture;
+#[path = "../support/decoder.rs"]
+mod decoder;
 mod families;
 #[path = "../support/logits.rs"]
 mod logits;

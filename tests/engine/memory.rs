@@ -6,7 +6,7 @@ use vramplan::estimate::{Component, Life, Phase};
 use vramplan::spec::{Architecture, Logits, ModelShape, QkNorm};
 use vramplan::units::Bytes;
 
-use crate::families::shape;
+use crate::decoder::shape;
 use crate::settings;
 
 fn shapes() -> [ModelShape; 4] {

@@ -166,3 +166,46 @@ fn recent_windows_and_what_they_cost() {
         );
     }
 }
+
+/// A text that the CPU continues, and what another device would say at each of its tokens.
+#[cfg(feature = "cuda")]
+mod on_gpu {
+    use vramplan::engine::cuda::Cuda;
+
+    use super::*;
+
+    /// Products in 8 bits are summed in another order: where two tokens are nearly as likely, either
+    /// may come first. Of the spread of the logits.
+    const NEAR_TIE: f32 = 0.02;
+    const TOKENS: usize = 200;
+
+    #[test]
+    #[ignore = "needs an NVIDIA GPU"]
+    fn it_says_what_the_cpu_says() {
+        let Some(path) = smollm2::gguf() else { return };
+        let tokenizer = Tokenizer::of_gguf(&GgufSource::open(&path).unwrap()).unwrap();
+        let prompt = ids(&tokenizer, 200);
+        let settings = settings(32, 128, 64, Logits::Last);
+        let mut cpu = engine(&path, settings);
+        let mut source = GgufSource::open(&path).unwrap();
+        let table = settings.table(source.spec()).unwrap();
+        let mut gpu = Engine::load(Cuda::new(0).unwrap(), &mut source, &table).unwrap();
+        cpu.prefill_system(&prompt[..32]).unwrap();
+        gpu.prefill_system(&prompt[..32]).unwrap();
+        let mut expected = cpu.prefill(&prompt[32..]).unwrap().to_vec();
+        let mut found = gpu.prefill(&prompt[32..]).unwrap().to_vec();
+        let (mut same, mut kl) = (0, 0.0);
+        for _ in 0..TOKENS {
+            let [next, said] = [&expected, &found].map(|logits| most_likely(logits).unwrap());
+            same += usize::from(next == said);
+            kl += divergence(&expected, &found) / TOKENS as f64;
+            let (top, other) = (expected[next as usize], expected[said as usize]);
+            let spread = expected.iter().fold(0.0f32, |top, x| top.max(x.abs()));
+            assert!(top - other <= NEAR_TIE * spread, "{next} became {said}: {top} and {other}");
+            expected = cpu.step(next).unwrap().to_vec();
+            found = gpu.step(next).unwrap().to_vec();
+        }
+        eprintln!("{same} of {TOKENS} tokens are the CPU's, mean KL {kl:.1e}");
+        assert!(kl < 0.01, "{kl}");
+    }
+}

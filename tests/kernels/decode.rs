@@ -6,7 +6,7 @@ use vramplan::kernels::{
 };
 
 use crate::attention::{Token, attend, difference};
-use crate::device::{Device, download, poisoned, run, upload};
+use crate::device::{Device, Open, download, on_devices, poisoned, run, upload};
 use crate::emulator::Emulator;
 use crate::layer::Layer;
 use crate::random::Random;
@@ -26,12 +26,12 @@ struct Case {
 }
 
 impl Case {
-    /// Small, with ragged lengths, at some point of a conversation.
-    fn random(head_dim: usize, group: usize, random: &mut Random) -> Self {
-        let kv_heads = random.between(1, 3);
-        let pinned = [0, 1, random.between(2, 200)][random.below(3)];
-        let window = random.between(1, 120);
-        let slots = window + 4 + random.between(0, 150);
+    /// With ragged lengths, at some point of a conversation; `size` times as large as small.
+    fn random(head_dim: usize, group: usize, size: usize, random: &mut Random) -> Self {
+        let kv_heads = random.between(1, 3 * size.min(3));
+        let pinned = [0, 1, random.between(2, 200 * size)][random.below(3)];
+        let window = random.between(1, 120 * size);
+        let slots = window + 4 + random.between(0, 150 * size);
         let decay = if random.below(2) == 0 { 1.0 } else { 0.97 };
         Self {
             heads: Heads::new(kv_heads * group, kv_heads, head_dim).unwrap(),
@@ -164,28 +164,35 @@ fn describe(case: &Case, variant: Variant) -> String {
     )
 }
 
-fn check_all(name: &str, variant: Variant, head_dims: &[usize], rounds: usize) {
+fn check_all(open: Open, name: &str, variant: Variant) {
     let mut random = Random::new(name);
-    for &head_dim in head_dims {
+    let mut device = open(random.bits());
+    if variant == Variant::Mma && device.gpu().capability < (8, 0) {
+        return println!("{name}: this GPU is older than the kernel");
+    }
+    let size = device.speed();
+    for head_dim in [64, 128, 256] {
         for group in [1, 4, 5, 7, 8, 3, 11] {
-            for _ in 0..rounds {
-                let mut emulator = Emulator::new(random.bits());
-                let case = Case::random(head_dim, group, &mut random);
-                check(&mut emulator, variant, &case, &mut random);
-                emulator.release().unwrap();
+            for round in 0..2 * size {
+                let case = Case::random(head_dim, group, 1 + round % size, &mut random);
+                check(&mut *device, variant, &case, &mut random);
+                device.release().unwrap();
             }
         }
     }
 }
 
-#[test]
-fn tensor_cores_attend_and_score_as_f64_does() {
-    check_all("decode_mma", Variant::Mma, &[64, 128, 256], 2);
+fn tensor_cores(open: Open) {
+    check_all(open, "decode_mma", Variant::Mma);
 }
 
-#[test]
-fn cuda_cores_attend_and_score_as_f64_does() {
-    check_all("decode_core", Variant::Core, &[64, 128, 256], 2);
+fn cuda_cores(open: Open) {
+    check_all(open, "decode_core", Variant::Core);
+}
+
+on_devices! {
+    tensor_cores_attend_and_score_as_f64_does => tensor_cores;
+    cuda_cores_attend_and_score_as_f64_does => cuda_cores;
 }
 
 #[test]

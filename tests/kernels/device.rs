@@ -16,7 +16,29 @@ pub trait Device {
 
     /// Releases all memory; says which was written outside of its bounds.
     fn release(&mut self) -> Result<(), String>;
+
+    /// How many times as much work it does in the time of the slowest.
+    fn speed(&self) -> usize;
 }
+
+/// Opens a device that makes its choices by a seed, where it has any.
+pub type Open = fn(seed: u64) -> Box<dyn Device>;
+
+/// Tests that run on the emulator, and on a GPU where there is one.
+macro_rules! on_devices {
+    ($($name:ident => $body:expr;)*) => {
+        mod emulated {
+            use super::*;
+            $(#[test] fn $name() { $body(crate::emulator::open) })*
+        }
+        #[cfg(feature = "cuda")]
+        mod on_gpu {
+            use super::*;
+            $(#[test] #[ignore = "needs an NVIDIA GPU"] fn $name() { $body(crate::cuda::open) })*
+        }
+    };
+}
+pub(crate) use on_devices;
 
 /// Plain numbers, to and from bytes.
 pub trait Number: Copy {

@@ -48,7 +48,16 @@ impl Emulator {
     }
 }
 
+/// An emulator for a test.
+pub fn open(seed: u64) -> Box<dyn Device> {
+    Box::new(Emulator::new(seed))
+}
+
 impl Device for Emulator {
+    fn speed(&self) -> usize {
+        1
+    }
+
     fn gpu(&self) -> Gpu {
         self.gpu
     }
@@ -144,11 +153,11 @@ fn kernels() -> PathBuf {
 /// The emulator itself, one for all kernels.
 fn runtime() -> Arc<Library> {
     static RUNTIME: OnceLock<Arc<Library>> = OnceLock::new();
-    let load = || {
+    let compiled = || {
         let source = kernels().join("emulator/emulator.cpp");
-        Arc::new(open(&compile("emulator", &source, &["-O2"], &[])))
+        Arc::new(load(&compile("emulator", &source, &["-O2"], &[])))
     };
-    Arc::clone(RUNTIME.get_or_init(load))
+    Arc::clone(RUNTIME.get_or_init(compiled))
 }
 
 /// The module of an op. Different ops compile at the same time, one op once.
@@ -157,10 +166,10 @@ fn module(op: Op) -> Arc<Library> {
     static MODULES: OnceLock<Mutex<HashMap<Op, Slot>>> = OnceLock::new();
     let slot =
         Arc::clone(MODULES.get_or_init(Mutex::default).lock().unwrap().entry(op).or_default());
-    Arc::clone(slot.get_or_init(|| Arc::new(open(&compile_op(op)))))
+    Arc::clone(slot.get_or_init(|| Arc::new(load(&compile_op(op)))))
 }
 
-fn open(path: &Path) -> Library {
+fn load(path: &Path) -> Library {
     // SAFETY: the library was compiled just now from this repository; it has no initializers.
     unsafe { Library::new(path) }.unwrap()
 }

@@ -1,10 +1,11 @@
 //! The kernels of `kernels/*.cu`, compiled for the CPU against an emulator, beside the CPU's cache.
 //!
-//! Needs g++. `VRAMPLAN_SEED` repeats a run whose seed was printed.
+//! Needs g++. `VRAMPLAN_SEED` repeats a run whose seed was printed. With the feature `cuda`,
+//! `cargo test --test kernels on_gpu -- --ignored --test-threads 1` runs the same tests on a GPU.
 
 #![cfg(all(feature = "h2o", target_family = "unix"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "test code")]
-#![allow(unsafe_code, reason = "the emulator is a shared library")]
+#![allow(unsafe_code, reason = "the emulator is a shared library, a GPU more so")]
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -15,11 +16,21 @@
 
 mod attention;
 mod committed;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod decode;
+#[cfg(feature = "engine")]
+#[path = "../support/decoder.rs"]
+mod decoder;
 mod device;
 mod emulator;
+#[cfg(feature = "engine")]
+mod engine;
 mod faults;
 mod layer;
+mod look;
+#[cfg(feature = "cuda")]
+mod matrices;
 mod ops;
 mod prefill;
 mod random;

@@ -2,11 +2,12 @@
 
 use half::f16;
 use vramplan::dtype::GgmlType;
-use vramplan::kernels::{add, add_bias, angles, clock_words, embed, rms_norm, rope, silu_mul};
+use vramplan::kernels::{
+    add, add_bias, angles, clock_words, embed, linear, rms_norm, rope, silu_mul,
+};
 
 use crate::attention::difference;
-use crate::device::{Device, download, poisoned, run, upload};
-use crate::emulator::Emulator;
+use crate::device::{Device, Open, download, on_devices, poisoned, run, upload};
 use crate::random::Random;
 
 /// Of the largest element, for sums and products in f32.
@@ -21,11 +22,11 @@ fn assert_near(what: &str, found: &[f32], expected: &[f64]) {
     assert!(off < TOLERANCE, "{what} is off by {off:.1e}");
 }
 
-fn on_emulator(name: &str, test: impl Fn(&mut dyn Device, &mut Random)) {
+fn on(open: Open, name: &str, test: impl Fn(&mut dyn Device, &mut Random)) {
     let mut random = Random::new(name);
-    let mut emulator = Emulator::new(random.bits());
-    test(&mut emulator, &mut random);
-    emulator.release().unwrap();
+    let mut device = open(random.bits());
+    test(&mut *device, &mut random);
+    device.release().unwrap();
 }
 
 fn norms(device: &mut dyn Device, random: &mut Random) {
@@ -102,24 +103,51 @@ fn element_by_element(device: &mut dyn Device, random: &mut Random) {
     assert_near("bias", &download(device, biased), &expected);
 }
 
-#[test]
-fn rows_are_normalized() {
-    on_emulator("rms_norm", norms);
+on_devices! {
+    rows_are_normalized => |open| on(open, "rms_norm", norms);
+    heads_are_rotated => |open| on(open, "rope", rotations);
+    elements_are_combined => |open| on(open, "elementwise", element_by_element);
+    embeddings_of_every_type_are_looked_up => |open| on(open, "embed", embeddings);
+    matrices_of_floats_are_multiplied => |open| on(open, "linear", products);
 }
 
-#[test]
-fn heads_are_rotated() {
-    on_emulator("rope", rotations);
+fn products(device: &mut dyn Device, random: &mut Random) {
+    for (rows, width, columns) in [(1, 64, 5), (3, 100, 17), (8, 33, 8), (21, 96, 9)] {
+        let x = random.normals(rows * width, 1.0);
+        let exact = random.normals(columns * width, 0.3);
+        let span = upload(device, "x", &x);
+        for ty in [GgmlType::F32, GgmlType::F16, GgmlType::Bf16] {
+            let (bytes, stored) = stored(ty, &exact);
+            let weight = upload(device, "weight", &bytes);
+            let out = poisoned(device, "out", rows * columns * 4);
+            let shape = (rows, width, columns);
+            run(device, &linear(ty, weight, span, out, shape).unwrap());
+            let dot = |at: usize| -> f64 {
+                let x = &x[at / columns * width..][..width];
+                let row = &stored[at % columns * width..][..width];
+                x.iter().zip(row).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum()
+            };
+            let expected: Vec<f64> = (0..rows * columns).map(dot).collect();
+            assert_near(ty.name(), &download(device, out), &expected);
+        }
+    }
 }
 
-#[test]
-fn elements_are_combined() {
-    on_emulator("elementwise", element_by_element);
-}
-
-#[test]
-fn embeddings_of_every_type_are_looked_up() {
-    on_emulator("embed", embeddings);
+/// Numbers in a type, and what they are there.
+fn stored(ty: GgmlType, numbers: &[f32]) -> (Vec<u8>, Vec<f32>) {
+    let halves = |bits: fn(f32) -> u16, back: fn(u16) -> f32| {
+        let bits: Vec<u16> = numbers.iter().map(|&x| bits(x)).collect();
+        let bytes = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+        (bytes, bits.into_iter().map(back).collect())
+    };
+    match ty {
+        GgmlType::F16 => halves(|x| f16::from_f32(x).to_bits(), |b| f16::from_bits(b).to_f32()),
+        GgmlType::Bf16 => {
+            let back = |bits| half::bf16::from_bits(bits).to_f32();
+            halves(|x| half::bf16::from_f32(x).to_bits(), back)
+        }
+        _ => (numbers.iter().flat_map(|x| x.to_le_bytes()).collect(), numbers.to_vec()),
+    }
 }
 
 fn embeddings(device: &mut dyn Device, random: &mut Random) {

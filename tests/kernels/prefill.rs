@@ -4,8 +4,7 @@ use vramplan::h2o::{Heads, Policy, decay_over};
 use vramplan::kernels::{PrefillMemory, clock_words, prefill, prefill_scores};
 
 use crate::attention::{Token, attend, difference};
-use crate::device::{Device, download, poisoned, run, upload};
-use crate::emulator::Emulator;
+use crate::device::{Device, Open, download, on_devices, poisoned, run, upload};
 use crate::layer::Layer;
 use crate::random::Random;
 
@@ -126,15 +125,20 @@ fn describe(case: &Case) -> String {
     format!("{heads:?} {policy:?} behind {pinned} and {written}, {tokens} tokens, {pinning}")
 }
 
-#[test]
-fn chunks_attend_and_score_as_f64_does() {
+fn chunks(open: Open) {
     let mut random = Random::new("prefill");
+    let mut device = open(random.bits());
     for head_dim in [64, 128, 256] {
         for group in [1, 4, 5, 7, 8] {
-            let mut emulator = Emulator::new(random.bits());
-            let case = Case::random(head_dim, group, &mut random);
-            check(&mut emulator, &case, &mut random);
-            emulator.release().unwrap();
+            for _ in 0..device.speed() {
+                let case = Case::random(head_dim, group, &mut random);
+                check(&mut *device, &case, &mut random);
+                device.release().unwrap();
+            }
         }
     }
+}
+
+on_devices! {
+    chunks_attend_and_score_as_f64_does => chunks;
 }

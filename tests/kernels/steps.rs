@@ -9,8 +9,7 @@ use vramplan::kernels::{
 };
 
 use crate::attention::difference;
-use crate::device::{Device, download, poisoned, run, upload};
-use crate::emulator::Emulator;
+use crate::device::{Device, Open, download, on_devices, poisoned, run, upload};
 use crate::layer::Layer;
 use crate::random::Random;
 
@@ -274,12 +273,22 @@ fn differing_slots(a: &Layer, b: &Layer, head: usize) -> Vec<usize> {
 }
 
 /// A conversation: the prompt is pinned in chunks, then come chunks and single tokens.
-fn converse(name: &str, variant: Variant, heads: Heads, policy: Policy, chunks: &[usize]) {
+fn converse(
+    open: Open,
+    name: &str,
+    variant: Variant,
+    heads: Heads,
+    policy: Policy,
+    chunks: &[usize],
+) {
     let mut random = Random::new(name);
     let topics: Vec<Vec<f32>> = (0..6).map(|_| random.normals(heads.head_dim(), 0.7)).collect();
-    let mut emulator = Emulator::new(random.bits());
+    let mut device = open(random.bits());
+    if variant == Variant::Mma && device.gpu().capability < (8, 0) {
+        return println!("{name}: this GPU is older than the kernel");
+    }
     let layer = Layer::empty(heads, policy, &mut random);
-    let mut pair = Pair::new(&mut emulator, variant, layer);
+    let mut pair = Pair::new(&mut *device, variant, layer);
     while pair.pinned < policy.pinned() {
         let chunk = random.between(1, 20).min(policy.pinned() - pair.pinned);
         pair.step(chunk, true, &topics, &mut random);
@@ -291,19 +300,18 @@ fn converse(name: &str, variant: Variant, heads: Heads, policy: Policy, chunks: 
     println!("{name}: {evictions} evictions per head, {ties} steps with a near tie");
     assert!(evictions > chunks.iter().sum::<usize>() / 3, "too few evictions to mean anything");
     assert!(ties <= 2 + chunks.len() / 10, "{ties} of {} steps differ", chunks.len());
+    device.release().unwrap();
 }
 
-#[test]
-fn hundreds_of_tokens_one_by_one_equal_the_cpus_cache() {
+fn one_by_one(open: Open) {
     let heads = Heads::new(10, 2, 64).unwrap();
     let policy = Policy::new(0, 70, 21).unwrap();
-    converse("one by one, tensor cores", Variant::Mma, heads, policy, &[1; 300]);
+    converse(open, "one by one, tensor cores", Variant::Mma, heads, policy, &[1; 300]);
     let policy = Policy::new(30, 100, 33).unwrap().with_decay(0.98).unwrap();
-    converse("one by one, CUDA cores", Variant::Core, heads, policy, &[1; 300]);
+    converse(open, "one by one, CUDA cores", Variant::Core, heads, policy, &[1; 300]);
 }
 
-#[test]
-fn chunks_and_tokens_equal_the_cpus_cache() {
+fn chunks_and_tokens(open: Open) {
     let mut random = Random::new("chunks");
     for (head_dim, group) in [(64, 1), (128, 5), (256, 4), (64, 7), (128, 8)] {
         let heads = Heads::new(2 * group, 2, head_dim).unwrap();
@@ -315,6 +323,12 @@ fn chunks_and_tokens_equal_the_cpus_cache() {
             let chunk = random.between(1, policy.recent_window());
             chunks.extend([chunk, 1, 1]);
         }
-        converse(&format!("chunks, {group} of {head_dim}"), Variant::Mma, heads, policy, &chunks);
+        let name = format!("chunks, {group} of {head_dim}");
+        converse(open, &name, Variant::Mma, heads, policy, &chunks);
     }
+}
+
+on_devices! {
+    hundreds_of_tokens_one_by_one_equal_the_cpus_cache => one_by_one;
+    chunks_and_tokens_equal_the_cpus_cache => chunks_and_tokens;
 }

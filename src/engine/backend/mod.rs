@@ -27,7 +27,7 @@ pub struct Caches<B> {
     pub scores: B,
     /// Smoothing of key channels, f32 `[layers, kv_heads, head_dim]`.
     pub smoothing: B,
-    /// Counters and victims, 4 B `[layers, kv_heads + 2]`.
+    /// Counters and victims, 4 B `[layers, kv_heads + 2]`. A GPU keeps where a step begins at their start.
     pub counters: B,
 }
 
@@ -38,6 +38,17 @@ pub struct CacheShape {
     pub heads: Heads,
     /// What the cache keeps.
     pub policy: Policy,
+}
+
+/// What the steps of an engine are at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Rows of a step.
+    pub rows: usize,
+    /// Layers of the model.
+    pub layers: usize,
+    /// Elements of the longest row of a matrix.
+    pub widest: usize,
 }
 
 /// Where the tokens of a step go.
@@ -97,11 +108,11 @@ pub trait Backend {
     /// Allocates `bytes` zeroed bytes.
     fn allocate(&self, bytes: usize) -> Result<Self::Buffer, EngineError>;
 
-    /// Allocates the workspace for steps of up to `rows` rows, and says how large it is.
+    /// Allocates the workspace for steps of such an extent, and says how large it is.
     fn workspace(
         &self,
         shape: CacheShape,
-        rows: usize,
+        extent: Extent,
     ) -> Result<(Self::Workspace, Bytes), EngineError>;
 
     /// Allocates a tensor of the model and has `fill` write its data, which is `tensor.size` long.
@@ -120,16 +131,18 @@ pub trait Backend {
     /// Copies a span to the host.
     fn read(&self, arena: &Self::Buffer, span: Span, into: &mut [f32]) -> Result<(), EngineError>;
 
-    /// Writes the ids and positions of a step, and the cosines and sines of its positions.
+    /// Writes the ids and positions of a step, the cosines and sines of its positions, and where it
+    /// begins.
     ///
-    /// `ids` holds 4 B `[2, rows]`, ids then positions; `rotation` f32 `[rows, head_dim]`, cosines
+    /// `tables` are the ids, 4 B `[2, rows]`, ids then positions, and the rotation, f32 `[rows, head_dim]`, cosines
     /// in the first half of a row; `divisors` is `rope_freqs.weight`.
     fn begin(
         &self,
         step: Begin<'_>,
         divisors: Option<&Self::Weight>,
-        ids: &mut Self::Buffer,
-        rotation: &mut Self::Buffer,
+        tables: (&mut Self::Buffer, &mut Self::Buffer),
+        caches: &mut Caches<Self::Buffer>,
+        workspace: &mut Self::Workspace,
     ) -> Result<(), EngineError>;
 
     /// `out[row] = table[ids[row]]`.
@@ -198,6 +211,19 @@ pub trait Backend {
     /// `to += from`.
     fn add(&self, arena: &mut Self::Buffer, to: Span, from: Span) -> Result<(), EngineError>;
 
+    /// Queues the rest of a decode step as it was recorded: everything between [`Self::begin`] and the
+    /// logits. Where it says `false`, the caller queues it, and calls [`Self::remember`] behind it.
+    fn recall(&self, workspace: &mut Self::Workspace, target: Target) -> Result<bool, EngineError> {
+        let _ = (workspace, target);
+        Ok(false)
+    }
+
+    /// Ends the recording of a decode step, if one was begun, and has it run.
+    fn remember(&self, workspace: &mut Self::Workspace) -> Result<(), EngineError> {
+        let _ = workspace;
+        Ok(())
+    }
+
     /// Copies a span to another one of its length.
     ///
     /// # Errors
@@ -250,10 +276,18 @@ fn cannot_capture() -> EngineError {
 pub struct Begin<'a> {
     /// Their ids, each in the vocabulary.
     pub ids: &'a [u32],
-    /// Their positions.
-    pub positions: Range<usize>,
+    /// Where they go.
+    pub target: Target,
     /// How positions become angles.
     pub rope: &'a Rope,
     /// Elements of a head.
     pub head_dim: usize,
+}
+
+impl Begin<'_> {
+    /// Their positions.
+    pub const fn positions(&self) -> Range<usize> {
+        let first = self.target.position();
+        first..first + self.ids.len()
+    }
 }

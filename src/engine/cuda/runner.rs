@@ -107,7 +107,7 @@ impl Runner {
         if let Some(function) = of_name.get(&launch.op) {
             return Ok(function.clone());
         }
-        let module = self.module(launch)?;
+        let module = self.module(launch.op)?;
         let function =
             module.load_function(launch.function).map_err(|source| driver(launch, source))?;
         if launch.shared_bytes > SHARED_WITHOUT_ASKING {
@@ -120,16 +120,20 @@ impl Runner {
         Ok(function)
     }
 
-    fn module(&self, launch: &Launch) -> Result<Arc<CudaModule>, CudaError> {
+    /// Loads a kernel's module unless it is loaded, which takes memory of the GPU.
+    ///
+    /// # Errors
+    /// Where the GPU is too old for it, or the driver refuses.
+    pub fn module(&self, op: Op) -> Result<Arc<CudaModule>, CudaError> {
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = modules.get(&launch.op) {
+        if let Some(module) = modules.get(&op) {
             return Ok(Arc::clone(module));
         }
-        let (function, gpu) = (launch.function, self.gpu.capability);
-        let text = ptx(launch.op, self.gpu).ok_or(CudaError::TooOld { function, gpu })?;
+        let (function, gpu) = (op.name, self.gpu.capability);
+        let text = ptx(op, self.gpu).ok_or(CudaError::TooOld { function, gpu })?;
         let module = self.stream.context().load_module(Ptx::from_src(text));
-        let module = module.map_err(|source| driver(launch, source))?;
-        modules.insert(launch.op, Arc::clone(&module));
+        let module = module.map_err(|source| CudaError::Driver { function, source })?;
+        modules.insert(op, Arc::clone(&module));
         Ok(module)
     }
 }

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{AttentionSpans, Backend, Begin, CacheShape, Caches, Target};
+use super::{AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Target};
 use crate::engine::EngineError;
 use crate::engine::memory::Span;
 use crate::source::gguf::GgufTensor;
@@ -36,8 +36,12 @@ impl Backend for Cpu {
         Buffer::zeroed(bytes)
     }
 
-    fn workspace(&self, shape: CacheShape, rows: usize) -> Result<(Workspace, Bytes), EngineError> {
-        Workspace::new(shape, rows)
+    fn workspace(
+        &self,
+        shape: CacheShape,
+        extent: Extent,
+    ) -> Result<(Workspace, Bytes), EngineError> {
+        Workspace::new(shape, extent.rows)
     }
 
     fn weight(
@@ -72,8 +76,9 @@ impl Backend for Cpu {
         &self,
         step: Begin<'_>,
         divisors: Option<&Matrix>,
-        ids: &mut Buffer,
-        rotation: &mut Buffer,
+        (ids, rotation): (&mut Buffer, &mut Buffer),
+        _caches: &mut Caches<Buffer>,
+        _workspace: &mut Workspace,
     ) -> Result<(), EngineError> {
         let rows = step.ids.len();
         let [tokens, positions] = ids.parts([0..rows * 4, rows * 4..rows * 8]);
@@ -82,7 +87,7 @@ impl Backend for Cpu {
             divisors.map(|divisors| divisors.data.part(0..divisors.row * F32));
         let [table] =
             rotation.parts::<f32, 1>([Range { start: 0, end: rows * step.head_dim * F32 }]);
-        for (row, position) in step.positions.enumerate() {
+        for (row, position) in step.positions().enumerate() {
             positions[row] = u32::try_from(position).unwrap_or(u32::MAX);
             let angles = &mut table[row * step.head_dim..][..step.head_dim];
             let (cosines, sines) = angles.split_at_mut(step.head_dim / 2);
