@@ -30,8 +30,10 @@ Targets: weights and KV from a file to the byte, weights from a name within 0.5%
 buffers within 5% at the median and 15% at the 90th percentile, totals within 2% at the median; the high
 bound covers 97% of the rows and is less than 8% over at the median. What misses them:
 
-- *overhead*: CUDA graphs and contexts differ by version, driver and card, and no formula is known for
-  graphs with experts or latent attention, or before vLLM 0.16. The high bound is further over than 8%.
+- *overhead before vLLM 0.16*: no formula is known for its graphs, of which no two versions take the
+  same; the high bound is several times what a log has. From 0.16 on graphs are modelled
+  (`src/estimate/graphs.rs`), from logs of one kind of card: on others than Hopper the bound is wider.
+- *vLLM's context*: all logs that state it are from one kind of card and one driver.
 - *llama.cpp's overhead and total at the device* rest on one log, from which its constant was taken.
 - *transformers at the device*: no public log of a plain inference run states it. What notebooks print
   after loading is an upper bound, which predictions respect.
