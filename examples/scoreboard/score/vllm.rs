@@ -243,8 +243,8 @@ fn overheads(
     let logged = |column: &str| -> anyhow::Result<Option<f64>> {
         Ok(row.maybe::<f64>(column)?.map(|n| n * MIB_PER_GIB))
     };
-    const OTHER: [&str; 3] = ["libraries", "what Granite takes more", "NCCL and custom all-reduce"];
-    let other = sum(OTHER.map(|name| named(held, name)))?;
+    let other = ["libraries", "what Granite takes more", "NCCL and custom all-reduce"];
+    let other = sum(other.map(|name| named(held, name)))?;
     let graphs = sum([graphs::NAME, graphs::SPLIT_RESULTS].map(|name| named(held, name)))?;
     let context = named(held, "CUDA context and loaded kernels");
     // Several ranks have started NCCL when the first snapshot is taken.
