@@ -13,7 +13,8 @@
 //! 20 to 130 MiB, a paged one 20 to 40.
 
 use super::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario, Spread, kv_cache,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario, Spread, activations,
+    kv_cache,
 };
 use crate::spec::{Basis, Bounds, Runtime};
 use crate::units::Bytes;
@@ -101,7 +102,12 @@ fn push_torch(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Esti
         "24 MiB + layers · a third of a layer's keys and values, at most 8 MiB",
         &[("layers", layers), ("keys and values", layer.get())],
     );
-    let size = Spread::GROWN_SEGMENTS.around(expected)?;
+    let holes = Spread::GROWN_SEGMENTS.around(expected)?;
+    // What one result of the largest pass leaves may be too small for the next.
+    let rows = scenario.chunk().max(scenario.system_chunk());
+    let width = activations::ffn_width(scenario);
+    let result = Bytes::product(&[scenario.workload.batch, rows, width, 2])?;
+    let size = holes.plus(Bounds::new(Bytes::ZERO, Bytes::ZERO, result))?;
     buffers.push(kind(Basis::Modelled, source), "segments of a cache that grows", size, formula);
     Ok(())
 }

@@ -64,8 +64,9 @@ impl Spread {
     /// Scores of eager attention, which live beside parts of a layer. Tracked passes: −2 to +2%.
     pub const TRANSFORMERS_SCORES: Self = percent(2, 2);
 
-    /// Holes in the segments of a grown cache. Played conversations: −63 to +180%.
-    pub const GROWN_SEGMENTS: Self = percent(70, 190);
+    /// Holes in the segments of a grown cache, beside one of an MLP's results. Played conversations:
+    /// −63 to +50%.
+    pub const GROWN_SEGMENTS: Self = percent(70, 60);
 
     /// A weight that bitsandbytes expands: the fallback's copies of its scales. By analogy.
     pub const BITSANDBYTES_COPY: Self = percent(5, 2);
