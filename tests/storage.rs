@@ -88,7 +88,8 @@ fn caches_store_what_the_libraries_store() {
 #[test]
 fn every_row_names_its_library_and_version() {
     for row in [LAYERS, MODELS, CACHES].into_iter().flat_map(rows) {
-        let named = |row: &Row<'_>| !row.text("library").is_empty() && !row.text("version").is_empty();
+        let named =
+            |row: &Row<'_>| !row.text("library").is_empty() && !row.text("version").is_empty();
         assert!(named(&row), "{}", row.line());
     }
 }
