@@ -5,9 +5,13 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+#[path = "seed_audit/measured.rs"]
+mod measured;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
+use measured::Measured;
 use vramplan::cli::Resolved;
 use vramplan::cli::args::PlanArgs;
 use vramplan::estimate::Component;
@@ -17,12 +21,13 @@ use vramplan::source::Catalog;
 use vramplan::units::Bytes;
 
 fn main() -> anyhow::Result<()> {
-    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/seed-l4.toml");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scenario = root.join("examples/seed-l4.toml");
     let catalog = Catalog::without_configuration(&[]);
     let resolved = Resolved::from_args(&PlanArgs::default(), Some(&scenario), &catalog)?;
     let request = resolved.request();
     let document = Document::new(&request, &answer(&request)?);
-    print!("{}", audit(&document));
+    print!("{}", audit(&document, &Measured::read(root)?));
     Ok(())
 }
 
@@ -85,15 +90,18 @@ const ROWS: [Row; 8] = [
     },
 ];
 
-fn audit(document: &Document) -> String {
+fn audit(document: &Document, measured: &Measured) -> String {
     let mut text = String::from(HEADER);
+    text.push_str(if measured.is_some() { MEASURED } else { NOT_MEASURED });
+    text.push_str(TABLE);
     for row in &ROWS {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
             row.name,
             row.claimed,
-            ours(document, row),
+            most(document, row.component),
+            cell(measured, measured.of(row.component)),
             row.why
         );
     }
@@ -101,20 +109,22 @@ fn audit(document: &Document) -> String {
     let capacity = &document.capacity;
     let _ = writeln!(
         text,
-        "| (not in the table) hidden states of a layer | – | {} | MLP and residual of one layer, and the one weight that is expanded to bf16 for its product. |",
-        most(document, Component::Activations)
+        "| (not in the table) hidden states of a layer | – | {} | {} | MLP and residual of one layer, and the one weight that is expanded to bf16 for its product. |",
+        most(document, Component::Activations),
+        cell(measured, measured.of(Component::Activations))
     );
     let _ = writeln!(
         text,
-        "| **Total at the peak** | 15–17 GB, “14.3 GB” in a later table | **{}** ({} to {}), in the {} phase | The largest phase, not the sum of everything. |",
+        "| **Total at the peak** | 15–17 GB, “14.3 GB” in a later table | **{}** ({} to {}), in the {} phase | {} | The largest phase, not the sum of everything. |",
         size(peak.expected),
         peak.low,
         peak.high,
-        document.peak.phase
+        document.peak.phase,
+        cell(measured, measured.total())
     );
     let _ = writeln!(
         text,
-        "| **Card** | 24 GB | {} usable of {} | NVML reports 23,034 MiB (ECC takes a sixteenth of 24 GiB), the driver keeps {} of it. |",
+        "| **Card** | 24 GB | {} usable of {} | – | NVML reports 23,034 MiB (ECC takes a sixteenth of 24 GiB), the driver keeps {} of it. |",
         size(capacity.usable),
         size(capacity.total),
         capacity.reserved
@@ -128,16 +138,32 @@ const HEADER: &str = "\
 `examples/seed-l4.toml` is the configuration that the original hand-made table for an L4 describes:
 Qwen2.5-14B in NF4 under transformers, 6,000 tokens of system prompt, a conversation cache of 7,000
 tokens in 8 bits, introspection over 100 tokens. Claims are quoted as written, in its GB; ours are
-GiB (1024³) with GB (1000³) behind, the most that each component holds in any phase. Nothing here
-was measured: it is what the model says, with the reason for each difference. Regenerate with
-`cargo run --example seed_audit > docs/seed-audit.md`.
+GiB (1024³) with GB (1000³) behind, the most that each component holds in any phase, with the reason for
+each difference. Regenerate with `cargo run --example seed_audit > docs/seed-audit.md`.
 
-| component | claimed | ours | why |
-|---|---|---|---|
 ";
 
-fn ours(document: &Document, row: &Row) -> String {
-    most(document, row.component)
+const NOT_MEASURED: &str = "\
+Nothing here was measured yet: ours is what the model says. `scripts/seed-stack.sh docs/measurements/seed-stack`
+measures the same stack on an L4, and fills the column.
+
+";
+
+const MEASURED: &str = "\
+*measured*: `docs/measurements/seed-stack`, what `PyTorch` counted in `scripts/seed-stack.sh` on an L4. Its
+counters tell only some components apart: the cache of the system prompt is with cuBLAS's workspace,
+attention matrices are all that the introspection pass holds beyond what stays.
+
+";
+
+const TABLE: &str = "\
+| component | claimed | ours | measured | why |
+|---|---|---|---|---|
+";
+
+fn cell(measured: &Measured, figure: Option<Bytes>) -> String {
+    let none = if measured.is_some() { "not told apart" } else { "not measured" };
+    figure.map_or_else(|| none.to_owned(), size)
 }
 
 fn most(document: &Document, component: Component) -> String {

@@ -94,7 +94,7 @@ impl KvFormat {
                 ty.layout().size_of(row)?.times(tokens)
             }
             Self::Hqq { bits, group } | Self::Quanto { bits, group } => {
-                let payload = packed(elements, bits)?;
+                let payload = packed(elements, bits, group)?;
                 payload.plus(Bytes::product(&[elements.div_ceil(group), GROUP_STATE_BYTES])?)
             }
         }
@@ -137,10 +137,11 @@ impl KvFormat {
     }
 }
 
-/// `elements` values of `bits` bits: bytes, except that 3-bit values go ten to an int32.
-fn packed(elements: u64, bits: u64) -> Result<Bytes, Overflow> {
+/// `elements` values of `bits` bits: bytes, except that 3-bit values go ten to an int32, along a group
+/// (HQQ's default axis), the last of which is filled up.
+fn packed(elements: u64, bits: u64, group: u64) -> Result<Bytes, Overflow> {
     if bits == 3 {
-        return BlockLayout::new(10, 4).size_of(elements);
+        return Bytes::product(&[elements.div_ceil(group), group.div_ceil(10), 4]);
     }
     Ok(Bytes::new(Bytes::product(&[elements, bits])?.get().div_ceil(8)))
 }
@@ -235,6 +236,7 @@ mod tests {
     #[test]
     fn three_bit_values_go_ten_to_an_int32() {
         let hqq3 = KvFormat::Hqq { bits: 3, group: 64 };
-        assert_eq!(hqq3.size_of(8, 80, 1), Ok(Bytes::new(640 / 10 * 4 + 640 / 64 * 4)));
+        // A group of 64 takes seven of them.
+        assert_eq!(hqq3.size_of(8, 80, 1), Ok(Bytes::new(640 / 64 * (7 * 4 + 4))));
     }
 }

@@ -14,6 +14,7 @@ pub mod buffer;
 pub mod capture;
 pub mod experts;
 pub mod fragmentation;
+pub mod graphs;
 pub mod instant;
 pub mod kv_cache;
 pub mod llama_graph;

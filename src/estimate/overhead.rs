@@ -16,13 +16,29 @@ fn kind(basis: Basis, source: &str) -> Kind<'_> {
     Kind { component: Component::RuntimeOverhead, life, basis, source }
 }
 
-/// Lists the CUDA context.
+/// Lists the CUDA context, with the kernels that a process loads.
 pub fn push_context(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    push_context_of(buffers, scenario, scenario.gpu.context().value);
+}
+
+/// Lists the context alone: vLLM counts what kernels take once they are loaded among its libraries,
+/// so that the high bound of a card's processes, which have loaded theirs, would count it twice.
+pub fn push_bare_context(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    let size = scenario.gpu.context().value;
+    if scenario.gpu.is_calibrated() {
+        return push_context_of(buffers, scenario, size);
+    }
+    let loaded = scenario.runtime.libraries.value.expected;
+    let high = size.high.minus_or_zero(loaded).max(size.expected);
+    push_context_of(buffers, scenario, Bounds::new(size.low, size.expected, high));
+}
+
+fn push_context_of(buffers: &mut Buffers, scenario: &Scenario<'_>, size: Bounds) {
     let context = scenario.gpu.context();
     buffers.push(
         kind(context.basis, &context.source),
         "CUDA context and loaded kernels",
-        context.value,
+        size,
         Formula::text(
             if scenario.gpu.is_calibrated() {
                 "measured on this card: held at the peak − taken by the allocator's pool"

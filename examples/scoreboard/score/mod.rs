@@ -5,11 +5,13 @@
 
 #![allow(dead_code, reason = "the example and each test use a part of it")]
 
+pub mod allocator;
 pub mod csv;
 pub mod llama_cpp;
 pub mod peers;
 pub mod shapes;
 pub mod statistics;
+pub mod storage;
 pub mod transformers;
 pub mod vllm;
 
@@ -32,12 +34,14 @@ pub enum Part {
     Overhead,
     /// Everything that the row counts.
     Total,
+    /// What an allocator holds for all of it.
+    Reserved,
 }
 
 impl Part {
     /// Every part, in the order of every table.
-    pub const ALL: [Self; 5] =
-        [Self::Weights, Self::Kv, Self::Compute, Self::Overhead, Self::Total];
+    pub const ALL: [Self; 6] =
+        [Self::Weights, Self::Kv, Self::Compute, Self::Overhead, Self::Total, Self::Reserved];
 
     /// The name in tables and JSON.
     pub const fn name(self) -> &'static str {
@@ -47,6 +51,7 @@ impl Part {
             Self::Compute => "compute",
             Self::Overhead => "overhead",
             Self::Total => "total",
+            Self::Reserved => "reserved",
         }
     }
 }
@@ -162,6 +167,8 @@ impl Board {
         vllm::logs(&mut board)?;
         transformers::logs(&mut board);
         transformers::engine(&mut board)?;
+        storage::engine(&mut board)?;
+        allocator::engine(&mut board)?;
         Ok(board)
     }
 

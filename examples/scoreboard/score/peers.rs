@@ -1,4 +1,4 @@
-//! Other calculators on the same rows (`tests/engines/peers/peers.py`): the total of one sequence.
+//! Other calculators on the same rows (`tests/engines/peers`): the total of one sequence.
 //!
 //! Under llama.cpp that is what its log prints: weights, cache and compute buffer. Under vLLM it is
 //! what the log adds up to: weights, the profile run's peak, context, libraries and graphs, and the
@@ -9,8 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::csv::{Row, rows};
 use super::{Board, Hit, Part, llama_cpp, vllm};
 
-/// What peers predicted.
-pub const PEERS: &str = include_str!("../../../tests/engines/peers/peers.csv");
+/// What peers predicted, and what those did that read the Hub.
+pub const PEERS: [&str; 2] = [
+    include_str!("../../../tests/engines/peers/peers.csv"),
+    include_str!("../../../tests/engines/peers/hub.csv"),
+];
 
 /// A peer's predictions beside ours on the rows of one runtime.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ impl Comparison {
 pub fn compare(board: &Board) -> anyhow::Result<Vec<Comparison>> {
     let mut seen = BTreeSet::new();
     let mut groups: BTreeMap<(&'static str, String), Vec<[f64; 2]>> = BTreeMap::new();
-    for row in rows(PEERS) {
+    for row in PEERS.into_iter().flat_map(rows) {
         let key = ["runtime", "model", "weights", "tokens", "peer"].map(|name| row.text(name));
         if !seen.insert(key) {
             continue;

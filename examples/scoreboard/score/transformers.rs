@@ -142,7 +142,8 @@ fn remains(listed: &[Buffer], phase: Phase) -> Result<Bounds, Overflow> {
     sum(remains.map(|buffer| buffer.size))
 }
 
-fn largest_moment(listed: &[Buffer], phase: Phase) -> Result<Bounds, Overflow> {
+/// The most that a phase holds beside what stays.
+pub(super) fn largest_moment(listed: &[Buffer], phase: Phase) -> Result<Bounds, Overflow> {
     let mut largest = Bounds::ZERO;
     for moment in Moment::ALL {
         let alive = |life| matches!(life, Life::During(p, m) if p == phase && (m == moment || m == Moment::Whole));

@@ -4,7 +4,7 @@ use anyhow::Error;
 use vramplan::dtype::{KvFormat, WeightFormat};
 use vramplan::estimate::paged::Paging;
 use vramplan::estimate::weights::{Weights, weights_per_rank};
-use vramplan::estimate::{Buffer, Holdings, Life, Moment, Scenario, holdings};
+use vramplan::estimate::{Buffer, Holdings, Life, Moment, Scenario, graphs, holdings};
 use vramplan::source::Catalog;
 use vramplan::spec::{
     Bounds, GpuSpec, ModelSpec, Runtime, RuntimeSpec, Serving, VllmVersion, Workload,
@@ -243,9 +243,10 @@ fn overheads(
     let logged = |column: &str| -> anyhow::Result<Option<f64>> {
         Ok(row.maybe::<f64>(column)?.map(|n| n * MIB_PER_GIB))
     };
-    let other = sum([named(held, "libraries"), named(held, "NCCL and custom all-reduce")])?;
-    let graphs = named(held, "CUDA graphs");
-    let context = case.gpu.context().value;
+    let other = ["libraries", "what Granite takes more", "NCCL and custom all-reduce"];
+    let other = sum(other.map(|name| named(held, name)))?;
+    let graphs = sum([graphs::NAME, graphs::SPLIT_RESULTS].map(|name| named(held, name)))?;
+    let context = named(held, "CUDA context and loaded kernels");
     // Several ranks have started NCCL when the first snapshot is taken.
     let alone = case.serving.ranks == 1;
     let context_logged = logged("context_gib")?.filter(|_| alone);

@@ -20,11 +20,11 @@
 use super::super::paged::{Cached, Paging};
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
-    fragmentation, overhead, vision,
+    fragmentation, graphs, overhead, vision,
 };
 use super::{Pool, push_weights};
 use crate::dtype::WeightFormat;
-use crate::spec::{Architecture, Basis, Bounds, ModelShape, Serving, VllmVersion};
+use crate::spec::{Architecture, Basis, Bounds, Serving, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
@@ -36,14 +36,17 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     overhead::push_libraries(buffers, scenario);
+    push_granite(buffers, scenario);
     push_ranks(buffers, scenario, serving);
     push_profile_run(buffers, scenario, serving)?;
     vision::vllm(buffers, scenario, serving)?;
     let fixed = held(buffers)?;
     let pool = push_pool(buffers, scenario, serving, fixed)?;
-    overhead::push_context(buffers, scenario);
+    overhead::push_bare_context(buffers, scenario);
     vision::vllm_step_embeddings(buffers, scenario)?;
-    push_graphs(buffers, scenario, serving)?;
+    graphs::push(buffers, scenario, serving, |tokens| {
+        results(scenario, tokens, mlp_width(scenario, serving.ranks))
+    })?;
     fragmentation::push_remainders(buffers);
     Ok(pool)
 }
@@ -113,6 +116,23 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
         ],
     )?;
     Ok(())
+}
+
+/// What Granite takes beside PyTorch's allocations, more than any other model that was seen.
+const GRANITE: Bytes = Bytes::new(215 << 20);
+
+fn push_granite(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    if scenario.model.shape.architecture != Architecture::Granite || scenario.gpu.is_calibrated() {
+        return;
+    }
+    let kind = Kind {
+        component: Component::RuntimeOverhead,
+        life: Life::From(Phase::Load),
+        basis: Basis::Assumed,
+        source: "2 public logs of vLLM 0.19: 0.46 GiB of non-torch memory, 0.21 GiB more than any other model; why is not known",
+    };
+    let size = Bounds::new(Bytes::ZERO, GRANITE, GRANITE);
+    buffers.push(kind, "what Granite takes more", size, Formula::text("constant", &[]));
 }
 
 /// Communication buffers of a rank among several: seen between 0.3 GiB (0.6) and 2.0 GiB (0.19).
@@ -255,6 +275,22 @@ fn dense_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
     dense.div_ceil(ranks)
 }
 
+/// Elements that the MLP of a layer holds for a token on one rank: gate, up and their product, and the
+/// 8-bit copy that 8-bit kernels read of what goes into the down projection.
+fn mlp_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
+    let ffn = dense_width(scenario, ranks);
+    let parts = if scenario.model.shape.gated_ffn { 3 } else { 2 };
+    let copied = u64::from(reads_eight_bits(scenario.weights.format));
+    (parts * ffn).saturating_add(copied * ffn / 2)
+}
+
+/// `B · tokens · (width + 3.5 · hidden)`: what a layer holds.
+fn results(scenario: &Scenario<'_>, tokens: u64, width: u64) -> Result<Bytes, Overflow> {
+    let hidden = scenario.model.shape.hidden_size;
+    let halves = Bytes::product(&[2, width])?.plus(Bytes::product(&[7, hidden])?)?;
+    halves.times(tokens)?.times(element(scenario) / 2)
+}
+
 /// Elements that attention holds for a token on one rank: queries, keys, values and its output,
 /// expanded from latent vectors where there are such.
 fn attention_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
@@ -278,10 +314,6 @@ fn push_layer(
     rows: u64,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    let ffn = dense_width(scenario, serving.ranks);
-    let parts = if shape.gated_ffn { 3 } else { 2 };
-    // 8-bit kernels read an 8-bit copy of what goes into the down projection.
-    let copied = u64::from(reads_eight_bits(scenario.weights.format));
     let mut push = |moment, name, width: u64| -> Result<(), EstimateError> {
         let formula = Formula::text(
             "B · tokens · (width + 3.5 · hidden)",
@@ -292,13 +324,11 @@ fn push_layer(
                 ("hidden", shape.hidden_size),
             ],
         );
-        let halves = Bytes::product(&[2, width])?.plus(Bytes::product(&[7, shape.hidden_size])?)?;
-        let wide = halves.times(rows)?.times(element(scenario) / 2)?;
-        let size = Spread::VLLM_LAYER.around(wide)?;
+        let size = Spread::VLLM_LAYER.around(results(scenario, rows, width)?)?;
         buffers.push(transient(Component::Activations, moment), name, size, formula);
         Ok(())
     };
-    push(Moment::FeedForward, "a layer's MLP", (parts * ffn).saturating_add(copied * ffn / 2))?;
+    push(Moment::FeedForward, "a layer's MLP", mlp_width(scenario, serving.ranks))?;
     push(Moment::Attention, "a layer's attention", attention_width(scenario, serving.ranks))?;
     push_scan(buffers, scenario, serving, rows)
 }
@@ -435,53 +465,6 @@ fn push_pool(
 
 const fn token_size(paging: &Paging) -> u64 {
     paging.block.get() / (paging.group_layers * paging.block_tokens)
-}
-
-/// Captured graphs by the sequences captured, 256 to 512: 460 MiB and 15 MiB a layer at 512, the
-/// line through 30 logs of dense models under 0.19 on an H100; with experts or latent attention 1.0 to
-/// 2.3 times that. Versions before 0.16 took 0.1 to 1.1 times that in 20 of 22 logs, whatever the
-/// sequences, and 2.4 and 3.5 times that in two.
-const GRAPHS: Bytes = Bytes::new(460 << 20);
-const GRAPHS_PER_LAYER: u64 = 15 << 20;
-const CAPTURED: [u64; 2] = [256, 512];
-
-/// Numerator and denominator of the share of that line, and the spread around it.
-fn graphs_of(shape: &ModelShape, version: VllmVersion) -> ((u64, u64), Spread) {
-    match version {
-        VllmVersion::Sorting => ((1, 2), Spread::VLLM_OLD_GRAPHS),
-        VllmVersion::Current if shape.moe.is_some() || shape.mla.is_some() => {
-            ((8, 5), Spread::VLLM_GRAPHS_OF_EXPERTS)
-        }
-        VllmVersion::Current => ((1, 1), Spread::VLLM_GRAPHS),
-    }
-}
-
-fn push_graphs(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    serving: Serving,
-) -> Result<(), EstimateError> {
-    let layers = scenario.layers().len() as u64;
-    let [least, most] = CAPTURED;
-    let captured = match serving.version {
-        VllmVersion::Sorting => most,
-        VllmVersion::Current => serving.max_seqs.clamp(least, most),
-    };
-    let largest = GRAPHS.plus(Bytes::product(&[layers, GRAPHS_PER_LAYER])?)?;
-    let ((share, of), spread) = graphs_of(&scenario.model.shape, serving.version);
-    let expected = largest.scale(captured * share, most * of)?;
-    let kind = Kind {
-        component: Component::RuntimeOverhead,
-        life: Life::From(Phase::SystemPrefill),
-        basis: Basis::Assumed,
-        source: "free memory before and after capture in public logs; outside vLLM's share",
-    };
-    let formula = Formula::text(
-        "(460 MiB + 15 MiB · layers) · captured / 512 · share",
-        &[("layers", layers), ("captured", captured), ("share in tenths", 10 * share / of)],
-    );
-    buffers.push(kind, "CUDA graphs", spread.around(expected)?, formula);
-    Ok(())
 }
 
 /// Whether kernels read 8-bit copies of activations.

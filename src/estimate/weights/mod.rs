@@ -12,6 +12,7 @@ mod torch;
 mod vllm;
 
 use self::part::Place;
+use self::torch::Parts;
 use super::Spread;
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
@@ -21,7 +22,7 @@ use crate::spec::{
 use crate::units::{Bytes, Overflow};
 
 pub use gguf::{Mixture, file_layers};
-pub use torch::is_bitsandbytes;
+pub use torch::{Stored, is_bitsandbytes, parts};
 
 /// Why weights cannot be sized.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +102,8 @@ struct SizedTensor {
     size: Bytes,
     /// Its type where it is a GGML tensor.
     ggml: Option<GgmlType>,
+    /// The tensors that a quantized layer stores for it, each an allocation of its own.
+    parts: Option<Parts>,
 }
 
 /// The weights of one model in one format under one runtime, on one GPU.
@@ -332,7 +335,7 @@ fn each_tensor(
 impl From<&StoredTensor> for SizedTensor {
     fn from(tensor: &StoredTensor) -> Self {
         let StoredTensor { role, layer, row, size, ggml, .. } = *tensor;
-        Self { role, layer, row, size, ggml }
+        Self { role, layer, row, size, ggml, parts: None }
     }
 }
 
@@ -382,13 +385,16 @@ impl<'a> Rule<'a> {
         runtime: Runtime,
     ) -> Result<SizedTensor, Overflow> {
         let ggml = self.ggml_type(tensor);
-        let size = match ggml {
-            Some(ty) => ty.layout().size_of(tensor.row)?.times(tensor.rows)?,
-            None if runtime_keeps(tensor, runtime) => torch::dense(tensor, format)?,
-            None => torch::size_of(tensor, format)?,
-        };
         let TensorSpec { role, layer, row, .. } = *tensor;
-        Ok(SizedTensor { role: Some(role), layer, row, size, ggml })
+        let sized = |size, parts| SizedTensor { role: Some(role), layer, row, size, ggml, parts };
+        if let Some(ty) = ggml {
+            return Ok(sized(ty.layout().size_of(tensor.row)?.times(tensor.rows)?, None));
+        }
+        if runtime_keeps(tensor, runtime) {
+            return Ok(sized(torch::dense(tensor, format)?, None));
+        }
+        let parts = torch::parts(tensor, format)?;
+        Ok(sized(Bytes::sum(parts.map(|part| part.size))?, Some(parts)))
     }
 
     fn ggml_type(&self, tensor: &TensorSpec) -> Option<GgmlType> {
@@ -446,22 +452,25 @@ const MATRIX_ROW_PADDING: u64 = 512;
 /// What a runtime's loader or allocator adds to one tensor beside its buffer: nothing in llama.cpp,
 /// which places all tensors in one.
 fn rounding(tensor: &SizedTensor, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
-    match spec.runtime {
-        Runtime::LlamaCpp => return Ok(Bytes::ZERO),
-        Runtime::Vllm => {
-            return Ok(vllm::allocated(tensor.size, spec)?.minus_or_zero(tensor.size));
-        }
-        Runtime::Vramplan | Runtime::Transformers => {}
-    }
-    let padding = match (spec.runtime, tensor.ggml) {
-        // candle-core `quantized/cuda.rs`, `load_quantized`.
-        (Runtime::Vramplan, Some(ty)) if ty.is_quantized() => {
-            ty.layout().size_of(MATRIX_ROW_PADDING)?
-        }
-        _ => Bytes::ZERO,
+    let granule = spec.allocation_granule.value;
+    let allocated = |size: Bytes| match spec.runtime {
+        Runtime::Vllm => vllm::allocated(size, spec),
+        _ => size.round_up(granule),
     };
-    let padded = tensor.size.plus(padding)?;
-    Ok(padded.round_up(spec.allocation_granule.value)?.minus_or_zero(tensor.size))
+    match (spec.runtime, tensor.ggml, tensor.parts) {
+        (Runtime::LlamaCpp, ..) => Ok(Bytes::ZERO),
+        // candle-core `quantized/cuda.rs`, `load_quantized`.
+        (Runtime::Vramplan, Some(ty), _) if ty.is_quantized() => {
+            let padded = tensor.size.plus(ty.layout().size_of(MATRIX_ROW_PADDING)?)?;
+            Ok(allocated(padded)?.minus_or_zero(tensor.size))
+        }
+        (.., Some(parts)) => {
+            let parts = parts.into_iter().map(|part| allocated(part.size));
+            let all = Bytes::sum(parts.collect::<Result<Vec<_>, _>>()?)?;
+            Ok(all.minus_or_zero(tensor.size))
+        }
+        _ => Ok(allocated(tensor.size)?.minus_or_zero(tensor.size)),
+    }
 }
 
 /// Bytes of a tensor that one token's forward pass reads.

@@ -19,33 +19,62 @@ const BNB_NESTED_BLOCK: u64 = 256;
 /// The table of 16 f32 code values that every 4-bit tensor carries.
 const BNB_CODE: u64 = 16 * 4;
 /// The table of 256 f32 code values, and the f32 offset, of double quantization.
-const BNB_NESTED_CODE: u64 = 256 * 4 + 4;
-/// f32 scales of weight and input that an FP8 linear layer carries.
-const FP8_SCALES: u64 = 2 * 4;
+const BNB_NESTED_CODE: u64 = 256 * 4;
+const BNB_OFFSET: u64 = 4;
+/// The 16-bit scale of the weight that an FP8 linear layer carries, and that of its input
+/// (compressed-tensors, one scale a tensor).
+const FP8_SCALE: u64 = 2;
 
-/// The size of `tensor` in `format`.
-pub fn size_of(tensor: &TensorSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
+/// One of the tensors that a layer stores for a weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// What the library calls it.
+    pub name: &'static str,
+    /// Its bytes; nothing where the format has no such tensor.
+    pub size: Bytes,
+}
+
+/// The tensors that a layer stores, as many as there are.
+pub type Parts = [Stored; 6];
+
+const fn part(name: &'static str, size: Bytes) -> Stored {
+    Stored { name, size }
+}
+
+/// The tensors that are stored for `tensor` in `format`, each of them an allocation.
+pub fn parts(tensor: &TensorSpec, format: WeightFormat) -> Result<Parts, Overflow> {
     let (input, output) = (tensor.row, tensor.rows);
     let is_quantized = if is_bitsandbytes(format) {
         is_linear_module(tensor.role)
     } else {
         tensor.role.is_block_linear()
     };
+    let mut parts = Parts::default();
     if !is_quantized {
-        return dense(tensor, format);
+        parts[0] = part("weight", dense(tensor, format)?);
+        return Ok(parts);
     }
     match format {
         WeightFormat::Nf4 { double_quant } | WeightFormat::Fp4 { double_quant } => {
-            four_bit(tensor.elements(), double_quant)
+            return four_bit(tensor.elements(), double_quant);
         }
-        WeightFormat::Int8 => Bytes::product(&[input, output])?.plus(Bytes::product(&[output, 4])?),
+        WeightFormat::Int8 => {
+            parts[0] = part("weight", Bytes::product(&[input, output])?);
+            parts[1] = part("SCB", Bytes::product(&[output, 4])?);
+        }
         WeightFormat::GptqInt4 { group } => {
-            int4(input, output, group)?.plus(Bytes::product(&[input, 4])?)
+            parts = int4(input, output, group)?;
+            parts[3] = part("g_idx", Bytes::product(&[input, 4])?);
         }
-        WeightFormat::AwqInt4 { group } => int4(input, output, group),
-        WeightFormat::Fp8 => Bytes::product(&[input, output])?.plus(Bytes::new(FP8_SCALES)),
-        _ => dense(tensor, format),
+        WeightFormat::AwqInt4 { group } => return int4(input, output, group),
+        WeightFormat::Fp8 => {
+            parts[0] = part("weight", Bytes::product(&[input, output])?);
+            parts[1] = part("weight_scale", Bytes::new(FP8_SCALE));
+            parts[2] = part("input_scale", Bytes::new(FP8_SCALE));
+        }
+        _ => parts[0] = part("weight", dense(tensor, format)?),
     }
+    Ok(parts)
 }
 
 /// Whether bitsandbytes makes this format while it loads a checkpoint.
@@ -70,22 +99,26 @@ pub fn dense(tensor: &TensorSpec, format: WeightFormat) -> Result<Bytes, Overflo
 }
 
 /// Packed nibbles, their f32 (or doubly quantized) scales, and the tables of the format.
-fn four_bit(elements: u64, double_quant: bool) -> Result<Bytes, Overflow> {
-    let packed = Bytes::new(elements.div_ceil(2));
+fn four_bit(elements: u64, double_quant: bool) -> Result<Parts, Overflow> {
     let blocks = elements.div_ceil(BNB_BLOCK);
-    let scales = if double_quant {
-        let nested = Bytes::product(&[blocks.div_ceil(BNB_NESTED_BLOCK), 4])?;
-        Bytes::sum([Bytes::new(blocks), nested, Bytes::new(BNB_NESTED_CODE)])?
-    } else {
-        Bytes::product(&[blocks, 4])?
-    };
-    Bytes::sum([packed, scales, Bytes::new(BNB_CODE)])
+    let mut parts = Parts::default();
+    parts[0] = part("weight", Bytes::new(elements.div_ceil(2)));
+    parts[1] = part("absmax", Bytes::product(&[blocks, if double_quant { 1 } else { 4 }])?);
+    parts[2] = part("code", Bytes::new(BNB_CODE));
+    if double_quant {
+        parts[3] = part("nested_absmax", Bytes::product(&[blocks.div_ceil(BNB_NESTED_BLOCK), 4])?);
+        parts[4] = part("nested_code", Bytes::new(BNB_NESTED_CODE));
+        parts[5] = part("offset", Bytes::new(BNB_OFFSET));
+    }
+    Ok(parts)
 }
 
 /// `qweight`, `qzeros` and f16 `scales`.
-fn int4(input: u64, output: u64, group: u64) -> Result<Bytes, Overflow> {
+fn int4(input: u64, output: u64, group: u64) -> Result<Parts, Overflow> {
     let groups = input.div_ceil(group);
-    let weights = Bytes::product(&[input.div_ceil(8), output, 4])?;
-    let zeros = Bytes::product(&[groups, output.div_ceil(8), 4])?;
-    Bytes::sum([weights, zeros, Bytes::product(&[groups, output, 2])?])
+    let mut parts = Parts::default();
+    parts[0] = part("qweight", Bytes::product(&[input.div_ceil(8), output, 4])?);
+    parts[1] = part("qzeros", Bytes::product(&[groups, output.div_ceil(8), 4])?);
+    parts[2] = part("scales", Bytes::product(&[groups, output, 2])?);
+    Ok(parts)
 }

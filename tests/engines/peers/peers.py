@@ -164,4 +164,5 @@ def main():
                     print(f"{runtime},{n},{profile},{weights},{tokens},{name},{version(name)},{known[key]:.1f}")
 
 
-main()
+if __name__ == "__main__":
+    main()
