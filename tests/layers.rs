@@ -13,10 +13,10 @@ const LAYERS: [&[&str]; 11] = [
     &["plan", "synth"],
     &["engine"],
     &["recommend", "calibrate"],
-    &["sweep", "table"],
+    &["sweep", "table", "worker"],
     &["render"],
     &["cli"],
-    &["main", "lib"],
+    &["main", "worker_main", "lib"],
 ];
 
 fn layer_of(module: &str) -> usize {

@@ -3,6 +3,7 @@
 use crate::estimate::{Component, EstimateError};
 use crate::h2o::CacheError;
 use crate::source::{SourceError, printable};
+use crate::synth::SynthError;
 use crate::units::{Bytes, Overflow};
 
 /// What went wrong, with what was expected.
@@ -83,6 +84,17 @@ pub enum EngineError {
     /// The chat template of the file cannot be rendered.
     #[error("the model's chat template: {0}")]
     Template(String),
+    /// The device's memory is exhausted.
+    #[error("{what}: {needed} more are not to be had")]
+    OutOfMemory {
+        /// What it was for.
+        what: &'static str,
+        /// How much was asked for.
+        needed: Bytes,
+    },
+    /// Weights cannot be made up.
+    #[error(transparent)]
+    Synth(#[from] SynthError),
     /// What the device refused.
     #[error("{what}: {message}")]
     Device {
@@ -98,6 +110,7 @@ impl EngineError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Source(error) => error.hint(),
+            Self::Synth(error) => error.hint(),
             Self::Cache(error) => error.hint().map(str::to_owned),
             Self::TooLong { what: "a conversation", .. } => {
                 Some("start a new conversation, or plan with a longer `--context`".into())
@@ -107,6 +120,15 @@ impl EngineError {
             Self::Template(_) => Some("pass the prompt as plain text".into()),
             _ => None,
         }
+    }
+
+    /// Whether a smaller plan would have gone further.
+    pub const fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. })
+    }
+
+    pub(crate) fn out_of_memory(what: &'static str, bytes: usize) -> Self {
+        Self::OutOfMemory { what, needed: Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX)) }
     }
 
     pub(crate) fn unsupported(what: impl Into<String>, expected: impl Into<String>) -> Self {

@@ -1,0 +1,113 @@
+//! What a run has beside its own measurement: sizes that were tried, what eviction loses.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::table::{WIDTH, finish, table, wrap};
+use crate::units::Bytes;
+
+/// What else was found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extras {
+    /// Sizes that were tried.
+    pub steps: Option<StepsDoc>,
+    /// What eviction loses.
+    pub quality: Option<QualityDoc>,
+}
+
+/// Sizes of the cache that were run one after the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct StepsDoc {
+    /// Every run, in order.
+    pub runs: Vec<StepDoc>,
+    /// The largest size that ran.
+    pub proven_cache_tokens: u64,
+    /// The largest size whose low bound fits, by the plan.
+    pub hard_max_cache_tokens: u64,
+    /// What keeps the recommended size from being larger.
+    pub limited_by: String,
+    /// Whether the recommended size ran, and the first one past the hard maximum did not.
+    pub as_planned: bool,
+}
+
+/// A size that was run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct StepDoc {
+    /// Tokens of the conversation cache.
+    pub cache_tokens: u64,
+    /// Why this size: the names of tiers, `hard maximum`, `past it`, `between`.
+    pub size: String,
+    /// Whether it ran.
+    pub ran: bool,
+    /// Why it did not, and in which phase.
+    pub failure: Option<String>,
+    /// The most that it held.
+    pub peak: Option<Bytes>,
+}
+
+/// What eviction loses on a text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct QualityDoc {
+    /// The recent window that loses least.
+    pub recent_window: u64,
+    /// Whether it is the one that was planned and run with.
+    pub used: bool,
+    /// Schema `vramplan/quality/v1`.
+    pub report: serde_json::Value,
+    /// The same for reading.
+    pub text: String,
+}
+
+impl StepsDoc {
+    fn cells(run: &StepDoc) -> [String; 4] {
+        let size = |size: &Bytes| size.to_string();
+        [
+            run.cache_tokens.to_string(),
+            run.size.clone(),
+            run.failure.clone().unwrap_or_else(|| "ran".to_owned()),
+            run.peak.as_ref().map_or_else(|| "–".to_owned(), size),
+        ]
+    }
+
+    fn verdict(&self) -> String {
+        let planned = if self.as_planned { "as planned" } else { "not as planned" };
+        format!(
+            "{} tokens ran; the plan's hard maximum is {} ({planned})",
+            self.proven_cache_tokens, self.hard_max_cache_tokens
+        )
+    }
+
+    /// For a terminal.
+    pub(super) fn to_table(&self) -> String {
+        let mut rows = table(&["cache tokens", "size", "outcome", "peak"], &[0, 3]);
+        for run in &self.runs {
+            rows.add_row(Self::cells(run));
+        }
+        format!("{}\n{}", finish(&rows), wrap(&self.verdict(), WIDTH))
+    }
+
+    /// For a repository.
+    pub(super) fn to_markdown(&self) -> String {
+        let mut text =
+            "| cache tokens | size | outcome | peak |\n|---:|---|---|---:|\n".to_owned();
+        for run in &self.runs {
+            let cells = Self::cells(run).map(|cell| cell.replace('|', "\\|"));
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        }
+        let _ = writeln!(text, "\n{}.\n", self.verdict());
+        text
+    }
+}
+
+impl QualityDoc {
+    /// The report with what was made of it.
+    pub(super) fn to_text(&self) -> String {
+        let made = if self.used { "planned and run with" } else { "another one was given" };
+        let line = format!("recent window {}: {made}", self.recent_window);
+        format!("{}\n{}", self.text, wrap(&line, WIDTH))
+    }
+}
