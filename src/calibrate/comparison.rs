@@ -247,11 +247,7 @@ pub(super) mod tests {
                     total: mib(90, 100, 110),
                     components: Vec::new(),
                 },
-                PlannedPhase {
-                    id: Phase::Decode,
-                    total: mib(50, 60, 70),
-                    components: Vec::new(),
-                },
+                PlannedPhase { id: Phase::Decode, total: mib(50, 60, 70), components: Vec::new() },
             ],
             components: vec![
                 PlannedComponent { id: Component::Weights, at_peak: mib(70, 70, 70) },

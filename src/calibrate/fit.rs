@@ -140,8 +140,7 @@ mod tests {
             name: "pool_reserved_bytes".to_owned(),
             value: mib << 20,
         };
-        let used =
-            Event::Counter { t: 6500, name: "pool_used_bytes".to_owned(), value: 690 << 20 };
+        let used = Event::Counter { t: 6500, name: "pool_used_bytes".to_owned(), value: 690 << 20 };
         let mut measured = measure(&[
             sample(0, 100),
             started(1),

@@ -16,9 +16,9 @@ pub fn limit_memory(capacity: Bytes) -> Result<(), String> {
     let status = fs_err::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
     let of = |key| field(&status, key).ok_or_else(|| format!("the system does not say `{key}`"));
     let (mapped, held) = (of("VmData")?, of("VmRSS")?);
-    let more = capacity
-        .minus(held)
-        .ok_or_else(|| format!("it holds {held} before it loads anything: expected less than {capacity}"))?;
+    let more = capacity.minus(held).ok_or_else(|| {
+        format!("it holds {held} before it loads anything: expected less than {capacity}")
+    })?;
     let limit = mapped.plus(more).map_err(|error| error.to_string())?;
     let maximum = getrlimit(Resource::Data).maximum;
     let limit = Rlimit { current: Some(limit.get()), maximum };

@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
+use super::Stage;
 use super::protocol::{FailureKind, Message, PROTOCOL};
 use super::recorder::Recorder;
-use super::Stage;
 use super::recording::By;
 use crate::source::{printable, printable_message};
 
@@ -216,7 +216,11 @@ fn write_down(message: &Message, recorder: &Recorder) {
             recorder.counter(format!("{}_milliseconds", phase.id()), *milliseconds);
         }
         Message::Count { name, value } => recorder.counter(printable(name), *value),
-        Message::Hello { .. } | Message::Quality { .. } | Message::Alive | Message::Failed { .. } | Message::Done => {}
+        Message::Hello { .. }
+        | Message::Quality { .. }
+        | Message::Alive
+        | Message::Failed { .. }
+        | Message::Done => {}
     }
 }
 

@@ -7,7 +7,7 @@
 use super::error::At;
 use super::profile::MigProfile;
 use super::{SourceError, printable};
-use crate::spec::{CalibratedParts, Basis, Fact, GpuSpec};
+use crate::spec::{Basis, CalibratedParts, Fact, GpuSpec};
 use crate::units::Bytes;
 
 /// Memory slices of a whole card.

@@ -13,8 +13,8 @@ use super::names::Kind;
 use super::text::printable;
 use super::{SourceError, json, mig};
 use crate::spec::{
-    CalibratedParts, Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, ModelShape, ModelSpec, Runtime,
-    RuntimeSpec,
+    Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, ModelShape, ModelSpec,
+    Runtime, RuntimeSpec,
 };
 use crate::units::Bytes;
 

@@ -48,9 +48,9 @@ pub fn run<D: Device>(
     })?;
     Steps { order, voice, device: &device, engine: &mut engine }.all()?;
     voice.stage(Stage::Released, || {
+        let held = engine.memory().held(Phase::Decode)?;
         drop(engine);
-        let nothing = crate::estimate::Component::ALL;
-        for component in nothing {
+        for (component, _) in held {
             voice.say(&Message::Holds { component, bytes: Bytes::ZERO });
         }
         still(Ok(()))
@@ -114,8 +114,8 @@ impl<D: Device> Steps<'_, D> {
         let voice = self.voice;
         let lengths = Lengths::new(self.order);
         voice.stage(Stage::SystemPrefill, || self.system())?;
-        let mut next =
-            voice.stage(Stage::Prefill, || self.timed(Stage::Prefill, lengths.prompt, Self::fill))?;
+        let mut next = voice
+            .stage(Stage::Prefill, || self.timed(Stage::Prefill, lengths.prompt, Self::fill))?;
         voice.stage(Stage::Decode, || {
             self.timed(Stage::Decode, lengths.decode, |steps, tokens| {
                 steps.decode(tokens, &mut next)

@@ -12,12 +12,13 @@ use crate::engine::{Cpu, EngineError};
 use crate::estimate::{Component, Phase, Scenario, weights::weights};
 use crate::plan::{Capacity, plan};
 use crate::source::Catalog;
-use crate::spec::{Basis, Bounds, Capture, Fact, GpuSpec, Headroom, Runtime};
+use crate::spec::{Basis, Bounds, Fact, GpuSpec, Headroom, Runtime};
 use crate::units::Bytes;
 
 const PROFILE: &str = "schema = 1\nname = \"tiny\"\nsource = \"test\"\n[shape]\n\
     architecture = \"qwen2\"\nn_layers = 2\nhidden_size = 256\nn_heads = 4\nkv_heads = 2\n\
-    head_dim = 64\nffn_size = 512\nvocab_size = 300\ncontext_len = 512\nqkv_bias = true\n";
+    head_dim = 64\nffn_size = 512\nvocab_size = 300\ncontext_len = 512\nqkv_bias = true\n\
+    tied_embeddings = true\n";
 
 /// What is said, kept.
 #[derive(Clone, Default)]
@@ -85,10 +86,8 @@ fn planned(order: &Order) -> Vec<(Phase, Vec<(Component, Bytes)>)> {
     let catalog = Catalog::without_configuration(&order.profiles);
     let (model, runtime) =
         (catalog.model("tiny").unwrap(), catalog.runtime(Runtime::Vramplan).unwrap());
-    let gpu = GpuSpec::main_memory(
-        Bytes::new(1 << 34),
-        Fact::new(Bounds::ZERO, Basis::Assumed, "test"),
-    );
+    let gpu =
+        GpuSpec::main_memory(Bytes::new(1 << 34), Fact::new(Bounds::ZERO, Basis::Assumed, "test"));
     let weights = weights(&model, order.weights.parse().unwrap(), &runtime).unwrap();
     let source = super::order::model(order).unwrap();
     let workload = super::order::table(order, source.as_ref()).unwrap().workload;
@@ -209,8 +208,7 @@ fn a_device_that_refuses_is_told_from_memory_that_runs_out() {
     let kind = |error: EngineError| {
         let ear = Ear::default();
         let voice = Voice::new(Box::new(ear));
-        let outcome =
-            run::<Cpu>(&order(folder.path()), &voice, move || Err(error)).unwrap_err();
+        let outcome = run::<Cpu>(&order(folder.path()), &voice, move || Err(error)).unwrap_err();
         match voice.failure(&outcome) {
             Message::Failed { kind, .. } => kind,
             _ => panic!("no failure"),

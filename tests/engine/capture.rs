@@ -1,8 +1,6 @@
 //! What a capture shows is what the pass computed, and it takes what the plan says.
 
-use vramplan::engine::{
-    Captured, Cpu, Engine, GgufSource, Observer, Settings, Source, Tokenizer,
-};
+use vramplan::engine::{Captured, Cpu, Engine, GgufSource, Observer, Settings, Source, Tokenizer};
 use vramplan::estimate::Component;
 use vramplan::spec::{Architecture, Capture, Logits, ModelShape};
 

@@ -7,8 +7,8 @@ use vramplan::estimate::weights::weights;
 use vramplan::estimate::{Component, Life, Moment, Phase, Scenario};
 use vramplan::plan::{Capacity, plan};
 use vramplan::spec::{
-    CalibratedParts, Attention, Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, Headroom, LlamaCppVersion,
-    Logits, Runtime, RuntimeSpec, TransformersVersion, Workload,
+    Attention, Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, Headroom,
+    LlamaCppVersion, Logits, Runtime, RuntimeSpec, TransformersVersion, Workload,
 };
 use vramplan::units::Bytes;
 

@@ -290,8 +290,16 @@ fn what_a_run_teaches_is_planned_with() {
         r#"{"type":"done"}"#
     );
     let calibrate = |more: &[&str]| {
-        let given =
-            ["calibrate", "--model", "qwen2.5-0.5b", "--synthetic", "--write", "mine", "--tolerance", "100"];
+        let given = [
+            "calibrate",
+            "--model",
+            "qwen2.5-0.5b",
+            "--synthetic",
+            "--write",
+            "mine",
+            "--tolerance",
+            "100",
+        ];
         let mut command = place.command(&[&given[..], more].concat());
         command.env("VRAMPLAN_WORKER", file("worker.py")).env("WORKER_SCRIPT", &script);
         command.output().unwrap()

@@ -16,7 +16,10 @@ const WORKER: &str = env!("CARGO_BIN_EXE_vramplan-worker");
 /// A worker that is killed as soon as it says that a stage begins, with the shell around it.
 fn killed_in(place: &Place, stage: &str) -> Command {
     let path = place.path("worker.sh");
-    let script = format!("#!/bin/sh\nexec python3 '{}' '{WORKER}' {stage}\n", file("../worker/killed.py").display());
+    let script = format!(
+        "#!/bin/sh\nexec python3 '{}' '{WORKER}' {stage}\n",
+        file("../worker/killed.py").display()
+    );
     fs_err::write(&path, script).unwrap();
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let more = ["--cache-tokens", "100", "--capture-layers", "1", "--capture-tokens", "8"];
@@ -43,7 +46,10 @@ fn killed_in_any_phase_it_is_told_with_its_phase() {
         let output = killed_in(&place, stage).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{stage}: {}", stderr(&output));
         let text = stderr(&output);
-        assert!(text.contains(&format!("the worker ended in phase `{stage}` by signal 9")), "{text}");
+        assert!(
+            text.contains(&format!("the worker ended in phase `{stage}` by signal 9")),
+            "{text}"
+        );
         assert!(text.contains("hint: "), "{text}");
         assert!(!worker_runs(&place), "{stage}: a worker is left");
         // What was measured so far is kept, and can be read again.
@@ -65,7 +71,10 @@ fn memory_that_runs_out_is_told_with_its_phase() {
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         let text = stderr(&output);
         assert!(text.contains(&format!("memory was exhausted in phase `{stage}`: ")), "{text}");
-        assert!(text.contains("MiB more are not to be had") && text.contains("a smaller cache"), "{text}");
+        assert!(
+            text.contains("more are not to be had") && text.contains("a smaller cache"),
+            "{text}"
+        );
         assert!(!worker_runs(&place));
         serde_json::from_slice::<Value>(&fs_err::read(place.path("report.json")).unwrap()).unwrap();
         let left: Vec<_> = fs_err::read_dir(place.path("")).unwrap().flatten().collect();
@@ -76,11 +85,8 @@ fn memory_that_runs_out_is_told_with_its_phase() {
 
 /// What the worker says of an order, without a supervisor.
 fn told(order: &Value) -> (Vec<Value>, Option<i32>) {
-    let mut child = Command::new(WORKER)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(WORKER).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     std::io::Write::write_all(&mut input, format!("{order}\n").as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -104,11 +110,9 @@ fn a_damaged_model_is_told_by_planner_and_worker() {
     let path = place.path("damaged.gguf");
     let mut other_magic = whole[..1 << 20].to_vec();
     other_magic[0] = b'X';
-    for (bytes, part) in [
-        (&whole[..whole.len() - 4096], "bytes"),
-        (&other_magic[..], "magic"),
-        (&[][..], "magic"),
-    ] {
+    for (bytes, part) in
+        [(&whole[..whole.len() - 4096], "bytes"), (&other_magic[..], "magic"), (&[][..], "magic")]
+    {
         fs_err::write(&path, bytes).unwrap();
         let output = place.run(&["calibrate", "--device", "cpu", "--model", "damaged.gguf"]);
         assert_eq!(output.status.code(), Some(1));
@@ -125,8 +129,22 @@ fn an_order_that_is_none_is_refused() {
     for (order, part) in [
         (json!({ "protocol": 2 }), "is not understood"),
         (json!("hello"), "is not understood"),
-        ({ let mut other = order("x.gguf"); other["protocol"] = json!(1); other }, "protocol 1, not 2"),
-        ({ let mut other = order("x.gguf"); other["device"] = json!("tpu"); other }, "has no `tpu`"),
+        (
+            {
+                let mut other = order("x.gguf");
+                other["protocol"] = json!(1);
+                other
+            },
+            "protocol 1, not 2",
+        ),
+        (
+            {
+                let mut other = order("x.gguf");
+                other["device"] = json!("tpu");
+                other
+            },
+            "has no `tpu`",
+        ),
     ] {
         let (messages, code) = told(&order);
         assert_eq!(messages[0]["type"], "hello");
@@ -143,7 +161,8 @@ fn running(place: &Place, stage: &str) -> Child {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let wanted = format!("\"name\":\"{stage}\"");
     let begun = Instant::now();
-    while !fs_err::read_to_string(place.path("run.jsonl")).is_ok_and(|text| text.contains(&wanted)) {
+    while !fs_err::read_to_string(place.path("run.jsonl")).is_ok_and(|text| text.contains(&wanted))
+    {
         assert!(begun.elapsed() < Duration::from_secs(60), "the worker never got there");
         std::thread::sleep(Duration::from_millis(10));
     }

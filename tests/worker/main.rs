@@ -22,7 +22,8 @@ use support::{Place, stderr};
 /// A model small enough that a run takes no time, large enough that memory is not all process.
 pub const PROFILE: &str = "schema = 1\nname = \"tiny\"\nsource = \"test\"\n[shape]\n\
     architecture = \"llama\"\nn_layers = 8\nhidden_size = 512\nn_heads = 8\nkv_heads = 8\n\
-    head_dim = 64\nffn_size = 1024\nvocab_size = 2000\ncontext_len = 16384\n";
+    head_dim = 64\nffn_size = 1024\nvocab_size = 2000\ncontext_len = 16384\n\
+    tied_embeddings = false\n";
 
 /// A folder with the profile of that model.
 pub fn place() -> Place {

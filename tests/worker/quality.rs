@@ -9,7 +9,16 @@ fn the_window_that_loses_least_is_run_with() {
     let place = Place::new();
     let text: String = include_str!("../../LICENSE-APACHE").chars().take(1400).collect();
     fs_err::write(place.path("text.txt"), text).unwrap();
-    let flags = ["--device", "cpu", "--system-tokens", "4", "--cache-tokens", "144", "--prefill-chunk", "48"];
+    let flags = [
+        "--device",
+        "cpu",
+        "--system-tokens",
+        "4",
+        "--cache-tokens",
+        "144",
+        "--prefill-chunk",
+        "48",
+    ];
     let model = ["--model", model.to_str().unwrap(), "--decode-tokens", "8", "--format", "json"];
     let run = |more: &[&str]| place.run(&[&["calibrate"][..], &flags, &model, more].concat());
     let output = run(&["--quality", "text.txt"]);

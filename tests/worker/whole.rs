@@ -47,9 +47,7 @@ fn a_real_model_runs_to_beyond_eviction_as_planned() {
     let model = model.to_str().unwrap();
     let flags = ["--device", "cpu", "--model", model, "--system-tokens", "64"];
     let sizes = ["--cache-tokens", "256", "--prefill-chunk", "64", "--format", "json"];
-    let run = |more: &[&str]| {
-        place.run(&[&["calibrate"][..], &flags, &sizes, more].concat())
-    };
+    let run = |more: &[&str]| place.run(&[&["calibrate"][..], &flags, &sizes, more].concat());
     let output = run(&["--decode-tokens", "600", "--record", "run.jsonl"]);
     let report = report(&output);
     assert_eq!(output.status.code(), Some(0), "{}\n{report:#}", stderr(&output));
@@ -62,7 +60,10 @@ fn a_real_model_runs_to_beyond_eviction_as_planned() {
     let caches = &report["comparison"]["components"][2];
     // 2 · layers · kv_heads · head_dim · tokens, 2 B a head for scales; scores of 4 B a head and slot.
     let expected = 256 * 30 * 3 * (2 * (64 + 2) + 4);
-    assert_eq!((&caches["id"], &caches["stated"]["measured"]), (&json!("conversation_cache"), &json!(expected)));
+    assert_eq!(
+        (&caches["id"], &caches["stated"]["measured"]),
+        (&json!("conversation_cache"), &json!(expected))
+    );
     assert!(report["comparison"]["unexplained"].is_i64());
 
     // The recording gives the same report again.
@@ -88,7 +89,7 @@ fn a_real_model_runs_to_beyond_eviction_as_planned() {
 #[test]
 fn a_synthetic_model_runs_with_a_capture() {
     let place = place();
-    let more = ["--cache-tokens", "1000", "--capture-layers", "3", "--capture-tokens", "16"];
+    let more = ["--cache-tokens", "400", "--capture-layers", "3", "--capture-tokens", "16"];
     let output = tiny(&place, &[&more[..], &["--capture-attention"]].concat()).output().unwrap();
     let report = report(&output);
     assert_eq!(output.status.code(), Some(0), "{}\n{report:#}", stderr(&output));
@@ -103,13 +104,13 @@ fn a_synthetic_model_runs_with_a_capture() {
 #[test]
 fn a_cache_that_is_planned_for_a_gpu_runs_on_the_cpu() {
     let place = place();
-    let output = tiny(&place, &["--gpu", "L4", "--context", "2000"]).output().unwrap();
+    let output = tiny(&place, &["--gpu", "L4", "--context", "700"]).output().unwrap();
     let report = report(&output);
     assert_eq!(output.status.code(), Some(0), "{}\n{report:#}", stderr(&output));
-    assert_eq!(report["comparison"]["plan"]["inputs"]["cache_tokens"], "1984");
+    assert_eq!(report["comparison"]["plan"]["inputs"]["cache_tokens"], "684");
     // All of the context is cached: nothing has to be evicted.
     assert_eq!(report["counters"]["evicted_tokens"], 0);
-    assert_eq!(report["counters"]["prefill_tokens"], 1984 - 64);
+    assert_eq!(report["counters"]["prefill_tokens"], 684 - 64);
     assert_exact(&report, 22);
 }
 

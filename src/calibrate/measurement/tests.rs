@@ -152,8 +152,7 @@ fn the_word_before_the_peak_counts() {
 
 #[test]
 fn ballast_is_no_part_of_what_a_run_holds() {
-    let ballast =
-        Event::Counter { t: 3500, name: "ballast_bytes".to_owned(), value: 500 << 20 };
+    let ballast = Event::Counter { t: 3500, name: "ballast_bytes".to_owned(), value: 500 << 20 };
     let measured = measure(&[
         sample(0, 100),
         started(1),

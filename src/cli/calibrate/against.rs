@@ -80,9 +80,8 @@ fn plan(file: File) -> Result<PlannedRun, String> {
         let (id, components) = (phase(&row.id)?, Vec::new());
         Ok(PlannedPhase { id, total: row.size.bounds()?, components })
     });
-    let word = |value: serde_json::Value| {
-        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-    };
+    let word =
+        |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let inputs = file.inputs.into_iter().map(|(key, value)| (key, word(value)));
     Ok(PlannedRun {
         inputs: inputs.collect(),

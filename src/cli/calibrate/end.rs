@@ -24,7 +24,8 @@ impl End {
         match self {
             Self::Done | Self::Interrupted => Ok(()),
             Self::Exhausted(message) => {
-                let hint = "plan a smaller cache, weights in fewer bits, or a smaller prefill chunk";
+                let hint =
+                    "plan a smaller cache, weights in fewer bits, or a smaller prefill chunk";
                 Err(Problem::new(message).hint(hint).into())
             }
             Self::Failed(problem) => Err(problem.into()),

@@ -124,11 +124,9 @@ fn plan_on(args: &CalibrateArgs, meter: &dyn Meter) -> anyhow::Result<Resolved> 
 /// Refuses what there is nothing to run of.
 fn check(args: &CalibrateArgs, resolved: &Resolved) -> anyhow::Result<()> {
     if resolved.runtime.runtime != Runtime::Vramplan {
-        bail!(
-            Problem::new("`calibrate` runs vramplan's own engine").hint(
-                "drop `--runtime`; `vramplan observe` measures other runtimes beside their plan"
-            )
-        );
+        bail!(Problem::new("`calibrate` runs vramplan's own engine").hint(
+            "drop `--runtime`; `vramplan observe` measures other runtimes beside their plan"
+        ));
     }
     if args.synthetic {
         return Ok(());

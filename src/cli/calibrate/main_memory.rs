@@ -14,8 +14,9 @@ use crate::units::Bytes;
 
 /// What a worker holds in main memory beside its buffers: code, threads, the file's header, the
 /// kernels' workspaces.
-const PROCESS: [u64; 3] = [4 << 20, 20 << 20, 64 << 20];
-const PROCESS_SOURCE: &str = "resident memory of `vramplan-worker` beside what it states, x86-64 Linux";
+const PROCESS: [u64; 3] = [3 << 20, 8 << 20, 48 << 20];
+const PROCESS_SOURCE: &str =
+    "resident memory of `vramplan-worker` beside what it states, x86-64 Linux";
 
 /// The plan's flags on main memory. A GPU that is named says how large the cache is, no more.
 pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Resolved> {

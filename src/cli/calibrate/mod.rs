@@ -68,7 +68,11 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "FILE", help_heading = "Run", conflicts_with = "synthetic")]
     quality: Option<PathBuf>,
 
-    /// Tokens to generate behind a full cache.
+    /// Tokens of the conversation before anything is generated [default: as many as its cache holds].
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
+    prompt_tokens: Option<u64>,
+
+    /// Tokens to generate behind them.
     #[arg(long, value_name = "TOKENS", default_value_t = 64, help_heading = "Run")]
     decode_tokens: u64,
 

@@ -80,7 +80,7 @@ pub fn order(args: &CalibrateArgs, resolved: &Resolved, answer: &Answer, on_card
         context: workload.context,
         all_logits: workload.logits == Logits::All,
         capture,
-        prompt_tokens: None,
+        prompt_tokens: args.prompt_tokens,
         decode_tokens: args.decode_tokens,
         capacity: args.capacity,
         seed: args.seed,

@@ -88,7 +88,8 @@ pub fn climb(
 
 /// Whether every tier that is certain ran, and the size past the hard maximum did not.
 fn as_planned(runs: &[StepDoc]) -> bool {
-    let certain = |run: &&StepDoc| run.size.contains("conservative") || run.size.contains("balanced");
+    let certain =
+        |run: &&StepDoc| run.size.contains("conservative") || run.size.contains("balanced");
     let past = |run: &&StepDoc| run.size == PAST;
     runs.iter().filter(certain).all(|run| run.ran) && runs.iter().filter(past).all(|run| !run.ran)
 }

@@ -109,9 +109,10 @@ fn components(text: &mut String, comparison: &ComparisonDoc) {
     text.push_str("| component at the peak | low | expected | high | stated | difference | |\n");
     text.push_str("|---|---:|---:|---:|---:|---:|---|\n");
     for component in &comparison.components {
-        let cells = component.stated.as_ref().map(|row| {
-            [row.measured.to_string(), signed(row.difference), row.verdict.clone()]
-        });
+        let cells = component
+            .stated
+            .as_ref()
+            .map(|row| [row.measured.to_string(), signed(row.difference), row.verdict.clone()]);
         let [stated, difference, verdict] = cells.unwrap_or_default();
         let _ = writeln!(
             text,

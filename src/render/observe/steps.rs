@@ -92,8 +92,7 @@ impl StepsDoc {
 
     /// For a repository.
     pub(super) fn to_markdown(&self) -> String {
-        let mut text =
-            "| cache tokens | size | outcome | peak |\n|---:|---|---|---:|\n".to_owned();
+        let mut text = "| cache tokens | size | outcome | peak |\n|---:|---|---|---:|\n".to_owned();
         for run in &self.runs {
             let cells = Self::cells(run).map(|cell| cell.replace('|', "\\|"));
             let _ = writeln!(text, "| {} |", cells.join(" | "));

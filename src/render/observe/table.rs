@@ -1,7 +1,9 @@
 //! A measured run for a terminal of 80 columns.
 
 use super::super::table::{WIDTH, finish, range, table, wrap};
-use super::{ComparisonDoc, ObserveDoc, PhaseComponentMeasure, QualityDoc, RowDoc, StepsDoc, ending, signed};
+use super::{
+    ComparisonDoc, ObserveDoc, PhaseComponentMeasure, QualityDoc, RowDoc, StepsDoc, ending, signed,
+};
 
 /// The document as text.
 pub fn to_table(document: &ObserveDoc) -> String {

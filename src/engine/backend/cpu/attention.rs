@@ -6,8 +6,8 @@ use half::f16;
 use rayon::prelude::*;
 
 use super::Buffer;
-use super::buffer::zeros;
 use super::blocks::Quantized;
+use super::buffer::zeros;
 use crate::engine::EngineError;
 use crate::engine::backend::{AttentionSpans, CacheShape, Caches, Target};
 use crate::engine::memory::Span;

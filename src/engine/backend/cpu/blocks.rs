@@ -103,7 +103,13 @@ impl Matrix {
 }
 
 /// `out = x · weightᵀ` on candle's products of a row with a row.
-fn multiply<T: Plain>(x: &[f32], row: usize, weight: &[T], out: &mut [f32], words: &mut Vec<u64>) -> Result<(), EngineError>
+fn multiply<T: Plain>(
+    x: &[f32],
+    row: usize,
+    weight: &[T],
+    out: &mut [f32],
+    words: &mut Vec<u64>,
+) -> Result<(), EngineError>
 where
     T::VecDotType: Plain,
 {
