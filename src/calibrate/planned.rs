@@ -86,7 +86,7 @@ impl PlannedRun {
     }
 
     /// The same with every text made safe to print.
-    pub(super) fn cleaned(self) -> Self {
+    pub(crate) fn cleaned(self) -> Self {
         let clean = |(key, value): (String, String)| (printable(&key), printable(&value));
         Self { inputs: self.inputs.into_iter().map(clean).collect(), ..self }
     }

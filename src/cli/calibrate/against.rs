@@ -1,4 +1,4 @@
-//! `--against FILE`: a plan that was made before.
+//! `--against FILE`: a plan that was made before, or the one in the report of an earlier run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,12 +12,27 @@ use crate::source::{printable, text_file};
 use crate::spec::Bounds;
 use crate::units::Bytes;
 
-/// The schema of a plan.
+/// The schemas of a plan and of a report.
 const SCHEMA: &str = "vramplan/plan/v1";
+const REPORT: &str = "vramplan/observe/v1";
+
+#[derive(Deserialize)]
+struct Head {
+    schema: String,
+}
+
+#[derive(Deserialize)]
+struct Measured {
+    comparison: Option<Compared>,
+}
+
+#[derive(Deserialize)]
+struct Compared {
+    plan: PlannedRun,
+}
 
 #[derive(Deserialize)]
 struct File {
-    schema: String,
     #[serde(default)]
     inputs: BTreeMap<String, serde_json::Value>,
     components: Vec<Row>,
@@ -56,21 +71,34 @@ impl Size {
     }
 }
 
-/// Reads a plan in the JSON of `vramplan budget`.
+/// Reads a plan in the JSON of `vramplan budget`, or that of a report of `calibrate` and `observe`.
 pub fn read(path: &Path) -> anyhow::Result<PlannedRun> {
     let text = text_file(path)?;
     let wrong = |message: String| {
         Problem::new(format!("`{}` is no plan: {message}", path.display()))
-            .hint("`--against` reads what `vramplan budget --format json` prints")
+            .hint("`--against` reads what `budget` and `calibrate` print with `--format json`")
     };
-    let file: File = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    Ok(plan(file).map_err(wrong)?)
+    Ok(parse(&text).map_err(wrong)?)
+}
+
+fn parse(text: &str) -> Result<PlannedRun, String> {
+    let head: Head = read_as(text)?;
+    match head.schema.as_str() {
+        SCHEMA => plan(read_as(text)?),
+        REPORT => {
+            let measured: Measured = read_as(text)?;
+            let compared = measured.comparison.ok_or("the report compares with no plan")?;
+            Ok(compared.plan.cleaned())
+        }
+        other => Err(format!("schema `{}`: expected `{SCHEMA}` or `{REPORT}`", printable(other))),
+    }
+}
+
+fn read_as<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 fn plan(file: File) -> Result<PlannedRun, String> {
-    if file.schema != SCHEMA {
-        return Err(format!("schema `{}`: expected `{SCHEMA}`", printable(&file.schema)));
-    }
     let components = file.components.iter().map(|row| {
         let id = Component::from_id(&row.id);
         let id = id.ok_or_else(|| format!("`{}` is no component", printable(&row.id)))?;
@@ -106,8 +134,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plan.json");
         let head = r#"{"schema":"vramplan/plan/v1","components":"#;
+        let report = r#"{"schema":"vramplan/observe/v1","comparison":null}"#;
         for (text, part) in [
             ("{".to_owned(), "is no plan"),
+            (report.to_owned(), "compares with no plan"),
             (
                 r#"{"schema":"x","components":[],"phases":[],"peak":{"phase":"load","low":0,"expected":0,"high":0}}"#.to_owned(),
                 "schema `x`",

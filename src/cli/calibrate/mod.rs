@@ -80,8 +80,8 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Run")]
     seed: u64,
 
-    /// Compare with this plan, as `vramplan budget --format json` prints it, instead of with what the
-    /// flags say.
+    /// Compare with this plan instead of with what the flags say: what `budget --format json` prints, or
+    /// an earlier report in JSON.
     #[arg(long, value_name = "FILE", help_heading = "Measurement")]
     against: Option<PathBuf>,
 
