@@ -2,14 +2,14 @@
 
 use super::device::{Device, Pool, Restricted};
 use crate::calibrate::limit_memory;
-use crate::engine::{Cpu, EngineError};
+use crate::engine::{Config, Cpu, EngineError};
 use crate::units::Bytes;
 
 impl Device for Cpu {
     type Ballast = ();
 
     /// The engine's own are in the program.
-    fn load_libraries(&self) -> Result<(), EngineError> {
+    fn load_libraries(&self, _: &Config) -> Result<(), EngineError> {
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What a run needs of a device beside its operations.
 
-use crate::engine::{Backend, EngineError};
+use crate::engine::{Backend, Config, EngineError};
 use crate::units::Bytes;
 
 /// A device that is measured while it runs.
@@ -8,11 +8,12 @@ pub trait Device: Backend + Clone {
     /// What makes the device look smaller for as long as it is kept.
     type Ballast;
 
-    /// Loads the libraries that operations need, so that what they hold is there before the weights.
+    /// Loads the libraries and kernels that operations on this model need, so that what they hold is
+    /// there before the weights.
     ///
     /// # Errors
     /// Where one is missing.
-    fn load_libraries(&self) -> Result<(), EngineError>;
+    fn load_libraries(&self, config: &Config) -> Result<(), EngineError>;
 
     /// What the allocator's pool has handed out at most and taken from the device at most, ballast
     /// excluded; nothing where there is no pool.

@@ -26,7 +26,7 @@ pub fn run<D: Device>(
 ) -> Result<(), EngineError> {
     let mut source = voice.stage(Stage::Baseline, || still(order::model(order)))?;
     let (device, _ballast) = voice.stage(Stage::Context, || still(context(order, voice, open)))?;
-    voice.stage(Stage::Libraries, || still(device.load_libraries()))?;
+    voice.stage(Stage::Libraries, || still(device.load_libraries(source.config())))?;
     if let Some(text) = &order.quality {
         return voice.stage(Stage::Quality, || quality::measure(order, voice, device, text));
     }

@@ -20,13 +20,13 @@ use serde_json::Value;
 use support::{Place, stderr};
 
 /// A model small enough that a run takes no time, large enough that memory is not all process.
-pub const PROFILE: &str = "schema = 1\nname = \"tiny\"\nsource = \"test\"\n[shape]\n\
+const PROFILE: &str = "schema = 1\nname = \"tiny\"\nsource = \"test\"\n[shape]\n\
     architecture = \"llama\"\nn_layers = 8\nhidden_size = 512\nn_heads = 8\nkv_heads = 8\n\
     head_dim = 64\nffn_size = 1024\nvocab_size = 2000\ncontext_len = 16384\n\
     tied_embeddings = false\n";
 
 /// A folder with the profile of that model.
-pub fn place() -> Place {
+fn place() -> Place {
     let place = Place::new();
     fs_err::create_dir_all(place.path("mine/models")).unwrap();
     fs_err::write(place.path("mine/models/tiny.toml"), PROFILE).unwrap();
@@ -34,7 +34,7 @@ pub fn place() -> Place {
 }
 
 /// `calibrate` of that model on the CPU.
-pub fn tiny(place: &Place, more: &[&str]) -> Command {
+fn tiny(place: &Place, more: &[&str]) -> Command {
     let given = [
         "calibrate",
         "--device",
@@ -55,12 +55,12 @@ pub fn tiny(place: &Place, more: &[&str]) -> Command {
 }
 
 /// The JSON report that was printed.
-pub fn report(output: &Output) -> Value {
+fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(output)))
 }
 
 /// Whether a worker runs in this place.
-pub fn worker_runs(place: &Place) -> bool {
+fn worker_runs(place: &Place) -> bool {
     let here = fs_err::canonicalize(place.path("")).unwrap();
     let processes = fs_err::read_dir("/proc").unwrap().flatten();
     let mut paths = processes.map(|entry| entry.path());
