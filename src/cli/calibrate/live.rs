@@ -52,7 +52,7 @@ pub fn measure(
         as_planned = found.as_planned;
         extras.steps = Some(found);
     }
-    let outcome = last(&args, &resolved, worker, (meter, on_card), extras)?;
+    let outcome = last(&args, &mut resolved, worker, (meter, on_card), extras)?;
     Ok(match outcome {
         Outcome::Done if !as_planned => Outcome::Outside,
         outcome => outcome,
@@ -62,18 +62,29 @@ pub fn measure(
 /// What a shell says of a run that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-/// The whole run, whose report is printed.
+/// The whole run, whose report is printed. After steps, the largest of their sizes that runs whole: how
+/// much of a device is free changes a little from run to run.
 fn last(
     args: &CalibrateArgs,
-    resolved: &Resolved,
+    resolved: &mut Resolved,
     worker: &Path,
     (meter, on_card): (&mut dyn Meter, bool),
-    extras: Extras,
+    mut extras: Extras,
 ) -> anyhow::Result<Outcome> {
-    let plan = compared_with(args, resolved)?;
-    let order = once::order(args, resolved, &answer(&resolved.request())?, on_card);
-    let how = (args.patience, args.output.record.as_deref());
-    let finished = once::run(worker, &order, &plan, how, meter)?;
+    let (plan, finished) = loop {
+        let plan = compared_with(args, resolved)?;
+        let order = once::order(args, resolved, &answer(&resolved.request())?, on_card);
+        let how = (args.patience, args.output.record.as_deref());
+        let finished = once::run(worker, &order, &plan, how, meter)?;
+        let smaller = match (&finished.end, &mut extras.steps) {
+            (End::Exhausted(message), Some(steps)) => steps.retreat(message),
+            _ => None,
+        };
+        match smaller {
+            Some(tokens) => resolved.workload.cache_tokens = tokens,
+            None => break (plan, finished),
+        }
+    };
     let Finished { measured, end, failure, .. } = finished;
     let report = Report::with(&measured, Some(&plan), &args.output, extras)?;
     report.write_to(args.output.report.as_deref(), anstream::stdout())?;

@@ -63,6 +63,23 @@ pub struct QualityDoc {
 }
 
 impl StepsDoc {
+    /// Notes that the largest size that ran did not run again, and falls back to the next smaller one that
+    /// did; nothing where there is none.
+    pub fn retreat(&mut self, failure: &str) -> Option<u64> {
+        self.runs.push(StepDoc {
+            cache_tokens: self.proven_cache_tokens,
+            size: "the same, a whole run".to_owned(),
+            ran: false,
+            failure: Some(failure.to_owned()),
+            peak: None,
+        });
+        let failed: Vec<u64> =
+            self.runs.iter().filter(|run| !run.ran).map(|run| run.cache_tokens).collect();
+        let ran = self.runs.iter().filter(|run| run.ran && !failed.contains(&run.cache_tokens));
+        self.proven_cache_tokens = ran.map(|run| run.cache_tokens).max()?;
+        Some(self.proven_cache_tokens)
+    }
+
     fn cells(run: &StepDoc) -> [String; 4] {
         let size = |size: &Bytes| size.to_string();
         [
@@ -108,5 +125,31 @@ impl QualityDoc {
         let made = if self.used { "planned and run with" } else { "another one was given" };
         let line = format!("recent window {}: {made}", self.recent_window);
         format!("{}\n{}", self.text, wrap(&line, WIDTH))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_that_does_not_run_again_is_not_proven() {
+        let run = |cache_tokens, ran| StepDoc {
+            cache_tokens,
+            size: "between".to_owned(),
+            ran,
+            failure: None,
+            peak: None,
+        };
+        let mut steps = StepsDoc {
+            runs: vec![run(100, true), run(200, false), run(150, true)],
+            proven_cache_tokens: 150,
+            hard_max_cache_tokens: 180,
+            limited_by: "vram".to_owned(),
+            as_planned: true,
+        };
+        assert_eq!(steps.retreat("no room"), Some(100));
+        assert_eq!(steps.retreat("no room"), None);
+        assert!(steps.to_table().contains("no room") && steps.to_markdown().contains("| 200 |"));
     }
 }
