@@ -86,6 +86,9 @@ fn last(
         }
     };
     let Finished { measured, end, failure, .. } = finished;
+    if let (End::Done, Some(steps)) = (&end, &mut extras.steps) {
+        steps.prove(measured.peak.as_ref().map(|peak| peak.held));
+    }
     let report = Report::with(&measured, Some(&plan), &args.output, extras)?;
     report.write_to(args.output.report.as_deref(), anstream::stdout())?;
     let interrupted = matches!(end, End::Interrupted);

@@ -62,22 +62,36 @@ pub struct QualityDoc {
     pub text: String,
 }
 
+/// What a run of everything is called.
+const WHOLE: &str = "whole run";
+/// The share of a size by which one that did not run whole is lowered.
+const BACK: u64 = 64;
+
 impl StepsDoc {
-    /// Notes that the largest size that ran did not run again, and falls back to the next smaller one that
-    /// did; nothing where there is none.
+    /// Notes that the largest size that ran did not run whole, and goes back a little, to the next smaller
+    /// size that ran at most; nothing where there is none.
     pub fn retreat(&mut self, failure: &str) -> Option<u64> {
         self.runs.push(StepDoc {
             cache_tokens: self.proven_cache_tokens,
-            size: "the same, a whole run".to_owned(),
+            size: WHOLE.to_owned(),
             ran: false,
             failure: Some(failure.to_owned()),
             peak: None,
         });
-        let failed: Vec<u64> =
-            self.runs.iter().filter(|run| !run.ran).map(|run| run.cache_tokens).collect();
-        let ran = self.runs.iter().filter(|run| run.ran && !failed.contains(&run.cache_tokens));
-        self.proven_cache_tokens = ran.map(|run| run.cache_tokens).max()?;
+        let ran = self.runs.iter().filter(|run| run.ran).map(|run| run.cache_tokens);
+        let smaller = ran.filter(|tokens| *tokens < self.proven_cache_tokens).max()?;
+        let back = (self.proven_cache_tokens / BACK).max(1);
+        self.proven_cache_tokens = smaller.max(self.proven_cache_tokens - back);
         Some(self.proven_cache_tokens)
+    }
+
+    /// Notes that a size ran whole, unless it is known to run.
+    pub fn prove(&mut self, peak: Option<Bytes>) {
+        let cache_tokens = self.proven_cache_tokens;
+        if self.runs.iter().all(|run| !run.ran || run.cache_tokens != cache_tokens) {
+            let (size, ran, failure) = (WHOLE.to_owned(), true, None);
+            self.runs.push(StepDoc { cache_tokens, size, ran, failure, peak });
+        }
     }
 
     fn cells(run: &StepDoc) -> [String; 4] {
@@ -148,6 +162,10 @@ mod tests {
             limited_by: "vram".to_owned(),
             as_planned: true,
         };
+        assert_eq!(steps.retreat("no room"), Some(148));
+        steps.prove(None);
+        assert_eq!(steps.runs.last().map(|run| (run.cache_tokens, run.ran)), Some((148, true)));
+        steps.proven_cache_tokens = 101;
         assert_eq!(steps.retreat("no room"), Some(100));
         assert_eq!(steps.retreat("no room"), None);
         assert!(steps.to_table().contains("no room") && steps.to_markdown().contains("| 200 |"));
