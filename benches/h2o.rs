@@ -103,7 +103,7 @@ fn decode(criterion: &mut Criterion) {
                             Decode { heads, pinned, slots: layer.rows.rows(), live: &live };
                         decode.split(&mut work);
                         decode.combine(&mut work, &mut output);
-                    })
+                    });
                 });
             });
             group.bench_function(
@@ -119,7 +119,7 @@ fn decode(criterion: &mut Criterion) {
                             let rows = layer.rows.rows_mut();
                             let mut slots = Slots { rows, scores: &mut layer.scores };
                             evict(heads, &step, &mut slots, &mut indices);
-                        })
+                        });
                     });
                 },
             );

@@ -13,7 +13,7 @@
 //! CUDA.
 //!
 //! Dependencies point one way: `units → dtype → {spec, h2o} → {source, estimate, kernels} → {plan, synth}
-//! → engine → {recommend, calibrate} → {sweep, table} → render → cli`. Only `source` reads files, only
+//! → engine → {recommend, calibrate} → {sweep, table, worker} → render → cli`. Only `source` reads files, only
 //! `cli` prints; `calibrate` runs programs and reads what they hold.
 
 pub mod calibrate;
@@ -35,3 +35,5 @@ pub mod sweep;
 pub mod synth;
 pub mod table;
 pub mod units;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+pub mod worker;

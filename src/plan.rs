@@ -355,6 +355,19 @@ fn most(own: &Ledger, phases: &[PhaseRow]) -> Result<(Bytes, Phase), Overflow> {
 }
 
 impl Plan {
+    /// What each component holds in a phase, in its largest moment.
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn components_in(&self, phase: Phase) -> Result<Vec<(Component, Bounds)>, Overflow> {
+        let moment = Ledger::of(&self.buffers)?.largest_moment(phase);
+        let of = |row: &ComponentRow| {
+            let mine = self.buffers.iter().filter(|buffer| buffer.component == row.component);
+            Ok((row.component, Ledger::of(mine)?.at(phase, phase, moment)?))
+        };
+        self.components.iter().map(of).collect()
+    }
+
     /// What it asks for.
     pub const fn demand(&self) -> Demand {
         Demand { peak: self.peak, pool: self.pool }

@@ -5,12 +5,13 @@
 use std::path::Path;
 use std::process::Command;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "budget",
     "sweep",
     "compare",
     "check",
     "synth",
+    "calibrate",
     "observe",
     "doctor",
     "profiles",

@@ -13,10 +13,10 @@ const LAYERS: [&[&str]; 11] = [
     &["plan", "synth"],
     &["engine"],
     &["recommend", "calibrate"],
-    &["sweep", "table"],
+    &["sweep", "table", "worker"],
     &["render"],
     &["cli"],
-    &["main", "lib"],
+    &["main", "worker_main", "lib"],
 ];
 
 fn layer_of(module: &str) -> usize {
@@ -72,7 +72,10 @@ fn only_the_outer_layers_touch_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for file in rust_files(&root) {
         let inside = file.strip_prefix(&root).unwrap();
-        let allowed = ["source", "cli", "calibrate"].iter().any(|outer| inside.starts_with(outer));
+        // Unit tests in a file of their own write what they read.
+        let is_test = inside.ends_with("tests.rs");
+        let outer = ["source", "cli", "calibrate"].iter().any(|outer| inside.starts_with(outer));
+        let allowed = outer || is_test;
         let text = fs_err::read_to_string(&file).unwrap();
         assert!(allowed || !text.contains("fs_err"), "{} reads files", inside.display());
     }

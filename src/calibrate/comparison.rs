@@ -108,6 +108,17 @@ pub struct ComponentRow {
     pub stated: Option<Row>,
 }
 
+/// A component in a phase beside its plan, as the program stated it there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhaseComponentRow {
+    /// The phase, as the run calls it.
+    pub phase: String,
+    /// Which component.
+    pub component: Component,
+    /// How it compares.
+    pub row: Row,
+}
+
 /// A measurement beside a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
@@ -119,6 +130,8 @@ pub struct Comparison {
     pub phases: Vec<(String, Row)>,
     /// Every component of the plan.
     pub components: Vec<ComponentRow>,
+    /// Every component in every phase in which the program stated it.
+    pub by_phase: Vec<PhaseComponentRow>,
     /// What the peak is beyond the sum of the components, each as stated, else as expected.
     pub unexplained: Option<i128>,
 }
@@ -134,12 +147,13 @@ impl Comparison {
         let component = |planned: &super::planned::PlannedComponent| ComponentRow {
             component: planned.id,
             plan: planned.at_peak,
-            stated: measured.stated_at_peak(planned.id).map(|held| row(planned.at_peak, held)),
+            stated: stated_at(measured, plan, planned.id).map(|held| row(planned.at_peak, held)),
         };
         let components: Vec<_> = plan.components.iter().map(component).collect();
         let peak = measured.peak.as_ref();
         Self {
             tolerance,
+            by_phase: by_phase(measured, plan, tolerance),
             peak: peak.map(|peak| row(plan.peak, peak.held)),
             phases: phases.collect(),
             unexplained: peak.map(|peak| {
@@ -153,11 +167,59 @@ impl Comparison {
         }
     }
 
-    /// Whether the peak and every phase lie where they were planned.
+    /// Whether the peak, every phase and every component that was stated lie where they were planned.
     pub fn is_within(&self) -> bool {
-        let rows = self.peak.iter().chain(self.phases.iter().map(|(_, row)| row));
-        self.peak.is_some() && rows.into_iter().all(|row| row.place == Place::Within)
+        self.peak.is_some() && self.outside().is_empty()
     }
+
+    /// What does not, by name, each once: components, then phases, then the peak.
+    pub fn outside(&self) -> Vec<(String, Row)> {
+        let stated = |row: &ComponentRow| Some((row.component.id().to_owned(), row.stated?));
+        let by_phase = |row: &PhaseComponentRow| (row.component.id().to_owned(), row.row);
+        let phases = self.phases.iter().map(|(name, row)| (format!("phase {name}"), *row));
+        let peak = self.peak.iter().map(|row| ("peak".to_owned(), *row));
+        let components = self.components.iter().filter_map(stated);
+        let mut outside: Vec<(String, Row)> = Vec::new();
+        for (name, row) in
+            components.chain(self.by_phase.iter().map(by_phase)).chain(phases).chain(peak)
+        {
+            if row.place != Place::Within && outside.iter().all(|(known, _)| *known != name) {
+                outside.push((name, row));
+            }
+        }
+        outside
+    }
+}
+
+/// What a component held in the plan's largest phase as the program said there, or else at the
+/// measured peak.
+fn stated_at(measured: &Measurement, plan: &PlannedRun, component: Component) -> Option<Bytes> {
+    let name = |phase: &super::measurement::PhaseMeasure| {
+        plan.phase(&phase.name).is_some_and(|planned| planned.id == plan.peak_phase)
+    };
+    let peak = measured.phases.iter().find(|phase| name(phase));
+    let there = peak.and_then(|phase| measured.stated_in(component, &phase.name));
+    there.or_else(|| measured.stated_at_peak(component))
+}
+
+fn by_phase(
+    measured: &Measurement,
+    plan: &PlannedRun,
+    tolerance: Tolerance,
+) -> Vec<PhaseComponentRow> {
+    let mut rows = Vec::new();
+    for phase in &measured.phases {
+        let Some(planned) = plan.phase(&phase.name) else { continue };
+        for component in &planned.components {
+            let Some(held) = measured.stated_in(component.id, &phase.name) else { continue };
+            rows.push(PhaseComponentRow {
+                phase: phase.name.clone(),
+                component: component.id,
+                row: Row::new(component.at_peak, held, tolerance),
+            });
+        }
+    }
+    rows
 }
 
 #[cfg(test)]
@@ -180,8 +242,12 @@ pub(super) mod tests {
             peak_phase: Phase::Prefill,
             peak: mib(90, 100, 110),
             phases: vec![
-                PlannedPhase { id: Phase::Prefill, total: mib(90, 100, 110) },
-                PlannedPhase { id: Phase::Decode, total: mib(50, 60, 70) },
+                PlannedPhase {
+                    id: Phase::Prefill,
+                    total: mib(90, 100, 110),
+                    components: Vec::new(),
+                },
+                PlannedPhase { id: Phase::Decode, total: mib(50, 60, 70), components: Vec::new() },
             ],
             components: vec![
                 PlannedComponent { id: Component::Weights, at_peak: mib(70, 70, 70) },

@@ -1,5 +1,6 @@
 //! What a measured run teaches about a card and a runtime.
 
+use super::Stage;
 use super::measurement::Measurement;
 use super::meter::MeterKind;
 use super::recording::Exit;
@@ -44,6 +45,8 @@ pub fn fit(measured: &Measurement) -> Result<CalibratedRun, FitError> {
     let pool = counter("pool_reserved_bytes").ok_or(FitError::NoPool)?;
     let used = counter("pool_used_bytes").ok_or(FitError::NoPool)?;
     let held = measured.peak.as_ref().map_or(Bytes::ZERO, |peak| peak.held);
+    let overhead = held.minus(pool).ok_or(FitError::Impossible { pool, held })?;
+    let parts = Parts::of(measured, overhead);
     let plan = header.plan.as_ref().ok_or(FitError::NoPlan)?;
     let input = |name: &str| plan.inputs.get(name).cloned().unwrap_or_default();
     Ok(CalibratedRun {
@@ -53,16 +56,56 @@ pub fn fit(measured: &Measurement) -> Result<CalibratedRun, FitError> {
         model: input("model"),
         weights: input("weights"),
         kv: input("kv"),
-        overhead: held.minus(pool).ok_or(FitError::Impossible { pool, held })?,
+        overhead,
         slack: pool.minus_or_zero(used),
+        context: parts.map(|parts| parts.context),
+        libraries: parts.map(|parts| parts.libraries),
+        workspaces: parts.map(|parts| parts.workspaces),
+        granule: granule(measured),
     })
+}
+
+/// What an overhead consists of, by when it came.
+#[derive(Clone, Copy)]
+struct Parts {
+    context: Bytes,
+    libraries: Bytes,
+    workspaces: Bytes,
+}
+
+impl Parts {
+    /// Nothing where the run did not mark the stages, or they hold more than the whole.
+    fn of(measured: &Measurement, overhead: Bytes) -> Option<Self> {
+        let end = |stage: Stage| {
+            let phase = measured.phases.iter().find(|phase| phase.name == stage.id());
+            phase.map(|phase| phase.end)
+        };
+        let context = end(Stage::Context)?;
+        let both = end(Stage::Libraries)?;
+        let (libraries, workspaces) = (both.minus(context)?, overhead.minus(both)?);
+        Some(Self { context, libraries, workspaces })
+    }
+}
+
+/// What every size of the pool is a multiple of; nothing where it had one size only.
+fn granule(measured: &Measurement) -> Option<Bytes> {
+    let sizes = measured.counted.get("pool_reserved_bytes")?;
+    let divisor = sizes.iter().copied().fold(0, greatest_common_divisor);
+    (sizes.len() > 1 && divisor > 0).then(|| Bytes::new(divisor))
+}
+
+const fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::calibrate::comparison::tests::plan;
-    use crate::calibrate::measurement::tests::{exit, measure, sample, started};
+    use crate::calibrate::measurement::tests::{exit, measure, phase, sample, started};
     use crate::calibrate::recording::Event;
 
     fn run(code: i32, pool: u64) -> Measurement {
@@ -88,6 +131,36 @@ mod tests {
         let fitted = fit(&run(0, 700)).unwrap();
         let sizes = [fitted.overhead, fitted.slack].map(|size| size.get() >> 20);
         assert_eq!(sizes, [300, 50]);
+    }
+
+    #[test]
+    fn stages_tell_the_parts_of_an_overhead_apart() {
+        let pool = |t: u64, mib: u64| Event::Counter {
+            t,
+            name: "pool_reserved_bytes".to_owned(),
+            value: mib << 20,
+        };
+        let used = Event::Counter { t: 6500, name: "pool_used_bytes".to_owned(), value: 690 << 20 };
+        let mut measured = measure(&[
+            sample(0, 100),
+            started(1),
+            phase(2, "context"),
+            sample(3, 300),
+            phase(4, "libraries"),
+            sample(5, 360),
+            phase(6, "weights"),
+            pool(6100, 608),
+            sample(7, 1100),
+            pool(7100, 704),
+            used,
+            exit(8, 0),
+        ]);
+        measured.header.plan = Some(plan());
+        let fitted = fit(&measured).unwrap();
+        let mib = |size: Bytes| size.get() >> 20;
+        assert_eq!((mib(fitted.overhead), mib(fitted.slack)), (296, 14));
+        let parts = [fitted.context, fitted.libraries, fitted.workspaces, fitted.granule];
+        assert_eq!(parts.map(|part| part.map(mib)), [Some(200), Some(60), Some(36), Some(32)]);
     }
 
     #[test]

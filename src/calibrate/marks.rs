@@ -116,10 +116,12 @@ const OUT_OF_MEMORY: [&str; 7] = [
     "cublas_status_alloc_failed",
 ];
 
-/// Whether a line of output says that a GPU's memory is exhausted.
+/// Whether a line of output says that memory is exhausted.
 pub fn says_out_of_memory(line: &[u8]) -> bool {
     let line = String::from_utf8_lossy(line).to_ascii_lowercase();
-    OUT_OF_MEMORY.iter().any(|text| line.contains(text))
+    // What Rust says when it cannot allocate in main memory.
+    let of_rust = line.contains("memory allocation of ") && line.contains(" bytes failed");
+    of_rust || OUT_OF_MEMORY.iter().any(|text| line.contains(text))
 }
 
 #[cfg(test)]
@@ -170,6 +172,7 @@ mod tests {
             "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
             "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 4,096 MiB on device 0: cudaMalloc failed: out of memory",
             "Error: DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")",
+            "memory allocation of 1048576 bytes failed",
             "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         ] {
             assert!(says_out_of_memory(line.as_bytes()), "{line}");

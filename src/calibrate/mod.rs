@@ -16,6 +16,8 @@ pub mod diagnosis;
 pub mod fit;
 pub mod host;
 #[cfg(target_os = "linux")]
+mod limit;
+#[cfg(target_os = "linux")]
 mod lock;
 pub mod marks;
 pub mod measurement;
@@ -31,6 +33,7 @@ pub mod recording;
 mod sampler;
 #[cfg(target_os = "linux")]
 pub mod session;
+mod stage;
 pub mod supervisor;
 #[cfg(target_os = "linux")]
 mod tree;
@@ -39,6 +42,8 @@ pub use clock::now;
 #[cfg(target_os = "linux")]
 pub use cpu::CpuMeter;
 #[cfg(target_os = "linux")]
+pub use limit::limit_memory;
+#[cfg(target_os = "linux")]
 pub use lock::{DeviceLock, LockError};
 pub use meter::{Device, Holder, Meter, MeterError, MeterKind, Reading};
 #[cfg(all(feature = "nvml", target_os = "linux"))]
@@ -46,3 +51,4 @@ pub use nvml::{DeviceError, NvmlMeter, inventory};
 pub use planned::{PlannedComponent, PlannedPhase, PlannedRun};
 pub use record_file::{RecordFailure, RecordFile};
 pub use recorder::Recorder;
+pub use stage::Stage;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Stage;
 use crate::estimate::{Component, Phase};
 use crate::plan::Plan;
 use crate::source::printable;
 use crate::spec::Bounds;
+use crate::units::Overflow;
 
 /// What a run was planned to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +28,7 @@ pub struct PlannedRun {
 }
 
 /// What a phase was planned to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlannedPhase {
     /// Which.
@@ -34,9 +36,12 @@ pub struct PlannedPhase {
     /// How much.
     #[serde(flatten)]
     pub total: Bounds,
+    /// What each component holds in its largest moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<PlannedComponent>,
 }
 
-/// What a component was planned to hold at the peak.
+/// What a component was planned to hold: at the peak, or in a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlannedComponent {
@@ -49,29 +54,39 @@ pub struct PlannedComponent {
 
 impl PlannedRun {
     /// The part of a plan that a measurement is compared with.
-    pub fn new(plan: &Plan, inputs: BTreeMap<String, String>) -> Self {
-        let phase = |row: &crate::plan::PhaseRow| PlannedPhase { id: row.phase, total: row.total };
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn new(plan: &Plan, inputs: BTreeMap<String, String>) -> Result<Self, Overflow> {
+        let phase = |row: &crate::plan::PhaseRow| {
+            let components = plan.components_in(row.phase)?.into_iter();
+            let components = components.map(|(id, at_peak)| PlannedComponent { id, at_peak });
+            Ok(PlannedPhase { id: row.phase, total: row.total, components: components.collect() })
+        };
         let component = |row: &crate::plan::ComponentRow| PlannedComponent {
             id: row.component,
             at_peak: row.at_peak,
         };
-        Self {
+        Ok(Self {
             inputs,
             peak_phase: plan.peak_phase,
             peak: plan.peak,
-            phases: plan.phases.iter().map(phase).collect(),
+            phases: plan.phases.iter().map(phase).collect::<Result<_, _>>()?,
             components: plan.components.iter().map(component).collect(),
-        }
+        })
     }
 
     /// The phase that the plan calls `name`, `-`, `_` and spaces alike.
     pub fn phase(&self, name: &str) -> Option<&PlannedPhase> {
         let wanted = name.to_ascii_lowercase().replace(['-', ' '], "_");
+        // A worker loads its weights in a stage of their own.
+        let stage = Stage::from_id(&wanted).and_then(Stage::phase);
+        let wanted = stage.map_or(wanted, |phase| phase.id().to_owned());
         self.phases.iter().find(|phase| phase.id.id() == wanted)
     }
 
     /// The same with every text made safe to print.
-    pub(super) fn cleaned(self) -> Self {
+    pub(crate) fn cleaned(self) -> Self {
         let clean = |(key, value): (String, String)| (printable(&key), printable(&value));
         Self { inputs: self.inputs.into_iter().map(clean).collect(), ..self }
     }

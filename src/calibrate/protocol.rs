@@ -4,13 +4,16 @@
 //! that the supervisor is gone, and the worker ends too. The worker writes [`Message`]s to its standard
 //! output: `hello` first, then phases with what happens in them, `done` or `failed` last.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
-use crate::estimate::{Component, Phase};
+use super::Stage;
+use crate::estimate::Component;
 use crate::units::Bytes;
 
 /// The version of the protocol; both sides must have the same.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What the worker is to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,16 +42,54 @@ pub struct Order {
     pub batch: u64,
     /// Positions available.
     pub context: u64,
-    /// Tokens to generate with the cache full.
+    /// How attention is computed.
+    pub attention: String,
+    /// Whether every position of a chunk gets logits.
+    pub all_logits: bool,
+    /// What is captured, if anything.
+    pub capture: Option<CaptureOrder>,
+    /// Tokens of the conversation before anything is generated; as many as its cache holds where none
+    /// are given.
+    pub prompt_tokens: Option<u64>,
+    /// Tokens to generate behind them.
     pub decode_tokens: u64,
-    /// What the card is to look like: the rest of it is held as ballast.
+    /// How large the device is to look: on a GPU the rest of it is held as ballast, on the CPU the
+    /// process may not take more.
     pub capacity: Option<Bytes>,
+    /// What fixes weights that are made up.
+    pub seed: u64,
+    /// The text on which eviction is measured, instead of a run.
+    pub quality: Option<PathBuf>,
     /// Directories with the user's own profiles.
-    pub profiles: Vec<std::path::PathBuf>,
+    pub profiles: Vec<PathBuf>,
+}
+
+/// What is captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureOrder {
+    /// Layers.
+    pub layers: u64,
+    /// Tokens of the pass.
+    pub tokens: u64,
+    /// Whether attention weights are captured too.
+    pub attention: bool,
+    /// Whether all of it stays on the device until the pass ends.
+    pub keep: bool,
+}
+
+/// What a worker can do, as `vramplan-worker --about` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Its [`PROTOCOL`].
+    pub protocol: u32,
+    /// Its version.
+    pub version: String,
+    /// The devices that it can run on.
+    pub devices: Vec<String>,
 }
 
 /// What a worker says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Message {
     /// It is there.
@@ -58,15 +99,15 @@ pub enum Message {
         /// Its version.
         version: String,
     },
-    /// A phase begins.
+    /// A stage begins.
     Begin {
         /// Which.
-        phase: Phase,
+        phase: Stage,
     },
     /// It ends.
     End {
         /// Which.
-        phase: Phase,
+        phase: Stage,
     },
     /// What the engine's own accounting says that a component holds now.
     Holds {
@@ -82,14 +123,30 @@ pub enum Message {
         /// Of what was taken from the device.
         reserved: Bytes,
     },
-    /// How fast a phase was.
+    /// How fast a stage was.
     Speed {
         /// Which.
-        phase: Phase,
+        phase: Stage,
         /// Tokens.
         tokens: u64,
         /// In so many milliseconds.
         milliseconds: u64,
+    },
+    /// Something else that can be counted.
+    Count {
+        /// What.
+        name: String,
+        /// How much.
+        value: u64,
+    },
+    /// What eviction loses on a text.
+    Quality {
+        /// Schema `vramplan/quality/v1`.
+        report: serde_json::Value,
+        /// The same for reading.
+        text: String,
+        /// The recent window that loses least.
+        recent_window: u64,
     },
     /// Nothing is new, but it lives.
     Alive,
@@ -133,7 +190,7 @@ mod tests {
     fn messages_are_lines_that_both_sides_understand() {
         for (message, line) in [
             (
-                Message::Begin { phase: Phase::SystemPrefill },
+                Message::Begin { phase: Stage::SystemPrefill },
                 r#"{"type":"begin","phase":"system_prefill"}"#,
             ),
             (

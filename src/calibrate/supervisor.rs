@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
+use super::Stage;
 use super::protocol::{FailureKind, Message, PROTOCOL};
 use super::recorder::Recorder;
 use super::recording::By;
-use crate::estimate::Phase;
-use crate::source::printable;
+use crate::source::{printable, printable_message};
 
 /// How long a worker may take to say hello.
 const HELLO: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ const HELLO: Duration = Duration::from_secs(60);
 enum State {
     Waiting,
     Idle,
-    In(Phase),
+    In(Stage),
     Done,
     Failed(FailureKind, String),
 }
@@ -30,9 +30,22 @@ enum State {
 #[derive(Debug)]
 pub struct Supervisor {
     state: State,
-    /// The last phase that began.
-    phase: Option<Phase>,
+    /// The last stage that began.
+    phase: Option<Stage>,
+    failed_in_phase: bool,
     patience: Duration,
+    quality: Option<Quality>,
+}
+
+/// What a worker measured of eviction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quality {
+    /// Schema `vramplan/quality/v1`.
+    pub report: serde_json::Value,
+    /// The same for reading.
+    pub text: String,
+    /// The recent window that loses least.
+    pub recent_window: u64,
 }
 
 /// What came of a worker.
@@ -51,7 +64,12 @@ pub enum WorkerOutcome {
 impl Supervisor {
     /// A supervisor that bears this much silence.
     pub const fn new(patience: Duration) -> Self {
-        Self { state: State::Waiting, phase: None, patience }
+        Self { state: State::Waiting, phase: None, failed_in_phase: false, patience, quality: None }
+    }
+
+    /// What it measured of eviction, where it was asked to.
+    pub const fn quality(&self) -> Option<&Quality> {
+        self.quality.as_ref()
     }
 
     /// Where the worker got to, in words.
@@ -59,6 +77,9 @@ impl Supervisor {
         match (&self.state, self.phase) {
             (State::Waiting, _) => "before it said hello".to_owned(),
             (State::In(phase), _) => format!("in phase `{phase}`"),
+            (State::Failed(..), Some(phase)) if self.failed_in_phase => {
+                format!("in phase `{phase}`")
+            }
             (_, Some(phase)) => format!("after phase `{phase}`"),
             (_, None) => "before its first phase".to_owned(),
         }
@@ -86,10 +107,17 @@ impl Supervisor {
             (State::Done | State::Failed(..), _) => {
                 return Err("the worker went on after its last word".to_owned());
             }
-            (_, Message::Failed { kind, message }) => State::Failed(*kind, printable(message)),
+            (state, Message::Failed { kind, message }) => {
+                self.failed_in_phase = matches!(state, State::In(_));
+                State::Failed(*kind, printable_message(message))
+            }
             (
                 State::Idle | State::In(_),
-                Message::Holds { .. } | Message::Pool { .. } | Message::Speed { .. },
+                Message::Holds { .. }
+                | Message::Pool { .. }
+                | Message::Speed { .. }
+                | Message::Count { .. }
+                | Message::Quality { .. },
             )
             | (_, Message::Alive) => return Ok(()),
             _ => return Err(format!("the worker said `{}` out of turn", name_of(message))),
@@ -132,6 +160,11 @@ impl Supervisor {
         };
         let message: Message = serde_json::from_slice(line).map_err(|_| garbage())?;
         self.take(&message)?;
+        if let Message::Quality { report, text, recent_window } = &message {
+            let text: String = text.lines().map(|line| printable_message(line) + "\n").collect();
+            let report = report.clone();
+            self.quality = Some(Quality { report, text, recent_window: *recent_window });
+        }
         write_down(&message, recorder);
         Ok(())
     }
@@ -161,6 +194,8 @@ const fn name_of(message: &Message) -> &'static str {
         Message::Holds { .. } => "holds",
         Message::Pool { .. } => "pool",
         Message::Speed { .. } => "speed",
+        Message::Count { .. } => "count",
+        Message::Quality { .. } => "quality",
         Message::Alive => "alive",
         Message::Failed { .. } => "failed",
         Message::Done => "done",
@@ -180,7 +215,12 @@ fn write_down(message: &Message, recorder: &Recorder) {
             recorder.counter(format!("{}_tokens", phase.id()), *tokens);
             recorder.counter(format!("{}_milliseconds", phase.id()), *milliseconds);
         }
-        Message::Hello { .. } | Message::Alive | Message::Failed { .. } | Message::Done => {}
+        Message::Count { name, value } => recorder.counter(printable(name), *value),
+        Message::Hello { .. }
+        | Message::Quality { .. }
+        | Message::Alive
+        | Message::Failed { .. }
+        | Message::Done => {}
     }
 }
 
@@ -206,12 +246,12 @@ mod tests {
         let (supervisor, outcome) = after(&[
             Message::Alive,
             hello(),
-            Message::Begin { phase: Phase::Load },
+            Message::Begin { phase: Stage::Weights },
             holds,
-            Message::End { phase: Phase::Load },
-            Message::Begin { phase: Phase::Decode },
-            Message::Speed { phase: Phase::Decode, tokens: 3, milliseconds: 1000 },
-            Message::End { phase: Phase::Decode },
+            Message::End { phase: Stage::Weights },
+            Message::Begin { phase: Stage::Decode },
+            Message::Speed { phase: Stage::Decode, tokens: 3, milliseconds: 1000 },
+            Message::End { phase: Stage::Decode },
             Message::Pool { used: Bytes::KIB, reserved: Bytes::MIB },
             Message::Done,
         ]);
@@ -224,19 +264,19 @@ mod tests {
     fn what_is_said_out_of_turn_is_refused() {
         let begin = |phase| Message::Begin { phase };
         for (messages, error) in [
-            (vec![begin(Phase::Load)], "`begin` out of turn"),
+            (vec![begin(Stage::Weights)], "`begin` out of turn"),
             (vec![hello(), hello()], "`hello` out of turn"),
-            (vec![hello(), Message::End { phase: Phase::Load }], "`end` out of turn"),
-            (vec![hello(), begin(Phase::Load), begin(Phase::Decode)], "`begin` out of turn"),
+            (vec![hello(), Message::End { phase: Stage::Weights }], "`end` out of turn"),
+            (vec![hello(), begin(Stage::Weights), begin(Stage::Decode)], "`begin` out of turn"),
             (
-                vec![hello(), begin(Phase::Load), Message::End { phase: Phase::Decode }],
+                vec![hello(), begin(Stage::Weights), Message::End { phase: Stage::Decode }],
                 "`end` out of turn",
             ),
-            (vec![hello(), begin(Phase::Load), Message::Done], "`done` out of turn"),
+            (vec![hello(), begin(Stage::Weights), Message::Done], "`done` out of turn"),
             (vec![hello(), Message::Done, Message::Alive], "after its last word"),
             (
                 vec![Message::Hello { protocol: 9, version: "7".to_owned() }],
-                "version 7) speaks protocol 9, not 1",
+                "version 7) speaks protocol 9, not 2",
             ),
         ] {
             let (_, outcome) = after(&messages);
@@ -247,10 +287,10 @@ mod tests {
 
     #[test]
     fn an_end_is_judged_by_what_came_before_it() {
-        let loading = [hello(), Message::Begin { phase: Phase::Load }];
+        let loading = [hello(), Message::Begin { phase: Stage::Weights }];
         let (supervisor, _) = after(&loading);
         assert_eq!(supervisor.outcome(None), WorkerOutcome::Died);
-        assert_eq!(supervisor.place(), "in phase `load`");
+        assert_eq!(supervisor.place(), "in phase `weights`");
         let killed = WorkerOutcome::Ended("silent".to_owned());
         assert_eq!(supervisor.outcome(Some("silent")), killed);
         let failed =

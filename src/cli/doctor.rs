@@ -9,9 +9,9 @@ use super::args::CatalogArgs;
 use crate::calibrate::devices::{DeviceFacts, Inventory};
 use crate::calibrate::host::{Host, host};
 use crate::render::doctor::{
-    DoctorDoc, Finding, ProfileCounts, ProfileMatch, SCHEMA, Severity, to_text,
+    DoctorDoc, Finding, ProfileCounts, ProfileMatch, SCHEMA, Severity, WorkerDoc, to_text,
 };
-use crate::source::{Catalog, Kind};
+use crate::source::{Catalog, Kind, printable};
 use crate::units::Bytes;
 
 /// A format of `vramplan doctor`.
@@ -58,7 +58,8 @@ fn document(catalog: &Catalog) -> DoctorDoc {
         check_card(device, found, &mut findings);
     }
     check_host(&host, devices, &mut findings);
-    check_build(&mut findings);
+    let worker = worker(&mut findings);
+    check_build(worker.as_ref(), &mut findings);
     findings.sort();
     DoctorDoc {
         schema: SCHEMA.to_owned(),
@@ -68,6 +69,7 @@ fn document(catalog: &Catalog) -> DoctorDoc {
         driver,
         matches,
         host,
+        worker,
         findings,
     }
 }
@@ -211,13 +213,27 @@ fn check_host(host: &Host, devices: &[DeviceFacts], findings: &mut Vec<Finding>)
     }
 }
 
-fn check_build(findings: &mut Vec<Finding>) {
-    if !cfg!(feature = "engine") {
-        let text = "this build has no engine: `calibrate` cannot run a model";
-        let remedy = "install it with the `engine` feature, or `cuda` for a GPU";
-        note(findings, Severity::Info, "no-engine", text, remedy);
-    } else if !cfg!(feature = "cuda") {
-        let text = "this build's engine runs on the CPU only";
+/// The worker, as it describes itself.
+fn worker(findings: &mut Vec<Finding>) -> Option<WorkerDoc> {
+    match super::calibrate::worker::about() {
+        Ok((path, about)) => Some(WorkerDoc {
+            path: printable(&path.to_string_lossy()),
+            version: printable(&about.version),
+            devices: about.devices.iter().map(|device| printable(device)).collect(),
+        }),
+        Err(error) => {
+            let remedy = "install vramplan with the `engine` feature, or `cuda` for a GPU, or name the \
+                          worker in VRAMPLAN_WORKER; planning and `observe` need none";
+            let text = format!("`calibrate` cannot run a model: {error}");
+            note(findings, Severity::Info, "no-worker", text, remedy);
+            None
+        }
+    }
+}
+
+fn check_build(worker: Option<&WorkerDoc>, findings: &mut Vec<Finding>) {
+    if worker.is_some_and(|worker| !worker.devices.iter().any(|device| device == "cuda")) {
+        let text = "the worker runs the engine on the CPU only";
         let remedy = "install it with the `cuda` feature, which needs a CUDA toolkit";
         note(findings, Severity::Info, "no-cuda", text, remedy);
     }
@@ -228,6 +244,11 @@ fn check_build(findings: &mut Vec<Finding>) {
 pub fn example() -> DoctorDoc {
     let mut document = document(&Catalog::without_configuration(&[]));
     let occupant = crate::calibrate::devices::Occupant { pid: 7, name: None, bytes: None };
+    document.worker = Some(WorkerDoc {
+        path: "vramplan-worker".to_owned(),
+        version: "0".to_owned(),
+        devices: vec!["cpu".to_owned()],
+    });
     let device = DeviceFacts {
         name: Some("NVIDIA L4".to_owned()),
         processes: Some(vec![occupant]),

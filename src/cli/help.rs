@@ -56,11 +56,15 @@ pub const CALIBRATE: &str = "\
 Examples:
   vramplan calibrate --model model-Q4_K_M.gguf
   vramplan calibrate --model qwen2.5-14b --synthetic --capacity '22.5 GiB' --record run.jsonl
-  vramplan calibrate --gpu L4 --model qwen2.5-0.5b --synthetic --device cpu
+  vramplan calibrate --gpu L4 --model qwen2.5-0.5b --synthetic --device cpu --context 7000
+  vramplan calibrate --model model-Q4_K_M.gguf --cache-tokens 1024 --quality text.txt
+  vramplan calibrate --model qwen2.5-7b --synthetic --steps --capacity 12GiB
   vramplan calibrate --replay run.jsonl --format markdown
 
 The engine runs in a process of its own, `vramplan-worker`, beside this program or where VRAMPLAN_WORKER
 says. Ctrl-C ends it; a second one kills it; what was measured until then is reported.
+With `--device cpu` the engine runs in main memory: measured is the process's resident memory beside
+the engine's own accounting, and a GPU that is named says how large the cache is, no more.
 Exit codes: 0 within tolerance · 1 error · 2 usage · 4 outside tolerance · 130 interrupted";
 
 pub const OBSERVE: &str = "\

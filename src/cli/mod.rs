@@ -97,8 +97,7 @@ enum Command {
     #[command(after_help = help::CHECK)]
     Check(CheckArgs),
     /// Run the engine as planned, measure it, and compare.
-    // Hidden until its worker is there: what it supervises has to be named by the environment.
-    #[command(after_help = help::CALIBRATE, hide = true)]
+    #[command(after_help = help::CALIBRATE)]
     Calibrate(Box<CalibrateArgs>),
     /// Measure the memory of any program, phase by phase, beside a plan.
     #[command(after_help = help::OBSERVE)]

@@ -15,8 +15,9 @@ use crate::calibrate::marks::{Pattern, Timed};
 use crate::calibrate::measurement::Measurement;
 use crate::calibrate::recording;
 use crate::calibrate::{Device, MeterKind, PlannedRun};
+use crate::recommend::{Answer, Request};
 use crate::render::Document;
-use crate::render::observe::{ObserveDoc, to_markdown, to_table, to_timeline};
+use crate::render::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
 use crate::source::Catalog;
 
 /// A format of a measured run.
@@ -148,18 +149,24 @@ fn planned(args: &ObserveArgs, device: Option<&Device>) -> anyhow::Result<Option
 pub fn plan_of(resolved: &Resolved) -> anyhow::Result<PlannedRun> {
     let request = resolved.request();
     let answer = crate::recommend::answer(&request)?;
-    let inputs = serde_json::to_value(Document::new(&request, &answer).inputs)?;
+    run_of(&request, &answer)
+}
+
+/// The plan of an answer as a recording keeps it.
+pub fn run_of(request: &Request<'_>, answer: &Answer) -> anyhow::Result<PlannedRun> {
+    let inputs = serde_json::to_value(Document::new(request, answer).inputs)?;
     let word =
         |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let inputs = inputs.as_object().into_iter().flatten();
     let inputs = inputs.map(|(key, value)| (key.clone(), word(value))).collect();
-    Ok(PlannedRun::new(&answer.plan, inputs))
+    Ok(PlannedRun::new(&answer.plan, inputs)?)
 }
 
 /// A measured run in the format that was asked for.
 pub struct Report {
     text: String,
     within: bool,
+    outside: Vec<String>,
 }
 
 impl Report {
@@ -169,17 +176,28 @@ impl Report {
         plan: Option<&PlannedRun>,
         args: &ReportArgs,
     ) -> anyhow::Result<Self> {
+        Self::with(measured, plan, args, Extras::default())
+    }
+
+    /// The same with what else was found.
+    pub fn with(
+        measured: &Measurement,
+        plan: Option<&PlannedRun>,
+        args: &ReportArgs,
+        extras: Extras,
+    ) -> anyhow::Result<Self> {
         let compared = plan.map(|plan| (plan, Comparison::new(measured, plan, args.tolerance)));
         let within = compared.as_ref().is_none_or(|(_, compared)| compared.is_within());
         let compared = compared.as_ref().map(|(plan, compared)| (*plan, compared));
-        let document = ObserveDoc::new(measured, compared);
+        let document = ObserveDoc::new(measured, compared).with(extras);
+        let outside = document.comparison.as_ref().map(|c| c.outside.clone()).unwrap_or_default();
         let text = match args.format {
             ReportFormat::Table => to_table(&document),
             ReportFormat::Json => document.to_json()?,
             ReportFormat::Markdown => to_markdown(&document),
             ReportFormat::Svg => to_timeline(measured, plan),
         };
-        Ok(Self { text, within })
+        Ok(Self { text, within, outside })
     }
 
     /// Writes it to a file, or to the stream.
@@ -192,6 +210,11 @@ impl Report {
             Some(path) => files::write(path, &self.text),
             None => Ok(stream.write_all(self.text.as_bytes())?),
         }
+    }
+
+    /// What lies outside of the plan, by name.
+    pub fn outside(&self) -> &[String] {
+        &self.outside
     }
 
     /// What that means for the exit code.

@@ -88,15 +88,28 @@ pub fn read(path: &Path) -> anyhow::Result<PlanArgs> {
 
 /// Resolves flags.
 pub fn resolve(args: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Resolved> {
-    let Some(model) = &args.model else {
+    if args.model.is_none() {
         return Err(missing("--model", "a name such as `qwen2.5-14b`, or a file").into());
-    };
+    }
     let Some(gpu) = &args.gpu else {
         return Err(missing("--gpu", "a name such as `L4`, or `auto`").into());
     };
-    let runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
     let names: Vec<&str> = gpu.split(',').map(str::trim).collect();
-    let mut cards = gpus::cards(args, &names, runtime.runtime, catalog)?;
+    let runtime = args.runtime.unwrap_or(Runtime::Vramplan);
+    let cards = gpus::cards(args, &names, runtime, catalog)?;
+    resolve_on(args, catalog, cards)
+}
+
+/// Resolves flags on these cards, the first of which is there.
+pub fn resolve_on(
+    args: &PlanArgs,
+    catalog: &Catalog,
+    mut cards: Vec<Card>,
+) -> anyhow::Result<Resolved> {
+    let Some(model) = &args.model else {
+        return Err(missing("--model", "a name such as `qwen2.5-14b`, or a file").into());
+    };
+    let runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
     let Card { gpu, capacity } = cards.remove(0);
     let model = source::model(model, catalog)?;
     let workload = workload(args, &model, &gpu, runtime.runtime, cards.len() + 1)?;
@@ -124,8 +137,11 @@ pub(super) fn apply_calibration(
     catalog: &Catalog,
 ) -> anyhow::Result<()> {
     let found = catalog.calibration(&gpu.name, runtime)?;
-    if let Some(overhead) = found.and_then(|found| found.overhead()) {
-        gpu.context = Some(overhead);
+    if let Some(found) = found
+        && let Some(context) = found.context()
+    {
+        gpu.context = Some(context);
+        gpu.calibrated = found.parts();
     }
     Ok(())
 }

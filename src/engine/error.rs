@@ -4,6 +4,7 @@ use crate::estimate::{Component, EstimateError};
 use crate::h2o::CacheError;
 use crate::kernels::LaunchError;
 use crate::source::{SourceError, printable};
+use crate::synth::SynthError;
 use crate::units::{Bytes, Overflow};
 
 /// What went wrong, with what was expected.
@@ -95,6 +96,9 @@ pub enum EngineError {
         /// How much was asked for.
         needed: Bytes,
     },
+    /// Weights cannot be made up.
+    #[error(transparent)]
+    Synth(#[from] SynthError),
     /// What the device refused.
     #[error("{what}: {message}")]
     Device {
@@ -110,6 +114,7 @@ impl EngineError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Source(error) => error.hint(),
+            Self::Synth(error) => error.hint(),
             Self::Cache(error) => error.hint().map(str::to_owned),
             Self::TooLong { what: "a conversation", .. } => {
                 Some("start a new conversation, or plan with a longer `--context`".into())
@@ -126,7 +131,6 @@ impl EngineError {
         matches!(self, Self::OutOfMemory { .. })
     }
 
-    #[cfg(feature = "cuda")]
     pub(crate) fn out_of_memory(what: &'static str, bytes: usize) -> Self {
         Self::OutOfMemory { what, needed: Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX)) }
     }

@@ -6,8 +6,8 @@ use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::Scenario;
 use crate::estimate::weights::weights;
 use crate::spec::{
-    Attention, Basis, Bounds, Capture, ComputeCapability, Ecc, Fact, GpuSpec, LlamaCppVersion,
-    Logits, ModelSpec, Runtime, RuntimeSpec, TransformersVersion, Workload,
+    Attention, Basis, Bounds, Capture, Fact, GpuSpec, LlamaCppVersion, Logits, ModelSpec, Runtime,
+    RuntimeSpec, TransformersVersion, Workload,
 };
 use crate::units::Bytes;
 
@@ -61,20 +61,12 @@ impl Settings {
         context: u64,
         capture: Option<Capture>,
     ) -> Result<Table, EngineError> {
-        let (gpu, runtime) = (no_card(), no_constants());
-        let weights = weights(spec, WeightFormat::AsStored, &runtime)
-            .map_err(|error| EngineError::unsupported(error.to_string(), "another file"))?;
-        Table::new(&Scenario {
-            model: spec,
-            gpu: &gpu,
-            runtime: &runtime,
-            weights: &weights,
-            kv: KvFormat::Int8,
-            workload: Workload { capture, ..self.workload(context) },
-        })
+        let workload = Workload { capture, ..self.workload(context) };
+        table_without_card(spec, KvFormat::Int8, workload)
     }
 
-    fn workload(&self, context: u64) -> Workload {
+    /// One sequence's work in these settings, with positions up to `context`.
+    pub fn workload(&self, context: u64) -> Workload {
         Workload {
             system_tokens: self.system_tokens,
             cache_tokens: self.max_cache_tokens,
@@ -94,23 +86,35 @@ impl Settings {
     }
 }
 
+/// The table of any work that the engine runs, weights as they are stored.
+///
+/// # Errors
+/// Where the model's weights, the cache's format or the work are none that the engine runs.
+pub fn table_without_card(
+    spec: &ModelSpec,
+    kv: KvFormat,
+    workload: Workload,
+) -> Result<Table, EngineError> {
+    let (gpu, runtime) = (no_card(), no_constants());
+    let weights = weights(spec, WeightFormat::AsStored, &runtime)
+        .map_err(|error| EngineError::unsupported(error.to_string(), "another file"))?;
+    Table::new(&Scenario {
+        model: spec,
+        gpu: &gpu,
+        runtime: &runtime,
+        weights: &weights,
+        kv,
+        workload,
+    })
+}
+
 fn none<T>(value: T) -> Fact<T> {
     Fact::new(value, Basis::Exact, "no card")
 }
 
 /// A card of no memory: what depends on it is not in the engine's table.
 fn no_card() -> GpuSpec {
-    GpuSpec {
-        name: "none".to_owned(),
-        aliases: Vec::new(),
-        total: none(Bytes::ZERO),
-        reserved: none(Bytes::ZERO),
-        compute_capability: ComputeCapability { major: 0, minor: 0 },
-        sm_count: none(0),
-        bandwidth: none(Bytes::ZERO),
-        ecc: Ecc::None,
-        context: Some(none(Bounds::ZERO)),
-    }
+    GpuSpec::main_memory(Bytes::ZERO, none(Bounds::ZERO))
 }
 
 fn no_constants() -> RuntimeSpec {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::EngineError;
 use super::table::Table;
 use crate::estimate::{Buffer, Component, Life, Moment, Phase};
-use crate::units::Bytes;
+use crate::units::{Bytes, Overflow};
 
 /// One thing that the engine holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,48 @@ pub struct Ledger {
     pub entries: Vec<Entry>,
     /// The arena in which everything transient lies.
     pub scratch: Bytes,
+}
+
+impl Ledger {
+    /// What each component holds in a phase: what lives from it or from an earlier one on, and what
+    /// lives in its largest moment. The same sums as the plan's rows.
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn held(&self, phase: Phase) -> Result<Vec<(Component, Bytes)>, Overflow> {
+        let moments = Moment::ALL.into_iter();
+        let mut largest = (Bytes::ZERO, Moment::Whole);
+        for moment in moments {
+            let size = self.sum(|entry| is_scratch(entry.life, phase, moment))?;
+            // Of equal moments the last, as in a plan.
+            if size >= largest.0 {
+                largest = (size, moment);
+            }
+        }
+        let alive = |entry: &Entry| match entry.life {
+            Life::From(from) => from <= phase,
+            life @ Life::During(..) => is_scratch(life, phase, largest.1),
+        };
+        let of = |component| {
+            let size = self.sum(|entry| entry.component == component && alive(entry))?;
+            Ok((component, size))
+        };
+        // Of the others it knows nothing: they are not its own.
+        let mine = |component: &Component| self.entries.iter().any(|e| e.component == *component);
+        Component::ALL.into_iter().filter(mine).map(of).collect()
+    }
+
+    fn sum(&self, is_in: impl Fn(&Entry) -> bool) -> Result<Bytes, Overflow> {
+        Bytes::sum(self.entries.iter().filter(|entry| is_in(entry)).map(|entry| entry.size))
+    }
+}
+
+/// Whether something is there in a moment of a phase only.
+fn is_scratch(life: Life, phase: Phase, moment: Moment) -> bool {
+    match life {
+        Life::During(of, at) => of == phase && (at == moment || at == Moment::Whole),
+        Life::From(_) => false,
+    }
 }
 
 impl<'a> Memory<'a> {

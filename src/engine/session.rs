@@ -53,6 +53,39 @@ struct Limits {
     all_logits: bool,
 }
 
+/// A model's weights on a device, before there are caches.
+#[derive(Debug)]
+pub struct Model<B: Backend = Cpu> {
+    backend: B,
+    config: Config,
+    weights: Arc<Weights<B::Weight>>,
+}
+
+impl<B: Backend> Model<B> {
+    /// Loads the weights of `source`.
+    ///
+    /// # Errors
+    /// Where a tensor is not what the model's shape says, or memory is short.
+    pub fn load(backend: B, source: &mut dyn Source) -> Result<Self, EngineError> {
+        let config = source.config().clone();
+        let weights = Arc::new(Weights::load(&backend, source)?);
+        Ok(Self { backend, config, weights })
+    }
+
+    /// What the weights take.
+    pub fn bytes(&self) -> Bytes {
+        Bytes::new(u64::try_from(self.weights.bytes).unwrap_or(u64::MAX))
+    }
+
+    /// The engine, with everything else that `table` lists.
+    ///
+    /// # Errors
+    /// Where the table is not this model's, or memory is short.
+    pub fn engine(self, table: &Table) -> Result<Engine<B>, EngineError> {
+        Engine::with_weights(self.backend, self.config, self.weights, table)
+    }
+}
+
 /// The spans of each kind of step.
 #[derive(Clone, Copy, Debug)]
 struct Steps {
@@ -69,9 +102,24 @@ impl<B: Backend> Engine<B> {
     /// Where a tensor is not what the model's shape says, the table is not this model's, or memory
     /// is short.
     pub fn load(backend: B, source: &mut dyn Source, table: &Table) -> Result<Self, EngineError> {
-        let config = source.config().clone();
-        let weights = Arc::new(Weights::load(&backend, source)?);
-        Self::with_weights(backend, config, weights, table)
+        Model::load(backend, source)?.engine(table)
+    }
+
+    /// Writes to all memory that a run will write to, so that the system has to give it now: a CPU's
+    /// system gives memory when it is first written. To be called before anything runs.
+    ///
+    /// # Errors
+    /// Where something has run, or the device refuses.
+    pub fn commit(&mut self) -> Result<(), EngineError> {
+        if self.pinned + self.written > 0 {
+            return Err(EngineError::Order("memory is committed before anything runs"));
+        }
+        let Caches { pinned, slots, scores, smoothing: _, counters } = &mut self.caches;
+        let rest = [&mut self.arena, &mut self.ids, &mut self.rotation];
+        for buffer in [pinned, slots, scores, counters].into_iter().chain(rest) {
+            self.backend.clear(buffer)?;
+        }
+        Ok(())
     }
 
     /// Another engine on the same weights, with caches and an arena of its own as `table` lists them.

@@ -10,7 +10,8 @@ use super::EngineError;
 /// What exists only on a GPU, or is another library's own: rows of the table that the engine does
 /// not allocate itself. The last two are candle's copies of activations for its matrix kernels,
 /// which it keeps on the CPU as well, one in each thread.
-pub const NOT_OURS: [&str; 8] = [
+pub const NOT_OURS: [&str; 9] = [
+    "the process itself",
     "CUDA context and loaded kernels",
     "libraries",
     "cuBLAS workspace",

@@ -229,6 +229,9 @@ pub fn engine_quantized_rows(
     rows: u64,
     decode_rows: u64,
 ) -> Result<(), EstimateError> {
+    if scenario.gpu.is_main_memory() {
+        return Ok(());
+    }
     let shape = &scenario.model.shape;
     let width = shape.hidden_size.max(shape.q_width()).max(ffn_width(scenario));
     let padded = width.next_multiple_of(512);

@@ -43,19 +43,33 @@ pub fn push_rounding(buffers: &mut Buffers, scenario: &Scenario<'_>) {
 
 /// Lists what the runtime's allocator loses.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    if scenario.gpu.is_main_memory() {
+        return Ok(());
+    }
     push_rounding(buffers, scenario);
     match scenario.kind() {
-        Runtime::Vramplan => buffers.push(
-            kind(Basis::Assumed, "cudaMallocAsync pools grow in chunks of 2 to 32 MiB"),
-            "pool granularity",
-            mib(0, 16, 64),
-            Formula::text("half a chunk; two at most", &[]),
-        ),
+        Runtime::Vramplan => push_pool(buffers, scenario),
         Runtime::LlamaCpp => push_segments(buffers, scenario)?,
         Runtime::Transformers => push_torch(buffers, scenario)?,
         Runtime::Vllm => push_remainders(buffers),
     }
     Ok(())
+}
+
+/// The pool of vramplan's engine: what it takes beyond what it hands out, measured or assumed.
+fn push_pool(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    const NAME: &str = "pool granularity";
+    if let Some(slack) = &scenario.gpu.calibrated.slack {
+        let formula = Formula::text("measured on this card: taken by the pool − handed out", &[]);
+        buffers.push(kind(slack.basis, &slack.source), NAME, slack.value, formula);
+        return;
+    }
+    buffers.push(
+        kind(Basis::Assumed, "cudaMallocAsync pools grow in chunks of 2 to 32 MiB"),
+        NAME,
+        mib(0, 16, 64),
+        Formula::text("half a chunk; two at most", &[]),
+    );
 }
 
 /// llama.cpp's large buffers (weights, caches, compute), each of which `cudaMalloc` rounds up. Its

@@ -6,7 +6,7 @@
 //! out-of-memory messages (process − allocated − reserved), or from `calibrate`.
 
 use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
-use crate::spec::{Basis, Bounds, Runtime};
+use crate::spec::{Basis, Bounds, Fact, Runtime};
 
 /// The first compute capability whose cuBLAS workspace is 32 MiB.
 const HOPPER: u32 = 9;
@@ -40,7 +40,9 @@ fn push_context_of(buffers: &mut Buffers, scenario: &Scenario<'_>, size: Bounds)
         "CUDA context and loaded kernels",
         size,
         Formula::text(
-            if scenario.gpu.is_calibrated() {
+            if scenario.gpu.calibrated.libraries.is_some() {
+                "measured on this card: held once the device was open"
+            } else if scenario.gpu.is_calibrated() {
                 "measured on this card: held at the peak − taken by the allocator's pool"
             } else {
                 "observed on this card, or per multiprocessor"
@@ -50,9 +52,24 @@ fn push_context_of(buffers: &mut Buffers, scenario: &Scenario<'_>, size: Bounds)
     );
 }
 
+/// Lists a part that was measured, where it was told apart.
+fn push_measured(
+    buffers: &mut Buffers,
+    name: &'static str,
+    fact: Option<&Fact<Bounds>>,
+    formula: &'static str,
+) {
+    if let Some(fact) = fact {
+        let formula = Formula::text(formula, &[]);
+        buffers.push(kind(fact.basis, &fact.source), name, fact.value, formula);
+    }
+}
+
 /// Lists what libraries take, unless the context was measured with them.
 pub fn push_libraries(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     if scenario.gpu.is_calibrated() {
+        let measured = scenario.gpu.calibrated.libraries.as_ref();
+        push_measured(buffers, "libraries", measured, "measured on this card: held once loaded");
         return;
     }
     let libraries = &scenario.runtime.libraries;
@@ -67,6 +84,9 @@ pub fn push_libraries(buffers: &mut Buffers, scenario: &Scenario<'_>) {
 /// Lists cuBLAS's workspace, unless the context was measured with it.
 pub fn push_workspace(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     if scenario.gpu.is_calibrated() {
+        let formula = "measured on this card: came beside the pool later, kernels included";
+        let measured = scenario.gpu.calibrated.workspaces.as_ref();
+        push_measured(buffers, "cuBLAS workspace", measured, formula);
         return;
     }
     let hopper = scenario.gpu.compute_capability.major >= HOPPER;
@@ -83,8 +103,23 @@ pub fn push_workspace(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     );
 }
 
+/// Lists what a process holds in main memory beside its buffers, where it runs there.
+fn push_process(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    let process = scenario.gpu.context();
+    buffers.push(
+        kind(process.basis, &process.source),
+        "the process itself",
+        process.value,
+        Formula::text("code, threads, the file's header, workspaces of kernels", &[]),
+    );
+}
+
 /// Lists context, libraries and cuBLAS workspace.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    if scenario.gpu.is_main_memory() {
+        push_process(buffers, scenario);
+        return Ok(());
+    }
     push_context(buffers, scenario);
     push_libraries(buffers, scenario);
     push_workspace(buffers, scenario);

@@ -30,7 +30,7 @@ pub use advice::{Advice, advise};
 pub use devices::{Card, DevicePlan};
 pub use speed::{Speed, decode_speed};
 pub use summary::Summary;
-pub use window::{RecentWindow, WindowBasis, WindowError, recent_window};
+pub use window::{RecentWindow, WindowBasis, WindowError, recent_window, smallest_cache};
 
 /// A question: everything but the size of the cache may be fixed.
 #[derive(Clone, Debug)]

@@ -30,8 +30,23 @@ pub struct DoctorDoc {
     pub matches: Vec<ProfileMatch>,
     /// What surrounds the program.
     pub host: Host,
+    /// The worker that `calibrate` starts; nothing where there is none.
+    #[serde(default)]
+    pub worker: Option<WorkerDoc>,
     /// What was found, the gravest first.
     pub findings: Vec<Finding>,
+}
+
+/// The program that runs the engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WorkerDoc {
+    /// Where it is.
+    pub path: String,
+    /// Its version.
+    pub version: String,
+    /// The devices that it can run on: `cpu`, `cuda`.
+    pub devices: Vec<String>,
 }
 
 /// How many profiles there are.
@@ -133,6 +148,10 @@ fn surroundings(document: &DoctorDoc) -> String {
     }
     if document.host.wsl {
         text.push_str("under WSL\n");
+    }
+    if let Some(worker) = &document.worker {
+        let devices = worker.devices.join(", ");
+        let _ = writeln!(text, "worker {} on {devices}: {}", worker.version, worker.path);
     }
     text
 }

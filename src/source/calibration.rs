@@ -1,8 +1,12 @@
 //! What `calibrate --write` keeps: what a process of a runtime holds on a card beside its buffers, run
 //! by run, in `calibrated/<gpu>+<runtime>.toml` of a directory with profiles.
 //!
-//! `overhead = held at the peak − what the allocator's pool took`: context, modules, workspaces.
-//! `slack = what the pool took − what it handed out`.
+//! ```text
+//! overhead   = held at the peak − what the allocator's pool took
+//!            = context + libraries + workspaces, each as held at the end of its stage
+//! slack      = what the pool took − what it handed out, both at most
+//! granule    = the greatest step that every size of the pool is a multiple of
+//! ```
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::SourceError;
 use super::error::At;
 use super::profile::text_of;
-use crate::spec::{Basis, Bounds, Fact, Runtime};
+use crate::spec::{Basis, Bounds, CalibratedParts, Fact, Runtime};
 use crate::units::Bytes;
 
 /// The version of the format.
@@ -60,6 +64,30 @@ pub struct CalibratedRun {
     #[serde(serialize_with = "exactly")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub slack: Bytes,
+    /// Of the overhead, what was held once the device was open.
+    #[serde(default, serialize_with = "exactly_if", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub context: Option<Bytes>,
+    /// Of the overhead, what loading libraries added.
+    #[serde(default, serialize_with = "exactly_if", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub libraries: Option<Bytes>,
+    /// Of the overhead, what came later.
+    #[serde(default, serialize_with = "exactly_if", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub workspaces: Option<Bytes>,
+    /// What the pool's sizes are multiples of, where it had several.
+    #[serde(default, serialize_with = "exactly_if", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub granule: Option<Bytes>,
+}
+
+#[allow(clippy::ref_option, reason = "serde's signature")]
+fn exactly_if<S: Serializer>(size: &Option<Bytes>, serializer: S) -> Result<S::Ok, S::Error> {
+    match size {
+        Some(size) => exactly(size, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -112,18 +140,36 @@ impl Calibration {
         toml::to_string(self).map_err(|error| At::named(&self.gpu).malformed(error))
     }
 
-    /// What a process holds beside its pool: the median, and the spread with a margin.
-    pub fn overhead(&self) -> Option<Fact<Bounds>> {
-        self.fact(|run| run.overhead)
+    /// What a process holds beside its pool: the median, and the spread with a margin. Where every run
+    /// told context, libraries and workspaces apart, the context alone.
+    pub fn context(&self) -> Option<Fact<Bounds>> {
+        if self.is_told_apart() {
+            return self.fact(|run| run.context);
+        }
+        self.fact(|run| Some(run.overhead))
     }
 
-    /// What the pool takes beyond what it hands out.
-    pub fn slack(&self) -> Option<Fact<Bounds>> {
-        self.fact(|run| run.slack)
+    /// What else it holds, as far as runs told it apart.
+    pub fn parts(&self) -> CalibratedParts {
+        let apart = self.is_told_apart();
+        let of = |of: fn(&CalibratedRun) -> Option<Bytes>| self.fact(of).filter(|_| apart);
+        CalibratedParts {
+            libraries: of(|run| run.libraries),
+            workspaces: of(|run| run.workspaces),
+            slack: self.fact(|run| Some(run.slack)),
+        }
     }
 
-    fn fact(&self, of: fn(&CalibratedRun) -> Bytes) -> Option<Fact<Bounds>> {
-        let mut sizes: Vec<Bytes> = self.runs.iter().map(of).collect();
+    /// Whether every run has all parts: what a part is of one run only says nothing of the others.
+    fn is_told_apart(&self) -> bool {
+        let all = |run: &CalibratedRun| {
+            run.context.is_some() && run.libraries.is_some() && run.workspaces.is_some()
+        };
+        !self.runs.is_empty() && self.runs.iter().all(all)
+    }
+
+    fn fact(&self, of: fn(&CalibratedRun) -> Option<Bytes>) -> Option<Fact<Bounds>> {
+        let mut sizes: Vec<Bytes> = self.runs.iter().filter_map(of).collect();
         sizes.sort();
         let (low, high) = (*sizes.first()?, *sizes.last()?);
         let median = *sizes.get(sizes.len() / 2)?;
@@ -173,6 +219,22 @@ mod tests {
             kv: "int8".to_owned(),
             overhead: Bytes::mib(overhead).unwrap(),
             slack: Bytes::mib(8).unwrap(),
+            context: None,
+            libraries: None,
+            workspaces: None,
+            granule: None,
+        }
+    }
+
+    /// The same, told apart: what is not context or libraries are workspaces.
+    fn apart(overhead: u64, context: u64, libraries: u64) -> CalibratedRun {
+        let mib = |n| Some(Bytes::mib(n).unwrap());
+        CalibratedRun {
+            context: mib(context),
+            libraries: mib(libraries),
+            workspaces: mib(overhead - context - libraries),
+            granule: mib(2),
+            ..run(overhead)
         }
     }
 
@@ -187,11 +249,25 @@ mod tests {
             let mib = |n| Bytes::mib(n).unwrap();
             Bounds::new(mib(low), mib(expected), mib(high))
         };
-        assert_eq!(of(&[100]).overhead().unwrap().value, mib(98, 100, 102));
-        let fact = of(&[140, 100, 120]).overhead().unwrap();
+        assert_eq!(of(&[100]).context().unwrap().value, mib(98, 100, 102));
+        let fact = of(&[140, 100, 120]).context().unwrap();
         assert_eq!((fact.value, fact.basis), (mib(98, 120, 142), Basis::Calibrated));
         assert!(fact.source.starts_with("3 runs of `calibrate`"), "{}", fact.source);
-        assert_eq!(of(&[]).overhead(), None);
+        assert_eq!(of(&[]).context(), None);
+    }
+
+    #[test]
+    fn parts_are_told_apart_where_every_run_does() {
+        let runs = vec![apart(300, 200, 60), apart(310, 204, 60)];
+        let known = Calibration { runs, ..Calibration::new("L4", Runtime::Vramplan) };
+        let mib = |fact: Option<Fact<Bounds>>| fact.unwrap().value.expected.get() >> 20;
+        assert_eq!(mib(known.context()), 204);
+        let parts = known.parts();
+        assert_eq!([mib(parts.libraries), mib(parts.workspaces), mib(parts.slack)], [60, 46, 8]);
+        let mut mixed = known;
+        mixed.runs.push(run(305));
+        assert_eq!(mib(mixed.context()), 305);
+        assert_eq!((mixed.parts().libraries, mixed.parts().workspaces), (None, None));
     }
 
     #[test]
@@ -211,9 +287,11 @@ mod tests {
         let read = || Calibration::read(folder.path(), "L4", Runtime::Vramplan);
         assert_eq!(read(), Ok(None));
         fs_err::create_dir(path.parent().unwrap()).unwrap();
-        let text = of(&[100, 101]).to_toml().unwrap();
+        let mut known = of(&[100, 101]);
+        known.runs.push(apart(102, 80, 10));
+        let text = known.to_toml().unwrap();
         fs_err::write(&path, &text).unwrap();
-        assert_eq!(read(), Ok(Some(of(&[100, 101]))));
+        assert_eq!(read(), Ok(Some(known)));
         for (from, to) in [
             ("schema = 1", "schema = 2"),
             ("gpu = \"L4\"", "gpu = \"T4\""),

@@ -7,7 +7,7 @@
 use super::error::At;
 use super::profile::MigProfile;
 use super::{SourceError, printable};
-use crate::spec::{Basis, Fact, GpuSpec};
+use crate::spec::{Basis, CalibratedParts, Fact, GpuSpec};
 use crate::units::Bytes;
 
 /// Memory slices of a whole card.
@@ -67,6 +67,7 @@ pub(super) fn slice(
             Basis::Modelled,
             format!("{share} of {}", card.bandwidth.source),
         ),
+        calibrated: CalibratedParts::default(),
         context: None,
         ..card.clone()
     })

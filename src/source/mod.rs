@@ -30,4 +30,5 @@ pub use model::model;
 pub use names::Kind;
 #[cfg(feature = "nvml")]
 pub use nvml::open_nvml;
-pub use text::printable;
+pub(crate) use text::printable_message;
+pub use text::{printable, text_file};

@@ -13,8 +13,8 @@ use super::names::Kind;
 use super::text::printable;
 use super::{SourceError, json, mig};
 use crate::spec::{
-    Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, ModelShape, ModelSpec, Runtime,
-    RuntimeSpec,
+    Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, ModelShape, ModelSpec,
+    Runtime, RuntimeSpec,
 };
 use crate::units::Bytes;
 
@@ -72,6 +72,7 @@ fn card(at: &At, profile: GpuProfile) -> Result<(GpuSpec, Vec<MigProfile>), Sour
         sm_count: profile.sm_count.into(),
         bandwidth: positive(at, "bandwidth", profile.bandwidth.into())?,
         ecc: profile.ecc.into(),
+        calibrated: CalibratedParts::default(),
         context: profile.context.map(|context| context.bounds(at, "context")).transpose()?,
     };
     Ok((spec, profile.mig))

@@ -30,6 +30,20 @@ pub(crate) fn printable_message(message: &str) -> String {
     escape(message, PATH)
 }
 
+/// The longest text that is read, in bytes.
+const MOST: u64 = 64 << 20;
+
+/// The text of a file.
+///
+/// # Errors
+/// Where it cannot be read, is too long or is not UTF-8.
+pub fn text_file(path: &std::path::Path) -> Result<String, super::SourceError> {
+    let bytes = super::json::read_bytes(path, MOST)?;
+    String::from_utf8(bytes).map_err(|_| {
+        super::error::At::new(path).malformed("it is not UTF-8: expected a text".to_owned())
+    })
+}
+
 fn escape(text: &str, limit: usize) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {

@@ -88,8 +88,23 @@ pub struct GpuSpec {
     /// Error correction.
     pub ecc: Ecc,
     /// Memory of a process beyond its allocations (context, module images), where it was observed.
-    /// Where it is calibrated, it was measured with the runtime's libraries and workspaces in it.
+    /// Where it is calibrated, what of libraries and workspaces was not told apart is in it.
     pub context: Option<Fact<Bounds>>,
+    /// What else `calibrate` measured on this card of the runtime that is planned.
+    pub calibrated: CalibratedParts,
+}
+
+/// What a process of a runtime was measured to hold on a card, told apart as far as runs did. What was
+/// not is in [`GpuSpec::context`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CalibratedParts {
+    /// Libraries, loaded before anything is allocated.
+    pub libraries: Option<Fact<Bounds>>,
+    /// What came beside the allocator's pool later: workspaces of libraries, kernels loaded at their
+    /// first use.
+    pub workspaces: Option<Fact<Bounds>>,
+    /// What the allocator's pool took beyond what it handed out.
+    pub slack: Option<Fact<Bounds>>,
 }
 
 /// Context per multiprocessor where a card was never observed: the observed cards lie between
@@ -97,6 +112,29 @@ pub struct GpuSpec {
 const CONTEXT_PER_SM: [u64; 3] = [27, 40, 50];
 
 impl GpuSpec {
+    /// Main memory as something to plan for, of this size, with what a process of the engine holds
+    /// there beside its buffers.
+    pub fn main_memory(total: Bytes, process: Fact<Bounds>) -> Self {
+        let none = |source| Fact::new(Bytes::ZERO, Basis::Exact, source);
+        Self {
+            name: "CPU".to_owned(),
+            aliases: Vec::new(),
+            total: Fact::new(total, Basis::Exact, "main memory"),
+            reserved: none("no driver"),
+            compute_capability: ComputeCapability { major: 0, minor: 0 },
+            sm_count: Fact::new(0, Basis::Exact, "no GPU"),
+            bandwidth: none("not known"),
+            ecc: Ecc::None,
+            context: Some(process),
+            calibrated: CalibratedParts::default(),
+        }
+    }
+
+    /// Whether it is main memory: no context, no libraries of a GPU.
+    pub const fn is_main_memory(&self) -> bool {
+        self.compute_capability.major == 0
+    }
+
     /// What a process can take when nothing else runs.
     pub fn visible(&self) -> Bytes {
         self.total.value.minus_or_zero(self.reserved.value)

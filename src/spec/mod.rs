@@ -19,7 +19,7 @@ mod workload;
 
 pub use architecture::Architecture;
 pub use fact::{Basis, Bounds, Fact};
-pub use gpu::{ComputeCapability, Ecc, GpuSpec};
+pub use gpu::{CalibratedParts, ComputeCapability, Ecc, GpuSpec};
 pub use llama_cpp::LlamaCppVersion;
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use runtime::{Runtime, RuntimeSpec};

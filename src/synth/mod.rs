@@ -24,7 +24,7 @@ use names::Named;
 pub use values::{Values, fill};
 
 /// Why a model cannot be synthesized.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SynthError {
     /// A model of a family, or with tensors, whose names in GGUF files are not known here.
     #[error("`{model}` has {what}, for which no names in GGUF files are known")]

@@ -1,13 +1,10 @@
 //! What a capture shows is what the pass computed, and it takes what the plan says.
 
-use vramplan::dtype::GgmlType;
-use vramplan::engine::{
-    Captured, Cpu, Engine, GgufSource, Observer, Settings, Source, SyntheticSource, Tokenizer,
-};
+use vramplan::engine::{Captured, Cpu, Engine, GgufSource, Observer, Settings, Source, Tokenizer};
 use vramplan::estimate::Component;
 use vramplan::spec::{Architecture, Capture, Logits, ModelShape};
 
-use crate::decoder::shape;
+use crate::decoder::{shape, source};
 use crate::{settings, smollm2};
 
 fn tokens(count: u32) -> Vec<u32> {
@@ -16,10 +13,10 @@ fn tokens(count: u32) -> Vec<u32> {
 
 fn engine(capture: Capture) -> Engine {
     let shape = ModelShape { n_layers: 3, ..shape(Architecture::Llama) };
-    let mut source = SyntheticSource::new(shape, GgmlType::F32, 3).unwrap();
+    let mut model = source(shape, "f32", 3);
     let settings = Settings { recent_window: 8, ..settings(5, 20, 8, Logits::Last) };
-    let table = settings.table_with_capture(source.spec(), capture).unwrap();
-    let mut engine = Engine::load(Cpu, &mut source, &table).unwrap();
+    let table = settings.table_with_capture(model.spec(), capture).unwrap();
+    let mut engine = Engine::load(Cpu, &mut model, &table).unwrap();
     engine.prefill_system(&tokens(5)).unwrap();
     engine.track_positions().unwrap();
     // Long enough for eviction.
@@ -71,10 +68,10 @@ fn a_chunk_shows_what_its_tokens_show_one_by_one() {
 fn without_eviction_chunks_and_single_tokens_attend_alike() {
     let load = |count| {
         let shape = ModelShape { n_layers: 2, ..shape(Architecture::Llama) };
-        let mut source = SyntheticSource::new(shape, GgmlType::F32, 9).unwrap();
+        let mut model = source(shape, "f32", 9);
         let table = settings(3, 40, 8, Logits::Last);
-        let table = table.table_with_capture(source.spec(), wanted(count, 2, false)).unwrap();
-        let mut engine = Engine::load(Cpu, &mut source, &table).unwrap();
+        let table = table.table_with_capture(model.spec(), wanted(count, 2, false)).unwrap();
+        let mut engine = Engine::load(Cpu, &mut model, &table).unwrap();
         engine.prefill_system(&tokens(3)).unwrap();
         engine.track_positions().unwrap();
         engine.prefill(&tokens(10)).unwrap();

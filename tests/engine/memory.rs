@@ -1,12 +1,11 @@
 //! What the engine allocates is what the plan says, byte for byte.
 
-use vramplan::dtype::GgmlType;
-use vramplan::engine::{Cpu, Engine, Source, SyntheticSource};
+use vramplan::engine::{Cpu, Engine, Source};
 use vramplan::estimate::{Component, Life, Phase};
 use vramplan::spec::{Architecture, Logits, ModelShape, QkNorm};
 use vramplan::units::Bytes;
 
-use crate::decoder::shape;
+use crate::decoder::{shape, source};
 use crate::settings;
 
 fn shapes() -> [ModelShape; 4] {
@@ -37,15 +36,15 @@ fn the_ledger_is_the_plans_table() {
             [(0, 16, 8), (5, 16, 8), (40, 130, 64), (7, 3, 1), (3, 128, 1)]
         {
             for logits in [Logits::Last, Logits::All] {
-                let mut source = SyntheticSource::new(shape.clone(), GgmlType::F32, 3).unwrap();
+                let mut model = source(shape.clone(), "f32", 3);
                 let settings = settings(system, cache, chunk, logits);
                 let settings =
                     vramplan::engine::Settings { recent_window: chunk.max(cache / 3), ..settings };
                 if cache - settings.recent_window < 4 && system < 4 {
                     continue;
                 }
-                let table = settings.table(source.spec()).unwrap();
-                let engine = Engine::load(Cpu, &mut source, &table).unwrap();
+                let table = settings.table(model.spec()).unwrap();
+                let engine = Engine::load(Cpu, &mut model, &table).unwrap();
                 compared += compare(&engine, &table);
             }
         }
@@ -92,9 +91,9 @@ fn the_arena_is_the_plans_largest_moment() {
     // A wide vocabulary: the head needs most. A wide MLP: the MLP does.
     for (vocab_size, ffn_size) in [(4000, 96), (50, 4096)] {
         let shape = ModelShape { vocab_size, ffn_size, ..shape(Architecture::Llama) };
-        let mut source = SyntheticSource::new(shape.clone(), GgmlType::F32, 3).unwrap();
-        let table = settings(8, 64, 16, Logits::All).table(source.spec()).unwrap();
-        let engine = Engine::load(Cpu, &mut source, &table).unwrap();
+        let mut model = source(shape.clone(), "f32", 3);
+        let table = settings(8, 64, 16, Logits::All).table(model.spec()).unwrap();
+        let engine = Engine::load(Cpu, &mut model, &table).unwrap();
         let whole = 16 * 2 * shape.hidden_size * 4;
         let widest = (vocab_size).max(2 * ffn_size);
         assert_eq!(engine.memory().scratch, Bytes::new(whole + 16 * widest * 4));
@@ -104,9 +103,9 @@ fn the_arena_is_the_plans_largest_moment() {
 #[test]
 fn another_models_table_is_refused() {
     let [llama, mistral, ..] = shapes();
-    let mut source = SyntheticSource::new(llama, GgmlType::F32, 3).unwrap();
-    let other = SyntheticSource::new(mistral, GgmlType::F32, 3).unwrap();
+    let mut model = source(llama, "f32", 3);
+    let other = source(mistral, "f32", 3);
     let table = settings(8, 64, 16, Logits::Last).table(other.spec()).unwrap();
-    let error = Engine::load(Cpu, &mut source, &table).unwrap_err().to_string();
+    let error = Engine::load(Cpu, &mut model, &table).unwrap_err().to_string();
     assert!(error.starts_with("`weights` needs "), "{error}");
 }

@@ -2,7 +2,12 @@
 
 use std::collections::HashMap;
 
+use candle_core::Device;
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::ggml_file::qtensor_from_ggml;
+use vramplan::dtype::GgmlType;
 use vramplan::engine::{Config, PairOrder, Source};
+use vramplan::source::gguf::GgufTensor;
 
 /// A model's tensors by name, row-major.
 pub struct Reference {
@@ -11,14 +16,14 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Reads the f32 tensors of a source.
+    /// Reads the tensors of a source, as candle expands their blocks.
     pub fn new(source: &mut dyn Source) -> Self {
         let mut tensors = HashMap::new();
         for tensor in source.tensors().to_vec() {
             let mut bytes = vec![0; usize::try_from(tensor.size.get()).unwrap()];
             source.read(&tensor, &mut bytes).unwrap();
-            let floats = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-            tensors.insert(tensor.name.clone(), floats.map(f64::from).collect());
+            let floats = expanded(&tensor, &bytes).into_iter().map(f64::from).collect();
+            tensors.insert(tensor.name.clone(), floats);
         }
         Self { config: source.config().clone(), tensors }
     }
@@ -129,6 +134,34 @@ impl Reference {
     fn linear(&self, name: &str, x: &[f64]) -> Vec<f64> {
         let rows = self.tensors[name].chunks_exact(x.len());
         rows.map(|row| row.iter().zip(x).map(|(a, b)| a * b).sum()).collect()
+    }
+}
+
+/// What the blocks of a tensor mean.
+fn expanded(tensor: &GgufTensor, bytes: &[u8]) -> Vec<f32> {
+    let dims = tensor.dims.iter().rev().map(|&dim| usize::try_from(dim).unwrap()).collect();
+    let expanded = qtensor_from_ggml(dtype(tensor.ty), bytes, dims, &Device::Cpu)
+        .and_then(|tensor| tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1());
+    expanded.unwrap()
+}
+
+/// What candle calls a type.
+fn dtype(ty: GgmlType) -> GgmlDType {
+    match ty {
+        GgmlType::F32 => GgmlDType::F32,
+        GgmlType::F16 => GgmlDType::F16,
+        GgmlType::Bf16 => GgmlDType::BF16,
+        GgmlType::Q4_0 => GgmlDType::Q4_0,
+        GgmlType::Q4_1 => GgmlDType::Q4_1,
+        GgmlType::Q5_0 => GgmlDType::Q5_0,
+        GgmlType::Q5_1 => GgmlDType::Q5_1,
+        GgmlType::Q8_0 => GgmlDType::Q8_0,
+        GgmlType::Q2K => GgmlDType::Q2K,
+        GgmlType::Q3K => GgmlDType::Q3K,
+        GgmlType::Q4K => GgmlDType::Q4K,
+        GgmlType::Q5K => GgmlDType::Q5K,
+        GgmlType::Q6K => GgmlDType::Q6K,
+        other => panic!("matrices of type {other}"),
     }
 }
 

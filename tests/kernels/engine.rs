@@ -7,9 +7,7 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use vramplan::dtype::GgmlType;
 use vramplan::engine::gpu::{self, OnDevice, Product};
-use vramplan::engine::{
-    Backend, Cpu, Engine, EngineError, Rope, Settings, Source as _, SyntheticSource, Yarn,
-};
+use vramplan::engine::{Backend, Cpu, Engine, EngineError, Rope, Settings, Source as _, Yarn};
 use vramplan::kernels::{Gpu, Launch, Span};
 use vramplan::spec::{Architecture, Capture, Logits, ModelShape, QkNorm};
 
@@ -231,7 +229,8 @@ fn logits<B: Backend>(engine: &mut Engine<B>) -> Vec<Vec<f32>> {
 
 fn agree<B: Backend>(backend: impl Fn() -> B) {
     for (name, shape, ty, rope) in families() {
-        let mut source = SyntheticSource::with_rope(shape, ty, 7, rope).unwrap();
+        let format = ty.name().to_ascii_lowercase();
+        let mut source = decoder::source(shape, &format, 7).with_rope(rope);
         let table = SETTINGS.table(source.spec()).unwrap();
         let expected = logits(&mut Engine::load(Cpu, &mut source, &table).unwrap());
         let mut engine = Engine::load(backend(), &mut source, &table).unwrap();
@@ -253,7 +252,7 @@ fn agree<B: Backend>(backend: impl Fn() -> B) {
 
 /// What the layers of a pass show.
 fn captures_agree<B: Backend>(backend: B) {
-    let mut source = SyntheticSource::new(shape(Architecture::Llama), GgmlType::F32, 3).unwrap();
+    let mut source = decoder::source(shape(Architecture::Llama), "f32", 3);
     let capture = Capture { layers: 2, tokens: 5, attention: true, keep: true };
     let table = SETTINGS.table_with_capture(source.spec(), capture).unwrap();
     let mut cpu = Engine::load(Cpu, &mut source, &table).unwrap();
@@ -295,7 +294,7 @@ fn captures_equal_the_cpus() {
 #[test]
 fn heads_without_kernels_are_refused() {
     let shape = ModelShape { head_dim: 80, ..shape(Architecture::Llama) };
-    let mut source = SyntheticSource::new(shape, GgmlType::F32, 7).unwrap();
+    let mut source = decoder::source(shape, "f32", 7);
     let table = SETTINGS.table(source.spec()).unwrap();
     let backend = OnDevice::with(Emulated::new());
     let error = Engine::load(backend, &mut source, &table).err().unwrap().to_string();

@@ -7,8 +7,8 @@ use vramplan::estimate::weights::weights;
 use vramplan::estimate::{Component, Life, Moment, Phase, Scenario};
 use vramplan::plan::{Capacity, plan};
 use vramplan::spec::{
-    Attention, Basis, Bounds, ComputeCapability, Ecc, Fact, GpuSpec, Headroom, LlamaCppVersion,
-    Logits, Runtime, RuntimeSpec, TransformersVersion, Workload,
+    Attention, Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, Headroom,
+    LlamaCppVersion, Logits, Runtime, RuntimeSpec, TransformersVersion, Workload,
 };
 use vramplan::units::Bytes;
 
@@ -29,6 +29,7 @@ fn gpu() -> GpuSpec {
         sm_count: fact(58),
         bandwidth: fact(Bytes::new(300_000_000_000)),
         ecc: Ecc::InbandOn,
+        calibrated: CalibratedParts::default(),
         context: None,
     }
 }

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::support::{Place, file, mib, runs, stderr};
 
-const HELLO: &str = r#"{"type":"hello","protocol":1,"version":"0"}"#;
-const PHASES: [&str; 4] = ["load", "system_prefill", "prefill", "decode"];
-const FLAGS: [&str; 13] = [
+const HELLO: &str = r#"{"type":"hello","protocol":2,"version":"0"}"#;
+const PHASES: [&str; 4] = ["weights", "system_prefill", "prefill", "decode"];
+const FLAGS: [&str; 14] = [
     "calibrate",
     "--device",
     "cpu",
@@ -18,6 +18,7 @@ const FLAGS: [&str; 13] = [
     "L4",
     "--model",
     "qwen2.5-0.5b",
+    "--synthetic",
     "--cache-tokens",
     "1000",
     "--record",
@@ -72,21 +73,21 @@ fn a_whole_run_is_measured_and_compared() {
     let place = Place::new();
     let script = format!(
         "{HELLO}\n{}\nhold 64\n{}\nsleep 0.05\n{}\n{}\nhold 32\n{}\n{}\nsleep 0.05\n{}\n{}\n",
-        begin("load"),
+        begin("weights"),
         r#"{"type":"holds","component":"weights","bytes":67108864}"#,
-        end("load"),
+        end("weights"),
         begin("decode"),
         r#"{"type":"speed","phase":"decode","tokens":50,"milliseconds":2000}"#,
         r#"{"type":"pool","used":100663296,"reserved":134217728}"#,
         end("decode"),
         r#"{"type":"done"}"#,
     );
-    let output = run(&place, &script, &["--synthetic", "--decode-tokens", "9"]);
+    let output = run(&place, &script, &["--decode-tokens", "9"]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
     let report = report(&place, &output);
     let names: Vec<_> =
         report["phases"].as_array().unwrap().iter().map(|row| row["name"].clone()).collect();
-    assert_eq!(names, ["start", "load", "decode"]);
+    assert_eq!(names, ["start", "weights", "decode"]);
     assert_eq!(mib(&report["comparison"]["components"][0]["stated"]["measured"]), 64);
     assert_eq!(mib(&report["counters"]["pool_reserved_bytes"]), 128);
     assert_eq!(report["counters"]["decode_milliseconds"], 2000);
@@ -139,7 +140,7 @@ fn every_other_end_has_its_message() {
         (begin("decode"), "said `begin` out of turn", "hint: "),
         (
             format!("{}\nexit 1", failed("out-of-memory")),
-            "memory was exhausted after phase `prefill`: no room",
+            "memory was exhausted in phase `prefill`: no room",
             "a smaller cache",
         ),
         (
@@ -289,8 +290,16 @@ fn what_a_run_teaches_is_planned_with() {
         r#"{"type":"done"}"#
     );
     let calibrate = |more: &[&str]| {
-        let given =
-            ["calibrate", "--model", "qwen2.5-0.5b", "--write", "mine", "--tolerance", "100"];
+        let given = [
+            "calibrate",
+            "--model",
+            "qwen2.5-0.5b",
+            "--synthetic",
+            "--write",
+            "mine",
+            "--tolerance",
+            "100",
+        ];
         let mut command = place.command(&[&given[..], more].concat());
         command.env("VRAMPLAN_WORKER", file("worker.py")).env("WORKER_SCRIPT", &script);
         command.output().unwrap()

@@ -1,6 +1,7 @@
-//! The shape of a small decoder.
+//! A small decoder: its shape, and random weights.
 
-use vramplan::spec::{Architecture, ModelShape, QkNorm};
+use vramplan::engine::{EngineError, SyntheticSource};
+use vramplan::spec::{Architecture, ModelShape, ModelSpec, QkNorm};
 
 /// A decoder as small as the types' blocks allow.
 pub fn shape(architecture: Architecture) -> ModelShape {
@@ -36,4 +37,18 @@ pub fn shape(architecture: Architecture) -> ModelShape {
         per_layer: None,
         vision: None,
     }
+}
+
+/// Random weights in this shape, in a format by its name.
+pub fn source(shape: ModelShape, format: &str, seed: u64) -> SyntheticSource {
+    try_source(shape, format, seed).unwrap()
+}
+
+pub fn try_source(
+    shape: ModelShape,
+    format: &str,
+    seed: u64,
+) -> Result<SyntheticSource, EngineError> {
+    let spec = ModelSpec::new("tiny", shape, "test").unwrap();
+    SyntheticSource::new(&spec, format.parse().unwrap(), seed)
 }

@@ -53,6 +53,8 @@ pub struct Measurement {
     pub stated: BTreeMap<Component, Vec<(u64, Bytes)>>,
     /// The largest value of everything that the program counted.
     pub counters: BTreeMap<String, u64>,
+    /// Every value of what it counted, each once, in ascending order.
+    pub counted: BTreeMap<String, Vec<u64>>,
     /// What the meter said when it failed.
     pub gaps: Vec<String>,
     /// Readings while the command ran.
@@ -158,7 +160,8 @@ impl Measurement {
         });
         let stopped = exit.as_ref().map_or_else(|| last_time(events), |exit| exit.t);
         let taken_at_end = exit.as_ref().map_or_else(|| taken_so_far(events), |exit| exit.taken);
-        let levels = Levels::of(events, started, stopped);
+        let mut levels = Levels::of(events, started, stopped);
+        without_ballast(&mut levels.points, events, stopped);
         let mut spans = spans(events, (started, taken_before), (stopped, taken_at_end));
         part_teardown(&mut spans, &levels.points, stopped);
         let phases = phases(&levels.points, &spans);
@@ -178,6 +181,7 @@ impl Measurement {
             points: levels.points,
             stated: stated(events),
             counters: counters(events),
+            counted: counted(events),
             gaps: gaps(events),
             taken: taken_at_end.saturating_sub(taken_before),
         })
@@ -206,6 +210,17 @@ impl Measurement {
         before.or_else(|| words.first()).map(|(_, bytes)| *bytes)
     }
 
+    /// What a component held in a phase, as the program said: its last word in it.
+    pub fn stated_in(&self, component: Component, phase: &str) -> Option<Bytes> {
+        let words = self.stated.get(&component)?;
+        let spans = self.spans.iter().filter(|span| span.name.as_deref() == Some(phase));
+        let last = |span: &Span| {
+            let inside = |word: &&(u64, Bytes)| word.0 >= span.start && word.0 <= span.end;
+            words.iter().rev().find(inside).map(|(_, bytes)| *bytes)
+        };
+        spans.rev().find_map(last)
+    }
+
     /// What was held at a moment.
     pub fn level_at(&self, t: u64) -> Bytes {
         level_at(&self.points, t)
@@ -216,6 +231,31 @@ impl Measurement {
         let first = Point { t: span.start, held: self.level_at(span.start) };
         let inside = self.points.iter().filter(|point| point.t > span.start && point.t < span.end);
         std::iter::once(first).chain(inside.copied()).collect()
+    }
+}
+
+/// The counter of what a worker holds only so that the device looks smaller.
+const BALLAST: &str = "ballast_bytes";
+
+/// Deducts ballast from the moment on at which the worker said that it holds it, until it ends. While it
+/// came, which was in one stage, levels are at most that of right after it.
+fn without_ballast(points: &mut [Point], events: &[Event], stopped: u64) {
+    let said = find(events, |event| match event {
+        Event::Counter { t, name, value } if name == BALLAST => Some((*t, Bytes::new(*value))),
+        _ => None,
+    });
+    let Some((said, ballast)) = said else { return };
+    let begun = events.iter().rev().find_map(|event| match event {
+        Event::Phase { t, .. } if *t <= said => Some(*t),
+        _ => None,
+    });
+    let after = level_at(points, said).minus_or_zero(ballast);
+    for point in points.iter_mut().filter(|point| point.t <= stopped) {
+        if point.t > said {
+            point.held = point.held.minus_or_zero(ballast);
+        } else if begun.is_some_and(|begun| point.t >= begun) {
+            point.held = point.held.min(after);
+        }
     }
 }
 
@@ -306,6 +346,20 @@ fn counters(events: &[Event]) -> BTreeMap<String, u64> {
         }
     }
     counters
+}
+
+/// Every value of each counter once, in ascending order.
+fn counted(events: &[Event]) -> BTreeMap<String, Vec<u64>> {
+    let mut counted: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for event in events {
+        if let Event::Counter { name, value, .. } = event {
+            let values = counted.entry(name.clone()).or_default();
+            if let Err(place) = values.binary_search(value) {
+                values.insert(place, *value);
+            }
+        }
+    }
+    counted
 }
 
 fn gaps(events: &[Event]) -> Vec<String> {

@@ -149,3 +149,25 @@ fn the_word_before_the_peak_counts() {
     assert_eq!(measured.stated_at_peak(Component::Weights), Bytes::mib(5).ok());
     assert_eq!(measured.stated_at_peak(Component::Logits), None);
 }
+
+#[test]
+fn ballast_is_no_part_of_what_a_run_holds() {
+    let ballast = Event::Counter { t: 3500, name: "ballast_bytes".to_owned(), value: 500 << 20 };
+    let measured = measure(&[
+        sample(0, 100),
+        started(1),
+        phase(2, "context"),
+        sample(2, 300),
+        sample(3, 800),
+        ballast,
+        phase(4, "weights"),
+        sample(5, 1200),
+        sample(6, 1150),
+        exit(7, 0),
+        sample(8, 100),
+    ]);
+    let mib: Vec<u64> = measured.phases.iter().map(|phase| phase.peak.get() >> 20).collect();
+    assert_eq!(mib, [0, 200, 600]);
+    assert_eq!(measured.peak.unwrap().held.get() >> 20, 600);
+    assert_eq!(measured.after, Some(Bytes::ZERO));
+}

@@ -50,12 +50,14 @@ impl<B: Backend> Lockstep<B> {
         text: &[u32],
         step: usize,
         cache: usize,
+        progress: &mut dyn FnMut(),
     ) -> Result<Measured, EngineError> {
         let mut measured = Measured {
             evicting: vec![Series::default(); self.evicting.len()],
             ..Measured::default()
         };
         for (index, chunk) in text.chunks(step).enumerate() {
+            progress();
             let first = index * step;
             let next = &text[first + 1..];
             if first + chunk.len() <= cache {

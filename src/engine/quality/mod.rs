@@ -79,6 +79,19 @@ impl Measurement {
         backend: B,
         source: &mut dyn Source,
     ) -> Result<Report, EngineError> {
+        self.run_while(backend, source, &mut || ())
+    }
+
+    /// The same, calling `progress` before every step.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_while<B: Backend + Clone>(
+        &self,
+        backend: B,
+        source: &mut dyn Source,
+        progress: &mut dyn FnMut(),
+    ) -> Result<Report, EngineError> {
         let windows = self.windows()?;
         self.check(source.spec())?;
         let spec = source.spec().clone();
@@ -95,7 +108,7 @@ impl Measurement {
         }
         let layers = spec.layers.len();
         let mut lockstep = Lockstep::new(full, evicting, layers);
-        let measured = lockstep.read(&self.text, self.step, self.max_cache_tokens)?;
+        let measured = lockstep.read(&self.text, self.step, self.max_cache_tokens, progress)?;
         let mut report = self.report(&spec, &windows, &measured);
         self.probe(&mut lockstep, &windows, &mut report)?;
         Ok(report)

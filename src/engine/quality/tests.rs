@@ -1,7 +1,7 @@
 use super::*;
-use crate::dtype::GgmlType;
+use crate::dtype::WeightFormat;
 use crate::engine::{Cpu, SyntheticSource};
-use crate::spec::{ModelShape, samples};
+use crate::spec::{ModelShape, ModelSpec, samples};
 
 fn source() -> SyntheticSource {
     let shape = ModelShape {
@@ -15,7 +15,8 @@ fn source() -> SyntheticSource {
         context_len: 256,
         ..samples::llama_8b().shape
     };
-    SyntheticSource::new(shape, GgmlType::F32, 5).unwrap()
+    let spec = ModelSpec::new("tiny", shape, "test").unwrap();
+    SyntheticSource::new(&spec, WeightFormat::F32, 5).unwrap()
 }
 
 fn text(tokens: u32) -> Vec<u32> {

@@ -23,6 +23,12 @@ pub fn to_markdown(document: &ObserveDoc) -> String {
         compared(&mut text, comparison);
         components(&mut text, comparison);
     }
+    if let Some(steps) = &document.steps {
+        text.push_str(&steps.to_markdown());
+    }
+    if let Some(quality) = &document.quality {
+        let _ = writeln!(text, "```text\n{}```\n", quality.to_text());
+    }
     for diagnosis in &document.diagnoses {
         let _ = writeln!(
             text,
@@ -77,6 +83,12 @@ fn compared(text: &mut String, comparison: &ComparisonDoc) {
     }
     let verdict = if comparison.within { "Within" } else { "Outside" };
     let _ = writeln!(text, "\n{verdict} {}% of the plan's bounds.\n", comparison.tolerance_percent);
+    for outside in &comparison.outside {
+        let _ = writeln!(text, "- {}", cell(outside));
+    }
+    if !comparison.outside.is_empty() {
+        text.push('\n');
+    }
 }
 
 fn row(text: &mut String, name: &str, row: &RowDoc) {
@@ -94,15 +106,17 @@ fn row(text: &mut String, name: &str, row: &RowDoc) {
 }
 
 fn components(text: &mut String, comparison: &ComparisonDoc) {
-    text.push_str("| component at the peak | low | expected | high | stated | difference |\n");
-    text.push_str("|---|---:|---:|---:|---:|---:|\n");
+    text.push_str("| component at the peak | low | expected | high | stated | difference | |\n");
+    text.push_str("|---|---:|---:|---:|---:|---:|---|\n");
     for component in &comparison.components {
-        let (stated, difference) = component.stated.as_ref().map_or_else(Default::default, |row| {
-            (row.measured.to_string(), signed(row.difference))
-        });
+        let cells = component
+            .stated
+            .as_ref()
+            .map(|row| [row.measured.to_string(), signed(row.difference), row.verdict.clone()]);
+        let [stated, difference, verdict] = cells.unwrap_or_default();
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {stated} | {difference} |",
+            "| {} | {} | {} | {} | {stated} | {difference} | {verdict} |",
             component.id.title(),
             component.plan.low,
             component.plan.expected,
@@ -110,7 +124,22 @@ fn components(text: &mut String, comparison: &ComparisonDoc) {
         );
     }
     if let Some(unexplained) = comparison.unexplained {
-        let _ = writeln!(text, "| **unexplained** | | | | | {} |", signed(unexplained));
+        let _ = writeln!(text, "| **unexplained** | | | | | {} | |", signed(unexplained));
+    }
+    text.push('\n');
+    by_phase(text, comparison);
+}
+
+/// Components as the program stated them, phase by phase.
+fn by_phase(text: &mut String, comparison: &ComparisonDoc) {
+    if comparison.by_phase.is_empty() {
+        return;
+    }
+    text.push_str("| component in a phase | low | expected | high | stated | difference | |\n");
+    text.push_str("|---|---:|---:|---:|---:|---:|---|\n");
+    for measure in &comparison.by_phase {
+        let name = format!("{}: {}", cell(&measure.phase), measure.id.title());
+        row(text, &name, &measure.stated);
     }
     text.push('\n');
 }

@@ -1,12 +1,13 @@
 //! A measured run, schema `vramplan/observe/v1`: levels, phases, what a plan said, what was noticed.
 
 mod markdown;
+mod steps;
 mod table;
 mod timeline;
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::comparison::{Comparison, Row};
+use crate::calibrate::comparison::{Comparison, Place, Row};
 use crate::calibrate::diagnosis::{Diagnosis, diagnose};
 use crate::calibrate::measurement::{Measurement, PhaseMeasure};
 use crate::calibrate::recording::shown;
@@ -16,6 +17,7 @@ use crate::spec::Bounds;
 use crate::units::Bytes;
 
 pub use markdown::to_markdown;
+pub use steps::{Extras, QualityDoc, StepDoc, StepsDoc};
 pub use table::to_table;
 pub use timeline::to_timeline;
 
@@ -57,6 +59,12 @@ pub struct ObserveDoc {
     /// What the program counted, such as its allocator's pool: the largest value of each.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub counters: std::collections::BTreeMap<String, u64>,
+    /// Sizes of the cache that were run one after the other, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<StepsDoc>,
+    /// What eviction loses on a text, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<QualityDoc>,
     /// Other processes that took memory meanwhile.
     pub others: Vec<OtherDoc>,
     /// What was noticed, the gravest first.
@@ -135,6 +143,12 @@ pub struct ComparisonDoc {
     pub phases: Vec<NamedRow>,
     /// Components of the plan at the peak.
     pub components: Vec<ComponentMeasure>,
+    /// Components in every phase in which the program stated them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_phase: Vec<PhaseComponentMeasure>,
+    /// What lies outside: components, phases, the peak.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<String>,
     /// What the peak is beyond the sum of the components, each as stated, else as expected.
     pub unexplained: Option<i64>,
 }
@@ -177,6 +191,18 @@ pub struct ComponentMeasure {
     pub stated: Option<RowDoc>,
 }
 
+/// A component in a phase beside its plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PhaseComponentMeasure {
+    /// The phase, as the run calls it.
+    pub phase: String,
+    /// The component's stable name.
+    pub id: Component,
+    /// How what the program stated compares.
+    pub stated: RowDoc,
+}
+
 /// Another process that took memory meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -198,7 +224,7 @@ impl ObserveDoc {
             tool: header.tool.clone(),
             started: header.started.clone(),
             device: header.device.clone(),
-            figures: header.device.meter.figures().to_owned(),
+            figures: figures(measured),
             command: header.command.iter().map(|word| shown(word)).collect(),
             exit: measured
                 .exit
@@ -220,6 +246,8 @@ impl ObserveDoc {
             phases: measured.phases.iter().map(|phase| phase_doc(phase, measured)).collect(),
             comparison: compared.map(|(plan, compared)| comparison_doc(plan, compared)),
             counters: measured.counters.clone(),
+            steps: None,
+            quality: None,
             others: measured
                 .others
                 .iter()
@@ -229,10 +257,25 @@ impl ObserveDoc {
         }
     }
 
+    /// The same with what else was found.
+    #[must_use]
+    pub fn with(self, extras: Extras) -> Self {
+        Self { steps: extras.steps, quality: extras.quality, ..self }
+    }
+
     /// As indented JSON.
     pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self).map(|json| json + "\n")
     }
+}
+
+/// What the figures are, in words.
+fn figures(measured: &Measurement) -> String {
+    let figures = measured.header.device.meter.figures();
+    if measured.stated.is_empty() {
+        return figures.to_owned();
+    }
+    format!("{figures}; components as the program's own accounting states them")
 }
 
 /// Microseconds as seconds, to the millisecond.
@@ -292,8 +335,28 @@ fn comparison_doc(plan: &PlannedRun, compared: &Comparison) -> ComparisonDoc {
                 stated: row.stated.as_ref().map(row_doc),
             })
             .collect(),
+        by_phase: compared
+            .by_phase
+            .iter()
+            .map(|row| PhaseComponentMeasure {
+                phase: row.phase.clone(),
+                id: row.component,
+                stated: row_doc(&row.row),
+            })
+            .collect(),
+        outside: compared.outside().iter().map(|(name, row)| outside(name, row)).collect(),
         unexplained: compared.unexplained.map(clamp),
     }
+}
+
+/// `conversation_cache: 12.00 MiB above 100.00 MiB`, by the bound that was missed.
+fn outside(name: &str, row: &Row) -> String {
+    let (bound, word) = match row.place {
+        Place::Below => (row.plan.low, "below"),
+        _ => (row.plan.high, "above"),
+    };
+    let by = Bytes::new(clamp(row.measured.diff(bound)).unsigned_abs());
+    format!("{name}: {by} {word} {bound}")
 }
 
 /// A difference with its sign.

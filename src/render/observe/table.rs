@@ -1,7 +1,9 @@
 //! A measured run for a terminal of 80 columns.
 
 use super::super::table::{WIDTH, finish, range, table, wrap};
-use super::{ComparisonDoc, ObserveDoc, RowDoc, ending, signed};
+use super::{
+    ComparisonDoc, ObserveDoc, PhaseComponentMeasure, QualityDoc, RowDoc, StepsDoc, ending, signed,
+};
 
 /// The document as text.
 pub fn to_table(document: &ObserveDoc) -> String {
@@ -10,6 +12,8 @@ pub fn to_table(document: &ObserveDoc) -> String {
         sections.push(compared(comparison));
         sections.push(components(comparison));
     }
+    sections.extend(document.steps.as_ref().map(StepsDoc::to_table));
+    sections.extend(document.quality.as_ref().map(QualityDoc::to_text));
     sections.push(noticed(document));
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }
@@ -74,7 +78,11 @@ fn compared(comparison: &ComparisonDoc) -> String {
     }
     let verdict = if comparison.within { "within" } else { "outside" };
     let line = format!("{verdict} {}% of the plan's bounds", comparison.tolerance_percent);
-    format!("{}\n{}", finish(&rows), wrap(&line, WIDTH))
+    let mut text = format!("{}\n{}", finish(&rows), wrap(&line, WIDTH));
+    for outside in &comparison.outside {
+        text.push_str(&wrap(&format!("- {outside}"), WIDTH));
+    }
+    text
 }
 
 fn cells(name: String, row: &RowDoc) -> [String; 6] {
@@ -90,26 +98,58 @@ fn cells(name: String, row: &RowDoc) -> [String; 6] {
 }
 
 fn components(comparison: &ComparisonDoc) -> String {
-    let header = ["component at the peak", "low – high", "expected", "stated", "difference"];
+    let header = ["component at the peak", "low – high", "expected", "stated", "difference", ""];
     let mut rows = table(&header, &[1, 2, 3, 4]);
     for component in &comparison.components {
-        let unknown = || ("–".to_owned(), String::new());
+        let unknown = || ["–".to_owned(), String::new(), String::new()];
         let stated = component.stated.as_ref();
-        let (stated, difference) =
-            stated.map_or_else(unknown, |row| (row.measured.to_string(), signed(row.difference)));
+        let [stated, difference, verdict] = stated.map_or_else(unknown, |row| {
+            [row.measured.to_string(), signed(row.difference), row.verdict.clone()]
+        });
         rows.add_row([
             component.id.title().to_owned(),
             range(component.plan),
             component.plan.expected.to_string(),
             stated,
             difference,
+            verdict,
         ]);
     }
     if let Some(unexplained) = comparison.unexplained {
         let none = String::new;
-        rows.add_row(["unexplained".to_owned(), none(), none(), none(), signed(unexplained)]);
+        let name = "unexplained".to_owned();
+        rows.add_row([name, none(), none(), none(), signed(unexplained), none()]);
     }
-    finish(&rows)
+    format!("{}{}", finish(&rows), differing(comparison))
+}
+
+/// Components that were stated in a phase and are not what was planned there, or that all are.
+fn differing(comparison: &ComparisonDoc) -> String {
+    if comparison.by_phase.is_empty() {
+        return String::new();
+    }
+    let differing = comparison.by_phase.iter().filter(|row| row.stated.difference != 0);
+    let line = |row: &PhaseComponentMeasure| {
+        let line = format!(
+            "- {} in {}: {} instead of {}, {}",
+            row.id.title(),
+            row.phase,
+            row.stated.measured,
+            row.stated.plan.expected,
+            row.stated.verdict
+        );
+        wrap(&line, WIDTH)
+    };
+    let lines: String = differing.map(line).collect();
+    if lines.is_empty() {
+        let text = format!(
+            "all {} figures that the program states by phase and component are those of the plan, to \
+             the byte",
+            comparison.by_phase.len()
+        );
+        return format!("\n{}", wrap(&text, WIDTH));
+    }
+    format!("\n{lines}")
 }
 
 fn noticed(document: &ObserveDoc) -> String {

@@ -68,6 +68,11 @@ pub fn read(path: &Path) -> Result<GgufFile, SourceError> {
     }
 }
 
+/// Reads a header from memory: that of a file of `size` bytes which is nowhere, called `name`.
+pub fn read_header(header_bytes: &[u8], size: Bytes, name: &Path) -> Result<GgufFile, SourceError> {
+    header(std::io::Cursor::new(header_bytes), size.get(), name, 0)
+}
+
 fn read_part(path: &Path, part: u64) -> Result<GgufFile, SourceError> {
     let at = At::new(path);
     let file = File::open(path).map_err(|error| at.io(&error))?;

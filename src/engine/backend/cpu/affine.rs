@@ -7,8 +7,10 @@
 use rayon::prelude::*;
 
 use super::affine_kernel::tile;
+use super::buffer::resize;
 use super::tiles::Product;
 use crate::dtype::GgmlType;
+use crate::engine::EngineError;
 
 /// Elements of a block.
 pub(super) const BLOCK: usize = 32;
@@ -132,8 +134,8 @@ pub(super) fn multiply(
     row: usize,
     out: &mut [f32],
     quantized: &mut Vec<Activations>,
-) {
-    quantized.resize(x.len() / BLOCK, Activations::ZERO);
+) -> Result<(), EngineError> {
+    resize(quantized, x.len() / BLOCK, Activations::ZERO)?;
     let blocks = row / BLOCK;
     quantized.par_chunks_mut(blocks).zip(x.par_chunks(row)).for_each(|(quantized, x)| {
         quantized.iter_mut().zip(x.chunks_exact(BLOCK)).for_each(|(block, x)| block.quantize(x));
@@ -141,4 +143,5 @@ pub(super) fn multiply(
     let per_row = blocks * packing.bytes();
     Product { matrix, per_row, quantized: &*quantized, blocks }
         .spread(out, |matrix, quantized, out| tile(packing, matrix, quantized, blocks, out));
+    Ok(())
 }

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::Buffer;
 use super::blocks::Quantized;
+use super::buffer::zeros;
 use crate::engine::EngineError;
 use crate::engine::backend::{AttentionSpans, CacheShape, Caches, Target};
 use crate::engine::memory::Span;
@@ -31,7 +32,7 @@ impl Workspace {
         let decode = ScratchSize::decode(shape.heads, &shape.policy);
         let size =
             decode.max(ScratchSize::prefill(shape.heads, rows, rayon::current_num_threads()));
-        let (floats, indices) = (vec![0.0; size.floats], vec![0; size.indices]);
+        let (floats, indices) = (zeros(size.floats)?, zeros(size.indices)?);
         Ok((Self { floats, indices, quantized: Quantized::default() }, size.bytes()?))
     }
 }

@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::affine::{self, Activations, Packing};
-use super::buffer::Buffer;
+use super::buffer::{Buffer, resize};
 use super::tiles::Product;
 use crate::dtype::GgmlType;
 use crate::engine::EngineError;
@@ -88,13 +88,11 @@ impl Matrix {
     ) -> Result<(), EngineError> {
         if let Some(packing) = Packing::of(self.ty) {
             let affine = &mut quantized.affine;
-            affine::multiply(packing, self.data.bytes(), x, self.row, out, affine);
-            return Ok(());
+            return affine::multiply(packing, self.data.bytes(), x, self.row, out, affine);
         }
         let words = &mut quantized.words;
         with_blocks!(self.ty, self.data.bytes(), |blocks| {
-            multiply(x, self.row, blocks, out, words);
-            Ok(())
+            multiply(x, self.row, blocks, out, words)
         })
     }
 
@@ -105,12 +103,18 @@ impl Matrix {
 }
 
 /// `out = x · weightᵀ` on candle's products of a row with a row.
-fn multiply<T: Plain>(x: &[f32], row: usize, weight: &[T], out: &mut [f32], words: &mut Vec<u64>)
+fn multiply<T: Plain>(
+    x: &[f32],
+    row: usize,
+    weight: &[T],
+    out: &mut [f32],
+    words: &mut Vec<u64>,
+) -> Result<(), EngineError>
 where
     T::VecDotType: Plain,
 {
     let blocks = row / T::BLCK_SIZE;
-    let quantized = blocks_mut::<T::VecDotType>(words, x.len() / T::BLCK_SIZE);
+    let quantized = blocks_mut::<T::VecDotType>(words, x.len() / T::BLCK_SIZE)?;
     let rows = quantized.par_chunks_mut(blocks).zip(x.par_chunks(row));
     rows.for_each(|(quantized, x)| T::VecDotType::from_float(x, quantized));
     let product = Product { matrix: weight, per_row: blocks, quantized: &*quantized, blocks };
@@ -122,17 +126,18 @@ where
             }
         }
     });
+    Ok(())
 }
 
 /// The first `count` blocks of `words`, which are lengthened where they are too few.
-fn blocks_mut<T: Plain>(words: &mut Vec<u64>, count: usize) -> &mut [T] {
+fn blocks_mut<T: Plain>(words: &mut Vec<u64>, count: usize) -> Result<&mut [T], EngineError> {
     const { assert!(align_of::<T>() <= align_of::<u64>()) };
     let needed = (count * size_of::<T>()).div_ceil(size_of::<u64>());
     if words.len() < needed {
-        words.resize(needed, 0);
+        resize(words, needed, 0)?;
     }
     // SAFETY: aligned as asserted, long enough, and any bytes are blocks.
-    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), count) }
+    Ok(unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), count) })
 }
 
 fn expand_row<T: Plain>(blocks: &[T], index: usize, out: &mut [f32]) -> Result<(), EngineError> {

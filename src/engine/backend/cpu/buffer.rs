@@ -13,15 +13,37 @@ pub struct Buffer {
     len: usize,
 }
 
+/// `count` zeros. The system gives its zero pages: nothing is written.
+///
+/// # Errors
+/// [`EngineError::OutOfMemory`].
+pub(super) fn zeros<T: Copy + Default>(count: usize) -> Result<Vec<T>, EngineError> {
+    // Asked for beforehand, because only a reservation can be refused without ending the process; should
+    // another thread take it meanwhile, the supervisor reads the runtime's last words.
+    Vec::<T>::new().try_reserve_exact(count).map_err(|_| {
+        let bytes = count.saturating_mul(size_of::<T>());
+        EngineError::out_of_memory("allocating main memory", bytes)
+    })?;
+    Ok(vec![T::default(); count])
+}
+
+/// Makes a list exactly `len` long.
+///
+/// # Errors
+/// [`EngineError::OutOfMemory`].
+pub(super) fn resize<T: Copy>(list: &mut Vec<T>, len: usize, with: T) -> Result<(), EngineError> {
+    let more = len.saturating_sub(list.len());
+    list.try_reserve_exact(more).map_err(|_| {
+        EngineError::out_of_memory("growing a workspace", more.saturating_mul(size_of::<T>()))
+    })?;
+    list.resize(len, with);
+    Ok(())
+}
+
 impl Buffer {
     /// `len` zeroed bytes.
     pub(super) fn zeroed(len: usize) -> Result<Self, EngineError> {
-        let count = len.div_ceil(size_of::<u64>());
-        Vec::<u64>::new()
-            .try_reserve_exact(count)
-            .map_err(|error| EngineError::device("allocating on the host", error))?;
-        // Asked for as zeroed, so that the system gives its zero pages and nothing is written.
-        Ok(Self { words: vec![0; count], len })
+        Ok(Self { words: zeros(len.div_ceil(size_of::<u64>()))?, len })
     }
 
     /// Its bytes.

@@ -1,0 +1,186 @@
+//! A run, or several, and the report of them.
+
+use std::path::Path;
+
+use anyhow::bail;
+
+use super::end::End;
+use super::once::{self, Finished};
+use super::{CalibrateArgs, against, learn, main_memory, steps, tell};
+use crate::calibrate::{Meter, MeterKind, PlannedRun};
+use crate::cli::observe::Report;
+use crate::cli::problem::Problem;
+use crate::cli::scenario::capacity;
+use crate::cli::{Outcome, Resolved, observe};
+use crate::dtype::WeightFormat;
+use crate::recommend::answer;
+use crate::render::observe::{Extras, QualityDoc};
+use crate::source::Catalog;
+use crate::spec::Runtime;
+
+/// Runs what the flags say on the device of `meter`, and reports.
+pub fn measure(
+    args: &CalibrateArgs,
+    worker: &Path,
+    meter: &mut dyn Meter,
+) -> anyhow::Result<Outcome> {
+    let mut args = args.clone();
+    let on_card = meter.device().meter == MeterKind::Nvml;
+    let mut extras = Extras::default();
+    let mut resolved = plan_on(&args, meter)?;
+    check(&args, &resolved)?;
+    if let Some(text) = &args.quality {
+        let given = args.plan.recent_window.or(resolved.workload.recent_window);
+        let text = text.clone();
+        match quality(&args, &resolved, worker, &text, meter)? {
+            Some(found) => extras.quality = Some(found),
+            None => return Ok(Outcome::Child(INTERRUPTED)),
+        }
+        if let (None, Some(found)) = (given, &mut extras.quality) {
+            args.plan.recent_window = Some(found.recent_window);
+            found.used = true;
+            resolved = plan_on(&args, meter)?;
+        }
+    }
+    let mut as_planned = true;
+    if args.steps {
+        let Some(found) = steps::climb(&args, &resolved, worker, meter)? else {
+            return Ok(Outcome::Child(INTERRUPTED));
+        };
+        resolved.fixed_cache = true;
+        resolved.workload.cache_tokens = found.proven_cache_tokens;
+        as_planned = found.as_planned;
+        extras.steps = Some(found);
+    }
+    let outcome = last(&args, &mut resolved, worker, (meter, on_card), extras)?;
+    Ok(match outcome {
+        Outcome::Done if !as_planned => Outcome::Outside,
+        outcome => outcome,
+    })
+}
+
+/// What a shell says of a run that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// The whole run, whose report is printed. After steps, the largest of their sizes that runs whole: how
+/// much of a device is free changes a little from run to run.
+fn last(
+    args: &CalibrateArgs,
+    resolved: &mut Resolved,
+    worker: &Path,
+    (meter, on_card): (&mut dyn Meter, bool),
+    mut extras: Extras,
+) -> anyhow::Result<Outcome> {
+    let (plan, finished) = loop {
+        let plan = compared_with(args, resolved)?;
+        let order = once::order(args, resolved, &answer(&resolved.request())?, on_card);
+        let how = (args.patience, args.output.record.as_deref());
+        let finished = once::run(worker, &order, &plan, how, meter)?;
+        let smaller = match (&finished.end, &mut extras.steps) {
+            (End::Exhausted(message), Some(steps)) => steps.retreat(message),
+            _ => None,
+        };
+        match smaller {
+            Some(tokens) => resolved.workload.cache_tokens = tokens,
+            None => break (plan, finished),
+        }
+    };
+    let Finished { measured, end, failure, .. } = finished;
+    if let (End::Done, Some(steps)) = (&end, &mut extras.steps) {
+        steps.prove(measured.peak.as_ref().map(|peak| peak.held));
+    }
+    let report = Report::with(&measured, Some(&plan), &args.output, extras)?;
+    report.write_to(args.output.report.as_deref(), anstream::stdout())?;
+    let interrupted = matches!(end, End::Interrupted);
+    end.check()?;
+    if let Some(folder) = args.write.as_ref().filter(|_| !interrupted) {
+        learn(&measured, folder)?;
+    }
+    if let Some(failure) = failure {
+        let hint = "make room, or name another file; the report is of all that was measured";
+        return Err(Problem::new(failure.to_string()).hint(hint).into());
+    }
+    if interrupted {
+        return Ok(Outcome::Child(INTERRUPTED));
+    }
+    tell(&report)?;
+    Ok(report.outcome())
+}
+
+/// What the run is compared with: the plan of the flags, or one that was made before.
+fn compared_with(args: &CalibrateArgs, resolved: &Resolved) -> anyhow::Result<PlannedRun> {
+    match &args.against {
+        Some(path) => against::read(path),
+        None => observe::plan_of(resolved),
+    }
+}
+
+/// The flags, resolved for the device that is measured.
+fn plan_on(args: &CalibrateArgs, meter: &dyn Meter) -> anyhow::Result<Resolved> {
+    let device = meter.device();
+    if device.meter != MeterKind::Nvml {
+        return main_memory::resolved(args, &device);
+    }
+    let mut args = args.clone();
+    if args.plan.gpu.is_none() && args.scenario.is_none() {
+        args.plan.gpu = Some(device.name);
+    }
+    let catalog = Catalog::new(&args.catalog.profiles);
+    let mut resolved = Resolved::from_args(&args.plan, args.scenario.as_deref(), &catalog)?;
+    if let Some(size) = args.capacity {
+        resolved.gpu.total.value = size;
+        let other_use = resolved.capacity.other_use;
+        resolved.capacity = capacity(&args.plan, &resolved.gpu, Runtime::Vramplan, other_use)?;
+    }
+    Ok(resolved)
+}
+
+/// Refuses what there is nothing to run of.
+fn check(args: &CalibrateArgs, resolved: &Resolved) -> anyhow::Result<()> {
+    if resolved.runtime.runtime != Runtime::Vramplan {
+        bail!(Problem::new("`calibrate` runs vramplan's own engine").hint(
+            "drop `--runtime`; `vramplan observe` measures other runtimes beside their plan"
+        ));
+    }
+    if args.synthetic {
+        return Ok(());
+    }
+    if resolved.file.is_none() {
+        let name = &resolved.model.name;
+        bail!(
+            Problem::new(format!("`{name}` is a name or a directory: there are no weights to run"))
+                .hint("add `--synthetic`, which makes them up, or name a GGUF file")
+        );
+    }
+    if resolved.weights != WeightFormat::AsStored {
+        let weights = resolved.weights;
+        bail!(
+            Problem::new(format!("`--weights {weights}` is not what the file holds"))
+                .hint("drop `--weights`, or plan and run a model by its name with `--synthetic`")
+        );
+    }
+    Ok(())
+}
+
+/// What eviction loses on a text; nothing where the user asked for an end.
+fn quality(
+    args: &CalibrateArgs,
+    resolved: &Resolved,
+    worker: &Path,
+    text: &Path,
+    meter: &mut dyn Meter,
+) -> anyhow::Result<Option<QualityDoc>> {
+    let plan = observe::plan_of(resolved)?;
+    let on_card = meter.device().meter == MeterKind::Nvml;
+    let mut order = once::order(args, resolved, &answer(&resolved.request())?, on_card);
+    order.quality = Some(text.to_owned());
+    order.capacity = None;
+    let finished = once::run(worker, &order, &plan, (args.patience, None), meter)?;
+    if matches!(finished.end, End::Interrupted) {
+        return Ok(None);
+    }
+    finished.end.check()?;
+    let Some(found) = finished.quality else { bail!("the worker measured no text") };
+    let (recent_window, used) = (found.recent_window, false);
+    Ok(Some(QualityDoc { recent_window, used, report: found.report, text: found.text }))
+}

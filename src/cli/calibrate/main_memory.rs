@@ -1,0 +1,48 @@
+//! A plan where the engine runs on the CPU: for main memory, in which it holds the same buffers.
+
+use anyhow::bail;
+
+use super::CalibrateArgs;
+use crate::calibrate::Device;
+use crate::cli::Resolved;
+use crate::cli::problem::Problem;
+use crate::cli::scenario::{capacity, read, resolve, resolve_on};
+use crate::recommend::{Card, answer};
+use crate::source::Catalog;
+use crate::spec::{Basis, Bounds, Fact, GpuSpec, Runtime};
+use crate::units::Bytes;
+
+/// What a worker holds in main memory beside its buffers: code, threads, the file's header, the
+/// kernels' workspaces.
+const PROCESS: [u64; 3] = [3 << 20, 8 << 20, 48 << 20];
+const PROCESS_SOURCE: &str =
+    "resident memory of `vramplan-worker` beside what it states, x86-64 Linux";
+
+/// The plan's flags on main memory. A GPU that is named says how large the cache is, no more.
+pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Resolved> {
+    let catalog = Catalog::new(&args.catalog.profiles);
+    let mut flags = match &args.scenario {
+        Some(path) => args.plan.clone().or(read(path)?),
+        None => args.plan.clone(),
+    };
+    if flags.runtime.is_some_and(|runtime| runtime != Runtime::Vramplan) {
+        bail!(Problem::new("`calibrate` runs vramplan's own engine").hint(
+            "drop `--runtime`; `vramplan observe` measures other runtimes beside their plan"
+        ));
+    }
+    if flags.gpu.is_some() && flags.cache_tokens.is_none() {
+        let on_gpu = resolve(&flags, &catalog)?;
+        let workload = answer(&on_gpu.request())?.workload;
+        flags.cache_tokens = Some(workload.cache_tokens);
+    }
+    let total = args.capacity.or(device.total).ok_or_else(|| {
+        Problem::new("the system does not say how much main memory there is")
+            .hint("give it: `--capacity SIZE`")
+    })?;
+    let [low, expected, high] = PROCESS.map(Bytes::new);
+    let process =
+        Fact::new(Bounds::new(low, expected, high), Basis::Assumed, PROCESS_SOURCE.to_owned());
+    let gpu = GpuSpec::main_memory(total, process);
+    let capacity = capacity(&flags, &gpu, Runtime::Vramplan, Bytes::ZERO)?;
+    resolve_on(&flags, &catalog, vec![Card { gpu, capacity }])
+}

@@ -1,0 +1,90 @@
+//! One run of a worker.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::CalibrateArgs;
+use super::end::{End, judge};
+use crate::calibrate::measurement::Measurement;
+use crate::calibrate::protocol::{CaptureOrder, Order, PROTOCOL};
+use crate::calibrate::session::{self, Job};
+use crate::calibrate::supervisor::{Quality, Supervisor};
+use crate::calibrate::{Meter, PlannedRun, RecordFailure, Recorder};
+use crate::cli::{Resolved, files, meter, observe};
+use crate::recommend::Answer;
+use crate::spec::Logits;
+
+/// What came of a run.
+pub struct Finished {
+    /// What was measured.
+    pub measured: Measurement,
+    /// How it ended.
+    pub end: End,
+    /// Why the record lacks some of it, if it does.
+    pub failure: Option<RecordFailure>,
+    /// What eviction loses, where that was measured.
+    pub quality: Option<Quality>,
+}
+
+/// Runs an order, and writes a record where one is asked for.
+pub fn run(
+    worker: &Path,
+    order: &Order,
+    plan: &PlannedRun,
+    (patience, record): (u64, Option<&Path>),
+    meter: &mut dyn Meter,
+) -> anyhow::Result<Finished> {
+    let device = meter.device();
+    let mut command = std::process::Command::new(worker);
+    if let (true, Some(uuid)) = (order.device != "cpu", &device.uuid) {
+        command.env("CUDA_VISIBLE_DEVICES", uuid);
+    }
+    let words = vec![worker.to_string_lossy().into_owned()];
+    let header = files::header(device, words, Some(plan.clone()));
+    let recorder = Recorder::new(header, meter::record_file(record)?);
+    let mut supervisor = Supervisor::new(Duration::from_secs(patience));
+    let input = Some((serde_json::to_string(order)? + "\n").into_bytes());
+    let watch: Option<&mut dyn session::Watch> = Some(&mut supervisor);
+    let job = Job { command, input, patterns: Vec::new(), timed: Vec::new(), watch };
+    let ended =
+        session::run(job, meter, &recorder).map_err(|error| observe::explain(error, record))?;
+    let (events, failure) = recorder.finish(ended.end.clone());
+    let measured = Measurement::new(&events)?;
+    let (end, quality) = (judge(&supervisor, &ended), supervisor.quality().cloned());
+    Ok(Finished { measured, end, failure, quality })
+}
+
+/// What the worker is told of an answer.
+pub fn order(args: &CalibrateArgs, resolved: &Resolved, answer: &Answer, on_card: bool) -> Order {
+    let workload = &answer.workload;
+    let capture = workload.capture.map(|capture| CaptureOrder {
+        layers: capture.layers,
+        tokens: capture.tokens,
+        attention: capture.attention,
+        keep: capture.keep,
+    });
+    let model = resolved.file.clone().or_else(|| args.plan.model.clone());
+    Order {
+        protocol: PROTOCOL,
+        device: if on_card { "cuda" } else { "cpu" }.to_owned(),
+        model: model.unwrap_or_else(|| resolved.model.name.clone()),
+        synthetic: args.synthetic,
+        weights: resolved.weights.to_string(),
+        kv: resolved.kv.to_string(),
+        attention: workload.attention.to_string(),
+        system_tokens: workload.system_tokens,
+        cache_tokens: workload.cache_tokens,
+        recent_window: answer.recent_window.tokens,
+        prefill_chunk: workload.prefill_chunk,
+        batch: workload.batch,
+        context: workload.context,
+        all_logits: workload.logits == Logits::All,
+        capture,
+        prompt_tokens: args.prompt_tokens,
+        decode_tokens: args.decode_tokens,
+        capacity: args.capacity,
+        seed: args.seed,
+        quality: None,
+        profiles: args.catalog.profiles.clone(),
+    }
+}
