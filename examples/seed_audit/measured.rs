@@ -34,7 +34,8 @@ struct Settings {
 /// What PyTorch counted at the end of a phase; nothing on the CPU.
 #[derive(Debug, Deserialize)]
 struct Phase {
-    phase: String,
+    #[serde(rename = "phase")]
+    name: String,
     allocated: Option<u64>,
     reserved: Option<u64>,
     peak_allocated: Option<u64>,
@@ -104,7 +105,7 @@ impl Measured {
     }
 
     fn counter(&self, (name, counter): (&str, Counter)) -> Option<u64> {
-        counter(self.0.as_ref()?.phases.iter().find(|phase| phase.phase == name)?)
+        counter(self.0.as_ref()?.phases.iter().find(|phase| phase.name == name)?)
     }
 }
 
