@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::EngineError;
+use super::backend::Part;
 use super::table::Table;
 use crate::estimate::{Buffer, Component, Life, Moment, Phase};
 use crate::units::{Bytes, Overflow};
@@ -118,6 +119,21 @@ impl Ledger {
         // Of the others it knows nothing: they are not its own.
         let mine = |component: &Component| self.entries.iter().any(|e| e.component == *component);
         Component::ALL.into_iter().filter(mine).map(of).collect()
+    }
+
+    /// With the parts of a workspace, apart from what no row of a plan stands for.
+    #[must_use]
+    pub(super) fn with(mut self, parts: &[Part]) -> Self {
+        let is_listed =
+            |part: &&Part| part.component != Component::RuntimeOverhead && !part.size.is_zero();
+        let listed = parts.iter().filter(is_listed);
+        self.entries.extend(listed.map(|&Part { component, name, size }| Entry {
+            component,
+            name,
+            life: Life::From(Phase::SystemPrefill),
+            size,
+        }));
+        self
     }
 
     fn sum(&self, is_in: impl Fn(&Entry) -> bool) -> Result<Bytes, Overflow> {

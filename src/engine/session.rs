@@ -156,8 +156,9 @@ impl<B: Backend> Engine<B> {
         let ids = small("ids and positions", rows * 2 * size_of::<u32>())?;
         let rotation = small("cos and sin", rows * config.head_dim * size_of::<f32>())?;
         let arena = backend.allocate(memory.scratch())?;
-        let (workspace, beside) = backend.workspace(shape, extent(&config, rows))?;
-        let ledger = memory.finish()?;
+        let (workspace, parts) = backend.workspace(shape, extent(&config, rows))?;
+        let beside = Bytes::sum(parts.iter().map(|part| part.size))?;
+        let ledger = memory.finish()?.with(&parts);
         let logits = Vec::new();
         let (pinned, written) = (0, 0);
         Ok(Self {
@@ -197,7 +198,7 @@ impl<B: Backend> Engine<B> {
         &self.ledger
     }
 
-    /// What this device's kernels hold beside the table.
+    /// What this device's kernels hold beside the table; [`Self::memory`] has what the plan lists of it.
     pub const fn memory_beside_table(&self) -> Bytes {
         self.beside
     }

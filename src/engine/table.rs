@@ -8,18 +8,19 @@ use crate::units::Bytes;
 use super::EngineError;
 
 /// What exists only on a GPU, or is another library's own: rows of the table that the engine does
-/// not allocate itself. The last two are candle's copies of activations for its matrix kernels,
-/// which it keeps on the CPU as well, one in each thread.
-pub const NOT_OURS: [&str; 9] = [
+/// not allocate itself. The last four are the workspace of a GPU's backend, which says how large it is.
+pub const NOT_OURS: [&str; 11] = [
     "the process itself",
     "CUDA context and loaded kernels",
     "libraries",
     "cuBLAS workspace",
-    "stream-k fix-up buffer",
+    "workspaces",
     "rounding of weights",
     "pool granularity",
-    "8-bit activations of a chunk",
-    "8-bit activations of a token",
+    "8-bit activations",
+    "partial products",
+    "victims of the next token",
+    "rotation frequencies",
 ];
 
 /// The buffers of a scenario of this runtime, and the work that they are for.

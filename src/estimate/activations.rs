@@ -218,16 +218,15 @@ pub fn attention_output(shape: &ModelShape) -> u64 {
     if shape.mla.is_some() { shape.n_heads * shape.value_head_dim() } else { shape.q_width() }
 }
 
-/// vramplan's engine: candle's copies of activations in 8 bits for the quantized matrix kernels,
-/// grown to the largest and kept.
+/// vramplan's engine on a GPU: scratch of candle's kernels for quantized matrices, allocated once.
 ///
-/// `rows · pad512(width) / 128 · 144 + 128 · 144` bytes for many rows, `rows · pad512(width) / 32 ·
-/// 36` for few (candle-core `quantized/fast_mmq.rs`, `fast_mmvq.rs`).
-pub fn engine_quantized_rows(
+/// Activations in 8 bits take `rows · pad512(width) / 128 · 144` bytes; a step of more than 8 rows takes a
+/// tile of them more, 128 · 144 bytes, and a tile of partial products, 128 × 128 f32, for each
+/// multiprocessor (candle-core `quantized/fast_mmvq.rs`, `fast_mmq.rs`).
+pub fn engine_products(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
     rows: u64,
-    decode_rows: u64,
 ) -> Result<(), EstimateError> {
     if scenario.gpu.is_main_memory() {
         return Ok(());
@@ -237,25 +236,19 @@ pub fn engine_quantized_rows(
     let padded = width.next_multiple_of(512);
     let kind = kind(
         Life::From(Phase::SystemPrefill),
-        "candle-core quantized/fast_mmq.rs, fast_mmvq.rs: grow-only workspaces",
+        "candle-core quantized/fast_mmq.rs, fast_mmvq.rs: what their kernels take",
     );
-    if rows > MMVQ_MAX_ROWS {
-        let size = Bytes::product(&[rows, padded / 128, 144])?.plus(Bytes::new(128 * 144))?;
-        let formula = Formula::text(
-            "rows · width / 128 · 144 B + 128 · 144 B",
-            &[("rows", rows), ("width", padded)],
-        );
-        buffers.push(kind, "8-bit activations of a chunk", Bounds::exactly(size), formula);
+    let size = Bytes::product(&[rows, padded / 128, 144])?;
+    let symbols = [("rows", rows), ("width", padded)];
+    if rows <= MMVQ_MAX_ROWS {
+        let formula = Formula::text("rows · width / 128 · 144 B", &symbols);
+        buffers.push(kind, "8-bit activations", Bounds::exactly(size), formula);
+        return Ok(());
     }
-    let few = if rows > MMVQ_MAX_ROWS { decode_rows } else { rows.max(decode_rows) };
-    let few = few.min(MMVQ_MAX_ROWS);
-    buffers.product(
-        kind,
-        "8-bit activations of a token",
-        &[("rows", few), ("width / 32", padded / 32), ("B", 36)],
-    )?;
+    let size = size.plus(Bytes::new(128 * 144))?;
+    let formula = Formula::text("rows · width / 128 · 144 B + 128 · 144 B", &symbols);
+    buffers.push(kind, "8-bit activations", Bounds::exactly(size), formula);
+    let tiles = [("multiprocessors", scenario.gpu.sm_count.value), ("tile", 128 * 128), ("B", 4)];
+    buffers.product(kind, "partial products", &tiles)?;
     Ok(())
 }
-
-/// The fixed buffer of candle's matrix kernel for many rows (`fast_mmq.rs`, stream-k fix-up).
-pub const MMQ_FIXUP: Bytes = Bytes::new(16 << 20);

@@ -6,7 +6,7 @@
 //! out-of-memory messages (process − allocated − reserved), or from `calibrate`.
 
 use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
-use crate::spec::{Basis, Bounds, Fact, Runtime};
+use crate::spec::{Basis, Bounds, Fact};
 
 /// The first compute capability whose cuBLAS workspace is 32 MiB.
 const HOPPER: u32 = 9;
@@ -86,7 +86,7 @@ pub fn push_workspace(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     if scenario.gpu.is_calibrated() {
         let formula = "measured on this card: came beside the pool later, kernels included";
         let measured = scenario.gpu.calibrated.workspaces.as_ref();
-        push_measured(buffers, "cuBLAS workspace", measured, formula);
+        push_measured(buffers, "workspaces", measured, formula);
         return;
     }
     let hopper = scenario.gpu.compute_capability.major >= HOPPER;
@@ -123,13 +123,5 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     push_context(buffers, scenario);
     push_libraries(buffers, scenario);
     push_workspace(buffers, scenario);
-    if scenario.kind() == Runtime::Vramplan && scenario.workload.prefill_chunk > 8 {
-        buffers.push(
-            kind(Basis::Modelled, "candle-core quantized/fast_mmq.rs"),
-            "stream-k fix-up buffer",
-            Bounds::exactly(super::activations::MMQ_FIXUP),
-            Formula::text("fixed, allocated at the first product with more than 8 rows", &[]),
-        );
-    }
     Ok(())
 }

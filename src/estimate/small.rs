@@ -68,5 +68,12 @@ pub fn engine(
             ("B", 4),
         ],
     )?;
+    if scenario.gpu.is_main_memory() {
+        return Ok(());
+    }
+    let victims = [("layers", layers), ("kv_heads", shape.kv_heads), ("B", 8)];
+    buffers.product(kind, "victims of the next token", &victims)?;
+    let frequencies = [("head_dim / 2", shape.head_dim / 2), ("B", 4)];
+    buffers.product(kind, "rotation frequencies", &frequencies)?;
     Ok(())
 }

@@ -5,11 +5,16 @@ use std::rc::Rc;
 
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
-use vramplan::dtype::GgmlType;
+use vramplan::dtype::{GgmlType, KvFormat, WeightFormat};
 use vramplan::engine::gpu::{self, OnDevice, Product};
-use vramplan::engine::{Backend, Cpu, Engine, EngineError, Rope, Settings, Source as _, Yarn};
+use vramplan::engine::{
+    Backend, Cpu, Engine, EngineError, Entry, Rope, Settings, Source as _, Yarn,
+};
+use vramplan::estimate::weights::weights;
+use vramplan::estimate::{Component, Scenario, buffers};
 use vramplan::kernels::{Gpu, Launch, Span};
-use vramplan::spec::{Architecture, Capture, Logits, ModelShape, QkNorm};
+use vramplan::source::Catalog;
+use vramplan::spec::{Architecture, Capture, Logits, ModelShape, QkNorm, Runtime};
 
 use crate::decoder;
 use crate::device::Device as _;
@@ -284,6 +289,44 @@ fn every_family_equals_the_cpu() {
     });
     // Of the five single tokens in a row after the first, and of two in the second conversation.
     assert_eq!(replays.get(), families().len() * (5 + 2));
+}
+
+/// Every row of a plan for such a GPU that is not the driver's, and what the engine says that it holds.
+#[test]
+fn it_holds_what_a_plan_for_this_gpu_lists() {
+    let catalog = Catalog::new(&[]);
+    let (mut card, runtime) = (catalog.gpu("l4").unwrap(), catalog.runtime(Runtime::Vramplan));
+    let runtime = runtime.unwrap();
+    card.sm_count.value = gpu::Device::gpu(&Emulated::new()).multiprocessors.into();
+    for prefill_chunk in [9, 5] {
+        let mut source = decoder::source(shape(Architecture::Llama), "f16", 7);
+        let settings = Settings { prefill_chunk, ..SETTINGS };
+        let spec = source.spec().clone();
+        let sized = weights(&spec, WeightFormat::AsStored, &runtime).unwrap();
+        let plan = buffers(&Scenario {
+            model: &spec,
+            gpu: &card,
+            runtime: &runtime,
+            weights: &sized,
+            kv: KvFormat::Int8,
+            workload: settings.workload(spec.shape.context_len),
+        })
+        .unwrap();
+        let table = settings.table(&spec).unwrap();
+        let backend = OnDevice::with(Emulated::new());
+        let engine = Engine::load(backend, &mut source, &table).unwrap();
+        let mut held = engine.memory().entries.clone();
+        let drivers = [Component::RuntimeOverhead, Component::Fragmentation];
+        for row in plan.iter().filter(|row| !drivers.contains(&row.component)) {
+            let same = |entry: &Entry| {
+                (entry.component, entry.name, entry.life, entry.size)
+                    == (row.component, row.name, row.life, row.size.expected)
+            };
+            let at = held.iter().position(same).unwrap_or_else(|| panic!("{row:?}: {held:?}"));
+            held.swap_remove(at);
+        }
+        assert_eq!(held, []);
+    }
 }
 
 #[test]

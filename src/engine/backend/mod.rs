@@ -12,6 +12,7 @@ pub use cpu::Cpu;
 use super::EngineError;
 use super::memory::Span;
 use super::rope::Rope;
+use crate::estimate::Component;
 use crate::h2o::{Heads, Policy};
 use crate::source::gguf::GgufTensor;
 use crate::units::Bytes;
@@ -49,6 +50,17 @@ pub struct Extent {
     pub layers: usize,
     /// Elements of the longest row of a matrix.
     pub widest: usize,
+}
+
+/// A part of a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What it counts as: runtime overhead where the plan has no row of its own for it.
+    pub component: Component,
+    /// The plan's row.
+    pub name: &'static str,
+    /// Its size.
+    pub size: Bytes,
 }
 
 /// Where the tokens of a step go.
@@ -108,12 +120,12 @@ pub trait Backend {
     /// Allocates `bytes` zeroed bytes.
     fn allocate(&self, bytes: usize) -> Result<Self::Buffer, EngineError>;
 
-    /// Allocates the workspace for steps of such an extent, and says how large it is.
+    /// Allocates the workspace for steps of such an extent, and says what it consists of.
     fn workspace(
         &self,
         shape: CacheShape,
         extent: Extent,
-    ) -> Result<(Self::Workspace, Bytes), EngineError>;
+    ) -> Result<(Self::Workspace, Vec<Part>), EngineError>;
 
     /// Allocates a tensor of the model and has `fill` write its data, which is `tensor.size` long.
     fn weight(

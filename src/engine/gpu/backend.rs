@@ -3,12 +3,13 @@
 use super::{Device, OnDevice, Product, Weight, Workspace};
 use crate::dtype::GgmlType;
 use crate::engine::EngineError;
-use crate::engine::backend::{AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Target};
+use crate::engine::backend::{
+    AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Part, Target,
+};
 use crate::engine::memory::Span;
 use crate::engine::weights::MATRIX_TYPES;
 use crate::kernels::{add, add_bias, angles, clock_words, embed, linear, rms_norm, rope, silu_mul};
 use crate::source::gguf::GgufTensor;
-use crate::units::Bytes;
 
 const F32: usize = 4;
 
@@ -25,7 +26,7 @@ impl<D: Device> Backend for OnDevice<D> {
         &self,
         shape: CacheShape,
         extent: Extent,
-    ) -> Result<(Self::Workspace, Bytes), EngineError> {
+    ) -> Result<(Self::Workspace, Vec<Part>), EngineError> {
         self.make_workspace(shape, extent)
     }
 

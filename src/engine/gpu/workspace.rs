@@ -2,7 +2,8 @@
 
 use super::{Device, OnDevice, Product};
 use crate::engine::EngineError;
-use crate::engine::backend::{CacheShape, Extent};
+use crate::engine::backend::{CacheShape, Extent, Part};
+use crate::estimate::Component;
 use crate::estimate::attention::MAX_SPLITS;
 use crate::kernels::{Variant, check_heads, splits};
 use crate::units::Bytes;
@@ -57,27 +58,33 @@ impl<D: Device> OnDevice<D> {
         &self,
         shape: CacheShape,
         extent: Extent,
-    ) -> Result<(Of<D>, Bytes), EngineError> {
+    ) -> Result<(Of<D>, Vec<Part>), EngineError> {
         let (heads, gpu) = (shape.heads, self.device.gpu());
         check_heads(heads)?;
         let variant = Variant::for_gpu(gpu);
-        let mut all = 0;
-        let mut allocate = |bytes: usize| {
-            all += bytes;
+        let mut parts = Vec::new();
+        let mut allocate = |component, name, bytes: usize| {
+            let size = Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX));
+            parts.push(Part { component, name, size });
             self.device.allocate(bytes)
         };
+        let (activations, small) = (Component::Activations, Component::SmallBuffers);
+        let quantized = Product::quantized_bytes(extent.rows, extent.widest);
+        let partial = Product::partial_bytes(extent.rows, gpu);
+        let (frequencies, victims) =
+            (heads.head_dim() / 2 * F32, extent.layers * heads.kv_heads() * U64);
         let workspace = Workspace {
-            quantized: allocate(Product::quantized_bytes(extent.rows, extent.widest))?,
-            partial: allocate(Product::partial_bytes(extent.rows, gpu))?,
-            frequencies: allocate(heads.head_dim() / 2 * F32)?,
+            quantized: allocate(activations, "8-bit activations", quantized)?,
+            partial: allocate(activations, "partial products", partial)?,
+            frequencies: allocate(small, "rotation frequencies", frequencies)?,
             has_frequencies: false,
-            victims: allocate(extent.layers * heads.kv_heads() * U64)?,
+            victims: allocate(small, "victims of the next token", victims)?,
             known: vec![None; extent.layers],
             variant,
             splits: splits(gpu, variant, heads, usize::try_from(MAX_SPLITS).unwrap_or(usize::MAX)),
             recording: Recording::None,
         };
-        Ok((workspace, Bytes::new(u64::try_from(all).unwrap_or(u64::MAX))))
+        Ok((workspace, parts))
     }
 
     /// Replays a decode step, or begins to record one: the second in a row, whose kernels are loaded.

@@ -23,7 +23,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     if let Some(capture) = scenario.workload.capture {
         push_capture(buffers, scenario, capture)?;
     }
-    activations::engine_quantized_rows(buffers, scenario, rows, batch)?;
+    activations::engine_products(buffers, scenario, rows)?;
     small::engine(buffers, scenario, rows)?;
     overhead::push(buffers, scenario)?;
     fragmentation::push(buffers, scenario)

@@ -15,11 +15,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Target};
+use super::{AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Part, Target};
 use crate::engine::EngineError;
 use crate::engine::memory::Span;
+use crate::estimate::Component;
 use crate::source::gguf::GgufTensor;
-use crate::units::Bytes;
 
 /// The CPU, on rayon's and candle's threads.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,8 +40,10 @@ impl Backend for Cpu {
         &self,
         shape: CacheShape,
         extent: Extent,
-    ) -> Result<(Workspace, Bytes), EngineError> {
-        Workspace::new(shape, extent.rows)
+    ) -> Result<(Workspace, Vec<Part>), EngineError> {
+        let (workspace, size) = Workspace::new(shape, extent.rows)?;
+        let component = Component::RuntimeOverhead;
+        Ok((workspace, vec![Part { component, name: "the process itself", size }]))
     }
 
     fn weight(
