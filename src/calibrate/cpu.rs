@@ -11,7 +11,9 @@ use super::tree::{resident_pages, tree};
 use crate::units::Bytes;
 
 /// How often new processes are looked for.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(20);
+/// What is measured runs on the same cores as the meter: at 2 kHz decode took 8% longer.
+const INTERVAL: Duration = Duration::from_millis(5);
 
 /// Reads `/proc`.
 #[derive(Debug)]
@@ -63,6 +65,10 @@ impl Meter for CpuMeter {
     fn follow(&mut self, root: u32) {
         self.root = Some(root);
         self.tree.clear();
+    }
+
+    fn interval(&self) -> Duration {
+        INTERVAL
     }
 }
 

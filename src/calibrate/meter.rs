@@ -1,5 +1,7 @@
 //! What can be asked how much memory is in use.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::units::Bytes;
@@ -18,6 +20,11 @@ pub trait Meter: Send {
 
     /// The process whose tree is the one that is measured; until then nothing is.
     fn follow(&mut self, root: u32);
+
+    /// The time from one reading to the next, where it answers that fast: 2 kHz.
+    fn interval(&self) -> Duration {
+        Duration::from_micros(500)
+    }
 }
 
 /// What is measured, as a recording states it.

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use super::meter::{Meter, MeterError};
 use super::recorder::Recorder;
 
-/// The time from one reading to the next, where the meter answers that fast: 2 kHz.
-pub const INTERVAL: Duration = Duration::from_micros(500);
 /// How long a meter is left alone after a failure.
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
 
@@ -58,17 +56,17 @@ pub fn sample(meter: &mut dyn Meter, recorder: &Recorder, control: &Control) {
                 return;
             }
         }
-        next = wait(next);
+        next = wait(next, meter.interval());
     }
 }
 
 /// Sleeps until the next reading is due; a late one is not made up for.
-fn wait(due: Instant) -> Instant {
+fn wait(due: Instant, interval: Duration) -> Instant {
     let now = Instant::now();
     if let Some(rest) = due.checked_duration_since(now) {
         std::thread::sleep(rest);
     }
-    due.max(now) + INTERVAL
+    due.max(now) + interval
 }
 
 #[cfg(test)]
