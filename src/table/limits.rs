@@ -128,10 +128,13 @@ pub(super) fn write(scenario: &mut Table, changes: &[Change]) {
         Item::Table(table)
     });
     let Some(limits) = limits.as_table_like_mut() else { return };
+    // What goes goes first: a table may take the place of a value.
+    for Change { key, .. } in changes.iter().filter(|change| change.computed.is_none()) {
+        remove_leaf(limits, key);
+    }
     for Change { key, computed, .. } in changes {
-        match computed {
-            Some(leaf) => write_leaf(limits, key, leaf),
-            None => remove_leaf(limits, key),
+        if let Some(leaf) = computed {
+            write_leaf(limits, key, leaf);
         }
     }
 }
