@@ -32,10 +32,10 @@ fn the_engine_on_qwen_14b() {
     // … · 7000 tokens, and one f32 score per layer, KV head and slot
     let payload = 2 * 48 * 8 * (128 + 2) * 7000;
     assert_eq!(most(&plan, Component::ConversationCache), payload + 48 * 8 * 7000 * 4);
-    // Residual and norm, gate and up of the MLP, in f32, for 512 rows; and the 8-bit copy of the widest
-    // activations that candle's kernels take, for a chunk and for a token.
+    // Residual and norm, gate and up of the MLP, in f32, for 512 rows; and what candle's kernels take: the
+    // widest activations in 8 bits, and a tile of 128 × 128 f32 for each of 58 multiprocessors.
     let layer = 512 * (2 * 5120) * 4 + 512 * (2 * 13_824) * 4;
-    let quantized = 512 * (13_824 / 128) * 144 + 128 * 144 + 13_824 / 32 * 36;
+    let quantized = 512 * (13_824 / 128) * 144 + 128 * 144 + 58 * 128 * 128 * 4;
     assert_eq!(most(&plan, Component::Activations), layer + quantized);
     // f32 logits of one position
     assert_eq!(most(&plan, Component::Logits), 152_064 * 4);

@@ -3,7 +3,7 @@
 >>> get_optimal_limits("L4", "qwen2.5-14b")
 {'max_cache_tokens': 26768, 'recent_window': 13384}
 >>> get_optimal_limits("rtx 3060", "qwen2.5-14b", tier="conservative")
-{'max_cache_tokens': 6352, 'recent_window': 3176}
+{'max_cache_tokens': 6540, 'recent_window': 3270}
 >>> get_optimal_limits("T4", "qwen2.5-14b")
 Traceback (most recent call last):
     ...
