@@ -272,7 +272,8 @@ fn without_a_worker_there_is_a_message() {
     let mut command = place.command(&FLAGS);
     let output = command.env("VRAMPLAN_WORKER", "/nonexistent/worker").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("`/nonexistent/worker` cannot be started"), "{output:?}");
+    assert!(stderr(&output).contains("there is no file `/nonexistent/worker`"), "{output:?}");
+    assert!(stderr(&output).contains("hint: name a `vramplan-worker` there"), "{output:?}");
     assert!(!place.path("run.jsonl").exists());
 }
 

@@ -13,8 +13,14 @@ const NAME: &str = "vramplan-worker";
 
 /// The worker: what the environment names, else what lies beside this program.
 pub fn find() -> anyhow::Result<PathBuf> {
-    if let Some(named) = std::env::var_os(WORKER) {
-        return Ok(PathBuf::from(named));
+    if let Some(named) = std::env::var_os(WORKER).map(PathBuf::from) {
+        if named.is_file() {
+            return Ok(named);
+        }
+        let message =
+            format!("`{WORKER}`: there is no file `{}`", printable(&named.to_string_lossy()));
+        let hint = format!("name a `{NAME}` there, or unset it to use the one beside `vramplan`");
+        return Err(Problem::new(message).hint(hint).into());
     }
     let program = format!("{NAME}{}", std::env::consts::EXE_SUFFIX);
     let beside = std::env::current_exe()?.with_file_name(program);
