@@ -216,7 +216,7 @@ fn layers_that_differ_are_cached_one_by_one() {
 fn old_transformers_hold_all_logits_twice() {
     let case = Case::new("A100-80GB", "llama-3.1-8b", Runtime::Transformers).cache(1000);
     let mut old = case.clone();
-    old.workload.transformers = TransformersVersion::AllLogits;
+    old.runtime.stack.transformers = TransformersVersion::AllLogits;
     let logits = 512 * 128_256 * (2 + 4);
     assert_eq!(most(&old.answer().plan, Component::Logits), logits);
     assert_eq!(most(&case.answer().plan, Component::Logits), 128_256 * (2 + 4));

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use csv::{Row, rows};
 use vramplan::dtype::{KvFormat, WeightFormat};
-use vramplan::estimate::weights::{parts, weights};
+use vramplan::estimate::weights::{Modules, parts, weights};
 use vramplan::source::Catalog;
 use vramplan::spec::{ModelSpec, Runtime, TensorSpec};
 
@@ -46,7 +46,7 @@ fn layers_store_what_the_libraries_store() {
             inputs.parse().unwrap(),
             outputs.parse().unwrap(),
         );
-        let ours = parts(&tensor, format.parse().unwrap()).unwrap();
+        let ours = parts(&tensor, format.parse().unwrap(), Modules::default()).unwrap();
         let ours = ours.into_iter().filter(|part| !part.size.is_zero());
         let ours: BTreeMap<&str, u64> = ours.map(|part| (part.name, part.size.get())).collect();
         assert_eq!(ours, stored, "{format} {model} {inputs} by {outputs}");

@@ -7,8 +7,7 @@ use vramplan::plan::Capacity;
 use vramplan::recommend::{Request, answer};
 use vramplan::source::{Catalog, Kind};
 use vramplan::spec::{
-    Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, Split,
-    TransformersVersion, Workload,
+    Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, Split, Workload,
 };
 use vramplan::sweep::{Column, Row, Sweep};
 use vramplan::units::Bytes;
@@ -31,7 +30,6 @@ fn workload(model: &ModelSpec) -> Workload {
         logits: Logits::Last,
         grown_cache: false,
         llama_cpp: LlamaCppVersion::default(),
-        transformers: TransformersVersion::default(),
         serving: None,
     }
 }

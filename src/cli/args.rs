@@ -120,8 +120,8 @@ pub struct PlanArgs {
     pub runtime: Option<Runtime>,
 
     /// Version of the runtime where versions differ: for llama.cpp a build such as `b8193`, or `2025`
-    /// for builds before mid-2025; for vllm such as `0.11.2`, for transformers such as `4.44`
-    /// [default: latest].
+    /// for builds before mid-2025; for vllm such as `0.11.2`; for transformers such as `4.44`,
+    /// and `4.57,bitsandbytes=0.45` for both [default: latest].
     #[arg(long, value_name = "V")]
     pub runtime_version: Option<String>,
 

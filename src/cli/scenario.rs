@@ -109,7 +109,8 @@ pub fn resolve_on(
     let Some(model) = &args.model else {
         return Err(missing("--model", "a name such as `qwen2.5-14b`, or a file").into());
     };
-    let runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
+    let mut runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
+    runtime.stack = version(args, runtime.runtime, Runtime::Transformers)?;
     let Card { gpu, capacity } = cards.remove(0);
     let model = source::model(model, catalog)?;
     let workload = workload(args, &model, &gpu, runtime.runtime, cards.len() + 1)?;
@@ -301,7 +302,6 @@ pub(super) fn workload(
         logits: args.logits.unwrap_or_else(|| default_logits(runtime)),
         grown_cache: grown,
         llama_cpp: version(args, runtime, Runtime::LlamaCpp)?,
-        transformers: version(args, runtime, Runtime::Transformers)?,
         serving: serving(args, gpu, runtime, gpus)?,
     })
 }

@@ -7,7 +7,7 @@ use crate::estimate::Scenario;
 use crate::estimate::weights::weights;
 use crate::spec::{
     Attention, Basis, Bounds, Capture, Fact, GpuSpec, LlamaCppVersion, Logits, ModelSpec, Runtime,
-    RuntimeSpec, TransformersVersion, Workload,
+    RuntimeSpec, TransformersStack, Workload,
 };
 use crate::units::Bytes;
 
@@ -80,7 +80,6 @@ impl Settings {
             logits: self.logits,
             grown_cache: false,
             llama_cpp: LlamaCppVersion::default(),
-            transformers: TransformersVersion::default(),
             serving: None,
         }
     }
@@ -121,6 +120,7 @@ fn no_constants() -> RuntimeSpec {
     RuntimeSpec {
         runtime: Runtime::Vramplan,
         version: String::new(),
+        stack: TransformersStack::default(),
         libraries: none(Bounds::ZERO),
         blas_workspace: none(Bytes::ZERO),
         blas_workspace_hopper: none(Bytes::ZERO),

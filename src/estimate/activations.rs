@@ -10,10 +10,10 @@
 use super::instant::Instant;
 use super::pass::Pass;
 use super::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
-    experts,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
+    expert_modules, experts,
 };
-use crate::spec::{Architecture, Basis, Bounds, ModelShape};
+use crate::spec::{Architecture, Basis, Bounds, ModelShape, TransformersVersion};
 use crate::units::Bytes;
 
 const TRANSFORMERS: &str =
@@ -60,11 +60,6 @@ pub fn transformers(
         push(Moment::Conversion, "rotation of queries and keys in f32", 2 * q + 3 * kv)?;
     }
     push(Moment::FeedForward, "hidden states around the MLP", hidden(3 + normed))?;
-    if !scenario.weights.largest_expanded.is_zero() {
-        let width =
-            hidden(3 + normed) + if shape.moe.is_some() { q } else { 2 * shape.widest_ffn() };
-        push(Moment::Dequantization, "hidden states, and results of two projections", width)?;
-    }
     push_rotation(buffers, scenario, pass)?;
     push_mlp(buffers, scenario, pass)
 }
@@ -114,8 +109,12 @@ fn push_mlp(
     pass: Pass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
+    let newest = scenario.runtime.stack.transformers == TransformersVersion::Current;
     let mut instants = match shape.moe {
-        Some(moe) => experts::instants(scenario, pass, moe)?,
+        Some(moe) if newest || scenario.weights.packed_experts => {
+            experts::instants(scenario, pass, moe)?
+        }
+        Some(moe) => expert_modules::instants(scenario, pass, moe)?,
         None => Vec::with_capacity(1),
     };
     if shape.moe.is_none_or(|moe| moe.leading_dense_layers > 0) {
@@ -143,30 +142,6 @@ const fn mlp_results(shape: &ModelShape) -> u64 {
         (true, false) => 3,
         (true, true) => 4,
     }
-}
-
-/// Bytes per 64 weights of f32 scales that the NF4 fallback makes, two copies when doubly quantized.
-const SCALE_COPIES: u64 = 8;
-
-/// transformers: the 16-bit copy of one weight that bitsandbytes makes for a matrix product with more
-/// than a few rows.
-pub fn expanded_weight(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    phase: Phase,
-) -> Result<(), EstimateError> {
-    let weight = scenario.weights.largest_expanded;
-    let elements = weight.get() / 2;
-    let formula = Formula::text(
-        "2 B · largest matrix of a layer + 8 B per 64 of its weights",
-        &[("elements", elements)],
-    );
-    let scales = Bytes::product(&[elements.div_ceil(64), SCALE_COPIES])?;
-    let source = "bitsandbytes backends/cuda/ops.py, dequantizing fallback of matmul_4bit";
-    let kind = kind(Life::During(phase, Moment::Dequantization), source);
-    let size = Spread::BITSANDBYTES_COPY.around(weight.plus(scales)?)?;
-    buffers.push(kind, "one weight expanded to 16 bits", size, formula);
-    Ok(())
 }
 
 /// Rows of the quantized activations of candle's matrix kernels: up to this many go to the

@@ -33,7 +33,7 @@ pub fn transformers(
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let rows = pass.all_rows()?;
-    let all = scenario.workload.transformers == TransformersVersion::AllLogits;
+    let all = scenario.runtime.stack.transformers == TransformersVersion::AllLogits;
     let positions = if all { rows } else { positions(scenario, rows, pass.sequences) };
     let factors =
         |bytes| [("positions", positions), ("vocab_size", shape.vocab_size), ("B", bytes)];

@@ -128,6 +128,7 @@ impl Scenario<'_> {
         self.check_attention()?;
         self.check_kv()?;
         self.check_layers()?;
+        self.check_family()?;
         super::vision::check(self)
     }
 
@@ -167,6 +168,18 @@ impl Scenario<'_> {
             }
         };
         Err(EstimateError::Model { field: "ssm", reason: reason.to_owned() })
+    }
+
+    /// Older versions of transformers do not have every family.
+    fn check_family(&self) -> Result<(), EstimateError> {
+        let (version, family) = (self.runtime.stack.transformers, self.model.shape.architecture);
+        if self.kind() != Runtime::Transformers || version.has(family) {
+            return Ok(());
+        }
+        let reason = format!(
+            "transformers {version} has no `{family}`: drop `--runtime-version`, or name a later one"
+        );
+        Err(EstimateError::Model { field: "architecture", reason })
     }
 
     fn check_kv(&self) -> Result<(), EstimateError> {

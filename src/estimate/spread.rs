@@ -68,9 +68,6 @@ impl Spread {
     /// −63 to +50%.
     pub const GROWN_SEGMENTS: Self = percent(70, 60);
 
-    /// A weight that bitsandbytes expands: the fallback's copies of its scales. By analogy.
-    pub const BITSANDBYTES_COPY: Self = percent(5, 2);
-
     /// The bounds of an expected size.
     pub fn around(self, expected: Bytes) -> Result<Bounds, Overflow> {
         self.beyond(Bounds::exactly(expected))

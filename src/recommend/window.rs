@@ -151,7 +151,7 @@ pub fn recent_window(runtime: Runtime, workload: &Workload) -> Result<RecentWind
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Attention, LlamaCppVersion, Logits, TransformersVersion};
+    use crate::spec::{Attention, LlamaCppVersion, Logits};
 
     fn workload(cache_tokens: u64, recent_window: Option<u64>) -> Workload {
         Workload {
@@ -167,7 +167,6 @@ mod tests {
             logits: Logits::Last,
             grown_cache: false,
             llama_cpp: LlamaCppVersion::default(),
-            transformers: TransformersVersion::default(),
             serving: None,
         }
     }

@@ -367,7 +367,7 @@ fn runtime_version(request: &Request<'_>) -> String {
     let workload = &request.workload;
     match (request.runtime.runtime, workload.serving) {
         (Runtime::LlamaCpp, _) => format!("{} ({version})", workload.llama_cpp),
-        (Runtime::Transformers, _) => format!("{} ({version})", workload.transformers),
+        (Runtime::Transformers, _) => format!("{} ({version})", request.runtime.stack),
         (Runtime::Vllm, Some(serving)) => format!("{} ({version})", serving.version),
         _ => version.clone(),
     }

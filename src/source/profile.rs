@@ -14,7 +14,7 @@ use super::text::printable;
 use super::{SourceError, json, mig};
 use crate::spec::{
     Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, ModelShape, ModelSpec,
-    Runtime, RuntimeSpec,
+    Runtime, RuntimeSpec, TransformersStack,
 };
 use crate::units::Bytes;
 
@@ -102,6 +102,7 @@ pub(super) fn runtime(at: &At, text: &str) -> Result<RuntimeSpec, SourceError> {
             .parse()
             .map_err(|_| at.invalid("name", format!("\"{}\"", profile.name), known()))?,
         version: profile.version,
+        stack: TransformersStack::default(),
         libraries: profile.libraries.bounds(at, "libraries")?,
         blas_workspace: profile.blas_workspace.into(),
         blas_workspace_hopper: profile.blas_workspace_hopper.into(),

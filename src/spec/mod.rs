@@ -1,6 +1,7 @@
 //! What is planned: a model, a GPU, a runtime and a workload. Data and its invariants, nothing else.
 
 mod architecture;
+mod bitsandbytes;
 mod fact;
 mod gpu;
 mod llama_cpp;
@@ -18,6 +19,7 @@ mod vision;
 mod workload;
 
 pub use architecture::Architecture;
+pub use bitsandbytes::BitsandbytesVersion;
 pub use fact::{Basis, Bounds, Fact};
 pub use gpu::{CalibratedParts, ComputeCapability, Ecc, GpuSpec};
 pub use llama_cpp::LlamaCppVersion;
@@ -29,6 +31,6 @@ pub use shape::{
 };
 pub use split::{Part, Share, Split};
 pub use tensors::{Role, TensorSpec, tensors};
-pub use transformers::TransformersVersion;
+pub use transformers::{TransformersStack, TransformersVersion};
 pub use vision::{Tower, Vision};
 pub use workload::{Attention, Capture, Headroom, Logits, Workload};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attention, Bounds, Fact};
+use super::{Attention, Bounds, Fact, TransformersStack};
 use crate::units::Bytes;
 
 /// A runtime whose buffers vramplan knows.
@@ -86,6 +86,8 @@ pub struct RuntimeSpec {
     pub runtime: Runtime,
     /// The versions that the profile describes.
     pub version: String,
+    /// Which versions of transformers and bitsandbytes, where that is the runtime.
+    pub stack: TransformersStack,
     /// Memory beside context and own allocations: module images, libraries' workspaces outside
     /// their allocator, pools.
     pub libraries: Fact<Bounds>,

@@ -4,6 +4,7 @@
 
 use super::{
     Architecture, Basis, Bounds, Fact, ModelShape, ModelSpec, QkNorm, Runtime, RuntimeSpec,
+    TransformersStack,
 };
 use crate::units::Bytes;
 
@@ -69,6 +70,7 @@ pub fn runtime(runtime: Runtime) -> RuntimeSpec {
     RuntimeSpec {
         runtime,
         version: "sample".into(),
+        stack: TransformersStack::default(),
         libraries: Fact::new(Bounds::ZERO, Basis::Assumed, "sample"),
         blas_workspace: size(8 << 20),
         blas_workspace_hopper: size(32 << 20),

@@ -1,15 +1,20 @@
-//! Versions of transformers.
+//! Versions of transformers, and of the library that quantizes for it.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Versions whose forward passes differ in what they hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use super::{Architecture, BitsandbytesVersion, bitsandbytes, version};
+
+/// Versions whose forward passes, or whose modules, differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TransformersVersion {
     /// 4.36 to 4.44: a pass computes the logits of every position and copies them to f32, even where
     /// `generate` reads the last only (issue 30860).
     AllLogits,
-    /// From 4.45 on: `generate` asks for the last position (`logits_to_keep`, pull request 31292).
+    /// 4.45 to 4.57: `generate` asks for the last position (`logits_to_keep`, pull request 31292).
+    /// Every expert is made of `nn.Linear` modules of its own, as before.
+    ExpertModules,
+    /// From 5.0 on: the experts of a layer are two parameters of one module.
     #[default]
     Current,
 }
@@ -19,8 +24,47 @@ impl TransformersVersion {
     pub const fn range(self) -> &'static str {
         match self {
             Self::AllLogits => "4.36 to 4.44",
-            Self::Current => "4.45 and later",
+            Self::ExpertModules => "4.45 to 4.57",
+            Self::Current => "5.0 and later",
         }
+    }
+
+    /// Whether it has a family: the packages of `transformers/models` of 4.44.2 and 4.57.6, which are
+    /// the last of their generations.
+    pub const fn has(self, family: Architecture) -> bool {
+        use Architecture as A;
+        match self {
+            Self::AllLogits => matches!(
+                family,
+                A::Llama
+                    | A::Mistral
+                    | A::Mixtral
+                    | A::Qwen2
+                    | A::Qwen2Moe
+                    | A::Gemma
+                    | A::Gemma2
+                    | A::Phi3
+                    | A::Cohere
+                    | A::StarCoder2
+            ),
+            Self::ExpertModules => !matches!(family, A::Gemma4 | A::Qwen35 | A::Qwen35Moe),
+            Self::Current => true,
+        }
+    }
+
+    /// Whether every expert of a family has `nn.Linear` modules of its own. gpt-oss and Qwen3-VL have had
+    /// their experts in two parameters from the first (4.57.6 `modeling_gpt_oss.py`,
+    /// `modeling_qwen3_vl_moe.py`).
+    pub const fn has_expert_modules(self, family: Architecture) -> bool {
+        !matches!(self, Self::Current)
+            && !matches!(family, Architecture::GptOss | Architecture::Qwen3VlMoe)
+    }
+
+    /// Whether the router of a family is an `nn.Linear`: DeepSeek's, GLM's and gpt-oss's are modules of
+    /// their own (4.57.6 `modeling_*.py`), and all are since 5.0.
+    pub const fn has_linear_router(self, family: Architecture) -> bool {
+        use Architecture as A;
+        !matches!(self, Self::Current) && !matches!(family, A::GptOss | A::DeepSeek2 | A::Glm4Moe)
     }
 }
 
@@ -35,13 +79,66 @@ impl FromStr for TransformersVersion {
 
     /// `latest`, or a version such as `4.44.2`.
     fn from_str(text: &str) -> Result<Self, String> {
-        match super::version::parse(text) {
+        match version::parse(text) {
             Some((4, 36..=44)) => Ok(Self::AllLogits),
-            Some(super::version::LATEST | (4, 45..=57) | (5, _)) => Ok(Self::Current),
+            Some((4, 45..=57)) => Ok(Self::ExpertModules),
+            Some(version::LATEST | (5, _)) => Ok(Self::Current),
             _ => Err(format!(
                 "`{text}` is no version of transformers: expected `4.36` to `4.57`, `5.0` and later, or `latest`"
             )),
         }
+    }
+}
+
+/// What is installed together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransformersStack {
+    /// transformers.
+    pub transformers: TransformersVersion,
+    /// bitsandbytes, where the weights are in one of its formats.
+    pub bitsandbytes: BitsandbytesVersion,
+}
+
+impl fmt::Display for TransformersStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, bitsandbytes {}", self.transformers, self.bitsandbytes)
+    }
+}
+
+impl FromStr for TransformersStack {
+    type Err = String;
+
+    /// A version of transformers, `bitsandbytes=` and a version of it, or both with a comma between.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (mut transformers, mut library) = (None, None);
+        for part in text.split(',').map(str::trim) {
+            let twice = match part.split_once('=') {
+                None => transformers.replace(part.parse::<TransformersVersion>()?).is_some(),
+                Some(("transformers", version)) => transformers.replace(version.parse()?).is_some(),
+                Some(("bitsandbytes", version)) => {
+                    library.replace(bitsandbytes::parse(version)?).is_some()
+                }
+                Some((name, _)) => {
+                    return Err(format!(
+                        "`{name}` is no library with versions to choose: expected `transformers` or `bitsandbytes`"
+                    ));
+                }
+            };
+            if twice {
+                return Err(format!("`{text}` names one library twice"));
+            }
+        }
+        let transformers = transformers.unwrap_or_default();
+        let (bitsandbytes, minor) = library.unwrap_or((BitsandbytesVersion::default(), u64::MAX));
+        if transformers == TransformersVersion::Current
+            && minor < bitsandbytes::OLDEST_OF_TRANSFORMERS_5
+        {
+            return Err(format!(
+                "transformers 5 does not take bitsandbytes 0.{minor}: expected `0.46` or later, or \
+                 transformers 4 beside it, such as `4.57,bitsandbytes=0.{minor}`"
+            ));
+        }
+        Ok(Self { transformers, bitsandbytes })
     }
 }
 
@@ -54,7 +151,8 @@ mod tests {
         for (text, version) in [
             ("latest", TransformersVersion::Current),
             ("5.23.0", TransformersVersion::Current),
-            ("v4.45.0", TransformersVersion::Current),
+            ("v4.57.6", TransformersVersion::ExpertModules),
+            ("v4.45.0", TransformersVersion::ExpertModules),
             ("4.44.2", TransformersVersion::AllLogits),
             ("4.36", TransformersVersion::AllLogits),
         ] {
@@ -62,6 +160,33 @@ mod tests {
         }
         for text in ["4.35", "4.99", "6.0", "3", "", "five", "4.44x", "4"] {
             assert!(text.parse::<TransformersVersion>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_libraries_are_named_in_one_flag() {
+        use BitsandbytesVersion as B;
+        use TransformersVersion as T;
+        for (text, transformers, bitsandbytes) in [
+            ("latest", T::Current, B::Current),
+            ("4.57", T::ExpertModules, B::Current),
+            ("4.57,bitsandbytes=0.45", T::ExpertModules, B::SingleRow),
+            ("bitsandbytes=0.43.3, 4.44", T::AllLogits, B::SingleRow),
+            ("bitsandbytes=0.49", T::Current, B::SingleRow),
+            ("transformers=5.1,bitsandbytes=latest", T::Current, B::Current),
+        ] {
+            let stack = TransformersStack { transformers, bitsandbytes };
+            assert_eq!(text.parse(), Ok(stack), "{text}");
+        }
+        for (text, message) in [
+            ("bitsandbytes=0.45", "`4.57,bitsandbytes=0.45`"),
+            ("4.57,4.44", "twice"),
+            ("4.57,bitsandbytes=1.0", "no version of bitsandbytes"),
+            ("4.57,torch=2.4", "`torch` is no library"),
+            ("4.57,", "`` is no version of transformers"),
+        ] {
+            let error = text.parse::<TransformersStack>().unwrap_err();
+            assert!(error.contains(message), "{text}: {error}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LlamaCppVersion, Serving, TransformersVersion};
+use super::{LlamaCppVersion, Serving};
 use crate::units::{Bytes, Overflow, ParseBytesError};
 
 /// How attention is computed.
@@ -171,8 +171,6 @@ pub struct Workload {
     pub images: Option<u64>,
     /// The generation of llama.cpp, where that is the runtime.
     pub llama_cpp: LlamaCppVersion,
-    /// The version of transformers, where that is the runtime.
-    pub transformers: TransformersVersion,
     /// What an engine with a pool of cache blocks is told; nothing under other runtimes.
     pub serving: Option<Serving>,
 }

@@ -8,7 +8,7 @@ use vramplan::estimate::{Component, Life, Moment, Phase, Scenario};
 use vramplan::plan::{Capacity, plan};
 use vramplan::spec::{
     Attention, Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, Headroom,
-    LlamaCppVersion, Logits, Runtime, RuntimeSpec, TransformersVersion, Workload,
+    LlamaCppVersion, Logits, Runtime, RuntimeSpec, TransformersStack, Workload,
 };
 use vramplan::units::Bytes;
 
@@ -38,6 +38,7 @@ fn runtime() -> RuntimeSpec {
     RuntimeSpec {
         runtime: Runtime::LlamaCpp,
         version: String::new(),
+        stack: TransformersStack::default(),
         libraries: fact(Bounds::ZERO),
         blas_workspace: fact(Bytes::ZERO),
         blas_workspace_hopper: fact(Bytes::ZERO),
@@ -62,7 +63,6 @@ fn workload(row: &Row<'_>) -> Workload {
         logits: if row.text("outputs") == "all" { Logits::All } else { Logits::Last },
         grown_cache: false,
         llama_cpp: LlamaCppVersion::default(),
-        transformers: TransformersVersion::default(),
         serving: None,
     }
 }

@@ -9,7 +9,7 @@ use vramplan::recommend::{Answer, Card, Request, answer};
 use vramplan::source::Catalog;
 use vramplan::spec::{
     Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec,
-    Serving, Split, TransformersVersion, Workload,
+    Serving, Split, Workload,
 };
 use vramplan::units::Bytes;
 
@@ -57,7 +57,6 @@ impl Case {
             logits: Logits::Last,
             grown_cache: runtime == Runtime::Transformers,
             llama_cpp: LlamaCppVersion::default(),
-            transformers: TransformersVersion::default(),
             serving: (runtime == Runtime::Vllm).then(|| Serving::on(&gpu)),
         };
         Self {

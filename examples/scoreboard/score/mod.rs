@@ -18,7 +18,7 @@ pub mod vllm;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use vramplan::spec::{Bounds, LlamaCppVersion, Logits, Runtime, TransformersVersion, Workload};
+use vramplan::spec::{Bounds, LlamaCppVersion, Logits, Runtime, Workload};
 use vramplan::units::{Bytes, Overflow};
 
 /// What a figure is of.
@@ -249,7 +249,6 @@ fn workload(runtime: Runtime) -> Workload {
         logits: Logits::Last,
         grown_cache: runtime == Runtime::Transformers,
         llama_cpp: LlamaCppVersion::default(),
-        transformers: TransformersVersion::default(),
         serving: None,
     }
 }

@@ -7,7 +7,8 @@ use super::super::kv_cache::Cells;
 use super::super::pass::Pass;
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
-    activations, attention, capture, fragmentation, kv_cache, logits, overhead, small, vision,
+    activations, attention, capture, dequantization, fragmentation, kv_cache, logits, overhead,
+    small, vision,
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
@@ -140,9 +141,7 @@ fn push_pass(
     push_window_remainders(buffers, scenario, pass)?;
     small::transformers(buffers, scenario, pass)?;
     activations::transformers(buffers, scenario, pass)?;
-    if pass.all_rows()? > 1 && !scenario.weights.largest_expanded.is_zero() {
-        activations::expanded_weight(buffers, scenario, pass.phase)?;
-    }
+    dequantization::push(buffers, scenario, pass)?;
     if !scenario.part().has_head {
         return Ok(());
     }

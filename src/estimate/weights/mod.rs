@@ -22,7 +22,7 @@ use crate::spec::{
 use crate::units::{Bytes, Overflow};
 
 pub use gguf::{Mixture, file_layers};
-pub use torch::{Stored, is_bitsandbytes, parts};
+pub use torch::{Modules, Stored, is_bitsandbytes, parts};
 
 /// Why weights cannot be sized.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,8 +102,28 @@ struct SizedTensor {
     size: Bytes,
     /// Its type where it is a GGML tensor.
     ggml: Option<GgmlType>,
-    /// The tensors that a quantized layer stores for it, each an allocation of its own.
+    /// The tensors that each module stores for it, each an allocation of its own.
     parts: Option<Parts>,
+    /// Modules that it is spread over: experts, where each has its own.
+    modules: u64,
+}
+
+/// A linear layer as bitsandbytes quantizes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// What it is for.
+    pub role: Role,
+    /// Elements of an input.
+    pub inputs: u64,
+    /// Elements of an output.
+    pub outputs: u64,
+}
+
+impl Matrix {
+    /// Elements.
+    pub fn elements(&self) -> Result<u64, Overflow> {
+        self.inputs.checked_mul(self.outputs).ok_or(Overflow)
+    }
 }
 
 /// The weights of one model in one format under one runtime, on one GPU.
@@ -137,8 +157,9 @@ pub struct Weights {
     /// Largest matrix as it is moved to the GPU to be quantized there; nothing where the file is
     /// loaded as it is.
     pub largest_moved: Bytes,
-    /// Largest matrix when expanded to 16 bits; nothing where the format is used as it is.
-    pub largest_expanded: Bytes,
+    /// The different linear layers of a decoder layer that bitsandbytes multiplies with; none in other
+    /// formats.
+    pub quantized: Vec<Matrix>,
     /// Whether routed experts are stored in a block format whose kernels read them in place.
     pub packed_experts: bool,
     /// How the size is known.
@@ -177,6 +198,8 @@ pub fn weights_of_part(
     check(model, format, runtime)?;
     let experts = model.shape.moe.map(|moe| (moe.n_experts_used, moe.n_experts));
     let tied = model.shape.tied_embeddings;
+    let modules = Modules::of(model, spec);
+    let quantized = quantized(model, format, modules);
     let mut total = Weights {
         part: part.clone(),
         format,
@@ -190,14 +213,14 @@ pub fn weights_of_part(
         rounding: Bytes::ZERO,
         vision_rounding: Bytes::ZERO,
         tensors: 0,
-        largest_moved: moved(model, format)?,
-        largest_expanded: expanded(model, format)?,
+        largest_moved: moved(&quantized)?,
+        quantized,
         packed_experts: false,
         basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
         source: source(model, format),
     };
     let ranks = part.ranks();
-    each_tensor(model, format, (runtime, ranks), |tensor| {
+    each_tensor(model, format, (runtime, ranks, modules), |tensor| {
         if tensor.role.is_some_and(Role::is_vision) {
             return push_vision(&mut total, tensor, spec);
         }
@@ -221,7 +244,7 @@ pub fn weights_of_part(
         }
         total.device = total.device.plus(size)?;
         total.rounding = total.rounding.plus(rounding(tensor, spec)?)?;
-        total.tensors += 1;
+        total.tensors += tensor.modules;
         if !is_embedding || (tied && part.has_head) {
             total.per_token = total.per_token.plus(read_per_token(tensor, experts)?)?;
         }
@@ -269,7 +292,7 @@ pub fn file_size(
     runtime: Runtime,
 ) -> Result<Bytes, WeightsError> {
     let mut total = Bytes::ZERO;
-    each_tensor(model, format, (runtime, 1), |tensor| {
+    each_tensor(model, format, (runtime, 1, Modules::default()), |tensor| {
         total = total.plus(tensor.size)?;
         Ok(())
     })?;
@@ -295,7 +318,7 @@ pub fn file_tensors(
 fn each_tensor(
     model: &ModelSpec,
     format: WeightFormat,
-    (runtime, ranks): (Runtime, u64),
+    (runtime, ranks, modules): (Runtime, u64, Modules),
     mut visit: impl FnMut(&SizedTensor) -> Result<(), Overflow>,
 ) -> Result<(), WeightsError> {
     match (&model.stored, format) {
@@ -314,8 +337,8 @@ fn each_tensor(
         _ => match model.unexplained_elements().unwrap_or(0) {
             0 => {
                 let rule = Rule::new(model, format, runtime);
-                let format = held_as(format, runtime);
-                let mut sized = |tensor: &TensorSpec| visit(&rule.size(tensor, format, runtime)?);
+                let held = (held_as(format, runtime), runtime, modules);
+                let mut sized = |tensor: &TensorSpec| visit(&rule.size(tensor, held)?);
                 if runtime == Runtime::Transformers {
                     model.tensors.iter().try_for_each(&mut sized)?;
                     return Ok(model.vision_tensors.iter().try_for_each(&mut sized)?);
@@ -335,7 +358,7 @@ fn each_tensor(
 impl From<&StoredTensor> for SizedTensor {
     fn from(tensor: &StoredTensor) -> Self {
         let StoredTensor { role, layer, row, size, ggml, .. } = *tensor;
-        Self { role, layer, row, size, ggml, parts: None }
+        Self { role, layer, row, size, ggml, parts: None, modules: 1 }
     }
 }
 
@@ -381,20 +404,29 @@ impl<'a> Rule<'a> {
     fn size(
         &self,
         tensor: &TensorSpec,
-        format: WeightFormat,
-        runtime: Runtime,
+        (format, runtime, modules): (WeightFormat, Runtime, Modules),
     ) -> Result<SizedTensor, Overflow> {
         let ggml = self.ggml_type(tensor);
         let TensorSpec { role, layer, row, .. } = *tensor;
-        let sized = |size, parts| SizedTensor { role: Some(role), layer, row, size, ggml, parts };
+        let sized = |size, parts, modules| SizedTensor {
+            role: Some(role),
+            layer,
+            row,
+            size,
+            ggml,
+            parts,
+            modules,
+        };
         if let Some(ty) = ggml {
-            return Ok(sized(ty.layout().size_of(tensor.row)?.times(tensor.rows)?, None));
+            return Ok(sized(ty.layout().size_of(tensor.row)?.times(tensor.rows)?, None, 1));
         }
         if runtime_keeps(tensor, runtime) {
-            return Ok(sized(torch::dense(tensor, format)?, None));
+            return Ok(sized(torch::dense(tensor, format)?, None, 1));
         }
-        let parts = torch::parts(tensor, format)?;
-        Ok(sized(Bytes::sum(parts.map(|part| part.size))?, Some(parts)))
+        let (count, module) = modules.split(tensor);
+        let parts = torch::parts(&module, format, modules)?;
+        let size = Bytes::sum(parts.map(|part| part.size))?.times(count)?;
+        Ok(sized(size, Some(parts), count))
     }
 
     fn ggml_type(&self, tensor: &TensorSpec) -> Option<GgmlType> {
@@ -466,7 +498,8 @@ fn rounding(tensor: &SizedTensor, spec: &RuntimeSpec) -> Result<Bytes, Overflow>
         }
         (.., Some(parts)) => {
             let parts = parts.into_iter().map(|part| allocated(part.size));
-            let all = Bytes::sum(parts.collect::<Result<Vec<_>, _>>()?)?;
+            let module = Bytes::sum(parts.collect::<Result<Vec<_>, _>>()?)?;
+            let all = module.times(tensor.modules)?;
             Ok(all.minus_or_zero(tensor.size))
         }
         _ => Ok(allocated(tensor.size)?.minus_or_zero(tensor.size)),
@@ -487,22 +520,25 @@ fn is_packed_expert(tensor: &SizedTensor) -> bool {
 }
 
 /// The largest 16-bit weight that bitsandbytes quantizes on the GPU while loading.
-fn moved(model: &ModelSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
-    if torch::is_bitsandbytes(format) { largest_linear(model) } else { Ok(Bytes::ZERO) }
+fn moved(quantized: &[Matrix]) -> Result<Bytes, Overflow> {
+    let elements = quantized.iter().map(Matrix::elements).collect::<Result<Vec<_>, _>>()?;
+    Bytes::product(&[elements.into_iter().max().unwrap_or(0), 2])
 }
 
-/// The largest 16-bit copy of a weight that the format's kernels make.
-fn expanded(model: &ModelSpec, format: WeightFormat) -> Result<Bytes, Overflow> {
-    match format {
-        WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } => largest_linear(model),
-        _ => Ok(Bytes::ZERO),
+/// The different matrices of decoder layers that bitsandbytes quantizes.
+fn quantized(model: &ModelSpec, format: WeightFormat, modules: Modules) -> Vec<Matrix> {
+    let mut found = Vec::new();
+    if !torch::is_bitsandbytes(format) {
+        return found;
     }
-}
-
-/// The largest matrix of a decoder layer that bitsandbytes quantizes, in 16 bits.
-fn largest_linear(model: &ModelSpec) -> Result<Bytes, Overflow> {
-    let linear = model.tensors.iter().filter(|tensor| torch::is_linear_module(tensor.role));
-    Bytes::product(&[linear.map(TensorSpec::elements).max().unwrap_or(0), 2])
+    for tensor in model.tensors.iter().filter(|tensor| modules.is_linear(tensor.role)) {
+        let (_, TensorSpec { role, row, rows, .. }) = modules.split(tensor);
+        let matrix = Matrix { role, inputs: row, outputs: rows };
+        if !found.contains(&matrix) {
+            found.push(matrix);
+        }
+    }
+    found
 }
 
 fn source(model: &ModelSpec, format: WeightFormat) -> String {
@@ -586,7 +622,7 @@ fn candle_reads(model: &ModelSpec, format: WeightFormat) -> Result<bool, Weights
         )
     };
     let mut all = true;
-    each_tensor(model, format, (Runtime::Vramplan, 1), |tensor| {
+    each_tensor(model, format, (Runtime::Vramplan, 1, Modules::default()), |tensor| {
         all &= tensor.ggml.is_none_or(known);
         Ok(())
     })?;

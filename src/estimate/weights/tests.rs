@@ -106,5 +106,5 @@ fn bitsandbytes_leaves_fused_experts_and_routers_in_16_bits() {
     let attention = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024);
     let saved = attention * 2 - (attention / 2 + attention / 64 * 4 + 32 * 4 * 64);
     assert_eq!(bytes("bf16").device.get() - bytes("nf4").device.get(), saved);
-    assert_eq!(bytes("nf4").largest_expanded, Bytes::new(4096 * 4096 * 2));
+    assert_eq!(bytes("nf4").largest_moved, Bytes::new(4096 * 4096 * 2));
 }

@@ -7,10 +7,11 @@
 //! bitsandbytes quantizes modules that are `nn.Linear` and nothing else
 //! (`integrations/bitsandbytes.py`, `replace_with_bnb_linear`). Since transformers 5 the routed
 //! experts of a layer are two parameters of one module, and the router is a module of its own: both
-//! stay in 16 bits, and so does nearly all of a mixture of experts.
+//! stay in 16 bits, and so does nearly all of a mixture of experts. Before, every expert of most
+//! families was three such modules, each quantized for itself.
 
 use crate::dtype::WeightFormat;
-use crate::spec::{Role, TensorSpec};
+use crate::spec::{ModelSpec, Role, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
 
 /// Weights that share a scale in NF4 and FP4, and scales that share a scale when doubly quantized.
@@ -41,11 +42,59 @@ const fn part(name: &'static str, size: Bytes) -> Stored {
     Stored { name, size }
 }
 
-/// The tensors that are stored for `tensor` in `format`, each of them an allocation.
-pub fn parts(tensor: &TensorSpec, format: WeightFormat) -> Result<Parts, Overflow> {
+/// What of a mixture of experts has an `nn.Linear` of its own under a version of transformers. The
+/// default is that of the newest: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Modules {
+    /// Experts of a layer, where each is a module.
+    experts: Option<u64>,
+    /// Whether the router is an `nn.Linear`.
+    router: bool,
+}
+
+impl Modules {
+    /// Those of a model under the version that `spec` names.
+    pub fn of(model: &ModelSpec, spec: &RuntimeSpec) -> Self {
+        let (version, shape) = (spec.stack.transformers, &model.shape);
+        let experts = shape.moe.map(|moe| moe.n_experts);
+        Self {
+            experts: experts.filter(|_| version.has_expert_modules(shape.architecture)),
+            router: version.has_linear_router(shape.architecture),
+        }
+    }
+
+    /// How many modules hold a tensor, and what each holds of it.
+    pub fn split(self, tensor: &TensorSpec) -> (u64, TensorSpec) {
+        match self.experts {
+            Some(experts) if tensor.role.is_routed_expert() && experts > 0 => {
+                (experts, TensorSpec { rows: tensor.rows / experts, ..*tensor })
+            }
+            _ => (1, *tensor),
+        }
+    }
+
+    /// Whether transformers has an `nn.Linear` for this matrix. bitsandbytes leaves out the output head
+    /// only, so that it quantizes vision towers too; checkpoints made for AWQ, GPTQ and FP8 leave them
+    /// out.
+    pub const fn is_linear(self, role: Role) -> bool {
+        match role {
+            Role::VisionLinear => true,
+            Role::Router => self.router,
+            _ if role.is_routed_expert() => self.experts.is_some(),
+            _ => role.is_block_linear(),
+        }
+    }
+}
+
+/// The tensors that are stored for one module in `format`, each of them an allocation.
+pub fn parts(
+    tensor: &TensorSpec,
+    format: WeightFormat,
+    modules: Modules,
+) -> Result<Parts, Overflow> {
     let (input, output) = (tensor.row, tensor.rows);
     let is_quantized = if is_bitsandbytes(format) {
-        is_linear_module(tensor.role)
+        modules.is_linear(tensor.role)
     } else {
         tensor.role.is_block_linear()
     };
@@ -80,16 +129,6 @@ pub fn parts(tensor: &TensorSpec, format: WeightFormat) -> Result<Parts, Overflo
 /// Whether bitsandbytes makes this format while it loads a checkpoint.
 pub const fn is_bitsandbytes(format: WeightFormat) -> bool {
     matches!(format, WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8)
-}
-
-/// Whether transformers 5 has an `nn.Linear` for this matrix. bitsandbytes leaves out the output head
-/// only, so that it quantizes vision towers too; checkpoints made for AWQ, GPTQ and FP8 leave them out.
-pub const fn is_linear_module(role: Role) -> bool {
-    match role {
-        Role::VisionLinear => true,
-        Role::Router => false,
-        _ => role.is_block_linear() && !role.is_routed_expert(),
-    }
 }
 
 /// The size without quantization.

@@ -143,6 +143,7 @@ def config(shape):
         "mixtral": transformers.MixtralConfig,
         "qwen2": transformers.Qwen2Config,
         "qwen3": transformers.Qwen3Config,
+        "qwen2_moe": transformers.Qwen2MoeConfig,
         "qwen3_moe": transformers.Qwen3MoeConfig,
         "gemma2": transformers.Gemma2Config,
         "gemma3": transformers.Gemma3TextConfig,
@@ -156,8 +157,10 @@ def config(shape):
     architecture = shape["architecture"]
     if architecture == "mistral" and not window:
         common["sliding_window"] = None
-    if architecture == "qwen3_moe":
+    if architecture in ("qwen2_moe", "qwen3_moe"):
         common["num_experts"] = moe["n_experts"]
+    if architecture == "qwen2_moe":
+        common["shared_expert_intermediate_size"] = moe["shared_ffn_size"]
     if architecture == "deepseek2":
         common |= dict(
             n_routed_experts=moe["n_experts"],
@@ -198,16 +201,22 @@ def new_cache(model, kind, past, rows, batch=1):
     for layer, (keys, values) in zip(cache.layers, token_of(model)):
         keys, values = (tensor.new_empty(batch, *tensor.shape[1:]) for tensor in (keys, values))
         if kind == "static":
-            layer.lazy_initialization(keys, values)
+            initialize(layer, keys, values)
             fix_length(layer, past)
         elif past:
             held = min(past, getattr(layer, "sliding_window", past + 1) - 1)
-            layer.lazy_initialization(keys, values)
+            initialize(layer, keys, values)
             layer.keys = keys.new_empty(*keys.shape[:2], held, keys.shape[3])
             layer.values = values.new_empty(*values.shape[:2], held, values.shape[3])
             if hasattr(layer, "cumulative_length"):
                 layer.cumulative_length = past
     return cache
+
+
+def initialize(layer, keys, values):
+    """Versions 4 look at the keys alone."""
+    states = keys, values
+    layer.lazy_initialization(*states[: layer.lazy_initialization.__func__.__code__.co_argcount - 1])
 
 
 def token_of(model):
