@@ -17,6 +17,7 @@ use vramplan::spec::{ModelSpec, Runtime, TensorSpec};
 
 const LAYERS: &str = include_str!("engines/storage/layers.csv");
 const MODELS: &str = include_str!("engines/storage/models.csv");
+const EXPERTS: &str = include_str!("engines/storage/experts.csv");
 const CACHES: &str = include_str!("engines/storage/caches.csv");
 
 fn catalog() -> Catalog {
@@ -56,9 +57,11 @@ fn layers_store_what_the_libraries_store() {
 #[test]
 fn models_take_what_the_libraries_store_and_keep() {
     let catalog = catalog();
-    let runtime = catalog.runtime(Runtime::Transformers).unwrap();
+    let mut runtime = catalog.runtime(Runtime::Transformers).unwrap();
     let mut models = BTreeSet::new();
-    for row in rows(MODELS) {
+    let experts = rows(EXPERTS).filter(|row| !row.text("total").is_empty());
+    for row in rows(MODELS).chain(experts) {
+        runtime.stack.transformers = row.get("transformers").unwrap();
         let model = catalog.model(row.text("model")).unwrap();
         let format: WeightFormat = row.get("format").unwrap();
         let weights = weights(&model, format, &runtime).unwrap();
@@ -68,6 +71,25 @@ fn models_take_what_the_libraries_store_and_keep() {
         models.insert(row.text("model").to_owned());
     }
     assert!(models.len() >= 8, "{models:?}");
+}
+
+#[test]
+fn experts_are_as_many_modules_as_the_libraries_quantize() {
+    let catalog = catalog();
+    let mut runtime = catalog.runtime(Runtime::Transformers).unwrap();
+    let mut versions = BTreeSet::new();
+    for row in rows(MODELS).chain(rows(EXPERTS)) {
+        let model = catalog.model(row.text("model")).unwrap();
+        runtime.stack.transformers = row.get("transformers").unwrap();
+        let modules = Modules::of(&model, &runtime);
+        let linear = model.tensors.iter().filter(|tensor| modules.is_linear(tensor.role));
+        let count: u64 = linear.map(|tensor| modules.split(tensor).0).sum();
+        if row.text("library") == "bitsandbytes" {
+            assert_eq!(count, row.number("modules"), "{}", row.line());
+            versions.insert(row.text("transformers").to_owned());
+        }
+    }
+    assert_eq!(versions.len(), 2);
 }
 
 #[test]
@@ -87,7 +109,7 @@ fn caches_store_what_the_libraries_store() {
 
 #[test]
 fn every_row_names_its_library_and_version() {
-    for row in [LAYERS, MODELS, CACHES].into_iter().flat_map(rows) {
+    for row in [LAYERS, MODELS, EXPERTS, CACHES].into_iter().flat_map(rows) {
         let named =
             |row: &Row<'_>| !row.text("library").is_empty() && !row.text("version").is_empty();
         assert!(named(&row), "{}", row.line());

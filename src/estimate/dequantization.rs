@@ -67,7 +67,11 @@ fn four_bit(scenario: &Scenario<'_>, matrix: Matrix, share: Share) -> Result<Mad
     let size = share.size(|rows| {
         let fused = is_fused(version, card, Product { rows, outputs, inputs });
         let scales = scale_copies(scenario.weights.format, version, fused);
-        let scales = Bytes::product(&[elements.div_ceil(BLOCK), scales])?;
+        let mut scales = Bytes::product(&[elements.div_ceil(BLOCK), scales])?;
+        if version == BitsandbytesVersion::SingleRow && !fused {
+            // `dequantize_4bit` has returned, and freed them, when the result is made.
+            scales = scales.minus_or_zero(Bytes::product(&[rows, outputs, 2])?);
+        }
         let weight = Bytes::product(&[elements, if fused { 0 } else { 2 }])?;
         Ok(weight.plus(scales)?)
     })?;
@@ -121,7 +125,8 @@ fn waiting(
     }
     let states = [("rows", pass.all_rows()?), ("width", hidden), ("B", 2)];
     let waiting = waiting.and(ACTIVATIONS, "hidden states", &states)?;
-    let width = outputs + beside + if role.is_routed_expert() { shape.hidden_size } else { 0 };
+    // An expert's inputs, and the output of the expert before it.
+    let width = outputs + beside + if role.is_routed_expert() { 2 * shape.hidden_size } else { 0 };
     let size = share.size(|rows| Ok(Bytes::product(&[rows, width, 2])?))?;
     let factors = [("rows", share.expected), ("width", width), ("B", 2)];
     let name = "results of two projections";

@@ -64,8 +64,9 @@ pub fn instants(
     let hidden = scenario.model.shape.hidden_size;
     let share = Share::busiest(pass, moe)?;
     let weighted = weighted_bytes(family);
-    let mlp = of_one(around(scenario, pass, moe)?, share, 2 * (hidden + 3 * moe.expert_ffn_size))?;
-    let sum = of_one(around(scenario, pass, moe)?, share, hidden * (4 + weighted))?;
+    let mlp =
+        of_one(around(scenario, pass, moe)?, share, 2 * (2 * hidden + 3 * moe.expert_ffn_size))?;
+    let sum = of_one(around(scenario, pass, moe)?, share, hidden * (6 + weighted))?;
     let mut instants = vec![mlp, sum];
     if moe.shared_ffn_size > 0 {
         let factors =
@@ -99,14 +100,14 @@ pub fn around(scenario: &Scenario<'_>, pass: Pass, moe: Moe) -> Result<Instant, 
         .and(ACTIVATIONS, "the router's decision", &choice)?)
 }
 
-/// Index tensors of an expert's tokens: two of int64.
-const INDEX_BYTES: u64 = 16;
+/// Index tensors of an expert's tokens, two of int64, and those of the expert before it.
+const INDEX_BYTES: u64 = 32;
 
 fn of_one(around: Instant, share: Share, bytes: u64) -> Result<Instant, EstimateError> {
     let bytes = bytes + INDEX_BYTES;
     let formula = Formula::product(&[
         ("tokens of the busiest expert", share.expected),
-        ("B (inputs and results)", bytes),
+        ("B (inputs, results, output of the expert before)", bytes),
     ]);
     let size = share.size(|rows| Ok(Bytes::product(&[rows, bytes])?))?;
     Ok(around.and_sized(ACTIVATIONS, "tokens of one expert", size, formula))

@@ -1,0 +1,102 @@
+//! What a forward pass over bitsandbytes layers holds beside weights and cache, under two versions of
+//! transformers and two of bitsandbytes, against tracked passes (`tests/engines/transformers/quantized.py`).
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+#[path = "../examples/scoreboard/score/csv.rs"]
+#[allow(dead_code, reason = "the scoreboard uses all of it")]
+mod csv;
+mod support;
+
+use std::collections::BTreeMap;
+
+use csv::{Row, rows};
+use support::Case;
+use vramplan::estimate::weights::weights;
+use vramplan::estimate::{Buffer, Life, Moment, Phase, Scenario, buffers};
+use vramplan::spec::{Bounds, Runtime};
+use vramplan::units::Bytes;
+
+const PASSES: &str = include_str!("engines/transformers/quantized.csv");
+
+/// What a pass of the row's phase holds at most beside what stays.
+fn planned(row: &Row<'_>) -> Bounds {
+    let mut case = Case::new(row.text("gpu"), row.text("model"), Runtime::Transformers);
+    case = case.weights(row.text("weights")).kv("bf16");
+    let stack = &mut case.runtime.stack;
+    stack.transformers = row.get("transformers").unwrap();
+    stack.bitsandbytes = row.get("bitsandbytes").unwrap();
+    let (new, past) = (row.number("rows"), row.number("past"));
+    let workload = &mut case.workload;
+    workload.attention = row.get("attention").unwrap();
+    workload.grown_cache = true;
+    workload.batch = row.number("batch");
+    workload.prefill_chunk = new;
+    (workload.system_tokens, workload.cache_tokens) =
+        if past == 0 { (new, 0) } else { (0, past + new) };
+    let weights = weights(&case.model, case.weights, &case.runtime).unwrap();
+    let listed = buffers(&Scenario {
+        model: &case.model,
+        gpu: &case.gpu,
+        runtime: &case.runtime,
+        weights: &weights,
+        kv: case.kv,
+        workload: case.workload.clone(),
+    });
+    let phase = match row.text("phase") {
+        "system_prefill" => Phase::SystemPrefill,
+        "prefill" => Phase::Prefill,
+        _ => Phase::Decode,
+    };
+    largest_moment(&listed.unwrap(), phase)
+}
+
+fn largest_moment(listed: &[Buffer], phase: Phase) -> Bounds {
+    let at = |moment| {
+        let alive = listed.iter().filter(|buffer| {
+            matches!(buffer.life, Life::During(p, m) if p == phase && (m == moment || m == Moment::Whole))
+        });
+        alive.fold(Bounds::ZERO, |sum, buffer| sum.plus(buffer.size).unwrap())
+    };
+    Moment::ALL.into_iter().map(at).fold(Bounds::ZERO, Bounds::max)
+}
+
+/// What the tracker saw, with ids and padding mask, which it takes as given.
+fn tracked(row: &Row<'_>) -> Bytes {
+    let seen = row.number("rows") + row.number("past");
+    Bytes::new(row.number("beyond_kv") + 8 * row.number("batch") * (row.number("rows") + seen))
+}
+
+#[test]
+#[allow(clippy::cast_precision_loss, reason = "bytes of a GPU")]
+fn passes_hold_what_was_tracked() {
+    let mut versions: BTreeMap<[String; 3], Vec<f64>> = BTreeMap::new();
+    for row in rows(PASSES) {
+        let (ours, theirs) = (planned(&row), tracked(&row));
+        let seen = theirs.get() as f64;
+        // All tokens at one expert is the most that a plan allows for; an even share the least.
+        let planned = match row.text("experts") {
+            "one" => ours.high,
+            "spread" => ours.low,
+            _ => ours.expected,
+        };
+        let error = planned.get() as f64 / seen - 1.0;
+        if std::env::var_os("VRAMPLAN_SHOW").is_some() {
+            println!("{:+.2}% {} {}", 100.0 * error, ours.expected, row.line());
+        }
+        let key = ["transformers", "bitsandbytes", "weights"].map(|name| row.text(name).to_owned());
+        versions.entry(key).or_default().push(error);
+    }
+    assert!(versions.len() >= 13, "{:?}", versions.keys());
+    for (version, mut errors) in versions {
+        errors.sort_by(f64::total_cmp);
+        let (least, most) = (errors[0], errors[errors.len() - 1]);
+        let median = errors[errors.len() / 2];
+        println!(
+            "{version:?}: {} rows, {least:+.4} to {most:+.4}, median {median:+.4}",
+            errors.len()
+        );
+        assert!(median.abs() < 0.02, "{version:?}: {median}");
+        assert!(least > -0.05 && most < 0.25, "{version:?}: {least} to {most}");
+    }
+}
