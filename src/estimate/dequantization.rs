@@ -109,24 +109,24 @@ fn waiting(
     matrix: Matrix,
     share: Share,
 ) -> Result<Instant, EstimateError> {
-    let shape = &scenario.model.shape;
-    let normed = u64::from(shape.architecture != Architecture::Olmo2);
+    let model = &scenario.model.shape;
+    let normed = u64::from(model.architecture != Architecture::Olmo2);
     let Matrix { role, inputs, outputs } = matrix;
     let in_mlp = is_mlp(role);
-    let hidden = if in_mlp { 3 + normed } else { 2 + normed } * shape.hidden_size;
+    let hidden = (if in_mlp { 3 } else { 2 } + normed) * model.hidden_size;
     let beside = match role {
-        Role::FfnUp | Role::SharedUp | Role::ExpertUp if shape.gated_ffn => outputs,
+        Role::FfnUp | Role::SharedUp | Role::ExpertUp if model.gated_ffn => outputs,
         Role::FfnDown | Role::SharedDown | Role::ExpertDown | Role::AttnOutput => inputs,
         _ => 0,
     };
     let mut waiting = Instant::default();
-    if let (Some(moe), true) = (shape.moe, role.is_routed_expert()) {
+    if let (Some(moe), true) = (model.moe, role.is_routed_expert()) {
         waiting = expert_modules::around(scenario, pass, moe)?;
     }
     let states = [("rows", pass.all_rows()?), ("width", hidden), ("B", 2)];
     let waiting = waiting.and(ACTIVATIONS, "hidden states", &states)?;
     // An expert's inputs, and the output of the expert before it.
-    let width = outputs + beside + if role.is_routed_expert() { 2 * shape.hidden_size } else { 0 };
+    let width = outputs + beside + if role.is_routed_expert() { 2 * model.hidden_size } else { 0 };
     let size = share.size(|rows| Ok(Bytes::product(&[rows, width, 2])?))?;
     let factors = [("rows", share.expected), ("width", width), ("B", 2)];
     let name = "results of two projections";

@@ -47,7 +47,7 @@ impl Card {
 
 /// Whether a version computes a product without expanding the weight.
 pub fn is_fused(version: BitsandbytesVersion, card: Card, product: Product) -> bool {
-    if product.rows == 0 || product.inputs % BLOCK != 0 || product.rows > NEVER_ABOVE {
+    if product.rows == 0 || !product.inputs.is_multiple_of(BLOCK) || product.rows > NEVER_ABOVE {
         return product.rows == 0;
     }
     match version {
@@ -152,11 +152,9 @@ impl Tiers {
             (8, 0) if low => 1536,
             (8, 0) => 512,
             (9, _) if low => 512,
-            (9, _) => 320,
-            (7, 5) if self.waves(3) => 320,
-            (7, 5) if k >= 1024 => 64,
-            (7, 5) if k >= 704 => 96,
-            (7, 5) => 320,
+            (7, 5) if !self.waves(3) && k >= 1024 => 64,
+            (7, 5) if !self.waves(3) && k >= 704 => 96,
+            (7, 5) | (9, _) => 320,
             _ if !self.waves(1) && blocks * k > units * 320 => 192,
             _ => 320,
         }
