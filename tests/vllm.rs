@@ -51,7 +51,8 @@ fn pools_are_cut_as_vllm_cuts_them() {
         let tokens = kernel_block_tokens(&model, kv, &gpu);
         let paging = Paging::of_run(&model, &layers, kv, row.number("ranks"), tokens).unwrap();
         let blocks = paging.blocks(Bytes::new(row.number("available")));
-        let blocks = if row.number("stages") > 1 { row.number("blocks").min(blocks) } else { blocks };
+        let blocks =
+            if row.number("stages") > 1 { row.number("blocks").min(blocks) } else { blocks };
         let ours = [
             paging.full + paging.window.0 + paging.recurrent,
             paging.group_layers,

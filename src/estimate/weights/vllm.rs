@@ -83,7 +83,8 @@ const fn fused_role(role: Role) -> Role {
 fn fuse(fused: &mut [TensorSpec], role: Role, part: &TensorSpec) -> bool {
     let is_bias = part.role == Role::SplitBias;
     let before = fused.iter_mut().rev().find(|last| is_bias || last.role != Role::SplitBias);
-    let Some(last) = before.filter(|last| (last.role, last.layer) == (part.role, part.layer)) else {
+    let Some(last) = before.filter(|last| (last.role, last.layer) == (part.role, part.layer))
+    else {
         return false;
     };
     if is_bias {
