@@ -14,7 +14,7 @@
 //! Source: vLLM `v1/core/kv_cache_utils.py` (`_get_kv_cache_groups_uniform_page_size`),
 //! `v1/kv_cache_interface.py` (`max_memory_usage_bytes`), `model_executor/models/config.py`
 //! (`HybridAttentionMambaModelConfig`), `platforms/interface.py` (`update_block_size_for_backend`); compared
-//! with what vLLM 0.19 itself makes of 33 models (`tests/engines/vllm`).
+//! with what vLLM 0.19 itself makes of 6 models (`tests/engines/vllm`).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
