@@ -26,7 +26,7 @@ pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
         let part = bias.unwrap_or_else(|| shard(&model.shape, tensor, ranks));
         before = Some((tensor, part));
         let part = padded(&model.shape, part);
-        let part = TensorSpec { role: fused_role(tensor.role), ..part };
+        let part = TensorSpec { role: fused_role(part.role), ..part };
         if !fuse(&mut fused, tensor.role, &part) {
             fused.push(part);
         }
