@@ -12,20 +12,6 @@ def of(name):
     return made
 
 
-def common(shape):
-    return dict(
-        vocab_size=shape["vocab_size"],
-        hidden_size=shape["hidden_size"],
-        num_hidden_layers=shape["n_layers"],
-        num_attention_heads=shape["n_heads"],
-        num_key_value_heads=shape["kv_heads"],
-        head_dim=shape["head_dim"],
-        intermediate_size=shape["ffn_size"],
-        max_position_embeddings=shape["context_len"],
-        tie_word_embeddings=shape["tied_embeddings"],
-    )
-
-
 def experts(shape):
     moe = shape["moe"]
     return dict(
@@ -55,7 +41,7 @@ def delta_net(shape):
 def granite_hybrid(shape):
     ssm, heads = shape["ssm"], shape["per_layer"]["kv_heads"]
     return transformers.GraniteMoeHybridConfig(
-        **common(shape),
+        **track.common(shape),
         layer_types=["attention" if count else "mamba" for count in heads],
         shared_intermediate_size=shape["ffn_size"],
         num_local_experts=0,
@@ -74,7 +60,7 @@ def gemma4(shape):
     full = range(every - 1, shape["n_layers"], every)
     kinds = ["full_attention" if index in full else "sliding_attention" for index in range(shape["n_layers"])]
     return transformers.Gemma4TextConfig(
-        **common(shape),
+        **track.common(shape),
         layer_types=kinds,
         sliding_window=shape["window"]["size"],
         global_head_dim=lists["head_dim"][full[0]],
@@ -89,7 +75,7 @@ def gemma4(shape):
 def glm4_moe(shape):
     moe = shape["moe"]
     return transformers.Glm4MoeConfig(
-        **common(shape),
+        **track.common(shape),
         n_routed_experts=moe["n_experts"],
         num_experts_per_tok=moe["n_experts_used"],
         moe_intermediate_size=moe["expert_ffn_size"],
@@ -110,10 +96,10 @@ def deepseek(shape):
 
 
 FURTHER = {
-    "gemma": lambda shape: transformers.GemmaConfig(**common(shape)),
-    "cohere": lambda shape: transformers.CohereConfig(**common(shape)),
-    "qwen2_moe": lambda shape: transformers.Qwen2MoeConfig(**common(shape), **experts(shape)),
-    "qwen3_next": lambda shape: transformers.Qwen3NextConfig(**common(shape), **experts(shape), **delta_net(shape)),
+    "gemma": lambda shape: transformers.GemmaConfig(**track.common(shape)),
+    "cohere": lambda shape: transformers.CohereConfig(**track.common(shape)),
+    "qwen2_moe": lambda shape: transformers.Qwen2MoeConfig(**track.common(shape), **experts(shape)),
+    "qwen3_next": lambda shape: transformers.Qwen3NextConfig(**track.common(shape), **experts(shape), **delta_net(shape)),
     "granite_hybrid": granite_hybrid,
     "gemma4": gemma4,
     "glm4_moe": glm4_moe,
