@@ -239,7 +239,7 @@ pub fn processes_left(measured: &Measurement) -> Option<Diagnosis> {
 }
 
 /// Readings a second below which short peaks are missed.
-const SLOW: f64 = 100.0;
+const SLOW: f64 = 50.0;
 /// Runs that are too short to say.
 const SHORT: u64 = 50_000;
 

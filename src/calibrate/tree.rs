@@ -1,6 +1,7 @@
 //! The processes below one, from `/proc`.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt as _;
 
 /// `root` and everything that descends from it.
 pub fn tree(root: u32) -> BTreeSet<u32> {
@@ -32,10 +33,24 @@ fn children(pid: u32) -> Vec<u32> {
     found
 }
 
-/// Pages of a process that are resident; none where it is gone or a zombie.
-pub fn resident_pages(pid: u32) -> Option<u64> {
-    let statm = fs_err::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    statm.split_ascii_whitespace().nth(1)?.parse().ok()
+/// What the kernel says of a process's memory, opened once: a reading is one system call.
+#[derive(Debug)]
+pub struct Resident(fs_err::File);
+
+impl Resident {
+    /// Of a process; none where it is gone.
+    pub fn of(pid: u32) -> Option<Self> {
+        fs_err::File::open(format!("/proc/{pid}/statm")).ok().map(Self)
+    }
+
+    /// Pages that are resident; none where the process is gone or a zombie.
+    pub fn pages(&self) -> Option<u64> {
+        // Seven numbers of at most 20 digits.
+        let mut text = [0; 160];
+        let len = self.0.file().read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(&text[..len]).ok()?;
+        text.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
 }
 
 /// The name of a process.
@@ -53,10 +68,12 @@ mod tests {
     fn a_child_is_in_the_tree_until_it_is_gone() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         assert!(descendants().contains(&child.id()));
-        assert!(resident_pages(child.id()).is_some_and(|pages| pages > 0));
+        let resident = Resident::of(child.id()).unwrap();
+        assert!(resident.pages().is_some_and(|pages| pages > 0));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!descendants().contains(&child.id()));
-        assert_eq!(resident_pages(child.id()), None);
+        assert_eq!(resident.pages(), None);
+        assert!(Resident::of(child.id()).is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! vLLM's pool of cache blocks.
 //!
-//! Every layer's cache is cut into blocks of 16 tokens. Layers of one kind form groups of equal size,
+//! Every layer's cache is cut into blocks of 16 tokens, or of as many as the kernels of latent attention
+//! read at once. Layers of one kind form groups of equal size,
 //! and a block of the pool holds 16 tokens of every layer of one group: with two kinds (Gemma 2) a
 //! token takes a block of each group, with windows five times as many (Gemma 3) of seven. Where
 //! layers keep a recurrent state, blocks are as long as it takes for 16-bit keys and values to be as
@@ -12,18 +13,30 @@
 //!
 //! Source: vLLM `v1/core/kv_cache_utils.py` (`_get_kv_cache_groups_uniform_page_size`),
 //! `v1/kv_cache_interface.py` (`max_memory_usage_bytes`), `model_executor/models/config.py`
-//! (`HybridAttentionMambaModelConfig`).
+//! (`HybridAttentionMambaModelConfig`), `platforms/interface.py` (`update_block_size_for_backend`); compared
+//! with what vLLM 0.19 itself makes of 6 models (`tests/engines/vllm`).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::kv_cache;
 use crate::dtype::KvFormat;
-use crate::spec::{Architecture, Layer, ModelShape, ModelSpec};
+use crate::spec::{Architecture, GpuSpec, Layer, ModelShape, ModelSpec};
 use crate::units::{Bytes, Overflow};
 
 /// Tokens of a block, where layers do not need larger ones.
 const BLOCK_TOKENS: u64 = 16;
+
+/// Tokens of a block that the kernels want which vLLM chooses for latent attention: `FlashInfer`'s on
+/// Blackwell, `FlashMLA`'s on Hopper for 8-bit caches; all others take 16 (`platforms/cuda.py`
+/// `_get_backend_priorities`, `get_supported_kernel_block_sizes` of each backend).
+pub fn kernel_block_tokens(model: &ModelSpec, kv: KvFormat, gpu: &GpuSpec) -> u64 {
+    match (&model.shape.mla, gpu.compute_capability.major, kv) {
+        (Some(_), 10, _) => 32,
+        (Some(_), 9, KvFormat::Fp8) => 64,
+        _ => BLOCK_TOKENS,
+    }
+}
 
 /// How a model's cache is cut into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,23 +73,25 @@ pub struct Cached {
 impl Paging {
     /// The blocks of a model whose layers are split over `ranks` GPUs.
     pub fn of(model: &ModelSpec, kv: KvFormat, ranks: u64) -> Result<Self, Overflow> {
-        Self::of_run(model, &(0..model.shape.n_layers), kv, ranks)
+        Self::of_run(model, &(0..model.shape.n_layers), kv, ranks, BLOCK_TOKENS)
     }
 
     /// The same on a GPU that has a run of the layers. Groups are those of the whole model, each GPU
-    /// has its layers of them (`get_kv_cache_configs`, `_project_kv_cache_groups_to_worker`).
+    /// has its layers of them (`get_kv_cache_configs`, `_project_kv_cache_groups_to_worker`). A block has
+    /// `kernel_tokens` at least, see [`kernel_block_tokens`].
     pub fn of_run(
         model: &ModelSpec,
         run: &Range<u64>,
         kv: KvFormat,
         ranks: u64,
+        kernel_tokens: u64,
     ) -> Result<Self, Overflow> {
         let shape = split(&model.shape, ranks);
         let token = token_size(&shape, kv, first_full(&shape))?;
         let windowed = token_size(&shape, kv, 0)?;
         let state = state_size(&shape)?;
         let block_tokens = state.get().div_ceil(token.get().max(1)).next_multiple_of(BLOCK_TOKENS);
-        let mut block_tokens = block_tokens.max(BLOCK_TOKENS);
+        let mut block_tokens = block_tokens.max(kernel_tokens);
         let mut window_block_tokens = block_tokens;
         // Layers with smaller keys and values have longer blocks, of the same size in bytes.
         if model.window_layers() > 0 && model.full_layers() > 0 {
@@ -255,7 +270,7 @@ mod tests {
         (shape.n_layers, shape.window) = (62, Some(Window { size: 1024, full_every: Some(6) }));
         let model = ModelSpec::new("windows", shape, "test").unwrap();
         let of = |run| {
-            let paging = Paging::of_run(&model, &run, KvFormat::Bf16, 1).unwrap();
+            let paging = Paging::of_run(&model, &run, KvFormat::Bf16, 1, BLOCK_TOKENS).unwrap();
             (paging.group_layers, paging.full, paging.window.0)
         };
         assert_eq!(of(0..62), (10, 1, 6));

@@ -156,8 +156,15 @@ impl Calibration {
         CalibratedParts {
             libraries: of(|run| run.libraries),
             workspaces: of(|run| run.workspaces),
-            slack: self.fact(|run| Some(run.slack)),
+            slack: self.slack(),
         }
+    }
+
+    /// What the pool takes beyond what it hands out. Other sizes end elsewhere in its last granule, so
+    /// that it may be one less or more.
+    fn slack(&self) -> Option<Fact<Bounds>> {
+        let granule = self.runs.iter().filter_map(|run| run.granule).max();
+        self.fact_within(|run| Some(run.slack), granule.unwrap_or_default())
     }
 
     /// Whether every run has all parts: what a part is of one run only says nothing of the others.
@@ -169,12 +176,21 @@ impl Calibration {
     }
 
     fn fact(&self, of: fn(&CalibratedRun) -> Option<Bytes>) -> Option<Fact<Bounds>> {
+        self.fact_within(of, MARGIN)
+    }
+
+    /// The median of the runs, and their spread with a margin.
+    fn fact_within(
+        &self,
+        of: fn(&CalibratedRun) -> Option<Bytes>,
+        least: Bytes,
+    ) -> Option<Fact<Bounds>> {
         let mut sizes: Vec<Bytes> = self.runs.iter().filter_map(of).collect();
         sizes.sort();
         let (low, high) = (*sizes.first()?, *sizes.last()?);
         let median = *sizes.get(sizes.len() / 2)?;
         // What one driver and day differ by from the next is not known from a few runs.
-        let margin = median.scale(1, 100).ok()?.max(MARGIN);
+        let margin = median.scale(1, 100).ok()?.max(MARGIN).max(least);
         let bounds = Bounds::new(low.minus_or_zero(margin), median, high.plus(margin).ok()?);
         Some(Fact::new(bounds, Basis::Calibrated, self.source()))
     }
@@ -254,6 +270,19 @@ mod tests {
         assert_eq!((fact.value, fact.basis), (mib(98, 120, 142), Basis::Calibrated));
         assert!(fact.source.starts_with("3 runs of `calibrate`"), "{}", fact.source);
         assert_eq!(of(&[]).context(), None);
+    }
+
+    #[test]
+    fn slack_is_known_to_a_granule_of_the_pool() {
+        let slack = |granule: Option<u64>| {
+            let granule = granule.map(|n| Bytes::mib(n).unwrap());
+            let runs = vec![CalibratedRun { granule, ..run(100) }];
+            let calibration = Calibration { runs, ..of(&[]) };
+            calibration.parts().slack.unwrap().value
+        };
+        let mib = |n| Bytes::mib(n).unwrap();
+        assert_eq!(slack(None), Bounds::new(mib(6), mib(8), mib(10)));
+        assert_eq!(slack(Some(32)), Bounds::new(Bytes::ZERO, mib(8), mib(40)));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub enum Role {
     SsmIn,
     Norm,
     Bias,
+    /// The bias of a layer that vLLM splits by output, which is split like it.
+    SplitBias,
     Sinks,
     /// A table of frequencies beside the parameters, in files for llama.cpp.
     RopeFrequencies,
@@ -66,6 +68,7 @@ impl Role {
                 | Self::RecurrentVector
                 | Self::Norm
                 | Self::Bias
+                | Self::SplitBias
                 | Self::Sinks
                 | Self::RopeFrequencies
                 | Self::VisionLinear

@@ -74,16 +74,16 @@ fn what_is_no_recording_is_refused() {
         (middle.as_str(), "is no line of a recording"),
         (whole.lines().next().unwrap(), "before the command started"),
     ] {
-        fs_err::write(place.path("r.jsonl"), text).unwrap();
-        let output = place.run(&["observe", "--replay", "r.jsonl"]);
+        fs_err::write(place.path("damaged"), text).unwrap();
+        let output = place.run(&["observe", "--replay", "damaged"]);
         assert_eq!(output.status.code(), Some(1));
         let told = stderr(&output);
         assert!(told.contains(message) && told.contains("hint: "), "{told}");
     }
     let output = place.run(&["observe", "--replay", "missing.jsonl"]);
     assert!(stderr(&output).contains("missing.jsonl"), "{output:?}");
-    fs_err::write(place.path("r.jsonl"), [0xff, 0xfe]).unwrap();
-    assert!(stderr(&place.run(&["observe", "--replay", "r.jsonl"])).contains("not UTF-8"));
+    fs_err::write(place.path("damaged"), [0xff, 0xfe]).unwrap();
+    assert!(stderr(&place.run(&["observe", "--replay", "damaged"])).contains("not UTF-8"));
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn a_recording_cut_anywhere_is_replayed_or_refused_but_never_breaks() {
     let place = Place::new();
     let whole = fs_err::read(recording("fake-nvml-oom")).unwrap();
     for length in (0..whole.len()).step_by(whole.len() / 12 + 1) {
-        fs_err::write(place.path("r.jsonl"), &whole[..length]).unwrap();
-        let output = place.run(&["observe", "--replay", "r.jsonl"]);
+        fs_err::write(place.path("damaged"), &whole[..length]).unwrap();
+        let output = place.run(&["observe", "--replay", "damaged"]);
         assert!(matches!(output.status.code(), Some(0 | 1)), "{length}: {}", stderr(&output));
     }
 }

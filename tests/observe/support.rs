@@ -46,7 +46,7 @@ impl Place {
 
     /// With a fake driver that was compiled with these flags.
     pub fn with_library(flags: &[&str], state: &str) -> Self {
-        let place = Self { library: Some(library(flags)), ..Self::new() };
+        let place = Self { folder: tempfile::tempdir().unwrap(), library: Some(library(flags)) };
         fs_err::write(place.path("nvml"), state).unwrap();
         place
     }
@@ -88,6 +88,33 @@ impl Place {
     pub fn report_of(&self, flags: &[&str], script: &str) -> (Value, Output) {
         let script = format!(". \"$TESTS/gpu.sh\"\n{script}");
         self.report(&[flags, &["--", "sh", "-c", &script]].concat())
+    }
+}
+
+/// Whatever a test did to a run: no temporary file stays, and what is there is whole.
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            for entry in fs_err::read_dir(self.folder.path()).unwrap().flatten() {
+                assert_whole(&entry.path());
+            }
+        }
+    }
+}
+
+fn assert_whole(path: &Path) {
+    let name = path.file_name().unwrap().to_string_lossy();
+    assert!(!name.starts_with(".tmp"), "`{name}` was left behind");
+    let whole = |text: &[u8]| serde_json::from_slice::<Value>(text).is_ok();
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => assert!(whole(&fs_err::read(path).unwrap()), "`{name}` is half-written"),
+        Some("jsonl") => {
+            let text = fs_err::read_to_string(path).unwrap();
+            // Nothing can finish the last line of a program that was killed.
+            let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            lines.for_each(|line| assert!(whole(line.as_bytes()), "`{name}` holds `{line}`"));
+        }
+        _ => {}
     }
 }
 

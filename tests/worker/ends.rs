@@ -77,9 +77,6 @@ fn memory_that_runs_out_is_told_with_its_phase() {
         );
         assert!(!worker_runs(&place));
         serde_json::from_slice::<Value>(&fs_err::read(place.path("report.json")).unwrap()).unwrap();
-        let left: Vec<_> = fs_err::read_dir(place.path("")).unwrap().flatten().collect();
-        // The report, the profiles; no half-written file beside them.
-        assert_eq!(left.len(), 2, "{left:?}");
     }
 }
 

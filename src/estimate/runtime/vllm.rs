@@ -17,7 +17,7 @@
 //! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
-use super::super::paged::{Cached, Paging};
+use super::super::paged::{Cached, Paging, kernel_block_tokens};
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
     fragmentation, graphs, overhead, vision,
@@ -421,7 +421,9 @@ fn push_pool(
 ) -> Result<Pool, EstimateError> {
     let workload = &scenario.workload;
     let run = &scenario.part().layers;
-    let paging = Paging::of_run(scenario.model, run, scenario.kv, serving.ranks)?;
+    let (model, kv) = (scenario.model, scenario.kv);
+    let tokens = kernel_block_tokens(model, kv, scenario.gpu);
+    let paging = Paging::of_run(model, run, kv, serving.ranks, tokens)?;
     let cached = Cached {
         system: workload.system_tokens,
         conversation: workload.cache_tokens,

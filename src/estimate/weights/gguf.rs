@@ -325,6 +325,7 @@ pub const fn is_quantized_role(role: Role) -> bool {
         role,
         Role::Norm
             | Role::Bias
+            | Role::SplitBias
             | Role::Sinks
             | Role::Router
             | Role::SharedRouter

@@ -1,7 +1,8 @@
 //! Tensors as vLLM holds them on one of `ranks` GPUs.
 //!
 //! q, k and v are one tensor, and so are gate and up; the vocabulary is padded to a multiple of 64;
-//! layers are split by output (q, k, v, gate, up, experts) or by input (their outputs), and what
+//! layers are split by output with their biases (q, k, v, gate, up, experts) or by input (their
+//! outputs), and what
 //! cannot be split is on every rank: norms, routers, latent projections, and key and value heads
 //! where there are fewer than ranks. Multi-head latent attention keeps `kv_b_proj` for prefill and
 //! its two halves once more for decode.
@@ -19,12 +20,15 @@ const VOCAB_PADDING: u64 = 64;
 /// Every tensor of one rank.
 pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
     let mut fused: Vec<TensorSpec> = Vec::with_capacity(model.tensors.len());
+    let mut before: Option<(TensorSpec, TensorSpec)> = None;
     for &tensor in model.tensors.iter().chain(&model.vision_tensors) {
-        let part = padded(&model.shape, shard(&model.shape, tensor, ranks));
-        let part = TensorSpec { role: fused_role(tensor.role), ..part };
-        match fused.last_mut() {
-            Some(last) if is_next_part(last, tensor.role, &part) => last.rows += part.rows,
-            _ => fused.push(part),
+        let bias = before.and_then(|(layer, part)| split_bias(&layer, &part, tensor));
+        let part = bias.unwrap_or_else(|| shard(&model.shape, tensor, ranks));
+        before = Some((tensor, part));
+        let part = padded(&model.shape, part);
+        let part = TensorSpec { role: fused_role(part.role), ..part };
+        if !fuse(&mut fused, tensor.role, &part) {
+            fused.push(part);
         }
         if tensor.role == Role::MlaKvB {
             // Two matrices of every head, for queries and for outputs, which no format quantizes.
@@ -32,6 +36,26 @@ pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
         }
     }
     fused
+}
+
+/// One rank's part of the bias of `layer`, where that is split by its output.
+fn split_bias(layer: &TensorSpec, part: &TensorSpec, bias: TensorSpec) -> Option<TensorSpec> {
+    use Role as R;
+    let is_split = matches!(
+        layer.role,
+        R::AttnQ
+            | R::AttnK
+            | R::AttnV
+            | R::AttnQkv
+            | R::FfnGate
+            | R::FfnUp
+            | R::FfnGateUp
+            | R::ExpertGate
+            | R::ExpertUp
+            | R::RecurrentConv
+    );
+    let is_its_own = bias.role == R::Bias && bias.row == layer.rows && is_split;
+    is_its_own.then_some(TensorSpec { role: R::SplitBias, row: part.rows, ..bias })
 }
 
 /// Whether every rank has all of such a tensor.
@@ -54,12 +78,29 @@ const fn fused_role(role: Role) -> Role {
     }
 }
 
-/// Whether a part continues the tensor before it. Biases in between keep parts of attention apart,
-/// which changes their rounding only.
-fn is_next_part(last: &TensorSpec, role: Role, part: &TensorSpec) -> bool {
+/// Adds a part to the tensor that it continues, if there is one: a matrix to that before it, but for
+/// the bias in between, a bias to the bias before it.
+fn fuse(fused: &mut [TensorSpec], role: Role, part: &TensorSpec) -> bool {
+    let is_bias = part.role == Role::SplitBias;
+    let before = fused.iter_mut().rev().find(|last| is_bias || last.role != Role::SplitBias);
+    let Some(last) = before.filter(|last| (last.role, last.layer) == (part.role, part.layer))
+    else {
+        return false;
+    };
+    if is_bias {
+        last.row += part.row;
+    } else if is_next_part(role) && last.row == part.row {
+        last.rows += part.rows;
+    } else {
+        return false;
+    }
+    true
+}
+
+/// Whether a part continues the tensor before it.
+const fn is_next_part(role: Role) -> bool {
     use Role as R;
-    let continues = matches!(role, R::AttnK | R::AttnV | R::FfnUp | R::ExpertUp | R::SharedUp);
-    continues && (last.role, last.layer, last.row) == (part.role, part.layer, part.row)
+    matches!(role, R::AttnK | R::AttnV | R::FfnUp | R::ExpertUp | R::SharedUp)
 }
 
 /// One rank's part of a tensor.
@@ -106,6 +147,7 @@ fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
         | R::MlaKvA
         | R::Norm
         | R::Bias
+        | R::SplitBias
         | R::RopeFrequencies
         | R::VisionOther => (row, rows),
     };

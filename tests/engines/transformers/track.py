@@ -107,10 +107,9 @@ def profile(name):
         return tomllib.load(file)["shape"]
 
 
-def config(shape):
-    """The transformers configuration of a shape."""
-    window, moe, mla = shape.get("window"), shape.get("moe"), shape.get("mla")
-    common = dict(
+def common(shape):
+    """What every family's configuration is told."""
+    return dict(
         vocab_size=shape["vocab_size"],
         hidden_size=shape["hidden_size"],
         num_hidden_layers=shape["n_layers"],
@@ -120,19 +119,22 @@ def config(shape):
         intermediate_size=shape["ffn_size"],
         max_position_embeddings=shape["context_len"],
         tie_word_embeddings=shape["tied_embeddings"],
-        pad_token_id=0,
-        bos_token_id=0,
-        eos_token_id=0,
     )
+
+
+def config(shape):
+    """The transformers configuration of a shape."""
+    window, moe, mla = shape.get("window"), shape.get("moe"), shape.get("mla")
+    told = common(shape) | dict(pad_token_id=0, bos_token_id=0, eos_token_id=0)
     if window:
-        common["sliding_window"] = window["size"]
+        told["sliding_window"] = window["size"]
     if window and "full_every" in window:
         full = range(window["full_every"] - 1, shape["n_layers"], window["full_every"])
-        common["layer_types"] = [
+        told["layer_types"] = [
             "full_attention" if index in full else "sliding_attention" for index in range(shape["n_layers"])
         ]
     if moe:
-        common |= dict(
+        told |= dict(
             num_experts_per_tok=moe["n_experts_used"],
             moe_intermediate_size=moe["expert_ffn_size"],
             num_local_experts=moe["n_experts"],
@@ -156,21 +158,21 @@ def config(shape):
     }
     architecture = shape["architecture"]
     if architecture == "mistral" and not window:
-        common["sliding_window"] = None
+        told["sliding_window"] = None
     if architecture in ("qwen2_moe", "qwen3_moe"):
-        common["num_experts"] = moe["n_experts"]
+        told["num_experts"] = moe["n_experts"]
     if architecture == "qwen2_moe":
-        common["shared_expert_intermediate_size"] = moe["shared_ffn_size"]
+        told["shared_expert_intermediate_size"] = moe["shared_ffn_size"]
     if architecture == "deepseek2":
-        common |= dict(
+        told |= dict(
             n_routed_experts=moe["n_experts"],
             n_shared_experts=moe["shared_ffn_size"] // moe["expert_ffn_size"],
             first_k_dense_replace=moe["leading_dense_layers"],
             q_lora_rank=mla.get("q_lora_rank"),
             **{key: mla[key] for key in ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")},
         )
-        common.pop("head_dim")
-    return builders[architecture](**common)
+        told.pop("head_dim")
+    return builders[architecture](**told)
 
 
 def build(name, attention):

@@ -1,0 +1,107 @@
+"""transformers' configurations of vramplan's profiles, those that `../transformers/track.py` makes and further families."""
+
+import track
+import transformers
+
+
+def of(name):
+    """The configuration of a profile."""
+    shape = track.profile(name)
+    made = FURTHER.get(shape["architecture"], track.config)(shape)
+    made.initializer_range = 0.02
+    return made
+
+
+def experts(shape):
+    moe = shape["moe"]
+    return dict(
+        num_experts=moe["n_experts"],
+        num_experts_per_tok=moe["n_experts_used"],
+        moe_intermediate_size=moe["expert_ffn_size"],
+        shared_expert_intermediate_size=moe.get("shared_ffn_size", 0),
+    )
+
+
+def delta_net(shape):
+    """Gated delta-net layers, every n-th with attention instead."""
+    recurrent = shape["recurrent"]
+    every = recurrent["full_attention_every"]
+    kinds = ["linear_attention" if (index + 1) % every else "full_attention" for index in range(shape["n_layers"])]
+    return dict(
+        layer_types=kinds,
+        full_attention_interval=every,
+        linear_num_key_heads=recurrent["key_heads"],
+        linear_num_value_heads=recurrent["value_heads"],
+        linear_key_head_dim=recurrent["key_head_dim"],
+        linear_value_head_dim=recurrent["value_head_dim"],
+        linear_conv_kernel_dim=recurrent["conv_kernel"],
+    )
+
+
+def granite_hybrid(shape):
+    ssm, heads = shape["ssm"], shape["per_layer"]["kv_heads"]
+    return transformers.GraniteMoeHybridConfig(
+        **track.common(shape),
+        layer_types=["attention" if count else "mamba" for count in heads],
+        shared_intermediate_size=shape["ffn_size"],
+        num_local_experts=0,
+        mamba_n_heads=ssm["n_heads"],
+        mamba_d_head=ssm["inner_size"] // ssm["n_heads"],
+        mamba_d_state=ssm["state_size"],
+        mamba_n_groups=ssm["n_groups"],
+        mamba_d_conv=ssm["conv_kernel"],
+        mamba_conv_bias=ssm["conv_bias"],
+        mamba_expand=ssm["inner_size"] // shape["hidden_size"],
+    )
+
+
+def gemma4(shape):
+    lists, every = shape["per_layer"], shape["window"]["full_every"]
+    full = range(every - 1, shape["n_layers"], every)
+    kinds = ["full_attention" if index in full else "sliding_attention" for index in range(shape["n_layers"])]
+    return transformers.Gemma4TextConfig(
+        **track.common(shape),
+        layer_types=kinds,
+        sliding_window=shape["window"]["size"],
+        global_head_dim=lists["head_dim"][full[0]],
+        num_global_key_value_heads=lists["kv_heads"][full[0]],
+        attention_k_eq_v=shape["keys_are_values"],
+        hidden_size_per_layer_input=0,
+        num_kv_shared_layers=0,
+        use_double_wide_mlp=False,
+    )
+
+
+def glm4_moe(shape):
+    moe = shape["moe"]
+    return transformers.Glm4MoeConfig(
+        **track.common(shape),
+        n_routed_experts=moe["n_experts"],
+        num_experts_per_tok=moe["n_experts_used"],
+        moe_intermediate_size=moe["expert_ffn_size"],
+        n_shared_experts=moe["shared_ffn_size"] // moe["expert_ffn_size"],
+        first_k_dense_replace=moe["leading_dense_layers"],
+        attention_bias=shape.get("qkv_bias", False),
+        use_qk_norm=shape.get("qk_norm") == "per_head",
+    )
+
+
+def deepseek(shape):
+    made = track.config(shape)
+    made.n_group = made.topk_group = 1
+    made.architectures = ["DeepseekV3ForCausalLM" if shape["moe"].get("router_bias") else "DeepseekV2ForCausalLM"]
+    if shape["moe"].get("router_bias"):
+        made.topk_method = "noaux_tc"
+    return made
+
+
+FURTHER = {
+    "gemma": lambda shape: transformers.GemmaConfig(**track.common(shape)),
+    "cohere": lambda shape: transformers.CohereConfig(**track.common(shape)),
+    "qwen2_moe": lambda shape: transformers.Qwen2MoeConfig(**track.common(shape), **experts(shape)),
+    "qwen3_next": lambda shape: transformers.Qwen3NextConfig(**track.common(shape), **experts(shape), **delta_net(shape)),
+    "granite_hybrid": granite_hybrid,
+    "gemma4": gemma4,
+    "glm4_moe": glm4_moe,
+    "deepseek2": deepseek,
+}

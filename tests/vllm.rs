@@ -1,0 +1,115 @@
+//! vLLM's pool of blocks and the weights of its ranks, against what vLLM itself makes of the same models
+//! (`tests/engines/vllm`), row by row and to the byte.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+#[path = "../examples/scoreboard/score/csv.rs"]
+#[allow(dead_code, reason = "the scoreboard uses all of it")]
+mod csv;
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use csv::{Row, rows};
+use vramplan::dtype::{KvFormat, WeightFormat};
+use vramplan::estimate::paged::{Paging, kernel_block_tokens};
+use vramplan::estimate::placement::{Room, Spread, parts};
+use vramplan::estimate::weights::weights_of_part;
+use vramplan::source::Catalog;
+use vramplan::spec::{GpuSpec, ModelSpec, Part, Runtime, Serving, Split};
+use vramplan::units::Bytes;
+
+const KV: &str = include_str!("engines/vllm/kv.csv");
+const WEIGHTS: &str = include_str!("engines/vllm/weights.csv");
+
+fn catalog() -> Catalog {
+    Catalog::without_configuration(&[])
+}
+
+/// What the GPU of a row has of the model.
+fn part(row: &Row<'_>, model: &ModelSpec, gpu: &GpuSpec, format: WeightFormat) -> Part {
+    let (stages, stage) = (row.number("stages"), row.get::<usize>("stage").unwrap());
+    if stages == 1 {
+        return Part::rank(model, 0, row.number("ranks"));
+    }
+    let runtime = catalog().runtime(Runtime::Vllm).unwrap();
+    let split = Split::Layer;
+    let spread = Spread { model, format, runtime: &runtime, split, images: Some(0) };
+    let rooms = vec![Room { gpu, usable: gpu.visible() }; usize::try_from(stages).unwrap()];
+    parts(&spread, &rooms).unwrap().swap_remove(stage)
+}
+
+/// Blocks of the pool and what they take: the least that any stage has room for.
+#[test]
+fn pools_are_cut_as_vllm_cuts_them() {
+    let (catalog, mut wrong, mut compared) = (catalog(), Vec::new(), 0);
+    for row in rows(KV) {
+        let (model, gpu) =
+            (catalog.model(row.text("model")).unwrap(), catalog.gpu(row.text("card")).unwrap());
+        let kv: KvFormat = row.get("kv").unwrap();
+        let layers = part(&row, &model, &gpu, WeightFormat::Bf16).layers;
+        let tokens = kernel_block_tokens(&model, kv, &gpu);
+        let paging = Paging::of_run(&model, &layers, kv, row.number("ranks"), tokens).unwrap();
+        let blocks = paging.blocks(Bytes::new(row.number("available")));
+        let blocks =
+            if row.number("stages") > 1 { row.number("blocks").min(blocks) } else { blocks };
+        let ours = [
+            paging.full + paging.window.0 + paging.recurrent,
+            paging.group_layers,
+            paging.block_tokens.min(paging.window_block_tokens),
+            blocks,
+            paging.block.times(blocks).unwrap().get(),
+            paging.tokens(blocks),
+        ];
+        let columns = ["groups", "group_layers", "block_tokens", "blocks", "bytes", "tokens"];
+        let theirs = columns.map(|name| row.number(name));
+        if ours != theirs {
+            wrong.push(format!("{}\n  we say {ours:?}", row.line()));
+        }
+        compared += 1;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(compared >= 30, "{compared}");
+}
+
+#[test]
+fn a_server_is_set_up_as_vllm_sets_it_up() {
+    let catalog = catalog();
+    for row in rows(KV) {
+        let gpu = catalog.gpu(row.text("card")).unwrap();
+        assert_eq!(Serving::on(&gpu).max_seqs, row.number("max_seqs"), "{}", row.line());
+        assert_eq!(Serving::default_chunk(&gpu), row.number("chunk"), "{}", row.line());
+    }
+}
+
+/// By how many bytes vLLM's model may be larger than what we say that stays loaded.
+fn may_be_more(format: &str, n_layers: u64) -> RangeInclusive<i128> {
+    match format {
+        // The scales of every part of a fused layer and those of the cache, which loading makes one.
+        "fp8" => 0..=64 * i128::from(n_layers),
+        _ => 0..=0,
+    }
+}
+
+/// Parameters, and what latent attention makes of them once more.
+#[test]
+fn ranks_hold_what_vllm_makes() {
+    let (catalog, mut wrong, mut models) = (catalog(), Vec::new(), BTreeSet::new());
+    let gpu = catalog.gpu("h100").unwrap();
+    let runtime = catalog.runtime(Runtime::Vllm).unwrap();
+    // Kernels pad the experts in MXFP4 once they are loaded, which the meta device does not show.
+    for row in rows(WEIGHTS).filter(|row| row.text("weights") != "mxfp4") {
+        let model = catalog.model(row.text("model")).unwrap();
+        let format: WeightFormat = row.get("weights").unwrap();
+        let part = part(&row, &model, &gpu, format);
+        let ours = weights_of_part(&model, format, &runtime, &part).unwrap().device.get();
+        let theirs = row.number("bytes") + row.number("absorbed");
+        let more = i128::from(theirs) - i128::from(ours);
+        if !may_be_more(row.text("weights"), model.shape.n_layers).contains(&more) {
+            wrong.push(format!("{}\n  we say {ours}, vLLM has {more:+}", row.line()));
+        }
+        models.insert(row.text("model").to_owned());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(models.len() >= 6, "{models:?}");
+}
