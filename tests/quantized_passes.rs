@@ -19,6 +19,9 @@ use vramplan::units::Bytes;
 
 const PASSES: &str = include_str!("engines/transformers/quantized.csv");
 
+/// `Spread::TRANSFORMERS_PASS`, which widens every bound.
+const PASS_SPREAD: [f64; 2] = [0.98, 1.01];
+
 /// What a pass of the row's phase holds at most beside what stays.
 fn planned(row: &Row<'_>) -> Bounds {
     let mut case = Case::new(row.text("gpu"), row.text("model"), Runtime::Transformers);
@@ -74,20 +77,21 @@ fn passes_hold_what_was_tracked() {
     for row in rows(PASSES) {
         let (ours, theirs) = (planned(&row), tracked(&row));
         let seen = theirs.get() as f64;
-        // All tokens at one expert is the most that a plan allows for; an even share the least.
-        let planned = match row.text("experts") {
-            "one" => ours.high,
-            "spread" => ours.low,
-            _ => ours.expected,
+        // All tokens at one expert is the most that a plan allows for; an even share the least, where
+        // experts run one by one.
+        let planned = match (row.text("experts"), row.text("transformers")) {
+            ("one", _) => ours.high.get() as f64 / PASS_SPREAD[1],
+            ("spread", "4.57.6") => ours.low.get() as f64 / PASS_SPREAD[0],
+            _ => ours.expected.get() as f64,
         };
-        let error = planned.get() as f64 / seen - 1.0;
+        let error = planned / seen - 1.0;
         if std::env::var_os("VRAMPLAN_SHOW").is_some() {
             println!("{:+.2}% {} {}", 100.0 * error, ours.expected, row.line());
         }
         let key = ["transformers", "bitsandbytes", "weights"].map(|name| row.text(name).to_owned());
         versions.entry(key).or_default().push(error);
     }
-    assert!(versions.len() >= 13, "{:?}", versions.keys());
+    assert!(versions.len() >= 7, "{:?}", versions.keys());
     for (version, mut errors) in versions {
         errors.sort_by(f64::total_cmp);
         let (least, most) = (errors[0], errors[errors.len() - 1]);
@@ -96,7 +100,7 @@ fn passes_hold_what_was_tracked() {
             "{version:?}: {} rows, {least:+.4} to {most:+.4}, median {median:+.4}",
             errors.len()
         );
-        assert!(median.abs() < 0.02, "{version:?}: {median}");
-        assert!(least > -0.05 && most < 0.25, "{version:?}: {least} to {most}");
+        assert!(median.abs() < 0.001, "{version:?}: {median}");
+        assert!(least > -0.005 && most < 0.02, "{version:?}: {least} to {most}");
     }
 }

@@ -93,9 +93,7 @@ fn push_rotation(
     let rotated = shape.mla.map_or_else(|| shape.widest_head(), |mla| mla.qk_rope_head_dim);
     let factors =
         [("cos and sin", 2 * tables), ("rows", pass.rows), ("elements rotated", rotated), ("B", 2)];
-    for moment in
-        [Moment::Conversion, Moment::Attention, Moment::FeedForward, Moment::Dequantization]
-    {
+    for moment in [Moment::Conversion, Moment::Attention, Moment::FeedForward, Moment::Projection] {
         let kind = kind(Life::During(pass.phase, moment), TRANSFORMERS);
         buffers.product(kind, "rotation of queries and keys", &factors)?;
     }

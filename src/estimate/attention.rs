@@ -57,7 +57,7 @@ pub fn transformers(
     Instant::push_largest(instants, buffers, during(Moment::Attention))?;
     if method(scenario) == Attention::Eager {
         let seen = views.iter().map(|view| view.seen).max().unwrap_or(0);
-        for moment in [Moment::FeedForward, Moment::Dequantization] {
+        for moment in [Moment::FeedForward, Moment::Projection] {
             kept_weights(buffers, scenario, pass, seen, during(moment))?;
         }
     }

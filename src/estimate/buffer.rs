@@ -164,8 +164,8 @@ pub enum Moment {
     Attention,
     /// The MLP or the experts of one layer.
     FeedForward,
-    /// A linear layer whose weight is expanded first.
-    Dequantization,
+    /// A linear layer, whose weight may be expanded first, and the norm of its output.
+    Projection,
     /// The recurrent part of one layer.
     Recurrence,
     /// The output head.
@@ -181,7 +181,7 @@ impl Moment {
         Self::Conversion,
         Self::Attention,
         Self::FeedForward,
-        Self::Dequantization,
+        Self::Projection,
         Self::Recurrence,
         Self::Output,
         Self::Whole,

@@ -1,59 +1,49 @@
-//! What a linear layer of bitsandbytes makes besides its output, for the layer that makes most.
+//! What a linear layer of bitsandbytes makes besides its output.
 //!
-//! 4 bits: a copy of the weight in 16 bits where no kernel multiplies it as it is ([`super::gemm_4bit`]), and where
-//! scales are doubly quantized their f32 copies: one before 0.50 (`functional.py`, `dequantize_4bit`),
+//! 4 bits: a copy of the weight in 16 bits where no kernel multiplies it as it is
+//! ([`super::gemm_4bit`]), and where scales are doubly quantized their f32 copies: one before 0.50 (`functional.py`, `dequantize_4bit`),
 //! two since (`backends/cuda/ops.py`, `_dequant_linear_fallback`), two for a single row before 0.50
 //! (`gemv_4bit`; one before 0.46).
 //!
-//! 8 bits: the input in 8 bits, and the result as int32, as f16, and as bf16 where activations are that
-//! (`int8_linear_matmul`, `int8_mm_dequant`). Columns with outliers, which depend on the text, come on top:
-//! they are a few of thousands.
+//! 8 bits: an f16 copy of the input where it is bf16, its magnitudes and which of them are outliers,
+//! beside the input in 8 bits (`int8_vectorwise_quant`); then the latter, and the result as int32, as f16,
+//! and as bf16 where activations are that (`int8_linear_matmul`, `int8_mm_dequant`). Columns with outliers,
+//! which depend on the text, come on top: they are a few of thousands.
 
 use super::expert_modules::{self, Share};
 use super::gemm_4bit::{Card, Product, is_fused};
 use super::instant::Instant;
 use super::pass::Pass;
 use super::weights::Matrix;
-use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Scenario};
+use super::{Component, EstimateError, Formula, Scenario};
 use crate::dtype::WeightFormat;
-use crate::spec::{Architecture, Basis, BitsandbytesVersion, Bounds, Role};
+use crate::spec::{Architecture, BitsandbytesVersion, Bounds, ModelShape, Role};
 use crate::units::Bytes;
 
 const ACTIVATIONS: Component = Component::Activations;
-const SOURCE: &str = "bitsandbytes autograd/_functions.py, backends/cuda/ops.py, functional.py";
 
 /// Weights that share a scale.
 const BLOCK: u64 = 64;
 
-/// Lists what the layer holds that holds most in a pass; nothing where weights are used as they are.
-pub fn push(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    pass: Pass,
-) -> Result<(), EstimateError> {
+/// What every quantized layer holds in a pass; nothing where weights are used as they are.
+pub fn instants(scenario: &Scenario<'_>, pass: Pass) -> Result<Vec<Instant>, EstimateError> {
     let mut instants = Vec::new();
     for &matrix in &scenario.weights.quantized {
         let share = match scenario.model.shape.moe {
             Some(moe) if matrix.role.is_routed_expert() => Share::busiest(pass, moe)?,
             _ => Share::exactly(pass.all_rows()?),
         };
-        let made = if scenario.weights.format == WeightFormat::Int8 {
+        let (size, name, formula) = if scenario.weights.format == WeightFormat::Int8 {
             eight_bit(scenario, matrix, share)?
         } else {
             four_bit(scenario, matrix, share)?
         };
-        if !made.0.high.is_zero() {
+        if !size.high.is_zero() {
             let waiting = waiting(scenario, pass, matrix, share)?;
-            instants.push(waiting.and_sized(ACTIVATIONS, made.1, made.0, made.2));
+            instants.push(waiting.and_sized(ACTIVATIONS, name, size, formula));
         }
     }
-    let kind = Kind {
-        component: ACTIVATIONS,
-        life: Life::During(pass.phase, Moment::Dequantization),
-        basis: Basis::Modelled,
-        source: SOURCE,
-    };
-    Ok(Instant::push_largest(instants, buffers, kind)?)
+    Ok(instants)
 }
 
 type Made = (Bounds, &'static str, Formula);
@@ -93,12 +83,19 @@ const fn scale_copies(format: WeightFormat, version: BitsandbytesVersion, fused:
     }
 }
 
-/// Inputs in 8 bits, and results beside those that the layer returns.
+/// Inputs in 8 bits, and results beside those that the layer returns; or, where that is more, what is made
+/// of the inputs to quantize them.
 fn eight_bit(scenario: &Scenario<'_>, matrix: Matrix, share: Share) -> Result<Made, EstimateError> {
-    let copies = if Card::of(scenario.gpu).f16 { 4 } else { 6 };
-    let bytes = matrix.inputs + copies * matrix.outputs + 4;
+    let Matrix { inputs, outputs, .. } = matrix;
+    let (quantizing, results) = if Card::of(scenario.gpu).f16 { (4, 4) } else { (6, 6) };
+    // Outliers are looked for before there is an output.
+    let bytes =
+        (inputs + results * outputs).max((quantizing * inputs).saturating_sub(2 * outputs)) + 4;
     let size = share.size(|rows| Ok(Bytes::product(&[rows, bytes])?))?;
-    let factors = [("rows", share.expected), ("B (int8 inputs, int32 and f16 results)", bytes)];
+    let factors = [
+        ("rows", share.expected),
+        ("B (inputs in 8 bits and magnitudes, or int32 and f16 results)", bytes),
+    ];
     Ok((size, "8-bit inputs and copies of results", Formula::product(&factors)))
 }
 
@@ -116,7 +113,10 @@ fn waiting(
     let hidden = (if in_mlp { 3 } else { 2 } + normed) * model.hidden_size;
     let beside = match role {
         Role::FfnUp | Role::SharedUp | Role::ExpertUp if model.gated_ffn => outputs,
-        Role::FfnDown | Role::SharedDown | Role::ExpertDown | Role::AttnOutput => inputs,
+        // The one projection of gate and up, or of q, k and v, lives as long as its parts.
+        Role::FfnDown if model.fused_projections => 3 * inputs,
+        Role::AttnOutput => inputs + waiting_queries(model),
+        Role::FfnDown | Role::SharedDown | Role::ExpertDown => inputs,
         _ => 0,
     };
     let mut waiting = Instant::default();
@@ -131,6 +131,12 @@ fn waiting(
     let factors = [("rows", share.expected), ("width", width), ("B", 2)];
     let name = "results of two projections";
     Ok(waiting.and_sized(ACTIVATIONS, name, size, Formula::product(&factors)))
+}
+
+/// Queries, which live until their layer's attention returns, and the projection that they are a part of.
+fn waiting_queries(model: &ModelShape) -> u64 {
+    let (q, kv) = (model.q_width(), model.kv_width());
+    if model.fused_projections { 2 * q + 2 * kv } else { q }
 }
 
 const fn is_mlp(role: Role) -> bool {

@@ -26,6 +26,7 @@ pub mod overhead;
 pub mod paged;
 pub mod pass;
 pub mod placement;
+pub mod query_norm;
 pub mod runtime;
 pub mod scenario;
 pub mod small;

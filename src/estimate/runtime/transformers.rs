@@ -3,12 +3,13 @@
 //! A batch repeats the system prompt for every sequence, and prefill processes a chunk of all of
 //! them at once.
 
+use super::super::instant::Instant;
 use super::super::kv_cache::Cells;
 use super::super::pass::Pass;
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
     activations, attention, capture, dequantization, fragmentation, kv_cache, logits, overhead,
-    small, vision,
+    query_norm, small, vision,
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
@@ -141,11 +142,28 @@ fn push_pass(
     push_window_remainders(buffers, scenario, pass)?;
     small::transformers(buffers, scenario, pass)?;
     activations::transformers(buffers, scenario, pass)?;
-    dequantization::push(buffers, scenario, pass)?;
+    push_projections(buffers, scenario, pass)?;
     if !scenario.part().has_head {
         return Ok(());
     }
     logits::transformers(buffers, scenario, pass)
+}
+
+/// The linear layer, or the norm of what it gives, that holds most.
+fn push_projections(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    pass: Pass,
+) -> Result<(), EstimateError> {
+    let mut instants = dequantization::instants(scenario, pass)?;
+    instants.push(query_norm::instant(scenario, pass)?);
+    let kind = Kind {
+        component: Component::Activations,
+        life: Life::During(pass.phase, Moment::Projection),
+        basis: Basis::Modelled,
+        source: "bitsandbytes autograd/_functions.py, backends/cuda/ops.py; transformers modeling_*.py",
+    };
+    Ok(Instant::push_largest(instants, buffers, kind)?)
 }
 
 /// What windowed layers of a grown cache hold beside their window until the next pass. Attention needs
@@ -166,7 +184,7 @@ fn push_window_remainders(
         (Moment::Conversion, attended),
         (Moment::Attention, attended),
         (Moment::FeedForward, all),
-        (Moment::Dequantization, all),
+        (Moment::Projection, all),
         (Moment::Output, all),
     ] {
         let kind = Kind {
