@@ -40,6 +40,8 @@ pub enum Role {
     RecurrentBetaAlpha,
     RecurrentConv,
     RecurrentVector,
+    /// One of these vectors that vLLM keeps in f32, the decay of every head.
+    RecurrentDecay,
     RecurrentOutput,
     /// The input projection of a state-space layer: gate, input, B, C and time steps.
     SsmIn,
@@ -47,6 +49,8 @@ pub enum Role {
     Bias,
     /// The bias of a layer that vLLM splits by output, which is split like it.
     SplitBias,
+    /// What a router adds to its scores to choose by, which vLLM keeps in f32.
+    ScoreCorrection,
     Sinks,
     /// A table of frequencies beside the parameters, in files for llama.cpp.
     RopeFrequencies,
@@ -66,9 +70,11 @@ impl Role {
                 | Self::MlaAbsorbed
                 | Self::RecurrentConv
                 | Self::RecurrentVector
+                | Self::RecurrentDecay
                 | Self::Norm
                 | Self::Bias
                 | Self::SplitBias
+                | Self::ScoreCorrection
                 | Self::Sinks
                 | Self::RopeFrequencies
                 | Self::VisionLinear

@@ -326,11 +326,13 @@ pub const fn is_quantized_role(role: Role) -> bool {
         Role::Norm
             | Role::Bias
             | Role::SplitBias
+            | Role::ScoreCorrection
             | Role::Sinks
             | Role::Router
             | Role::SharedRouter
             | Role::RecurrentConv
             | Role::RecurrentVector
+            | Role::RecurrentDecay
             | Role::RopeFrequencies
             | Role::VisionOther
     )

@@ -10,14 +10,15 @@ mod gguf;
 mod part;
 mod torch;
 mod vllm;
+mod vllm_stages;
 
 use self::part::Place;
 use self::torch::Parts;
 use super::Spread;
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
-    Architecture, Basis, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, Split, StoredTensor,
-    StoredWeights, TensorSpec,
+    Architecture, Basis, Bounds, ModelShape, ModelSpec, Part, Role, Runtime, RuntimeSpec, Split,
+    StoredTensor, StoredWeights, TensorSpec,
 };
 use crate::units::{Bytes, Overflow};
 
@@ -229,7 +230,7 @@ pub fn weights_of_part(
         if is_embedding && runtime == Runtime::LlamaCpp && part.has_embedding {
             total.host = total.host.plus(tensor.size.round_up(HOST_ALIGNMENT)?)?;
         }
-        let mut place = part::place(part, runtime, tensor, tied);
+        let mut place = part::place(part, runtime, tensor, &model.shape);
         let cut = part::cut(part, tensor, tied)?;
         if cut.is_some() {
             place = Place::Here;
@@ -245,7 +246,8 @@ pub fn weights_of_part(
         total.device = total.device.plus(size)?;
         total.rounding = total.rounding.plus(rounding(tensor, spec)?)?;
         total.tensors += tensor.modules;
-        if !is_embedding || (tied && part.has_head) {
+        let is_head = tensor.role == Some(Role::OutputHead) || (tied && is_embedding);
+        if !(is_embedding || is_head) || (is_head && part.has_head) {
             total.per_token = total.per_token.plus(read_per_token(tensor, experts)?)?;
         }
         Ok(())
@@ -338,7 +340,8 @@ fn each_tensor(
             0 => {
                 let rule = Rule::new(model, format, runtime);
                 let held = (held_as(format, runtime), runtime, modules);
-                let mut sized = |tensor: &TensorSpec| visit(&rule.size(tensor, held)?);
+                let mut sized =
+                    |tensor: &TensorSpec| visit(&rule.size(tensor, &model.shape, held)?);
                 if runtime == Runtime::Transformers {
                     model.tensors.iter().try_for_each(&mut sized)?;
                     return Ok(model.vision_tensors.iter().try_for_each(&mut sized)?);
@@ -404,6 +407,7 @@ impl<'a> Rule<'a> {
     fn size(
         &self,
         tensor: &TensorSpec,
+        shape: &ModelShape,
         (format, runtime, modules): (WeightFormat, Runtime, Modules),
     ) -> Result<SizedTensor, Overflow> {
         let ggml = self.ggml_type(tensor);
@@ -419,6 +423,9 @@ impl<'a> Rule<'a> {
         };
         if let Some(ty) = ggml {
             return Ok(sized(ty.layout().size_of(tensor.row)?.times(tensor.rows)?, None, 1));
+        }
+        if runtime == Runtime::Vllm && vllm::is_f32(shape, role) {
+            return Ok(sized(torch::dense(tensor, WeightFormat::F32)?, None, 1));
         }
         if runtime_keeps(tensor, runtime) {
             return Ok(sized(torch::dense(tensor, format)?, None, 1));

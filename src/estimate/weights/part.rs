@@ -5,10 +5,12 @@
 //! `--split-mode row` matrices that plain products read are cut by rows instead
 //! (`ggml-cuda.cu`, `get_row_split`), experts and everything small stay with their layer.
 //!
-//! vLLM's tensor parallelism cuts tensors before they come here (`super::vllm`).
+//! vLLM's tensor parallelism cuts tensors before they come here (`super::vllm`); its stages may build more than
+//! they use (`super::vllm_stages`).
 
 use super::SizedTensor;
-use crate::spec::{Part, Role, Runtime, Share};
+use super::vllm_stages::is_on_every_stage;
+use crate::spec::{ModelShape, Part, Role, Runtime, Share, Split};
 use crate::units::{Bytes, Overflow};
 
 /// Rows to which llama.cpp rounds the cuts of a matrix (`get_mmq_y_host`, from Volta on).
@@ -28,11 +30,20 @@ pub(super) enum Place {
 }
 
 /// Where a tensor of this role and layer is.
-pub(super) fn place(part: &Part, runtime: Runtime, tensor: &SizedTensor, tied: bool) -> Place {
+pub(super) fn place(
+    part: &Part,
+    runtime: Runtime,
+    tensor: &SizedTensor,
+    shape: &ModelShape,
+) -> Place {
     let here = |is_here| if is_here { Place::Here } else { Place::Elsewhere };
+    let of_stages = runtime == Runtime::Vllm && part.split == Split::Layer;
     match (tensor.layer, tensor.role) {
         (Some(layer), _) => here(part.layers.contains(&layer)),
-        (None, Some(Role::TokenEmbedding)) => embedding(part, runtime, tied),
+        (None, Some(role)) if of_stages && is_on_every_stage(shape.architecture, role) => {
+            if part.index > 0 { Place::Repeated } else { Place::Here }
+        }
+        (None, Some(Role::TokenEmbedding)) => embedding(part, runtime, shape.tied_embeddings),
         (None, Some(Role::OutputHead)) => here(part.has_head),
         (None, Some(Role::RopeFrequencies) | None) if part.layers.is_empty() => Place::Elsewhere,
         (None, Some(Role::RopeFrequencies) | None) if part.index > 0 => Place::Repeated,

@@ -2,9 +2,8 @@
 //!
 //! q, k and v are one tensor, and so are gate and up; the vocabulary is padded to a multiple of 64;
 //! layers are split by output with their biases (q, k, v, gate, up, experts) or by input (their
-//! outputs), and what
-//! cannot be split is on every rank: norms, routers, latent projections, and key and value heads
-//! where there are fewer than ranks. Multi-head latent attention keeps `kv_b_proj` for prefill and
+//! outputs), and what cannot be split is on every rank: norms, routers, latent projections, and key and
+//! value heads where there are fewer than ranks. Multi-head latent attention keeps `kv_b_proj` for prefill and
 //! its two halves once more for decode.
 //!
 //! Sources: vLLM `model_executor/layers/linear.py`, `vocab_parallel_embedding.py`
@@ -22,12 +21,16 @@ pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
     let mut fused: Vec<TensorSpec> = Vec::with_capacity(model.tensors.len());
     let mut before: Option<(TensorSpec, TensorSpec)> = None;
     for &tensor in model.tensors.iter().chain(&model.vision_tensors) {
-        let bias = before.and_then(|(layer, part)| split_bias(&layer, &part, tensor));
-        let part = bias.unwrap_or_else(|| shard(&model.shape, tensor, ranks));
+        let related =
+            before.and_then(|before| of_the_one_before(&model.shape, before, tensor, ranks));
+        let part = related.unwrap_or_else(|| shard(&model.shape, tensor, ranks));
         before = Some((tensor, part));
         let part = padded(&model.shape, part);
         let part = TensorSpec { role: fused_role(part.role), ..part };
-        if !fuse(&mut fused, tensor.role, &part) {
+        if tensor.role == Role::RecurrentVector {
+            fused.push(TensorSpec { role: Role::RecurrentDecay, rows: 1, ..part });
+            fused.push(TensorSpec { rows: part.rows - 1, ..part });
+        } else if !fuse(&mut fused, tensor.role, &part) {
             fused.push(part);
         }
         if tensor.role == Role::MlaKvB {
@@ -38,24 +41,37 @@ pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
     fused
 }
 
-/// One rank's part of the bias of `layer`, where that is split by its output.
-fn split_bias(layer: &TensorSpec, part: &TensorSpec, bias: TensorSpec) -> Option<TensorSpec> {
+/// One rank's part of a bias or a norm that goes with the tensor before it: the bias of a layer that is
+/// split by its output, the correction of a router's scores, the norm of all heads of a state-space layer.
+fn of_the_one_before(
+    shape: &ModelShape,
+    (before, part): (TensorSpec, TensorSpec),
+    tensor: TensorSpec,
+    ranks: u64,
+) -> Option<TensorSpec> {
     use Role as R;
-    let is_split = matches!(
-        layer.role,
-        R::AttnQ
-            | R::AttnK
-            | R::AttnV
-            | R::AttnQkv
-            | R::FfnGate
-            | R::FfnUp
-            | R::FfnGateUp
-            | R::ExpertGate
-            | R::ExpertUp
-            | R::RecurrentConv
-    );
-    let is_its_own = bias.role == R::Bias && bias.row == layer.rows && is_split;
-    is_its_own.then_some(TensorSpec { role: R::SplitBias, row: part.rows, ..bias })
+    match (before.role, tensor.role) {
+        (R::Router, R::Bias) if shape.architecture != Architecture::GptOss => {
+            Some(TensorSpec { role: R::ScoreCorrection, ..tensor })
+        }
+        (R::RecurrentVector, R::Norm) if shape.ssm.is_some() => {
+            Some(TensorSpec { row: tensor.row.div_ceil(ranks), ..tensor })
+        }
+        (role, R::Bias) if is_split_by_output(role) && tensor.row == before.rows => {
+            Some(TensorSpec { role: R::SplitBias, row: part.rows, ..tensor })
+        }
+        _ => None,
+    }
+}
+
+/// Whether a tensor is kept in f32: vLLM 0.19.1 `gdn_linear_attn.py` and `mamba_mixer2.py` (decay),
+/// `deepseek_v2.py` and `glm4_moe.py` (correction of scores; GLM's router too).
+pub fn is_f32(shape: &ModelShape, role: Role) -> bool {
+    match role {
+        Role::RecurrentDecay | Role::ScoreCorrection => true,
+        Role::Router => shape.architecture == Architecture::Glm4Moe,
+        _ => false,
+    }
 }
 
 /// Whether every rank has all of such a tensor.
@@ -63,7 +79,14 @@ pub fn is_replicated(role: Role) -> bool {
     use Role as R;
     matches!(
         role,
-        R::Router | R::SharedRouter | R::MlaQa | R::MlaKvA | R::Norm | R::Bias | R::VisionOther
+        R::Router
+            | R::SharedRouter
+            | R::MlaQa
+            | R::MlaKvA
+            | R::Norm
+            | R::Bias
+            | R::ScoreCorrection
+            | R::VisionOther
     )
 }
 
@@ -112,46 +135,55 @@ fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
             (row, rows.next_multiple_of(VOCAB_PADDING).div_ceil(ranks))
         }
         R::AttnK | R::AttnV => {
-            let kv_heads = shape.layer(tensor.layer.unwrap_or(0)).kv_heads.max(1);
-            (row, rows / kv_heads * kv_heads.div_ceil(ranks))
+            let index = tensor.layer.unwrap_or(0);
+            let kv_heads = shape.layer(index).kv_heads.max(1);
+            // The fused projection has room for values even where keys serve as values.
+            let parts = if role == R::AttnK && !shape.has_values(index) { 2 } else { 1 };
+            (row, parts * (rows / kv_heads * kv_heads.div_ceil(ranks)))
         }
         R::SsmIn | R::RecurrentConv if shape.ssm.is_some() => {
             (row, state_space_rows(shape, role, ranks).unwrap_or(rows))
         }
-        R::AttnQ
-        | R::AttnQkv
-        | R::FfnGate
-        | R::FfnUp
-        | R::FfnGateUp
-        | R::ExpertGate
-        | R::ExpertUp
-        | R::SharedGate
-        | R::SharedUp
-        | R::MlaQb
-        | R::MlaKvB
-        | R::MlaAbsorbed
-        | R::RecurrentQkv
-        | R::RecurrentGate
-        | R::RecurrentBetaAlpha
-        | R::RecurrentConv
+        R::AttnOutput
+        | R::FfnDown
+        | R::ExpertDown
+        | R::SharedDown
+        | R::RecurrentOutput
         | R::RecurrentVector
-        | R::SsmIn
-        | R::Sinks
-        | R::VisionLinear => (row, rows.div_ceil(ranks)),
-        R::AttnOutput | R::FfnDown | R::ExpertDown | R::SharedDown | R::RecurrentOutput => {
-            (row.div_ceil(ranks), rows)
-        }
-        R::Router
-        | R::SharedRouter
-        | R::MlaQa
-        | R::MlaKvA
-        | R::Norm
-        | R::Bias
-        | R::SplitBias
-        | R::RopeFrequencies
-        | R::VisionOther => (row, rows),
+        | R::RecurrentDecay => (row.div_ceil(ranks), rows),
+        role if is_split_by_output(role) => (row, rows.div_ceil(ranks)),
+        _ => (row, rows),
     };
     TensorSpec { row, rows, ..tensor }
+}
+
+/// Whether every rank has some of a matrix's outputs.
+const fn is_split_by_output(role: Role) -> bool {
+    use Role as R;
+    matches!(
+        role,
+        R::AttnQ
+            | R::AttnK
+            | R::AttnV
+            | R::AttnQkv
+            | R::FfnGate
+            | R::FfnUp
+            | R::FfnGateUp
+            | R::ExpertGate
+            | R::ExpertUp
+            | R::SharedGate
+            | R::SharedUp
+            | R::MlaQb
+            | R::MlaKvB
+            | R::MlaAbsorbed
+            | R::RecurrentQkv
+            | R::RecurrentGate
+            | R::RecurrentBetaAlpha
+            | R::RecurrentConv
+            | R::SsmIn
+            | R::Sinks
+            | R::VisionLinear
+    )
 }
 
 /// Gate, input, B, C and time steps of one rank, or the channels of its convolution, which has at least one group of B and C
