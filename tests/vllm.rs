@@ -6,15 +6,19 @@
 #[path = "../examples/scoreboard/score/csv.rs"]
 #[allow(dead_code, reason = "the scoreboard uses all of it")]
 mod csv;
+mod support;
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use csv::{Row, rows};
+use support::Case;
 use vramplan::dtype::{KvFormat, WeightFormat};
+use vramplan::estimate::graphs::captured;
 use vramplan::estimate::paged::{Paging, kernel_block_tokens};
 use vramplan::estimate::placement::{Room, Spread, parts};
-use vramplan::estimate::weights::weights_of_part;
+use vramplan::estimate::weights::{weights, weights_of_part};
+use vramplan::estimate::{Scenario, buffers};
 use vramplan::source::Catalog;
 use vramplan::spec::{Architecture, GpuSpec, ModelShape, ModelSpec, Part, Runtime, Serving, Split};
 use vramplan::units::Bytes;
@@ -78,7 +82,11 @@ fn a_server_is_set_up_as_vllm_sets_it_up() {
     for row in rows(KV) {
         let gpu = catalog.gpu(row.text("card")).unwrap();
         assert_eq!(Serving::on(&gpu).max_seqs, row.number("max_seqs"), "{}", row.line());
-        assert_eq!(Serving::default_chunk(&gpu), row.number("chunk"), "{}", row.line());
+        let chunk = Serving::default_chunk(&gpu);
+        assert_eq!(chunk, row.number("chunk"), "{}", row.line());
+        let family = catalog.model(row.text("model")).unwrap().shape.architecture;
+        let ours = captured(family, chunk, Serving::on(&gpu));
+        assert_eq!(ours, row.number("captured"), "{}", row.line());
     }
 }
 
@@ -119,4 +127,35 @@ fn ranks_hold_what_vllm_makes() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(models.len() >= 25, "{models:?}");
+}
+
+/// Tables of sines and cosines.
+#[test]
+fn positions_have_tables_as_long_as_vllm_makes_them() {
+    let mut compared = 0;
+    for row in rows(WEIGHTS).filter(|row| row.number("ranks") * row.number("stages") == 1) {
+        let case = Case::new("h100", row.text("model"), Runtime::Vllm);
+        let shape = &case.model.shape;
+        // Gemma 3 stretches its long context, which these configurations do not.
+        if shape.architecture == Architecture::Gemma3 && shape.context_len > 32_768 {
+            continue;
+        }
+        let format = if row.text("weights") == "mxfp4" { "bf16" } else { row.text("weights") };
+        let case = case.weights(format).cache(16);
+        let weights = weights(&case.model, case.weights, &case.runtime).unwrap();
+        let scenario = Scenario {
+            model: &case.model,
+            gpu: &case.gpu,
+            runtime: &case.runtime,
+            weights: &weights,
+            kv: case.kv,
+            workload: case.workload.clone(),
+        };
+        let listed = buffers(&scenario).unwrap();
+        let tables = listed.iter().filter(|buffer| buffer.name == "sines and cosines");
+        let ours = Bytes::sum(tables.map(|buffer| buffer.size.expected)).unwrap();
+        assert_eq!(ours, Bytes::new(row.number("tables")), "{}", row.line());
+        compared += 1;
+    }
+    assert!(compared >= 25, "{compared}");
 }

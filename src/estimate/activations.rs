@@ -90,7 +90,8 @@ fn push_rotation(
     let shape = &scenario.model.shape;
     let two = matches!(shape.architecture, Architecture::Gemma3 | Architecture::Gemma4);
     let tables = if two { 2 } else { 1 };
-    let rotated = shape.mla.map_or_else(|| shape.widest_head(), |mla| mla.qk_rope_head_dim);
+    let rotated =
+        shape.mla.map_or_else(|| shape.rotated(shape.widest_head()), |mla| mla.qk_rope_head_dim);
     let factors =
         [("cos and sin", 2 * tables), ("rows", pass.rows), ("elements rotated", rotated), ("B", 2)];
     for moment in [Moment::Conversion, Moment::Attention, Moment::FeedForward, Moment::Projection] {

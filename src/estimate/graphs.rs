@@ -26,8 +26,10 @@ use crate::units::{Bytes, Overflow};
 /// Kernels that are loaded while graphs are captured.
 const KERNELS: Bytes = Bytes::new(110 << 20);
 
-/// The largest step that is captured, and those that a step of 8 or of 16 tokens leads to.
+/// The largest step that is captured, gpt-oss's (`model_executor/models/config.py`), and to which sizes go
+/// by 8 tokens.
 const MOST: u64 = 512;
+const MOST_OF_GPT_OSS: u64 = 1024;
 const FINE: u64 = 256;
 
 /// Splits over the keys that `FlashAttention` 3 is captured with
@@ -52,7 +54,8 @@ pub fn push(
     if serving.version == VllmVersion::Sorting {
         return push_old(buffers, scenario);
     }
-    let captured = captured(scenario.workload.prefill_chunk, serving);
+    let family = scenario.model.shape.architecture;
+    let captured = captured(family, scenario.workload.prefill_chunk, serving);
     let (layers, graphs) = (scenario.layers().len() as u64, graphs(captured, serving));
     let kib = node_kib(scenario);
     let results = results(captured)?;
@@ -74,15 +77,18 @@ pub const NAME: &str = "CUDA graphs";
 pub const SPLIT_RESULTS: &str = "attention's split results, captured";
 
 /// Tokens of the largest step that is captured.
-fn captured(chunk: u64, serving: Serving) -> u64 {
-    let most = serving.max_seqs.saturating_mul(2).min(MOST).min(chunk);
-    sizes(most).last().unwrap_or(0)
+pub fn captured(family: Architecture, chunk: u64, serving: Serving) -> u64 {
+    let most = match family {
+        Architecture::GptOss => MOST_OF_GPT_OSS,
+        _ => serving.max_seqs.saturating_mul(2).min(MOST),
+    };
+    sizes(most.min(chunk)).last().unwrap_or(0)
 }
 
 /// Numbers of tokens that are captured up to `most`: 1, 2, 4, by eights to 256, by sixteens from there.
 fn sizes(most: u64) -> impl Iterator<Item = u64> {
     let fine = (8..FINE).step_by(8);
-    let coarse = (FINE..=MOST).step_by(16);
+    let coarse = (FINE..=MOST_OF_GPT_OSS).step_by(16);
     [1, 2, 4].into_iter().chain(fine).chain(coarse).take_while(move |size| *size <= most)
 }
 
@@ -97,7 +103,7 @@ fn node_kib(scenario: &Scenario<'_>) -> u64 {
     let shape = &scenario.model.shape;
     match (shape.moe, scenario.weights.format) {
         // Experts in MXFP4: two logs of gpt-oss.
-        (Some(_), _) if shape.architecture == Architecture::GptOss => 590,
+        (Some(_), _) if shape.architecture == Architecture::GptOss => 312,
         (Some(moe), _) if moe.shared_ffn_size > 0 => 360,
         (Some(_), _) => 220,
         // Activations are quantized by kernels of their own.
@@ -174,6 +180,7 @@ mod tests {
     #[test]
     fn sizes_are_those_that_vllm_prints() {
         // `cudagraph_capture_sizes` of public logs of 0.19: 51 of them, the last of which is 512.
+        let captured = |chunk, serving| captured(Architecture::Llama, chunk, serving);
         assert_eq!((sizes(512).count(), captured(8192, serving(1024))), (51, 512));
         assert_eq!(graphs(512, serving(1024)), 102);
         // Half of the sizes are captured in pieces only where fewer sequences decode.

@@ -366,6 +366,19 @@ impl ModelShape {
         self.widest(|layer| layer.head_dim)
     }
 
+    /// Elements of a head that positions rotate: all but in families that rotate a part.
+    pub const fn rotated(&self, head_dim: u64) -> u64 {
+        match self.architecture {
+            Architecture::Qwen3Next | Architecture::Qwen35 | Architecture::Qwen35Moe => {
+                head_dim / 4
+            }
+            Architecture::Glm4Moe => head_dim / 2,
+            // Models with state-space layers have no positions.
+            Architecture::GraniteHybrid if self.ssm.is_some() => 0,
+            _ => head_dim,
+        }
+    }
+
     /// Width of the dense MLP, in the widest layer.
     pub fn widest_ffn(&self) -> u64 {
         self.widest(|layer| layer.ffn_size)

@@ -13,8 +13,6 @@ pub(super) struct Defaults {
     pub(super) rope_base: f32,
     /// Added to the variance in norms.
     pub(super) epsilon: f32,
-    /// The part of a head that is rotated, in quarters.
-    pub(super) rotated_quarters: u64,
 }
 
 /// The defaults for a model of this shape.
@@ -31,12 +29,7 @@ pub(super) const fn defaults(shape: &ModelShape) -> Defaults {
         A::Phi3 | A::Glm4Moe | A::Olmo2 | A::StarCoder2 => (10_000.0, 1e-5),
         _ => (10_000.0, 1e-6),
     };
-    let rotated_quarters = match shape.architecture {
-        A::Qwen3Next | A::Qwen35 | A::Qwen35Moe => 1,
-        A::Glm4Moe => 2,
-        _ => 4,
-    };
-    Defaults { rope_base, epsilon, rotated_quarters }
+    Defaults { rope_base, epsilon }
 }
 
 const fn is_llama_3(shape: &ModelShape) -> bool {

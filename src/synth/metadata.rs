@@ -103,7 +103,7 @@ impl List {
         let defaults = defaults(shape);
         let rotated = match shape.mla {
             Some(mla) => mla.qk_rope_head_dim,
-            None => shape.head_dim * defaults.rotated_quarters / 4,
+            None => shape.rotated(shape.head_dim),
         };
         self.number("rope.dimension_count", rotated);
         self.float("rope.freq_base", defaults.rope_base);

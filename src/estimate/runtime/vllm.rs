@@ -24,7 +24,7 @@ use super::super::{
 };
 use super::{Pool, push_weights};
 use crate::dtype::WeightFormat;
-use crate::spec::{Architecture, Basis, Bounds, Serving, VllmVersion};
+use crate::spec::{Architecture, Basis, Bounds, ModelShape, Serving, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
@@ -90,32 +90,38 @@ fn held(buffers: &Buffers) -> Result<Bounds, Overflow> {
 const GEMMA_3_TRAINED: u64 = 32_768;
 const GEMMA_3_SCALING: u64 = 8;
 
-/// Tables of sines and cosines, one for all layers; Gemma 3's windowed layers have their own.
+/// Tables of sines and cosines, one for all layers; Gemma's windowed layers have their own. gpt-oss's is
+/// f32 (`gpt_oss.py`).
 fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
+    let width = table_width(shape);
+    if width == 0 {
+        return Ok(());
+    }
     let kind = Kind {
         component: Component::SmallBuffers,
         life: Life::From(Phase::Load),
         basis: Basis::Modelled,
         source: "vLLM rotary_embedding/base.py cos_sin_cache, loaded with the weights",
     };
-    let width = shape.mla.map_or_else(|| shape.widest_head(), |mla| mla.qk_rope_head_dim);
-    let tables = match shape.architecture {
-        Architecture::Gemma3 if shape.context_len > GEMMA_3_TRAINED => 1 + GEMMA_3_SCALING,
-        Architecture::Gemma3 | Architecture::Gemma4 => 2,
-        _ => 1,
-    };
-    buffers.product(
-        kind,
-        "sines and cosines",
-        &[
-            ("tables", tables),
-            ("positions", shape.context_len.max(scenario.workload.context)),
-            ("width", width),
-            ("B", 2),
-        ],
-    )?;
+    let element = if shape.architecture == Architecture::GptOss { 4 } else { 2 };
+    let positions = shape.context_len.max(scenario.workload.context);
+    let factors = [("positions", positions), ("width", width), ("B", element)];
+    buffers.product(kind, "sines and cosines", &factors)?;
     Ok(())
+}
+
+/// Elements for a position in all tables.
+fn table_width(shape: &ModelShape) -> u64 {
+    let widest = shape.rotated(shape.widest_head());
+    match (shape.architecture, shape.mla) {
+        (_, Some(mla)) => mla.qk_rope_head_dim,
+        (Architecture::Gemma3, _) if shape.context_len > GEMMA_3_TRAINED => {
+            (1 + GEMMA_3_SCALING) * widest
+        }
+        (Architecture::Gemma3 | Architecture::Gemma4, _) => shape.head_dim + widest,
+        _ => widest,
+    }
 }
 
 /// What Granite takes beside PyTorch's allocations, more than any other model that was seen.
