@@ -159,3 +159,15 @@ fn positions_have_tables_as_long_as_vllm_makes_them() {
     }
     assert!(compared >= 25, "{compared}");
 }
+
+/// What `process_weights_after_loading` leaves more than was built (`tests/engines/vllm/README.md`).
+#[test]
+fn hopper_takes_zero_points_in_16_bits() {
+    let catalog = catalog();
+    let model = catalog.model("llama-3.1-8b").unwrap();
+    let runtime = catalog.runtime(Runtime::Vllm).unwrap();
+    let rank = Part::rank(&model, 0, 2);
+    let format = "awq-int4".parse().unwrap();
+    let stored = weights_of_part(&model, format, &runtime, &rank).unwrap().zero_points;
+    assert_eq!(stored.times(3).unwrap().get(), 2_905_088_000 - 2_864_193_536);
+}

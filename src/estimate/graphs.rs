@@ -37,7 +37,7 @@ const FINE: u64 = 256;
 const SPLITS: u64 = 32;
 
 /// The compute capability whose attention is `FlashAttention` 3.
-const HOPPER: u32 = 9;
+pub const HOPPER: u32 = 9;
 
 fn kind(basis: Basis, source: &str) -> Kind<'_> {
     let life = Life::From(Phase::SystemPrefill);

@@ -44,26 +44,79 @@ impl Instant {
         self
     }
 
-    fn total(&self) -> Result<Bytes, Overflow> {
-        Bytes::sum(self.0.iter().map(|item| item.size.expected))
+    fn total(&self) -> Result<Bounds, Overflow> {
+        self.0.iter().try_fold(Bounds::ZERO, |sum, item| sum.plus(item.size))
     }
 
-    /// Lists the buffers of the largest instant.
+    /// Lists the buffers of the largest instant. Where another has a larger low or high bound, these
+    /// are theirs: the most that is alive is at least what is alive at any instant.
     pub fn push_largest(
         instants: Vec<Self>,
         buffers: &mut Buffers,
         kind: Kind<'_>,
     ) -> Result<(), Overflow> {
-        let mut largest = (Bytes::ZERO, Self::default());
+        let mut largest = (Bounds::ZERO, Self::default());
+        let mut most = Bounds::ZERO;
         for instant in instants {
             let total = instant.total()?;
-            if total > largest.0 {
+            most = most.max(total);
+            if total.expected > largest.0.expected {
                 largest = (total, instant);
             }
         }
-        for Item { component, name, size, formula } in largest.1.0 {
+        let (total, mut instant) = largest;
+        instant.widen(most.low.minus_or_zero(total.low), most.high.minus_or_zero(total.high))?;
+        for Item { component, name, size, formula } in instant.0 {
             buffers.push(Kind { component, ..kind }, name, size, formula);
         }
         Ok(())
+    }
+
+    /// Raises low bounds, up to what is expected, and the last high bound.
+    fn widen(&mut self, mut low: Bytes, high: Bytes) -> Result<(), Overflow> {
+        for Item { size, .. } in self.0.iter_mut().rev() {
+            let more = low.min(size.expected.minus_or_zero(size.low));
+            size.low = size.low.plus(more)?;
+            low = low.minus_or_zero(more);
+        }
+        if let Some(last) = self.0.last_mut() {
+            last.size.high = last.size.high.plus(high)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Life, Moment, Phase};
+    use super::*;
+    use crate::spec::Basis;
+
+    fn instant(name: &'static str, [low, expected, high]: [u64; 3]) -> Instant {
+        let size = Bounds::new(Bytes::new(low), Bytes::new(expected), Bytes::new(high));
+        let formula = Formula::text("given", &[]);
+        Instant::default().and_sized(Component::Activations, name, size, formula)
+    }
+
+    #[test]
+    fn the_largest_has_the_bounds_of_all() {
+        let instants = vec![
+            instant("varies", [10, 50, 60]),
+            instant("fixed", [40, 40, 40]),
+            instant("may be much", [0, 5, 90]),
+        ];
+        let kind = Kind {
+            component: Component::Activations,
+            life: Life::During(Phase::Prefill, Moment::Projection),
+            basis: Basis::Modelled,
+            source: "test",
+        };
+        let mut buffers = Buffers::default();
+        Instant::push_largest(instants, &mut buffers, kind).unwrap();
+        let bounds = Bounds::new(Bytes::new(40), Bytes::new(50), Bytes::new(90));
+        assert_eq!(
+            buffers.0.iter().map(|b| (b.name, b.size)).collect::<Vec<_>>(),
+            [("varies", bounds)]
+        );
     }
 }

@@ -33,6 +33,7 @@ const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to publ
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, EstimateError> {
     let serving = check(scenario)?;
     push_weights(buffers, scenario);
+    push_zero_points(buffers, scenario, serving)?;
     fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     overhead::push_libraries(buffers, scenario);
@@ -49,6 +50,31 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     })?;
     fragmentation::push_remainders(buffers);
     Ok(pool)
+}
+
+/// AWQ's zero points as Hopper's kernel wants them: in 16 bits, not 4 (vLLM 0.19
+/// `kernels/linear/mixed_precision/machete.py`, `transform_w_zp`). Versions between 0.16 and it were not asked.
+fn push_zero_points(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+) -> Result<(), EstimateError> {
+    let stored = scenario.weights.zero_points;
+    let is_hopper = scenario.gpu.compute_capability.major == graphs::HOPPER;
+    if stored.is_zero() || !is_hopper || serving.version != VllmVersion::Current {
+        return Ok(());
+    }
+    let kind = Kind {
+        component: Component::Weights,
+        life: Life::From(Phase::Load),
+        basis: Basis::Modelled,
+        source: "vLLM kernels/linear/mixed_precision/machete.py, transform_w_zp",
+    };
+    let formula = Formula::product(&[("more than stored", 3), ("B of zero points", stored.get())]);
+    let more = formula.value()?;
+    let size = Bounds::new(Bytes::ZERO, more, more);
+    buffers.push(kind, "zero points in 16 bits", size, formula);
+    Ok(())
 }
 
 fn check(scenario: &Scenario<'_>) -> Result<Serving, EstimateError> {

@@ -153,6 +153,8 @@ pub struct Weights {
     pub rounding: Bytes,
     /// The same for the vision tower.
     pub vision_rounding: Bytes,
+    /// Bytes on the GPU that are zero points of AWQ.
+    pub zero_points: Bytes,
     /// Tensors on the GPU.
     pub tensors: u64,
     /// Largest matrix as it is moved to the GPU to be quantized there; nothing where the file is
@@ -213,6 +215,7 @@ pub fn weights_of_part(
         per_token: Bytes::ZERO,
         rounding: Bytes::ZERO,
         vision_rounding: Bytes::ZERO,
+        zero_points: Bytes::ZERO,
         tensors: 0,
         largest_moved: moved(&quantized)?,
         quantized,
@@ -245,6 +248,7 @@ pub fn weights_of_part(
         }
         total.device = total.device.plus(size)?;
         total.rounding = total.rounding.plus(rounding(tensor, spec)?)?;
+        total.zero_points = total.zero_points.plus(zero_points(tensor, format)?)?;
         total.tensors += tensor.modules;
         let is_head = tensor.role == Some(Role::OutputHead) || (tied && is_embedding);
         if !(is_embedding || is_head) || (is_head && part.has_head) {
@@ -272,6 +276,16 @@ fn push_vision(
     total.vision = total.vision.plus(tensor.size)?;
     total.vision_rounding = total.vision_rounding.plus(rounding(tensor, spec)?)?;
     Ok(())
+}
+
+/// What of a tensor are zero points that a kernel may want in another format: AWQ's.
+fn zero_points(tensor: &SizedTensor, format: WeightFormat) -> Result<Bytes, Overflow> {
+    match (format, tensor.parts) {
+        (WeightFormat::AwqInt4 { .. }, Some(parts)) => {
+            torch::zero_points(parts).times(tensor.modules)
+        }
+        _ => Ok(Bytes::ZERO),
+    }
 }
 
 /// Whether a rank has a tensor that the ranks before it have all of, too.

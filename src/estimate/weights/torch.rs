@@ -152,6 +152,12 @@ fn four_bit(elements: u64, double_quant: bool) -> Result<Parts, Overflow> {
     Ok(parts)
 }
 
+/// Zero points among the tensors of a module.
+pub fn zero_points(parts: Parts) -> Bytes {
+    let zeros = parts.into_iter().find(|part| part.name == "qzeros");
+    zeros.map_or(Bytes::ZERO, |part| part.size)
+}
+
 /// `qweight`, `qzeros` and f16 `scales`.
 fn int4(input: u64, output: u64, group: u64) -> Result<Parts, Overflow> {
     let groups = input.div_ceil(group);
