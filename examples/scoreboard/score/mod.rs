@@ -9,11 +9,13 @@ pub mod allocator;
 pub mod csv;
 pub mod llama_cpp;
 pub mod peers;
+pub mod quantized;
 pub mod shapes;
 pub mod statistics;
 pub mod storage;
 pub mod transformers;
 pub mod vllm;
+pub mod vllm_engine;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -165,8 +167,10 @@ impl Board {
         llama_cpp::logs(&mut board)?;
         llama_cpp::engine(&mut board)?;
         vllm::logs(&mut board)?;
+        vllm_engine::engine(&mut board)?;
         transformers::logs(&mut board);
         transformers::engine(&mut board)?;
+        quantized::engine(&mut board)?;
         storage::engine(&mut board)?;
         allocator::engine(&mut board)?;
         Ok(board)

@@ -26,10 +26,10 @@ pub const LOGS: &str = include_str!("../../../tests/corpus/transformers.csv");
 const MIB: f64 = 1_048_576.0;
 
 /// A row of the tracker.
-struct Pass<'a>(Row<'a>);
+pub(super) struct Pass<'a>(pub(super) Row<'a>);
 
 impl Pass<'_> {
-    fn number(&self, column: &str) -> u64 {
+    pub(super) fn number(&self, column: &str) -> u64 {
         self.0.number(column)
     }
 
@@ -37,14 +37,18 @@ impl Pass<'_> {
         self.0.text(column) == value
     }
 
-    /// Bytes beside the weights, with ids and padding mask, which the tracker takes as given.
-    fn held(&self) -> u64 {
+    /// Bytes of ids and padding mask, which the tracker takes as given.
+    pub(super) fn inputs(&self) -> u64 {
         let seen = self.number("rows") + self.number("past");
-        let inputs = 8 * self.number("batch") * (self.number("rows") + seen);
-        self.number("live_peak") + inputs
+        8 * self.number("batch") * (self.number("rows") + seen)
     }
 
-    fn phase(&self) -> Phase {
+    /// Bytes beside the weights, with inputs.
+    fn held(&self) -> u64 {
+        self.number("live_peak") + self.inputs()
+    }
+
+    pub(super) fn phase(&self) -> Phase {
         match self.0.text("phase") {
             _ if !self.is("capture", "none") => Phase::Capture,
             "system_prefill" => Phase::SystemPrefill,
@@ -54,7 +58,7 @@ impl Pass<'_> {
     }
 
     /// The request whose pass of this phase is the row's.
-    fn workload(&self, layers: u64) -> anyhow::Result<Workload> {
+    pub(super) fn workload(&self, layers: u64) -> anyhow::Result<Workload> {
         let (rows, past) = (self.number("rows"), self.number("past"));
         let first = self.is("phase", "system_prefill");
         let capture = (!self.is("capture", "none")).then_some(Capture {

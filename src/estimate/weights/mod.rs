@@ -251,7 +251,9 @@ pub fn weights_of_part(
         total.zero_points = total.zero_points.plus(zero_points(tensor, format)?)?;
         total.tensors += tensor.modules;
         let is_head = tensor.role == Some(Role::OutputHead) || (tied && is_embedding);
-        if !(is_embedding || is_head) || (is_head && part.has_head) {
+        // Stages of vLLM may have a head that they do not use.
+        let is_used = part.has_head || cut.is_some();
+        if !(is_embedding || is_head) || (is_head && is_used) {
             total.per_token = total.per_token.plus(read_per_token(tensor, experts)?)?;
         }
         Ok(())
