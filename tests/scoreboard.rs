@@ -36,7 +36,7 @@ use Origin::{Engine, Log};
 use Part::{Compute, Kv, Overhead, Reserved, Total, Weights};
 
 /// One log has llama.cpp's overhead and total.
-const TARGETS: [Target; 19] = [
+const TARGETS: [Target; 21] = [
     target((LlamaCpp, Log, Weights), 28, 0.0001, 0.005, 0.08),
     target((LlamaCpp, Log, Kv), 20, 0.0001, 0.0001, 0.08),
     target((LlamaCpp, Log, Compute), 20, 0.0001, 0.0001, 0.08),
@@ -51,9 +51,11 @@ const TARGETS: [Target; 19] = [
     target((Vllm, Log, Compute), 55, 0.005, 0.03, 0.08),
     target((Vllm, Log, Overhead), 50, 0.03, 0.3, 0.08),
     target((Vllm, Log, Total), 49, 0.001, 0.01, 0.08),
+    target((Vllm, Engine, Weights), 141, 0.0, 0.0001, 0.08),
+    target((Vllm, Engine, Kv), 114, 0.0, 0.0, 0.08),
     target((Transformers, Engine, Weights), 40, 0.0, 0.0, 0.08),
     target((Transformers, Engine, Kv), 1000, 0.0, 0.0, 0.08),
-    target((Transformers, Engine, Compute), 900, 0.0005, 0.002, 0.08),
+    target((Transformers, Engine, Compute), 1900, 0.0005, 0.002, 0.08),
     target((Transformers, Engine, Total), 900, 0.0005, 0.001, 0.08),
     target((Transformers, Engine, Reserved), 20, 0.01, 0.08, 0.08),
 ];

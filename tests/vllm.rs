@@ -18,13 +18,14 @@ use vramplan::estimate::graphs::captured;
 use vramplan::estimate::paged::{Paging, kernel_block_tokens};
 use vramplan::estimate::placement::{Room, Spread, parts};
 use vramplan::estimate::weights::{weights, weights_of_part};
-use vramplan::estimate::{Scenario, buffers};
+use vramplan::estimate::{Buffer, Life, Moment, Scenario, buffers};
 use vramplan::source::Catalog;
 use vramplan::spec::{Architecture, GpuSpec, ModelShape, ModelSpec, Part, Runtime, Serving, Split};
 use vramplan::units::Bytes;
 
 const KV: &str = include_str!("engines/vllm/kv.csv");
 const WEIGHTS: &str = include_str!("engines/vllm/weights.csv");
+const SAMPLER: &str = include_str!("engines/vllm/sampler.csv");
 
 fn catalog() -> Catalog {
     Catalog::without_configuration(&[])
@@ -158,6 +159,40 @@ fn positions_have_tables_as_long_as_vllm_makes_them() {
         compared += 1;
     }
     assert!(compared >= 25, "{compared}");
+}
+
+/// The warm-up of the sampler: what is listed for its moment, but the hidden states of all tokens and of
+/// those sampled, which are given there.
+#[test]
+fn sampling_takes_what_vllm_takes() {
+    let mut compared = 0;
+    for row in rows(SAMPLER) {
+        let sampled = row.number("sampled");
+        let mut case = Case::new(row.text("card"), row.text("model"), Runtime::Vllm);
+        case = case.weights("bf16").cache(16);
+        case.workload.serving.as_mut().unwrap().max_seqs = sampled;
+        case.workload.prefill_chunk = sampled.max(2048);
+        let weights = weights(&case.model, case.weights, &case.runtime).unwrap();
+        let scenario = Scenario {
+            model: &case.model,
+            gpu: &case.gpu,
+            runtime: &case.runtime,
+            weights: &weights,
+            kv: case.kv,
+            workload: case.workload.clone(),
+        };
+        let listed = buffers(&scenario).unwrap();
+        let at_output = |b: &&Buffer| matches!(b.life, Life::During(_, Moment::Output));
+        let listed = listed.iter().filter(at_output).map(|buffer| buffer.size.expected);
+        let given = (case.workload.prefill_chunk + sampled) * row.number("hidden") * 2;
+        let ours = Bytes::sum(listed).unwrap().get() - given;
+        let theirs = row.number("peak");
+        // A few values of every sequence, tables of constants, and the padding of the vocabulary.
+        let little = 1 << 20;
+        assert!(ours <= theirs && theirs - ours < little, "{ours} {}", row.line());
+        compared += 1;
+    }
+    assert!(compared >= 29, "{compared}");
 }
 
 /// What `process_weights_after_loading` leaves more than was built (`tests/engines/vllm/README.md`).

@@ -7,7 +7,7 @@
 //! - *a layer*: `2 B · tokens · (3 · ffn + 3.5 · hidden)` (gate and up, their product; residual, norm
 //!   and output), or queries, keys, values and attention's output in place of the MLP;
 //! - *the sampler*: 16-bit logits, their f32 copy, probabilities and random numbers, 14 B a logit, and
-//!   a row of f32 per multiprocessor for the pivot search; 38 B a logit where the vocabulary is
+//!   a row of f32 per program of the pivot search; 38 B a logit where the vocabulary is
 //!   sorted; beside the hidden states of all tokens.
 //!
 //! Experts' workspaces are kept from one layer to the next and so stand beside both. The context
@@ -197,8 +197,8 @@ fn push_ranks(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: Serving) 
     buffers.push(kind, "NCCL and custom all-reduce", Bounds::new(low, expected, high), formula);
 }
 
-/// What the profile run needs besides logits and layers: ids, positions, slots, tables of blocks.
-const INPUTS: Bytes = Bytes::new(12 << 20);
+/// MiB that the profile run needs besides logits and layers: ids, positions, slots, tables of blocks.
+const INPUTS: [u64; 3] = [0, 5, 24];
 
 fn push_profile_run(
     buffers: &mut Buffers,
@@ -211,9 +211,10 @@ fn push_profile_run(
         component: Component::SmallBuffers,
         life: Life::From(Phase::SystemPrefill),
         basis: Basis::Assumed,
-        source: "what the logged peaks have beyond the rest, 3 to 14 MiB",
+        source: "what the logged peaks have beyond the rest: up to 14 MiB, to 10 MiB",
     };
-    let inputs = Bounds::new(Bytes::ZERO, INPUTS, INPUTS.times(3)?);
+    let [low, expected, high] = INPUTS.map(|mib| Bytes::new(mib << 20));
+    let inputs = Bounds::new(low, expected, high);
     buffers.push(small, "inputs of a step", inputs, Formula::text("constant", &[]));
     push_experts(buffers, scenario, serving, rows)?;
     push_layer(buffers, scenario, serving, rows)?;
@@ -410,6 +411,15 @@ fn element(scenario: &Scenario<'_>) -> u64 {
 const SORTED: u64 = 36;
 const SEARCHED: u64 = 12;
 
+/// Sequences from which on the pivot is searched (`topk_topp_sampler.py`, `apply_top_k_top_p`).
+const FEWEST_SEARCHED: u64 = 8;
+
+/// Rows of the search's buffer: a power of two of programs, at most one for every multiprocessor
+/// (`topk_topp_triton.py`).
+fn search_rows(multiprocessors: u64, sampled: u64) -> u64 {
+    multiprocessors.min(sampled).next_power_of_two().min(multiprocessors)
+}
+
 fn push_sampler(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
@@ -418,13 +428,17 @@ fn push_sampler(
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let sampled = serving.max_seqs.min(rows);
-    let hidden = [("tokens, and those sampled", rows + sampled), ("hidden", shape.hidden_size)];
+    // Those sampled, and random numbers of the same shape that the sampler is warmed up with.
+    let hidden =
+        [("tokens, and those sampled twice", rows + 2 * sampled), ("hidden", shape.hidden_size)];
+    let is_searched = serving.version == VllmVersion::Current && sampled >= FEWEST_SEARCHED;
     let kind = transient(Component::Activations, Moment::Output);
     buffers.product(kind, "hidden states", &[hidden[0], hidden[1], ("B", element(scenario))])?;
     let logits = transient(Component::Logits, Moment::Output);
-    let (copies, name) = match serving.version {
-        VllmVersion::Sorting => (SORTED, "logits, f32 copy and what sorting takes"),
-        VllmVersion::Current => (SEARCHED, "logits, f32 copy, probabilities and random numbers"),
+    let (copies, name) = if is_searched {
+        (SEARCHED, "logits, f32 copy, probabilities and random numbers")
+    } else {
+        (SORTED, "logits, f32 copy and what sorting takes")
     };
     let factors = [
         ("max_num_seqs", sampled),
@@ -434,10 +448,10 @@ fn push_sampler(
     let formula = Formula::product(&factors);
     let size = Spread::VLLM_SAMPLER.around(formula.value()?)?;
     buffers.push(logits, name, size, formula);
-    if serving.version == VllmVersion::Current {
-        let processors = scenario.gpu.sm_count.value;
+    if is_searched {
+        let programs = search_rows(scenario.gpu.sm_count.value, sampled);
         let kind = Kind { source: "vLLM topk_topp_triton.py, pull request 33538", ..logits };
-        let factors = [("multiprocessors", processors), ("vocab_size", shape.vocab_size), ("B", 4)];
+        let factors = [("programs", programs), ("vocab_size", shape.vocab_size), ("B", 4)];
         buffers.product(kind, "candidates of the pivot search", &factors)?;
     }
     Ok(())
