@@ -6,7 +6,8 @@
 #
 # Runs in the folder that `scripts/build-cuda` fills, or with the programs in $VRAMPLAN_BIN. Needs bash,
 # coreutils and a driver for CUDA 13. Each step ends within nine minutes, and leaves a log, its results and
-# a mark; a step whose mark is there is skipped. $PEERS names a Python script that measures peers.
+# a mark; a step whose mark is there is skipped. $PYTHON has the packages of seed-stack.txt; $PEERS names a
+# Python script that measures peers.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -47,11 +48,22 @@ step_machine() {
     if on_gpu; then nvidia-smi; nvidia-smi -q; fi
 }
 
-step_seed() {
-    on_gpu || skip 'the first measurements are of GPUs'
-    [ -x "$HERE/seed-stack.sh" ] || skip 'there is no seed-stack.sh'
-    "$HERE/seed-stack.sh"
+# PyTorch alone, and the stack of the seed's table: one run a step, in seed-stack.sh's own folder.
+seed() {
+    program vramplan
+    local root=$HERE/.. python=${PYTHON:-python3} rehearsal=()
+    [ ! -d "$HERE/seed" ] || root=$HERE/seed
+    "$python" -c 'import torch, transformers, bitsandbytes, hqq' ||
+        skip "PyTorch and its libraries are not installed: see $root/scripts/seed-stack.txt, or set PYTHON"
+    on_gpu || rehearsal=(--device cpu --small)
+    VRAMPLAN=$(realpath "$BIN/vramplan") "$root/scripts/seed-stack.sh" "$OUT/seed-stack" --only "$1" "${rehearsal[@]}"
 }
+step_seed_pytorch() { seed pytorch; }
+step_seed_sdpa() { seed sdpa; }
+step_seed_eager() { seed eager; }
+step_seed_sdpa_hqq8() { seed sdpa-hqq8; }
+step_seed_eager_hqq8() { seed eager-hqq8; }
+step_seed_sdpa_double_quant() { seed sdpa-double-quant; }
 
 step_doctor() {
     program vramplan
@@ -183,7 +195,8 @@ step_soak() {
 }
 
 STEPS=(
-    machine seed doctor kernel_tests engine_tests
+    machine seed_pytorch seed_sdpa seed_eager seed_sdpa_hqq8 seed_eager_hqq8 seed_sdpa_double_quant
+    doctor kernel_tests engine_tests
     memcheck_ops memcheck_look memcheck_steps racecheck_ops racecheck_steps
     kernels_14b kernels_8b peers
     calibrate_14b

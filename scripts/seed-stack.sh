@@ -2,6 +2,7 @@
 # Measures the stack that examples/seed-l4.toml describes, run by run, into one folder.
 #
 #   scripts/seed-stack.sh OUT                         on the GPU: about a quarter of an hour
+#   scripts/seed-stack.sh OUT --only RUN              one of `scripts/seed_stack.py --list`
 #   scripts/seed-stack.sh OUT --device cpu --small    a rehearsal: tiny shapes, no figure of a card
 #
 # A run whose OUT/RUN.json is complete is skipped, so that a second call goes on where the first ended.
@@ -10,15 +11,16 @@
 # `vramplan observe` sampled (`vramplan observe --replay` reads it), RUN.txt the report beside the plan.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[[ $# -ge 1 && $1 != -* ]] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[[ $# -ge 1 && $1 != -* ]] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 out=$1; shift
 python=${PYTHON:-python3}
 vramplan=${VRAMPLAN:-target/debug/vramplan}
-device=cuda small=
+device=cuda small= only=
 while (($#)); do
     case $1 in
         --device) device=$2; shift 2 ;;
         --small) small=--small; shift ;;
+        --only) only=$2; shift 2 ;;
         *) echo "seed-stack.sh: unknown option $1" >&2; exit 2 ;;
     esac
 done
@@ -33,8 +35,13 @@ plan() {
     echo --scenario examples/seed-l4.toml --cache grown --kv "$kv" --weights "$weights" --attention "$attention"
 }
 
+runs=$("$python" scripts/seed_stack.py --list)
+if [[ -n $only ]]; then
+    grep -qx -- "$only" <<< "$runs" || { echo "seed-stack.sh: no run $only, expected one of:" $runs >&2; exit 2; }
+    runs=$only
+fi
 failed=0
-for run in $("$python" scripts/seed_stack.py --list); do
+for run in $runs; do
     if grep -qs '"complete": true' "$out/$run.json"; then
         echo "$run: complete"
         continue
