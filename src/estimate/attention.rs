@@ -22,6 +22,7 @@ use super::instant::Instant;
 use super::pass::{Pass, View, method};
 use super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Scenario, Spread, kv_cache,
+    window_remainder,
 };
 use crate::dtype::KvFormat;
 use crate::spec::{Attention, Basis, Bounds};
@@ -45,13 +46,18 @@ pub fn transformers(
 ) -> Result<(), EstimateError> {
     cache_growth(buffers, scenario, pass)?;
     let views = pass.views(scenario)?;
-    let mut instants = Vec::with_capacity(2);
+    let mut instants = Vec::with_capacity(4);
     for view in &views {
-        instants.push(match method(scenario) {
+        if method(scenario) == Attention::Eager {
+            instants.push(copied_values(scenario, pass, view.seen)?);
+        }
+        let instant = match method(scenario) {
             Attention::Eager => eager(scenario, pass, view.seen)?,
             Attention::Sdpa => sdpa(scenario, pass, *view)?,
             _ => Instant::default(),
-        });
+        };
+        let instant = shifted_cache(instant, scenario, pass, *view)?;
+        instants.push(window_remainder::while_attending(instant, scenario, pass, *view)?);
     }
     let during = |moment| kind(Life::During(pass.phase, moment), TRANSFORMERS);
     Instant::push_largest(instants, buffers, during(Moment::Attention))?;
@@ -82,6 +88,21 @@ fn eager(scenario: &Scenario<'_>, pass: Pass, seen: u64) -> Result<Instant, Esti
     let size = Spread::TRANSFORMERS_SCORES.around(formula.value()?)?;
     let scores = Instant::default().and_sized(TRANSIENT, "scores, one layer", size, formula);
     expanded_heads(scores, scenario, pass, seen)
+}
+
+/// Latent attention's product of weights and values: over several sequences it copies the values, which
+/// are a view of the projection.
+fn copied_values(scenario: &Scenario<'_>, pass: Pass, seen: u64) -> Result<Instant, EstimateError> {
+    let shape = &scenario.model.shape;
+    let Some(mla) = shape.mla.filter(|_| pass.sequences > 1) else { return Ok(Instant::default()) };
+    let heads = ("n_heads", shape.n_heads);
+    let weights = [heads, ("rows", pass.all_rows()?), ("S", seen), ("B", 2)];
+    let values =
+        [("S", seen), ("sequences", pass.sequences), heads, ("width", mla.v_head_dim), ("B", 2)];
+    let product = Instant::default()
+        .and(TRANSIENT, "attention weights in 16 bits", &weights)?
+        .and(TRANSIENT, "a copy of the values", &values)?;
+    expanded_heads(product, scenario, pass, seen)
 }
 
 /// The attention weights of a layer in 16 bits: the layer's variable for them lives until its end.
@@ -195,19 +216,24 @@ fn cache_growth(
         let name = "one layer's K and V before they are quantized, or expanded";
         return expanded_cache(buffers, scenario, pass, (2, name), during(Moment::Attention));
     }
-    let Copies { tokens, tensors, until_attended, name } = copies(scenario, pass);
-    let factors = [
-        ("tokens", tokens),
-        ("tensors", tensors),
-        ("sequences", pass.sequences),
-        ("width", kv_cache::widest_tensor(scenario)),
-        ("B", if scenario.kv == KvFormat::F32 { 4 } else { 2 }),
-    ];
-    buffers.product(during(Moment::Conversion), name, &factors)?;
-    if until_attended {
-        buffers.product(during(Moment::Attention), name, &factors)?;
-    }
+    let copies = copies(scenario, pass);
+    let factors = copies.factors(scenario, pass);
+    buffers.product(during(Moment::Conversion), copies.name, &factors)?;
     Ok(())
+}
+
+/// With the copies of a windowed layer's cache that it attends to.
+fn shifted_cache(
+    instant: Instant,
+    scenario: &Scenario<'_>,
+    pass: Pass,
+    view: View,
+) -> Result<Instant, EstimateError> {
+    let copies = copies(scenario, pass);
+    if !(view.windowed && copies.until_attended) || scenario.kv.is_quantized() {
+        return Ok(instant);
+    }
+    Ok(instant.and(TRANSIENT, copies.name, &copies.factors(scenario, pass))?)
 }
 
 /// The copies that updating one layer's cache makes.
@@ -217,6 +243,18 @@ struct Copies {
     tensors: u64,
     until_attended: bool,
     name: &'static str,
+}
+
+impl Copies {
+    fn factors(&self, scenario: &Scenario<'_>, pass: Pass) -> [(&'static str, u64); 5] {
+        [
+            ("tokens", self.tokens),
+            ("tensors", self.tensors),
+            ("sequences", pass.sequences),
+            ("width", kv_cache::widest_tensor(scenario)),
+            ("B", if scenario.kv == KvFormat::F32 { 4 } else { 2 }),
+        ]
+    }
 }
 
 /// A grown cache has the old K or V beside the new one in full layers, both old ones in windowed

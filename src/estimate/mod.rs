@@ -33,6 +33,7 @@ pub mod small;
 pub mod spread;
 pub mod vision;
 pub mod weights;
+pub mod window_remainder;
 
 pub use buffer::{Buffer, Buffers, Component, Formula, Kind, Life, Moment, Phase};
 pub use runtime::{Holdings, Pool, Retention, buffers, holdings};

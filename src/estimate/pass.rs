@@ -24,6 +24,8 @@ pub struct View {
     pub seen: u64,
     /// Whether SDPA needs an explicit mask for it (`masking_utils.py`, `_ignore_causal_mask_sdpa`).
     pub masked: bool,
+    /// Whether these are layers with a window.
+    pub windowed: bool,
 }
 
 impl Pass {
@@ -48,11 +50,13 @@ impl Pass {
         let behind = self.rows > 1 && self.past > 0;
         let mut views = Vec::with_capacity(2);
         if scenario.full_layers() > 0 {
-            views.push(View { seen: self.seen_in_full(scenario)?, masked: behind });
+            let seen = self.seen_in_full(scenario)?;
+            views.push(View { seen, masked: behind, windowed: false });
         }
         if let (Some(window), true) = (scenario.model.shape.window, scenario.window_layers() > 0) {
             let seen = self.seen_in(window.size);
-            views.push(View { seen, masked: behind || seen >= window.size });
+            let masked = behind || seen >= window.size;
+            views.push(View { seen, masked, windowed: true });
         }
         Ok(views)
     }

@@ -58,7 +58,7 @@ impl Spread {
     /// The same for state-space hybrids. Library: −3.4%, with logits of every position.
     pub const LLAMA_CPP_HYBRID: Self = percent(4, 4);
 
-    /// A forward pass of transformers. Tracked passes: −7.6 to +1.3%, 97% of them −0.4 to +0.2%.
+    /// A forward pass of transformers. Tracked passes: −8.5 to +0.6%, 97% of them −0.4 to +0.2%.
     pub const TRANSFORMERS_PASS: Self = percent(2, 1);
 
     /// Scores of eager attention, which live beside parts of a layer. Tracked passes: −2 to +2%.

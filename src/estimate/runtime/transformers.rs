@@ -9,11 +9,11 @@ use super::super::pass::Pass;
 use super::super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
     activations, attention, capture, dequantization, fragmentation, kv_cache, logits, overhead,
-    query_norm, small, vision,
+    query_norm, small, vision, window_remainder,
 };
 use super::push_weights;
 use crate::dtype::KvFormat;
-use crate::spec::{Attention, Basis, Bounds, Capture, Layer};
+use crate::spec::{Attention, Basis, Bounds, Capture};
 use crate::units::Bytes;
 
 /// Tokens that a quantized cache keeps in 16 bits until it quantizes them, at most
@@ -139,7 +139,7 @@ fn push_pass(
     attention::transformers(buffers, scenario, pass)?;
     let again = Life::During(pass.phase, Moment::Conversion);
     attention::requantization(buffers, scenario, again, pass.seen()?)?;
-    push_window_remainders(buffers, scenario, pass)?;
+    window_remainder::push(buffers, scenario, pass)?;
     small::transformers(buffers, scenario, pass)?;
     activations::transformers(buffers, scenario, pass)?;
     push_projections(buffers, scenario, pass)?;
@@ -164,44 +164,6 @@ fn push_projections(
         source: "bitsandbytes autograd/_functions.py, backends/cuda/ops.py; transformers modeling_*.py",
     };
     Ok(Instant::push_largest(instants, buffers, kind)?)
-}
-
-/// What windowed layers of a grown cache hold beside their window until the next pass. Attention needs
-/// most in a full layer, the last of which has windowed layers behind it that still hold less.
-fn push_window_remainders(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    pass: Pass,
-) -> Result<(), EstimateError> {
-    let Some(window) = scenario.model.shape.window else { return Ok(()) };
-    if !scenario.workload.grown_cache || scenario.kv.is_quantized() {
-        return Ok(());
-    }
-    let all = scenario.window_layers();
-    let behind = scenario.layers().iter().rev().take_while(|layer| **layer != Layer::Full);
-    let attended = if scenario.full_layers() > 0 { all - behind.count() as u64 } else { all };
-    for (moment, layers) in [
-        (Moment::Conversion, attended),
-        (Moment::Attention, attended),
-        (Moment::FeedForward, all),
-        (Moment::Projection, all),
-        (Moment::Output, all),
-    ] {
-        let kind = Kind {
-            component: Component::ConversationCache,
-            life: Life::During(pass.phase, moment),
-            basis: Basis::Modelled,
-            source: "transformers cache_utils.py DynamicSlidingWindowLayer: a view of all keys seen",
-        };
-        let factors = [
-            ("windowed layers", layers),
-            ("tokens beyond the window", pass.kept_beside_window(window.size)?),
-            ("sequences", pass.sequences),
-            ("B per token and layer (K+V)", kv_cache::per_layer(scenario, 1)?.get()),
-        ];
-        buffers.product(kind, "the chunk, in windowed layers", &factors)?;
-    }
-    Ok(())
 }
 
 fn push_capture(
