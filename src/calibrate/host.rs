@@ -1,18 +1,12 @@
-//! What surrounds the program: containers, WSL, device files, CUDA's libraries on the loader's path.
+//! What surrounds the program: containers, WSL, device files, the driver's libraries on the loader's path.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Libraries that the engine opens on a GPU, each with what it is for.
-const LIBRARIES: [(&str, &str); 4] = [
-    ("libcuda.so.1", "the driver"),
-    ("libcublas.so.13", "matrix products"),
-    ("libcublasLt.so.13", "matrix products"),
-    ("libcurand.so.10", "random numbers"),
-];
-/// What CUDA 12 calls them: there, but not what the engine is built for.
-const OLDER: [&str; 2] = ["libcublas.so.12", "libcublasLt.so.12"];
+/// Libraries that are opened on a GPU, each with what it is for.
+const LIBRARIES: [(&str, &str); 2] =
+    [("libcuda.so.1", "running the engine"), ("libnvidia-ml.so.1", "reading the card's memory")];
 
 /// Where this program runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +18,7 @@ pub struct Host {
     pub wsl: bool,
     /// The device files of the driver, and whether they may be opened.
     pub device_files: Vec<DeviceFile>,
-    /// CUDA's libraries.
+    /// The driver's libraries.
     pub libraries: Vec<Library>,
 }
 
@@ -59,15 +53,11 @@ pub fn host() -> Host {
         purpose: purpose.to_owned(),
         path: search.find(name),
     };
-    let mut libraries: Vec<_> =
-        LIBRARIES.iter().map(|(name, purpose)| library(name, purpose)).collect();
-    let older = OLDER.iter().map(|name| library(name, "of CUDA 12"));
-    libraries.extend(older.filter(|library| library.path.is_some()));
     Host {
         container: container(),
         wsl: release.to_ascii_lowercase().contains("microsoft"),
         device_files: device_files(),
-        libraries,
+        libraries: LIBRARIES.map(|(name, purpose)| library(name, purpose)).into(),
     }
 }
 

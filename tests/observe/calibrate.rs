@@ -280,6 +280,15 @@ fn without_a_worker_there_is_a_message() {
 /// On the fake driver: what is learned here is no evidence about any card.
 #[cfg(feature = "nvml")]
 #[test]
+fn what_cannot_be_learned_is_said_before_anything_runs() {
+    let place = Place::new();
+    let output = run(&place, &until("decode"), &["--write", "known"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("only a run on a GPU says what a GPU holds"));
+    assert!(!place.path("run.jsonl").exists() && !place.path("known").exists());
+}
+
+#[test]
 fn what_a_run_teaches_is_planned_with() {
     let card = "name=NVIDIA L4\nuuid=GPU-fake\ntotal=23034\nreserved=476\nused=100\n";
     let place = Place::with_driver(card);

@@ -19,8 +19,10 @@ fn phases_of_a_program_are_measured() {
     // What the script holds, and the little that the interpreter takes besides.
     assert!((64..68).contains(&above("load")), "{report:#}");
     assert!((144..148).contains(&above("prefill")), "{report:#}");
-    let end = mib(&report["phases"][3]["end"]) - start;
-    assert!((96..100).contains(&end), "{report:#}");
+    // A phase begins with the last reading of the one before, and the very last may be of a program that
+    // is being taken down.
+    let end = mib(&report["phases"][3]["end"]).saturating_sub(start);
+    assert!(above("decode") >= 96 && end < 100, "{report:#}");
     assert_eq!(report["peak"]["phase"], "prefill");
     assert_eq!(report["exit"]["code"], 0);
     assert!(codes(&report).is_empty(), "{report:#}");

@@ -6,7 +6,8 @@ use anyhow::bail;
 
 use super::end::End;
 use super::once::{self, Finished};
-use super::{CalibrateArgs, against, learn, main_memory, steps, tell};
+use super::{CalibrateArgs, WRITE_HINT, against, learn, main_memory, steps, tell};
+use crate::calibrate::fit::FitError;
 use crate::calibrate::{Meter, MeterKind, PlannedRun};
 use crate::cli::observe::Report;
 use crate::cli::problem::Problem;
@@ -26,6 +27,9 @@ pub fn measure(
 ) -> anyhow::Result<Outcome> {
     let mut args = args.clone();
     let on_card = meter.device().meter == MeterKind::Nvml;
+    if args.write.is_some() && !on_card {
+        return Err(Problem::new(FitError::NotAGpu.to_string()).hint(WRITE_HINT).into());
+    }
     let mut extras = Extras::default();
     let mut resolved = plan_on(&args, meter)?;
     check(&args, &resolved)?;

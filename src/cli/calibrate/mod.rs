@@ -150,9 +150,11 @@ fn tell(report: &Report) -> anyhow::Result<()> {
     Ok(anstream::stderr().write_all(told.as_bytes())?)
 }
 
+const WRITE_HINT: &str = "`--write` needs a whole run of `calibrate` on a GPU";
+
 /// Adds a run to what is known of its card and runtime.
 fn learn(measured: &Measurement, folder: &Path) -> anyhow::Result<()> {
-    let hint = "`--write` needs a whole run of `calibrate` on a GPU";
+    let hint = WRITE_HINT;
     let run = fit(measured).map_err(|error| Problem::new(error.to_string()).hint(hint))?;
     let input = |name: &str| measured.header.plan.as_ref()?.inputs.get(name);
     let (Some(gpu), Some(runtime)) = (input("gpu"), input("runtime")) else {
