@@ -1,5 +1,6 @@
 //! What a forward pass over bitsandbytes layers holds beside weights and cache, under two versions of
-//! transformers and two of bitsandbytes, against tracked passes (`tests/engines/transformers/quantized.py`).
+//! transformers and two of bitsandbytes, against tracked passes
+//! (`tests/engines/transformers/quantized.py`).
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 

@@ -1,9 +1,9 @@
 //! What a linear layer of bitsandbytes makes besides its output.
 //!
 //! 4 bits: a copy of the weight in 16 bits where no kernel multiplies it as it is
-//! ([`super::gemm_4bit`]), and where scales are doubly quantized their f32 copies: one before 0.50 (`functional.py`, `dequantize_4bit`),
-//! two since (`backends/cuda/ops.py`, `_dequant_linear_fallback`), two for a single row before 0.50
-//! (`gemv_4bit`; one before 0.46).
+//! ([`super::gemm_4bit`]), and where scales are doubly quantized their f32 copies: one before 0.50
+//! (`functional.py`, `dequantize_4bit`), two since (`backends/cuda/ops.py`,
+//! `_dequant_linear_fallback`), two for a single row before 0.50 (`gemv_4bit`; one before 0.46).
 //!
 //! 8 bits: an f16 copy of the input where it is bf16, its magnitudes and which of them are outliers,
 //! beside the input in 8 bits (`int8_vectorwise_quant`); then the latter, and the result as int32, as f16,

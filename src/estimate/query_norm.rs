@@ -1,8 +1,9 @@
 //! The norm of queries and keys, which transformers computes in f32.
 //!
-//! `modeling_qwen3_moe.py`, `Qwen3MoeRMSNorm.forward`, and alike elsewhere: beside the 16-bit input a copy in f32
-//! and its square, or the normed copy; where the weight is applied in f32 (`modeling_olmo2.py`) the 16-bit
-//! result too. It is what a layer holds most of where experts are narrow and run one by one.
+//! `modeling_qwen3_moe.py`, `Qwen3MoeRMSNorm.forward`, and alike elsewhere: beside the 16-bit input a
+//! copy in f32 and its square, or the normed copy; where the weight is applied in f32
+//! (`modeling_olmo2.py`) the 16-bit result too. It is what a layer holds most of where experts are
+//! narrow and run one by one.
 
 use super::instant::Instant;
 use super::pass::Pass;

@@ -1,4 +1,5 @@
-//! Forward passes over bitsandbytes layers under several versions (`tests/engines/transformers/quantized.py`).
+//! Forward passes over bitsandbytes layers under several versions
+//! (`tests/engines/transformers/quantized.py`).
 //!
 //! Which expert a token goes to is the router's decision: where experts run one by one, rows are its
 //! extremes, which bounds and not an expected value are compared with (`tests/quantized_passes.rs`).

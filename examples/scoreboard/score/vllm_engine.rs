@@ -1,5 +1,5 @@
-//! What vLLM itself makes of models without a GPU (`tests/engines/vllm`): the parameters of a rank or a stage,
-//! and the pool that a given memory becomes.
+//! What vLLM itself makes of models without a GPU (`tests/engines/vllm`): the parameters of a rank or
+//! a stage, and the pool that a given memory becomes.
 
 use vramplan::dtype::{KvFormat, WeightFormat};
 use vramplan::estimate::paged::{Paging, kernel_block_tokens};

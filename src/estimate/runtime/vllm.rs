@@ -53,7 +53,8 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
 }
 
 /// AWQ's zero points as Hopper's kernel wants them: in 16 bits, not 4 (vLLM 0.19
-/// `kernels/linear/mixed_precision/machete.py`, `transform_w_zp`). Versions between 0.16 and it were not asked.
+/// `kernels/linear/mixed_precision/machete.py`, `transform_w_zp`). Versions between 0.16 and it were
+/// not asked.
 fn push_zero_points(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
@@ -417,7 +418,8 @@ const FEWEST_SEARCHED: u64 = 8;
 /// Rows of the search's buffer: a power of two of programs, at most one for every multiprocessor
 /// (`topk_topp_triton.py`).
 fn search_rows(multiprocessors: u64, sampled: u64) -> u64 {
-    multiprocessors.min(sampled).next_power_of_two().min(multiprocessors)
+    let programs = multiprocessors.min(sampled);
+    programs.checked_next_power_of_two().unwrap_or(programs).min(multiprocessors)
 }
 
 fn push_sampler(

@@ -5,8 +5,8 @@
 //! `--split-mode row` matrices that plain products read are cut by rows instead
 //! (`ggml-cuda.cu`, `get_row_split`), experts and everything small stay with their layer.
 //!
-//! vLLM's tensor parallelism cuts tensors before they come here (`super::vllm`); its stages may build more than
-//! they use (`super::vllm_stages`).
+//! vLLM's tensor parallelism cuts tensors before they come here (`super::vllm`); its stages may build
+//! more than they use (`super::vllm_stages`).
 
 use super::SizedTensor;
 use super::vllm_stages::is_on_every_stage;

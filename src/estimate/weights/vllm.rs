@@ -2,9 +2,9 @@
 //!
 //! q, k and v are one tensor, and so are gate and up; the vocabulary is padded to a multiple of 64;
 //! layers are split by output with their biases (q, k, v, gate, up, experts) or by input (their
-//! outputs), and what cannot be split is on every rank: norms, routers, latent projections, and key and
-//! value heads where there are fewer than ranks. Multi-head latent attention keeps `kv_b_proj` for prefill and
-//! its two halves once more for decode.
+//! outputs), and what cannot be split is on every rank: norms, routers, latent projections, and key
+//! and value heads where there are fewer than ranks. Multi-head latent attention keeps `kv_b_proj`
+//! for prefill and its two halves once more for decode.
 //!
 //! Sources: vLLM `model_executor/layers/linear.py`, `vocab_parallel_embedding.py`
 //! (`DEFAULT_VOCAB_PADDING_SIZE`), `fused_moe/layer.py`, `attention/mla_attention.py`
@@ -186,8 +186,8 @@ const fn is_split_by_output(role: Role) -> bool {
     )
 }
 
-/// Gate, input, B, C and time steps of one rank, or the channels of its convolution, which has at least one group of B and C
-/// (`mamba_mixer2.py`, `extra_groups_for_head_shards`).
+/// Gate, input, B, C and time steps of one rank, or the channels of its convolution, which has at
+/// least one group of B and C (`mamba_mixer2.py`, `extra_groups_for_head_shards`).
 fn state_space_rows(shape: &ModelShape, role: Role, ranks: u64) -> Option<u64> {
     let ssm = shape.ssm?;
     let inner = match role {

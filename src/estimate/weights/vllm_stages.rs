@@ -1,9 +1,9 @@
 //! What every stage of a vLLM pipeline builds, whether it uses it or not.
 //!
-//! Llama's class and those after it leave the embedding, the final norm and the output head to the stages that
-//! use them (`PPMissingLayer`); others build them everywhere (`model_executor/models` of 0.19.1: `mixtral.py`,
-//! `qwen2_moe.py`, `qwen3_moe.py`, `qwen3_next.py`, `qwen3_5.py`, `gpt_oss.py`, `granitemoehybrid.py`,
-//! `starcoder2.py`, `olmo2.py`, `commandr.py`, `gemma*.py`).
+//! Llama's class and those after it leave the embedding, the final norm and the output head to the
+//! stages that use them (`PPMissingLayer`); others build them everywhere (`model_executor/models` of
+//! 0.19.1: `mixtral.py`, `qwen2_moe.py`, `qwen3_moe.py`, `qwen3_next.py`, `qwen3_5.py`, `gpt_oss.py`,
+//! `granitemoehybrid.py`, `starcoder2.py`, `olmo2.py`, `commandr.py`, `gemma*.py`).
 
 use crate::spec::{Architecture, Role};
 
