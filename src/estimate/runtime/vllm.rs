@@ -71,7 +71,7 @@ fn push_zero_points(
         basis: Basis::Modelled,
         source: "vLLM kernels/linear/mixed_precision/machete.py, transform_w_zp",
     };
-    let formula = Formula::product(&[("more than stored", 3), ("B of zero points", stored.get())]);
+    let formula = Formula::product(&[("(16 − 4) / 4 bits", 3), ("B of zero points", stored.get())]);
     let more = formula.value()?;
     let size = Bounds::new(Bytes::ZERO, more, more);
     buffers.push(kind, "zero points in 16 bits", size, formula);
