@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 
 use csv::{Row, rows};
 use support::Case;
-use vramplan::estimate::weights::weights;
-use vramplan::estimate::{Buffer, Life, Moment, Phase, Scenario, buffers};
+use vramplan::estimate::{Buffer, Life, Moment, Phase};
 use vramplan::spec::{Bounds, Runtime};
 use vramplan::units::Bytes;
 
@@ -38,21 +37,12 @@ fn planned(row: &Row<'_>) -> Bounds {
     workload.prefill_chunk = new;
     (workload.system_tokens, workload.cache_tokens) =
         if past == 0 { (new, 0) } else { (0, past + new) };
-    let weights = weights(&case.model, case.weights, &case.runtime).unwrap();
-    let listed = buffers(&Scenario {
-        model: &case.model,
-        gpu: &case.gpu,
-        runtime: &case.runtime,
-        weights: &weights,
-        kv: case.kv,
-        workload: case.workload.clone(),
-    });
     let phase = match row.text("phase") {
         "system_prefill" => Phase::SystemPrefill,
         "prefill" => Phase::Prefill,
         _ => Phase::Decode,
     };
-    largest_moment(&listed.unwrap(), phase)
+    largest_moment(&case.buffers(), phase)
 }
 
 fn largest_moment(listed: &[Buffer], phase: Phase) -> Bounds {

@@ -17,8 +17,8 @@ use vramplan::dtype::{KvFormat, WeightFormat};
 use vramplan::estimate::graphs::captured;
 use vramplan::estimate::paged::{Paging, kernel_block_tokens};
 use vramplan::estimate::placement::{Room, Spread, parts};
-use vramplan::estimate::weights::{weights, weights_of_part};
-use vramplan::estimate::{Buffer, Life, Moment, Scenario, buffers};
+use vramplan::estimate::weights::weights_of_part;
+use vramplan::estimate::{Buffer, Life, Moment};
 use vramplan::source::Catalog;
 use vramplan::spec::{Architecture, GpuSpec, ModelShape, ModelSpec, Part, Runtime, Serving, Split};
 use vramplan::units::Bytes;
@@ -147,16 +147,7 @@ fn positions_have_tables_as_long_as_vllm_makes_them() {
         }
         let format = if row.text("weights") == "mxfp4" { "bf16" } else { row.text("weights") };
         let case = case.weights(format).cache(16);
-        let weights = weights(&case.model, case.weights, &case.runtime).unwrap();
-        let scenario = Scenario {
-            model: &case.model,
-            gpu: &case.gpu,
-            runtime: &case.runtime,
-            weights: &weights,
-            kv: case.kv,
-            workload: case.workload.clone(),
-        };
-        let listed = buffers(&scenario).unwrap();
+        let listed = case.buffers();
         let tables = listed.iter().filter(|buffer| buffer.name == "sines and cosines");
         let ours = Bytes::sum(tables.map(|buffer| buffer.size.expected)).unwrap();
         assert_eq!(ours, Bytes::new(row.number("tables")), "{}", row.line());
@@ -176,16 +167,7 @@ fn sampling_takes_what_vllm_takes() {
         case = case.weights("bf16").cache(16);
         case.workload.serving.as_mut().unwrap().max_seqs = sampled;
         case.workload.prefill_chunk = sampled.max(2048);
-        let weights = weights(&case.model, case.weights, &case.runtime).unwrap();
-        let scenario = Scenario {
-            model: &case.model,
-            gpu: &case.gpu,
-            runtime: &case.runtime,
-            weights: &weights,
-            kv: case.kv,
-            workload: case.workload.clone(),
-        };
-        let listed = buffers(&scenario).unwrap();
+        let listed = case.buffers();
         let at_output = |b: &&Buffer| matches!(b.life, Life::During(_, Moment::Output));
         let listed = listed.iter().filter(at_output).map(|buffer| buffer.size.expected);
         let given = (case.workload.prefill_chunk + sampled) * row.number("hidden") * 2;

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use vramplan::dtype::{KvFormat, WeightFormat};
+use vramplan::estimate::weights::weights;
+use vramplan::estimate::{Buffer, Scenario, buffers};
 use vramplan::plan::Capacity;
 use vramplan::recommend::{Answer, Card, Request, answer};
 use vramplan::source::Catalog;
@@ -71,6 +73,20 @@ impl Case {
             split: Split::Layer,
             fixed_cache: false,
         }
+    }
+
+    /// Everything that is listed for it, before a plan adds anything up.
+    pub fn buffers(&self) -> Vec<Buffer> {
+        let weights = weights(&self.model, self.weights, &self.runtime).unwrap();
+        buffers(&Scenario {
+            model: &self.model,
+            gpu: &self.gpu,
+            runtime: &self.runtime,
+            weights: &weights,
+            kv: self.kv,
+            workload: self.workload.clone(),
+        })
+        .unwrap()
     }
 
     /// The same with a cache of this size.
