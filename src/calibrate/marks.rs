@@ -6,9 +6,9 @@ use regex::bytes::Regex;
 use serde_json::{Map, Value};
 
 use super::recording::By;
-use crate::estimate::Component;
-use crate::source::printable;
-use crate::units::Bytes;
+use vramplan_planner::estimate::Component;
+use vramplan_planner::read::printable;
+use vramplan_planner::units::Bytes;
 
 /// Something that a run says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::meter::{Device, Holder};
 use super::planned::PlannedRun;
-use crate::estimate::Component;
-use crate::source::printable;
-use crate::units::Bytes;
+use vramplan_planner::estimate::Component;
+use vramplan_planner::read::printable;
+use vramplan_planner::units::Bytes;
 
 /// The name and version of the format.
 pub const SCHEMA: &str = "vramplan/recording/v1";

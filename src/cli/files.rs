@@ -1,7 +1,7 @@
 //! Files that commands write and read as a whole.
 
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 
@@ -60,11 +60,4 @@ pub fn header(device: Device, command: Vec<String>, plan: Option<PlannedRun>) ->
         plan,
         notes: std::collections::BTreeMap::new(),
     }
-}
-
-/// Where the user's own profiles are.
-pub fn configured_profiles() -> anyhow::Result<PathBuf> {
-    use etcetera::BaseStrategy as _;
-    let strategy = etcetera::choose_base_strategy()?;
-    Ok(strategy.config_dir().join("vramplan").join("profiles"))
 }

@@ -12,8 +12,8 @@ use signal_hook::flag;
 use tempfile::NamedTempFile;
 
 use super::problem::Problem;
-use crate::source::printable;
-use crate::units::Bytes;
+use vramplan_planner::read::printable;
+use vramplan_planner::units::Bytes;
 
 /// Where a file is to be.
 #[derive(Clone, Copy, Debug)]

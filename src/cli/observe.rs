@@ -15,10 +15,9 @@ use crate::calibrate::marks::{Pattern, Timed};
 use crate::calibrate::measurement::Measurement;
 use crate::calibrate::recording;
 use crate::calibrate::{Device, MeterKind, PlannedRun};
-use crate::recommend::{Answer, Request};
-use crate::render::Document;
-use crate::render::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
-use crate::source::Catalog;
+use vramplan_planner::recommend::{Answer, Request};
+use vramplan_planner::render::Document;
+use crate::report::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
 
 /// A format of a measured run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -140,7 +139,7 @@ fn planned(args: &ObserveArgs, device: Option<&Device>) -> anyhow::Result<Option
         let card = device.filter(|device| device.meter == MeterKind::Nvml);
         flags.gpu = card.map(|device| device.name.clone());
     }
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let resolved = super::scenario::resolve(&flags, &catalog)?;
     plan_of(&resolved).map(Some)
 }
@@ -148,7 +147,7 @@ fn planned(args: &ObserveArgs, device: Option<&Device>) -> anyhow::Result<Option
 /// A plan as a recording keeps it.
 pub fn plan_of(resolved: &Resolved) -> anyhow::Result<PlannedRun> {
     let request = resolved.request();
-    let answer = crate::recommend::answer(&request)?;
+    let answer = vramplan_planner::recommend::answer(&request)?;
     run_of(&request, &answer)
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::recommend::RecommendError;
-use crate::render::EmitError;
-use crate::source::{LocalCardError, SourceError};
-use crate::synth::SynthError;
+use vramplan_planner::recommend::RecommendError;
+use vramplan_planner::render::EmitError;
+use crate::local::LocalCardError;
+use vramplan_planner::read::SourceError;
+use vramplan_planner::synth::SynthError;
 
 /// An error with a hint.
 #[derive(Debug)]

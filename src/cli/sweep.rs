@@ -11,12 +11,13 @@ use super::args::{CatalogArgs, PlanArgs};
 use super::gpus;
 use super::problem::Problem;
 use super::scenario::{self, default_kv, default_weights};
-use crate::dtype::{KvFormat, WeightFormat};
-use crate::recommend::Card;
-use crate::render::{SweepDoc, to_matrix};
-use crate::source::{self, Catalog, Kind};
-use crate::spec::{ModelSpec, Runtime, Workload};
-use crate::sweep::{Column, Row, Sweep};
+use vramplan_planner::dtype::{KvFormat, WeightFormat};
+use vramplan_planner::recommend::Card;
+use vramplan_planner::render::{SweepDoc, to_matrix};
+use vramplan_disk::Disk;
+use vramplan_planner::read::{self, Catalog, Kind};
+use vramplan_planner::spec::{ModelSpec, Runtime, Workload};
+use vramplan_planner::sweep::{Column, Row, Sweep};
 
 /// A format of `vramplan sweep`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -130,7 +131,7 @@ fn or<T: Clone>(list: Vec<T>, other: Option<&T>) -> Vec<T> {
 
 /// Answers every combination and prints.
 pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let matrix = match &args.scenario {
         Some(path) => args.matrix.clone().or(scenario::read(path)?),
         None => args.matrix.clone(),
@@ -191,7 +192,7 @@ fn models(
 ) -> anyhow::Result<Vec<(ModelSpec, Vec<Workload>)>> {
     let names = named(&matrix.models, Kind::Model, catalog)?;
     let model = |name: &String| {
-        let model = source::model(name, catalog)?;
+        let model = read::model(&Disk, name, catalog)?;
         let on = |cards: &Vec<Card>| {
             let gpu = &cards[0].gpu;
             scenario::workload(&matrix.plan, &model, gpu, runtime, cards.len())
@@ -242,5 +243,5 @@ pub(super) fn example() -> SweepDoc {
         weights: vec![WeightFormat::Int8, WeightFormat::F16],
         ..MatrixArgs::default()
     };
-    document(&matrix, &Catalog::without_configuration(&[])).unwrap()
+    document(&matrix, &Catalog::built_in()).unwrap()
 }

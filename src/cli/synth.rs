@@ -11,10 +11,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::Outcome;
 use super::args::CatalogArgs;
 use super::new_file::NewFile;
-use crate::dtype::{FileType, WeightFormat};
-use crate::source::{self, Catalog, printable};
-use crate::synth::SynthModel;
-use crate::units::Bytes;
+use vramplan_planner::dtype::{FileType, WeightFormat};
+use vramplan_disk::Disk;
+use vramplan_planner::read::{self, printable};
+use vramplan_planner::synth::SynthModel;
+use vramplan_planner::units::Bytes;
 
 /// Write a GGUF file with random weights in the shape of a model.
 #[derive(Clone, Debug, Args)]
@@ -51,8 +52,8 @@ pub struct SynthArgs {
 
 /// Runs the command.
 pub fn run(args: &SynthArgs) -> anyhow::Result<Outcome> {
-    let catalog = Catalog::new(&args.catalog.profiles);
-    let spec = source::model(&args.model, &catalog)?;
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
+    let spec = read::model(&Disk, &args.model, &catalog)?;
     let format = args.weights.unwrap_or(WeightFormat::Gguf(FileType::Q4KM));
     let file = NewFile::at(&args.output, args.force)?;
     let model = SynthModel::new(&spec, format, args.seed)?;

@@ -7,7 +7,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use super::News;
 use crate::calibrate::marks::{Pattern, says_out_of_memory};
-use crate::source::printable;
+use vramplan_planner::read::printable;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 16;

@@ -1,6 +1,6 @@
 //! What the end of a worker means.
 
-use crate::calibrate::protocol::FailureKind;
+use vramplan_planner::protocol::FailureKind;
 use crate::calibrate::session::Ended;
 use crate::calibrate::supervisor::{Supervisor, WorkerOutcome};
 use crate::cli::problem::Problem;

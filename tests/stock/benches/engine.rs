@@ -12,8 +12,8 @@ mod smollm2;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use vramplan::engine::{Cpu, Engine, GgufSource, Settings, Source as _};
-use vramplan::spec::Logits;
+use vramplan_engine::{Cpu, Engine, GgufSource, Settings, Source as _};
+use vramplan_planner::spec::Logits;
 use vramplan_beside_stock::Stock;
 
 /// Decoded tokens of a round, and rounds.
