@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::estimate::weights::weights;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Buffer, Scenario, buffers};
 use vramplan_planner::plan::Capacity;
 use vramplan_planner::recommend::{Answer, Card, Request, answer};
@@ -77,7 +77,7 @@ impl Case {
 
     /// Everything that is listed for it, before a plan adds anything up.
     pub fn buffers(&self) -> Vec<Buffer> {
-        let weights = weights(&self.model, self.weights, &self.runtime).unwrap();
+        let weights = weights_of(&self.model, self.weights, &self.runtime).unwrap();
         buffers(&Scenario {
             model: &self.model,
             gpu: &self.gpu,

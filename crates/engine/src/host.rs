@@ -4,7 +4,7 @@ use super::EngineError;
 use super::table::Table;
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::Scenario;
-use vramplan_planner::estimate::weights::weights;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::spec::{
     Attention, Basis, Bounds, Capture, Fact, GpuSpec, LlamaCppVersion, Logits, ModelSpec, Runtime,
     RuntimeSpec, TransformersStack, Workload,
@@ -95,7 +95,7 @@ pub fn table_without_card(
     workload: Workload,
 ) -> Result<Table, EngineError> {
     let (gpu, runtime) = (no_card(), no_constants());
-    let weights = weights(spec, WeightFormat::AsStored, &runtime)
+    let weights = weights_of(spec, WeightFormat::AsStored, &runtime)
         .map_err(|error| EngineError::unsupported(error.to_string(), "another file"))?;
     Table::new(&Scenario {
         model: spec,

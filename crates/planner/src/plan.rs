@@ -4,7 +4,7 @@
 //! ones the largest moment. What an allocator keeps of earlier phases is held too. The peak is the
 //! largest phase, not the sum of everything.
 
-use crate::estimate::holdings::retention;
+use crate::estimate::rules;
 use crate::estimate::{
     Buffer, Component, EstimateError, Holdings, Life, Moment, Phase, Pool, Retention, Scenario,
     holdings,
@@ -161,10 +161,10 @@ pub struct Plan {
 pub fn plan(scenario: &Scenario<'_>, capacity: Capacity) -> Result<Plan, EstimateError> {
     let Holdings { buffers, pool } = holdings(scenario)?;
     let ledger = Ledger::of(&buffers)?;
-    let phases = phase_rows(&ledger, happening(&buffers), retention(scenario.kind()), pool)?;
+    let phases = phase_rows(&ledger, happening(&buffers), rules(scenario.kind()).retention(), pool)?;
     let peak = largest(&phases);
     let peak_phase = peak_phase(&phases);
-    let scratch_phase = scratch_phase(&phases, peak_phase, retention(scenario.kind()));
+    let scratch_phase = scratch_phase(&phases, peak_phase, rules(scenario.kind()).retention());
     let components = component_rows(&buffers, &ledger, &phases, (peak_phase, scratch_phase))?;
     let verdict = capacity.verdict(Demand { peak, pool })?;
     let short_by = short_by(verdict, peak, pool, &capacity)?;
@@ -192,7 +192,7 @@ fn short_by(
 pub fn demand(scenario: &Scenario<'_>) -> Result<Demand, EstimateError> {
     let Holdings { buffers, pool } = holdings(scenario)?;
     let ledger = Ledger::of(&buffers)?;
-    let phases = phase_rows(&ledger, happening(&buffers), retention(scenario.kind()), pool)?;
+    let phases = phase_rows(&ledger, happening(&buffers), rules(scenario.kind()).retention(), pool)?;
     Ok(Demand { peak: largest(&phases), pool })
 }
 

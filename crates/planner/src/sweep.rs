@@ -3,10 +3,9 @@
 //! Weights are sized once for each model and format. What a runtime refuses is a cell like any other:
 //! a matrix is asked for to see just that.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use crate::dtype::{KvFormat, WeightFormat};
-use crate::estimate::weights::{Weights, weights};
+use crate::estimate::weights::Weights;
+use crate::estimate::weights_of;
 use crate::plan::Capacity;
 use crate::recommend::{Card, RecommendError, Request, Solver, Summary};
 use crate::spec::{GpuSpec, ModelSpec, RuntimeSpec, Split, Workload};
@@ -55,51 +54,23 @@ pub struct Column<'a> {
 /// What a combination comes to, or why the runtime refuses it.
 pub type Cell = Result<Summary, RecommendError>;
 
-/// Combinations below which a second thread costs more than it gives.
-const CELLS_FOR_THREADS: usize = 1024;
-
 impl Sweep<'_> {
     /// Answers every combination: row by row, in the order of the columns.
     pub fn answer(&self) -> Vec<Vec<Cell>> {
+        self.groups().into_iter().flat_map(|group| self.answer_group(group)).collect()
+    }
+
+    /// Runs of rows that share a model and its weights, which are sized once for each: what threads can take.
+    pub fn groups(&self) -> Vec<&[Row<'_>]> {
         let same_weights =
             |a: &Row<'_>, b: &Row<'_>| std::ptr::eq(a.model, b.model) && a.weights == b.weights;
-        let groups: Vec<&[Row<'_>]> = self.rows.chunk_by(same_weights).collect();
-        if self.rows.len() * self.columns.len() < CELLS_FOR_THREADS {
-            return groups.into_iter().flat_map(|group| self.group(group)).collect();
-        }
-        self.answer_in_threads(&groups)
+        self.rows.chunk_by(same_weights).collect()
     }
 
-    fn answer_in_threads(&self, groups: &[&[Row<'_>]]) -> Vec<Vec<Cell>> {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(group) = groups.get(index) else { return done };
-                done.push((index, self.group(group)));
-            }
-        };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut done = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let mut done = work();
-            for other in others {
-                match other.join() {
-                    Ok(more) => done.extend(more),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            done
-        });
-        done.sort_by_key(|(index, _)| *index);
-        done.into_iter().flat_map(|(_, rows)| rows).collect()
-    }
-
-    /// Answers rows that share their weights.
-    fn group(&self, rows: &[Row<'_>]) -> Vec<Vec<Cell>> {
+    /// Answers the rows of one of the groups.
+    pub fn answer_group(&self, rows: &[Row<'_>]) -> Vec<Vec<Cell>> {
         let Some(first) = rows.first() else { return Vec::new() };
-        let weights = weights(first.model, first.weights, self.runtime);
+        let weights = weights_of(first.model, first.weights, self.runtime);
         let cell = |row: &Row<'_>, column: &Column<'_>, workload: &Workload| match &weights {
             Ok(weights) => self.cell(row, column, workload, weights),
             Err(refused) => Err(refused.clone().into()),

@@ -17,7 +17,7 @@ pub struct Overflow;
 /// A size in bytes, printed in IEC units.
 ///
 /// ```
-/// use vramplan::units::Bytes;
+/// use vramplan_planner::units::Bytes;
 /// let card: Bytes = "23034 MiB".parse()?;
 /// assert_eq!(card.get(), 23_034 * 1024 * 1024);
 /// assert_eq!(card.to_string(), "22.49 GiB");
@@ -51,7 +51,7 @@ impl Bytes {
     /// A size of `n` MiB.
     ///
     /// ```
-    /// # use vramplan::units::{Bytes, Overflow};
+    /// # use vramplan_planner::units::{Bytes, Overflow};
     /// assert_eq!(Bytes::mib(2), Ok(Bytes::new(2_097_152)));
     /// assert_eq!(Bytes::mib(u64::MAX), Err(Overflow));
     /// ```
@@ -106,7 +106,7 @@ impl Bytes {
     /// The product of factors, the last of which is usually bytes per element.
     ///
     /// ```
-    /// # use vramplan::units::Bytes;
+    /// # use vramplan_planner::units::Bytes;
     /// // Keys and values of one token of Qwen2.5-14B in bf16: 2 · layers · kv_heads · head_dim · 2 B.
     /// assert_eq!(Bytes::product(&[2, 48, 8, 128, 2])?, Bytes::new(196_608));
     /// # Ok::<(), vramplan::units::Overflow>(())
@@ -123,7 +123,7 @@ impl Bytes {
     /// The smallest multiple of `granule` that is not below `self`; a zero granule changes nothing.
     ///
     /// ```
-    /// # use vramplan::units::Bytes;
+    /// # use vramplan_planner::units::Bytes;
     /// assert_eq!(Bytes::new(513).round_up(Bytes::new(512))?, Bytes::new(1024));
     /// # Ok::<(), vramplan::units::Overflow>(())
     /// ```

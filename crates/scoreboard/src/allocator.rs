@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::estimate::weights::{Weights, weights};
+use vramplan_planner::estimate::weights::{Weights};
+use vramplan_planner::estimate::{weights_of};
 use vramplan_planner::estimate::{Buffer, Component, Life, Phase, Scenario, buffers};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{Attention, Bounds, ModelSpec, Runtime, Workload};
@@ -60,7 +61,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let [name, format, ..] = key(&row);
         if let Entry::Vacant(entry) = known.entry([name, format]) {
             let model = catalog.model(name)?;
-            let weights = weights(&model, format.parse::<WeightFormat>()?, &runtime)?;
+            let weights = weights_of(&model, format.parse::<WeightFormat>()?, &runtime)?;
             entry.insert((model, weights));
         }
         let (model, weights) = &known[&[name, format]];

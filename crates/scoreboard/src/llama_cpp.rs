@@ -10,7 +10,8 @@ use vramplan_planner::estimate::llama_cpp::graph::{
     CacheSizes, ComputeBuffer, Context, ContextParams, LlamaCppVersion, Outputs, cache_sizes,
     cached_layers, compute_buffer, graph_bounds,
 };
-use vramplan_planner::estimate::weights::{Weights, weights};
+use vramplan_planner::estimate::weights::{Weights};
+use vramplan_planner::estimate::{weights_of};
 use vramplan_planner::estimate::{Component, Scenario, buffers};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{Bounds, ModelSpec, Runtime, Workload};
@@ -124,7 +125,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let buffers = Buffers::of(model, &context(&row)?)?;
         let key = (name.to_owned(), file_type.to_owned());
         if !sized.weights.contains_key(&key) {
-            let weights = weights(model, format(file_type)?, &runtime)?;
+            let weights = weights_of(model, format(file_type)?, &runtime)?;
             sized.weights.insert(key.clone(), weights);
         }
         let line = row.line();
@@ -169,7 +170,7 @@ fn log(board: &mut Board, row: &Row<'_>, wanted: [bool; 3]) -> anyhow::Result<()
     let catalog = Catalog::built_in();
     let runtime = catalog.runtime(Runtime::LlamaCpp)?;
     let mut model = catalog.model(row.text("model"))?;
-    let weights = weights(&model, format(row.text("weights"))?, &runtime)?;
+    let weights = weights_of(&model, format(row.text("weights"))?, &runtime)?;
     if let Some(vocab) = row.maybe("n_vocab")? {
         model.shape.vocab_size = vocab;
     }

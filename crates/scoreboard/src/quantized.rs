@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use vramplan_planner::dtype::KvFormat;
-use vramplan_planner::estimate::weights::{Weights, weights};
+use vramplan_planner::estimate::weights::{Weights};
+use vramplan_planner::estimate::{weights_of};
 use vramplan_planner::estimate::{Scenario, buffers};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{ModelSpec, Runtime, RuntimeSpec, TransformersVersion};
@@ -59,6 +60,6 @@ fn loaded(catalog: &Catalog, row: &Row<'_>) -> anyhow::Result<(ModelSpec, Runtim
     let mut runtime = catalog.runtime(Runtime::Transformers)?;
     runtime.stack.transformers = row.get("transformers").map_err(anyhow::Error::msg)?;
     runtime.stack.bitsandbytes = row.get("bitsandbytes").map_err(anyhow::Error::msg)?;
-    let weights = weights(&model, row.get("weights")?, &runtime)?;
+    let weights = weights_of(&model, row.get("weights")?, &runtime)?;
     Ok((model, runtime, weights))
 }

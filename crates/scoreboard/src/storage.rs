@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::estimate::weights::weights;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{Bounds, Runtime};
 
@@ -27,7 +27,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
     let runtime = catalog.runtime(Runtime::Transformers)?;
     for row in rows(MODELS) {
         let (name, line) = (row.text("model"), row.line());
-        let weights = weights(&catalog.model(name)?, row.get::<WeightFormat>("format")?, &runtime)?;
+        let weights = weights_of(&catalog.model(name)?, row.get::<WeightFormat>("format")?, &runtime)?;
         let predicted = weights.bounds.plus(Bounds::exactly(weights.rounding))?;
         let measured = Some(row.number("allocated") as f64 / MIB);
         subject(name, &line).hit(board, Part::Weights, "as stored", measured, predicted);

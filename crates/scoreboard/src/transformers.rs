@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::estimate::weights::{Weights, weights};
+use vramplan_planner::estimate::weights::{Weights};
+use vramplan_planner::estimate::{weights_of};
 use vramplan_planner::estimate::{Buffer, Component, Life, Moment, Phase, Scenario, buffers};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{Bounds, Capture, GpuSpec, ModelSpec, Role, Runtime, RuntimeSpec, Workload};
@@ -92,7 +93,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let name = pass.0.text("model");
         if !models.contains_key(name) {
             let model = catalog.model(name)?;
-            let mut weights = weights(&model, WeightFormat::Bf16, &runtime)?;
+            let mut weights = weights_of(&model, WeightFormat::Bf16, &runtime)?;
             // The tracker's experts are bf16, published as MXFP4 or not.
             weights.packed_experts = false;
             models.insert(name.to_owned(), (model, weights));
@@ -172,7 +173,7 @@ pub fn reserved(
     gpu: &GpuSpec,
     runtime: &RuntimeSpec,
 ) -> anyhow::Result<Bounds> {
-    let weights = &weights(model, row.get::<WeightFormat>("weights")?, runtime)?;
+    let weights = &weights_of(model, row.get::<WeightFormat>("weights")?, runtime)?;
     let workload = Workload { grown_cache: false, ..super::workload(Runtime::Transformers) };
     let kv = KvFormat::F16;
     let listed = buffers(&Scenario { model, gpu, runtime, weights, kv, workload })?;

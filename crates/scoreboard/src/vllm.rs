@@ -3,7 +3,8 @@
 use anyhow::Error;
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::vllm::paged::Paging;
-use vramplan_planner::estimate::weights::{Weights, weights_per_rank};
+use vramplan_planner::estimate::weights::{Weights};
+use vramplan_planner::estimate::{weights_per_rank};
 use vramplan_planner::estimate::{Buffer, Holdings, Life, Moment, Scenario, holdings};
 use vramplan_planner::estimate::vllm::graphs;
 use vramplan_planner::read::Catalog;

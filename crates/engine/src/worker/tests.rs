@@ -9,7 +9,7 @@ use vramplan_planner::protocol::Stage;
 use vramplan_planner::protocol::{CaptureOrder, FailureKind, Message, Order, PROTOCOL};
 use vramplan::calibrate::supervisor::Supervisor;
 use crate::{Cpu, EngineError};
-use vramplan_planner::estimate::{Component, Phase, Scenario, weights::weights};
+use vramplan_planner::estimate::{Component, Phase, Scenario, weights_of};
 use vramplan_planner::plan::{Capacity, plan};
 use vramplan_planner::spec::{Basis, Bounds, Fact, GpuSpec, Headroom, Runtime};
 use vramplan_planner::units::Bytes;
@@ -87,7 +87,7 @@ fn planned(order: &Order) -> Vec<(Phase, Vec<(Component, Bytes)>)> {
         (catalog.model("tiny").unwrap(), catalog.runtime(Runtime::Vramplan).unwrap());
     let gpu =
         GpuSpec::main_memory(Bytes::new(1 << 34), Fact::new(Bounds::ZERO, Basis::Assumed, "test"));
-    let weights = weights(&model, order.weights.parse().unwrap(), &runtime).unwrap();
+    let weights = weights_of(&model, order.weights.parse().unwrap(), &runtime).unwrap();
     let source = super::order::model(order).unwrap();
     let workload = super::order::table(order, source.as_ref()).unwrap().workload;
     let kv = order.kv.parse().unwrap();

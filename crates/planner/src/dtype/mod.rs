@@ -31,8 +31,8 @@ impl BlockLayout {
     /// The size of `elements` values: whole blocks, the last one filled up.
     ///
     /// ```
-    /// use vramplan::dtype::GgmlType;
-    /// use vramplan::units::Bytes;
+    /// use vramplan_planner::dtype::GgmlType;
+    /// use vramplan_planner::units::Bytes;
     /// // 5120 weights in Q4_K: 20 blocks of 144 B.
     /// assert_eq!(GgmlType::Q4K.layout().size_of(5120)?, Bytes::new(20 * 144));
     /// # Ok::<(), vramplan::units::Overflow>(())

@@ -6,8 +6,9 @@
 //! `layers · n_heads · tokens · S`. Attention weights exist only where the score matrix is
 //! materialised, so capturing them makes that pass eager.
 
+use super::runtimes::rules;
 use super::{Buffers, Component, EstimateError, Kind, Life, Moment, Phase, Scenario};
-use crate::spec::{Basis, Capture, Runtime};
+use crate::spec::{Basis, Capture};
 
 /// Lists the captured tensors: `element` bytes a value.
 pub fn push(
@@ -28,10 +29,7 @@ pub fn push(
         let on_gpu = if capture.keep { shape.n_layers.saturating_sub(beside) } else { 1 };
         capture.layers.min(on_gpu)
     };
-    // In the last layer, where transformers holds most, its input is counted with the layer's hidden
-    // states, its output does not exist yet, and its attention weights are counted with the scores.
-    let (beside_hidden, beside_weights) =
-        if scenario.kind() == Runtime::Transformers { (2, 1) } else { (0, 0) };
+    let [beside_hidden, beside_weights] = rules(scenario.kind()).captured_beside();
     buffers.product(
         kind,
         "hidden states",

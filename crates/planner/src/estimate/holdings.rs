@@ -1,9 +1,8 @@
 //! Everything that a run holds: the buffers of its runtime, and the pool where it has one.
 
-use super::{
-    Buffer, Buffers, EstimateError, Scenario, llama_cpp, transformers, vision, vllm, vramplan,
-};
-use crate::spec::{Bounds, Runtime};
+use super::runtimes::rules;
+use super::{Buffer, Buffers, EstimateError, Scenario, vision};
+use crate::spec::Bounds;
 use crate::units::Bytes;
 
 /// What an allocator does with memory that a moment no longer needs.
@@ -13,14 +12,6 @@ pub enum Retention {
     UpFront,
     /// Scratch is kept for reuse: what one phase needed, later phases still hold.
     HighWater,
-}
-
-/// How a runtime keeps its scratch memory.
-pub const fn retention(runtime: Runtime) -> Retention {
-    match runtime {
-        Runtime::Vramplan | Runtime::LlamaCpp | Runtime::Vllm => Retention::UpFront,
-        Runtime::Transformers => Retention::HighWater,
-    }
 }
 
 /// What a runtime that sizes its own cache makes of its share of the card.
@@ -58,13 +49,7 @@ pub fn buffers(scenario: &Scenario<'_>) -> Result<Vec<Buffer>, EstimateError> {
 pub fn holdings(scenario: &Scenario<'_>) -> Result<Holdings, EstimateError> {
     scenario.check()?;
     let mut buffers = Buffers(Vec::with_capacity(40));
-    let mut pool = None;
-    match scenario.kind() {
-        Runtime::Vramplan => vramplan::push(&mut buffers, scenario)?,
-        Runtime::Transformers => transformers::push(&mut buffers, scenario)?,
-        Runtime::LlamaCpp => llama_cpp::push(&mut buffers, scenario)?,
-        Runtime::Vllm => pool = Some(vllm::push(&mut buffers, scenario)?),
-    }
+    let pool = rules(scenario.kind()).push(&mut buffers, scenario)?;
     Ok(Holdings { buffers: buffers.0, pool })
 }
 

@@ -2,10 +2,11 @@
 
 use crate::dtype::KvFormat;
 use crate::spec::{
-    Attention, GpuSpec, Layer, LayerShape, Logits, ModelSpec, Part, Runtime, RuntimeSpec, Workload,
+    GpuSpec, Layer, LayerShape, Logits, ModelSpec, Part, Runtime, RuntimeSpec, Workload,
 };
 use crate::units::Overflow;
 
+use super::runtimes::rules;
 use super::weights::Weights;
 
 /// A model on a GPU under a runtime, doing some work. The weights are sized beforehand: they do not
@@ -129,93 +130,36 @@ impl Scenario<'_> {
     }
 
     /// Checks options that no formula covers.
+    ///
+    /// # Errors
+    /// With the option at fault, its value and what was expected.
     pub fn check(&self) -> Result<(), EstimateError> {
-        self.check_attention()?;
-        self.check_kv()?;
-        self.check_layers()?;
-        self.check_family()?;
+        let rules = rules(self.kind());
+        let attention = rules.attention();
+        if !attention.allowed.contains(&self.workload.attention) {
+            let value = self.workload.attention.to_string();
+            return Err(self.unsupported("attention", value, attention.expected));
+        }
+        if !rules.takes_kv(self.kv) {
+            return Err(self.unsupported("KV format", self.kv.to_string(), rules.expected_kv()));
+        }
+        self.check_blocks()?;
+        rules.check(self)?;
         super::vision::check(self)
     }
 
-    fn check_attention(&self) -> Result<(), EstimateError> {
-        let attention = self.workload.attention;
-        let (allowed, expected): (&[Attention], _) = match self.kind() {
-            Runtime::Vramplan => (
-                &[Attention::Fused, Attention::Flash],
-                "`fused` (scores for eviction) or `flash` (no eviction)",
-            ),
-            Runtime::Transformers => (
-                &[Attention::Sdpa, Attention::Flash, Attention::Eager],
-                "`sdpa`, `flash` or `eager`",
-            ),
-            Runtime::LlamaCpp => (&[Attention::Flash, Attention::Eager], "`flash` or `eager`"),
-            Runtime::Vllm => (&[Attention::Flash], "`flash`"),
-        };
-        if allowed.contains(&attention) {
-            return Ok(());
-        }
-        let value = attention.to_string();
-        Err(EstimateError::Unsupported { runtime: self.kind(), what: "attention", value, expected })
+    /// An option that the runtime does not have.
+    pub fn unsupported(
+        &self,
+        what: &'static str,
+        value: String,
+        expected: &'static str,
+    ) -> EstimateError {
+        EstimateError::Unsupported { runtime: self.kind(), what, value, expected }
     }
 
-    /// State-space layers are planned where what their scan takes is known.
-    fn check_layers(&self) -> Result<(), EstimateError> {
-        let reason = match self.kind() {
-            _ if self.model.shape.ssm.is_none() => return Ok(()),
-            Runtime::LlamaCpp | Runtime::Vllm => return Ok(()),
-            Runtime::Transformers => {
-                "transformers' scan of state-space layers takes what its kernels decide, or gigabytes \
-                 without them: use `--runtime llama.cpp` or `--runtime vllm`"
-            }
-            Runtime::Vramplan => {
-                "vramplan's engine has no state-space layers: use `--runtime llama.cpp` or \
-                 `--runtime vllm`"
-            }
-        };
-        Err(EstimateError::Model { field: "ssm", reason: reason.to_owned() })
-    }
-
-    /// Older versions of transformers do not have every family.
-    fn check_family(&self) -> Result<(), EstimateError> {
-        let (version, family) = (self.runtime.stack.transformers, self.model.shape.architecture);
-        if self.kind() != Runtime::Transformers || version.has(family) {
-            return Ok(());
-        }
-        let reason = format!(
-            "transformers {version} has no `{family}`: drop `--runtime-version`, or name a later one"
-        );
-        Err(EstimateError::Model { field: "architecture", reason })
-    }
-
-    fn check_kv(&self) -> Result<(), EstimateError> {
-        use KvFormat as K;
-        let (allowed, expected) = match self.kind() {
-            Runtime::Vramplan => (matches!(self.kv, K::Int8 | K::F16), "`int8` or `f16`"),
-            Runtime::Transformers => (
-                matches!(
-                    self.kv,
-                    K::F32 | K::F16 | K::Bf16 | K::Fp8 | K::Hqq { .. } | K::Quanto { .. }
-                ),
-                "`bf16`, `f16`, `f32`, `fp8`, `hqq8`, `hqq4`, `quanto4` or the like",
-            ),
-            Runtime::LlamaCpp => (
-                matches!(self.kv, K::F32 | K::F16 | K::Bf16 | K::Ggml(_)),
-                "`f16`, `q8_0`, `q5_1`, `q4_0` or another GGML format",
-            ),
-            Runtime::Vllm => (
-                matches!(self.kv, K::F32 | K::F16 | K::Bf16 | K::Fp8),
-                "`bf16`, `f16`, `f32` or `fp8`",
-            ),
-        };
-        if !allowed {
-            let value = self.kv.to_string();
-            return Err(EstimateError::Unsupported {
-                runtime: self.kind(),
-                what: "KV format",
-                value,
-                expected,
-            });
-        }
+    /// The blocks of a cache's format have to divide a head.
+    fn check_blocks(&self) -> Result<(), EstimateError> {
         let shape = &self.model.shape;
         if shape.mla.is_some() {
             return Ok(());

@@ -17,6 +17,7 @@
 //! Sources: vLLM `v1/worker/gpu_model_runner.py` (`profile_run`), `v1/worker/utils.py`
 //! (`MultiModalBudget`), matched to six public logs (`docs/accuracy.md`); transformers' towers as `spec::vision`.
 
+use super::runtimes::rules;
 use super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
 };
@@ -27,7 +28,7 @@ use crate::units::{Bytes, Overflow};
 pub fn loaded(model: &ModelSpec, runtime: Runtime, images: Option<u64>) -> Option<Vision> {
     let loads = match images {
         Some(images) => images > 0,
-        None => matches!(runtime, Runtime::Transformers | Runtime::Vllm),
+        None => rules(runtime).loads_tower(),
     };
     model.shape.vision.filter(|_| loads)
 }
@@ -47,15 +48,7 @@ pub fn check(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     if scenario.model.shape.vision.is_none() {
         return refuse(format!("`{}` has no vision tower that is known", scenario.model.name));
     }
-    match scenario.kind() {
-        Runtime::Vramplan => refuse("vramplan's engine reads text only, see `--images 0`".into()),
-        Runtime::LlamaCpp => refuse(
-            "llama.cpp's encoder is not modelled: it is a file of its own (`--mmproj`), whose size and \
-             buffers `--other-use` can leave room for"
-                .into(),
-        ),
-        Runtime::Transformers | Runtime::Vllm => Ok(()),
-    }
+    rules(scenario.kind()).check_images(scenario)
 }
 
 /// Lists the weights of the tower and its projector.

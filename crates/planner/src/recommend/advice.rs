@@ -1,7 +1,9 @@
 //! What would save memory, and how to spend what is left. Every figure is a plan of its own.
 
 use super::{Limit, RecommendError, Recommendation, Request, Solver};
-use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::rules;
+use crate::estimate::rules::Refusal;
 use crate::plan::{Demand, Plan, Verdict};
 use crate::spec::{Attention, Capture, Logits, Runtime};
 use crate::units::Bytes;
@@ -42,6 +44,14 @@ pub fn advise(
     ranked.truncate(MOST);
     advice.append(&mut ranked);
     Ok(advice)
+}
+
+/// The code of the note that vramplan's engine does not run what is planned: it stands in the first lines.
+pub const ENGINE_REFUSES: &str = "engine-refuses";
+
+fn refusal(request: &Request<'_>) -> Option<Refusal> {
+    let Request { model, runtime, kv, workload, .. } = request;
+    rules(runtime.runtime).refusal(model, workload, *kv)
 }
 
 struct Advisor<'a> {
@@ -91,12 +101,12 @@ impl Advisor<'_> {
                 note("smaller-cache", format!("`--cache-tokens {most}` fits with the headroom"));
             }
         }
-        if self.request.runtime.runtime == Runtime::Vramplan && !self.engine_runs_model() {
+        if let Some(refusal) = refusal(self.request) {
+            let Refusal { what, expected } = refusal;
             note(
-                "engine-family",
+                ENGINE_REFUSES,
                 format!(
-                    "vramplan's engine runs the Llama, Mistral, Qwen2 and Qwen3 families: this plan is what the same design would take for `{}`",
-                    self.request.model.shape.architecture
+                    "a plan for an engine of this design: vramplan's own does not run {what} (it runs {expected})"
                 ),
             );
         }
@@ -135,13 +145,6 @@ impl Advisor<'_> {
         i64::try_from(now.expected.diff(then.expected)).ok()
     }
 
-    fn engine_runs_model(&self) -> bool {
-        use crate::spec::Architecture as A;
-        let shape = &self.request.model.shape;
-        matches!(shape.architecture, A::Llama | A::Mistral | A::Qwen2 | A::Qwen3)
-            && shape.moe.is_none()
-    }
-
     /// What a changed request asks for at the same cache size, and whether it fits.
     fn replan(&self, changed: &Request<'_>) -> Result<(Demand, Verdict), RecommendError> {
         let tokens = self.cache_tokens();
@@ -164,8 +167,16 @@ impl Advisor<'_> {
         Ok((same.unwrap_or(demand), capacity.verdict(demand)?))
     }
 
+    /// Whether the engine would refuse a change although it runs what is planned now.
+    fn is_refused(&self, changed: &Request<'_>) -> bool {
+        refusal(self.request).is_none() && refusal(changed).is_some()
+    }
+
     /// Advice from a change, where it can be planned and makes a difference.
     fn saving(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
+        if self.is_refused(changed) {
+            return None;
+        }
         let (demand, verdict) = self.replan(changed).ok()?;
         let saves = self.saves(demand)?;
         if saves < WORTH {
@@ -204,13 +215,9 @@ impl Advisor<'_> {
 
     fn other_savings(&self, found: &mut Vec<Advice>) {
         let workload = &self.request.workload;
-        if workload.attention == Attention::Eager {
+        let without_scores = rules(self.request.runtime.runtime).ladders().without_scores;
+        if let Some(better) = without_scores.filter(|_| workload.attention == Attention::Eager) {
             let mut changed = self.request.clone();
-            let better = if self.request.runtime.runtime == Runtime::Transformers {
-                Attention::Sdpa
-            } else {
-                Attention::Flash
-            };
             changed.workload.attention = better;
             let what = format!("`--attention {better}`");
             found.extend(self.saving("no-score-matrix", &what, &changed));
@@ -254,6 +261,9 @@ impl Advisor<'_> {
 
     /// Advice from a change that takes more memory but still fits.
     fn spending_on(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
+        if self.is_refused(changed) {
+            return None;
+        }
         let (demand, verdict) = self.replan(changed).ok()?;
         if verdict != Verdict::Fits {
             return None;
@@ -350,62 +360,28 @@ const MOST_EXTENSION: u64 = 8;
 /// How many further sequences advice tries.
 const MOST_SEQUENCES: u64 = 31;
 
-/// GGUF types that every runtime that reads GGUF can use, smallest first.
-const GGUF_LADDER: [FileType; 6] =
-    [FileType::Q2K, FileType::Q3KM, FileType::Q4KM, FileType::Q5KM, FileType::Q6K, FileType::Q8_0];
-
-fn weight_ladder(runtime: Runtime) -> Vec<WeightFormat> {
-    if runtime == Runtime::Transformers {
-        return vec![
-            WeightFormat::Nf4 { double_quant: true },
-            WeightFormat::Nf4 { double_quant: false },
-            WeightFormat::Int8,
-            WeightFormat::Bf16,
-        ];
-    }
-    if runtime == Runtime::Vllm {
-        return vec![WeightFormat::AwqInt4 { group: 128 }, WeightFormat::Fp8, WeightFormat::Bf16];
-    }
-    GGUF_LADDER.into_iter().map(WeightFormat::Gguf).chain([WeightFormat::Bf16]).collect()
-}
-
 /// The next smaller and second next smaller format.
 fn smaller_weights(format: WeightFormat, runtime: Runtime) -> Vec<WeightFormat> {
-    let ladder = weight_ladder(runtime);
+    let ladder = rules(runtime).ladders().weights;
     let Some(at) = ladder.iter().position(|&step| step == format) else { return Vec::new() };
     ladder[..at].iter().rev().take(2).copied().collect()
 }
 
 /// The largest larger formats, largest first.
 fn larger_weights(format: WeightFormat, runtime: Runtime) -> Vec<WeightFormat> {
-    let ladder = weight_ladder(runtime);
+    let ladder = rules(runtime).ladders().weights;
     let Some(at) = ladder.iter().position(|&step| step == format) else { return Vec::new() };
     ladder[at + 1..].iter().rev().copied().collect()
 }
 
-fn kv_ladder(runtime: Runtime) -> Vec<KvFormat> {
-    match runtime {
-        Runtime::Vramplan => vec![KvFormat::Int8, KvFormat::F16],
-        Runtime::Transformers => vec![
-            KvFormat::Hqq { bits: 4, group: 64 },
-            KvFormat::Hqq { bits: 8, group: 64 },
-            KvFormat::Bf16,
-        ],
-        Runtime::LlamaCpp => {
-            vec![KvFormat::Ggml(GgmlType::Q4_0), KvFormat::Ggml(GgmlType::Q8_0), KvFormat::F16]
-        }
-        Runtime::Vllm => vec![KvFormat::Fp8, KvFormat::Bf16],
-    }
-}
-
 fn smaller_kv(kv: KvFormat, runtime: Runtime) -> Vec<KvFormat> {
-    let ladder = kv_ladder(runtime);
+    let ladder = rules(runtime).ladders().kv;
     let at = ladder.iter().position(|&step| step == kv).unwrap_or(0);
     ladder[..at].iter().rev().copied().collect()
 }
 
 fn larger_kv(kv: KvFormat, runtime: Runtime) -> Vec<KvFormat> {
-    let ladder = kv_ladder(runtime);
+    let ladder = rules(runtime).ladders().kv;
     let at = ladder.iter().position(|&step| step == kv).unwrap_or(ladder.len() - 1);
     ladder[at + 1..].to_vec()
 }

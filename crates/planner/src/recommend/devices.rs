@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::{Condition, RecommendError, Request};
 use crate::estimate::placement::{self, Room, Spread};
-use crate::estimate::weights::{Weights, weights_of_part};
+use crate::estimate::weights::Weights;
+use crate::estimate::weights_of_part;
 use crate::estimate::{Scenario, vision};
 use crate::plan::{self, Capacity, Demand, Plan, Verdict};
 use crate::spec::{GpuSpec, Part, Workload};

@@ -20,13 +20,14 @@ use std::rc::Rc;
 use self::devices::Device;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::placement::PlacementError;
+use crate::estimate::rules;
 use crate::estimate::weights::{Weights, WeightsError};
 use crate::estimate::{EstimateError, Scenario};
 use crate::plan::{Capacity, Demand, Plan};
-use crate::spec::{Bounds, GpuSpec, ModelSpec, Runtime, RuntimeSpec, Split, Workload};
+use crate::spec::{Bounds, GpuSpec, ModelSpec, RuntimeSpec, Split, Workload};
 use crate::units::{Bytes, Overflow};
 
-pub use advice::{Advice, advise};
+pub use advice::{Advice, ENGINE_REFUSES, advise};
 pub use devices::{Card, DevicePlan};
 pub use speed::{Speed, decode_speed};
 pub use summary::Summary;
@@ -298,9 +299,16 @@ pub fn answer(request: &Request<'_>) -> Result<Answer, RecommendError> {
     Ok(Answer { workload, recent_window, plan, binding, devices, recommendation, advice })
 }
 
-/// Tokens by which llama.cpp rounds its cache up, and how many such steps beyond an answer are tried.
-const CELL: u64 = 256;
-const CELLS_BEYOND: u64 = 4;
+/// Steps of a runtime's cache that are tried beyond an answer.
+const STEPS_BEYOND: u64 = 4;
+
+/// Sizes behind one that fits.
+#[derive(Clone, Copy)]
+struct Steps {
+    from: u64,
+    most: u64,
+    step: u64,
+}
 
 /// Plans the same request at different cache sizes; the weights are sized once.
 #[derive(Debug)]
@@ -466,8 +474,8 @@ impl<'a> Solver<'a> {
         if tokens < least {
             tokens = search::bisect(least, most, fits)?;
         }
-        if self.request.runtime.runtime == Runtime::LlamaCpp {
-            while let Some(more) = cells_beyond(tokens, most, fits)? {
+        if let Some(step) = rules(self.request.runtime.runtime).cache_step() {
+            while let Some(more) = steps_beyond(Steps { from: tokens, most, step }, fits)? {
                 tokens = more;
             }
         }
@@ -518,15 +526,14 @@ impl<'a> Solver<'a> {
     }
 }
 
-/// A size a few of llama.cpp's cells beyond `tokens` that fits after all.
-fn cells_beyond(
-    tokens: u64,
-    most: u64,
+/// A size a few steps on that fits after all.
+fn steps_beyond(
+    Steps { from, most, step }: Steps,
     fits: impl Fn(u64) -> Result<bool, RecommendError>,
 ) -> Result<Option<u64>, RecommendError> {
-    for cells in 1..=CELLS_BEYOND {
-        let more = (tokens + cells * CELL).min(most);
-        if more > tokens && fits(more)? {
+    for steps in 1..=STEPS_BEYOND {
+        let more = from.saturating_add(steps * step).min(most);
+        if more > from && fits(more)? {
             return Ok(Some(more));
         }
     }

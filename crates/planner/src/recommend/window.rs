@@ -5,6 +5,7 @@
 //! below a prefill chunk (a chunk must survive until the next one has been scored) nor below 64
 //! tokens, and four slots stay free for attention sinks where no system prompt is pinned.
 
+use crate::estimate::rules;
 use crate::spec::{Runtime, Workload};
 
 /// Below this, published runs freeze on the prompt.
@@ -128,11 +129,12 @@ pub fn recent_window(runtime: Runtime, workload: &Workload) -> Result<RecentWind
             None => Ok(RecentWindow { tokens: 0, basis: WindowBasis::NoEviction }),
         };
     }
+    let needs_window = rules(runtime).needs_window_of_chunk();
     let (floor, sinks) = floor(workload);
     let cache_tokens = workload.cache_tokens;
     let most = cache_tokens.saturating_sub(sinks);
     if let Some(given) = workload.recent_window {
-        let floor = if runtime == Runtime::Vramplan { floor } else { 1 };
+        let floor = if needs_window { floor } else { 1 };
         if given < floor || given > most {
             return Err(WindowError::OutOfRange { given, floor, most });
         }
@@ -142,7 +144,7 @@ pub fn recent_window(runtime: Runtime, workload: &Workload) -> Result<RecentWind
     if half >= floor {
         return Ok(RecentWindow { tokens: half, basis: WindowBasis::PublishedHalf });
     }
-    if floor > most && runtime == Runtime::Vramplan {
+    if floor > most && needs_window {
         return Err(WindowError::CacheTooSmall { cache_tokens, floor, sinks });
     }
     Ok(RecentWindow { tokens: floor.min(most), basis: WindowBasis::Floor })

@@ -14,7 +14,8 @@ mod tokens;
 mod values;
 
 use crate::dtype::WeightFormat;
-use crate::estimate::weights::{WeightsError, file_tensors};
+use crate::estimate::llama_cpp::weights::file_tensors;
+use crate::estimate::weights::WeightsError;
 use crate::read::gguf::{Field, GgufTensor, aligned, header_bytes};
 use crate::spec::{ModelSpec, Role};
 use crate::units::{Bytes, Overflow};

@@ -6,7 +6,7 @@ use proptest::test_runner::RngSeed;
 use crate::support::{Case, capacity};
 use vramplan_planner::estimate::Component;
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
-use vramplan_planner::estimate::weights::{weights, weights_of_part};
+use vramplan_planner::estimate::{weights_of, weights_of_part};
 use vramplan_planner::recommend::{Answer, Card, Solver, answer};
 use vramplan_planner::render::{Document, from_json, to_json};
 use vramplan_planner::read::Catalog;
@@ -122,12 +122,12 @@ proptest! {
         let more = if split == Split::Tensor { [1, 3][more % 2] } else { more };
         let others = vec![gpu; more];
         let case = beside(case, split, &others);
-        let whole = weights(&case.model, case.weights, &case.runtime).unwrap();
+        let whole = weights_of(&case.model, case.weights, &case.runtime).unwrap();
         // Scales of a split matrix are rounded up, and so are rows padded for each GPU.
         let (case, whole) = if split == Split::Tensor {
             let plain = if case.runtime.runtime == Runtime::Vllm { "bf16" } else { "f16" };
             let case = case.weights(plain);
-            let whole = weights(&case.model, case.weights, &case.runtime).unwrap();
+            let whole = weights_of(&case.model, case.weights, &case.runtime).unwrap();
             (case, whole)
         } else {
             (case, whole)

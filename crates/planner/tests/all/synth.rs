@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use vramplan_planner::dtype::{FileType, WeightFormat};
-use vramplan_planner::estimate::weights::file_size;
+use vramplan_planner::estimate::runtimes::file_size;
 use vramplan_planner::read::{Catalog, Kind, gguf};
 use vramplan_planner::spec::{Architecture, ModelShape, ModelSpec, Runtime};
 use vramplan_planner::synth::SynthModel;

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vramplan_scoreboard::csv::{Row, rows};
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::estimate::weights::{Modules, parts, weights};
+use vramplan_planner::estimate::weights::{Modules, parts};
+use vramplan_planner::estimate::{weights_of};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{ModelSpec, Runtime, TensorSpec};
 
@@ -59,7 +60,7 @@ fn models_take_what_the_libraries_store_and_keep() {
         runtime.stack.transformers = row.get("transformers").unwrap();
         let model = catalog.model(row.text("model")).unwrap();
         let format: WeightFormat = row.get("format").unwrap();
-        let weights = weights(&model, format, &runtime).unwrap();
+        let weights = weights_of(&model, format, &runtime).unwrap();
         assert_eq!(weights.device.get(), row.number("total"), "{}", row.line());
         let allocated = weights.device.plus(weights.rounding).unwrap();
         assert_eq!(allocated.get(), row.number("allocated"), "{}", row.line());

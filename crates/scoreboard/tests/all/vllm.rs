@@ -11,7 +11,7 @@ use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::vllm::graphs::captured;
 use vramplan_planner::estimate::vllm::paged::{Paging, kernel_block_tokens};
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
-use vramplan_planner::estimate::weights::weights_of_part;
+use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::estimate::{Buffer, Life, Moment};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{Architecture, GpuSpec, ModelShape, ModelSpec, Part, Runtime, Serving, Split};

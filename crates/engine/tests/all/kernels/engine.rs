@@ -10,7 +10,7 @@ use vramplan_engine::gpu::{self, OnDevice, Product};
 use vramplan_engine::{
     Backend, Cpu, Engine, EngineError, Entry, Rope, Settings, Source as _, Yarn,
 };
-use vramplan_planner::estimate::weights::weights;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Component, Scenario, buffers};
 use vramplan_engine::launch::{Gpu, Launch, Span};
 use vramplan_planner::spec::{Architecture, Capture, Logits, ModelShape, QkNorm, Runtime};
@@ -301,7 +301,7 @@ fn it_holds_what_a_plan_for_this_gpu_lists() {
         let mut source = decoder::source(shape(Architecture::Llama), "f16", 7);
         let settings = Settings { prefill_chunk, ..SETTINGS };
         let spec = source.spec().clone();
-        let sized = weights(&spec, WeightFormat::AsStored, &runtime).unwrap();
+        let sized = weights_of(&spec, WeightFormat::AsStored, &runtime).unwrap();
         let plan = buffers(&Scenario {
             model: &spec,
             gpu: &card,

@@ -6,10 +6,13 @@
 //!
 //! All sizes are llama.cpp's own, to the byte: see `graph` and `weights`.
 
+mod rules;
+pub mod weights;
 pub mod fragmentation;
 pub mod graph;
 pub mod placement;
 
+pub use self::rules::Rules;
 use self::graph::{
     CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers,
     graph_bounds, image_layers, is_certain, stage_buffer,

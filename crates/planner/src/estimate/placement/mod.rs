@@ -1,15 +1,11 @@
 //! What each of several GPUs gets of a model: each runtime's own rule.
 
-use super::llama_cpp::placement as llama_cpp;
-use super::transformers::placement as transformers;
+use super::runtimes::rules;
 use super::vision;
-use super::vllm::placement as vllm;
 use super::weights::WeightsError;
 use crate::dtype::WeightFormat;
 use crate::spec::{GpuSpec, ModelSpec, Part, Runtime, RuntimeSpec, Split, Vision};
 use crate::units::{Bytes, Overflow};
-
-pub use llama_cpp::layers_by_memory;
 
 /// Why a model cannot be spread.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +104,16 @@ impl Spread<'_> {
         vision::loaded(self.model, self.runtime.runtime, self.images)
     }
 
+    pub(super) fn unsupported(
+        &self,
+        rooms: &[Room<'_>],
+        how: &'static str,
+        hint: &'static str,
+    ) -> PlacementError {
+        let (runtime, gpus) = (self.runtime.runtime, rooms.len());
+        PlacementError::Unsupported { runtime, gpus, how, hint }
+    }
+
     pub(super) fn unknown(
         &self,
         rooms: &[Room<'_>],
@@ -131,33 +137,12 @@ impl Spread<'_> {
 }
 
 /// What each GPU gets: one part for each of `rooms`, in their order.
+///
+/// # Errors
+/// Where the runtime cannot spread the model so.
 pub fn parts(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
-    let Spread { model, runtime: spec, split, .. } = *spread;
     if rooms.len() < 2 {
-        return Ok(vec![Part::whole(model)]);
+        return Ok(vec![Part::whole(spread.model)]);
     }
-    let unsupported = |how, hint| {
-        let (runtime, gpus) = (spec.runtime, rooms.len());
-        Err(PlacementError::Unsupported { runtime, gpus, how, hint })
-    };
-    match (spec.runtime, split) {
-        (Runtime::Vramplan, _) => unsupported(
-            "",
-            "plan for one GPU, or use `--runtime llama.cpp`, `transformers` or `vllm`",
-        ),
-        (Runtime::Transformers, Split::Layer) => transformers::balanced(spread, rooms),
-        (Runtime::Transformers, Split::Tensor) => unsupported(
-            " by tensors",
-            "use `--split layer`, which is `device_map=\"auto\"`, or `--runtime vllm`",
-        ),
-        (Runtime::LlamaCpp, Split::Layer) if model.shape.ssm.is_some() => Err(spread.unknown(
-            rooms,
-            "libllama takes up to twice what its graph gives for stages with state-space layers",
-            "use `--split tensor`, one GPU, or `--runtime vllm`",
-        )),
-        (Runtime::LlamaCpp, Split::Layer) => Ok(llama_cpp::by_layers(model, rooms)),
-        (Runtime::LlamaCpp, Split::Tensor) => Ok(llama_cpp::by_rows(model, rooms)),
-        (Runtime::Vllm, Split::Layer) => vllm::pipeline(spread, rooms.len() as u64),
-        (Runtime::Vllm, Split::Tensor) => vllm::tensor_parallel(spread, rooms.len() as u64),
-    }
+    rules(spread.runtime.runtime).place(spread, rooms)
 }

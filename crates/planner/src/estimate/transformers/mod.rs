@@ -3,6 +3,8 @@
 //! A batch repeats the system prompt for every sequence, and prefill processes a chunk of all of
 //! them at once.
 
+mod rules;
+pub mod weights;
 pub mod activations;
 pub mod attention;
 pub mod dequantization;
@@ -18,6 +20,7 @@ pub mod placement;
 pub mod query_norm;
 pub mod window_remainder;
 
+pub use self::rules::Rules;
 use self::instant::Instant;
 use self::pass::Pass;
 use crate::dtype::KvFormat;

@@ -9,7 +9,8 @@
 
 use crate::dtype::WeightFormat;
 use crate::estimate::placement::{PlacementError, Room, Spread};
-use crate::estimate::weights::{is_bitsandbytes, weights_of_part};
+use super::weights::TransformersTensors;
+use crate::estimate::weights::{self, is_bitsandbytes};
 use crate::spec::{Part, Split, Tower};
 use crate::units::{Bytes, Overflow};
 
@@ -99,7 +100,7 @@ fn modules(spread: &Spread<'_>) -> Result<Vec<Module>, PlacementError> {
     let empty = Part { layers: 0..0, has_embedding: false, ..Part::whole(model) };
     let empty = Part { has_norm: false, has_head: false, has_vision: false, ..empty };
     let module = |place, part: &Part| -> Result<Module, PlacementError> {
-        let weights = weights_of_part(model, format, spec, part)?;
+        let weights = weights::sum(&TransformersTensors, model, format, spec, part)?;
         Ok(Module { place, size: weights.device.plus(weights.vision)? })
     };
     let tied = model.shape.tied_embeddings;

@@ -17,6 +17,7 @@
 //! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
+mod rules;
 pub mod fragmentation;
 pub mod graphs;
 pub mod paged;
@@ -24,6 +25,7 @@ pub mod placement;
 pub mod stages;
 pub mod weights;
 
+pub use self::rules::Rules;
 use self::paged::{Cached, Paging, kernel_block_tokens};
 use crate::dtype::WeightFormat;
 use crate::estimate::{

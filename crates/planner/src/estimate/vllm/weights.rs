@@ -10,11 +10,98 @@
 //! (`DEFAULT_VOCAB_PADDING_SIZE`), `fused_moe/layer.py`, `attention/mla_attention.py`
 //! (`process_weights_after_loading`).
 
-use crate::spec::{Architecture, ModelShape, ModelSpec, Role, RuntimeSpec, TensorSpec};
+use std::borrow::Cow;
+
+use super::stages;
+use crate::dtype::WeightFormat;
+use crate::estimate::Spread;
+use crate::estimate::weights::gguf::{self, published_experts};
+use crate::estimate::weights::{
+    Modules, SizedTensor, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
+};
+use crate::spec::{
+    Architecture, Bounds, ModelShape, ModelSpec, Role, Runtime, RuntimeSpec, TensorSpec,
+};
 use crate::units::{Bytes, Overflow};
 
 /// Rows that the embedding and the output head are padded to.
 const VOCAB_PADDING: u64 = 64;
+
+/// vLLM's rule.
+pub struct VllmTensors;
+
+impl TensorRule for VllmTensors {
+    fn check(&self, model: &ModelSpec, format: WeightFormat) -> Result<(), WeightsError> {
+        const GGUF: &str = "vLLM's GGUF loader is experimental and not planned";
+        let (reason, hint) = match format {
+            WeightFormat::Gguf(_) => (
+                GGUF,
+                "use `--weights awq-int4`, `gptq-int4`, `fp8`, `int8`, `nf4` or `bf16`, or `--runtime llama.cpp`",
+            ),
+            WeightFormat::AsStored if is_gguf_file(model) => {
+                (GGUF, "use `--weights bf16`, or `--runtime llama.cpp`")
+            }
+            WeightFormat::Fp4 { .. } => {
+                ("vLLM loads bitsandbytes checkpoints as NF4", "use `--weights nf4`")
+            }
+            _ => return Ok(()),
+        };
+        Err(WeightsError::Unsupported { runtime: Runtime::Vllm, format, reason, hint })
+    }
+
+    fn tensors<'a>(&self, model: &'a ModelSpec, ranks: u64) -> Cow<'a, [TensorSpec]> {
+        tensors(model, ranks).into()
+    }
+
+    fn sizer<'a>(
+        &self,
+        model: &'a ModelSpec,
+        format: WeightFormat,
+        modules: Modules,
+    ) -> Box<dyn Fn(&TensorSpec) -> Result<SizedTensor, Overflow> + 'a> {
+        let experts = published_experts(model, format);
+        let held = held_as(format);
+        Box::new(move |tensor| match experts.filter(|_| tensor.role.is_routed_expert()) {
+            Some(ty) => gguf::sized(tensor, ty),
+            None if is_f32(&model.shape, tensor.role) => {
+                Ok(torch::whole(tensor, torch::dense(tensor, WeightFormat::F32)?))
+            }
+            // Checkpoints for vLLM leave towers out of quantization.
+            None if tensor.role.is_vision() => {
+                Ok(torch::whole(tensor, torch::dense(tensor, held)?))
+            }
+            None => torch::sized(tensor, held, modules),
+        })
+    }
+
+    fn rounding(&self, tensor: &SizedTensor, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
+        rounded_apart(tensor, |size| allocated(size, spec))
+    }
+
+    fn is_on_every_stage(&self, family: Architecture, role: Role) -> bool {
+        stages::is_on_every_stage(family, role)
+    }
+
+    fn is_on_every_rank(&self, role: Role) -> bool {
+        is_replicated(role)
+    }
+
+    fn bounds(&self, device: Bytes, format: WeightFormat) -> Result<Bounds, Overflow> {
+        match format {
+            WeightFormat::Gguf(_) => Spread::GGUF_FILES.around(device),
+            _ => Spread::VLLM_WEIGHTS.around(device),
+        }
+    }
+}
+
+/// vLLM expands doubly quantized scales to f32 when it loads them (`bitsandbytes_loader.py`,
+/// `_dequantize_dq`).
+const fn held_as(format: WeightFormat) -> WeightFormat {
+    match format {
+        WeightFormat::Nf4 { .. } => WeightFormat::Nf4 { double_quant: false },
+        format => format,
+    }
+}
 
 /// Every tensor of one rank.
 pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {

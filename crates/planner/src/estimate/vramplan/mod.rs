@@ -3,12 +3,16 @@
 //! The pinned system prompt is shared by all sequences; each has its own conversation cache. Prefill
 //! runs one sequence at a time, decode all of them together.
 
+pub mod capabilities;
+mod rules;
+pub mod weights;
 mod activations;
 pub mod attention;
 mod fragmentation;
 mod logits;
 mod tables;
 
+pub use self::rules::Rules;
 use crate::estimate::kv_cache::Cells;
 use crate::estimate::push_weights;
 use crate::estimate::{

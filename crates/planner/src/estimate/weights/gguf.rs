@@ -4,11 +4,78 @@
 //! importance matrix: with one, a few file types keep some tensors smaller, and files made with
 //! per-tensor overrides (`UD-…`, `…_L`) follow no rule at all; read the file for those.
 
-use crate::dtype::{FileType, GgmlType};
-use crate::spec::{Architecture, ModelShape, ModelSpec, Role, TensorSpec};
+use super::SizedTensor;
+use crate::dtype::{FileType, GgmlType, WeightFormat};
+use crate::spec::{Architecture, ModelShape, ModelSpec, Role, StoredWeights, TensorSpec};
+use crate::units::Overflow;
 
 use FileType as F;
 use GgmlType as T;
+
+/// Elements to which the CUDA kernels of llama.cpp and candle pad a quantized row.
+pub const MATRIX_ROW_PADDING: u64 = 512;
+
+/// The types of a GGUF file's tensors.
+#[derive(Clone, Copy, Debug)]
+pub enum Types<'a> {
+    /// llama.cpp's quantizer.
+    Mixture(Mixture<'a>),
+    /// A file without quantization: experts and matrices in these types, vectors in f32.
+    Dense {
+        /// Routed experts.
+        experts: GgmlType,
+        /// Other matrices.
+        matrices: GgmlType,
+    },
+}
+
+impl<'a> Types<'a> {
+    /// Those of `model` in `format`.
+    pub fn new(model: &'a ModelSpec, format: WeightFormat) -> Self {
+        let matrices = match format {
+            WeightFormat::Gguf(file_type) => return Self::Mixture(Mixture::new(file_type, model)),
+            WeightFormat::Bf16 => GgmlType::Bf16,
+            WeightFormat::F16 => GgmlType::F16,
+            _ => GgmlType::F32,
+        };
+        Self::Dense { experts: published_experts(model, format).unwrap_or(matrices), matrices }
+    }
+
+    /// The type of a tensor.
+    pub fn of(&self, tensor: &TensorSpec) -> GgmlType {
+        match *self {
+            Self::Mixture(mixture) => mixture.type_of(tensor),
+            Self::Dense { experts, .. } if tensor.role.is_routed_expert() => experts,
+            Self::Dense { matrices, .. } if is_quantized_role(tensor.role) => matrices,
+            Self::Dense { .. } => GgmlType::F32,
+        }
+    }
+}
+
+/// A GGUF file's own format, else this one.
+pub fn stored_or(model: &ModelSpec, otherwise: WeightFormat) -> WeightFormat {
+    let is_file = model.stored.as_ref().is_some_and(StoredWeights::is_gguf);
+    if is_file { WeightFormat::AsStored } else { otherwise }
+}
+
+/// Types that every runtime that reads GGUF can use, smallest first.
+pub fn ladder() -> Vec<WeightFormat> {
+    let types = [F::Q2K, F::Q3KM, F::Q4KM, F::Q5KM, F::Q6K, F::Q8_0];
+    types.into_iter().map(WeightFormat::Gguf).chain([WeightFormat::Bf16]).collect()
+}
+
+/// gpt-oss is published with its experts in MXFP4, and conversions keep them so.
+pub fn published_experts(model: &ModelSpec, format: WeightFormat) -> Option<GgmlType> {
+    let keeps = model.shape.architecture == Architecture::GptOss && format != WeightFormat::F32;
+    keeps.then_some(GgmlType::Mxfp4)
+}
+
+/// A tensor as a GGML type holds it.
+pub fn sized(tensor: &TensorSpec, ty: GgmlType) -> Result<SizedTensor, Overflow> {
+    let TensorSpec { role, layer, row, .. } = *tensor;
+    let size = ty.layout().size_of(row)?.times(tensor.rows)?;
+    Ok(SizedTensor { role: Some(role), layer, row, size, ggml: Some(ty), parts: None, modules: 1 })
+}
 
 /// The rule of one file type, applied to the tensors of one model.
 #[derive(Clone, Copy, Debug)]

@@ -6,23 +6,84 @@
 //! Not counted here: what allocators round up (`fragmentation`), and expanded copies of a weight
 //! while it is used (`activations`).
 
-mod gguf;
-mod part;
-mod torch;
-use super::vllm::weights as vllm;
+pub(crate) mod gguf;
+mod on_device;
+pub(crate) mod torch;
 
-use self::part::Place;
+use std::borrow::Cow;
+
+pub(crate) use self::on_device::Place;
 use self::torch::Parts;
-use super::Spread;
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
-    Architecture, Basis, Bounds, ModelShape, ModelSpec, Part, Role, Runtime, RuntimeSpec, Split,
-    StoredTensor, StoredWeights, TensorSpec,
+    Architecture, Basis, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, Split, StoredTensor,
+    StoredWeights, TensorSpec,
 };
 use crate::units::{Bytes, Overflow};
 
 pub use gguf::{Mixture, file_layers};
 pub use torch::{Modules, Stored, is_bitsandbytes, parts};
+
+/// How a runtime holds tensors: which there are, in which types and sizes, and on which device.
+pub trait TensorRule: Sync {
+    /// Refuses a format that the runtime cannot load.
+    ///
+    /// # Errors
+    /// With the reason and what to do instead.
+    fn check(&self, model: &ModelSpec, format: WeightFormat) -> Result<(), WeightsError>;
+
+    /// The tensors of one of `ranks` GPUs that share every layer.
+    fn tensors<'a>(&self, model: &'a ModelSpec, ranks: u64) -> Cow<'a, [TensorSpec]>;
+
+    /// What gives the size of one of those tensors in `format`.
+    fn sizer<'a>(
+        &self,
+        model: &'a ModelSpec,
+        format: WeightFormat,
+        modules: Modules,
+    ) -> Box<dyn Fn(&TensorSpec) -> Result<SizedTensor, Overflow> + 'a>;
+
+    /// Bytes that a tensor takes in the runtime's model buffer.
+    ///
+    /// # Errors
+    /// On sizes that no device has, as all that follow.
+    fn in_buffer(&self, tensor: &SizedTensor) -> Result<Bytes, Overflow> {
+        Ok(tensor.size)
+    }
+
+    /// What the loader or the allocator adds to a tensor beside its buffer.
+    fn rounding(&self, tensor: &SizedTensor, spec: &RuntimeSpec) -> Result<Bytes, Overflow>;
+
+    /// Bytes of a tensor that stay in main memory, whether the device has a copy or not.
+    fn in_main_memory(&self, _part: &Part, _tensor: &SizedTensor) -> Result<Bytes, Overflow> {
+        Ok(Bytes::ZERO)
+    }
+
+    /// Where the token embedding is; `tied` where it is the output head too.
+    fn embedding(&self, part: &Part, tied: bool) -> Place {
+        match () {
+            () if part.has_embedding => Place::Here,
+            () if tied && part.has_head => Place::Repeated,
+            () => Place::Elsewhere,
+        }
+    }
+
+    /// Whether every stage of a pipeline builds such a tensor of no layer, used or not.
+    fn is_on_every_stage(&self, _family: Architecture, _role: Role) -> bool {
+        false
+    }
+
+    /// Whether every rank has all of such a tensor.
+    fn is_on_every_rank(&self, _role: Role) -> bool {
+        false
+    }
+
+    /// The sum with what published files differ by from the rule.
+    fn bounds(&self, device: Bytes, format: WeightFormat) -> Result<Bounds, Overflow> {
+        let _ = format;
+        Ok(Bounds::exactly(device))
+    }
+}
 
 /// Why weights cannot be sized.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,21 +152,21 @@ impl WeightsError {
 
 /// A tensor with the size that it has in some format.
 #[derive(Clone, Copy, Debug)]
-struct SizedTensor {
+pub struct SizedTensor {
     /// What it is for.
-    role: Option<Role>,
+    pub role: Option<Role>,
     /// The decoder layer it belongs to, if any.
-    layer: Option<u64>,
+    pub layer: Option<u64>,
     /// Elements of a row.
-    row: u64,
+    pub row: u64,
     /// Bytes, scales included.
-    size: Bytes,
+    pub size: Bytes,
     /// Its type where it is a GGML tensor.
-    ggml: Option<GgmlType>,
+    pub ggml: Option<GgmlType>,
     /// The tensors that each module stores for it, each an allocation of its own.
-    parts: Option<Parts>,
+    pub parts: Option<Parts>,
     /// Modules that it is spread over: experts, where each has its own.
-    modules: u64,
+    pub modules: u64,
 }
 
 /// A linear layer as bitsandbytes quantizes it.
@@ -170,34 +231,18 @@ pub struct Weights {
     pub source: String,
 }
 
-/// Sizes the weights of `model` in `format` as `runtime` holds them.
-pub fn weights(
-    model: &ModelSpec,
-    format: WeightFormat,
-    spec: &RuntimeSpec,
-) -> Result<Weights, WeightsError> {
-    weights_of_part(model, format, spec, &Part::whole(model))
-}
-
-/// Sizes the weights that one of `ranks` GPUs holds where a runtime splits every layer.
-pub fn weights_per_rank(
-    model: &ModelSpec,
-    format: WeightFormat,
-    spec: &RuntimeSpec,
-    ranks: u64,
-) -> Result<Weights, WeightsError> {
-    weights_of_part(model, format, spec, &Part::rank(model, 0, ranks))
-}
-
-/// Sizes the weights that one of several GPUs holds.
-pub fn weights_of_part(
+/// Sizes the weights that a GPU holds of a model by its runtime's rule.
+///
+/// # Errors
+/// Where the runtime cannot load the format, or the model's tensors are not known in it.
+pub fn sum(
+    rule: &dyn TensorRule,
     model: &ModelSpec,
     format: WeightFormat,
     spec: &RuntimeSpec,
     part: &Part,
 ) -> Result<Weights, WeightsError> {
-    let runtime = spec.runtime;
-    check(model, format, runtime)?;
+    rule.check(model, format)?;
     let experts = model.shape.moe.map(|moe| (moe.n_experts_used, moe.n_experts));
     let tied = model.shape.tied_embeddings;
     let modules = Modules::of(model, spec);
@@ -223,17 +268,15 @@ pub fn weights_of_part(
         source: source(model, format),
     };
     let ranks = part.ranks();
-    each_tensor(model, format, (runtime, ranks, modules), |tensor| {
+    each_tensor(rule, &Asked { model, format, ranks, modules }, |tensor| {
         if tensor.role.is_some_and(Role::is_vision) {
-            return push_vision(&mut total, tensor, spec);
+            return push_vision(rule, &mut total, tensor, spec);
         }
         total.packed_experts |= is_packed_expert(tensor);
         let is_embedding = tensor.role == Some(Role::TokenEmbedding);
-        if is_embedding && runtime == Runtime::LlamaCpp && part.has_embedding {
-            total.host = total.host.plus(tensor.size.round_up(HOST_ALIGNMENT)?)?;
-        }
-        let mut place = part::place(part, runtime, tensor, &model.shape);
-        let cut = part::cut(part, tensor, tied)?;
+        total.host = total.host.plus(rule.in_main_memory(part, tensor)?)?;
+        let mut place = on_device::place(rule, part, tensor, &model.shape);
+        let cut = on_device::cut(part, tensor, tied)?;
         if cut.is_some() {
             place = Place::Here;
         }
@@ -241,12 +284,12 @@ pub fn weights_of_part(
         if matches!(place, Place::Host | Place::Elsewhere) || tensor.size.is_zero() {
             return Ok(());
         }
-        let size = placed(tensor, runtime)?;
-        if place == Place::Repeated || is_copy(part, tensor) {
+        let size = rule.in_buffer(tensor)?;
+        if place == Place::Repeated || is_copy(rule, part, tensor) {
             total.repeated = total.repeated.plus(size)?;
         }
         total.device = total.device.plus(size)?;
-        total.rounding = total.rounding.plus(rounding(tensor, spec)?)?;
+        total.rounding = total.rounding.plus(rule.rounding(tensor, spec)?)?;
         total.zero_points = total.zero_points.plus(zero_points(tensor, format)?)?;
         total.tensors += tensor.modules;
         let is_head = tensor.role == Some(Role::OutputHead) || (tied && is_embedding);
@@ -257,12 +300,13 @@ pub fn weights_of_part(
         }
         Ok(())
     })?;
-    total.bounds = bounds(total.device, format, runtime)?;
+    total.bounds = rule.bounds(total.device, format)?;
     Ok(total)
 }
 
 /// Counts a tensor of the vision tower, where the GPU has that: every stage of a pipeline has all of it.
 fn push_vision(
+    rule: &dyn TensorRule,
     total: &mut Weights,
     tensor: &SizedTensor,
     spec: &RuntimeSpec,
@@ -271,11 +315,11 @@ fn push_vision(
     if !part.has_vision {
         return Ok(());
     }
-    if (part.split == Split::Layer && part.index > 0) || is_copy(part, tensor) {
+    if (part.split == Split::Layer && part.index > 0) || is_copy(rule, part, tensor) {
         total.vision_repeated = total.vision_repeated.plus(tensor.size)?;
     }
     total.vision = total.vision.plus(tensor.size)?;
-    total.vision_rounding = total.vision_rounding.plus(rounding(tensor, spec)?)?;
+    total.vision_rounding = total.vision_rounding.plus(rule.rounding(tensor, spec)?)?;
     Ok(())
 }
 
@@ -290,57 +334,47 @@ fn zero_points(tensor: &SizedTensor, format: WeightFormat) -> Result<Bytes, Over
 }
 
 /// Whether a rank has a tensor that the ranks before it have all of, too.
-fn is_copy(part: &Part, tensor: &SizedTensor) -> bool {
-    part.ranks() > 1 && part.index > 0 && tensor.role.is_some_and(vllm::is_replicated)
+fn is_copy(rule: &dyn TensorRule, part: &Part, tensor: &SizedTensor) -> bool {
+    let everywhere = |role| rule.is_on_every_rank(role);
+    part.ranks() > 1 && part.index > 0 && tensor.role.is_some_and(everywhere)
 }
 
-fn bounds(device: Bytes, format: WeightFormat, runtime: Runtime) -> Result<Bounds, Overflow> {
-    match (format, runtime) {
-        (WeightFormat::Gguf(_), _) => Spread::GGUF_FILES.around(device),
-        (_, Runtime::Vllm) => Spread::VLLM_WEIGHTS.around(device),
-        _ => Ok(Bounds::exactly(device)),
-    }
-}
-
-/// Bytes of all tensors as a file of this format has them, without alignment or placement.
+/// Bytes of all tensors in this format, without alignment or placement.
+///
+/// # Errors
+/// As [`sum`], but for what the runtime would refuse to load.
 pub fn file_size(
+    rule: &dyn TensorRule,
     model: &ModelSpec,
     format: WeightFormat,
-    runtime: Runtime,
 ) -> Result<Bytes, WeightsError> {
     let mut total = Bytes::ZERO;
-    each_tensor(model, format, (runtime, 1, Modules::default()), |tensor| {
+    let asked = Asked { model, format, ranks: 1, modules: Modules::default() };
+    each_tensor(rule, &asked, |tensor| {
         total = total.plus(tensor.size)?;
         Ok(())
     })?;
     Ok(total)
 }
 
-/// Every tensor that llama.cpp's converters and quantizer would write for `model` in `format`, with its
-/// type.
-pub fn file_tensors(
-    model: &ModelSpec,
-    format: WeightFormat,
-) -> Result<Vec<(TensorSpec, GgmlType)>, WeightsError> {
-    check(model, format, Runtime::LlamaCpp)?;
-    if format == WeightFormat::AsStored {
-        return Err(WeightsError::NothingStored { model: model.name.clone() });
-    }
-    let rule = Rule::new(model, format, Runtime::LlamaCpp);
-    let typed = |tensor: TensorSpec| Some((tensor, rule.ggml_type(&tensor)?));
-    Ok(gguf::file_tensors(model).into_iter().filter_map(typed).collect())
+/// Whose tensors are visited, and as what.
+pub(crate) struct Asked<'a> {
+    pub(crate) model: &'a ModelSpec,
+    pub(crate) format: WeightFormat,
+    pub(crate) ranks: u64,
+    pub(crate) modules: Modules,
 }
 
-/// Visits every tensor of one rank with its size in `format`.
-fn each_tensor(
-    model: &ModelSpec,
-    format: WeightFormat,
-    (runtime, ranks, modules): (Runtime, u64, Modules),
+/// Visits every tensor of one rank with its size.
+pub(crate) fn each_tensor(
+    rule: &dyn TensorRule,
+    asked: &Asked<'_>,
     mut visit: impl FnMut(&SizedTensor) -> Result<(), Overflow>,
 ) -> Result<(), WeightsError> {
+    let Asked { model, format, ranks, modules } = *asked;
     match (&model.stored, format) {
         (Some(stored), WeightFormat::AsStored) => {
-            let part = |t| SizedTensor::from(t).of_ranks(ranks);
+            let part = |t| SizedTensor::from(t).of_ranks(rule, ranks);
             Ok(stored.tensors.iter().map(part).try_for_each(|t| visit(&t))?)
         }
         (None, WeightFormat::AsStored) => {
@@ -353,18 +387,9 @@ fn each_tensor(
         }),
         _ => match model.unexplained_elements().unwrap_or(0) {
             0 => {
-                let rule = Rule::new(model, format, runtime);
-                let held = (held_as(format, runtime), runtime, modules);
-                let mut sized =
-                    |tensor: &TensorSpec| visit(&rule.size(tensor, &model.shape, held)?);
-                if runtime == Runtime::Transformers {
-                    model.tensors.iter().try_for_each(&mut sized)?;
-                    return Ok(model.vision_tensors.iter().try_for_each(&mut sized)?);
-                }
-                if runtime == Runtime::Vllm {
-                    return Ok(vllm::tensors(model, ranks).iter().try_for_each(&mut sized)?);
-                }
-                Ok(gguf::file_tensors(model).iter().try_for_each(&mut sized)?)
+                let size = rule.sizer(model, format, modules);
+                let tensors = rule.tensors(model, ranks);
+                Ok(tensors.iter().try_for_each(|tensor| visit(&size(tensor)?))?)
             }
             difference => {
                 Err(WeightsError::Unexplained { model: model.name.clone(), format, difference })
@@ -383,149 +408,25 @@ impl From<&StoredTensor> for SizedTensor {
 impl SizedTensor {
     /// One rank's part of a stored tensor; what no role is known for is split as the matrix is that it
     /// belongs to.
-    fn of_ranks(self, ranks: u64) -> Self {
-        if ranks < 2 || self.role.is_some_and(vllm::is_replicated) {
+    fn of_ranks(self, rule: &dyn TensorRule, ranks: u64) -> Self {
+        if ranks < 2 || self.role.is_some_and(|role| rule.is_on_every_rank(role)) {
             return self;
         }
         Self { size: Bytes::new(self.size.get().div_ceil(ranks)), ..self }
     }
 }
 
-/// How a format decides about tensors.
-enum Rule<'a> {
-    /// llama.cpp's quantizer.
-    Mixture(Mixture<'a>),
-    /// A GGUF file without quantization: experts and matrices in these types, vectors in f32.
-    Dense { experts: GgmlType, matrices: GgmlType },
-    /// The libraries of transformers; experts in this type where they are published so.
-    Torch { experts: Option<GgmlType> },
-}
-
-impl<'a> Rule<'a> {
-    fn new(model: &'a ModelSpec, format: WeightFormat, runtime: Runtime) -> Self {
-        let dense = match format {
-            WeightFormat::Gguf(file_type) => return Self::Mixture(Mixture::new(file_type, model)),
-            WeightFormat::Bf16 => GgmlType::Bf16,
-            WeightFormat::F16 => GgmlType::F16,
-            _ => GgmlType::F32,
-        };
-        // gpt-oss is published with its experts in MXFP4, and conversions keep them so.
-        let published = (model.shape.architecture == Architecture::GptOss
-            && format != WeightFormat::F32)
-            .then_some(GgmlType::Mxfp4);
-        if matches!(runtime, Runtime::Transformers | Runtime::Vllm) {
-            return Self::Torch { experts: published };
-        }
-        Self::Dense { experts: published.unwrap_or(dense), matrices: dense }
-    }
-
-    fn size(
-        &self,
-        tensor: &TensorSpec,
-        shape: &ModelShape,
-        (format, runtime, modules): (WeightFormat, Runtime, Modules),
-    ) -> Result<SizedTensor, Overflow> {
-        let ggml = self.ggml_type(tensor);
-        let TensorSpec { role, layer, row, .. } = *tensor;
-        let sized = |size, parts, modules| SizedTensor {
-            role: Some(role),
-            layer,
-            row,
-            size,
-            ggml,
-            parts,
-            modules,
-        };
-        if let Some(ty) = ggml {
-            return Ok(sized(ty.layout().size_of(tensor.row)?.times(tensor.rows)?, None, 1));
-        }
-        if runtime == Runtime::Vllm && vllm::is_f32(shape, role) {
-            return Ok(sized(torch::dense(tensor, WeightFormat::F32)?, None, 1));
-        }
-        if runtime_keeps(tensor, runtime) {
-            return Ok(sized(torch::dense(tensor, format)?, None, 1));
-        }
-        let (count, module) = modules.split(tensor);
-        let parts = torch::parts(&module, format, modules)?;
-        let size = Bytes::sum(parts.map(|part| part.size))?.times(count)?;
-        Ok(sized(size, Some(parts), count))
-    }
-
-    fn ggml_type(&self, tensor: &TensorSpec) -> Option<GgmlType> {
-        let is_expert = tensor.role.is_routed_expert();
-        match *self {
-            Self::Mixture(mixture) => Some(mixture.type_of(tensor)),
-            Self::Dense { experts, .. } if is_expert => Some(experts),
-            Self::Dense { matrices, .. } if gguf::is_quantized_role(tensor.role) => Some(matrices),
-            Self::Dense { .. } => Some(GgmlType::F32),
-            Self::Torch { experts } => experts.filter(|_| is_expert),
-        }
-    }
-}
-
-/// vLLM loads towers in 16 bits: checkpoints for it leave them out of quantization.
-fn runtime_keeps(tensor: &TensorSpec, runtime: Runtime) -> bool {
-    runtime == Runtime::Vllm && tensor.role.is_vision()
-}
-
-/// vLLM expands doubly quantized scales to f32 when it loads them (`bitsandbytes_loader.py`,
-/// `_dequantize_dq`).
-const fn held_as(format: WeightFormat, runtime: Runtime) -> WeightFormat {
-    match (runtime, format) {
-        (Runtime::Vllm, WeightFormat::Nf4 { .. }) => WeightFormat::Nf4 { double_quant: false },
-        _ => format,
-    }
-}
-
-/// Bytes that a tensor takes in the runtime's model buffer.
-///
-/// llama.cpp pads quantized rows to 512 elements, once per tensor, and starts tensors at multiples of
-/// 128 bytes (`ggml_backend_cuda_buffer_type_get_alloc_size` in `ggml-cuda.cu`).
-fn placed(tensor: &SizedTensor, runtime: Runtime) -> Result<Bytes, Overflow> {
-    if runtime != Runtime::LlamaCpp {
-        return Ok(tensor.size);
-    }
-    let padding = match tensor.ggml {
-        Some(ty) if ty.is_quantized() => {
-            let missing =
-                (MATRIX_ROW_PADDING - tensor.row % MATRIX_ROW_PADDING) % MATRIX_ROW_PADDING;
-            ty.layout().size_of(missing)?
-        }
-        _ => Bytes::ZERO,
+/// What an allocator that rounds each tensor by itself adds to one, `allocated` being its rule.
+pub(crate) fn rounded_apart(
+    tensor: &SizedTensor,
+    allocated: impl Fn(Bytes) -> Result<Bytes, Overflow>,
+) -> Result<Bytes, Overflow> {
+    let Some(parts) = tensor.parts else {
+        return Ok(allocated(tensor.size)?.minus_or_zero(tensor.size));
     };
-    tensor.size.plus(padding)?.round_up(DEVICE_ALIGNMENT)
-}
-
-/// Alignment of llama.cpp's buffers on the GPU and in host memory.
-const DEVICE_ALIGNMENT: Bytes = Bytes::new(128);
-const HOST_ALIGNMENT: Bytes = Bytes::new(32);
-
-/// Elements to which the CUDA kernels of llama.cpp and candle pad a quantized row.
-const MATRIX_ROW_PADDING: u64 = 512;
-
-/// What a runtime's loader or allocator adds to one tensor beside its buffer: nothing in llama.cpp,
-/// which places all tensors in one.
-fn rounding(tensor: &SizedTensor, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
-    let granule = spec.allocation_granule.value;
-    let allocated = |size: Bytes| match spec.runtime {
-        Runtime::Vllm => vllm::allocated(size, spec),
-        _ => size.round_up(granule),
-    };
-    match (spec.runtime, tensor.ggml, tensor.parts) {
-        (Runtime::LlamaCpp, ..) => Ok(Bytes::ZERO),
-        // candle-core `quantized/cuda.rs`, `load_quantized`.
-        (Runtime::Vramplan, Some(ty), _) if ty.is_quantized() => {
-            let padded = tensor.size.plus(ty.layout().size_of(MATRIX_ROW_PADDING)?)?;
-            Ok(allocated(padded)?.minus_or_zero(tensor.size))
-        }
-        (.., Some(parts)) => {
-            let parts = parts.into_iter().map(|part| allocated(part.size));
-            let module = Bytes::sum(parts.collect::<Result<Vec<_>, _>>()?)?;
-            let all = module.times(tensor.modules)?;
-            Ok(all.minus_or_zero(tensor.size))
-        }
-        _ => Ok(allocated(tensor.size)?.minus_or_zero(tensor.size)),
-    }
+    let parts = parts.into_iter().map(|part| allocated(part.size));
+    let module = Bytes::sum(parts.collect::<Result<Vec<_>, _>>()?)?;
+    Ok(module.times(tensor.modules)?.minus_or_zero(tensor.size))
 }
 
 /// Bytes of a tensor that one token's forward pass reads.
@@ -578,77 +479,9 @@ fn source(model: &ModelSpec, format: WeightFormat) -> String {
     }
 }
 
-fn check(model: &ModelSpec, format: WeightFormat, runtime: Runtime) -> Result<(), WeightsError> {
-    let refuse = |reason, hint| Err(WeightsError::Unsupported { runtime, format, reason, hint });
-    match (runtime, format) {
-        (Runtime::Transformers, WeightFormat::Gguf(_)) => refuse(
-            "transformers expands GGUF weights to bf16 when it loads them",
-            "use `--weights nf4`, `nf4-dq`, `int8`, `gptq-int4`, `awq-int4` or `bf16`, or `--runtime llama.cpp`",
-        ),
-        (Runtime::Transformers, WeightFormat::AsStored) if is_gguf_file(model) => refuse(
-            "transformers expands GGUF weights to bf16 when it loads them",
-            "use `--weights bf16`, or `--runtime llama.cpp`",
-        ),
-        (Runtime::Vllm, WeightFormat::Gguf(_)) => refuse(
-            "vLLM's GGUF loader is experimental and not planned",
-            "use `--weights awq-int4`, `gptq-int4`, `fp8`, `int8`, `nf4` or `bf16`, or `--runtime llama.cpp`",
-        ),
-        (Runtime::Vllm, WeightFormat::AsStored) if is_gguf_file(model) => refuse(
-            "vLLM's GGUF loader is experimental and not planned",
-            "use `--weights bf16`, or `--runtime llama.cpp`",
-        ),
-        (Runtime::Vllm, WeightFormat::Fp4 { .. }) => {
-            refuse("vLLM loads bitsandbytes checkpoints as NF4", "use `--weights nf4`")
-        }
-        (Runtime::Vramplan | Runtime::LlamaCpp, WeightFormat::AsStored) if !is_gguf_file(model) => {
-            refuse(
-                "it reads GGUF files, and this is a safetensors checkpoint",
-                "name the file type that it will be converted to, such as `--weights q4_k_m`, or use `--runtime transformers`",
-            )
-        }
-        (Runtime::Vramplan | Runtime::LlamaCpp, format) if !format.is_gguf() => refuse(
-            "it reads GGUF files, which have no such format",
-            "use `--runtime transformers`, or a GGUF type such as `--weights q4_k_m`",
-        ),
-        (Runtime::Vramplan, _) if !candle_reads(model, format)? => refuse(
-            "candle has no kernels for IQ and MXFP4 types",
-            "use a type such as `--weights q4_k_m`, or `--runtime llama.cpp`",
-        ),
-        _ => Ok(()),
-    }
-}
-
-fn is_gguf_file(model: &ModelSpec) -> bool {
+/// Whether nothing else is stored than a GGUF file, if anything is.
+pub(crate) fn is_gguf_file(model: &ModelSpec) -> bool {
     model.stored.as_ref().is_none_or(StoredWeights::is_gguf)
-}
-
-/// Whether candle has the types of every tensor (`GgmlDType` in candle-core `quantized/mod.rs`).
-fn candle_reads(model: &ModelSpec, format: WeightFormat) -> Result<bool, WeightsError> {
-    let known = |ty: GgmlType| {
-        use GgmlType as T;
-        matches!(
-            ty,
-            T::F32
-                | T::F16
-                | T::Bf16
-                | T::Q4_0
-                | T::Q4_1
-                | T::Q5_0
-                | T::Q5_1
-                | T::Q8_0
-                | T::Q2K
-                | T::Q3K
-                | T::Q4K
-                | T::Q5K
-                | T::Q6K
-        )
-    };
-    let mut all = true;
-    each_tensor(model, format, (Runtime::Vramplan, 1, Modules::default()), |tensor| {
-        all &= tensor.ggml.is_none_or(known);
-        Ok(())
-    })?;
-    Ok(all)
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Byte-exact sizes of Qwen2.5-14B, against llama.cpp's own quantizer (dry run) and bitsandbytes.
 
 use super::*;
+use crate::estimate::runtimes::weights_of;
 use crate::spec::samples::{llama_8b, qwen_14b, runtime};
 
 fn device_and_host(format: &str, kind: Runtime) -> u64 {
-    let weights = weights(&qwen_14b(), format.parse().unwrap(), &runtime(kind)).unwrap();
+    let weights = weights_of(&qwen_14b(), format.parse().unwrap(), &runtime(kind)).unwrap();
     weights.device.plus(weights.host).unwrap().get()
 }
 
@@ -50,7 +51,7 @@ fn transformers_formats_match_their_libraries_to_the_byte() {
 #[test]
 fn llama_cpp_keeps_the_token_embedding_on_the_host() {
     let weights =
-        weights(&qwen_14b(), "q4_k_m".parse().unwrap(), &runtime(Runtime::LlamaCpp)).unwrap();
+        weights_of(&qwen_14b(), "q4_k_m".parse().unwrap(), &runtime(Runtime::LlamaCpp)).unwrap();
     // The rows of a public log: CUDA0 8148.38 MiB, CPU_Mapped 417.66 MiB.
     assert_eq!(format!("{:.2}", weights.device.as_mib()), "8148.38");
     assert_eq!(weights.host, Bytes::new(152_064 * 5120 / 256 * 144));
@@ -59,7 +60,7 @@ fn llama_cpp_keeps_the_token_embedding_on_the_host() {
 #[test]
 fn a_public_log_of_llama_8b_is_matched() {
     let weights =
-        weights(&llama_8b(), "q4_k_m".parse().unwrap(), &runtime(Runtime::LlamaCpp)).unwrap();
+        weights_of(&llama_8b(), "q4_k_m".parse().unwrap(), &runtime(Runtime::LlamaCpp)).unwrap();
     assert_eq!(format!("{:.2}", weights.device.as_mib()), "4403.49");
     assert_eq!(format!("{:.2}", weights.host.as_mib()), "281.81");
 }
@@ -73,7 +74,7 @@ fn formats_that_a_runtime_cannot_hold_are_refused_with_a_way_out() {
         ("awq-int4", Runtime::LlamaCpp),
         ("as-stored", Runtime::LlamaCpp),
     ] {
-        let error = weights(&qwen_14b(), format.parse().unwrap(), &runtime(kind)).unwrap_err();
+        let error = weights_of(&qwen_14b(), format.parse().unwrap(), &runtime(kind)).unwrap_err();
         assert!(error.hint().is_some(), "{error}");
     }
 }
@@ -81,7 +82,7 @@ fn formats_that_a_runtime_cannot_hold_are_refused_with_a_way_out() {
 #[test]
 fn a_token_reads_everything_but_the_embedding() {
     let weights =
-        weights(&qwen_14b(), "bf16".parse().unwrap(), &runtime(Runtime::Vramplan)).unwrap();
+        weights_of(&qwen_14b(), "bf16".parse().unwrap(), &runtime(Runtime::Vramplan)).unwrap();
     let embedding = Bytes::new(152_064 * 5120 * 2);
     assert_eq!(weights.per_token, weights.device.minus(embedding).unwrap());
 }
@@ -101,7 +102,7 @@ fn bitsandbytes_leaves_fused_experts_and_routers_in_16_bits() {
     });
     let model = crate::spec::ModelSpec::new("experts", model.shape, "test").unwrap();
     let bytes = |format: &str| {
-        weights(&model, format.parse().unwrap(), &runtime(Runtime::Transformers)).unwrap()
+        weights_of(&model, format.parse().unwrap(), &runtime(Runtime::Transformers)).unwrap()
     };
     let attention = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024);
     let saved = attention * 2 - (attention / 2 + attention / 64 * 4 + 32 * 4 * 64);

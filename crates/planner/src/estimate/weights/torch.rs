@@ -10,6 +10,7 @@
 //! stay in 16 bits, and so does nearly all of a mixture of experts. Before, every expert of most
 //! families was three such modules, each quantized for itself.
 
+use super::SizedTensor;
 use crate::dtype::WeightFormat;
 use crate::spec::{ModelSpec, Role, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
@@ -84,6 +85,30 @@ impl Modules {
             _ => role.is_block_linear(),
         }
     }
+}
+
+/// A checkpoint's own format, else this one.
+pub fn stored_or(model: &ModelSpec, otherwise: WeightFormat) -> WeightFormat {
+    let is_checkpoint = model.stored.as_ref().is_some_and(|stored| !stored.is_gguf());
+    if is_checkpoint { WeightFormat::AsStored } else { otherwise }
+}
+
+/// A tensor that is kept as it is.
+pub fn whole(tensor: &TensorSpec, size: Bytes) -> SizedTensor {
+    let TensorSpec { role, layer, row, .. } = *tensor;
+    SizedTensor { role: Some(role), layer, row, size, ggml: None, parts: None, modules: 1 }
+}
+
+/// A tensor as the modules of a library hold it in `format`.
+pub fn sized(
+    tensor: &TensorSpec,
+    format: WeightFormat,
+    modules: Modules,
+) -> Result<SizedTensor, Overflow> {
+    let (count, module) = modules.split(tensor);
+    let parts = parts(&module, format, modules)?;
+    let size = Bytes::sum(parts.map(|part| part.size))?.times(count)?;
+    Ok(SizedTensor { parts: Some(parts), modules: count, ..whole(tensor, size) })
 }
 
 /// The tensors that are stored for one module in `format`, each of them an allocation.

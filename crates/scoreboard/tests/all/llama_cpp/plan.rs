@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use vramplan_planner::dtype::KvFormat;
-use vramplan_planner::estimate::weights::weights;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Component, Life, Moment, Phase, Scenario};
 use vramplan_planner::plan::{Capacity, plan};
 use vramplan_planner::spec::{
@@ -85,7 +85,7 @@ fn plans_match_the_library_component_by_component() {
     for row in csv::rows(MATRIX).filter(is_a_workload) {
         let model = &models[row.text("model")];
         let weights = sized.entry(row.text("model")).or_insert_with(|| {
-            weights(model, rows::format(row.text("file_type")), &runtime).unwrap()
+            weights_of(model, rows::format(row.text("file_type")), &runtime).unwrap()
         });
         let kv: KvFormat = row.text("type_k").parse().unwrap();
         let workload = workload(&row);

@@ -1,7 +1,9 @@
 //! The quantizer's choices and the model buffers, row by row.
 
 use vramplan_planner::dtype::{FileType, GgmlType, WeightFormat};
-use vramplan_planner::estimate::weights::{Mixture, file_size, weights};
+use vramplan_planner::estimate::weights::{Mixture};
+use vramplan_planner::estimate::runtimes::file_size;
+use vramplan_planner::estimate::{weights_of};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{Architecture, ModelSpec, Role, Runtime, TensorSpec};
 
@@ -79,7 +81,7 @@ fn model_buffers_match_the_library_to_the_byte() {
     let mut known = std::collections::HashMap::new();
     let mut sizes = |name: &str, file_type: &str| {
         let sized = || {
-            let weights = weights(&models[name], format(file_type), &runtime).unwrap();
+            let weights = weights_of(&models[name], format(file_type), &runtime).unwrap();
             assert!(weights.rounding.is_zero());
             (weights.device.get(), weights.host.get())
         };

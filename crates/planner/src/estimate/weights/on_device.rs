@@ -5,12 +5,11 @@
 //! `--split-mode row` matrices that plain products read are cut by rows instead
 //! (`ggml-cuda.cu`, `get_row_split`), experts and everything small stay with their layer.
 //!
-//! vLLM's tensor parallelism cuts tensors before they come here (`crate::estimate::vllm::weights`); its stages may build
-//! more than they use (`crate::estimate::vllm::stages`).
+//! vLLM's tensor parallelism cuts tensors before they come here, and its stages may build more than they use:
+//! its rule says so.
 
-use super::SizedTensor;
-use crate::estimate::vllm::stages::is_on_every_stage;
-use crate::spec::{ModelShape, Part, Role, Runtime, Share, Split};
+use super::{SizedTensor, TensorRule};
+use crate::spec::{ModelShape, Part, Role, Share, Split};
 use crate::units::{Bytes, Overflow};
 
 /// Rows to which llama.cpp rounds the cuts of a matrix (`get_mmq_y_host`, from Volta on).
@@ -18,7 +17,7 @@ const ROW_ROUNDING: u64 = 128;
 
 /// Where a tensor is, seen from one GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
     /// In host memory.
     Host,
     /// On the GPU.
@@ -31,37 +30,24 @@ pub(super) enum Place {
 
 /// Where a tensor of this role and layer is.
 pub(super) fn place(
+    rule: &dyn TensorRule,
     part: &Part,
-    runtime: Runtime,
     tensor: &SizedTensor,
     shape: &ModelShape,
 ) -> Place {
     let here = |is_here| if is_here { Place::Here } else { Place::Elsewhere };
-    let of_stages = runtime == Runtime::Vllm && part.split == Split::Layer;
+    let of_stages = part.split == Split::Layer;
     match (tensor.layer, tensor.role) {
         (Some(layer), _) => here(part.layers.contains(&layer)),
-        (None, Some(role)) if of_stages && is_on_every_stage(shape.architecture, role) => {
+        (None, Some(role)) if of_stages && rule.is_on_every_stage(shape.architecture, role) => {
             if part.index > 0 { Place::Repeated } else { Place::Here }
         }
-        (None, Some(Role::TokenEmbedding)) => embedding(part, runtime, shape.tied_embeddings),
+        (None, Some(Role::TokenEmbedding)) => rule.embedding(part, shape.tied_embeddings),
         (None, Some(Role::OutputHead)) => here(part.has_head),
         (None, Some(Role::RopeFrequencies) | None) if part.layers.is_empty() => Place::Elsewhere,
         (None, Some(Role::RopeFrequencies) | None) if part.index > 0 => Place::Repeated,
         (None, Some(Role::RopeFrequencies) | None) => Place::Here,
         (None, Some(_)) => here(part.has_norm),
-    }
-}
-
-/// The token embedding; where it is the output head too, it is where that is.
-fn embedding(part: &Part, runtime: Runtime, tied: bool) -> Place {
-    let is_head = tied && part.has_head;
-    match runtime {
-        Runtime::LlamaCpp if is_head => Place::Here,
-        Runtime::LlamaCpp if part.has_embedding => Place::Host,
-        Runtime::LlamaCpp => Place::Elsewhere,
-        _ if part.has_embedding => Place::Here,
-        _ if is_head => Place::Repeated,
-        _ => Place::Elsewhere,
     }
 }
 
