@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use vramplan_planner::render::{Document, Target, emit, from_json};
 use vramplan_planner::read::Catalog;
+use vramplan_planner::render::{Document, Target, emit, from_json};
 
 fn printed(flags: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vramplan"));

@@ -10,8 +10,8 @@ use vramplan_planner::estimate::llama_cpp::graph::{
     CacheSizes, ComputeBuffer, Context, ContextParams, LlamaCppVersion, Outputs, cache_sizes,
     cached_layers, compute_buffer, graph_bounds,
 };
-use vramplan_planner::estimate::weights::{Weights};
-use vramplan_planner::estimate::{weights_of};
+use vramplan_planner::estimate::weights::Weights;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Component, Scenario, buffers};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{Bounds, ModelSpec, Runtime, Workload};

@@ -102,5 +102,8 @@ fn the_planner_is_pure() {
         }
         checked += code.len();
     }
-    assert!(checked > 500_000, "only {checked} bytes were found: is the test still reading the code?");
+    assert!(
+        checked > 500_000,
+        "only {checked} bytes were found: is the test still reading the code?"
+    );
 }

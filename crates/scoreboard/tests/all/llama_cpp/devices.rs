@@ -5,8 +5,8 @@ use vramplan_planner::estimate::llama_cpp::graph::{
     Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers, is_certain, stage_buffer,
 };
 use vramplan_planner::estimate::llama_cpp::placement::layers_by_memory;
-use vramplan_planner::estimate::weights::{file_layers};
-use vramplan_planner::estimate::{weights_of_part};
+use vramplan_planner::estimate::weights::file_layers;
+use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{ModelSpec, Part, Runtime, Split};
 use vramplan_planner::units::Bytes;
