@@ -18,7 +18,7 @@ mod version;
 mod vision;
 mod workload;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, GgufWindow};
 pub use bitsandbytes::BitsandbytesVersion;
 pub use fact::{Basis, Bounds, Fact};
 pub use gpu::{CalibratedParts, ComputeCapability, Ecc, GpuSpec, MOST_MULTIPROCESSORS};

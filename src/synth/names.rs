@@ -24,13 +24,8 @@ pub(super) fn named(
 ) -> Result<Vec<Named>, SynthError> {
     let norms = layer_norms(model)?;
     let mut namer = Namer { model, norms, layer: None, seen: Seen::default() };
-    let mut tensors: Vec<Named> = Vec::with_capacity(typed.len());
+    let mut tensors = Vec::with_capacity(typed.len());
     for (spec, ty) in typed {
-        if let Some(last) = tensors.last_mut().filter(|last| namer.is_second_half(last, &spec)) {
-            last.spec.rows += spec.rows;
-            last.dims = namer.dims(&last.spec);
-            continue;
-        }
         let name = namer.name(&spec)?;
         tensors.push(Named { name, dims: namer.dims(&spec), spec, ty });
     }
@@ -161,14 +156,6 @@ impl Namer<'_> {
             (_, "ssm_alpha") => None,
             _ => Some("ssm_beta"),
         }
-    }
-
-    /// Qwen3-Next's beta and alpha are one tensor.
-    fn is_second_half(&self, last: &Named, spec: &TensorSpec) -> bool {
-        let both = Role::RecurrentBetaAlpha;
-        self.model.shape.architecture == A::Qwen3Next
-            && (last.spec.role, spec.role) == (both, both)
-            && last.spec.layer == spec.layer
     }
 
     fn dims(&self, spec: &TensorSpec) -> Vec<u64> {
