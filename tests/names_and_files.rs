@@ -89,6 +89,33 @@ fn every_profile_is_planned_as_its_file_is() {
     assert_eq!((compared, unnamed), (2 * 140, 10));
 }
 
+/// The table by which Llama 3.1 and later stretch their context is a vector of a frequency for each pair.
+#[test]
+fn every_llama_3_has_the_table_of_frequencies_that_loaders_expect() {
+    let mut stretched = Vec::new();
+    for model in profiles().into_iter().filter(|model| model.name.starts_with("llama-3")) {
+        let synthetic = SynthModel::new(&model, FORMAT.parse().unwrap(), 0).unwrap();
+        let tables = synthetic.tensors.iter().filter(|t| t.entry.name == "rope_freqs.weight");
+        for table in tables {
+            assert_eq!(table.entry.dims, [model.shape.head_dim / 2], "{}", model.name);
+            stretched.push(model.name.clone());
+        }
+    }
+    // Llama 3 itself is not stretched.
+    assert_eq!(
+        stretched,
+        [
+            "llama-3.1-405b",
+            "llama-3.1-70b",
+            "llama-3.1-8b",
+            "llama-3.1-nemotron-70b",
+            "llama-3.2-1b",
+            "llama-3.2-3b",
+            "llama-3.3-70b",
+        ]
+    );
+}
+
 /// What no other runtime takes as it is stored is refused, and not planned in another format.
 #[test]
 fn files_are_refused_where_no_runtime_takes_them_as_they_are() {

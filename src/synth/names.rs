@@ -167,9 +167,11 @@ impl Namer<'_> {
             }
             Role::MlaKvB => Some(shape.n_heads),
             Role::Bias => return self.bias_dims(row),
-            Role::Norm | Role::Sinks | Role::RecurrentVector | Role::SharedRouter => {
-                return vec![row];
-            }
+            Role::Norm
+            | Role::Sinks
+            | Role::RecurrentVector
+            | Role::SharedRouter
+            | Role::RopeFrequencies => return vec![row],
             _ => None,
         };
         parts.map_or_else(|| vec![row, rows], |parts| vec![row, rows / parts.max(1), parts])
