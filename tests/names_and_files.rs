@@ -10,11 +10,12 @@ use std::path::Path;
 
 use support::Case;
 use vramplan::dtype::WeightFormat;
+use vramplan::estimate::Component;
 use vramplan::plan::Plan;
 use vramplan::recommend::{Answer, answer, decode_speed};
 use vramplan::recommend::{Solver, Speed};
 use vramplan::source::{Catalog, Kind, gguf};
-use vramplan::spec::{Architecture as A, ModelSpec, Runtime};
+use vramplan::spec::{Architecture as A, ModelSpec, Runtime, Window};
 use vramplan::synth::{SynthError, SynthModel};
 use vramplan::units::Bytes;
 
@@ -144,4 +145,32 @@ fn windows_that_files_do_not_state_save_nothing() {
         windowed += 1;
     }
     assert_eq!(windowed, 17);
+}
+
+/// Ministral 8B has windows of 32,768 tokens in three of four layers, which its profile leaves out: within its
+/// context of as many tokens they save nothing under any runtime.
+#[test]
+fn windows_as_long_as_the_context_save_nothing() {
+    let model = profiles().into_iter().find(|model| model.name == "ministral-8b-2410").unwrap();
+    let context = model.shape.context_len;
+    let mut shape = model.shape.clone();
+    shape.window = Some(Window { size: context, full_every: Some(4) });
+    let ragged = ModelSpec::new("ragged", shape, "test").unwrap();
+    for runtime in Runtime::ALL {
+        let cache = |model: &ModelSpec| {
+            let mut case = Case::new("H200", "qwen2.5-0.5b", runtime).cache(context - 1);
+            case.workload.system_tokens = 0;
+            case.workload.context = context;
+            case.workload.grown_cache = false;
+            case.model = model.clone();
+            let plan = answer(&case.request()).unwrap().plan;
+            let held = plan.component(Component::ConversationCache).unwrap().at_peak.expected;
+            // vLLM's pool is as large as there is room: what of it is needed counts.
+            plan.pool.map_or(held, |pool| pool.need.expected)
+        };
+        let difference = cache(&model).diff(cache(&ragged));
+        // vLLM fills its pool up with blocks, whose number is another one for two groups of layers.
+        let blocks = if runtime == Runtime::Vllm { 4 << 20 } else { 0 };
+        assert!(difference.abs() <= blocks, "{runtime}: {difference} B");
+    }
 }
