@@ -122,7 +122,8 @@ fn runtimes_are_told_apart_in_one_place() {
         let text = fs_err::read_to_string(&file).unwrap();
         for (number, line) in without_tests(&file, &text).lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
-            let pattern = code.contains("Runtime::") && (code.contains("=>") || code.contains("matches!"));
+            let pattern =
+                code.contains("Runtime::") && (code.contains("=>") || code.contains("matches!"));
             assert!(!pattern, "{}:{}: ask `rules(runtime)`", file.display(), number + 1);
         }
     }

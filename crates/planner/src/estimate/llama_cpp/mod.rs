@@ -13,8 +13,8 @@ mod rules;
 pub mod weights;
 
 use self::graph::{
-    CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers,
-    graph_bounds, image_layers, is_certain, stage_buffer,
+    CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, graph_bounds,
+    image_layers, is_certain, stage_buffer,
 };
 pub use self::rules::Rules;
 use crate::dtype::KvFormat;
@@ -40,14 +40,14 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     check_image_layers(scenario)?;
     check_values(scenario)?;
     push_weights(buffers, scenario);
-    let layers = cached_layers(&scenario.model.shape, &scenario.model.layers);
+    let layers = &scenario.model.gguf_layers;
     let context = context(scenario)?;
     let part = scenario.part();
-    let caches = cache_sizes(&scenario.model.shape, &layers, &part.layers, &context)?;
+    let caches = cache_sizes(&scenario.model.shape, layers, &part.layers, &context)?;
     push_caches(buffers, scenario, &context, caches)?;
     if part.has_head || !part.layers.is_empty() {
         let stage = stage(part);
-        let compute = stage_buffer(&scenario.model.shape, &layers, &context.graph, &stage)?;
+        let compute = stage_buffer(&scenario.model.shape, layers, &context.graph, &stage)?;
         push_compute(buffers, scenario, &context, compute)?;
     }
     overhead::push(buffers, scenario)?;
