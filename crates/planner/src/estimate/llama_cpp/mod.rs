@@ -6,11 +6,11 @@
 //!
 //! All sizes are llama.cpp's own, to the byte: see `graph` and `weights`.
 
-pub mod fragmentation;
+pub(crate) mod fragmentation;
 pub mod graph;
 pub mod placement;
 mod rules;
-pub mod weights;
+pub(crate) mod weights;
 
 use self::graph::{
     CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, graph_bounds,

@@ -17,13 +17,13 @@
 //! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
-pub mod fragmentation;
+pub(crate) mod fragmentation;
 pub mod graphs;
 pub mod paged;
-pub mod placement;
+pub(crate) mod placement;
 mod rules;
-pub mod stages;
-pub mod weights;
+pub(crate) mod stages;
+pub(crate) mod weights;
 
 use self::paged::{Cached, Paging, kernel_block_tokens};
 pub use self::rules::Rules;
