@@ -13,7 +13,7 @@ use super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
     expert_modules, experts,
 };
-use crate::spec::{Architecture, Basis, Bounds, ModelShape, TransformersVersion};
+use crate::spec::{Basis, Bounds, ModelShape, TransformersVersion};
 use crate::units::Bytes;
 
 const TRANSFORMERS: &str =
@@ -44,8 +44,9 @@ pub fn transformers(
     pass: Pass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    // OLMo 2 has no norm before a sublayer: its input is the residual itself.
-    let normed = u64::from(shape.architecture != Architecture::Olmo2);
+    let family = shape.architecture.family();
+    // Without a norm before a sublayer its input is the residual itself.
+    let normed = u64::from(family.norms_inputs());
     let hidden = |copies: u64| copies * shape.hidden_size;
     let (q, kv) = projections(shape);
     let mut push = |moment, name, width: u64| -> Result<(), EstimateError> {
@@ -56,7 +57,7 @@ pub fn transformers(
     let around = hidden(2 + normed);
     push(Moment::Conversion, "hidden states, queries, keys and values", around + q + kv)?;
     push(Moment::Attention, "hidden states and queries", around + q)?;
-    if shape.architecture == Architecture::Olmo2 && !scenario.workload.grown_cache {
+    if family.rope.in_f32 && !scenario.workload.grown_cache {
         push(Moment::Conversion, "rotation of queries and keys in f32", 2 * q + 3 * kv)?;
     }
     push(Moment::FeedForward, "hidden states around the MLP", hidden(3 + normed))?;
@@ -88,8 +89,7 @@ fn push_rotation(
     pass: Pass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    let two = matches!(shape.architecture, Architecture::Gemma3 | Architecture::Gemma4);
-    let tables = if two { 2 } else { 1 };
+    let tables = shape.architecture.family().rope.tables;
     let rotated =
         shape.mla.map_or_else(|| shape.rotated(shape.widest_head()), |mla| mla.qk_rope_head_dim);
     let factors =

@@ -8,7 +8,7 @@
 use super::instant::Instant;
 use super::pass::Pass;
 use super::{Buffers, Component, EstimateError, Kind, Life, Moment, Phase, Scenario};
-use crate::spec::{Architecture, Basis, Logits, ModelShape, TransformersVersion};
+use crate::spec::{Basis, Logits, ModelShape, TransformersVersion};
 
 fn kind(phase: Phase, source: &str) -> Kind<'_> {
     Kind {
@@ -59,8 +59,7 @@ pub fn transformers(
 /// 16-bit copies of the logits that are alive together: scaling and soft-capping read one and write
 /// another.
 const fn written_copies(shape: &ModelShape) -> u64 {
-    let scaled = matches!(shape.architecture, Architecture::Granite | Architecture::Cohere);
-    if scaled || shape.logit_softcap { 2 } else { 1 }
+    if shape.architecture.family().scales.logits || shape.logit_softcap { 2 } else { 1 }
 }
 
 /// vramplan's engine.

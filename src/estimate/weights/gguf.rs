@@ -5,7 +5,8 @@
 //! per-tensor overrides (`UD-…`, `…_L`) follow no rule at all; read the file for those.
 
 use crate::dtype::{FileType, GgmlType};
-use crate::spec::{Architecture, ModelShape, ModelSpec, Role, TensorSpec};
+use crate::spec::families::Frequencies;
+use crate::spec::{ModelShape, ModelSpec, Role, TensorSpec};
 
 use FileType as F;
 use GgmlType as T;
@@ -305,7 +306,8 @@ pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
 
 /// Whether a tensor is the alpha that Qwen3-Next's files hold behind beta, in one tensor with it.
 fn is_second_half(model: &ModelSpec, last: &TensorSpec, tensor: &TensorSpec) -> bool {
-    model.shape.architecture == Architecture::Qwen3Next
+    let delta_net = model.shape.architecture.family().delta_net();
+    delta_net.is_some_and(|delta_net| delta_net.joint_gates)
         && (last.role, last.layer) == (tensor.role, tensor.layer)
 }
 
@@ -315,17 +317,17 @@ fn gqa_group(shape: &ModelShape) -> u64 {
     first.n_heads.checked_div(first.kv_heads).unwrap_or(0)
 }
 
-/// Llama 3.1, 3.2 and 3.3, known by their vocabulary and context; Gemma 4.
 fn has_frequency_table(shape: &ModelShape) -> bool {
-    let llama = shape.architecture == Architecture::Llama
-        && (shape.vocab_size, shape.context_len) == (128_256, 131_072);
-    llama || shape.architecture == Architecture::Gemma4
+    match shape.architecture.family().gguf_extras.frequencies {
+        Frequencies::Never => false,
+        Frequencies::Always => true,
+        Frequencies::OfLlama3 => (shape.vocab_size, shape.context_len) == (128_256, 131_072),
+    }
 }
 
 /// Layers that the file counts: GLM-4.5's hold one for multi-token prediction behind the others.
 pub fn file_layers(model: &ModelSpec) -> u64 {
-    let predicting = u64::from(model.shape.architecture == Architecture::Glm4Moe);
-    model.shape.n_layers + predicting
+    model.shape.n_layers + model.shape.architecture.family().gguf_extras.predicting_layers
 }
 
 /// Whether the quantizer touches tensors of this role: matrices, but neither routers nor

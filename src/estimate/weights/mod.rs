@@ -17,8 +17,8 @@ use self::torch::Parts;
 use super::Spread;
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::spec::{
-    Architecture, Basis, Bounds, ModelShape, ModelSpec, Part, Role, Runtime, RuntimeSpec, Split,
-    StoredTensor, StoredWeights, TensorSpec,
+    Basis, Bounds, ModelShape, ModelSpec, Part, Role, Runtime, RuntimeSpec, Split, StoredTensor,
+    StoredWeights, TensorSpec,
 };
 use crate::units::{Bytes, Overflow};
 
@@ -411,9 +411,8 @@ impl<'a> Rule<'a> {
             _ => GgmlType::F32,
         };
         // gpt-oss is published with its experts in MXFP4, and conversions keep them so.
-        let published = (model.shape.architecture == Architecture::GptOss
-            && format != WeightFormat::F32)
-            .then_some(GgmlType::Mxfp4);
+        let published = model.shape.architecture.family().experts.published;
+        let published = published.filter(|_| format != WeightFormat::F32);
         if matches!(runtime, Runtime::Transformers | Runtime::Vllm) {
             return Self::Torch { experts: published };
         }
