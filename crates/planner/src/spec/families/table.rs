@@ -15,7 +15,7 @@ macro_rules! families {
     ($($(#[$doc:meta])* $variant:ident = $name:literal: $row:expr;)*) => {
         /// A family of decoder-only language models whose tensors vramplan can list.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
         pub enum Architecture { $($(#[$doc])* #[serde(rename = $name)] $variant),* }
 
