@@ -12,10 +12,11 @@
 //! and eviction by them. It uses `units` alone. `engine` runs a model over it, `kernels` are the same in
 //! CUDA.
 //!
-//! Dependencies point one way: `units → dtype → {spec, h2o} → {source, estimate, kernels} → {plan, synth}
+//! Dependencies point one way: `{text, bounded} → units → dtype → {spec, h2o} → {source, estimate, kernels} → {plan, synth}
 //! → engine → {recommend, calibrate} → {sweep, table, worker} → render → cli`. Only `source` reads files, only
 //! `cli` prints; `calibrate` runs programs and reads what they hold.
 
+pub mod bounded;
 pub mod calibrate;
 pub mod cli;
 pub mod dtype;
@@ -34,6 +35,7 @@ pub mod spec;
 pub mod sweep;
 pub mod synth;
 pub mod table;
+pub mod text;
 pub mod units;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 pub mod worker;

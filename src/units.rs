@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::text::printable;
+
 /// An arithmetic result that does not fit in 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a size is larger than 16 EiB")]
@@ -188,19 +190,19 @@ impl fmt::Debug for Bytes {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseBytesError {
     /// No unit, or a unit such as `G` that means 1000³ to some and 1024³ to others.
-    #[error("`{text}` is ambiguous: write `GiB` (1024³) or `GB` (1000³), `MiB` or `MB`")]
+    #[error("`{}` is ambiguous: write `GiB` (1024³) or `GB` (1000³), `MiB` or `MB`", printable(.text))]
     Ambiguous {
         /// The text as given.
         text: String,
     },
     /// Not a number followed by a unit.
-    #[error("`{text}` is not a size: expected a number and a unit, such as `512 MiB` or `1.5 GiB`")]
+    #[error("`{}` is not a size: expected a number and a unit, such as `512 MiB` or `1.5 GiB`", printable(.text))]
     Malformed {
         /// The text as given.
         text: String,
     },
     /// More than 64 bits can hold.
-    #[error("`{text}` is larger than 16 EiB")]
+    #[error("`{}` is larger than 16 EiB", printable(.text))]
     TooLarge {
         /// The text as given.
         text: String,

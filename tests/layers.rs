@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 /// Each layer may use those before it; those in one row may not use each other.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
+    &["text", "bounded"],
     &["units"],
     &["dtype"],
     &["spec", "h2o"],

@@ -15,7 +15,7 @@ use nvml_wrapper::{Device as Handle, Nvml};
 use super::devices::{DeviceFacts, Inventory, Occupant};
 use super::meter::{Device, Holder, Meter, MeterError, MeterKind, Reading};
 use super::tree;
-use crate::source::printable;
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// How often the driver is asked who holds memory while how much does not change: that takes longer

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::Stage;
 use crate::estimate::{Component, Phase};
 use crate::plan::Plan;
-use crate::source::printable;
 use crate::spec::Bounds;
+use crate::text::printable;
 use crate::units::Overflow;
 
 /// What a run was planned to hold.

@@ -11,7 +11,7 @@ use super::Stage;
 use super::protocol::{FailureKind, Message, PROTOCOL};
 use super::recorder::Recorder;
 use super::recording::By;
-use crate::source::{printable, printable_message};
+use crate::text::{printable, printable_message};
 
 /// How long a worker may take to say hello.
 const HELLO: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@ use crate::plan::Verdict;
 use crate::recommend::answer;
 use crate::render::{Document, Target, emit, explain, render};
 use crate::source::Catalog;
+use crate::text::printable;
 
 /// Plans, recommends and prints.
 pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
@@ -55,7 +56,7 @@ fn component(name: &str) -> anyhow::Result<Option<Component>> {
     }
     let known: Vec<_> = Component::ALL.iter().map(|component| format!("`{component}`")).collect();
     let unknown = || {
-        Problem::new(format!("`--explain {name}` is no component"))
+        Problem::new(format!("`--explain {}` is no component", printable(name)))
             .hint(format!("expected one of {}", known.join(", ")))
     };
     Ok(Some(Component::from_id(name).ok_or_else(unknown)?))

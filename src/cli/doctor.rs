@@ -11,7 +11,8 @@ use crate::calibrate::host::{Host, host};
 use crate::render::doctor::{
     DoctorDoc, Finding, ProfileCounts, ProfileMatch, SCHEMA, Severity, WorkerDoc, to_text,
 };
-use crate::source::{Catalog, Kind, printable};
+use crate::source::{Catalog, Kind};
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// A format of `vramplan doctor`.

@@ -1,15 +1,13 @@
 //! Files that commands write and read as a whole.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use crate::calibrate::recording::{Header, SCHEMA};
 use crate::calibrate::{Device, PlannedRun, now};
-
-/// The largest recording that is read, in bytes.
-const MOST: u64 = 512 << 20;
+use crate::text::printable_path;
 
 /// Writes a file: all of it or nothing. What is no regular file is written to as it is.
 pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -20,11 +18,11 @@ pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)
-        .with_context(|| format!("cannot write into `{}`", folder.display()))?;
+        .with_context(|| format!("cannot write into `{}`", printable_path(folder)))?;
     file.write_all(text.as_bytes())
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
+        .with_context(|| format!("cannot write `{}`", printable_path(path)))?;
     readable(&file);
-    file.persist(path).with_context(|| format!("cannot write `{}`", path.display()))?;
+    file.persist(path).with_context(|| format!("cannot write `{}`", printable_path(path)))?;
     Ok(())
 }
 
@@ -37,17 +35,6 @@ fn readable(file: &tempfile::NamedTempFile) {
 
 #[cfg(not(unix))]
 fn readable(_file: &tempfile::NamedTempFile) {}
-
-/// The text of a file that is not larger than it should be.
-pub fn read_bounded(path: &Path) -> Result<String, String> {
-    let file = fs_err::File::open(path.to_owned()).map_err(|error| error.to_string())?;
-    let mut text = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
-    if text.len() as u64 > MOST {
-        return Err(format!("it is larger than {MOST} bytes"));
-    }
-    String::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())
-}
 
 /// The header of a recording that begins now.
 pub fn header(device: Device, command: Vec<String>, plan: Option<PlannedRun>) -> Header {

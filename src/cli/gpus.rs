@@ -8,6 +8,7 @@ use super::scenario::{apply_calibration, capacity, find_gpu};
 use crate::recommend::Card;
 use crate::source::Catalog;
 use crate::spec::{Runtime, Split};
+use crate::text::printable;
 
 /// More GPUs than one machine has.
 const MOST_GPUS: u64 = 64;
@@ -48,8 +49,11 @@ pub fn cards(
 fn repeated<'a>(args: &PlanArgs, names: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
     if let Some(empty) = names.iter().find(|name| name.is_empty()) {
         bail!(
-            Problem::new(format!("`--gpu` has an empty name: `{}`", names.join(",") + empty))
-                .hint("separate names by single commas, such as `--gpu L4,T4`")
+            Problem::new(format!(
+                "`--gpu` has an empty name: `{}`",
+                printable(&(names.join(",") + empty))
+            ))
+            .hint("separate names by single commas, such as `--gpu L4,T4`")
         );
     }
     match (names, args.gpus) {

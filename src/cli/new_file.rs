@@ -12,7 +12,7 @@ use signal_hook::flag;
 use tempfile::NamedTempFile;
 
 use super::problem::Problem;
-use crate::source::printable;
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// Where a file is to be.

@@ -1,7 +1,7 @@
 //! `vramplan observe`.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -13,12 +13,13 @@ use super::{Outcome, files};
 use crate::calibrate::comparison::{Comparison, Tolerance};
 use crate::calibrate::marks::{Pattern, Timed};
 use crate::calibrate::measurement::Measurement;
-use crate::calibrate::recording;
+use crate::calibrate::recording::{self, RecordingError};
 use crate::calibrate::{Device, MeterKind, PlannedRun};
 use crate::recommend::{Answer, Request};
 use crate::render::Document;
 use crate::render::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
 use crate::source::Catalog;
+use crate::text::printable_path;
 
 /// A format of a measured run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -120,11 +121,20 @@ fn replay(args: &ObserveArgs, path: &Path) -> anyhow::Result<Outcome> {
 pub fn read_recording(path: &Path) -> anyhow::Result<Measurement> {
     let hint = "a recording is what `vramplan observe --record FILE` writes";
     let wrong = |message: String| {
-        Problem::new(format!("`{}` cannot be replayed: {message}", path.display())).hint(hint)
+        Problem::new(format!("`{}` cannot be replayed: {message}", printable_path(path))).hint(hint)
     };
-    let text = files::read_bounded(path).map_err(wrong)?;
-    let events = recording::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    let events = events_of(path).map_err(wrong)?;
     Ok(Measurement::new(&events).map_err(|error| wrong(error.to_string()))?)
+}
+
+/// The events of a file, or of a pipe.
+fn events_of(path: &Path) -> Result<Vec<recording::Event>, String> {
+    let file = fs_err::File::open(path).map_err(|error| error.to_string())?;
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    if size > recording::MOST {
+        return Err(RecordingError::TooLarge { most: recording::MOST }.to_string());
+    }
+    recording::read(BufReader::new(file)).map_err(|error| error.to_string())
 }
 
 /// The plan that is asked for, if any; on the measured GPU unless another is named.

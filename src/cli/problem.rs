@@ -6,6 +6,7 @@ use crate::recommend::RecommendError;
 use crate::render::EmitError;
 use crate::source::{LocalCardError, SourceError};
 use crate::synth::SynthError;
+use crate::text::{printable_lines, printable_message};
 
 /// An error with a hint.
 #[derive(Debug)]
@@ -36,13 +37,21 @@ impl std::error::Error for Problem {}
 
 /// `error: …`, its causes on the same line, and the hints of the whole chain.
 pub fn describe(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error:#}\n");
+    let causes: Vec<_> = error.chain().map(shown).collect();
+    let mut text = format!("error: {}\n", causes.join(": "));
     for hint in error.chain().filter_map(hint_of) {
         text.push_str("hint: ");
-        text.push_str(&hint);
+        text.push_str(&printable_lines(&hint));
         text.push('\n');
     }
     text
+}
+
+/// A cause as it is printed. Its words may be a system's or a library's, which quote names as they are.
+fn shown(cause: &(dyn std::error::Error + 'static)) -> String {
+    let text = cause.to_string();
+    // Ours alone has lines of its own: those of an excerpt.
+    if cause.is::<Problem>() { printable_lines(&text) } else { printable_message(&text) }
 }
 
 fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {

@@ -10,6 +10,7 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use crate::source::{self, Catalog, Kind, Listing, SourceError, profile};
 use crate::spec::{GpuSpec, ModelSpec};
+use crate::text::{printable_lines, printable_path};
 
 /// What a list is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -151,7 +152,8 @@ fn runtimes(catalog: &Catalog) -> Result<String, SourceError> {
 fn show(catalog: &Catalog, name: &str) -> anyhow::Result<String> {
     let kind = kind_of(catalog, name)?;
     let document = catalog.document(kind, name)?;
-    let mut text = format!("# {}\n{}", document.listing.path.display(), document.text);
+    let path = printable_path(&document.listing.path);
+    let mut text = format!("# {path}\n{}", printable_lines(&document.text));
     match kind {
         Kind::Model => show_model(&mut text, &catalog.model(name)?),
         Kind::Gpu => show_gpu(&mut text, &catalog.gpu(name)?),
@@ -192,6 +194,7 @@ fn show_gpu(text: &mut String, gpu: &GpuSpec) {
 fn import(catalog: &Catalog, file: &str, name: Option<&str>) -> anyhow::Result<String> {
     let mut model = source::model(file, catalog)?;
     if let Some(name) = name {
+        profile::check_name(name)?;
         name.clone_into(&mut model.name);
     }
     Ok(profile::model_to_toml(&model)?)

@@ -12,8 +12,9 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use super::new_file::NewFile;
 use crate::dtype::{FileType, WeightFormat};
-use crate::source::{self, Catalog, printable};
+use crate::source::{self, Catalog};
 use crate::synth::SynthModel;
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// Write a GGUF file with random weights in the shape of a model.

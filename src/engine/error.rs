@@ -3,8 +3,9 @@
 use crate::estimate::{Component, EstimateError};
 use crate::h2o::CacheError;
 use crate::kernels::LaunchError;
-use crate::source::{SourceError, printable};
+use crate::source::SourceError;
 use crate::synth::SynthError;
+use crate::text::printable;
 use crate::units::{Bytes, Overflow};
 
 /// What went wrong, with what was expected.

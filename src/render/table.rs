@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::devices;
 use super::document::{ComponentDoc, Document, PoolDoc, TierDoc};
 use crate::spec::Bounds;
+use crate::text::wrap;
 use crate::units::Bytes;
 
 /// Columns of the terminal.
@@ -248,26 +249,6 @@ fn advice(document: &Document) -> String {
     text
 }
 
-/// Breaks a line at spaces; further lines are indented by two.
-pub(super) fn wrap(line: &str, width: usize) -> String {
-    let mut text = String::new();
-    let mut column = 0;
-    for word in line.split(' ') {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > width {
-            text.push_str("\n  ");
-            column = 2;
-        } else if column > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += length;
-    }
-    text.push('\n');
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,10 +268,5 @@ mod tests {
         assert_eq!(range(Bounds::new(mib(10), mib(11), mib(12))), "10.00 – 12.00 MiB");
         assert_eq!(range(Bounds::new(mib(1), mib(2), mib(2048))), "1.00 MiB – 2.00 GiB");
         assert_eq!(range(Bounds::exactly(mib(1))), "");
-    }
-
-    #[test]
-    fn long_lines_break_at_spaces() {
-        assert_eq!(wrap("- aaa bbb ccc", 9), "- aaa bbb\n  ccc\n");
     }
 }

@@ -41,7 +41,7 @@ pub fn read(path: &Path) -> Result<HfConfig, SourceError> {
 pub fn model(path: &Path) -> Result<ModelSpec, SourceError> {
     let config = read(path)?;
     let at = At::new(path);
-    let name = super::printable(&name_of(path));
+    let name = crate::text::printable(&name_of(path));
     ModelSpec::new(name, config.shape, at.path()).map_err(|error| at.shape(&error))
 }
 
@@ -105,7 +105,7 @@ fn quantization(top: Fields<'_>) -> Result<Option<String>, SourceError> {
     };
     let method = fields.text("quant_method")?.unwrap_or("quantized");
     let bits = bits.map(|bits| format!("-int{bits}")).unwrap_or_default();
-    Ok(Some(super::printable(&format!("{method}{bits}"))))
+    Ok(Some(crate::text::printable(&format!("{method}{bits}"))))
 }
 
 /// What transformers assumes of a family where a key is absent.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read as _;
 use std::path::Path;
 
 use fs_err::File;
@@ -12,7 +11,8 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::SourceError;
 use super::error::At;
-use super::text::printable;
+use crate::bounded::{self, ReadError};
+use crate::text::printable;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,17 +101,20 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 }
 
-/// Reads a file of at most `max` bytes.
+/// Reads a file, or a pipe, of at most `max` bytes.
 pub(crate) fn read_bytes(path: &Path, max: u64) -> Result<Vec<u8>, SourceError> {
     let at = At::new(path);
+    let too_long = |size: String| at.invalid("its size", size, format!("at most {max} B"));
     let file = File::open(path).map_err(|error| at.io(&error))?;
+    // What is no regular file, such as a pipe, has no length to ask for.
     let size = file.metadata().map_err(|error| at.io(&error))?.len();
     if size > max {
-        return Err(at.invalid("its size", format!("{size} B"), format!("at most {max} B")));
+        return Err(too_long(format!("{size} B")));
     }
-    let mut bytes = Vec::new();
-    file.take(max).read_to_end(&mut bytes).map_err(|error| at.io(&error))?;
-    Ok(bytes)
+    bounded::read(file, max).map_err(|error| match error {
+        ReadError::TooLong { most } => too_long(format!("more than {most} B")),
+        ReadError::Io(error) => at.io(&error),
+    })
 }
 
 /// Parses a JSON object.

@@ -2,10 +2,10 @@
 
 #[cfg(feature = "nvml")]
 use super::nvml::unavailable;
-#[cfg(feature = "nvml")]
-use super::text::printable;
 use super::{Catalog, SourceError};
 use crate::spec::{Basis, Fact, GpuSpec};
+#[cfg(feature = "nvml")]
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// What NVML says about the local card.

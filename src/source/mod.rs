@@ -30,5 +30,4 @@ pub use model::model;
 pub use names::Kind;
 #[cfg(feature = "nvml")]
 pub use nvml::open_nvml;
-pub(crate) use text::printable_message;
-pub use text::{printable, text_file};
+pub use text::{text_file, text_of_at_most};

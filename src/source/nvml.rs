@@ -1,7 +1,7 @@
 //! Opens NVML, the library of NVIDIA's driver that says what cards hold.
 
 use super::LocalCardError;
-use super::text::printable_message;
+use crate::text::printable_message;
 
 /// The environment variable that names another library, for drivers that are elsewhere.
 pub const LIBRARY: &str = "VRAMPLAN_NVML_LIB";

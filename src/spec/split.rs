@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, ModelSpec};
 
+use crate::text::printable;
+
 /// How a model is spread over several GPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -45,7 +47,9 @@ impl FromStr for Split {
     fn from_str(text: &str) -> Result<Self, String> {
         let wanted = text.to_ascii_lowercase();
         let found = Self::ALL.into_iter().find(|split| split.name() == wanted);
-        found.ok_or_else(|| format!("`{text}` is no split: expected `layer` or `tensor`"))
+        found.ok_or_else(|| {
+            format!("`{}` is no split: expected `layer` or `tensor`", printable(text))
+        })
     }
 }
 

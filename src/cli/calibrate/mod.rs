@@ -27,6 +27,7 @@ use crate::calibrate::fit::fit;
 use crate::calibrate::measurement::Measurement;
 use crate::source::{Calibration, Catalog};
 use crate::spec::Runtime;
+use crate::text::printable_path;
 use crate::units::Bytes;
 
 /// Run the engine as planned, measure it, and compare.
@@ -173,7 +174,7 @@ fn learn(measured: &Measurement, folder: &Path) -> anyhow::Result<()> {
     let path = Calibration::path(&folder, gpu, runtime);
     fs_err::create_dir_all(path.parent().unwrap_or(&folder))?;
     files::write(&path, &known.to_toml()?)?;
-    let mut told = format!("{} run(s) in `{}`\n", known.runs.len(), path.display());
+    let mut told = format!("{} run(s) in `{}`\n", known.runs.len(), printable_path(&path));
     if let Some(contradiction) = known.contradiction() {
         told.push_str("warning: ");
         told.push_str(&contradiction);

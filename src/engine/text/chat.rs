@@ -8,7 +8,7 @@ use minijinja::{Environment, ErrorKind, Value, context};
 
 use super::Tokenizer;
 use crate::engine::EngineError;
-use crate::source::printable;
+use crate::text::printable;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

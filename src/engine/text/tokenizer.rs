@@ -7,7 +7,7 @@ use tokenizers::AddedToken;
 use super::{bpe, sentence_piece};
 use crate::engine::{EngineError, GgufSource};
 use crate::source::gguf::{self, Metadata, Value};
-use crate::source::printable;
+use crate::text::printable;
 
 /// What the metadata says about tokens.
 #[derive(Clone, Debug, Default)]

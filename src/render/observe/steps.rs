@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::table::{WIDTH, finish, table, wrap};
+use super::super::table::{WIDTH, finish, table};
+use crate::text::wrap;
 use crate::units::Bytes;
 
 /// What else was found.

@@ -1,9 +1,10 @@
 //! A measured run for a terminal of 80 columns.
 
-use super::super::table::{WIDTH, finish, range, table, wrap};
+use super::super::table::{WIDTH, finish, range, table};
 use super::{
     ComparisonDoc, ObserveDoc, PhaseComponentMeasure, QualityDoc, RowDoc, StepsDoc, ending, signed,
 };
+use crate::text::wrap;
 
 /// The document as text.
 pub fn to_table(document: &ObserveDoc) -> String {

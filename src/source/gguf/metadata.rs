@@ -6,7 +6,7 @@ use std::io::{Read, Seek};
 
 use super::cursor::Cursor;
 use crate::source::SourceError;
-use crate::source::text::printable;
+use crate::text::printable;
 
 /// A value of the metadata.
 #[derive(Clone, Debug, PartialEq)]

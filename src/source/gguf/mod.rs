@@ -28,7 +28,7 @@ pub use self::table::GgufTensor;
 pub use self::write::{Field, aligned, header as header_bytes};
 use super::SourceError;
 use super::error::At;
-use super::text::printable_path;
+use crate::text::printable_path;
 use crate::units::Bytes;
 
 /// The header of a GGUF file, or of all files of a split one.

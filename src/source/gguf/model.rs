@@ -40,7 +40,7 @@ fn name(path: &Path, file: &GgufFile) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let split = format!("-of-{:05}", file.parts.len());
     let whole = stem.strip_suffix(&split).and_then(|rest| rest.rsplit_once('-'));
-    crate::source::printable(whole.map_or(&*stem, |(name, _)| name))
+    crate::text::printable(whole.map_or(&*stem, |(name, _)| name))
 }
 
 struct Header<'a> {

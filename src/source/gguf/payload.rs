@@ -7,7 +7,7 @@ use fs_err::File;
 use super::{GgufFile, GgufTensor};
 use crate::source::SourceError;
 use crate::source::error::At;
-use crate::source::text::printable;
+use crate::text::printable;
 
 /// Open files of a model, whose header was read before: where a tensor lies was checked then, and a
 /// file that has shrunk since is an error.

@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use crate::dtype::GgmlType;
 use crate::source::SourceError;
 use crate::source::error::At;
-use crate::source::text::printable;
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// A tensor of a GGUF file.

@@ -9,7 +9,7 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use super::dtype::Dtype;
 use crate::source::SourceError;
 use crate::source::error::At;
-use crate::source::text::printable;
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// A tensor of a safetensors file.

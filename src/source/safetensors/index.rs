@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::source::error::At;
-use crate::source::text::printable;
 use crate::source::{SourceError, json};
+use crate::text::printable;
 
 /// No index is larger: that of a model of a thousand billion parameters has 20 MB.
 const MAX_SIZE: u64 = 64 << 20;

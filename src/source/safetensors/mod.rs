@@ -17,9 +17,9 @@ use fs_err::File;
 pub use self::dtype::Dtype;
 pub use self::header::SafeTensor;
 use super::error::At;
-use super::text::printable_path;
 use super::{SourceError, hf_config};
 use crate::spec::{ModelSpec, StoredTensor, StoredWeights};
+use crate::text::printable_path;
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
@@ -162,7 +162,8 @@ impl Weights {
         let listed = index::read(&at, &index)?;
         match listed.iter().find(|(tensor, _)| !names.contains(*tensor)) {
             Some((tensor, file)) => {
-                let expected = format!("in `{}`, where the index has it", super::printable(file));
+                let expected =
+                    format!("in `{}`, where the index has it", crate::text::printable(file));
                 Err(at.missing(tensor, expected))
             }
             None => Ok(()),
