@@ -16,6 +16,39 @@ use crate::text::printable;
 #[error("a size is larger than 16 EiB")]
 pub struct Overflow;
 
+// A length in memory is a count of 64 bits, here and on machines of 32.
+const _: () = assert!(usize::BITS <= u64::BITS);
+
+/// A length as a count.
+#[must_use]
+pub const fn to_u64(length: usize) -> u64 {
+    length as u64
+}
+
+/// A count as a length or an index.
+///
+/// # Errors
+/// [`Overflow`] where this machine cannot hold so many: one of 32 bits, such as `wasm32`.
+///
+/// ```
+/// use vramplan::units::to_usize;
+/// assert_eq!(to_usize(7), Ok(7));
+/// ```
+pub fn to_usize(count: u64) -> Result<usize, Overflow> {
+    usize::try_from(count).map_err(|_| Overflow)
+}
+
+/// A count as an index into something that has `most` elements: `most` where it is more.
+///
+/// ```
+/// use vramplan::units::at_most;
+/// assert_eq!([at_most(3, 5), at_most(u64::MAX, 5)], [3, 5]);
+/// ```
+#[must_use]
+pub fn at_most(count: u64, most: usize) -> usize {
+    to_usize(count).map_or(most, |count| count.min(most))
+}
+
 /// A size in bytes, printed in IEC units.
 ///
 /// ```

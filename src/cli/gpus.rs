@@ -9,6 +9,7 @@ use crate::recommend::Card;
 use crate::source::Catalog;
 use crate::spec::{Runtime, Split};
 use crate::text::printable;
+use crate::units::{to_u64, to_usize};
 
 /// More GPUs than one machine has.
 const MOST_GPUS: u64 = 64;
@@ -61,11 +62,14 @@ fn repeated<'a>(args: &PlanArgs, names: &[&'a str]) -> anyhow::Result<Vec<&'a st
         (_, Some(gpus)) if gpus > MOST_GPUS => {
             bail!("`--gpus {gpus}` is out of range: expected 1 to {MOST_GPUS}")
         }
-        ([name], gpus) => Ok(vec![*name; usize::try_from(gpus.unwrap_or(1)).unwrap_or(usize::MAX)]),
+        ([name], gpus) => Ok(vec![*name; to_usize(gpus.unwrap_or(1))?]),
         (names, Some(gpus)) if names.len() as u64 != gpus => {
             let message = format!("`--gpus {gpus}` beside {} names in `--gpu`", names.len());
             let hint = "`--gpus` counts equal GPUs: give one name, or drop it";
             bail!(Problem::new(message).hint(hint))
+        }
+        (names, _) if to_u64(names.len()) > MOST_GPUS => {
+            bail!("`--gpu` names {} GPUs: expected 1 to {MOST_GPUS}", names.len())
         }
         (names, _) => Ok(names.to_vec()),
     }

@@ -6,7 +6,7 @@ use crate::kernels::LaunchError;
 use crate::source::SourceError;
 use crate::synth::SynthError;
 use crate::text::printable;
-use crate::units::{Bytes, Overflow};
+use crate::units::{Bytes, Overflow, to_u64};
 
 /// What went wrong, with what was expected.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -133,7 +133,7 @@ impl EngineError {
     }
 
     pub(crate) fn out_of_memory(what: &'static str, bytes: usize) -> Self {
-        Self::OutOfMemory { what, needed: Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX)) }
+        Self::OutOfMemory { what, needed: Bytes::new(to_u64(bytes)) }
     }
 
     pub(crate) fn unsupported(what: impl Into<String>, expected: impl Into<String>) -> Self {

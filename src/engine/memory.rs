@@ -10,7 +10,8 @@ use super::EngineError;
 use super::backend::Part;
 use super::table::Table;
 use crate::estimate::{Buffer, Component, Life, Moment, Phase};
-use crate::units::{Bytes, Overflow};
+use crate::h2o::to_usize;
+use crate::units::{Bytes, Overflow, to_u64};
 
 /// One thing that the engine holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +182,7 @@ impl<'a> Memory<'a> {
 
     /// Bytes of the arena, as far as it was laid out.
     pub(super) fn scratch(&self) -> usize {
-        usize::try_from(self.scratch.get()).unwrap_or(usize::MAX)
+        to_usize(self.scratch.get())
     }
 
     /// The account, once everything was asked for.
@@ -212,7 +213,7 @@ fn agreed(
     needed: usize,
     planned: Bytes,
 ) -> Result<Bytes, EngineError> {
-    let needed = Bytes::new(u64::try_from(needed).unwrap_or(u64::MAX));
+    let needed = Bytes::new(to_u64(needed));
     if needed == planned {
         return Ok(needed);
     }
@@ -242,7 +243,7 @@ impl Layout<'_, '_> {
         let size = agreed(component, name, len, planned)?;
         self.memory.note(Entry { component, name, life, size });
         let span = Span { start: self.place(moment, len), len };
-        let end = Bytes::new(u64::try_from(span.range().end).unwrap_or(u64::MAX));
+        let end = Bytes::new(to_u64(span.range().end));
         self.memory.scratch = self.memory.scratch.max(end);
         Ok(span)
     }

@@ -3,6 +3,7 @@
 use super::argument::Arguments;
 use super::launch::{Launch, LaunchError, Op, Span, blocks, int};
 use crate::dtype::GgmlType;
+use crate::h2o::to_usize;
 
 /// Threads of a block of the element by element kernels.
 const THREADS: usize = 256;
@@ -165,7 +166,7 @@ pub fn linear(
             return Err(LaunchError::Unsupported { name, value, expected });
         }
     };
-    let size = usize::try_from(ty.layout().bytes).unwrap_or(usize::MAX);
+    let size = to_usize(ty.layout().bytes);
     weight.holds("weight", &[columns, width, size])?;
     x.holds("x", &[rows, width, 4])?;
     out.holds("out", &[rows, columns, 4])?;

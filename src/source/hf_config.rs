@@ -18,6 +18,7 @@ use crate::spec::Tower;
 use crate::spec::{
     Architecture, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
 };
+use crate::units::to_u64;
 
 /// A `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -483,7 +484,7 @@ impl Config<'_> {
         self.every_layer("decoder_sparse_step")?;
         let list = self.fields.list(KEY)?.unwrap_or_default();
         let leading = list.iter().zip(0..n_layers).all(|(item, n)| *item == Json::Unsigned(n));
-        let count = u64::try_from(list.len()).unwrap_or(u64::MAX);
+        let count = to_u64(list.len());
         if leading && count < n_layers {
             return Ok(count);
         }

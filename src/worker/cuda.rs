@@ -3,6 +3,7 @@
 use super::device::{Device, Pool, Restricted};
 use crate::engine::cuda::{Ballast, Cuda};
 use crate::engine::{Config, EngineError};
+use crate::h2o::to_usize;
 use crate::units::Bytes;
 
 /// The one GPU that `CUDA_VISIBLE_DEVICES` leaves visible.
@@ -27,7 +28,7 @@ impl Device for Cuda {
             let message = format!("the GPU has {total}: expected at least {capacity}");
             EngineError::device("holding ballast", message)
         })?;
-        let ballast = self.ballast(usize::try_from(held.get()).unwrap_or(usize::MAX))?;
+        let ballast = self.ballast(to_usize(held.get()))?;
         Ok(Restricted { ballast, held })
     }
 }

@@ -8,6 +8,7 @@ use super::voice::Voice;
 use crate::calibrate::protocol::{Message, Order};
 use crate::engine::quality::{Measurement, Report};
 use crate::engine::{EngineError, GgufSource, Tokenizer};
+use crate::h2o::to_usize;
 use crate::source::text_file;
 
 /// Measures the text, and says what came of it.
@@ -20,10 +21,10 @@ pub fn measure<D: Device>(
     let mut source = GgufSource::open(Path::new(&order.model))?;
     let tokenizer = Tokenizer::of_gguf(&source)?;
     let mut tokens = tokenizer.encode(&text_file(text)?)?;
-    tokens.truncate(usize::try_from(order.context).unwrap_or(usize::MAX));
+    tokens.truncate(to_usize(order.context));
     let table = order::table(order, &source)?;
-    let cache = usize::try_from(table.workload.cache_tokens).unwrap_or(usize::MAX);
-    let step = usize::try_from(order.prefill_chunk).unwrap_or(usize::MAX);
+    let cache = to_usize(table.workload.cache_tokens);
+    let step = to_usize(order.prefill_chunk);
     let measurement =
         Measurement { step: step.min(cache), ..Measurement::new(Vec::new(), tokens, cache) };
     let report = measurement.run_while(device, &mut source, &mut || voice.alive())?;

@@ -5,7 +5,7 @@
 //! of tokens. The size is that of the plan.
 
 use crate::engine::backend::CacheShape;
-use crate::h2o::Heads;
+use crate::h2o::{Heads, to_usize};
 use crate::kernels::{LaunchError, LayerMemory, RegionMemory, Span};
 
 const F16: usize = 2;
@@ -29,7 +29,7 @@ impl CacheSpans {
     ) -> Result<LayerMemory, LaunchError> {
         let CacheShape { heads, policy } = shape;
         let layers = self.smoothing.bytes / (heads.kv_width() * F32) as u64;
-        let layers = usize::try_from(layers).unwrap_or(usize::MAX);
+        let layers = to_usize(layers);
         let smoothing = heads.kv_width() * F32;
         Ok(LayerMemory {
             pinned: region(self.pinned, heads, policy.pinned(), (layers, layer))?,

@@ -5,8 +5,9 @@ use crate::engine::EngineError;
 use crate::engine::backend::{CacheShape, Extent, Part};
 use crate::estimate::Component;
 use crate::estimate::attention::MAX_SPLITS;
+use crate::h2o::to_usize;
 use crate::kernels::{Variant, check_heads, splits};
-use crate::units::Bytes;
+use crate::units::{Bytes, to_u64};
 
 const F32: usize = 4;
 const U64: usize = 8;
@@ -64,7 +65,7 @@ impl<D: Device> OnDevice<D> {
         let variant = Variant::for_gpu(gpu);
         let mut parts = Vec::new();
         let mut allocate = |component, name, bytes: usize| {
-            let size = Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX));
+            let size = Bytes::new(to_u64(bytes));
             parts.push(Part { component, name, size });
             self.device.allocate(bytes)
         };
@@ -81,7 +82,7 @@ impl<D: Device> OnDevice<D> {
             victims: allocate(small, "victims of the next token", victims)?,
             known: vec![None; extent.layers],
             variant,
-            splits: splits(gpu, variant, heads, usize::try_from(MAX_SPLITS).unwrap_or(usize::MAX)),
+            splits: splits(gpu, variant, heads, to_usize(MAX_SPLITS)),
             recording: Recording::None,
         };
         Ok((workspace, parts))

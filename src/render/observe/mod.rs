@@ -14,7 +14,7 @@ use crate::calibrate::recording::shown;
 use crate::calibrate::{Device, PlannedRun};
 use crate::estimate::Component;
 use crate::spec::Bounds;
-use crate::units::Bytes;
+use crate::units::{Bytes, to_u64};
 
 pub use markdown::to_markdown;
 pub use steps::{Extras, QualityDoc, StepDoc, StepsDoc};
@@ -234,7 +234,7 @@ impl ObserveDoc {
             sampling: SamplingDoc {
                 readings: measured.taken,
                 rate: measured.rate().round(),
-                kept: u64::try_from(measured.points.len()).unwrap_or(u64::MAX),
+                kept: to_u64(measured.points.len()),
             },
             baseline: measured.baseline,
             peak: measured.peak.as_ref().map(|peak| PeakMeasure {

@@ -20,6 +20,7 @@ use super::error::At;
 use super::{SourceError, hf_config};
 use crate::spec::{ModelSpec, StoredTensor, StoredWeights};
 use crate::text::printable_path;
+use crate::units::to_u64;
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
@@ -118,7 +119,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, SourceError> {
     if missing.is_empty() {
         return Ok(files);
     }
-    let count = u64::try_from(files.len()).unwrap_or(u64::MAX);
+    let count = to_u64(files.len());
     Err(SourceError::MissingParts { path: at.path().to_owned(), count, missing })
 }
 

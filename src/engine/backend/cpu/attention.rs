@@ -12,7 +12,7 @@ use crate::engine::EngineError;
 use crate::engine::backend::{AttentionSpans, CacheShape, Caches, Target};
 use crate::engine::memory::Span;
 use crate::h2o::{
-    Layer, Pinned, Policy, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size,
+    Layer, Pinned, Policy, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size, to_usize,
 };
 use crate::units::Bytes;
 
@@ -177,7 +177,7 @@ struct Region {
 impl Region {
     fn new(shape: CacheShape, capacity: usize, layer: usize) -> Result<Self, EngineError> {
         let size = rows_size(shape.heads, capacity)?.get();
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let size = to_usize(size);
         Ok(Self {
             start: layer * size,
             keys: shape.heads.kv_width() * capacity,
