@@ -72,7 +72,10 @@ fn scenarios_are_quoted_as_text() {
         ("headroom = \"%\"", "is not a size"),
         ("\"%\" = 1", "unknown field"),
         ("runtime = \"vllm\"\nruntime_version = \"%\"", "is no version of vLLM"),
-        ("runtime = \"transformers\"\nruntime_version = \"%\"", "is no version of transformers"),
+        (
+            "runtime = \"transformers\"\nruntime_version = \"%\"",
+            "is no library with versions to choose",
+        ),
         ("runtime = \"llama.cpp\"\nruntime_version = \"%\"", "is no version of llama.cpp"),
     ] {
         let text = text.replace('%', &toml_escaped(HOSTILE));

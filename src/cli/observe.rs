@@ -222,6 +222,16 @@ impl Report {
         }
     }
 
+    /// The same of a run that cannot be repeated: should the file not be had, the stream gets it.
+    #[cfg(target_os = "linux")]
+    pub fn keep(&self, file: Option<&Path>, mut stream: impl std::io::Write) -> anyhow::Result<()> {
+        let written = self.write_to(file, &mut stream);
+        if file.is_some() && written.is_err() {
+            stream.write_all(self.text.as_bytes())?;
+        }
+        written
+    }
+
     /// What lies outside of the plan, by name.
     pub fn outside(&self) -> &[String] {
         &self.outside
@@ -250,6 +260,7 @@ fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyho
     use crate::calibrate::Recorder;
     use crate::calibrate::session::{self, Job};
     let plan = planned(args, Some(&meter.device()))?;
+    args.output.report.as_deref().map_or(Ok(()), files::check_writable)?;
     let words = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let header = files::header(meter.device(), words, plan.clone());
     let recorder = Recorder::new(header, super::meter::record_file(args.output.record.as_deref())?);
@@ -257,20 +268,31 @@ fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyho
     command.args(&args.command[1..]);
     let (patterns, timed) = (args.patterns.clone(), args.timed.clone());
     let job = Job { command, input: None, patterns, timed, watch: None };
-    let ended = session::run(job, meter, &recorder)
-        .map_err(|error| explain(error, args.output.record.as_deref()))?;
+    let ended = session::run(job, meter, &recorder).map_err(explain)?;
     let (events, failure) = recorder.finish(ended.end.clone());
-    let outcome = report(&events, plan.as_ref(), args)?;
-    let failed = ended.exit_code();
-    if let Some(failure) = failure {
-        let problem = Problem::new(failure.to_string())
-            .hint("make room, or name another file; the report above is of all that was measured");
-        if failed.is_none() {
-            return Err(problem.into());
+    let (reported, failed) = (report(&events, plan.as_ref(), args), ended.exit_code());
+    let failure = failure.map(|failure| {
+        Problem::new(failure.to_string())
+            .hint("make room, or name another file; the report above is of all that was measured")
+    });
+    match (reported, failed) {
+        (Ok(outcome), None) => failure.map_or(Ok(outcome), |failure| Err(failure.into())),
+        (reported, failed) => {
+            if let Some(failure) = failure {
+                tell(&failure.into())?;
+            }
+            // Scripts go by the command's own exit code, whatever became of the report.
+            let Some(code) = failed else { return reported };
+            reported.err().map_or(Ok(()), |error| tell(&error))?;
+            Ok(Outcome::Child(code))
         }
-        anstream::stderr().write_all(super::describe(&problem.into()).as_bytes())?;
     }
-    Ok(failed.map_or(outcome, Outcome::Child))
+}
+
+/// An error that does not decide the exit code.
+#[cfg(target_os = "linux")]
+fn tell(error: &anyhow::Error) -> std::io::Result<()> {
+    anstream::stderr().write_all(super::describe(error).as_bytes())
 }
 
 #[cfg(target_os = "linux")]
@@ -281,21 +303,14 @@ fn report(
 ) -> anyhow::Result<Outcome> {
     let measured = Measurement::new(events)?;
     let report = Report::new(&measured, plan, &args.output)?;
-    report.write_to(args.output.report.as_deref(), anstream::stderr())?;
+    report.keep(args.output.report.as_deref(), anstream::stderr())?;
     Ok(report.outcome())
 }
 
-/// Why nothing was run. A record that holds no run is of no use.
+/// Why nothing was run.
 #[cfg(target_os = "linux")]
-pub fn explain(
-    error: crate::calibrate::session::SessionError,
-    record: Option<&Path>,
-) -> anyhow::Error {
+pub fn explain(error: crate::calibrate::session::SessionError) -> anyhow::Error {
     use crate::calibrate::session::SessionError;
-    if let Some(path) = record.filter(|path| path.is_file()) {
-        // It was made a moment ago; should it stay, it says that nothing was started.
-        let _ = fs_err::remove_file(path);
-    }
     let hint = match &error {
         SessionError::NoReading(_) => "see `vramplan doctor`; `--device cpu` measures main memory",
         SessionError::Start { .. } => "give the command as a shell would find it, after `--`",

@@ -83,7 +83,7 @@ pub fn read(path: &Path) -> anyhow::Result<PlanArgs> {
 fn no_scenario(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
     let place = error.span().map(|span| format!("TOML parse error at {}", excerpt(text, &span)));
     let (path, message) = (printable_path(path), one_line(error.message()));
-    Problem::new(format!("`{path}` is no scenario: {}{message}", place.unwrap_or_default()))
+    Problem::with_lines(format!("`{path}` is no scenario: {}{message}", place.unwrap_or_default()))
         .hint("its keys are the flags of `vramplan budget`, with `_` for `-`")
 }
 

@@ -10,5 +10,6 @@ mod doctor;
 mod ends;
 #[cfg(feature = "nvml")]
 mod gpu;
+mod limits;
 mod replay;
 mod support;
