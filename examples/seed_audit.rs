@@ -14,16 +14,16 @@ use std::path::Path;
 use measured::Measured;
 use vramplan::cli::Resolved;
 use vramplan::cli::args::PlanArgs;
-use vramplan::estimate::Component;
-use vramplan::recommend::answer;
-use vramplan::render::Document;
-use vramplan::source::Catalog;
-use vramplan::units::Bytes;
+use vramplan_planner::estimate::Component;
+use vramplan_planner::read::Catalog;
+use vramplan_planner::recommend::answer;
+use vramplan_planner::render::Document;
+use vramplan_planner::units::Bytes;
 
 fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scenario = root.join("examples/seed-l4.toml");
-    let catalog = Catalog::without_configuration(&[]);
+    let catalog = Catalog::built_in();
     let resolved = Resolved::from_args(&PlanArgs::default(), Some(&scenario), &catalog)?;
     let request = resolved.request();
     let document = Document::new(&request, &answer(&request)?);

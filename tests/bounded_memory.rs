@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use vramplan::cli::Resolved;
 use vramplan::cli::args::PlanArgs;
-use vramplan::source::{Catalog, gguf, hf_config, profile, safetensors};
-use vramplan::table::LimitsTable;
+use vramplan_disk::Disk;
+use vramplan_planner::read::{Catalog, gguf, hf_config, profile, safetensors};
+use vramplan_planner::table::LimitsTable;
 
 struct Counting;
 
@@ -138,16 +139,16 @@ fn toml_bombs() -> Vec<String> {
 }
 
 fn read_table(path: &Path) -> bool {
-    profile::text_of(path).is_ok_and(|text| LimitsTable::parse(&text).is_ok())
+    profile::text_of(&Disk, path).is_ok_and(|text| LimitsTable::parse(&text).is_ok())
 }
 
 fn check_toml() {
-    let catalog = Catalog::without_configuration(&[]);
+    let catalog = Catalog::built_in();
     for toml in toml_bombs() {
         let start: String = toml.chars().take(40).collect();
         let costs = [
-            peak(toml.as_bytes(), profile::read_model),
-            peak(toml.as_bytes(), profile::read_gpu),
+            peak(toml.as_bytes(), |path: &Path| profile::read_model(&Disk, path)),
+            peak(toml.as_bytes(), |path: &Path| profile::read_gpu(&Disk, path)),
             peak(toml.as_bytes(), read_table),
             peak(toml.as_bytes(), |path| {
                 Resolved::from_args(&PlanArgs::default(), Some(path), &catalog).is_ok()
@@ -162,14 +163,14 @@ fn check_toml() {
 fn files_of_a_mib_cost_less_than_64_mib() {
     for json in json_bombs() {
         let start: String = json.chars().take(60).collect();
-        let config = peak(json.as_bytes(), hf_config::read);
+        let config = peak(json.as_bytes(), |path: &Path| hf_config::read(&Disk, path));
         assert!(config < BOUND, "config.json {start}: {config}");
         let header = [&(json.len() as u64).to_le_bytes()[..], json.as_bytes()].concat();
-        let header = peak(&header, safetensors::read);
+        let header = peak(&header, |path: &Path| safetensors::read(&Disk, path));
         assert!(header < BOUND, "safetensors {start}: {header}");
     }
     for (n, bytes) in gguf_bombs().iter().enumerate() {
-        let header = peak(bytes, gguf::read);
+        let header = peak(bytes, |path: &Path| gguf::read(&Disk, path));
         assert!(header < BOUND, "GGUF {n}: {header}");
     }
     check_toml();

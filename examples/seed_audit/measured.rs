@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
-use vramplan::estimate::Component;
-use vramplan::units::Bytes;
+use vramplan_planner::estimate::Component;
+use vramplan_planner::units::Bytes;
 
 /// The run whose attention, weights and cache are those of `examples/seed-l4.toml`.
 const RUN: &str = "docs/measurements/seed-stack/sdpa-hqq8.json";

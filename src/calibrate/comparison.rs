@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use super::measurement::Measurement;
 use super::planned::PlannedRun;
-use crate::estimate::Component;
-use crate::spec::Bounds;
-use crate::text::printable;
-use crate::units::Bytes;
+use vramplan_planner::estimate::Component;
+use vramplan_planner::spec::Bounds;
+use vramplan_planner::text::printable;
+use vramplan_planner::units::Bytes;
 
 /// How far outside of the plan's bounds a figure may be, as a share of the expected value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +232,7 @@ pub(super) mod tests {
     use super::*;
     use crate::calibrate::measurement::tests::{exit, measure, phase, sample, started};
     use crate::calibrate::planned::{PlannedComponent, PlannedPhase};
-    use crate::estimate::Phase;
+    use vramplan_planner::estimate::Phase;
 
     fn mib(low: u64, expected: u64, high: u64) -> Bounds {
         let mib = |n| Bytes::mib(n).unwrap();

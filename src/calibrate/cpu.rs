@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::meter::{Device, Meter, MeterError, MeterKind, Reading};
 use super::tree::{Resident, tree};
-use crate::units::Bytes;
+use vramplan_planner::units::Bytes;
 
 /// How often new processes are looked for.
 const LOOK: Duration = Duration::from_millis(50);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Bytes;
+use vramplan_planner::units::Bytes;
 
 /// A machine's driver and cards.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measurement::{Measurement, Point};
 use super::meter::MeterKind;
-use crate::units::Bytes;
+use vramplan_planner::units::Bytes;
 
 /// Something that was noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! What a measured run teaches about a card and a runtime.
 
-use super::Stage;
 use super::measurement::Measurement;
 use super::meter::MeterKind;
 use super::recording::Exit;
-use crate::source::CalibratedRun;
-use crate::units::Bytes;
+use vramplan_planner::protocol::Stage;
+use vramplan_planner::read::CalibratedRun;
+use vramplan_planner::units::Bytes;
 
 /// Why a run teaches nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::{printable_message, printable_path};
+use vramplan_planner::text::{printable_message, printable_path};
 
 /// Libraries that are opened on a GPU, each with what it is for.
 const LIBRARIES: [(&str, &str); 2] =

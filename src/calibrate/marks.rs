@@ -6,9 +6,10 @@ use regex::bytes::Regex;
 use serde_json::{Map, Value};
 
 use super::recording::By;
-use crate::estimate::Component;
-use crate::text::printable;
-use crate::units::Bytes;
+use vramplan_planner::estimate::Component;
+
+use vramplan_planner::text::printable;
+use vramplan_planner::units::Bytes;
 
 /// Something that a run says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Bytes;
+use vramplan_planner::units::Bytes;
 
 /// Something that knows how much memory a device, or a process tree, holds now.
 pub trait Meter: Send {

@@ -16,8 +16,6 @@ pub mod diagnosis;
 pub mod fit;
 pub mod host;
 #[cfg(target_os = "linux")]
-mod limit;
-#[cfg(target_os = "linux")]
 mod lock;
 pub mod marks;
 pub mod measurement;
@@ -25,7 +23,6 @@ mod meter;
 #[cfg(all(feature = "nvml", target_os = "linux"))]
 mod nvml;
 mod planned;
-pub mod protocol;
 mod record_file;
 mod recorder;
 pub mod recording;
@@ -33,7 +30,6 @@ pub mod recording;
 mod sampler;
 #[cfg(target_os = "linux")]
 pub mod session;
-mod stage;
 pub mod supervisor;
 #[cfg(target_os = "linux")]
 mod tree;
@@ -42,8 +38,6 @@ pub use clock::now;
 #[cfg(target_os = "linux")]
 pub use cpu::CpuMeter;
 #[cfg(target_os = "linux")]
-pub use limit::limit_memory;
-#[cfg(target_os = "linux")]
 pub use lock::{DeviceLock, LockError};
 pub use meter::{Device, Holder, Meter, MeterError, MeterKind, Reading};
 #[cfg(all(feature = "nvml", target_os = "linux"))]
@@ -51,4 +45,3 @@ pub use nvml::{DeviceError, NvmlMeter, inventory};
 pub use planned::{PlannedComponent, PlannedPhase, PlannedRun};
 pub use record_file::{RecordFailure, RecordFile, beside};
 pub use recorder::Recorder;
-pub use stage::Stage;

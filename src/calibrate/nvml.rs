@@ -15,8 +15,9 @@ use nvml_wrapper::{Device as Handle, Nvml};
 use super::devices::{DeviceFacts, Inventory, Occupant};
 use super::meter::{Device, Holder, Meter, MeterError, MeterKind, Reading};
 use super::tree;
-use crate::text::printable;
-use crate::units::Bytes;
+
+use vramplan_planner::text::printable;
+use vramplan_planner::units::Bytes;
 
 /// How often the driver is asked who holds memory while how much does not change: that takes longer
 /// than to ask how much is held.

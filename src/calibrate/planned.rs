@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Stage;
-use crate::estimate::{Component, Phase};
-use crate::plan::Plan;
-use crate::spec::Bounds;
-use crate::text::printable;
-use crate::units::Overflow;
+use vramplan_planner::estimate::{Component, Phase};
+use vramplan_planner::plan::Plan;
+use vramplan_planner::protocol::Stage;
+
+use vramplan_planner::spec::Bounds;
+use vramplan_planner::text::printable;
+use vramplan_planner::units::Overflow;
 
 /// What a run was planned to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,12 +59,12 @@ impl PlannedRun {
     /// # Errors
     /// On sizes that no device has.
     pub fn new(plan: &Plan, inputs: BTreeMap<String, String>) -> Result<Self, Overflow> {
-        let phase = |row: &crate::plan::PhaseRow| {
+        let phase = |row: &vramplan_planner::plan::PhaseRow| {
             let components = plan.components_in(row.phase)?.into_iter();
             let components = components.map(|(id, at_peak)| PlannedComponent { id, at_peak });
             Ok(PlannedPhase { id: row.phase, total: row.total, components: components.collect() })
         };
-        let component = |row: &crate::plan::ComponentRow| PlannedComponent {
+        let component = |row: &vramplan_planner::plan::ComponentRow| PlannedComponent {
             id: row.component,
             at_peak: row.at_peak,
         };

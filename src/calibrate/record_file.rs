@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::text::printable_path;
+use vramplan_planner::text::printable_path;
 
 /// Bytes that are collected before they are written.
 const COLLECTED: usize = 1 << 16;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::meter::{Holder, Reading};
 use super::record_file::{RecordFailure, RecordFile};
 use super::recording::{By, End, Event, Exit, Header, Sample};
-use crate::estimate::Component;
-use crate::units::Bytes;
+use vramplan_planner::estimate::Component;
+use vramplan_planner::units::Bytes;
 
 /// How long a line waits at most before it is written.
 const PATIENCE: Duration = Duration::from_millis(200);

@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use super::meter::{Device, Holder};
 use super::planned::PlannedRun;
-use crate::estimate::Component;
-use crate::text::printable;
-use crate::units::Bytes;
+use vramplan_planner::estimate::Component;
+
+use vramplan_planner::text::printable;
+use vramplan_planner::units::Bytes;
 
 /// The name and version of the format.
 pub const SCHEMA: &str = "vramplan/recording/v1";

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::calibrate::meter::{MeterKind, Reading, Scripted};
     use crate::calibrate::recording::{End, Event, tests::header};
-    use crate::units::Bytes;
+    use vramplan_planner::units::Bytes;
 
     #[test]
     fn a_failure_is_a_gap_and_a_loss_ends_sampling() {

@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
-use super::Stage;
-use super::protocol::{FailureKind, Message, PROTOCOL};
 use super::recorder::Recorder;
 use super::recording::By;
-use crate::text::{printable, printable_message};
+use vramplan_planner::protocol::Stage;
+use vramplan_planner::protocol::{FailureKind, Message, PROTOCOL};
+use vramplan_planner::text::{printable, printable_message};
 
 /// How long a worker may take to say hello.
 const HELLO: Duration = Duration::from_secs(60);
@@ -227,8 +227,8 @@ fn write_down(message: &Message, recorder: &Recorder) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estimate::Component;
-    use crate::units::Bytes;
+    use vramplan_planner::estimate::Component;
+    use vramplan_planner::units::Bytes;
 
     fn hello() -> Message {
         Message::Hello { protocol: PROTOCOL, version: "0".to_owned() }

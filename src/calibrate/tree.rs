@@ -57,7 +57,7 @@ impl Resident {
 #[cfg(feature = "nvml")]
 pub fn name(pid: u32) -> Option<String> {
     let name = fs_err::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(crate::text::printable(name.trim_end()))
+    Some(vramplan_planner::text::printable(name.trim_end()))
 }
 
 #[cfg(test)]

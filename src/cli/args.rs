@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::dtype::{KvFormat, WeightFormat};
-use crate::spec::{Attention, Headroom, Logits, Runtime, Split, Utilization};
-use crate::units::Bytes;
+use vramplan_planner::dtype::{KvFormat, WeightFormat};
+use vramplan_planner::spec::{Attention, Headroom, Logits, Runtime, Split, Utilization};
+use vramplan_planner::units::Bytes;
 
 /// Where profiles are looked for.
 #[derive(Clone, Debug, Default, Args)]
@@ -66,7 +66,7 @@ pub struct BudgetArgs {
 
     /// Output format: `table`, `json`, `toml`, `markdown`, `svg` or `html`.
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
-    pub format: crate::render::Format,
+    pub format: vramplan_planner::render::Format,
 
     /// Print the formula, the factors and the source behind every figure, or those of one component.
     #[arg(
@@ -86,7 +86,7 @@ pub struct BudgetArgs {
         conflicts_with_all = ["format", "explain"],
         help_heading = "Output"
     )]
-    pub emit: Option<crate::render::Target>,
+    pub emit: Option<vramplan_planner::render::Target>,
 }
 
 /// What is to be planned.

@@ -6,17 +6,16 @@ use super::Outcome;
 use super::args::BudgetArgs;
 use super::problem::Problem;
 use super::scenario::Resolved;
-use crate::estimate::Component;
-use crate::plan::Verdict;
-use crate::recommend::answer;
-use crate::render::{Document, Target, emit, explain, render};
-use crate::source::Catalog;
-use crate::text::printable;
+use vramplan_planner::estimate::Component;
+use vramplan_planner::plan::Verdict;
+use vramplan_planner::recommend::answer;
+use vramplan_planner::render::{Document, Target, emit, explain, render};
+use vramplan_planner::text::printable;
 
 /// Plans, recommends and prints.
 pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let explained = args.explain.as_deref().map(component).transpose()?;
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let resolved = Resolved::from_args(&args.plan, args.scenario.as_deref(), &catalog)?;
     let request = resolved.request();
     let answer = answer(&request)?;

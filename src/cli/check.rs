@@ -10,11 +10,11 @@ use super::Outcome;
 use super::args::{CatalogArgs, PlanArgs};
 use super::problem::Problem;
 use super::scenario::{self, Resolved};
-use crate::recommend::{RecommendError, Solver};
-use crate::render::{FileReport, ScenarioReport, to_github, to_report};
-use crate::source::{Catalog, profile};
-use crate::table::{Entry, Limits, LimitsTable, TableError};
-use crate::text::printable_path;
+use vramplan_planner::read::{Catalog, profile};
+use vramplan_planner::recommend::{RecommendError, Solver};
+use vramplan_planner::render::{FileReport, ScenarioReport, to_github, to_report};
+use vramplan_planner::table::{Entry, Limits, LimitsTable, TableError};
+use vramplan_planner::text::printable_path;
 
 /// Where tables are unless a path is given.
 const TABLES: &str = "profiles/tables";
@@ -50,7 +50,7 @@ pub struct CheckArgs {
 
 /// Computes every scenario anew, compares and prints.
 pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let mut checked = Vec::new();
     for path in files(&args.paths)? {
         checked.push(Checked::read(path, &catalog)?);
@@ -117,7 +117,7 @@ impl Checked {
             let message = format!("`{}` does not exist: expected a table", printable_path(&path));
             return Err(Problem::new(message).hint(HINT).into());
         }
-        let text = profile::text_of(&path)?;
+        let text = profile::text_of(&vramplan_disk::Disk, &path)?;
         let invalid = |error: TableError| {
             Problem::new(format!("`{}`: {error}", printable_path(&path))).hint(HINT)
         };

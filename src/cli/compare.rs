@@ -10,10 +10,10 @@ use super::Outcome;
 use super::args::{CatalogArgs, PlanArgs};
 use super::problem::Problem;
 use super::scenario;
-use crate::recommend::answer;
-use crate::render::{CompareDoc, Document};
-use crate::source::Catalog;
-use crate::text::printable_path;
+use vramplan_planner::read::Catalog;
+use vramplan_planner::recommend::answer;
+use vramplan_planner::render::{CompareDoc, Document};
+use vramplan_planner::text::printable_path;
 
 /// A format of `vramplan compare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -52,7 +52,7 @@ pub struct CompareArgs {
 
 /// Plans both, compares and prints.
 pub fn run(args: &CompareArgs) -> anyhow::Result<Outcome> {
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let base = args.proposed.as_ref().unwrap_or(&args.current);
     let current = scenario::read(&args.current)?;
     let proposed = args.plan.clone().or(scenario::read(base)?);

@@ -8,12 +8,12 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use crate::calibrate::devices::{DeviceFacts, Inventory};
 use crate::calibrate::host::{Host, host};
-use crate::render::doctor::{
+use crate::report::doctor::{
     DoctorDoc, Finding, ProfileCounts, ProfileMatch, SCHEMA, Severity, WorkerDoc, to_text,
 };
-use crate::source::{Catalog, Kind};
-use crate::text::printable;
-use crate::units::Bytes;
+use vramplan_planner::read::{Catalog, Kind};
+use vramplan_planner::text::printable;
+use vramplan_planner::units::Bytes;
 
 /// A format of `vramplan doctor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,7 +38,7 @@ pub struct DoctorArgs {
 
 /// Looks at the machine and prints.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<Outcome> {
-    let document = document(&Catalog::new(&args.catalog.profiles));
+    let document = document(&vramplan_disk::catalog(&args.catalog.profiles));
     let text = match args.format {
         DoctorFormat::Table => to_text(&document),
         DoctorFormat::Json => serde_json::to_string_pretty(&document)? + "\n",
@@ -76,12 +76,7 @@ fn document(catalog: &Catalog) -> DoctorDoc {
 }
 
 fn features() -> Vec<String> {
-    let features = [
-        ("nvml", cfg!(feature = "nvml")),
-        ("h2o", cfg!(feature = "h2o")),
-        ("engine", cfg!(feature = "engine")),
-        ("cuda", cfg!(feature = "cuda")),
-    ];
+    let features = [("nvml", cfg!(feature = "nvml"))];
     features.iter().filter(|(_, built)| *built).map(|(name, _)| (*name).to_owned()).collect()
 }
 
@@ -110,7 +105,7 @@ fn profiles(catalog: &Catalog, findings: &mut Vec<Finding>) -> Option<ProfileCou
 
 #[cfg(all(feature = "nvml", target_os = "linux"))]
 fn driver(findings: &mut Vec<Finding>) -> Option<Inventory> {
-    let nvml = match crate::source::open_nvml() {
+    let nvml = match crate::local::open_nvml() {
         Ok(nvml) => nvml,
         Err(error) => {
             let remedy = "planning needs none: name the GPU, such as `--gpu L4`; to measure one, \
@@ -243,7 +238,7 @@ fn check_build(worker: Option<&WorkerDoc>, findings: &mut Vec<Finding>) {
 /// A document with everything in it, for the schema's test.
 #[cfg(test)]
 pub fn example() -> DoctorDoc {
-    let mut document = document(&Catalog::without_configuration(&[]));
+    let mut document = document(&Catalog::built_in());
     let occupant = crate::calibrate::devices::Occupant { pid: 7, name: None, bytes: None };
     document.worker = Some(WorkerDoc {
         path: "vramplan-worker".to_owned(),
@@ -256,7 +251,7 @@ pub fn example() -> DoctorDoc {
         mig: Some(true),
         ..DeviceFacts::default()
     };
-    document.matches = vec![profile(&device, &Catalog::without_configuration(&[]))];
+    document.matches = vec![profile(&device, &Catalog::built_in())];
     document.driver = Some(Inventory { devices: vec![device], ..Inventory::default() });
     document
 }

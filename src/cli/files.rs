@@ -1,14 +1,14 @@
 //! Files that commands write and read as a whole.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 
 use super::problem::Problem;
 use crate::calibrate::recording::{Header, SCHEMA};
 use crate::calibrate::{Device, PlannedRun, beside, now};
-use crate::text::printable_path;
+use vramplan_planner::text::printable_path;
 
 /// Writes a file: all of it or nothing. What is no regular file is written to as it is; a link stays one,
 /// and a file that is there keeps its permissions.
@@ -54,11 +54,4 @@ pub fn header(device: Device, command: Vec<String>, plan: Option<PlannedRun>) ->
         plan,
         notes: std::collections::BTreeMap::new(),
     }
-}
-
-/// Where the user's own profiles are.
-pub fn configured_profiles() -> anyhow::Result<PathBuf> {
-    use etcetera::BaseStrategy as _;
-    let strategy = etcetera::choose_base_strategy()?;
-    Ok(strategy.config_dir().join("vramplan").join("profiles"))
 }

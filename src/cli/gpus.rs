@@ -5,11 +5,11 @@ use anyhow::bail;
 use super::args::PlanArgs;
 use super::problem::Problem;
 use super::scenario::{apply_calibration, capacity, find_gpu};
-use crate::recommend::Card;
-use crate::source::Catalog;
-use crate::spec::{Runtime, Split};
-use crate::text::printable;
-use crate::units::{to_u64, to_usize};
+use vramplan_planner::read::Catalog;
+use vramplan_planner::recommend::Card;
+use vramplan_planner::spec::{Runtime, Split};
+use vramplan_planner::text::printable;
+use vramplan_planner::units::{to_u64, to_usize};
 
 /// More GPUs than one machine has.
 const MOST_GPUS: u64 = 64;

@@ -22,7 +22,7 @@ fn with_card<T>(
     measure: impl FnOnce(&mut dyn Meter) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     use crate::calibrate::{DeviceError, NvmlMeter};
-    let nvml = crate::source::open_nvml().map_err(|error| {
+    let nvml = crate::local::open_nvml().map_err(|error| {
         Problem::new(error.to_string())
             .hint("`--device cpu` measures main memory; `vramplan doctor` says what is missing")
     })?;

@@ -12,8 +12,9 @@ use signal_hook::flag;
 use tempfile::NamedTempFile;
 
 use super::problem::Problem;
-use crate::text::printable;
-use crate::units::Bytes;
+
+use vramplan_planner::text::printable;
+use vramplan_planner::units::Bytes;
 
 /// Where a file is to be.
 #[derive(Clone, Copy, Debug)]

@@ -15,11 +15,10 @@ use crate::calibrate::marks::{Pattern, Timed};
 use crate::calibrate::measurement::Measurement;
 use crate::calibrate::recording::{self, RecordingError};
 use crate::calibrate::{Device, MeterKind, PlannedRun};
-use crate::recommend::{Answer, Request};
-use crate::render::Document;
-use crate::render::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
-use crate::source::Catalog;
-use crate::text::printable_path;
+use crate::report::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
+use vramplan_planner::recommend::{Answer, Request};
+use vramplan_planner::render::Document;
+use vramplan_planner::text::printable_path;
 
 /// A format of a measured run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -150,7 +149,7 @@ fn planned(args: &ObserveArgs, device: Option<&Device>) -> anyhow::Result<Option
         let card = device.filter(|device| device.meter == MeterKind::Nvml);
         flags.gpu = card.map(|device| device.name.clone());
     }
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let resolved = super::scenario::resolve(&flags, &catalog)?;
     plan_of(&resolved).map(Some)
 }
@@ -158,7 +157,7 @@ fn planned(args: &ObserveArgs, device: Option<&Device>) -> anyhow::Result<Option
 /// A plan as a recording keeps it.
 pub fn plan_of(resolved: &Resolved) -> anyhow::Result<PlannedRun> {
     let request = resolved.request();
-    let answer = crate::recommend::answer(&request)?;
+    let answer = vramplan_planner::recommend::answer(&request)?;
     run_of(&request, &answer)
 }
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use crate::recommend::RecommendError;
-use crate::render::EmitError;
-use crate::source::{LocalCardError, SourceError};
-use crate::synth::SynthError;
-use crate::text::{printable_lines, printable_message};
+use crate::local::LocalCardError;
+use vramplan_planner::read::SourceError;
+use vramplan_planner::recommend::RecommendError;
+use vramplan_planner::render::EmitError;
+use vramplan_planner::synth::SynthError;
+use vramplan_planner::text::{printable_lines, printable_message};
 
 /// An error with a hint.
 #[derive(Debug)]

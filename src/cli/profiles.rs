@@ -8,9 +8,10 @@ use comfy_table::{Table, presets};
 
 use super::Outcome;
 use super::args::CatalogArgs;
-use crate::source::{self, Catalog, Kind, Listing, SourceError, profile};
-use crate::spec::{GpuSpec, ModelSpec};
-use crate::text::{printable_lines, printable_path};
+use vramplan_disk::Disk;
+use vramplan_planner::read::{self, Catalog, Kind, Listing, SourceError, profile};
+use vramplan_planner::spec::{GpuSpec, ModelSpec};
+use vramplan_planner::text::{printable_lines, printable_path};
 
 /// What a list is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,7 +58,7 @@ pub enum ProfilesCommand {
 
 /// Runs a subcommand.
 pub fn run(args: &ProfilesArgs) -> anyhow::Result<Outcome> {
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let text = match &args.command {
         ProfilesCommand::List { kind } => list(&catalog, *kind)?,
         ProfilesCommand::Show { name } => show(&catalog, name)?,
@@ -143,7 +144,7 @@ fn parameters(count: u64) -> String {
 
 fn runtimes(catalog: &Catalog) -> Result<String, SourceError> {
     let mut rows = table(&["runtime", "versions"]);
-    for runtime in crate::spec::Runtime::ALL {
+    for runtime in vramplan_planner::spec::Runtime::ALL {
         rows.add_row([runtime.to_string(), catalog.runtime(runtime)?.version]);
     }
     Ok(finish(&rows))
@@ -192,7 +193,7 @@ fn show_gpu(text: &mut String, gpu: &GpuSpec) {
 }
 
 fn import(catalog: &Catalog, file: &str, name: Option<&str>) -> anyhow::Result<String> {
-    let mut model = source::model(file, catalog)?;
+    let mut model = read::model(&Disk, file, catalog)?;
     if let Some(name) = name {
         profile::check_name(name)?;
         name.clone_into(&mut model.name);

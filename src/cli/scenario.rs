@@ -8,15 +8,16 @@ use anyhow::{Context as _, bail};
 use super::args::{CacheAllocation, CaptureLayers, PlanArgs};
 use super::gpus;
 use super::problem::Problem;
-use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
-use crate::plan::Capacity;
-use crate::recommend::{Card, Request};
-use crate::source::{self, Catalog, Kind, profile};
-use crate::spec::{
+use vramplan_disk::Disk;
+use vramplan_planner::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
+use vramplan_planner::plan::Capacity;
+use vramplan_planner::read::{self, Catalog, Kind, profile};
+use vramplan_planner::recommend::{Card, Request};
+use vramplan_planner::spec::{
     Capture, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec, Serving, Split, Workload,
 };
-use crate::text::{excerpt, one_line, printable_path};
-use crate::units::Bytes;
+use vramplan_planner::text::{excerpt, one_line, printable_path};
+use vramplan_planner::units::Bytes;
 
 /// The workload of the worked example: what is planned unless told otherwise.
 const SYSTEM_TOKENS: u64 = 6000;
@@ -75,7 +76,7 @@ impl Resolved {
 
 /// Reads a scenario file: the flags of `budget`, as TOML.
 pub fn read(path: &Path) -> anyhow::Result<PlanArgs> {
-    let text = profile::text_of(path)?;
+    let text = profile::text_of(&Disk, path)?;
     Ok(toml::from_str(&text).map_err(|error| no_scenario(path, &text, &error))?)
 }
 
@@ -113,7 +114,7 @@ pub fn resolve_on(
     let mut runtime = catalog.runtime(args.runtime.unwrap_or(Runtime::Vramplan))?;
     runtime.stack = version(args, runtime.runtime, Runtime::Transformers)?;
     let Card { gpu, capacity } = cards.remove(0);
-    let model = source::model(model, catalog)?;
+    let model = read::model(&Disk, model, catalog)?;
     let workload = workload(args, &model, &gpu, runtime.runtime, cards.len() + 1)?;
     Ok(Resolved {
         file: args.model.clone().filter(|model| Path::new(model).is_file()),
@@ -180,7 +181,7 @@ pub(super) fn find_gpu(
     if !name.eq_ignore_ascii_case("auto") {
         return Ok((catalog.gpu(name)?, other_use.unwrap_or(Bytes::ZERO)));
     }
-    let card = source::local_card()?;
+    let card = crate::local::local_card()?;
     let gpu = card.spec(catalog)?;
     Ok((gpu, other_use.unwrap_or(card.used)))
 }
@@ -443,7 +444,7 @@ mod tests {
         assert_eq!(stem_and_size("gemma-3-270m"), Some(("gemma-3", 270e6)));
         assert_eq!(stem_and_size("qwen3-30b-a3b"), None);
         assert_eq!(stem_and_size("phi-4"), None);
-        let catalog = Catalog::without_configuration(&[]);
+        let catalog = Catalog::built_in();
         let model = catalog.model("qwen2.5-14b").unwrap();
         let names: Vec<_> = siblings(&model, &catalog).into_iter().map(|m| m.name).collect();
         assert_eq!(names, ["qwen2.5-7b", "qwen2.5-32b"]);

@@ -8,9 +8,10 @@ use schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
 use super::args::PlanArgs;
-use crate::render::doctor::DoctorDoc;
-use crate::render::{CompareDoc, Document, ObserveDoc, SweepDoc};
-use crate::source::profile;
+use crate::report::doctor::DoctorDoc;
+use crate::report::observe::ObserveDoc;
+use vramplan_planner::read::profile;
+use vramplan_planner::render::{CompareDoc, Document, SweepDoc};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -29,16 +30,14 @@ fn schemas() -> Vec<(String, Value)> {
         titled("compare-v1", "vramplan/compare/v1", schema_for!(CompareDoc)),
         titled("observe-v1", "vramplan/observe/v1", schema_for!(ObserveDoc)),
         titled("doctor-v1", "vramplan/doctor/v1", schema_for!(DoctorDoc)),
-        titled("calibration", "vramplan calibration", schema_for!(crate::source::Calibration)),
+        titled(
+            "calibration",
+            "vramplan calibration",
+            schema_for!(vramplan_planner::read::Calibration),
+        ),
         titled("scenario", "vramplan scenario", schema_for!(PlanArgs)),
         ("table".to_owned(), table()),
     ];
-    #[cfg(feature = "engine")]
-    schemas.push(titled(
-        "quality-v1",
-        "vramplan/quality/v1",
-        schema_for!(crate::engine::quality::Report),
-    ));
     for (name, schema) in profile::schemas() {
         schemas.push(titled(name, &format!("vramplan {name} profile"), schema));
     }
@@ -56,7 +55,7 @@ fn table() -> Value {
         "title": "vramplan table of limits",
         "type": "object",
         "properties": {
-            "schema": { "const": crate::table::SCHEMA },
+            "schema": { "const": vramplan_planner::table::SCHEMA },
             "defaults": defaults,
             "scenario": { "type": "array", "items": entry, "minItems": 1 },
         },
@@ -174,16 +173,16 @@ fn what_is_wrong_does_not_follow_them() {
 #[test]
 fn outputs_follow_their_schemas() {
     let plan = |flags: &PlanArgs| {
-        let catalog = crate::source::Catalog::without_configuration(&[]);
+        let catalog = vramplan_planner::read::Catalog::built_in();
         let resolved = super::scenario::resolve(flags, &catalog).unwrap();
         let request = resolved.request();
-        Document::new(&request, &crate::recommend::answer(&request).unwrap())
+        Document::new(&request, &vramplan_planner::recommend::answer(&request).unwrap())
     };
     let seed = super::scenario::read(&root().join("examples/seed-l4.toml")).unwrap();
     let small = PlanArgs {
         gpu: Some("T4".to_owned()),
         model: Some("qwen2.5-32b".to_owned()),
-        runtime: Some(crate::spec::Runtime::LlamaCpp),
+        runtime: Some(vramplan_planner::spec::Runtime::LlamaCpp),
         ..PlanArgs::default()
     };
     let (seed, small) = (plan(&seed), plan(&small));

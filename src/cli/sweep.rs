@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
@@ -11,12 +12,13 @@ use super::args::{CatalogArgs, PlanArgs};
 use super::gpus;
 use super::problem::Problem;
 use super::scenario::{self, default_kv, default_weights};
-use crate::dtype::{KvFormat, WeightFormat};
-use crate::recommend::Card;
-use crate::render::{SweepDoc, to_matrix};
-use crate::source::{self, Catalog, Kind};
-use crate::spec::{ModelSpec, Runtime, Workload};
-use crate::sweep::{Column, Row, Sweep};
+use vramplan_disk::Disk;
+use vramplan_planner::dtype::{KvFormat, WeightFormat};
+use vramplan_planner::read::{self, Catalog, Kind};
+use vramplan_planner::recommend::Card;
+use vramplan_planner::render::{SweepDoc, to_matrix};
+use vramplan_planner::spec::{ModelSpec, Runtime, Workload};
+use vramplan_planner::sweep::{Cell, Column, Row, Sweep};
 
 /// A format of `vramplan sweep`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -130,7 +132,7 @@ fn or<T: Clone>(list: Vec<T>, other: Option<&T>) -> Vec<T> {
 
 /// Answers every combination and prints.
 pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let matrix = match &args.scenario {
         Some(path) => args.matrix.clone().or(scenario::read(path)?),
         None => args.matrix.clone(),
@@ -158,7 +160,7 @@ fn document(matrix: &MatrixArgs, catalog: &Catalog) -> anyhow::Result<SweepDoc> 
         fixed_cache: plan.cache_tokens.is_some(),
         min_decode_speed: scenario::min_decode_speed(plan)?,
     };
-    Ok(SweepDoc::new(&sweep, &sweep.answer()))
+    Ok(SweepDoc::new(&sweep, &answer(&sweep)))
 }
 
 /// A column of one GPU, or of several equal ones.
@@ -191,7 +193,7 @@ fn models(
 ) -> anyhow::Result<Vec<(ModelSpec, Vec<Workload>)>> {
     let names = named(&matrix.models, Kind::Model, catalog)?;
     let model = |name: &String| {
-        let model = source::model(name, catalog)?;
+        let model = read::model(&Disk, name, catalog)?;
         let on = |cards: &Vec<Card>| {
             let gpu = &cards[0].gpu;
             scenario::workload(&matrix.plan, &model, gpu, runtime, cards.len())
@@ -234,6 +236,40 @@ fn named(given: &[String], kind: Kind, catalog: &Catalog) -> anyhow::Result<Vec<
 }
 
 /// A matrix with a refused combination, for tests.
+/// Combinations below which a second thread costs more than it gives.
+const CELLS_FOR_THREADS: usize = 1024;
+
+/// Answers a matrix, a large one on every core.
+fn answer(sweep: &Sweep<'_>) -> Vec<Vec<Cell>> {
+    if sweep.rows.len() * sweep.columns.len() < CELLS_FOR_THREADS {
+        return sweep.answer();
+    }
+    let groups = sweep.groups();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(group) = groups.get(index) else { return done };
+            done.push((index, sweep.answer_group(group)));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for other in others {
+            match other.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().flat_map(|(_, rows)| rows).collect()
+}
+
 #[cfg(test)]
 pub(super) fn example() -> SweepDoc {
     let matrix = MatrixArgs {
@@ -242,5 +278,5 @@ pub(super) fn example() -> SweepDoc {
         weights: vec![WeightFormat::Int8, WeightFormat::F16],
         ..MatrixArgs::default()
     };
-    document(&matrix, &Catalog::without_configuration(&[])).unwrap()
+    document(&matrix, &Catalog::built_in()).unwrap()
 }

@@ -1,7 +1,7 @@
 //! A small decoder: its shape, and random weights.
 
-use vramplan::engine::{EngineError, SyntheticSource};
-use vramplan::spec::{Architecture, ModelShape, ModelSpec, QkNorm};
+use vramplan_engine::{EngineError, SyntheticSource};
+use vramplan_planner::spec::{Architecture, ModelShape, ModelSpec, QkNorm};
 
 /// A decoder as small as the types' blocks allow.
 pub fn shape(architecture: Architecture) -> ModelShape {

@@ -3,17 +3,17 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use vramplan::dtype::{KvFormat, WeightFormat};
-use vramplan::estimate::weights::weights;
-use vramplan::estimate::{Buffer, Scenario, buffers};
-use vramplan::plan::Capacity;
-use vramplan::recommend::{Answer, Card, Request, answer};
-use vramplan::source::Catalog;
-use vramplan::spec::{
+use vramplan_planner::dtype::{KvFormat, WeightFormat};
+use vramplan_planner::estimate::weights_of;
+use vramplan_planner::estimate::{Buffer, Scenario, buffers};
+use vramplan_planner::plan::Capacity;
+use vramplan_planner::read::Catalog;
+use vramplan_planner::recommend::{Answer, Card, Request, answer};
+use vramplan_planner::spec::{
     Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec,
     Serving, Split, Workload,
 };
-use vramplan::units::Bytes;
+use vramplan_planner::units::Bytes;
 
 /// A request that owns what it borrows.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Case {
 impl Case {
     /// The defaults of the command line for this GPU, model and runtime.
     pub fn new(gpu: &str, model: &str, runtime: Runtime) -> Self {
-        let catalog = Catalog::without_configuration(&[]);
+        let catalog = Catalog::built_in();
         let (weights, kv) = match runtime {
             Runtime::Vramplan => ("q4_k_m", "int8"),
             Runtime::Transformers => ("nf4", "hqq8"),
@@ -77,7 +77,7 @@ impl Case {
 
     /// Everything that is listed for it, before a plan adds anything up.
     pub fn buffers(&self) -> Vec<Buffer> {
-        let weights = weights(&self.model, self.weights, &self.runtime).unwrap();
+        let weights = weights_of(&self.model, self.weights, &self.runtime).unwrap();
         buffers(&Scenario {
             model: &self.model,
             gpu: &self.gpu,

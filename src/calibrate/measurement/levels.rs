@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Growth, Point};
 use crate::calibrate::meter::Holder;
 use crate::calibrate::recording::Event;
-use crate::units::Bytes;
+use vramplan_planner::units::Bytes;
 
 /// What was held over time, and by whom else.
 pub struct Levels {

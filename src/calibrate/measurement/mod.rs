@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use self::levels::Levels;
 use self::spans::{part_teardown, spans};
 use super::recording::{By, End, Event, Exit, Header};
-use crate::estimate::Component;
-use crate::units::Bytes;
+use vramplan_planner::estimate::Component;
+use vramplan_planner::units::Bytes;
 
 /// The name of the phase of a run that marks none.
 pub const WHOLE_RUN: &str = "run";

@@ -2,7 +2,7 @@
 
 use super::{BEFORE_MARKS, Point, Span, WHOLE_RUN, level_at};
 use crate::calibrate::recording::Event;
-use crate::units::Bytes;
+use vramplan_planner::units::Bytes;
 
 /// The phases in time; what comes before the first mark has a name too.
 pub fn spans(events: &[Event], (from, before): (u64, u64), (until, last): (u64, u64)) -> Vec<Span> {

@@ -26,7 +26,7 @@ use super::meter::Meter;
 use super::recorder::Recorder;
 use super::recording::End;
 use super::sampler::{Control, sample};
-use crate::units::Bytes;
+use vramplan_planner::units::Bytes;
 
 /// Readings before the command starts, and how long is waited for them.
 const FIRST_READINGS: u64 = 20;
@@ -242,7 +242,7 @@ fn start(
     let outcome = command.process_group(0).spawn();
     drop(inherited);
     let name = command.get_program().to_string_lossy();
-    let command = crate::text::printable(&name);
+    let command = vramplan_planner::text::printable(&name);
     outcome.map_err(|cause| SessionError::Start { command, cause })
 }
 

@@ -7,7 +7,8 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use super::News;
 use crate::calibrate::marks::{Pattern, says_out_of_memory};
-use crate::text::printable;
+
+use vramplan_planner::text::printable;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 16;

@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGTSTP, SIGTTIN, SIGTTOU};
 
 use super::News;
 use crate::calibrate::tree::{children, descendants};
-use crate::units::to_u64;
+use vramplan_planner::units::to_u64;
 
 /// How long a process that outlived the command may take to end when asked.
 const ASKED: Duration = Duration::from_secs(1);

@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 use crate::calibrate::{PlannedComponent, PlannedPhase, PlannedRun};
 use crate::cli::problem::Problem;
-use crate::estimate::{Component, Phase};
-use crate::source::text_file;
-use crate::spec::Bounds;
-use crate::text::{printable, printable_message, printable_path};
-use crate::units::Bytes;
+use vramplan_planner::estimate::{Component, Phase};
+
+use vramplan_planner::spec::Bounds;
+use vramplan_planner::text::{printable, printable_message, printable_path};
+use vramplan_planner::units::Bytes;
 
 /// The schemas of a plan and of a report.
 const SCHEMA: &str = "vramplan/plan/v1";
@@ -74,7 +74,7 @@ impl Size {
 
 /// Reads a plan in the JSON of `vramplan budget`, or that of a report of `calibrate` and `observe`.
 pub fn read(path: &Path) -> anyhow::Result<PlannedRun> {
-    let text = text_file(path)?;
+    let text = vramplan_disk::text(path)?;
     let wrong = |message: String| {
         Problem::new(format!("`{}` is no plan: {message}", printable_path(path)))
             .hint("`--against` reads what `budget` and `calibrate` print with `--format json`")

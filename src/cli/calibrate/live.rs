@@ -13,11 +13,10 @@ use crate::cli::observe::Report;
 use crate::cli::problem::Problem;
 use crate::cli::scenario::capacity;
 use crate::cli::{Outcome, Resolved, files, observe};
-use crate::dtype::WeightFormat;
-use crate::recommend::answer;
-use crate::render::observe::{Extras, QualityDoc};
-use crate::source::Catalog;
-use crate::spec::Runtime;
+use crate::report::observe::{Extras, QualityDoc};
+use vramplan_planner::dtype::WeightFormat;
+use vramplan_planner::recommend::answer;
+use vramplan_planner::spec::Runtime;
 
 /// Runs what the flags say on the device of `meter`, and reports.
 pub fn measure(
@@ -130,7 +129,7 @@ fn plan_on(args: &CalibrateArgs, meter: &dyn Meter) -> anyhow::Result<Resolved> 
     if args.plan.gpu.is_none() && args.scenario.is_none() {
         args.plan.gpu = Some(device.name);
     }
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let mut resolved = Resolved::from_args(&args.plan, args.scenario.as_deref(), &catalog)?;
     if let Some(size) = args.capacity {
         resolved.gpu.total.value = size;

@@ -7,10 +7,9 @@ use crate::calibrate::Device;
 use crate::cli::Resolved;
 use crate::cli::problem::Problem;
 use crate::cli::scenario::{capacity, read, resolve, resolve_on};
-use crate::recommend::{Card, answer};
-use crate::source::Catalog;
-use crate::spec::{Basis, Bounds, Fact, GpuSpec, Runtime};
-use crate::units::Bytes;
+use vramplan_planner::recommend::{Card, answer};
+use vramplan_planner::spec::{Basis, Bounds, Fact, GpuSpec, Runtime};
+use vramplan_planner::units::Bytes;
 
 /// What a worker holds in main memory beside its buffers: code, threads, the file's header, the
 /// kernels' workspaces.
@@ -20,7 +19,7 @@ const PROCESS_SOURCE: &str =
 
 /// The plan's flags on main memory. A GPU that is named says how large the cache is, no more.
 pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Resolved> {
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let mut flags = match &args.scenario {
         Some(path) => args.plan.clone().or(read(path)?),
         None => args.plan.clone(),

@@ -25,10 +25,11 @@ use super::observe::{Report, ReportArgs, read_recording};
 use super::problem::Problem;
 use crate::calibrate::fit::fit;
 use crate::calibrate::measurement::Measurement;
-use crate::source::{Calibration, Catalog};
-use crate::spec::Runtime;
-use crate::text::printable_path;
-use crate::units::Bytes;
+use vramplan_disk::Disk;
+use vramplan_planner::read::Calibration;
+use vramplan_planner::spec::Runtime;
+use vramplan_planner::text::printable_path;
+use vramplan_planner::units::Bytes;
 
 /// Run the engine as planned, measure it, and compare.
 #[derive(Clone, Debug, Args)]
@@ -163,10 +164,11 @@ fn learn(measured: &Measurement, folder: &Path) -> anyhow::Result<()> {
     };
     let runtime: Runtime = runtime.parse().map_err(Problem::new)?;
     let folder = match folder {
-        folder if folder.as_os_str().is_empty() => files::configured_profiles()?,
+        folder if folder.as_os_str().is_empty() => vramplan_disk::configured_profiles()
+            .ok_or_else(|| Problem::new("this machine says nowhere where configuration is kept"))?,
         folder => folder.to_owned(),
     };
-    let found = Calibration::read(&folder, gpu, runtime)?;
+    let found = Calibration::read(&Disk, &folder, gpu, runtime)?;
     let mut known = found.unwrap_or_else(|| Calibration::new(gpu, runtime));
     if !known.runs.contains(&run) {
         known.runs.push(run);
@@ -184,7 +186,7 @@ fn learn(measured: &Measurement, folder: &Path) -> anyhow::Result<()> {
 }
 
 fn resolved(args: &CalibrateArgs) -> anyhow::Result<super::Resolved> {
-    let catalog = Catalog::new(&args.catalog.profiles);
+    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     super::Resolved::from_args(&args.plan, args.scenario.as_deref(), &catalog)
 }
 

@@ -11,8 +11,8 @@ use super::once;
 use crate::calibrate::{Meter, MeterKind};
 use crate::cli::problem::Problem;
 use crate::cli::{Resolved, observe};
-use crate::recommend::{Limit, Recommendation, answer};
-use crate::render::observe::{StepDoc, StepsDoc};
+use crate::report::observe::{StepDoc, StepsDoc};
+use vramplan_planner::recommend::{Limit, Recommendation, answer};
 
 /// Tokens that a step generates: everything was allocated before.
 const DECODED: u64 = 4;
@@ -56,7 +56,7 @@ pub fn climb(
             None => return Ok(None),
         }
     }
-    let smallest = crate::recommend::smallest_cache(&resolved.workload);
+    let smallest = vramplan_planner::recommend::smallest_cache(&resolved.workload);
     let mut low = proven.unwrap_or(smallest.saturating_sub(1));
     if let Some(mut high) = failed {
         for _ in 0..HALVINGS {

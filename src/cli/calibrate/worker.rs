@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::calibrate::protocol::{About, PROTOCOL};
 use crate::cli::problem::Problem;
-use crate::text::printable_path;
+use vramplan_planner::protocol::{About, PROTOCOL};
+use vramplan_planner::text::printable_path;
 
 /// The environment variable that names another worker.
 const WORKER: &str = "VRAMPLAN_WORKER";
@@ -29,8 +29,8 @@ pub fn find() -> anyhow::Result<PathBuf> {
     let message = format!("there is no worker: expected `{}`", printable_path(&beside));
     Err(Problem::new(message)
         .hint(
-            "install vramplan with the `engine` feature, which brings it, or name it in \
-             `VRAMPLAN_WORKER`; `vramplan observe` measures any other program beside its plan",
+            "build it with `cargo build --release -p vramplan-engine`, or name it in `VRAMPLAN_WORKER`; `vramplan observe` \
+             measures any other program beside its plan",
         )
         .into())
 }

@@ -1,0 +1,101 @@
+//! llama.cpp: layers go to GPUs in the proportion of their free memory.
+//!
+//! The output head counts as one layer behind the others, the layers of multi-token prediction too,
+//! and all of it is computed in single precision (`llama-model.cpp`, `load_tensors`). Under
+//! `--split-mode row` layers and their caches are dealt out in the same way, while matrices are cut by
+//! rows in the proportion of total memory (`ggml-cuda.cu`, `default_tensor_split`).
+
+use std::ops::Range;
+
+use crate::estimate::placement::Room;
+use crate::estimate::weights::file_layers;
+use crate::spec::{ModelSpec, Part, Share, Split};
+use crate::units::Bytes;
+
+/// The layers of each GPU, of `count` of them.
+pub fn layers_by_memory(free: &[Bytes], count: u64) -> Vec<Range<u64>> {
+    let splits = split_points(free);
+    let device = |layer: u64| {
+        let at = single(layer) / single(count);
+        splits.partition_point(|split| *split <= at).min(free.len().saturating_sub(1))
+    };
+    let devices: Vec<usize> = (0..count).map(device).collect();
+    let begin = |index: usize| devices.partition_point(|device| *device < index) as u64;
+    (0..free.len()).map(|index| begin(index)..begin(index + 1)).collect()
+}
+
+/// Where each GPU's share of the layers ends, from 0 to 1.
+fn split_points(free: &[Bytes]) -> Vec<f32> {
+    let mut sum = 0.0;
+    let mut splits = Vec::with_capacity(free.len());
+    for bytes in free {
+        // Equal where nothing is free anywhere, rather than undefined.
+        sum += single(bytes.get().max(1));
+        splits.push(sum);
+    }
+    splits.iter().map(|split| split / sum).collect()
+}
+
+/// As llama.cpp converts it.
+#[allow(clippy::cast_precision_loss, reason = "llama.cpp computes in single precision")]
+fn single(n: u64) -> f32 {
+    n as f32
+}
+
+/// `--split-mode layer`.
+pub fn by_layers(model: &ModelSpec, rooms: &[Room<'_>]) -> Vec<Part> {
+    let free: Vec<Bytes> = rooms.iter().map(Room::free).collect();
+    // The head is the last of them; layers that predict tokens ahead are not loaded.
+    let count = file_layers(model) + 1;
+    let of = rooms.len() as u64;
+    let part = |(index, run): (u64, Range<u64>)| {
+        let has_head = run.contains(&(count - 1));
+        let n_layers = model.shape.n_layers;
+        Part {
+            split: Split::Layer,
+            index,
+            of,
+            layers: run.start.min(n_layers)..run.end.min(n_layers),
+            has_embedding: index == 0,
+            has_norm: has_head,
+            has_head,
+            has_vision: false,
+            share: None,
+        }
+    };
+    (0..).zip(layers_by_memory(&free, count)).map(part).collect()
+}
+
+/// `--split-mode row`.
+pub fn by_rows(model: &ModelSpec, rooms: &[Room<'_>]) -> Vec<Part> {
+    let total = |rooms: &[Room<'_>]| {
+        rooms.iter().fold(0u64, |sum, room| sum.saturating_add(room.gpu.visible().get() >> 20))
+    };
+    let of = total(rooms);
+    let share =
+        |index: usize| Share { start: total(&rooms[..index]), end: total(&rooms[..=index]), of };
+    let parts = by_layers(model, rooms).into_iter().enumerate();
+    parts
+        .map(|(index, part)| Part { split: Split::Tensor, share: Some(share(index)), ..part })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(mib: &[u64], count: u64) -> Vec<u64> {
+        let free: Vec<Bytes> = mib.iter().map(|n| Bytes::new(n << 20)).collect();
+        layers_by_memory(&free, count).into_iter().map(|run| run.end - run.start).collect()
+    }
+
+    #[test]
+    fn layers_follow_free_memory() {
+        assert_eq!(counts(&[22_000, 22_000], 49), [25, 24]);
+        assert_eq!(counts(&[22_000; 4], 49), [13, 12, 12, 12]);
+        assert_eq!(counts(&[80_640, 14_600], 49), [42, 7]);
+        assert_eq!(counts(&[11_000, 40_000, 22_000], 49), [8, 27, 14]);
+        assert_eq!(counts(&[0, 0], 4), [2, 2]);
+        assert_eq!(counts(&[100_000, 1], 4), [4, 0]);
+    }
+}

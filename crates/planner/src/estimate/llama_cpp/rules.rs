@@ -1,0 +1,98 @@
+//! What llama.cpp takes and does.
+
+use super::placement;
+use super::weights::LlamaCppTensors;
+use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
+use crate::estimate::placement::{PlacementError, Room, Spread};
+use crate::estimate::rules::{Choices, Defaults, Ladders, RuntimeRules};
+use crate::estimate::weights::{TensorRule, gguf};
+use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
+use crate::spec::{Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, Split};
+
+/// Tokens by which llama.cpp rounds its cache up (`GGML_PAD(n_ctx, 256)` in `llama-context.cpp`).
+const CELL: u64 = 256;
+
+/// The rules of llama.cpp.
+pub struct Rules;
+
+impl RuntimeRules for Rules {
+    fn attention(&self) -> Choices<Attention> {
+        Choices { allowed: &[Attention::Flash, Attention::Eager], expected: "`flash` or `eager`" }
+    }
+
+    fn takes_kv(&self, kv: KvFormat) -> bool {
+        matches!(kv, KvFormat::F32 | KvFormat::F16 | KvFormat::Bf16 | KvFormat::Ggml(_))
+    }
+
+    fn expected_kv(&self) -> &'static str {
+        "`f16`, `q8_0`, `q5_1`, `q4_0` or another GGML format"
+    }
+
+    /// llama.cpp makes room for the logits of a whole micro-batch; only servers since mid-2026 ask for less.
+    fn defaults(&self, model: &ModelSpec, _gpu: &GpuSpec) -> Defaults {
+        Defaults {
+            weights: gguf::stored_or(model, WeightFormat::Gguf(FileType::Q4KM)),
+            kv: KvFormat::Ggml(GgmlType::Q8_0),
+            attention: Attention::Flash,
+            prefill_chunk: 512,
+            logits: Logits::All,
+            grown_cache: false,
+            split: Split::Layer,
+            headroom: Headroom::Default,
+        }
+    }
+
+    fn ladders(&self) -> Ladders {
+        Ladders {
+            weights: gguf::ladder(),
+            kv: vec![KvFormat::Ggml(GgmlType::Q4_0), KvFormat::Ggml(GgmlType::Q8_0), KvFormat::F16],
+            without_scores: Some(Attention::Flash),
+        }
+    }
+
+    fn check(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        Ok(())
+    }
+
+    fn check_images(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        let reason = "llama.cpp's encoder is not modelled: it is a file of its own (`--mmproj`), whose \
+                      size and buffers `--other-use` can leave room for";
+        Err(EstimateError::Model { field: "images", reason: reason.to_owned() })
+    }
+
+    fn tensors(&self) -> &dyn TensorRule {
+        &LlamaCppTensors
+    }
+
+    fn loads_tower(&self) -> bool {
+        false
+    }
+
+    fn retention(&self) -> Retention {
+        Retention::UpFront
+    }
+
+    fn push(
+        &self,
+        buffers: &mut Buffers,
+        scenario: &Scenario<'_>,
+    ) -> Result<Option<Pool>, EstimateError> {
+        super::push(buffers, scenario).map(|()| None)
+    }
+
+    fn place(&self, spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+        match spread.split {
+            Split::Layer if spread.model.shape.ssm.is_some() => Err(spread.unknown(
+                rooms,
+                "libllama takes up to twice what its graph gives for stages with state-space layers",
+                "use `--split tensor`, one GPU, or `--runtime vllm`",
+            )),
+            Split::Layer => Ok(placement::by_layers(spread.model, rooms)),
+            Split::Tensor => Ok(placement::by_rows(spread.model, rooms)),
+        }
+    }
+
+    fn cache_step(&self) -> Option<u64> {
+        Some(CELL)
+    }
+}

@@ -1,0 +1,134 @@
+//! What a runtime's room has to say: the one seam between the shared ground and the runtimes.
+
+use super::placement::{PlacementError, Room, Spread};
+use super::weights::TensorRule;
+use super::{Buffers, EstimateError, Pool, Retention, Scenario};
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::spec::{Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, Split, Workload};
+
+/// What a runtime is asked for where nothing is said: what the runtime itself does then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Defaults {
+    /// Format of the weights.
+    pub weights: WeightFormat,
+    /// Format of keys and values.
+    pub kv: KvFormat,
+    /// How attention is computed.
+    pub attention: Attention,
+    /// Tokens of a prefill step.
+    pub prefill_chunk: u64,
+    /// Positions that get logits.
+    pub logits: Logits,
+    /// Whether caches grow by concatenation.
+    pub grown_cache: bool,
+    /// How a model is spread over several GPUs.
+    pub split: Split,
+    /// What is to stay free of the card.
+    pub headroom: Headroom,
+}
+
+/// Formats that advice may offer, smallest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ladders {
+    /// Of weights.
+    pub weights: Vec<WeightFormat>,
+    /// Of keys and values.
+    pub kv: Vec<KvFormat>,
+    /// What to use in place of a materialised score matrix.
+    pub without_scores: Option<Attention>,
+}
+
+/// Values that an option may have, and how a message lists them.
+#[derive(Clone, Copy, Debug)]
+pub struct Choices<T: 'static> {
+    /// The values.
+    pub allowed: &'static [T],
+    /// "`flash` or `eager`".
+    pub expected: &'static str,
+}
+
+/// Something that an engine does not run although it can be planned, and what it runs instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was asked for: "models of the family `gemma3`".
+    pub what: String,
+    /// What would be run: "`--batch 1`".
+    pub expected: String,
+}
+
+/// A runtime: one folder of this module implements it for each.
+pub trait RuntimeRules: Sync {
+    /// Ways to compute attention.
+    fn attention(&self) -> Choices<Attention>;
+
+    /// Whether caches may be in this format.
+    fn takes_kv(&self, kv: KvFormat) -> bool;
+
+    /// How a message lists the formats of caches.
+    fn expected_kv(&self) -> &'static str;
+
+    /// What it does where nothing is said.
+    fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults;
+
+    /// What advice may offer.
+    fn ladders(&self) -> Ladders;
+
+    /// Refuses what no formula covers beside attention and cache formats: versions, families, layers.
+    ///
+    /// # Errors
+    /// With the option at fault and why.
+    fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError>;
+
+    /// Refuses images in prompts where the encoder is not modelled.
+    ///
+    /// # Errors
+    /// As [`RuntimeRules::check`].
+    fn check_images(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError>;
+
+    /// How it holds tensors.
+    fn tensors(&self) -> &dyn TensorRule;
+
+    /// Whether it loads a vision tower with the model where nothing is said about images.
+    fn loads_tower(&self) -> bool;
+
+    /// What its allocator does with memory that a moment no longer needs.
+    fn retention(&self) -> Retention;
+
+    /// Lists everything that a run holds, and says what of it the pool is, where it has one.
+    ///
+    /// # Errors
+    /// Where the scenario cannot be planned.
+    fn push(
+        &self,
+        buffers: &mut Buffers,
+        scenario: &Scenario<'_>,
+    ) -> Result<Option<Pool>, EstimateError>;
+
+    /// What each of two or more GPUs gets of a model, one part for each of `rooms`.
+    ///
+    /// # Errors
+    /// Where it cannot spread a model so.
+    fn place(&self, spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError>;
+
+    /// What of a question the engine behind this runtime does not run, although it can be planned: vramplan's own
+    /// plans an engine of its design for any family.
+    fn refusal(&self, model: &ModelSpec, workload: &Workload, kv: KvFormat) -> Option<Refusal> {
+        let _ = (model, workload, kv);
+        None
+    }
+
+    /// Layers of a capture that are counted with the last layer's own buffers: hidden states, attention weights.
+    fn captured_beside(&self) -> [u64; 2] {
+        [0, 0]
+    }
+
+    /// Tokens by which its cache grows: where one more of them may fit although one token more does not.
+    fn cache_step(&self) -> Option<u64> {
+        None
+    }
+
+    /// Tokens of the newest part of a cache that it cannot do without: vramplan's chunk is written there.
+    fn needs_window_of_chunk(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,89 @@
+//! One forward pass of transformers, and what its layers see.
+
+use crate::estimate::{Phase, Scenario};
+use crate::spec::{Architecture, Attention};
+use crate::units::Overflow;
+
+/// A forward pass over `rows` tokens of every sequence behind `past` cached ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The phase it belongs to.
+    pub phase: Phase,
+    /// New tokens of a sequence.
+    pub rows: u64,
+    /// Tokens in the cache before.
+    pub past: u64,
+    /// Sequences processed together.
+    pub sequences: u64,
+}
+
+/// What the layers of one kind attend to in a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Keys, those of the new tokens included.
+    pub seen: u64,
+    /// Whether SDPA needs an explicit mask for it (`masking_utils.py`, `_ignore_causal_mask_sdpa`).
+    pub masked: bool,
+    /// Whether these are layers with a window.
+    pub windowed: bool,
+}
+
+impl Pass {
+    /// New tokens of all sequences.
+    pub fn all_rows(&self) -> Result<u64, Overflow> {
+        self.rows.checked_mul(self.sequences).ok_or(Overflow)
+    }
+
+    /// Tokens of a sequence once the pass is done.
+    pub fn seen(&self) -> Result<u64, Overflow> {
+        self.past.checked_add(self.rows).ok_or(Overflow)
+    }
+
+    /// Tokens that a windowed layer of a grown cache holds while it attends: it keeps
+    /// `window − 1`, and all of the new ones (`cache_utils.py`, `DynamicSlidingWindowLayer.update`).
+    pub fn seen_in(&self, window: u64) -> u64 {
+        self.past.min(window - 1) + self.rows
+    }
+
+    /// What full layers see, and what windowed layers see, where the model has such layers.
+    pub fn views(&self, scenario: &Scenario<'_>) -> Result<Vec<View>, Overflow> {
+        let behind = self.rows > 1 && self.past > 0;
+        let mut views = Vec::with_capacity(2);
+        if scenario.full_layers() > 0 {
+            let seen = self.seen_in_full(scenario)?;
+            views.push(View { seen, masked: behind, windowed: false });
+        }
+        if let (Some(window), true) = (scenario.model.shape.window, scenario.window_layers() > 0) {
+            let seen = self.seen_in(window.size);
+            let masked = behind || seen >= window.size;
+            views.push(View { seen, masked, windowed: true });
+        }
+        Ok(views)
+    }
+
+    /// Keys of a full layer: a pre-allocated cache is attended to as a whole, except by the kernel
+    /// for the first chunk.
+    fn seen_in_full(&self, scenario: &Scenario<'_>) -> Result<u64, Overflow> {
+        let first = self.past == 0 && method(scenario) != Attention::Eager;
+        if scenario.workload.grown_cache || first {
+            return self.seen();
+        }
+        Ok(scenario.full_tokens()?.max(self.seen()?))
+    }
+
+    /// Tokens that a windowed layer holds beside its window until the next pass: the cache is a view
+    /// of the tensor that attention used (`DynamicSlidingWindowLayer.update`).
+    pub fn kept_beside_window(&self, window: u64) -> Result<u64, Overflow> {
+        Ok(self.seen_in(window) - self.seen()?.min(window - 1))
+    }
+}
+
+/// How attention is computed in the end: families whose `_supports_sdpa` is false run eager.
+pub fn method(scenario: &Scenario<'_>) -> Attention {
+    let eager_only =
+        matches!(scenario.model.shape.architecture, Architecture::Gemma2 | Architecture::GptOss);
+    match scenario.workload.attention {
+        Attention::Sdpa if eager_only => Attention::Eager,
+        asked => asked,
+    }
+}

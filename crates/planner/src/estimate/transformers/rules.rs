@@ -1,0 +1,120 @@
+//! What transformers takes and does.
+
+use super::placement;
+use super::weights::TransformersTensors;
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::placement::{PlacementError, Room, Spread};
+use crate::estimate::rules::{Choices, Defaults, Ladders, RuntimeRules};
+use crate::estimate::weights::{TensorRule, torch};
+use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
+use crate::spec::{Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, Split};
+
+/// The rules of transformers.
+pub struct Rules;
+
+impl RuntimeRules for Rules {
+    fn attention(&self) -> Choices<Attention> {
+        Choices {
+            allowed: &[Attention::Sdpa, Attention::Flash, Attention::Eager],
+            expected: "`sdpa`, `flash` or `eager`",
+        }
+    }
+
+    fn takes_kv(&self, kv: KvFormat) -> bool {
+        use KvFormat as K;
+        matches!(kv, K::F32 | K::F16 | K::Bf16 | K::Fp8 | K::Hqq { .. } | K::Quanto { .. })
+    }
+
+    fn expected_kv(&self) -> &'static str {
+        "`bf16`, `f16`, `f32`, `fp8`, `hqq8`, `hqq4`, `quanto4` or the like"
+    }
+
+    fn defaults(&self, model: &ModelSpec, _gpu: &GpuSpec) -> Defaults {
+        Defaults {
+            weights: torch::stored_or(model, WeightFormat::Nf4 { double_quant: false }),
+            kv: KvFormat::Hqq { bits: 8, group: 64 },
+            attention: Attention::Sdpa,
+            prefill_chunk: 512,
+            logits: Logits::Last,
+            grown_cache: true,
+            split: Split::Layer,
+            headroom: Headroom::Default,
+        }
+    }
+
+    fn ladders(&self) -> Ladders {
+        Ladders {
+            weights: vec![
+                WeightFormat::Nf4 { double_quant: true },
+                WeightFormat::Nf4 { double_quant: false },
+                WeightFormat::Int8,
+                WeightFormat::Bf16,
+            ],
+            kv: vec![
+                KvFormat::Hqq { bits: 4, group: 64 },
+                KvFormat::Hqq { bits: 8, group: 64 },
+                KvFormat::Bf16,
+            ],
+            without_scores: Some(Attention::Sdpa),
+        }
+    }
+
+    /// State-space layers, and families that older versions do not have.
+    fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        if scenario.model.shape.ssm.is_some() {
+            let reason = "transformers' scan of state-space layers takes what its kernels decide, or gigabytes \
+                          without them: use `--runtime llama.cpp` or `--runtime vllm`";
+            return Err(EstimateError::Model { field: "ssm", reason: reason.to_owned() });
+        }
+        let version = scenario.runtime.stack.transformers;
+        let family = scenario.model.shape.architecture;
+        if version.has(family) {
+            return Ok(());
+        }
+        let reason = format!(
+            "transformers {version} has no `{family}`: drop `--runtime-version`, or name a later one"
+        );
+        Err(EstimateError::Model { field: "architecture", reason })
+    }
+
+    fn check_images(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        Ok(())
+    }
+
+    fn tensors(&self) -> &dyn TensorRule {
+        &TransformersTensors
+    }
+
+    fn loads_tower(&self) -> bool {
+        true
+    }
+
+    fn retention(&self) -> Retention {
+        Retention::HighWater
+    }
+
+    fn push(
+        &self,
+        buffers: &mut Buffers,
+        scenario: &Scenario<'_>,
+    ) -> Result<Option<Pool>, EstimateError> {
+        super::push(buffers, scenario).map(|()| None)
+    }
+
+    /// In the last layer, where most is held, its input is counted with the layer's hidden states, its output does not
+    /// exist yet, and its attention weights are counted with the scores.
+    fn captured_beside(&self) -> [u64; 2] {
+        [2, 1]
+    }
+
+    fn place(&self, spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+        match spread.split {
+            Split::Layer => placement::balanced(spread, rooms),
+            Split::Tensor => Err(spread.unsupported(
+                rooms,
+                " by tensors",
+                "use `--split layer`, which is `device_map=\"auto\"`, or `--runtime vllm`",
+            )),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What windowed layers of a grown cache hold beside their window until the next pass: the cache is a view
+//! of all keys that attention used (transformers `cache_utils.py`, `DynamicSlidingWindowLayer.update`).
+
+use super::instant::Instant;
+use super::pass::{Pass, View};
+use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Moment, Scenario, kv_cache};
+use crate::spec::{Basis, Layer};
+
+const NAME: &str = "the chunk, in windowed layers";
+const CACHE: Component = Component::ConversationCache;
+
+type Factors = [(&'static str, u64); 4];
+
+/// The factors of what so many layers hold; nothing where a cache has no such remainders.
+fn factors(
+    scenario: &Scenario<'_>,
+    pass: Pass,
+    layers: u64,
+) -> Result<Option<Factors>, EstimateError> {
+    let Some(window) = scenario.model.shape.window else { return Ok(None) };
+    if !scenario.workload.grown_cache || scenario.kv.is_quantized() {
+        return Ok(None);
+    }
+    Ok(Some([
+        ("windowed layers", layers),
+        ("tokens beyond the window", pass.kept_beside_window(window.size)?),
+        ("sequences", pass.sequences),
+        ("B per token and layer (K+V)", kv_cache::per_layer(scenario, 1)?.get()),
+    ]))
+}
+
+/// Windowed layers before the last full one.
+fn before_the_last_full(scenario: &Scenario<'_>) -> u64 {
+    let all = scenario.window_layers();
+    let behind = scenario.layers().iter().rev().take_while(|layer| **layer != Layer::Full).count();
+    if scenario.full_layers() > 0 { all - behind as u64 } else { all }
+}
+
+/// With what is held while the last layer of a view attends: layers behind the last full one still hold
+/// less than those before it.
+pub fn while_attending(
+    instant: Instant,
+    scenario: &Scenario<'_>,
+    pass: Pass,
+    view: View,
+) -> Result<Instant, EstimateError> {
+    let layers =
+        if view.windowed { scenario.window_layers() } else { before_the_last_full(scenario) };
+    match factors(scenario, pass, layers)? {
+        Some(factors) if layers > 0 => Ok(instant.and(CACHE, NAME, &factors)?),
+        _ => Ok(instant),
+    }
+}
+
+/// Lists what is held outside of attention.
+pub fn push(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    pass: Pass,
+) -> Result<(), EstimateError> {
+    let all = scenario.window_layers();
+    for (moment, layers) in [
+        (Moment::Conversion, before_the_last_full(scenario)),
+        (Moment::FeedForward, all),
+        (Moment::Projection, all),
+        (Moment::Output, all),
+    ] {
+        let Some(factors) = factors(scenario, pass, layers)? else { return Ok(()) };
+        let kind = Kind {
+            component: CACHE,
+            life: Life::During(pass.phase, moment),
+            basis: Basis::Modelled,
+            source: "transformers cache_utils.py DynamicSlidingWindowLayer: a view of all keys seen",
+        };
+        buffers.product(kind, NAME, &factors)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! CUDA graphs that vLLM captures once its pool is sized: outside its share of the card.
+//!
+//! From 0.16 on a step is captured piece by piece (each layer's part between two attentions) for every
+//! captured number of tokens, and whole for those that `max_num_seqs` sequences can decode. What that
+//! takes:
+//!
+//! - *nodes*: the driver's description of the kernels, by graphs and layers; and kernels that are loaded
+//!   at the first capture;
+//! - *a layer's results* at the largest captured step: graphs of smaller ones reuse them;
+//! - *split results*: `FlashAttention` 3 is captured with up to 32 splits over the keys, and leaves room for
+//!   the f32 outputs of all of them, `32 · captured · heads · (head_dim + 1) · 4 B`. Only Hopper has it;
+//!   vLLM takes Triton's kernel for f32 models and for Gemma 3 with its tower, which has no such buffer.
+//!
+//! Sources: vLLM 0.19 `config/vllm.py` (`_set_cudagraph_sizes`), `v1/cudagraph_dispatcher.py`
+//! (`initialize_cudagraph_keys`), `v1/attention/backends/flash_attn.py` and `mla/flashattn_mla.py`
+//! (`max_num_splits`), `platforms/cuda.py` (`_get_backend_priorities`). KiB of a layer and of the
+//! kernels are matched to the logs in `tests/corpus/vllm.csv`, which name the attention backend.
+
+use crate::dtype::WeightFormat;
+use crate::estimate::BufferId;
+use crate::estimate::{
+    Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario, Spread, vision,
+};
+use crate::spec::{Architecture, Basis, Serving, VllmVersion};
+use crate::units::{Bytes, Overflow};
+
+/// Kernels that are loaded while graphs are captured.
+const KERNELS: Bytes = Bytes::new(110 << 20);
+
+/// The largest step that is captured, gpt-oss's (`model_executor/models/config.py`), and to which sizes go
+/// by 8 tokens.
+const MOST: u64 = 512;
+const MOST_OF_GPT_OSS: u64 = 1024;
+const FINE: u64 = 256;
+
+/// Splits over the keys that `FlashAttention` 3 is captured with
+/// (`flash_attn_max_num_splits_for_cuda_graph`).
+const SPLITS: u64 = 32;
+
+/// The compute capability whose attention is `FlashAttention` 3.
+pub const HOPPER: u32 = 9;
+
+fn kind(basis: Basis, source: &str) -> Kind<'_> {
+    let life = Life::From(Phase::SystemPrefill);
+    Kind { component: Component::RuntimeOverhead, life, basis, source }
+}
+
+/// Lists the captured graphs; `results` are those of one layer for `captured` tokens.
+pub fn push(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    results: impl FnOnce(u64) -> Result<Bytes, Overflow>,
+) -> Result<(), EstimateError> {
+    if serving.version == VllmVersion::Sorting {
+        return push_old(buffers, scenario);
+    }
+    let family = scenario.model.shape.architecture;
+    let captured = captured(family, scenario.workload.prefill_chunk, serving);
+    let (layers, graphs) = (scenario.layers().len() as u64, graphs(captured, serving));
+    let kib = node_kib(scenario);
+    let results = results(captured)?;
+    let formula = Formula::text(
+        "110 MiB + graphs · layers · KiB a layer + results",
+        &[("graphs", graphs), ("layers", layers), ("KiB a layer", kib), ("results", results.get())],
+    );
+    let nodes = Bytes::product(&[graphs, layers, kib, 1 << 10])?;
+    let expected = Bytes::sum([KERNELS, nodes, results])?;
+    let spread = if is_hopper(scenario) { Spread::VLLM_GRAPHS } else { Spread::VLLM_OTHER_GRAPHS };
+    let source = "free memory before and after capture in public logs; outside vLLM's share";
+    buffers.push(kind(Basis::Modelled, source), NAME, spread.around(expected)?, formula);
+    push_splits(buffers, scenario, serving, captured)
+}
+
+/// The name of the buffers that the graphs are.
+pub const NAME: BufferId = BufferId::CudaGraphs;
+/// The name of what attention leaves room for in them.
+pub const SPLIT_RESULTS: BufferId = BufferId::CapturedSplits;
+
+/// Tokens of the largest step that is captured.
+pub fn captured(family: Architecture, chunk: u64, serving: Serving) -> u64 {
+    let most = match family {
+        Architecture::GptOss => MOST_OF_GPT_OSS,
+        _ => serving.max_seqs.saturating_mul(2).min(MOST),
+    };
+    sizes(most.min(chunk)).last().unwrap_or(0)
+}
+
+/// Numbers of tokens that are captured up to `most`: 1, 2, 4, by eights to 256, by sixteens from there.
+fn sizes(most: u64) -> impl Iterator<Item = u64> {
+    let fine = (8..FINE).step_by(8);
+    let coarse = (FINE..=MOST_OF_GPT_OSS).step_by(16);
+    [1, 2, 4].into_iter().chain(fine).chain(coarse).take_while(move |size| *size <= most)
+}
+
+/// Steps captured in pieces, and those captured whole.
+fn graphs(captured: u64, serving: Serving) -> u64 {
+    let whole = captured.min(serving.max_seqs);
+    (sizes(captured).count() + sizes(whole).count()) as u64
+}
+
+/// KiB of a layer in one graph, by the kernels that it has: 34 public logs of vLLM 0.19 on H100.
+fn node_kib(scenario: &Scenario<'_>) -> u64 {
+    let shape = &scenario.model.shape;
+    match (shape.moe, scenario.weights.format) {
+        // Experts in MXFP4: two logs of gpt-oss.
+        (Some(_), _) if shape.architecture == Architecture::GptOss => 312,
+        (Some(moe), _) if moe.shared_ffn_size > 0 => 360,
+        (Some(_), _) => 220,
+        // Activations are quantized by kernels of their own.
+        (None, WeightFormat::Int8) => 190,
+        (None, _) => 158,
+    }
+}
+
+fn is_hopper(scenario: &Scenario<'_>) -> bool {
+    scenario.gpu.compute_capability.major == HOPPER
+}
+
+/// Whether attention is `FlashAttention` 3.
+fn splits(scenario: &Scenario<'_>) -> bool {
+    let shape = &scenario.model.shape;
+    let looks_at_images = shape.architecture == Architecture::Gemma3
+        && vision::loaded(scenario.model, scenario.kind(), scenario.workload.images).is_some();
+    is_hopper(scenario) && scenario.weights.format != WeightFormat::F32 && !looks_at_images
+}
+
+fn push_splits(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    captured: u64,
+) -> Result<(), EstimateError> {
+    if !splits(scenario) {
+        return Ok(());
+    }
+    let shape = &scenario.model.shape;
+    // Latent attention's values are the latent vectors.
+    let width = shape.mla.map_or_else(|| shape.widest_head(), |mla| mla.kv_lora_rank);
+    // Attention is part of graphs of whole steps only.
+    let tokens = captured.min(serving.max_seqs);
+    let source =
+        "vLLM v1/attention/backends/flash_attn.py, max_num_splits: FlashAttention 3's buffers";
+    let factors = [
+        ("splits", SPLITS),
+        ("tokens", tokens),
+        ("heads", shape.n_heads.div_ceil(serving.ranks)),
+        ("head_dim and the sum", width + 1),
+        ("B", 4),
+    ];
+    buffers.product(kind(Basis::Modelled, source), SPLIT_RESULTS, &factors)?;
+    Ok(())
+}
+
+/// Versions before 0.16 took 0.1 to 1.1 times `460 MiB + 15 MiB a layer` in 20 of 22 logs, whatever the
+/// sequences, and 2.4 and 3.5 times that in two.
+const OLD: Bytes = Bytes::new(460 << 20);
+const OLD_PER_LAYER: u64 = 15 << 20;
+
+fn push_old(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+    let layers = scenario.layers().len() as u64;
+    let most = OLD.plus(Bytes::product(&[layers, OLD_PER_LAYER])?)?;
+    let source = "free memory before and after capture in public logs; outside vLLM's share";
+    let formula = Formula::text("(460 MiB + 15 MiB · layers) / 2", &[("layers", layers)]);
+    let size = Spread::VLLM_OLD_GRAPHS.around(most.scale(1, 2)?)?;
+    buffers.push(kind(Basis::Assumed, source), NAME, size, formula);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Utilization;
+
+    fn serving(max_seqs: u64) -> Serving {
+        let utilization = Utilization::DEFAULT;
+        let version = VllmVersion::Current;
+        Serving { max_seqs, utilization, ranks: 1, version, most_blocks: None }
+    }
+
+    #[test]
+    fn sizes_are_those_that_vllm_prints() {
+        // `cudagraph_capture_sizes` of public logs of 0.19: 51 of them, the last of which is 512.
+        let captured = |chunk, serving| captured(Architecture::Llama, chunk, serving);
+        assert_eq!((sizes(512).count(), captured(8192, serving(1024))), (51, 512));
+        assert_eq!(graphs(512, serving(1024)), 102);
+        // Half of the sizes are captured in pieces only where fewer sequences decode.
+        assert_eq!(graphs(captured(2048, serving(256)), serving(256)), 51 + 35);
+        assert_eq!(sizes(20).collect::<Vec<_>>(), [1, 2, 4, 8, 16]);
+        assert_eq!(captured(8192, serving(1)), 2);
+    }
+}

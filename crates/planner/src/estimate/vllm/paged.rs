@@ -1,0 +1,303 @@
+//! vLLM's pool of cache blocks.
+//!
+//! Every layer's cache is cut into blocks of 16 tokens, or of as many as the kernels of latent attention
+//! read at once. Layers of one kind form groups of equal size,
+//! and a block of the pool holds 16 tokens of every layer of one group: with two kinds (Gemma 2) a
+//! token takes a block of each group, with windows five times as many (Gemma 3) of seven. Where
+//! layers keep a recurrent state, blocks are as long as it takes for 16-bit keys and values to be as
+//! large as a state.
+//!
+//! The number of blocks is `floor(pool / block)`, and vLLM prints `blocks / groups · tokens of a
+//! block` as the tokens that the cache holds, which a conversation with windows exceeds: of those it
+//! holds `window − 1 + chunk` tokens only.
+//!
+//! Source: vLLM `v1/core/kv_cache_utils.py` (`_get_kv_cache_groups_uniform_page_size`),
+//! `v1/kv_cache_interface.py` (`max_memory_usage_bytes`), `model_executor/models/config.py`
+//! (`HybridAttentionMambaModelConfig`), `platforms/interface.py` (`update_block_size_for_backend`); compared
+//! with what vLLM 0.19 itself makes of 6 models (`evidence/vllm`).
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::dtype::KvFormat;
+use crate::estimate::kv_cache;
+use crate::spec::{Architecture, GpuSpec, Layer, ModelShape, ModelSpec};
+use crate::units::{Bytes, Overflow};
+
+/// Tokens of a block, where layers do not need larger ones.
+const BLOCK_TOKENS: u64 = 16;
+
+/// Tokens of a block that the kernels want which vLLM chooses for latent attention: `FlashInfer`'s on
+/// Blackwell, `FlashMLA`'s on Hopper for 8-bit caches; all others take 16 (`platforms/cuda.py`
+/// `_get_backend_priorities`, `get_supported_kernel_block_sizes` of each backend).
+pub fn kernel_block_tokens(model: &ModelSpec, kv: KvFormat, gpu: &GpuSpec) -> u64 {
+    match (&model.shape.mla, gpu.compute_capability.major, kv) {
+        (Some(_), 10, _) => 32,
+        (Some(_), 9, KvFormat::Fp8) => 64,
+        _ => BLOCK_TOKENS,
+    }
+}
+
+/// How a model's cache is cut into blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paging {
+    /// Tokens of a block; of a full layer's where windowed layers have wider heads or narrower.
+    pub block_tokens: u64,
+    /// Tokens of a windowed layer's block.
+    pub window_block_tokens: u64,
+    /// Bytes of a block: one group's layers.
+    pub block: Bytes,
+    /// Layers of a group, of those on this GPU.
+    pub group_layers: u64,
+    /// Groups whose layers keep every token.
+    pub full: u64,
+    /// Groups whose layers keep a window, and the window.
+    pub window: (u64, u64),
+    /// Groups whose layers keep a state.
+    pub recurrent: u64,
+}
+
+/// What is cached at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cached {
+    /// Tokens that all conversations begin with.
+    pub system: u64,
+    /// Further tokens of a conversation.
+    pub conversation: u64,
+    /// Conversations.
+    pub sequences: u64,
+    /// Tokens of a step.
+    pub chunk: u64,
+}
+
+impl Paging {
+    /// The blocks of a model whose layers are split over `ranks` GPUs.
+    pub fn of(model: &ModelSpec, kv: KvFormat, ranks: u64) -> Result<Self, Overflow> {
+        Self::of_run(model, &(0..model.shape.n_layers), kv, ranks, BLOCK_TOKENS)
+    }
+
+    /// The same on a GPU that has a run of the layers. Groups are those of the whole model, each GPU
+    /// has its layers of them (`get_kv_cache_configs`, `_project_kv_cache_groups_to_worker`). A block has
+    /// `kernel_tokens` at least, see [`kernel_block_tokens`].
+    pub fn of_run(
+        model: &ModelSpec,
+        run: &Range<u64>,
+        kv: KvFormat,
+        ranks: u64,
+        kernel_tokens: u64,
+    ) -> Result<Self, Overflow> {
+        let shape = split(&model.shape, ranks);
+        let token = token_size(&shape, kv, first_full(&shape))?;
+        let windowed = token_size(&shape, kv, 0)?;
+        let state = state_size(&shape)?;
+        let block_tokens = state.get().div_ceil(token.get().max(1)).next_multiple_of(BLOCK_TOKENS);
+        let mut block_tokens = block_tokens.max(kernel_tokens);
+        let mut window_block_tokens = block_tokens;
+        // Layers with smaller keys and values have longer blocks, of the same size in bytes.
+        if model.window_layers() > 0 && model.full_layers() > 0 {
+            block_tokens *= (windowed.get() / token.get().max(1)).max(1);
+            window_block_tokens *= (token.get() / windowed.get().max(1)).max(1);
+        }
+        let counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
+        let group_layers = group_layers(counts);
+        let groups = counts.map(|layers| layers.div_ceil(group_layers));
+        let own = layers_of_a_group(&model.layers, run, groups);
+        Ok(Self {
+            block_tokens,
+            window_block_tokens,
+            block: token.times(block_tokens)?.times(own)?,
+            group_layers: own,
+            full: groups[0],
+            window: (groups[1], window_size(model)),
+            recurrent: groups[2],
+        })
+    }
+
+    /// Whole blocks in a pool.
+    pub const fn blocks(&self, pool: Bytes) -> u64 {
+        let block = if self.block.is_zero() { 1 } else { self.block.get() };
+        pool.get() / block
+    }
+
+    /// The tokens that vLLM says a pool of so many blocks holds.
+    pub fn tokens(&self, blocks: u64) -> u64 {
+        let least = if self.window.0 > 0 && self.full > 0 {
+            self.block_tokens.min(self.window_block_tokens)
+        } else {
+            self.block_tokens
+        };
+        blocks / (self.full + self.window.0 + self.recurrent).max(1) * least
+    }
+
+    /// Blocks that the system prompt takes once for all conversations: those it fills, of layers
+    /// that keep every token.
+    pub const fn shared(&self, cached: &Cached) -> u64 {
+        cached.system / self.block_tokens * self.full
+    }
+
+    /// Blocks that the conversations take together, the null block of the pool included. Nothing is
+    /// saturated silently: numbers that overflow are refused.
+    pub fn needed(&self, cached: &Cached) -> Result<u64, Overflow> {
+        let tokens = cached.system.checked_add(cached.conversation).ok_or(Overflow)?;
+        let full = tokens.div_ceil(self.block_tokens) - cached.system / self.block_tokens;
+        let (groups, window) = self.window;
+        let seen = tokens.min(window.saturating_sub(1).saturating_add(cached.chunk));
+        let size = self.window_block_tokens;
+        let windowed = (seen.div_ceil(size) + 1).min(tokens.div_ceil(size));
+        let own = Bytes::product(&[full, self.full])?.plus(Bytes::product(&[windowed, groups])?)?;
+        let own = own.plus(Bytes::new(self.recurrent))?.times(cached.sequences)?;
+        Ok(own.plus(Bytes::new(self.shared(cached)))?.plus(Bytes::new(NULL_BLOCK))?.get())
+    }
+}
+
+/// A block that stands for none (`block_pool.py`).
+const NULL_BLOCK: u64 = 1;
+
+/// The smallest kind's layers, or the largest's where padding the others to it costs little.
+fn group_layers(counts: [u64; 3]) -> u64 {
+    let present = || counts.into_iter().filter(|&layers| layers > 0);
+    let (least, most) = (present().min().unwrap_or(1), present().max().unwrap_or(1));
+    if 2 * most < 3 * least { most } else { least }
+}
+
+/// The most layers that a run has of any group. Layers of a kind are dealt out to its groups in turn, so
+/// that every stage of a pipeline has some of each.
+fn layers_of_a_group(layers: &[Layer], run: &Range<u64>, groups: [u64; 3]) -> u64 {
+    let mut seen = [0; 3];
+    let mut own = BTreeMap::new();
+    for (index, layer) in (0..).zip(layers) {
+        let kind = match layer {
+            Layer::Full => 0,
+            Layer::Window { .. } => 1,
+            Layer::Recurrent => 2,
+        };
+        if run.contains(&index) {
+            *own.entry((kind, seen[kind] % groups[kind].max(1))).or_insert(0) += 1;
+        }
+        seen[kind] += 1;
+    }
+    own.into_values().max().unwrap_or(0)
+}
+
+fn window_size(model: &ModelSpec) -> u64 {
+    let sizes = model.layers.iter().filter_map(|layer| match layer {
+        Layer::Window { size } => Some(*size),
+        _ => None,
+    });
+    sizes.max().unwrap_or(0)
+}
+
+/// One rank's part: heads are split, and repeated where there are fewer than ranks.
+fn split(shape: &ModelShape, ranks: u64) -> ModelShape {
+    let mut part = shape.clone();
+    part.kv_heads = shape.kv_heads.div_ceil(ranks);
+    if let Some(lists) = &mut part.per_layer {
+        lists.kv_heads.iter_mut().for_each(|heads| *heads = heads.div_ceil(ranks));
+    }
+    if let Some(ssm) = &mut part.ssm {
+        ssm.inner_size = ssm.inner_size.div_ceil(ranks);
+        ssm.n_groups = ssm.n_groups.div_ceil(ranks);
+    }
+    if let Some(recurrent) = &mut part.recurrent {
+        recurrent.key_heads = recurrent.key_heads.div_ceil(ranks);
+        recurrent.value_heads = recurrent.value_heads.div_ceil(ranks);
+    }
+    part
+}
+
+/// The first layer that keeps every token.
+fn first_full(shape: &ModelShape) -> u64 {
+    let last = if shape.per_layer.is_some() { shape.n_layers } else { 0 };
+    let is_full =
+        |index: &u64| shape.layer(*index).kv_heads > 0 && shape.window_of(*index).is_none();
+    (0..last).find(is_full).unwrap_or(0)
+}
+
+/// Keys and values, or the latent vector, of a token in layer `index`.
+fn token_size(shape: &ModelShape, kv: KvFormat, index: u64) -> Result<Bytes, Overflow> {
+    match shape.mla {
+        Some(_) => kv_cache::latent_size(shape, kv, 1),
+        None if shape.per_layer.is_some() => kv_cache::heads_size(shape.layer(index), kv, 1),
+        None => kv_cache::layer_size(shape, kv, 1),
+    }
+}
+
+/// A recurrent layer's state: the convolution's inputs in 16 bits, and the matrices in f32 where the
+/// model's configuration asks for it.
+fn state_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
+    if let Some(ssm) = shape.ssm {
+        // Both parts in the model's own 16 bits (`mamba_cache_dtype` auto).
+        let convolution = Bytes::product(&[ssm.conv_kernel - 1, ssm.conv_width(), 2])?;
+        return convolution.plus(Bytes::product(&[ssm.inner_size, ssm.state_size, 2])?);
+    }
+    let Some(r) = shape.recurrent else { return Ok(Bytes::ZERO) };
+    let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
+    let convolution = Bytes::product(&[r.conv_kernel - 1, channels, 2])?;
+    let element = if shape.architecture == Architecture::Qwen3Next { 2 } else { 4 };
+    convolution.plus(Bytes::product(&[r.value_heads, r.key_head_dim, r.value_head_dim, element])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Window;
+    use crate::spec::samples::{llama_8b, qwen_14b};
+
+    #[test]
+    fn a_block_of_llama_8b_is_two_mebibytes() {
+        let paging = Paging::of(&llama_8b(), KvFormat::Bf16, 1).unwrap();
+        assert_eq!((paging.block_tokens, paging.block), (16, Bytes::new(2 << 20)));
+        let halves = Paging::of(&llama_8b(), KvFormat::Fp8, 2).unwrap();
+        assert_eq!(halves.block, Bytes::new(2 << 18));
+        // Fewer heads than ranks: they are repeated.
+        let most = Paging::of(&llama_8b(), KvFormat::Bf16, 16).unwrap();
+        assert_eq!(most.block, Bytes::new(2 << 17));
+    }
+
+    #[test]
+    fn layers_of_two_kinds_form_groups_of_one_size() {
+        assert_eq!(group_layers([23, 23, 0]), 23);
+        assert_eq!(group_layers([10, 52, 0]), 10);
+        assert_eq!(group_layers([13, 12, 0]), 13);
+        assert_eq!(group_layers([0, 32, 0]), 32);
+        assert_eq!(group_layers([8, 0, 24]), 8);
+    }
+
+    #[test]
+    fn stages_have_their_layers_of_every_group() {
+        // Gemma 3 27B: 10 full layers, and 52 with windows in six groups.
+        let mut shape = llama_8b().shape;
+        (shape.n_layers, shape.window) = (62, Some(Window { size: 1024, full_every: Some(6) }));
+        let model = ModelSpec::new("windows", shape, "test").unwrap();
+        let of = |run| {
+            let paging = Paging::of_run(&model, &run, KvFormat::Bf16, 1, BLOCK_TOKENS).unwrap();
+            (paging.group_layers, paging.full, paging.window.0)
+        };
+        assert_eq!(of(0..62), (10, 1, 6));
+        assert_eq!(of(0..31), (5, 1, 6));
+        assert_eq!(of(31..62), (5, 1, 6));
+        // No full layer at all.
+        assert_eq!(of(0..5), (1, 1, 6));
+    }
+
+    #[test]
+    fn the_system_prompt_is_shared_and_the_rest_is_not() {
+        let paging = Paging::of(&qwen_14b(), KvFormat::Bf16, 1).unwrap();
+        let cached = Cached { system: 100, conversation: 60, sequences: 3, chunk: 2048 };
+        // Six full blocks are shared; each conversation fills four more.
+        assert_eq!(paging.shared(&cached), 6);
+        assert_eq!(paging.needed(&cached), Ok(1 + 6 + 3 * 4));
+    }
+
+    #[test]
+    fn windows_hold_a_window_and_a_chunk() {
+        let mut shape = llama_8b().shape;
+        shape.window = Some(Window { size: 1024, full_every: Some(2) });
+        let model = ModelSpec::new("windows", shape, "test").unwrap();
+        let paging = Paging::of(&model, KvFormat::Bf16, 1).unwrap();
+        assert_eq!((paging.group_layers, paging.full, paging.window), (16, 1, (1, 1024)));
+        let cached = Cached { system: 0, conversation: 16_000, sequences: 1, chunk: 513 };
+        assert_eq!(paging.needed(&cached), Ok(1 + 1000 + 1536 / 16 + 1));
+        assert_eq!(paging.tokens(2001), 16_000);
+    }
+}

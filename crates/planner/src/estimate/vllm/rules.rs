@@ -1,0 +1,89 @@
+//! What vLLM takes and does.
+
+use super::placement;
+use super::weights::VllmTensors;
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::placement::{PlacementError, Room, Spread};
+use crate::estimate::rules::{Choices, Defaults, Ladders, RuntimeRules};
+use crate::estimate::weights::{TensorRule, torch};
+use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
+use crate::spec::{Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, Serving, Split};
+use crate::units::Bytes;
+
+/// The rules of vLLM.
+pub struct Rules;
+
+impl RuntimeRules for Rules {
+    fn attention(&self) -> Choices<Attention> {
+        Choices { allowed: &[Attention::Flash], expected: "`flash`" }
+    }
+
+    fn takes_kv(&self, kv: KvFormat) -> bool {
+        matches!(kv, KvFormat::F32 | KvFormat::F16 | KvFormat::Bf16 | KvFormat::Fp8)
+    }
+
+    fn expected_kv(&self) -> &'static str {
+        "`bf16`, `f16`, `f32` or `fp8`"
+    }
+
+    /// vLLM leaves free what its share of the card is short of; nothing more is asked of it.
+    fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults {
+        Defaults {
+            weights: torch::stored_or(model, WeightFormat::AwqInt4 { group: 128 }),
+            kv: KvFormat::Bf16,
+            attention: Attention::Flash,
+            prefill_chunk: Serving::default_chunk(gpu),
+            logits: Logits::Last,
+            grown_cache: false,
+            split: Split::Tensor,
+            headroom: Headroom::Size(Bytes::ZERO),
+        }
+    }
+
+    fn ladders(&self) -> Ladders {
+        Ladders {
+            weights: vec![
+                WeightFormat::AwqInt4 { group: 128 },
+                WeightFormat::Fp8,
+                WeightFormat::Bf16,
+            ],
+            kv: vec![KvFormat::Fp8, KvFormat::Bf16],
+            without_scores: None,
+        }
+    }
+
+    fn check(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        Ok(())
+    }
+
+    fn check_images(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        Ok(())
+    }
+
+    fn tensors(&self) -> &dyn TensorRule {
+        &VllmTensors
+    }
+
+    fn loads_tower(&self) -> bool {
+        true
+    }
+
+    fn retention(&self) -> Retention {
+        Retention::UpFront
+    }
+
+    fn push(
+        &self,
+        buffers: &mut Buffers,
+        scenario: &Scenario<'_>,
+    ) -> Result<Option<Pool>, EstimateError> {
+        super::push(buffers, scenario).map(Some)
+    }
+
+    fn place(&self, spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+        match spread.split {
+            Split::Layer => placement::pipeline(spread, rooms.len() as u64),
+            Split::Tensor => placement::tensor_parallel(spread, rooms.len() as u64),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Profiles by name: those in the binary, and the user's own, which win.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::error::At;
+use super::files::{Files, NoFiles};
+use super::names::Kind;
+use super::profile::Written;
+use super::{Calibration, SourceError, mig, profile};
+use crate::spec::{GpuSpec, ModelSpec, Runtime, RuntimeSpec};
+use crate::text::printable;
+
+/// A profile in the binary.
+struct Embedded {
+    kind: Kind,
+    name: &'static str,
+    path: &'static str,
+    /// As it is written.
+    text: &'static str,
+    /// The same as JSON.
+    json: &'static str,
+}
+
+include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
+
+/// A profile in a directory of the user's.
+struct Own {
+    kind: Kind,
+    name: String,
+    /// Its other names as they are written.
+    aliases: Vec<String>,
+    /// Every name of it, normalised: its own first, then its aliases in order.
+    names: Vec<String>,
+    path: PathBuf,
+    text: String,
+}
+
+/// A profile that a catalog has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Its name.
+    pub name: String,
+    /// Its file, relative to the sources of vramplan where it is in the binary.
+    pub path: PathBuf,
+    /// Whether it is in the binary.
+    pub built_in: bool,
+}
+
+/// A profile as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Where it is from.
+    pub listing: Listing,
+    /// Its TOML.
+    pub text: String,
+}
+
+/// A directory that profiles are looked for in: it has the folders `gpus`, `models` and `runtimes`, or
+/// the profiles themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    path: PathBuf,
+    asked_for: bool,
+}
+
+impl Folder {
+    /// One that the user named: it has to be there.
+    pub fn asked_for(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), asked_for: true }
+    }
+
+    /// One that is read where it is there.
+    pub fn usual(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), asked_for: false }
+    }
+}
+
+/// Where profiles are found by name.
+///
+/// ```
+/// use vramplan_planner::read::Catalog;
+///
+/// let catalog = Catalog::built_in();
+/// assert_eq!(catalog.gpu("rtx 4090").unwrap().sm_count.value, 128);
+/// assert!(catalog.gpu("rtx 4091").unwrap_err().to_string().contains("did you mean `RTX 4090`"));
+/// ```
+pub struct Catalog {
+    files: Box<dyn Files>,
+    folders: Vec<Folder>,
+    /// Read when first needed.
+    own: OnceCell<Result<Vec<Own>, SourceError>>,
+}
+
+impl Catalog {
+    /// The profiles in `folders` of `files`, and those in the binary; the first that has a name wins.
+    pub fn new(files: Box<dyn Files>, folders: impl IntoIterator<Item = Folder>) -> Self {
+        Self { files, folders: folders.into_iter().collect(), own: OnceCell::new() }
+    }
+
+    /// The profiles in the binary.
+    pub fn built_in() -> Self {
+        Self::new(Box::new(NoFiles), [])
+    }
+
+    /// The GPU of that name, or the MIG slice of one.
+    pub fn gpu(&self, name: &str) -> Result<GpuSpec, SourceError> {
+        let found = self.find(Kind::Gpu, name, profile::gpu);
+        match (&found, mig::parts(name)) {
+            (Err(SourceError::Unknown { .. }), Some((card, slice))) => {
+                self.find(Kind::Gpu, card, |at, text| profile::gpu_slice(at, text, slice))
+            }
+            _ => found,
+        }
+    }
+
+    /// The model of that name.
+    pub fn model(&self, name: &str) -> Result<ModelSpec, SourceError> {
+        self.find(Kind::Model, name, profile::model)
+    }
+
+    /// The constants of a runtime.
+    pub fn runtime(&self, runtime: Runtime) -> Result<RuntimeSpec, SourceError> {
+        self.find(Kind::Runtime, runtime.name(), profile::runtime)
+    }
+
+    /// What was measured of a runtime on a GPU, in the first directory that has it.
+    pub fn calibration(
+        &self,
+        gpu: &str,
+        runtime: Runtime,
+    ) -> Result<Option<Calibration>, SourceError> {
+        for folder in &self.folders {
+            if let Some(found) = Calibration::read(&*self.files, &folder.path, gpu, runtime)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A profile as it is written.
+    pub fn document(&self, kind: Kind, name: &str) -> Result<Document, SourceError> {
+        if let Some(own) = self.own_of(kind, name)? {
+            return Ok(Document { listing: own.listing(), text: own.text.clone() });
+        }
+        let embedded = embedded_of(kind, name).ok_or_else(|| self.unknown(kind, name))?;
+        Ok(Document { listing: embedded.listing(), text: embedded.text.to_owned() })
+    }
+
+    /// Every profile of a kind, by name; of those of one name only that which wins.
+    pub fn list(&self, kind: Kind) -> Result<Vec<Listing>, SourceError> {
+        let mut listings = BTreeMap::new();
+        let own = self.own()?.iter().filter(|own| own.kind == kind).map(Own::listing);
+        let built_in = PROFILES.iter().filter(|p| p.kind == kind).map(Embedded::listing);
+        for listing in own.chain(built_in) {
+            listings.entry(kind.normalise(&listing.name)).or_insert(listing);
+        }
+        Ok(listings.into_values().collect())
+    }
+
+    /// The names of all profiles of a kind, in no order, one that is hidden by another included.
+    pub fn names(&self, kind: Kind) -> Result<impl Iterator<Item = &str>, SourceError> {
+        let own = self.own()?.iter().filter(move |own| own.kind == kind);
+        let built_in = PROFILES.iter().filter(move |profile| profile.kind == kind);
+        Ok(own.map(|own| own.name.as_str()).chain(built_in.map(|profile| profile.name)))
+    }
+
+    fn find<T>(
+        &self,
+        kind: Kind,
+        name: &str,
+        read: impl FnOnce(&At, Written<'_>) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        if let Some(own) = self.own_of(kind, name)? {
+            return read(&At::new(&own.path), Written::Toml(&own.text));
+        }
+        let embedded = embedded_of(kind, name).ok_or_else(|| self.unknown(kind, name))?;
+        read(&At::named(embedded.path), Written::Json(embedded.json))
+    }
+
+    fn own(&self) -> Result<&[Own], SourceError> {
+        match self.own.get_or_init(|| read_folders(&*self.files, &self.folders)) {
+            Ok(own) => Ok(own),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    fn own_of(&self, kind: Kind, name: &str) -> Result<Option<&Own>, SourceError> {
+        let wanted = kind.normalise(name);
+        Ok(self.own()?.iter().find(|own| own.kind == kind && own.names.contains(&wanted)))
+    }
+
+    fn unknown(&self, kind: Kind, name: &str) -> SourceError {
+        SourceError::Unknown {
+            kind: kind.name(),
+            name: printable(name),
+            near: self.near(kind, &kind.normalise(name)),
+        }
+    }
+
+    /// Up to three profiles whose names are most like `wanted`.
+    fn near(&self, kind: Kind, wanted: &str) -> Vec<String> {
+        const LIKE: f64 = 0.8;
+        const SHOWN: usize = 3;
+        let own = self.own().unwrap_or_default().iter().filter(|own| own.kind == kind);
+        let own = own.flat_map(|own| own.names.iter().map(|n| (n.as_str(), own.name.as_str())));
+        let built_in =
+            table(kind).iter().filter_map(|&(name, index)| Some((name, PROFILES.get(index)?.name)));
+        let mut scored: Vec<_> = own
+            .chain(built_in)
+            .map(|(name, of)| (likeness(wanted, name), of))
+            .filter(|(score, _)| *score >= LIKE)
+            .collect();
+        scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let mut near: Vec<String> = Vec::new();
+        for (_, name) in scored {
+            let name = printable(name);
+            if near.len() < SHOWN && !near.contains(&name) {
+                near.push(name);
+            }
+        }
+        near
+    }
+}
+
+/// From 0 to 1; a name that begins like the other counts as like it.
+fn likeness(wanted: &str, name: &str) -> f64 {
+    const PREFIX: f64 = 0.9;
+    let begins = wanted.len() >= 3 && (name.starts_with(wanted) || wanted.starts_with(name));
+    let alike = strsim::jaro_winkler(wanted, name);
+    if begins { alike.max(PREFIX) } else { alike }
+}
+
+const fn table(kind: Kind) -> &'static [(&'static str, usize)] {
+    match kind {
+        Kind::Gpu => GPUS,
+        Kind::Model => MODELS,
+        Kind::Runtime => RUNTIMES,
+    }
+}
+
+fn embedded_of(kind: Kind, name: &str) -> Option<&'static Embedded> {
+    let wanted = kind.normalise(name);
+    let found = table(kind).binary_search_by(|(name, _)| (*name).cmp(wanted.as_str())).ok()?;
+    let (_, index) = table(kind).get(found)?;
+    PROFILES.get(*index)
+}
+
+impl Embedded {
+    fn listing(&self) -> Listing {
+        Listing { name: self.name.to_owned(), path: PathBuf::from(self.path), built_in: true }
+    }
+}
+
+impl Own {
+    fn listing(&self) -> Listing {
+        Listing { name: printable(&self.name), path: self.path.clone(), built_in: false }
+    }
+}
+
+fn read_folders(files: &dyn Files, folders: &[Folder]) -> Result<Vec<Own>, SourceError> {
+    let mut own = Vec::new();
+    for folder in folders {
+        if files.is_folder(&folder.path) {
+            own.extend(read_folder(files, &folder.path)?);
+        } else if folder.asked_for {
+            return Err(SourceError::NoSuchPath { path: At::new(&folder.path).path().to_owned() });
+        }
+    }
+    Ok(own)
+}
+
+/// The profiles in one directory, among which no name may occur twice.
+fn read_folder(files: &dyn Files, folder: &Path) -> Result<Vec<Own>, SourceError> {
+    let mut own: Vec<Own> = Vec::new();
+    let kinds = Kind::ALL.map(|kind| (folder.join(kind.folder()), Some(kind)));
+    for (folder, kind) in kinds.into_iter().chain([(folder.to_owned(), None)]) {
+        for path in profiles_in(files, &folder)? {
+            let profile = read_own(files, path, kind)?;
+            check_unique(&own, &profile)?;
+            own.push(profile);
+        }
+    }
+    Ok(own)
+}
+
+/// Refuses a profile one of whose names another one has, by the name that both have.
+fn check_unique(others: &[Own], profile: &Own) -> Result<(), SourceError> {
+    let same_kind = || others.iter().filter(|other| other.kind == profile.kind);
+    for (index, name) in profile.names.iter().enumerate() {
+        let Some(twin) = same_kind().find(|other| other.names.contains(name)) else { continue };
+        let (field, written) = match index.checked_sub(1) {
+            None => ("name", &profile.name),
+            Some(alias) => ("aliases", profile.aliases.get(alias).unwrap_or(name)),
+        };
+        let expected = format!("another name: `{}` has it", At::new(&twin.path).path());
+        return Err(At::new(&profile.path).invalid(field, format!("\"{written}\""), expected));
+    }
+    Ok(())
+}
+
+fn profiles_in(files: &dyn Files, folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    if !files.is_folder(folder) {
+        return Ok(Vec::new());
+    }
+    let mut found = files.list(folder).map_err(|error| At::new(folder).io(&error))?;
+    found.retain(|path| {
+        path.extension().is_some_and(|extension| extension == "toml") && files.is_file(path)
+    });
+    found.sort();
+    Ok(found)
+}
+
+/// A profile's names; the rest of it is read when it is asked for.
+fn read_own(files: &dyn Files, path: PathBuf, kind: Option<Kind>) -> Result<Own, SourceError> {
+    let text = profile::text_of(files, &path)?;
+    let at = At::new(&path);
+    let header = profile::header(&at, &text)?;
+    let kind = kind.or(header.kind).ok_or_else(|| {
+        at.unsupported("a profile of no known kind", "`[shape]`, `[libraries]` or `[total]` in it")
+    })?;
+    let names = std::iter::once(&header.name).chain(&header.aliases);
+    let names = names.map(|name| kind.normalise(name)).collect();
+    Ok(Own { kind, name: header.name, aliases: header.aliases, names, path, text })
+}
+
+#[cfg(test)]
+#[path = "catalog_tests.rs"]
+mod tests;

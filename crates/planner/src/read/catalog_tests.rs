@@ -1,0 +1,150 @@
+use super::*;
+use crate::read::files::TestDisk;
+
+fn on_disk(folders: &[PathBuf]) -> Catalog {
+    Catalog::new(Box::new(TestDisk), folders.iter().map(Folder::asked_for))
+}
+
+const GPU: &str = r#"schema = 1
+name = "Test 9000"
+aliases = ["NVIDIA GeForce Test 9000 Super"]
+compute_capability = "8.9"
+ecc = "none"
+total = { value = "10 GiB", basis = "exact", source = "x" }
+reserved = { value = "1 GiB", basis = "exact", source = "x" }
+bandwidth = { value = "300 GB", basis = "exact", source = "x" }
+sm_count = { value = 58, basis = "exact", source = "x" }
+"#;
+
+fn catalog(files: &[(&str, &str)]) -> (tempfile::TempDir, Catalog) {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+    }
+    let catalog = on_disk(&[dir.path().to_owned()]);
+    (dir, catalog)
+}
+
+#[test]
+fn every_profile_in_the_binary_reads() {
+    let catalog = Catalog::built_in();
+    for profile in PROFILES {
+        let read = match profile.kind {
+            Kind::Gpu => catalog.gpu(profile.name).map(|gpu| gpu.name),
+            Kind::Model => catalog.model(profile.name).map(|model| model.name),
+            Kind::Runtime => Runtime::ALL
+                .into_iter()
+                .find(|runtime| runtime.name() == profile.name)
+                .map_or(Ok(String::new()), |runtime| {
+                    catalog.runtime(runtime).map(|spec| spec.runtime.to_string())
+                }),
+        };
+        assert_eq!(read.as_deref(), Ok(profile.name), "{}", profile.path);
+    }
+}
+
+#[test]
+fn tables_of_names_are_sorted_and_lead_to_profiles() {
+    for kind in Kind::ALL {
+        assert!(table(kind).is_sorted_by(|(a, _), (b, _)| a < b));
+        for (name, index) in table(kind) {
+            assert_eq!(PROFILES[*index].kind, kind);
+            assert_eq!(kind.normalise(name), *name, "{name}");
+        }
+    }
+}
+
+#[test]
+fn spellings_of_one_name_meet() {
+    let gpu = |name| Kind::Gpu.normalise(name);
+    for name in ["RTX 4090", "rtx4090", "NVIDIA GeForce RTX 4090", "GeForce_RTX-4090"] {
+        assert_eq!(gpu(name), "rtx4090");
+    }
+    assert_eq!(gpu("Tesla T4"), "t4");
+    assert_eq!(gpu("NVIDIA"), "nvidia");
+    let model = |name| Kind::Model.normalise(name);
+    for name in ["qwen2.5-14b", "Qwen/Qwen2.5-14B-Instruct", " Qwen2.5 14B "] {
+        assert_eq!(model(name), "qwen2.514b");
+    }
+    assert_eq!(model("google/gemma-3-4b-it"), "gemma34b");
+    assert_eq!(model("granit"), "granit");
+    assert_eq!(model("-_/"), "");
+}
+
+#[test]
+fn own_profiles_are_found_in_folders_and_flat() {
+    for path in ["gpus/a.toml", "a.toml"] {
+        let (_dir, catalog) = catalog(&[(path, GPU)]);
+        for name in ["test9000", "Test-9000 SUPER", "NVIDIA Test 9000"] {
+            assert_eq!(catalog.gpu(name).unwrap().name, "Test 9000");
+        }
+        let list = catalog.list(Kind::Gpu).unwrap();
+        let own = list.iter().find(|listing| !listing.built_in).unwrap();
+        assert!(own.path.ends_with(path));
+        assert_eq!(catalog.document(Kind::Gpu, "test 9000").unwrap().text, GPU);
+    }
+}
+
+#[test]
+fn the_first_directory_wins() {
+    let (first, _) = catalog(&[("a.toml", GPU)]);
+    let (second, _) = catalog(&[("a.toml", &GPU.replace("10 GiB", "20 GiB"))]);
+    let both = |a: &tempfile::TempDir, b: &tempfile::TempDir| {
+        let dirs = [a.path().to_owned(), b.path().to_owned()];
+        let catalog = on_disk(&dirs);
+        assert_eq!(catalog.list(Kind::Gpu).unwrap().iter().filter(|l| !l.built_in).count(), 1);
+        catalog.gpu("test 9000").unwrap().total.value.get() >> 30
+    };
+    assert_eq!((both(&first, &second), both(&second, &first)), (10, 20));
+}
+
+#[test]
+fn own_profiles_win_over_those_in_the_binary() {
+    let Some(gpu) = PROFILES.iter().find(|profile| profile.kind == Kind::Gpu) else { return };
+    let own = GPU.replace("\"Test 9000\"", &format!("{:?}", gpu.name));
+    let (_dir, catalog) = catalog(&[("a.toml", &own)]);
+    assert_eq!(catalog.gpu(gpu.name).unwrap().total.value.get(), 10 << 30);
+    let list = catalog.list(Kind::Gpu).unwrap();
+    assert!(!list.iter().find(|listing| listing.name == gpu.name).unwrap().built_in);
+}
+
+#[test]
+fn unknown_names_get_near_ones_and_a_hint() {
+    let (_dir, catalog) = catalog(&[("a.toml", GPU)]);
+    let error = catalog.gpu("test 9001\x1b").unwrap_err();
+    let SourceError::Unknown { near, .. } = &error else { panic!("{error}") };
+    assert_eq!(near.first().map(String::as_str), Some("Test 9000"));
+    assert!(near.len() <= 3);
+    assert!(error.to_string().starts_with("`test 9001\\u{1b}` is no known GPU: did you mean"));
+    assert_eq!(error.hint().as_deref(), Some("run `vramplan profiles list`"));
+    let error = catalog.gpu("zzzz").unwrap_err();
+    assert_eq!(error.to_string(), "`zzzz` is no known GPU");
+}
+
+#[test]
+fn directories_and_files_that_are_not_usable_are_named() {
+    let missing = on_disk(&[PathBuf::from("/no/such/profiles")]);
+    assert_eq!(missing.gpu("l4").unwrap_err().to_string(), "`/no/such/profiles` does not exist");
+    let error = |files: &[(&str, &str)]| catalog(files).1.gpu("l4").unwrap_err().to_string();
+    assert!(error(&[("a.toml", "schema = 1")]).contains("missing field `name`"));
+    assert!(error(&[("a.toml", "schema = 1\nname = \"x\"")]).contains("no known kind"));
+    assert!(error(&[("a.toml", GPU), ("gpus/b.toml", GPU)]).contains("another name"));
+    let aliased = |name: &str, alias: &str| {
+        GPU.replace("Test 9000\"", &format!("{name}\""))
+            .replace("NVIDIA GeForce Test 9000 Super", alias)
+    };
+    let (first, second) = (aliased("m1", "The Card"), aliased("m2", "the card"));
+    let clash = error(&[("a.toml", &first), ("b.toml", &second)]);
+    assert!(clash.contains("`aliases` = \"the card\": expected another name"), "{clash}");
+    assert!(clash.contains("b.toml`: ") && clash.contains("a.toml` has it"), "{clash}");
+    assert!(error(&[("a.toml", "= 1")]).contains("a.toml`: line 1"));
+}
+
+#[test]
+fn the_configuration_is_one_more_directory() {
+    let catalog = Catalog::built_in();
+    assert!(catalog.folders.iter().all(|folder| !folder.asked_for));
+    assert!(catalog.folders.iter().all(|folder| folder.path.ends_with("vramplan/profiles")));
+}

@@ -1,0 +1,27 @@
+//! Readers: profiles, GGUF and safetensors headers, `config.json`, over bytes and ranges that [`Files`] hands out.
+//!
+//! Files come from strangers. What they claim is checked before it is believed, and before anything
+//! of that size is allocated; what they call things is made safe before it is printed.
+
+pub mod calibration;
+mod catalog;
+mod error;
+mod files;
+pub mod gguf;
+pub mod hf_config;
+mod hf_vision;
+mod json;
+mod mig;
+mod model;
+mod names;
+mod pattern;
+pub mod profile;
+pub mod safetensors;
+mod unmodelled;
+
+pub use calibration::{CalibratedRun, Calibration};
+pub use catalog::{Catalog, Document, Folder, Listing};
+pub use error::SourceError;
+pub use files::{Files, Found, MemoryFiles, NoFiles, Opened, ReadSeek, read_bounded, text_bounded};
+pub use model::model;
+pub use names::Kind;

@@ -1,0 +1,387 @@
+//! What would save memory, and how to spend what is left. Every figure is a plan of its own.
+
+use super::{Limit, RecommendError, Recommendation, Request, Solver};
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::rules;
+use crate::estimate::rules::Refusal;
+use crate::plan::{Demand, Plan, Verdict};
+use crate::spec::{Attention, Capture, Logits, Runtime};
+use crate::units::Bytes;
+
+/// One piece of advice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// A stable name.
+    pub code: &'static str,
+    /// What to do, and what it gives.
+    pub text: String,
+    /// Bytes that the expected peak falls by; negative where it rises.
+    pub saves: i64,
+}
+
+/// Most pieces of advice of each kind.
+const MOST: usize = 6;
+/// Most larger weight formats to name.
+const MOST_FORMATS: usize = 2;
+/// Savings below this are not worth a line.
+const WORTH: i64 = 4 << 20;
+
+/// Advice for a plan: notes on what binds first, then savings where memory is short, or ways to
+/// spend where it is left over.
+pub fn advise(
+    solver: &Solver<'_>,
+    (plan, binding): (&Plan, usize),
+    recommendation: &Recommendation,
+) -> Result<Vec<Advice>, RecommendError> {
+    let advisor = Advisor { request: solver.request, solver, plan, binding, recommendation };
+    let mut advice = advisor.notes();
+    advice.extend(advisor.one_gpu());
+    let roomy = plan.verdict == Verdict::Fits && recommendation.limited_by != Limit::Vram;
+    let mut ranked = if roomy { advisor.spending()? } else { advisor.savings() };
+    if !roomy {
+        ranked.sort_by_key(|advice| std::cmp::Reverse(advice.saves));
+    }
+    ranked.truncate(MOST);
+    advice.append(&mut ranked);
+    Ok(advice)
+}
+
+/// The code of the note that vramplan's engine does not run what is planned: it stands in the first lines.
+pub const ENGINE_REFUSES: &str = "engine-refuses";
+
+fn refusal(request: &Request<'_>) -> Option<Refusal> {
+    let Request { model, runtime, kv, workload, .. } = request;
+    rules(runtime.runtime).refusal(model, workload, *kv)
+}
+
+struct Advisor<'a> {
+    request: &'a Request<'a>,
+    solver: &'a Solver<'a>,
+    plan: &'a Plan,
+    binding: usize,
+    recommendation: &'a Recommendation,
+}
+
+impl Advisor<'_> {
+    fn cache_tokens(&self) -> u64 {
+        if self.request.fixed_cache {
+            return self.request.workload.cache_tokens;
+        }
+        self.recommendation.tiers[1].max_cache_tokens
+    }
+
+    /// What the reader must know before any figure.
+    fn notes(&self) -> Vec<Advice> {
+        let mut notes = Vec::new();
+        let mut note = |code, text| notes.push(Advice { code, text, saves: 0 });
+        let workload = &self.request.workload;
+        let balanced = &self.recommendation.tiers[1];
+        if balanced.limited_by == Limit::Context {
+            let left = self.left_at(balanced.max_cache_tokens);
+            note(
+                "context-binds",
+                format!(
+                    "the context binds, not the memory: all {} tokens of it fit with {left} to spare, so nothing ever needs to be evicted",
+                    workload.context
+                ),
+            );
+        }
+        if balanced.limited_by == Limit::Speed {
+            note(
+                "speed-binds",
+                format!(
+                    "the decode speed asked for binds: {} cached tokens read the memory that {} allows at best",
+                    balanced.max_cache_tokens, self.request.gpu.name
+                ),
+            );
+        }
+        if self.plan.verdict != Verdict::Fits && self.request.fixed_cache {
+            let most = balanced.max_cache_tokens;
+            if most > 0 {
+                note("smaller-cache", format!("`--cache-tokens {most}` fits with the headroom"));
+            }
+        }
+        if let Some(refusal) = refusal(self.request) {
+            let Refusal { what, expected } = refusal;
+            note(
+                ENGINE_REFUSES,
+                format!(
+                    "a plan for an engine of this design: vramplan's own does not run {what} (it runs {expected})"
+                ),
+            );
+        }
+        notes
+    }
+
+    /// What is left of what can be taken with a cache of this size, where the least is.
+    fn left_at(&self, tokens: u64) -> Bytes {
+        let binding = self.solver.binding(tokens);
+        binding.map_or(Bytes::ZERO, |(demand, capacity)| demand.left(&capacity))
+    }
+
+    /// Says so where one of several GPUs alone holds as large a cache.
+    fn one_gpu(&self) -> Option<Advice> {
+        let cards = self.request.cards();
+        let (gpu, capacity) = cards.max_by_key(|(_, capacity)| capacity.usable)?;
+        if self.request.others.is_empty() {
+            return None;
+        }
+        let mut changed = Request { gpu, capacity, others: &[], ..self.request.clone() };
+        if let Some(serving) = &mut changed.workload.serving {
+            serving.ranks = 1;
+        }
+        let alone = Solver::new(&changed).ok()?.tier(super::TierName::Balanced, 0).ok()?;
+        let enough = self.recommendation.tiers[1].max_cache_tokens.max(1);
+        (alone.max_cache_tokens >= enough).then(|| Advice {
+            code: "one-gpu-suffices",
+            text: format!("one {} alone holds {} cached tokens", gpu.name, alone.max_cache_tokens),
+            saves: 0,
+        })
+    }
+
+    /// Bytes that the expected demand falls by.
+    fn saves(&self, changed: Demand) -> Option<i64> {
+        let (now, then) = (self.plan.demand().varies(), changed.varies());
+        i64::try_from(now.expected.diff(then.expected)).ok()
+    }
+
+    /// What a changed request asks for at the same cache size, and whether it fits.
+    fn replan(&self, changed: &Request<'_>) -> Result<(Demand, Verdict), RecommendError> {
+        let tokens = self.cache_tokens();
+        let same_weights = changed.weights == self.request.weights
+            && std::ptr::eq(changed.model, self.request.model);
+        if same_weights {
+            return self.with_verdict(&self.solver.varied(changed), tokens);
+        }
+        self.with_verdict(&Solver::new(changed)?, tokens)
+    }
+
+    /// What the GPU that binds now is asked for then, and whether all of them fit.
+    fn with_verdict(
+        &self,
+        solver: &Solver<'_>,
+        tokens: u64,
+    ) -> Result<(Demand, Verdict), RecommendError> {
+        let (demand, capacity) = solver.binding(tokens)?;
+        let same = solver.demands(tokens)?.get(self.binding).copied();
+        Ok((same.unwrap_or(demand), capacity.verdict(demand)?))
+    }
+
+    /// Whether the engine would refuse a change although it runs what is planned now.
+    fn is_refused(&self, changed: &Request<'_>) -> bool {
+        refusal(self.request).is_none() && refusal(changed).is_some()
+    }
+
+    /// Advice from a change, where it can be planned and makes a difference.
+    fn saving(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
+        if self.is_refused(changed) {
+            return None;
+        }
+        let (demand, verdict) = self.replan(changed).ok()?;
+        let saves = self.saves(demand)?;
+        if saves < WORTH {
+            return None;
+        }
+        let size = Bytes::new(saves.unsigned_abs());
+        let fits = match verdict {
+            Verdict::Fits if self.plan.verdict != Verdict::Fits => ", which makes it fit",
+            _ => "",
+        };
+        Some(Advice { code, text: format!("{what} frees {size}{fits}"), saves })
+    }
+
+    fn savings(&self) -> Vec<Advice> {
+        let mut found = Vec::new();
+        let workload = &self.request.workload;
+        if workload.prefill_chunk >= 128 {
+            let mut changed = self.request.clone();
+            changed.workload.prefill_chunk = workload.prefill_chunk / 2;
+            let what = format!("`--prefill-chunk {}`", changed.workload.prefill_chunk);
+            found.extend(self.saving("smaller-prefill-chunk", &what, &changed));
+        }
+        for format in smaller_weights(self.request.weights, self.request.runtime.runtime) {
+            let changed = Request { weights: format, ..self.request.clone() };
+            let what = format!("`--weights {format}`");
+            found.extend(self.saving("smaller-weights", &what, &changed));
+        }
+        for kv in smaller_kv(self.request.kv, self.request.runtime.runtime) {
+            let changed = Request { kv, ..self.request.clone() };
+            found.extend(self.saving("smaller-kv", &format!("`--kv {kv}`"), &changed));
+        }
+        self.other_savings(&mut found);
+        self.smaller_model(&mut found);
+        found
+    }
+
+    fn other_savings(&self, found: &mut Vec<Advice>) {
+        let workload = &self.request.workload;
+        let without_scores = rules(self.request.runtime.runtime).ladders().without_scores;
+        if let Some(better) = without_scores.filter(|_| workload.attention == Attention::Eager) {
+            let mut changed = self.request.clone();
+            changed.workload.attention = better;
+            let what = format!("`--attention {better}`");
+            found.extend(self.saving("no-score-matrix", &what, &changed));
+        }
+        if workload.logits == Logits::All {
+            let mut changed = self.request.clone();
+            changed.workload.logits = Logits::Last;
+            found.extend(self.saving("last-logits", "`--logits last`", &changed));
+        }
+        if let Some(capture) = workload.capture.filter(|capture| capture.keep) {
+            let mut changed = self.request.clone();
+            changed.workload.capture = Some(Capture { keep: false, ..capture });
+            let what = "moving captured activations to the host layer by layer";
+            found.extend(self.saving("capture-to-host", what, &changed));
+        }
+        if workload.batch > 1 {
+            let mut changed = self.request.clone();
+            changed.workload.batch = workload.batch / 2;
+            let what = format!("`--batch {}`", changed.workload.batch);
+            found.extend(self.saving("smaller-batch", &what, &changed));
+        }
+        if workload.grown_cache {
+            let mut changed = self.request.clone();
+            changed.workload.grown_cache = false;
+            found.extend(self.saving("preallocated-cache", "`--cache preallocated`", &changed));
+        }
+    }
+
+    fn smaller_model(&self, found: &mut Vec<Advice>) {
+        let parameters = self.request.model.parameters();
+        let smaller = self.request.siblings.iter().filter(|m| m.parameters() < parameters);
+        if let Some(model) = smaller.max_by_key(|model| model.parameters()) {
+            let changed = Request { model, ..self.request.clone() };
+            found.extend(self.saving(
+                "smaller-model",
+                &format!("`--model {}`", model.name),
+                &changed,
+            ));
+        }
+    }
+
+    /// Advice from a change that takes more memory but still fits.
+    fn spending_on(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
+        if self.is_refused(changed) {
+            return None;
+        }
+        let (demand, verdict) = self.replan(changed).ok()?;
+        if verdict != Verdict::Fits {
+            return None;
+        }
+        let saves = self.saves(demand)?;
+        let size = Bytes::new(saves.unsigned_abs());
+        (saves < -WORTH).then(|| Advice {
+            code,
+            text: format!("{what} takes {size} more and still fits"),
+            saves,
+        })
+    }
+
+    fn spending(&self) -> Result<Vec<Advice>, RecommendError> {
+        let mut found = Vec::new();
+        let runtime = self.request.runtime.runtime;
+        for kv in larger_kv(self.request.kv, runtime) {
+            let changed = Request { kv, ..self.request.clone() };
+            let what = format!("`--kv {kv}`");
+            found.extend(self.spending_on("spend-on-kv", &what, &changed));
+        }
+        let larger = larger_weights(self.request.weights, runtime).into_iter();
+        let formats = larger.filter_map(|format| {
+            let changed = Request { weights: format, ..self.request.clone() };
+            self.spending_on("spend-on-weights", &format!("`--weights {format}`"), &changed)
+        });
+        found.extend(formats.take(MOST_FORMATS));
+        found.extend(self.longer_context()?);
+        found.extend(self.more_sequences());
+        let parameters = self.request.model.parameters();
+        let larger = self.request.siblings.iter().filter(|m| m.parameters() > parameters);
+        if let Some(model) = larger.min_by_key(|model| model.parameters()) {
+            let changed = Request { model, ..self.request.clone() };
+            let what = format!("`--model {}`", model.name);
+            found.extend(self.spending_on("spend-on-model", &what, &changed));
+        }
+        Ok(found)
+    }
+
+    /// How far the context could be extended before memory binds.
+    fn longer_context(&self) -> Result<Option<Advice>, RecommendError> {
+        let workload = &self.request.workload;
+        if self.recommendation.limited_by != Limit::Context {
+            return Ok(None);
+        }
+        let mut changed = self.request.clone();
+        changed.fixed_cache = false;
+        changed.workload.context = workload.context.saturating_mul(MOST_EXTENSION);
+        let balanced = self.solver.varied(&changed).tier(super::TierName::Balanced, 0)?;
+        let context = workload.system_tokens + balanced.max_cache_tokens;
+        if context <= workload.context {
+            return Ok(None);
+        }
+        let saves =
+            i64::try_from(self.plan.peak.expected.diff(balanced.peak.expected)).unwrap_or(0);
+        let text = format!(
+            "memory would hold {} cached tokens: where RoPE scaling allows it, `--context {context}`",
+            balanced.max_cache_tokens
+        );
+        Ok(Some(Advice { code: "spend-on-context", text, saves }))
+    }
+
+    /// How many conversations fit at once.
+    fn more_sequences(&self) -> Option<Advice> {
+        let with = |batch| {
+            let mut changed = self.request.clone();
+            changed.workload.batch = batch;
+            changed
+        };
+        let fits = |batch: u64| {
+            self.replan(&with(batch)).is_ok_and(|(_, verdict)| verdict == Verdict::Fits)
+        };
+        let batch = self.request.workload.batch;
+        let most = largest_that(batch, batch + MOST_SEQUENCES, fits)?;
+        self.spending_on(
+            "spend-on-sequences",
+            &format!("`--batch {most}` ({most} conversations at once)"),
+            &with(most),
+        )
+    }
+}
+
+/// The largest number above `from` and up to `to` that `fits`, given that smaller ones fit too.
+fn largest_that(from: u64, to: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
+    if fits(to) {
+        return Some(to);
+    }
+    let found = super::search::bisect(from, to, |n| Ok::<_, ()>(fits(n))).ok()?;
+    (found > from).then_some(found)
+}
+
+/// How far contexts are extended in advice.
+const MOST_EXTENSION: u64 = 8;
+/// How many further sequences advice tries.
+const MOST_SEQUENCES: u64 = 31;
+
+/// The next smaller and second next smaller format.
+fn smaller_weights(format: WeightFormat, runtime: Runtime) -> Vec<WeightFormat> {
+    let ladder = rules(runtime).ladders().weights;
+    let Some(at) = ladder.iter().position(|&step| step == format) else { return Vec::new() };
+    ladder[..at].iter().rev().take(2).copied().collect()
+}
+
+/// The largest larger formats, largest first.
+fn larger_weights(format: WeightFormat, runtime: Runtime) -> Vec<WeightFormat> {
+    let ladder = rules(runtime).ladders().weights;
+    let Some(at) = ladder.iter().position(|&step| step == format) else { return Vec::new() };
+    ladder[at + 1..].iter().rev().copied().collect()
+}
+
+fn smaller_kv(kv: KvFormat, runtime: Runtime) -> Vec<KvFormat> {
+    let ladder = rules(runtime).ladders().kv;
+    let at = ladder.iter().position(|&step| step == kv).unwrap_or(0);
+    ladder[..at].iter().rev().copied().collect()
+}
+
+fn larger_kv(kv: KvFormat, runtime: Runtime) -> Vec<KvFormat> {
+    let ladder = rules(runtime).ladders().kv;
+    let at = ladder.iter().position(|&step| step == kv).unwrap_or(ladder.len() - 1);
+    ladder[at + 1..].to_vec()
+}

@@ -1,0 +1,553 @@
+//! The inverse of a plan: the largest cache that fits, and what would change the answer.
+//!
+//! Every figure comes from planning again, never from a linear shortcut: a tier is the largest
+//! `max_cache_tokens` for which the plan meets the tier's condition, searched for over the full
+//! model: a plan does not shrink when the cache grows. llama.cpp's compute buffer can, by a few MiB,
+//! as its tensors happen to fit each other's holes, so a few cells beyond the answer are tried too.
+
+mod advice;
+mod devices;
+mod search;
+mod speed;
+mod summary;
+mod window;
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use self::devices::Device;
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::placement::PlacementError;
+use crate::estimate::rules;
+use crate::estimate::weights::{Weights, WeightsError};
+use crate::estimate::{EstimateError, Scenario};
+use crate::plan::{Capacity, Demand, Plan};
+use crate::spec::{Bounds, GpuSpec, ModelSpec, RuntimeSpec, Split, Workload};
+use crate::units::{Bytes, Overflow};
+
+pub use advice::{Advice, ENGINE_REFUSES, advise};
+pub use devices::{Card, DevicePlan};
+pub use speed::{Speed, decode_speed};
+pub use summary::Summary;
+pub use window::{RecentWindow, WindowBasis, WindowError, recent_window, smallest_cache};
+
+/// A question: everything but the size of the cache may be fixed.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The model.
+    pub model: &'a ModelSpec,
+    /// The GPU.
+    pub gpu: &'a GpuSpec,
+    /// The runtime's constants.
+    pub runtime: &'a RuntimeSpec,
+    /// The format of the weights.
+    pub weights: WeightFormat,
+    /// The format of keys and values.
+    pub kv: KvFormat,
+    /// The work; its `cache_tokens` count only where `fixed_cache` says so.
+    pub workload: Workload,
+    /// What the card offers.
+    pub capacity: Capacity,
+    /// Further GPUs that the model is spread over.
+    pub others: &'a [Card],
+    /// How it is spread.
+    pub split: Split,
+    /// Whether the size of the cache is given.
+    pub fixed_cache: bool,
+    /// Tokens a second that generation must be able to reach.
+    pub min_decode_speed: Option<f64>,
+    /// Models of the same family, for advice.
+    pub siblings: &'a [ModelSpec],
+}
+
+impl Request<'_> {
+    /// Every GPU with what it offers, in the order in which the model is spread over them.
+    pub fn cards(&self) -> impl Iterator<Item = (&GpuSpec, Capacity)> {
+        let others = self.others.iter().map(|card| (&card.gpu, card.capacity));
+        std::iter::once((self.gpu, self.capacity)).chain(others)
+    }
+}
+
+/// Why there is no recommendation.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RecommendError {
+    /// The weights cannot be sized.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The model cannot be spread over these GPUs.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// The buffers cannot be listed.
+    #[error(transparent)]
+    Estimate(#[from] EstimateError),
+    /// The system prompt fills the context.
+    #[error(
+        "{system_tokens} system tokens leave no room for a conversation in a context of {context} tokens"
+    )]
+    NoContext {
+        /// Pinned tokens.
+        system_tokens: u64,
+        /// Positions available.
+        context: u64,
+    },
+    /// More cached tokens than positions.
+    #[error(
+        "{system_tokens} system tokens and a cache of {cache_tokens} are more than the context of {context} tokens"
+    )]
+    BeyondContext {
+        /// Pinned tokens.
+        system_tokens: u64,
+        /// Cached tokens.
+        cache_tokens: u64,
+        /// Positions available.
+        context: u64,
+    },
+    /// The window does not fit the cache.
+    #[error(transparent)]
+    Window(#[from] WindowError),
+}
+
+impl From<Overflow> for RecommendError {
+    fn from(overflow: Overflow) -> Self {
+        Self::Estimate(EstimateError::Overflow(overflow))
+    }
+}
+
+impl RecommendError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Weights(error) => error.hint(),
+            Self::Placement(error) => error.hint(),
+            Self::Estimate(EstimateError::UnevenBlocks { .. }) => {
+                Some("choose a format without blocks, such as `--kv f16`".into())
+            }
+            Self::NoContext { .. } => Some(
+                "shorten the prompt, or pass `--context N` where RoPE scaling allows more".into(),
+            ),
+            Self::BeyondContext { system_tokens, context, .. } => Some(format!(
+                "use `--cache-tokens {}` or less, or pass `--context N` where RoPE scaling allows more",
+                context - system_tokens
+            )),
+            Self::Window(error) => error.hint(),
+            Self::Estimate(_) => None,
+        }
+    }
+}
+
+/// What keeps the cache from being larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The card's memory.
+    Vram,
+    /// The model's context: positions stay original under eviction.
+    Context,
+    /// The decode speed that was asked for.
+    Speed,
+}
+
+impl Limit {
+    /// The name in JSON.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Vram => "vram",
+            Self::Context => "context",
+            Self::Speed => "speed",
+        }
+    }
+}
+
+/// How much certainty a tier asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TierName {
+    /// The high bound leaves twice the headroom.
+    Conservative,
+    /// The high bound leaves the headroom.
+    Balanced,
+    /// The expected value fits.
+    Aggressive,
+}
+
+impl TierName {
+    /// Every tier, most certain first.
+    pub const ALL: [Self; 3] = [Self::Conservative, Self::Balanced, Self::Aggressive];
+
+    /// The name in JSON and tables.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Conservative => "conservative",
+            Self::Balanced => "balanced",
+            Self::Aggressive => "aggressive",
+        }
+    }
+
+    /// What would have to be true for it to fail.
+    pub const fn fails_if(self) -> &'static str {
+        match self {
+            Self::Conservative => {
+                "every component is at its high bound and something else takes twice the headroom"
+            }
+            Self::Balanced => {
+                "every component is at its high bound and something else takes the headroom"
+            }
+            Self::Aggressive => "the components together are above their expected values",
+        }
+    }
+
+    /// Whether a plan that asks for this is certain enough.
+    pub fn accepts(self, demand: Demand, capacity: &Capacity) -> Result<bool, Overflow> {
+        self.condition().holds(demand, capacity)
+    }
+
+    const fn condition(self) -> Condition {
+        match self {
+            Self::Conservative => Condition { bound: |size| size.high, headrooms: 2 },
+            Self::Balanced => Condition { bound: |size| size.high, headrooms: 1 },
+            Self::Aggressive => Condition { bound: |size| size.expected, headrooms: 0 },
+        }
+    }
+}
+
+/// What has to hold of a plan: a bound of its peak leaves the headroom so many times, and the same
+/// bound of what fills a pool fits in it.
+#[derive(Clone, Copy, Debug)]
+struct Condition {
+    bound: fn(Bounds) -> Bytes,
+    headrooms: u64,
+}
+
+impl Condition {
+    /// What remains possible at all.
+    const HARD: Self = Self { bound: |size| size.low, headrooms: 0 };
+
+    fn room(&self, capacity: &Capacity) -> Result<Bytes, Overflow> {
+        capacity.less_headroom(self.headrooms)
+    }
+
+    fn holds(&self, demand: Demand, capacity: &Capacity) -> Result<bool, Overflow> {
+        Ok((self.bound)(demand.peak) <= self.room(capacity)? && demand.pooled(self.bound))
+    }
+}
+
+/// One recommended size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tier {
+    /// How certain.
+    pub name: TierName,
+    /// Tokens of the conversation cache; zero where none that can work fits.
+    pub max_cache_tokens: u64,
+    /// Tokens that are never evicted because they are recent.
+    pub recent_window: RecentWindow,
+    /// What the plan at this size takes.
+    pub peak: Bounds,
+    /// What it leaves of the usable capacity at its high bound.
+    pub headroom: Bytes,
+    /// How fast tokens can be generated with this cache full.
+    pub decode: Speed,
+    /// What keeps it from being larger.
+    pub limited_by: Limit,
+}
+
+/// The sizes that fit, and what binds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recommendation {
+    /// Conservative, balanced, aggressive.
+    pub tiers: Vec<Tier>,
+    /// The largest size whose low bound fits.
+    pub hard_max_cache_tokens: u64,
+    /// What keeps the balanced tier from being larger.
+    pub limited_by: Limit,
+}
+
+/// A plan with its recommendation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The workload as resolved: `cache_tokens` and `recent_window` filled in.
+    pub workload: Workload,
+    /// The recent window of the plan.
+    pub recent_window: RecentWindow,
+    /// The plan at the size given, or at the balanced size; of the GPU that binds, where there are
+    /// several.
+    pub plan: Plan,
+    /// Which GPU binds.
+    pub binding: usize,
+    /// Every GPU's plan where there are several.
+    pub devices: Vec<DevicePlan>,
+    /// The sizes that fit.
+    pub recommendation: Recommendation,
+    /// What would save memory, or how to spend what is left.
+    pub advice: Vec<Advice>,
+}
+
+/// Answers a request.
+pub fn answer(request: &Request<'_>) -> Result<Answer, RecommendError> {
+    let solver = Solver::new(request)?;
+    let recommendation = solver.recommend()?;
+    let cache_tokens = if request.fixed_cache {
+        request.workload.cache_tokens
+    } else {
+        solver.planned_tokens(&recommendation)
+    };
+    let (plan, binding, devices) = solver.plans(cache_tokens)?;
+    let recent_window = solver.window(cache_tokens)?;
+    let mut workload = request.workload.clone();
+    workload.cache_tokens = cache_tokens;
+    workload.recent_window = Some(recent_window.tokens);
+    let advice = advise(&solver, (&plan, binding), &recommendation)?;
+    Ok(Answer { workload, recent_window, plan, binding, devices, recommendation, advice })
+}
+
+/// Steps of a runtime's cache that are tried beyond an answer.
+const STEPS_BEYOND: u64 = 4;
+
+/// Sizes behind one that fits.
+#[derive(Clone, Copy)]
+struct Steps {
+    from: u64,
+    most: u64,
+    step: u64,
+}
+
+/// Plans the same request at different cache sizes; the weights are sized once.
+#[derive(Debug)]
+pub struct Solver<'a> {
+    request: &'a Request<'a>,
+    devices: Vec<Device<'a>>,
+    /// What was planned already: the tiers ask for the same sizes.
+    demands: RefCell<BTreeMap<u64, Rc<[Demand]>>>,
+}
+
+impl<'a> Solver<'a> {
+    /// Sizes the weights and checks the context.
+    pub fn new(request: &'a Request<'a>) -> Result<Self, RecommendError> {
+        check_context(request)?;
+        Ok(Self { request, devices: Device::all(request)?, demands: RefCell::default() })
+    }
+
+    /// The same on one GPU with weights that were sized before, for this model, format and runtime.
+    pub fn with_weights(
+        request: &'a Request<'a>,
+        weights: &'a Weights,
+    ) -> Result<Self, RecommendError> {
+        check_context(request)?;
+        if !request.others.is_empty() {
+            return Self::new(request);
+        }
+        let Request { gpu, capacity, .. } = *request;
+        let devices = vec![Device { gpu, capacity, weights: Cow::Borrowed(weights) }];
+        Ok(Self { request, devices, demands: RefCell::default() })
+    }
+
+    /// The same for a request that differs in its workload or its cache's format only.
+    fn varied<'b>(&'b self, request: &'b Request<'b>) -> Solver<'b> {
+        let devices = self.devices.iter().map(Device::borrowed).collect();
+        Solver { request, devices, demands: RefCell::default() }
+    }
+
+    /// The scenario with a cache of this size, on the first GPU.
+    pub fn scenario(&self, cache_tokens: u64) -> Scenario<'_> {
+        self.devices[0].scenario(self.request, self.workload(cache_tokens))
+    }
+
+    fn workload(&self, cache_tokens: u64) -> Workload {
+        Workload { cache_tokens, ..self.request.workload.clone() }
+    }
+
+    /// The plan with a cache of this size, of the GPU that binds.
+    pub fn plan(&self, cache_tokens: u64) -> Result<Plan, RecommendError> {
+        Ok(self.plans(cache_tokens)?.0)
+    }
+
+    /// The plan of the GPU that binds, which one that is, and every GPU's plan where there are several.
+    fn plans(&self, cache_tokens: u64) -> Result<(Plan, usize, Vec<DevicePlan>), RecommendError> {
+        let workload = self.workload(cache_tokens);
+        let mut plans = devices::plans(&self.devices, self.request, &workload)?;
+        let demands: Vec<Demand> = plans.iter().map(Plan::demand).collect();
+        let binding = devices::binding(&self.devices, &demands)?;
+        if self.request.others.is_empty() {
+            return Ok((plans.swap_remove(binding), binding, Vec::new()));
+        }
+        let plan = plans[binding].clone();
+        let device = |(device, plan): (&Device<'_>, Plan)| -> Result<DevicePlan, RecommendError> {
+            Ok(DevicePlan {
+                card: Card { gpu: device.gpu.clone(), capacity: device.capacity },
+                part: device.weights.part.clone(),
+                weights: device.loaded(self.request)?,
+                plan,
+            })
+        };
+        let devices = self.devices.iter().zip(plans).map(device).collect::<Result<_, _>>()?;
+        Ok((plan, binding, devices))
+    }
+
+    /// What the plan of every GPU asks for.
+    fn demands(&self, cache_tokens: u64) -> Result<Rc<[Demand]>, RecommendError> {
+        if let Some(demands) = self.demands.borrow().get(&cache_tokens) {
+            return Ok(Rc::clone(demands));
+        }
+        let workload = self.workload(cache_tokens);
+        let demands: Rc<[Demand]> =
+            devices::demands(&self.devices, self.request, &workload)?.into();
+        self.demands.borrow_mut().insert(cache_tokens, Rc::clone(&demands));
+        Ok(demands)
+    }
+
+    /// What the plan of the GPU that binds asks for, and that GPU's capacity.
+    fn binding(&self, cache_tokens: u64) -> Result<(Demand, Capacity), RecommendError> {
+        let demands = self.demands(cache_tokens)?;
+        let binding = devices::binding(&self.devices, &demands)?;
+        Ok((demands[binding], self.devices[binding].capacity))
+    }
+
+    /// Whether every GPU's plan meets a condition.
+    fn holds(&self, condition: Condition, cache_tokens: u64) -> Result<bool, RecommendError> {
+        Ok(devices::all_hold(&self.devices, &self.demands(cache_tokens)?, condition)?)
+    }
+
+    /// How fast tokens can be generated with a cache of this size.
+    fn speed(&self, cache_tokens: u64) -> Result<Speed, RecommendError> {
+        let workload = self.workload(cache_tokens);
+        let mut scenarios = Vec::with_capacity(self.devices.len());
+        for device in &self.devices {
+            scenarios.push(device.scenario(self.request, workload.clone()));
+        }
+        Ok(decode_speed(&scenarios)?)
+    }
+
+    /// The recent window of a cache of this size.
+    pub fn window(&self, cache_tokens: u64) -> Result<RecentWindow, RecommendError> {
+        let workload = Workload { cache_tokens, ..self.request.workload.clone() };
+        Ok(recent_window(self.request.runtime.runtime, &workload)?)
+    }
+
+    /// The tiers and the hard maximum.
+    pub fn recommend(&self) -> Result<Recommendation, RecommendError> {
+        let mut tiers = Vec::with_capacity(TierName::ALL.len());
+        let mut least = 0;
+        for name in TierName::ALL {
+            let tier = self.tier(name, least)?;
+            least = tier.max_cache_tokens;
+            tiers.push(tier);
+        }
+        let limited_by = tiers[1].limited_by;
+        Ok(Recommendation { tiers, hard_max_cache_tokens: self.hard_max(least)?, limited_by })
+    }
+
+    /// The largest cache whose low bound fits, given that one of `least` tokens does.
+    fn hard_max(&self, least: u64) -> Result<u64, RecommendError> {
+        Ok(self.largest(Condition::HARD, least)?.0)
+    }
+
+    /// A tier, given that a stricter one found `least` tokens.
+    fn tier(&self, name: TierName, least: u64) -> Result<Tier, RecommendError> {
+        let (tokens, limited_by) = self.largest(name.condition(), least)?;
+        let (Demand { peak, .. }, capacity) = self.binding(tokens)?;
+        Ok(Tier {
+            name,
+            max_cache_tokens: tokens,
+            recent_window: self.window(tokens).unwrap_or_else(|_| RecentWindow::none()),
+            peak,
+            headroom: capacity.usable.minus_or_zero(peak.high),
+            decode: self.speed(tokens)?,
+            limited_by,
+        })
+    }
+
+    /// The largest cache that meets the condition and the other limits, and which limit binds, given
+    /// that one of `least` tokens does.
+    fn largest(&self, condition: Condition, least: u64) -> Result<(u64, Limit), RecommendError> {
+        let (most, limit) = self.limit_beside_memory()?;
+        let fits = |tokens| self.holds(condition, tokens);
+        if most == 0 || fits(most)? {
+            return Ok((most, limit));
+        }
+        let mut tokens = if self.demands(most)?.iter().any(|demand| demand.pool.is_some()) {
+            search::bisect(0, most, fits)?
+        } else {
+            let rooms = self.devices.iter().map(|device| condition.room(&device.capacity));
+            let room = rooms.collect::<Result<Vec<_>, _>>()?.into_iter().max();
+            let room = room.unwrap_or(Bytes::ZERO);
+            search::largest_within(room, most, |tokens| self.size_in(room, condition, tokens))?
+        };
+        if tokens < least {
+            tokens = search::bisect(least, most, fits)?;
+        }
+        if let Some(step) = rules(self.request.runtime.runtime).cache_step() {
+            while let Some(more) = steps_beyond(Steps { from: tokens, most, step }, fits)? {
+                tokens = more;
+            }
+        }
+        Ok((if self.is_too_small(tokens) { 0 } else { tokens }, Limit::Vram))
+    }
+
+    /// What a plan asks for of the GPU that meets the condition least, were all as large as `room`.
+    fn size_in(
+        &self,
+        room: Bytes,
+        condition: Condition,
+        cache_tokens: u64,
+    ) -> Result<Bytes, RecommendError> {
+        let mut largest = Bytes::ZERO;
+        for (device, demand) in self.devices.iter().zip(self.demands(cache_tokens)?.iter()) {
+            let lacks = room.minus_or_zero(condition.room(&device.capacity)?);
+            largest = largest.max((condition.bound)(demand.peak).plus(lacks)?);
+        }
+        Ok(largest)
+    }
+
+    /// Whether a cache of this size has no room for the recent window that the runtime needs.
+    fn is_too_small(&self, cache_tokens: u64) -> bool {
+        let window = self.window(cache_tokens);
+        matches!(window, Err(RecommendError::Window(WindowError::CacheTooSmall { .. })))
+    }
+
+    /// The largest cache that the context and the speed asked for allow.
+    fn limit_beside_memory(&self) -> Result<(u64, Limit), RecommendError> {
+        let workload = &self.request.workload;
+        let context = workload.context - workload.system_tokens;
+        let Some(wanted) = self.request.min_decode_speed else {
+            return Ok((context, Limit::Context));
+        };
+        let fast_enough =
+            |tokens| -> Result<bool, RecommendError> { Ok(self.speed(tokens)?.high >= wanted) };
+        if fast_enough(context)? {
+            return Ok((context, Limit::Context));
+        }
+        Ok((search::bisect(0, context, fast_enough)?, Limit::Speed))
+    }
+
+    /// The size to plan for when none was given: balanced, or the most that has any chance.
+    fn planned_tokens(&self, recommendation: &Recommendation) -> u64 {
+        let sizes = recommendation.tiers[1..].iter().map(|tier| tier.max_cache_tokens);
+        let smallest = window::smallest_cache(&self.request.workload);
+        sizes.chain([recommendation.hard_max_cache_tokens]).find(|&n| n > 0).unwrap_or(smallest)
+    }
+}
+
+/// A size a few steps on that fits after all.
+fn steps_beyond(
+    Steps { from, most, step }: Steps,
+    fits: impl Fn(u64) -> Result<bool, RecommendError>,
+) -> Result<Option<u64>, RecommendError> {
+    for steps in 1..=STEPS_BEYOND {
+        let more = from.saturating_add(steps * step).min(most);
+        if more > from && fits(more)? {
+            return Ok(Some(more));
+        }
+    }
+    Ok(None)
+}
+
+/// Refuses a workload that the context cannot hold.
+fn check_context(request: &Request<'_>) -> Result<(), RecommendError> {
+    let Workload { system_tokens, context, cache_tokens, .. } = request.workload;
+    if system_tokens >= context {
+        return Err(RecommendError::NoContext { system_tokens, context });
+    }
+    if request.fixed_cache && cache_tokens > context - system_tokens {
+        return Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context });
+    }
+    Ok(())
+}

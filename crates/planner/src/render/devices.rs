@@ -1,0 +1,195 @@
+//! The GPUs that a model is spread over: as data, and as a table.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{CapacityDoc, Document, PeakDoc, PhaseDoc, PoolDoc, phase_doc, pool_doc};
+use super::terminal::{finish, table};
+use crate::estimate::Component;
+use crate::recommend::{Answer, DevicePlan};
+use crate::spec::{Basis, Bounds, Split};
+use crate::text::markdown;
+use crate::units::Bytes;
+
+/// One GPU's plan in short.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeviceDoc {
+    /// Which GPU, from 0, in the order in which the model is spread over them.
+    pub index: u64,
+    /// Its short name.
+    pub gpu: String,
+    /// Whether it is the one that binds: its plan is the document's.
+    pub binding: bool,
+    /// What it has of the model.
+    pub part: PartDoc,
+    /// What it offers.
+    pub capacity: CapacityDoc,
+    /// The runtime's own share of it, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolDoc>,
+    /// `fits`, `tight` or `does_not_fit`.
+    pub verdict: String,
+    /// How much is missing: for the expected peak where that does not fit, else for the headroom.
+    pub short_by: Bytes,
+    /// The largest phase.
+    pub peak: PeakDoc,
+    /// What each component holds at the peak.
+    pub components: Vec<DeviceComponentDoc>,
+    /// What each phase holds.
+    pub phases: Vec<PhaseDoc>,
+}
+
+/// What a GPU has of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PartDoc {
+    /// The first decoder layer, from 0.
+    pub first_layer: u64,
+    /// How many layers it has, or has a part of.
+    pub layers: u64,
+    /// Whether it has the output head, or a part of it.
+    pub output_head: bool,
+    /// Its weights.
+    pub weights: Bytes,
+    /// What of them GPUs before it have, too.
+    pub repeated_weights: Bytes,
+}
+
+/// A component on one GPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeviceComponentDoc {
+    /// Its stable name.
+    pub id: Component,
+    /// What it holds at that GPU's peak.
+    #[serde(flatten)]
+    pub at_peak: Bounds,
+    /// What its largest buffer's size rests on.
+    pub basis: Basis,
+}
+
+/// Every GPU of an answer; nothing where there is one.
+pub(super) fn device_docs(answer: &Answer) -> Vec<DeviceDoc> {
+    let doc = |(index, device)| device_doc(index, device, index == answer.binding);
+    answer.devices.iter().enumerate().map(doc).collect()
+}
+
+fn device_doc(index: usize, device: &DevicePlan, binding: bool) -> DeviceDoc {
+    let DevicePlan { card, part, weights, plan } = device;
+    let component = |row: &crate::plan::ComponentRow| DeviceComponentDoc {
+        id: row.component,
+        at_peak: row.at_peak,
+        basis: row.basis,
+    };
+    DeviceDoc {
+        index: index as u64,
+        gpu: card.gpu.name.clone(),
+        binding,
+        part: PartDoc {
+            first_layer: part.layers.start,
+            layers: part.layers.end - part.layers.start,
+            output_head: part.has_head,
+            weights: weights.0,
+            repeated_weights: weights.1,
+        },
+        capacity: CapacityDoc::new(&card.gpu, card.capacity),
+        pool: plan.pool.map(|pool| pool_doc(&pool)),
+        verdict: plan.verdict.id().to_owned(),
+        short_by: plan.short_by,
+        peak: PeakDoc { phase: plan.peak_phase, total: plan.peak },
+        components: plan.components.iter().map(component).collect(),
+        phases: plan.phases.iter().map(phase_doc).collect(),
+    }
+}
+
+/// `L4`, `2 × L4`, or `L4 + T4`.
+pub(super) fn label<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
+    let first = names.clone().next().unwrap_or_default();
+    let count = names.clone().count();
+    if count > 1 && names.clone().all(|name| name == first) {
+        return format!("{count} × {first}");
+    }
+    names.collect::<Vec<_>>().join(" + ")
+}
+
+/// The GPUs of a document, and how the model is spread over them.
+pub(super) fn label_of(document: &Document) -> String {
+    if document.devices.is_empty() {
+        return document.inputs.gpu.clone();
+    }
+    let label = label(document.devices.iter().map(|device| device.gpu.as_str()));
+    let split = document.inputs.split.unwrap_or_default();
+    format!("{label}, split by {split}")
+}
+
+/// A line for each GPU, and which of them the rest is about.
+pub(super) fn to_table(document: &Document) -> String {
+    let Some(binding) = document.devices.iter().find(|device| device.binding) else {
+        return String::new();
+    };
+    let mut rows = table(&HEADER, &[2, 3, 4, 5]);
+    for device in &document.devices {
+        rows.add_row(row(device, document.inputs.split.unwrap_or_default()));
+    }
+    let mut text = finish(&rows);
+    let name = format!("GPU {} ({})", binding.index, binding.gpu);
+    let _ = writeln!(text, "\n{name} binds; of it:");
+    text
+}
+
+/// The same in Markdown.
+pub(super) fn to_markdown(document: &Document) -> String {
+    if document.devices.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("| {} |\n|---|---|---:|---:|---:|---:|---|\n", HEADER.join(" | "));
+    for device in &document.devices {
+        let row = row(device, document.inputs.split.unwrap_or_default());
+        let _ = writeln!(text, "| {} |", row.map(|cell| markdown(&cell)).join(" | "));
+    }
+    text + "\n"
+}
+
+const HEADER: [&str; 7] = ["GPU", "layers", "weights", "caches", "peak", "free", "verdict"];
+
+fn row(device: &DeviceDoc, split: Split) -> [String; 7] {
+    let caches = [Component::SystemPromptCache, Component::ConversationCache];
+    let mine = device.components.iter().filter(|row| caches.contains(&row.id));
+    let caches = Bytes::sum(mine.map(|row| row.at_peak.expected)).unwrap_or(Bytes::ZERO);
+    let peak = device.peak.total.expected;
+    [
+        format!("{} {}", device.index, device.gpu),
+        layers(&device.part, split),
+        device.part.weights.to_string(),
+        caches.to_string(),
+        peak.to_string(),
+        device.capacity.usable.minus_or_zero(peak).to_string(),
+        device.verdict.replace('_', " "),
+    ]
+}
+
+/// `0–23`, `24–47 + head`, or `all` where every GPU has a part of each.
+fn layers(part: &PartDoc, split: Split) -> String {
+    let head = if part.output_head { " + head" } else { "" };
+    let last = (part.first_layer + part.layers).saturating_sub(1);
+    match (split, part.layers) {
+        (Split::Tensor, n) if part.output_head && part.first_layer == 0 => format!("parts of {n}"),
+        (_, 0) => format!("none{head}"),
+        (_, 1) => format!("{last}{head}"),
+        _ => format!("{}–{last}{head}", part.first_layer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_cards_are_counted_and_others_named() {
+        assert_eq!(label(["L4"].into_iter()), "L4");
+        assert_eq!(label(["L4", "L4", "L4"].into_iter()), "3 × L4");
+        assert_eq!(label(["L4", "T4"].into_iter()), "L4 + T4");
+    }
+}

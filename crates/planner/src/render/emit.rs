@@ -1,0 +1,416 @@
+//! `--emit`: the plan as settings of the program that runs it. Only what the plan fixes is set.
+//!
+//! Names and values were checked against llama.cpp's `common/arg.cpp`; transformers 5's
+//! `cache_utils.py` and `quantization_config.py`; Ollama's `api/types.go` (`Runner`: `num_ctx`,
+//! `num_batch`, `num_gpu`), `docs/modelfile.md` and `envconfig/config.go` (the variables, of which
+//! `OLLAMA_FLASH_ATTENTION` is read by `strconv.ParseBool`); vLLM's `engine/arg_utils.py`
+//! (`EngineArgs.add_cli_args`) and `config/cache.py` (`CacheDType`).
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use super::document::Document;
+use crate::estimate::llama_cpp::padded_context;
+use crate::spec::{ComputeCapability, Runtime, Split};
+use crate::text::{printable, printable_lines, printable_message, shell_word};
+use crate::units::Overflow;
+
+/// A program to write settings for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Flags of `llama-server`.
+    LlamaCpp,
+    /// Flags of `vllm serve`.
+    Vllm,
+    /// A Python dictionary.
+    Transformers,
+    /// A Modelfile.
+    Ollama,
+    /// Environment variables for a program of one's own.
+    Env,
+}
+
+impl Target {
+    /// Every target with its name.
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("llama.cpp", Self::LlamaCpp),
+        ("vllm", Self::Vllm),
+        ("transformers", Self::Transformers),
+        ("ollama", Self::Ollama),
+        ("env", Self::Env),
+    ];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, target)| *target == self).map_or("?", |(name, _)| name)
+    }
+
+    /// The runtime whose plans it takes; nothing for those of any.
+    const fn runtime(self) -> Option<&'static str> {
+        match self {
+            Self::LlamaCpp | Self::Ollama => Some("llama.cpp"),
+            Self::Vllm => Some("vllm"),
+            Self::Transformers => Some("transformers"),
+            Self::Env => None,
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = text.to_ascii_lowercase();
+        let found = Self::NAMES.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, target)| *target).ok_or_else(|| {
+            let known: Vec<_> = Self::NAMES.iter().map(|(name, _)| format!("`{name}`")).collect();
+            format!("`{}` is no target: expected one of {}", printable(text), known.join(", "))
+        })
+    }
+}
+
+/// Why a plan cannot be written as a program's settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EmitError {
+    /// Another runtime's plan.
+    #[error("`--emit {target}` cannot take a plan of the `{runtime}` runtime")]
+    Runtime {
+        /// The target.
+        target: &'static str,
+        /// The plan's runtime.
+        runtime: String,
+        /// The runtime that it takes.
+        expected: &'static str,
+    },
+    /// A setting that the program does not have.
+    #[error("{target} has no {what} `{value}`: expected {expected}")]
+    Unsupported {
+        /// The program.
+        target: &'static str,
+        /// The setting.
+        what: &'static str,
+        /// Its value.
+        value: String,
+        /// What it has.
+        expected: &'static str,
+    },
+    /// A name that cannot stand in a setting: it would end the line, or command a terminal.
+    #[error("`{}` cannot be written into settings: expected a name without control characters", printable_message(.name))]
+    Unprintable {
+        /// The name as given.
+        name: String,
+    },
+    /// A number too large to be true.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+}
+
+impl EmitError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Runtime { expected, .. } if expected.parse::<Runtime>().is_err() => {
+                Some(format!(
+                    "`{expected}` is no runtime that this version plans; `--emit env` takes any plan"
+                ))
+            }
+            Self::Runtime { expected, .. } => Some(format!(
+                "plan with `--runtime {expected}`; `--emit env` takes the plan of any runtime"
+            )),
+            Self::Unsupported { .. } => Some("plan with another `--kv`".to_owned()),
+            Self::Unprintable { .. } => Some("rename the file".to_owned()),
+            Self::Overflow(_) => None,
+        }
+    }
+}
+
+/// The settings of a plan on a GPU of this compute capability, for a model from `file` if any.
+pub fn emit(
+    document: &Document,
+    target: Target,
+    file: Option<&str>,
+    gpu: ComputeCapability,
+) -> Result<String, EmitError> {
+    let runtime = &document.inputs.runtime;
+    if let Some(expected) = target.runtime().filter(|expected| expected != runtime) {
+        let runtime = runtime.clone();
+        return Err(EmitError::Runtime { target: target.name(), runtime, expected });
+    }
+    if let Some(name) =
+        file.filter(|file| printable_lines(file) != *file || file.contains(['\n', '\t']))
+    {
+        return Err(EmitError::Unprintable { name: name.to_owned() });
+    }
+    match target {
+        Target::LlamaCpp => llama_cpp(document, file),
+        Target::Vllm => Ok(vllm(document)),
+        Target::Transformers => Ok(transformers(document, gpu)),
+        Target::Ollama => ollama(document, file),
+        Target::Env => env(document),
+    }
+}
+
+/// Positions of one sequence, as llama.cpp pads them.
+fn slot(document: &Document) -> Result<u64, Overflow> {
+    let inputs = &document.inputs;
+    let tokens = inputs.system_tokens.checked_add(inputs.cache_tokens).ok_or(Overflow)?;
+    padded_context(tokens)
+}
+
+/// `llama-server`'s default logical batch.
+const LLAMA_BATCH: u64 = 2048;
+
+fn llama_cpp(document: &Document, file: Option<&str>) -> Result<String, EmitError> {
+    let inputs = &document.inputs;
+    let context = slot(document)?.checked_mul(inputs.batch).ok_or(Overflow)?;
+    let mut flags = Vec::new();
+    if let Some(file) = file {
+        flags.push(format!("-m {}", quoted(file)?));
+    }
+    flags.push(format!("-c {context} -np {}", inputs.batch));
+    if inputs.batch > 1 {
+        flags.push("--no-kv-unified".to_owned());
+    }
+    if inputs.prefill_chunk > LLAMA_BATCH {
+        flags.push(format!("-b {}", inputs.prefill_chunk));
+    }
+    let flash = if inputs.attention == "flash" { "on" } else { "off" };
+    let (chunk, kv) = (inputs.prefill_chunk, &inputs.kv);
+    flags.push(format!("-ub {chunk} -ngl 999 -fa {flash} -ctk {kv} -ctv {kv}"));
+    flags.extend(llama_cpp_split(document));
+    Ok(flags.join(" ") + "\n")
+}
+
+/// How layers are dealt out, as many for each GPU as planned: the output head is one more. Rows are cut
+/// by total memory unless told otherwise.
+fn llama_cpp_split(document: &Document) -> Option<String> {
+    match document.inputs.split? {
+        Split::Tensor => Some("-sm row".to_owned()),
+        Split::Layer => {
+            let parts = document.devices.iter().map(|device| &device.part);
+            let counts = parts.map(|part| (part.layers + u64::from(part.output_head)).to_string());
+            Some(format!("-sm layer -ts {}", counts.collect::<Vec<_>>().join(",")))
+        }
+    }
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> Result<Cow<'_, str>, EmitError> {
+    shell_word(word).ok_or_else(|| EmitError::Unprintable { name: word.to_owned() })
+}
+
+fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> {
+    let inputs = &document.inputs;
+    if !["f16", "q8_0", "q4_0"].contains(&inputs.kv.as_str()) {
+        return Err(EmitError::Unsupported {
+            target: "Ollama",
+            what: "cache format",
+            value: inputs.kv.clone(),
+            expected: "`f16`, `q8_0` or `q4_0`",
+        });
+    }
+    let from = match file {
+        Some(file) => format!("FROM {file}"),
+        None => {
+            let (model, weights) = (printable(&inputs.model), printable(&inputs.weights));
+            format!("# FROM the GGUF file of {model} in {weights}")
+        }
+    };
+    let flash = u8::from(inputs.attention == "flash");
+    let spread = match inputs.split {
+        Some(_) => "#   OLLAMA_SCHED_SPREAD=1\n",
+        None => "",
+    };
+    Ok(format!(
+        "{from}\n\
+         PARAMETER num_ctx {}\n\
+         PARAMETER num_batch {}\n\
+         PARAMETER num_gpu 999\n\
+         # In the environment of `ollama serve`:\n\
+         #   OLLAMA_FLASH_ATTENTION={flash}\n\
+         #   OLLAMA_KV_CACHE_TYPE={}\n\
+         #   OLLAMA_NUM_PARALLEL={}\n\
+         {spread}",
+        slot(document)?,
+        inputs.prefill_chunk,
+        inputs.kv,
+        inputs.batch,
+    ))
+}
+
+/// `auto` is the model's own type for weights and cache, but f16 for one in f32 (`EngineArgs.dtype`).
+fn vllm(document: &Document) -> String {
+    let inputs = &document.inputs;
+    let kv = if inputs.kv == "fp8" { "fp8" } else { "auto" };
+    let dtype = if weights(document) == "f32" { "--dtype float32 " } else { "" };
+    let length = inputs.system_tokens.saturating_add(inputs.cache_tokens);
+    let parallel = match inputs.split {
+        Some(Split::Tensor) => format!(" --tensor-parallel-size {}", inputs.gpus.len()),
+        Some(Split::Layer) => format!(" --pipeline-parallel-size {}", inputs.gpus.len()),
+        None => String::new(),
+    };
+    let images = inputs
+        .images
+        .map(|images| format!(" --limit-mm-per-prompt '{{\"image\": {images}, \"video\": 0}}'"));
+    format!(
+        "--max-model-len {length} --max-num-seqs {} --max-num-batched-tokens {} \
+         {dtype}--kv-cache-dtype {kv} --gpu-memory-utilization {}{parallel}{}\n",
+        inputs.max_seqs.unwrap_or(inputs.batch),
+        inputs.prefill_chunk,
+        inputs.gpu_memory_utilization.as_deref().unwrap_or("0.9"),
+        images.unwrap_or_default(),
+    )
+}
+
+fn transformers(document: &Document, gpu: ComputeCapability) -> String {
+    let inputs = &document.inputs;
+    let dtype = dtype(document, gpu);
+    let attention = match inputs.attention.as_str() {
+        "flash" => "flash_attention_2",
+        other => other,
+    };
+    let map = if inputs.split.is_some() { ", \"device_map\": \"auto\"" } else { "" };
+    let mut text = String::from("plan = {\n");
+    let _ = writeln!(
+        text,
+        "    # AutoModelForCausalLM.from_pretrained(…)\n    \
+         \"from_pretrained\": {{\"dtype\": \"{dtype}\", \"attn_implementation\": \"{attention}\"{map}}},"
+    );
+    if let Some(config) = bits_and_bytes(weights(document), dtype) {
+        let _ = writeln!(
+            text,
+            "    # from_pretrained(quantization_config=BitsAndBytesConfig(…))\n    \
+             \"quantization_config\": {{{config}}},"
+        );
+    }
+    text.push_str("    # model.generate(…)\n    \"generate\": {\n");
+    if let Some(config) = quantized_cache(&inputs.kv) {
+        let _ = writeln!(
+            text,
+            "        \"cache_implementation\": \"quantized\",\n        \"cache_config\": {{{config}}},"
+        );
+    }
+    let _ = writeln!(text, "        \"prefill_chunk_size\": {},\n    }},", inputs.prefill_chunk);
+    for (key, value) in [
+        ("batch", inputs.batch),
+        ("system_tokens", inputs.system_tokens),
+        ("max_cache_tokens", inputs.cache_tokens),
+        ("recent_window", inputs.recent_window),
+    ] {
+        let _ = writeln!(text, "    \"{key}\": {value},");
+    }
+    text + "}\n"
+}
+
+/// The format of the weights, wherever it is from.
+fn weights(document: &Document) -> &str {
+    document.inputs.weights.trim_end_matches(" (as stored)")
+}
+
+/// What activations are computed in: as weights or cache are, else in what the card has.
+fn dtype(document: &Document, gpu: ComputeCapability) -> &'static str {
+    const AMPERE: ComputeCapability = ComputeCapability { major: 8, minor: 0 };
+    let named = |format: &str| match format {
+        "f32" => Some("float32"),
+        "f16" => Some("float16"),
+        "bf16" => Some("bfloat16"),
+        _ => None,
+    };
+    let inputs = &document.inputs;
+    let weights = weights(document);
+    let half = if gpu >= AMPERE { "bfloat16" } else { "float16" };
+    named(weights).or_else(|| named(&inputs.kv)).unwrap_or(half)
+}
+
+/// Arguments of `BitsAndBytesConfig`, for the formats that it makes.
+fn bits_and_bytes(weights: &str, dtype: &str) -> Option<String> {
+    if weights == "int8" {
+        return Some("\"load_in_8bit\": True".to_owned());
+    }
+    let (kind, double) = match weights {
+        "nf4" => ("nf4", "False"),
+        "nf4-dq" => ("nf4", "True"),
+        "fp4" => ("fp4", "False"),
+        "fp4-dq" => ("fp4", "True"),
+        _ => return None,
+    };
+    let arguments = [
+        "\"load_in_4bit\": True".to_owned(),
+        format!("\"bnb_4bit_quant_type\": \"{kind}\""),
+        format!("\"bnb_4bit_use_double_quant\": {double}"),
+        format!("\"bnb_4bit_compute_dtype\": \"{dtype}\""),
+    ];
+    let lines = arguments.iter().map(|argument| format!("\n        {argument},"));
+    Some(lines.collect::<String>() + "\n    ")
+}
+
+/// Arguments of `QuantizedCache`: `hqq8`, `quanto4-g32`, `fp8`.
+fn quantized_cache(kv: &str) -> Option<String> {
+    if kv == "fp8" {
+        return Some("\"backend\": \"fp8\"".to_owned());
+    }
+    let (name, group) = kv.split_once("-g").unwrap_or((kv, "64"));
+    let backend = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    if !["hqq", "quanto"].contains(&backend) {
+        return None;
+    }
+    let bits = &name[backend.len()..];
+    Some(format!(
+        "\"backend\": \"{backend}\", \"nbits\": {bits}, \"q_group_size\": {group}, \
+         \"residual_length\": 128"
+    ))
+}
+
+fn env(document: &Document) -> Result<String, EmitError> {
+    let inputs = &document.inputs;
+    let numbers = [
+        ("SYSTEM_TOKENS", inputs.system_tokens),
+        ("MAX_CACHE_TOKENS", inputs.cache_tokens),
+        ("RECENT_WINDOW", inputs.recent_window),
+        ("PREFILL_CHUNK", inputs.prefill_chunk),
+        ("BATCH", inputs.batch),
+        ("CONTEXT", inputs.context),
+    ];
+    let names = [
+        ("RUNTIME", inputs.runtime.as_str()),
+        ("WEIGHTS", weights(document)),
+        ("KV", &inputs.kv),
+        ("ATTENTION", &inputs.attention),
+    ];
+    let mut text = String::new();
+    if let Some(split) = inputs.split {
+        let _ = writeln!(text, "VRAMPLAN_GPUS={}", quoted(&inputs.gpus.join(","))?);
+        let _ = writeln!(text, "VRAMPLAN_SPLIT={split}");
+    }
+    for (name, value) in numbers {
+        let _ = writeln!(text, "VRAMPLAN_{name}={value}");
+    }
+    for (name, value) in names {
+        let _ = writeln!(text, "VRAMPLAN_{name}={}", quoted(value)?);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_are_named_as_transformers_does() {
+        let hqq =
+            "\"backend\": \"hqq\", \"nbits\": 8, \"q_group_size\": 64, \"residual_length\": 128";
+        assert_eq!(quantized_cache("hqq8").as_deref(), Some(hqq));
+        let quanto = hqq.replace("hqq", "quanto").replace('8', "2").replace("64", "32");
+        assert_eq!(quantized_cache("quanto2-g32"), Some(quanto.replace("122", "128")));
+        assert_eq!(quantized_cache("bf16"), None);
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quoted("models/a-Q4_K_M.gguf").unwrap(), "models/a-Q4_K_M.gguf");
+        assert_eq!(quoted("it's").unwrap(), "\"it's\"");
+        assert_eq!(quoted("").unwrap(), "''");
+        assert!(matches!(quoted("a\0"), Err(EmitError::Unprintable { .. })));
+    }
+}

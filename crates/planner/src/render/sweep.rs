@@ -1,0 +1,219 @@
+//! A matrix as data, schema `vramplan/sweep/v1`, and as CSV.
+
+use serde::{Deserialize, Serialize};
+
+use crate::recommend::Summary;
+use crate::spec::{Bounds, Workload};
+use crate::sweep::{Cell, Column, Row, Sweep};
+use crate::text::spreadsheet_text;
+use crate::units::Bytes;
+
+/// The name and version of the schema.
+pub const SCHEMA: &str = "vramplan/sweep/v1";
+
+/// What fits where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SweepDoc {
+    /// `vramplan/sweep/v1`.
+    pub schema: String,
+    /// The runtime.
+    pub runtime: String,
+    /// Pinned tokens.
+    pub system_tokens: u64,
+    /// Tokens of the conversation cache where they are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_tokens: Option<u64>,
+    /// Tokens of a prefill step.
+    pub prefill_chunk: u64,
+    /// Sequences at once.
+    pub batch: u64,
+    /// Every combination: by model, weights and cache, and of those by GPU.
+    pub combinations: Vec<CombinationDoc>,
+}
+
+/// One combination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CombinationDoc {
+    /// The GPU's short name.
+    pub gpu: String,
+    /// The model's short name or file.
+    pub model: String,
+    /// The format of the weights.
+    pub weights: String,
+    /// The format of keys and values.
+    pub kv: String,
+    /// `fits`, `tight`, `does_not_fit` or `refused`.
+    pub verdict: String,
+    /// What the run can take of the card.
+    pub usable: Bytes,
+    /// What it takes; nothing where the runtime refuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<SummaryDoc>,
+    /// Why the runtime refuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a combination comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SummaryDoc {
+    /// The balanced size; zero where none leaves the headroom free.
+    pub max_cache_tokens: u64,
+    /// The recent window of a cache of that size.
+    pub recent_window: u64,
+    /// The size that was planned: given, balanced, or the largest that has any chance.
+    pub cache_tokens: u64,
+    /// What the plan at that size takes.
+    pub peak: Bounds,
+    /// What keeps the balanced size from being larger: `vram`, `context` or `speed`.
+    pub limited_by: String,
+}
+
+impl SweepDoc {
+    /// The document of an answered sweep.
+    pub fn new(sweep: &Sweep<'_>, cells: &[Vec<Cell>]) -> Self {
+        let workload = sweep.rows.first().and_then(|row| row.workloads.first());
+        let of = |field: fn(&Workload) -> u64| workload.map_or(0, field);
+        let rows = sweep.rows.iter().zip(cells);
+        let combinations = rows.flat_map(|(row, cells)| {
+            let pairs = sweep.columns.iter().zip(cells);
+            pairs.map(move |(column, cell)| combination(row, column, cell))
+        });
+        Self {
+            schema: SCHEMA.to_owned(),
+            runtime: sweep.runtime.runtime.to_string(),
+            system_tokens: of(|work| work.system_tokens),
+            cache_tokens: sweep.fixed_cache.then_some(of(|work| work.cache_tokens)),
+            prefill_chunk: of(|work| work.prefill_chunk),
+            batch: of(|work| work.batch),
+            combinations: combinations.collect(),
+        }
+    }
+
+    /// The document as indented JSON.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|json| json + "\n")
+    }
+
+    /// The document as CSV (RFC 4180, `\n` between lines); sizes are bytes. A name that a spreadsheet would
+    /// take for a formula begins with an apostrophe.
+    pub fn to_csv(&self) -> csv::Result<String> {
+        let mut rows = csv::Writer::from_writer(Vec::new());
+        rows.write_record(COLUMNS)?;
+        for combination in &self.combinations {
+            rows.write_record(self.csv_row(combination))?;
+        }
+        let bytes = rows.into_inner().map_err(|error| error.into_error())?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn csv_row(&self, row: &CombinationDoc) -> [String; COLUMNS.len()] {
+        let name = |name: &str| spreadsheet_text(name).into_owned();
+        let result = row.result.as_ref();
+        let number =
+            |of: fn(&SummaryDoc) -> u64| result.map(|r| of(r).to_string()).unwrap_or_default();
+        [
+            name(&row.gpu),
+            name(&row.model),
+            self.runtime.clone(),
+            name(&row.weights),
+            row.kv.clone(),
+            self.system_tokens.to_string(),
+            row.verdict.clone(),
+            number(|result| result.max_cache_tokens),
+            number(|result| result.recent_window),
+            number(|result| result.cache_tokens),
+            number(|result| result.peak.low.get()),
+            number(|result| result.peak.expected.get()),
+            number(|result| result.peak.high.get()),
+            row.usable.get().to_string(),
+            result.map(|result| result.limited_by.clone()).unwrap_or_default(),
+            name(row.reason.as_deref().unwrap_or_default()),
+        ]
+    }
+}
+
+/// The header of the CSV.
+const COLUMNS: [&str; 16] = [
+    "gpu",
+    "model",
+    "runtime",
+    "weights",
+    "kv",
+    "system_tokens",
+    "verdict",
+    "max_cache_tokens",
+    "recent_window",
+    "cache_tokens",
+    "peak_low",
+    "peak_expected",
+    "peak_high",
+    "usable",
+    "limited_by",
+    "reason",
+];
+
+fn combination(row: &Row<'_>, column: &Column<'_>, cell: &Cell) -> CombinationDoc {
+    let others = column.others.iter().map(|card| card.gpu.name.as_str());
+    let names = std::iter::once(column.gpu.name.as_str()).chain(others);
+    CombinationDoc {
+        gpu: super::devices::label(names),
+        model: row.model.name.clone(),
+        weights: super::document::weights_label(row.model, row.weights),
+        kv: row.kv.to_string(),
+        verdict: cell.as_ref().map_or("refused", |summary| summary.verdict.id()).to_owned(),
+        usable: column.capacity.usable,
+        result: cell.as_ref().ok().map(summary_doc),
+        reason: cell.as_ref().err().map(ToString::to_string),
+    }
+}
+
+fn summary_doc(summary: &Summary) -> SummaryDoc {
+    SummaryDoc {
+        max_cache_tokens: summary.max_cache_tokens,
+        recent_window: summary.recent_window.tokens,
+        cache_tokens: summary.cache_tokens,
+        peak: summary.peak,
+        limited_by: summary.limited_by.id().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_quoted_where_they_must_be_and_are_no_formulas() {
+        let refused = |model: &str, reason: &str| CombinationDoc {
+            gpu: "L4".to_owned(),
+            model: model.to_owned(),
+            weights: "q4_k_m".to_owned(),
+            kv: "int8".to_owned(),
+            verdict: "refused".to_owned(),
+            usable: Bytes::new(7),
+            result: None,
+            reason: Some(reason.to_owned()),
+        };
+        let document = SweepDoc {
+            schema: SCHEMA.to_owned(),
+            runtime: "vramplan".to_owned(),
+            system_tokens: 6000,
+            cache_tokens: None,
+            prefill_chunk: 512,
+            batch: 1,
+            combinations: vec![refused("a, \"b\"", "no"), refused("=cmd|'/c calc'!A0", "@x")],
+        };
+        let csv = document.to_csv().unwrap();
+        let rows: Vec<&str> = csv.lines().skip(1).collect();
+        assert_eq!(
+            rows,
+            [
+                "L4,\"a, \"\"b\"\"\",vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,no",
+                "L4,'=cmd|'/c calc'!A0,vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,'@x",
+            ]
+        );
+    }
+}

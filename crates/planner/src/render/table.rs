@@ -1,0 +1,230 @@
+//! The plan for a terminal of 80 columns; readable without colour.
+
+use crate::text::wrap;
+use std::fmt::Write as _;
+
+use super::terminal::{WIDTH, finish, range, table};
+
+use super::devices;
+use super::document::{ComponentDoc, Document, PoolDoc, TierDoc};
+use crate::spec::Bounds;
+use crate::units::Bytes;
+
+/// Cells of a full bar.
+const BAR: u64 = 10;
+
+/// The document as text.
+pub fn to_table(document: &Document) -> String {
+    let sections = [
+        heading(document),
+        devices::to_table(document),
+        components(document),
+        phases(document),
+        tiers(document),
+        advice(document),
+    ];
+    sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn heading(document: &Document) -> String {
+    let inputs = &document.inputs;
+    let mut text = format!(
+        "{} · {} weights · {} KV · {} runtime · {}\n",
+        inputs.model,
+        inputs.weights,
+        inputs.kv,
+        inputs.runtime,
+        devices::label_of(document)
+    );
+    let fits = document.recommendation.tiers.iter().any(|tier| tier.max_cache_tokens > 0);
+    let given = match (inputs.cache_tokens_given, fits) {
+        (true, _) => "given",
+        (false, true) => "recommended",
+        (false, false) => "the smallest that can work",
+    };
+    let batch =
+        if inputs.batch > 1 { format!(" · batch {}", inputs.batch) } else { String::new() };
+    let line = format!(
+        "{} system tokens · {} cached tokens ({given}) · prefill chunk {}{batch}",
+        inputs.system_tokens, inputs.cache_tokens, inputs.prefill_chunk,
+    );
+    text.push_str(&wrap(&line, WIDTH));
+    text
+}
+
+fn components(document: &Document) -> String {
+    let usable = document.capacity.usable;
+    let header = ["component", "at peak", "low – high", "of usable", "basis"];
+    let mut rows = table(&header, &[1, 2]);
+    for component in &document.components {
+        let elsewhere = component.expected.is_zero();
+        let size = if elsewhere { "–".to_owned() } else { component.expected.to_string() };
+        let range = if elsewhere {
+            format!("{} in {}", component.most, component.most_in.title())
+        } else {
+            range(bounds(component))
+        };
+        rows.add_row([
+            component.id.title().to_owned(),
+            size,
+            range,
+            bar(component.expected, usable),
+            component.basis.to_string(),
+        ]);
+    }
+    let peak = document.peak.total;
+    rows.add_row([
+        format!("peak ({})", document.peak.phase.title()),
+        peak.expected.to_string(),
+        range(peak),
+        bar(peak.expected, usable),
+        String::new(),
+    ]);
+    finish(&rows) + &capacity(document)
+}
+
+fn bounds(component: &ComponentDoc) -> Bounds {
+    Bounds { low: component.low, expected: component.expected, high: component.high }
+}
+
+/// A bar whose length is `part / whole`.
+fn bar(part: Bytes, whole: Bytes) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    if whole.is_zero() {
+        return String::new();
+    }
+    let eighths = part.scale(BAR * 8, whole.get()).map_or(BAR * 8, Bytes::get).min(BAR * 8);
+    let partial = usize::try_from(eighths % 8).unwrap_or(0);
+    let full = usize::try_from(eighths / 8).unwrap_or(0);
+    let sliver = if eighths == 0 && !part.is_zero() { "▏" } else { EIGHTHS[partial] };
+    "█".repeat(full) + sliver
+}
+
+fn capacity(document: &Document) -> String {
+    let capacity = &document.capacity;
+    let mut line = format!(
+        "usable {} = {} total − {} reserved by the driver",
+        capacity.usable, capacity.total, capacity.reserved
+    );
+    if !capacity.other_use.is_zero() {
+        let _ = write!(line, " − {} in other use", capacity.other_use);
+    }
+    let _ = write!(line, "; headroom {}", capacity.headroom);
+    let mut text = format!("\n{}", wrap(&line, WIDTH));
+    if let Some(pool) = &document.pool {
+        text.push_str(&wrap(&pool_line(document, pool), WIDTH));
+    }
+    match document.verdict.as_str() {
+        "does_not_fit" => {
+            let _ = writeln!(text, "does not fit: {} short", document.short_by);
+        }
+        "tight" => {
+            let _ = writeln!(
+                text,
+                "tight: fits as expected, but the high bound lacks {}{}",
+                document.short_by,
+                if document.pool.is_some() { "" } else { " of the headroom" }
+            );
+        }
+        _ => {
+            let left = capacity.usable.minus_or_zero(document.peak.total.expected);
+            let _ = writeln!(text, "fits: {left} left at the expected peak");
+        }
+    }
+    text
+}
+
+/// What the runtime's share of the card is, and what its cache holds.
+fn pool_line(document: &Document, pool: &PoolDoc) -> String {
+    let share = document.inputs.gpu_memory_utilization.as_deref().unwrap_or_default();
+    format!(
+        "{} takes {} ({share}) whatever is cached: {} blocks, {} tokens by its own count",
+        document.inputs.runtime, pool.limit, pool.blocks, pool.tokens
+    )
+}
+
+fn phases(document: &Document) -> String {
+    let mut rows =
+        table(&["phase", "persistent", "transient", "total", "low – high"], &[1, 2, 3, 4]);
+    for phase in &document.phases {
+        rows.add_row([
+            phase.id.title().to_owned(),
+            phase.persistent.to_string(),
+            phase.transient.to_string(),
+            phase.total.expected.to_string(),
+            range(phase.total),
+        ]);
+    }
+    finish(&rows)
+}
+
+fn tiers(document: &Document) -> String {
+    let header = ["tier", "max_cache_tokens", "recent_window", "peak (high)", "free then", "tok/s"];
+    let mut rows = table(&header, &[1, 2, 3, 4, 5]);
+    for tier in &document.recommendation.tiers {
+        rows.add_row(tier_row(tier));
+    }
+    let recommendation = &document.recommendation;
+    let mut text = finish(&rows);
+    let _ = writeln!(
+        text,
+        "\nhard maximum {} tokens · limited by {}\nrecent window: {}\ntok/s: at most, from memory bandwidth alone",
+        recommendation.hard_max_cache_tokens,
+        limit(&recommendation.limited_by, document),
+        document.inputs.recent_window_basis,
+    );
+    text
+}
+
+fn tier_row(tier: &TierDoc) -> [String; 6] {
+    if tier.max_cache_tokens == 0 {
+        let none = "–".to_owned();
+        return [
+            tier.name.clone(),
+            "nothing fits".to_owned(),
+            none.clone(),
+            none.clone(),
+            none.clone(),
+            none,
+        ];
+    }
+    [
+        tier.name.clone(),
+        tier.max_cache_tokens.to_string(),
+        if tier.recent_window == 0 { "–".to_owned() } else { tier.recent_window.to_string() },
+        tier.peak.high.to_string(),
+        tier.headroom.to_string(),
+        format!("{:.0}", tier.decode_tokens_per_second.high),
+    ]
+}
+
+fn limit(limited_by: &str, document: &Document) -> String {
+    match limited_by {
+        "context" => format!("the context of {} tokens, not by memory", document.inputs.context),
+        "speed" => "the decode speed asked for".to_owned(),
+        _ => "memory".to_owned(),
+    }
+}
+
+fn advice(document: &Document) -> String {
+    let mut text = String::new();
+    for advice in &document.advice {
+        let line = format!("- {}", advice.text);
+        text.push_str(&wrap(&line, WIDTH));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_as_long_as_their_share() {
+        let whole = Bytes::new(1400);
+        assert_eq!(bar(Bytes::new(700), whole), "█████");
+        assert_eq!(bar(Bytes::new(1), whole), "▏");
+        assert_eq!(bar(Bytes::ZERO, whole), "");
+        assert_eq!(bar(Bytes::new(9999), whole).chars().count(), 10);
+    }
+}

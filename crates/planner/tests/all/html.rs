@@ -1,0 +1,52 @@
+//! The page of `--format html` stands alone, and names cannot break out of it.
+
+use crate::support::Case;
+use vramplan_planner::render::{Document, Format, render, to_html};
+use vramplan_planner::spec::Runtime;
+
+fn document() -> Document {
+    let case = Case::new("RTX 3060", "qwen2.5-14b", Runtime::Vramplan);
+    Document::new(&case.request(), &case.answer())
+}
+
+#[test]
+fn the_page() {
+    insta::assert_snapshot!(to_html(&document()));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let hostile = "\"><script>alert('1')</script><svg onload=x>&";
+    let mut document = document();
+    let inputs = &mut document.inputs;
+    for text in [&mut inputs.model, &mut inputs.gpu, &mut inputs.weights, &mut inputs.kv] {
+        hostile.clone_into(text);
+    }
+    document.verdict = hostile.to_owned();
+    document.capacity.source = hostile.to_owned();
+    document.advice[0].text = hostile.to_owned();
+    for component in &mut document.components {
+        component.formula = hostile.to_owned();
+        component.source = hostile.to_owned();
+        component.buffers[0].name = hostile.to_owned();
+        component.buffers[0].source = hostile.to_owned();
+    }
+    let page = render(&document, Format::Html).unwrap();
+    assert!(page.contains("&lt;script&gt;"));
+    for markup in ["<script", "onload=x>", "\"><"] {
+        let places: Vec<_> = page.match_indices(markup).collect();
+        let ours = |at: usize| markup == "\"><" && !page[at..].starts_with("\"><script");
+        assert!(places.iter().all(|(at, _)| ours(*at)), "{markup}: {places:?}");
+    }
+}
+
+#[test]
+fn nothing_is_fetched() {
+    let page = to_html(&document());
+    for reference in ["src=", "href=", "url(", "@import", "<link", "<script"] {
+        assert!(!page.contains(reference), "{reference}");
+    }
+    let addresses =
+        page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
+    assert_eq!(addresses, 0, "only the name space of SVG is an address");
+}

@@ -1,0 +1,18 @@
+//! The planner from outside: plans, recommendations, files and documents.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod estimates;
+mod every_profile;
+mod html;
+mod layers;
+mod profiles;
+mod properties;
+mod real_files;
+mod several_gpus;
+#[path = "../../../../tests/support/smollm2.rs"]
+mod smollm2;
+#[path = "../../../../tests/support/mod.rs"]
+mod support;
+mod sweep;
+mod synth;

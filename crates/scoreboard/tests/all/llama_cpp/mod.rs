@@ -1,0 +1,129 @@
+//! llama.cpp's own buffer sizes and file types, row by row: nothing may be a byte off.
+//!
+//! `evidence/llama_cpp/README.md` says where the rows come from.
+
+mod devices;
+mod logs;
+mod plan;
+mod weights;
+
+use std::collections::HashMap;
+
+use vramplan_planner::estimate::llama_cpp::graph::{Context, cache_sizes};
+use vramplan_planner::estimate::llama_cpp::graph::{cached_layers, compute_buffer, is_certain};
+use vramplan_planner::spec::ModelSpec;
+
+use vramplan_scoreboard::csv::{self, Row};
+use vramplan_scoreboard::llama_cpp::{FAMILIES, HOLDOUT, MATRIX};
+use vramplan_scoreboard::shapes;
+
+fn context(row: &Row, model: &ModelSpec) -> Context {
+    vramplan_scoreboard::llama_cpp::context(row).unwrap().resolve(&model.shape).unwrap()
+}
+
+/// Compares a prediction with a column of every row; returns how many rows there were.
+fn compare(
+    models: &HashMap<String, ModelSpec>,
+    predict: impl Fn(&Row, &ModelSpec) -> Vec<(&'static str, u64)>,
+) -> usize {
+    let mut compared = 0;
+    let mut misses = Vec::new();
+    for row in [MATRIX, HOLDOUT, FAMILIES].into_iter().flat_map(csv::rows) {
+        let predictions = predict(&row, &models[row.text("model")]);
+        compared += usize::from(!predictions.is_empty());
+        for (column, predicted) in predictions {
+            let measured = row.number(column);
+            if predicted != measured {
+                misses.push(format!("{column}: {predicted} for {measured}: {}", row.line()));
+            }
+        }
+    }
+    assert!(misses.is_empty(), "{} of {compared}:\n{}", misses.len(), misses.join("\n"));
+    compared
+}
+
+#[test]
+fn compute_buffers_match_the_library_to_the_byte() {
+    let models = shapes::models();
+    let predict = |row: &Row, model: &ModelSpec| {
+        if row.text("model").ends_with("-groups") || is_hybrid_with_all_outputs(row) {
+            return Vec::new();
+        }
+        let layers = cached_layers(&model.shape, &model.layers);
+        let graph = context(row, model).graph;
+        let compute = compute_buffer(&model.shape, &layers, &graph).unwrap();
+        let parts = [
+            compute.attention_transients,
+            compute.activations,
+            compute.logits,
+            compute.small_buffers,
+        ];
+        assert_eq!(parts.iter().map(|part| part.get()).sum::<u64>(), compute.device.get());
+        vec![
+            ("compute_gpu_bytes", compute.device.get()),
+            ("compute_host_bytes", compute.host.get()),
+        ]
+    };
+    let compared = compare(&models, predict);
+    println!("{compared} compute buffers match");
+    assert!(compared > 1490);
+}
+
+/// The one kind of row that is known to be off: a state-space hybrid with logits of every row.
+fn is_hybrid_with_all_outputs(row: &Row) -> bool {
+    row.text("architecture") == "granitehybrid" && row.text("outputs") == "all"
+}
+
+#[test]
+fn hybrids_with_all_outputs_are_within_four_percent() {
+    let models = shapes::models();
+    let mut compared = 0;
+    for row in csv::rows(FAMILIES).filter(is_hybrid_with_all_outputs) {
+        let model = &models[row.text("model")];
+        assert!(!is_certain(&model.shape));
+        let layers = cached_layers(&model.shape, &model.layers);
+        let graph = context(&row, model).graph;
+        let size = compute_buffer(&model.shape, &layers, &graph).unwrap().device.get();
+        let measured = row.number("compute_gpu_bytes");
+        assert!(size.abs_diff(measured) * 100 <= measured * 4, "{size}: {}", row.line());
+        compared += 1;
+    }
+    assert_eq!(compared, 2);
+}
+
+#[test]
+fn caches_match_the_library_to_the_byte() {
+    let models = shapes::models();
+    let predict = |row: &Row, model: &ModelSpec| {
+        let layers = cached_layers(&model.shape, &model.layers);
+        let context = context(row, model);
+        let sizes =
+            cache_sizes(&model.shape, &layers, &(0..model.shape.n_layers), &context).unwrap();
+        vec![
+            ("n_ctx", context.n_ctx),
+            ("kv_full_cells", if sizes.full.is_zero() { 0 } else { context.graph.cells }),
+            ("kv_swa_cells", context.graph.window_cells.unwrap_or(0)),
+            ("kv_full_bytes", sizes.full.get()),
+            ("kv_swa_bytes", sizes.window.get()),
+            ("recurrent_bytes", sizes.recurrent.get()),
+        ]
+    };
+    let compared = compare(&models, predict);
+    println!("{compared} caches match");
+    assert!(compared > 1490);
+}
+
+#[test]
+fn a_model_that_may_be_routed_by_groups_is_within_its_bounds() {
+    let models = shapes::models();
+    for row in csv::rows(FAMILIES).filter(|row| row.text("model").ends_with("-groups")) {
+        let model = &models[row.text("model")];
+        assert!(!is_certain(&model.shape));
+        let layers = cached_layers(&model.shape, &model.layers);
+        let graph = context(&row, model).graph;
+        let compute = compute_buffer(&model.shape, &layers, &graph).unwrap();
+        let high = compute.device.scale(103, 100).unwrap().get();
+        let measured = row.number("compute_gpu_bytes");
+        assert!((compute.device.get()..=high).contains(&measured), "{}", row.line());
+    }
+}

@@ -1,0 +1,12 @@
+//! Predictions beside what engines were recorded to answer: most to the byte.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod llama_cpp;
+mod pipelines;
+mod quantized_passes;
+mod scoreboard;
+mod storage;
+#[path = "../../../../tests/support/mod.rs"]
+mod support;
+mod vllm;

@@ -1,0 +1,13 @@
+//! The command as users run it: real processes, and a fake driver where a GPU is needed.
+
+mod cli;
+mod emit;
+mod fuzz_seeds;
+mod generated;
+mod hostile;
+mod installed;
+mod observe;
+#[path = "../support/smollm2.rs"]
+mod smollm2;
+mod tables;
+mod worker;
