@@ -6,6 +6,8 @@ mod fuzz_seeds;
 mod generated;
 mod installed;
 mod observe;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/smollm2.rs"]
 mod smollm2;
 mod tables;
