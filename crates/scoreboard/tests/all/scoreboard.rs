@@ -1,5 +1,5 @@
 //! Predictions meet their targets on public runs and on the engines' own answers:
-//! `cargo run --example scoreboard`.
+//! `cargo run -p vramplan-scoreboard`.
 
 
 use vramplan_scoreboard::statistics::Statistics;
