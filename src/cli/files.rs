@@ -50,6 +50,7 @@ pub fn read_bounded(path: &Path) -> Result<String, String> {
 }
 
 /// The header of a recording that begins now.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "runs are measured on Linux"))]
 pub fn header(device: Device, command: Vec<String>, plan: Option<PlannedRun>) -> Header {
     Header {
         schema: SCHEMA.to_owned(),

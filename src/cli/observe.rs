@@ -1,7 +1,6 @@
 //! `vramplan observe`.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -236,6 +235,8 @@ fn live(args: &ObserveArgs) -> anyhow::Result<Outcome> {
 
 #[cfg(target_os = "linux")]
 fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyhow::Result<Outcome> {
+    use std::io::Write as _;
+
     use crate::calibrate::Recorder;
     use crate::calibrate::session::{self, Job};
     let plan = planned(args, Some(&meter.device()))?;

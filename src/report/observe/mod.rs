@@ -17,7 +17,9 @@ use vramplan_planner::spec::Bounds;
 use vramplan_planner::units::Bytes;
 
 pub use markdown::to_markdown;
-pub use steps::{Extras, QualityDoc, StepDoc, StepsDoc};
+#[cfg(target_os = "linux")]
+pub use steps::StepDoc;
+pub use steps::{Extras, QualityDoc, StepsDoc};
 pub use table::to_table;
 pub use timeline::to_timeline;
 
