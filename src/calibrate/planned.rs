@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use vramplan_planner::protocol::Stage;
 use vramplan_planner::estimate::{Component, Phase};
 use vramplan_planner::plan::Plan;
+use vramplan_planner::protocol::Stage;
 use vramplan_planner::read::printable;
 use vramplan_planner::spec::Bounds;
 use vramplan_planner::units::Overflow;

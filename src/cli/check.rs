@@ -10,9 +10,9 @@ use super::Outcome;
 use super::args::{CatalogArgs, PlanArgs};
 use super::problem::Problem;
 use super::scenario::{self, Resolved};
+use vramplan_planner::read::{Catalog, profile};
 use vramplan_planner::recommend::{RecommendError, Solver};
 use vramplan_planner::render::{FileReport, ScenarioReport, to_github, to_report};
-use vramplan_planner::read::{Catalog, profile};
 use vramplan_planner::table::{Entry, Limits, LimitsTable, TableError};
 
 /// Where tables are unless a path is given.

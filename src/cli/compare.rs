@@ -10,9 +10,9 @@ use super::Outcome;
 use super::args::{CatalogArgs, PlanArgs};
 use super::problem::Problem;
 use super::scenario;
+use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{CompareDoc, Document};
-use vramplan_planner::read::Catalog;
 
 /// A format of `vramplan compare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

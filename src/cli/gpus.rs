@@ -5,8 +5,8 @@ use anyhow::bail;
 use super::args::PlanArgs;
 use super::problem::Problem;
 use super::scenario::{apply_calibration, capacity, find_gpu};
-use vramplan_planner::recommend::Card;
 use vramplan_planner::read::Catalog;
+use vramplan_planner::recommend::Card;
 use vramplan_planner::spec::{Runtime, Split};
 
 /// More GPUs than one machine has.

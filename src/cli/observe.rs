@@ -14,9 +14,9 @@ use crate::calibrate::marks::{Pattern, Timed};
 use crate::calibrate::measurement::Measurement;
 use crate::calibrate::recording;
 use crate::calibrate::{Device, MeterKind, PlannedRun};
+use crate::report::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
 use vramplan_planner::recommend::{Answer, Request};
 use vramplan_planner::render::Document;
-use crate::report::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
 
 /// A format of a measured run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use vramplan_planner::recommend::RecommendError;
-use vramplan_planner::render::EmitError;
 use crate::local::LocalCardError;
 use vramplan_planner::read::SourceError;
+use vramplan_planner::recommend::RecommendError;
+use vramplan_planner::render::EmitError;
 use vramplan_planner::synth::SynthError;
 
 /// An error with a hint.

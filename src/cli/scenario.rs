@@ -8,11 +8,11 @@ use anyhow::{Context as _, bail};
 use super::args::{CacheAllocation, CaptureLayers, PlanArgs};
 use super::gpus;
 use super::problem::Problem;
+use vramplan_disk::Disk;
 use vramplan_planner::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
 use vramplan_planner::plan::Capacity;
-use vramplan_planner::recommend::{Card, Request};
-use vramplan_disk::Disk;
 use vramplan_planner::read::{self, Catalog, Kind, profile};
+use vramplan_planner::recommend::{Card, Request};
 use vramplan_planner::spec::{
     Capture, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec, Serving, Split, Workload,
 };

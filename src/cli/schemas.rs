@@ -11,8 +11,8 @@ use self::validate::errors;
 use super::args::PlanArgs;
 use crate::report::doctor::DoctorDoc;
 use crate::report::observe::ObserveDoc;
-use vramplan_planner::render::{CompareDoc, Document, SweepDoc};
 use vramplan_planner::read::profile;
+use vramplan_planner::render::{CompareDoc, Document, SweepDoc};
 
 mod validate;
 
@@ -33,7 +33,11 @@ fn schemas() -> Vec<(String, Value)> {
         titled("compare-v1", "vramplan/compare/v1", schema_for!(CompareDoc)),
         titled("observe-v1", "vramplan/observe/v1", schema_for!(ObserveDoc)),
         titled("doctor-v1", "vramplan/doctor/v1", schema_for!(DoctorDoc)),
-        titled("calibration", "vramplan calibration", schema_for!(vramplan_planner::read::Calibration)),
+        titled(
+            "calibration",
+            "vramplan calibration",
+            schema_for!(vramplan_planner::read::Calibration),
+        ),
         titled("scenario", "vramplan scenario", schema_for!(PlanArgs)),
         ("table".to_owned(), table()),
     ];

@@ -1,8 +1,8 @@
 //! `vramplan sweep`.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
@@ -12,11 +12,11 @@ use super::args::{CatalogArgs, PlanArgs};
 use super::gpus;
 use super::problem::Problem;
 use super::scenario::{self, default_kv, default_weights};
+use vramplan_disk::Disk;
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
+use vramplan_planner::read::{self, Catalog, Kind};
 use vramplan_planner::recommend::Card;
 use vramplan_planner::render::{SweepDoc, to_matrix};
-use vramplan_disk::Disk;
-use vramplan_planner::read::{self, Catalog, Kind};
 use vramplan_planner::spec::{ModelSpec, Runtime, Workload};
 use vramplan_planner::sweep::{Cell, Column, Row, Sweep};
 

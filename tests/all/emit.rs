@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use vramplan_planner::render::{Document, Target, emit, from_json};
 use vramplan_planner::read::Catalog;
+use vramplan_planner::render::{Document, Target, emit, from_json};
 
 use crate::skip::skipped;
 

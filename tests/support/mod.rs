@@ -7,8 +7,8 @@ use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Buffer, Scenario, buffers};
 use vramplan_planner::plan::Capacity;
-use vramplan_planner::recommend::{Answer, Card, Request, answer};
 use vramplan_planner::read::Catalog;
+use vramplan_planner::recommend::{Answer, Card, Request, answer};
 use vramplan_planner::spec::{
     Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec,
     Serving, Split, Workload,

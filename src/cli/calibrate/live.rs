@@ -13,9 +13,9 @@ use crate::cli::observe::Report;
 use crate::cli::problem::Problem;
 use crate::cli::scenario::capacity;
 use crate::cli::{Outcome, Resolved, observe};
+use crate::report::observe::{Extras, QualityDoc};
 use vramplan_planner::dtype::WeightFormat;
 use vramplan_planner::recommend::answer;
-use crate::report::observe::{Extras, QualityDoc};
 use vramplan_planner::spec::Runtime;
 
 /// Runs what the flags say on the device of `meter`, and reports.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::CalibrateArgs;
 use super::end::{End, judge};
 use crate::calibrate::measurement::Measurement;
-use vramplan_planner::protocol::{CaptureOrder, Order, PROTOCOL};
 use crate::calibrate::session::{self, Job};
 use crate::calibrate::supervisor::{Quality, Supervisor};
 use crate::calibrate::{Meter, PlannedRun, RecordFailure, Recorder};
 use crate::cli::{Resolved, files, meter, observe};
+use vramplan_planner::protocol::{CaptureOrder, Order, PROTOCOL};
 use vramplan_planner::recommend::Answer;
 use vramplan_planner::spec::Logits;
 

@@ -11,8 +11,8 @@ use super::once;
 use crate::calibrate::{Meter, MeterKind};
 use crate::cli::problem::Problem;
 use crate::cli::{Resolved, observe};
-use vramplan_planner::recommend::{Limit, Recommendation, answer};
 use crate::report::observe::{StepDoc, StepsDoc};
+use vramplan_planner::recommend::{Limit, Recommendation, answer};
 
 /// Tokens that a step generates: everything was allocated before.
 const DECODED: u64 = 4;

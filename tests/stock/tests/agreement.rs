@@ -10,9 +10,9 @@ mod skip;
 #[path = "../../support/smollm2.rs"]
 mod smollm2;
 
+use vramplan_beside_stock::Stock;
 use vramplan_engine::{Cpu, Engine, GgufSource, Settings, Source as _, Tokenizer, most_likely};
 use vramplan_planner::spec::Logits;
-use vramplan_beside_stock::Stock;
 
 use crate::logits::divergence;
 

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use vramplan_planner::protocol::{CaptureOrder, Order};
-use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use crate::{
     EngineError, GgufSource, Settings, Source, SyntheticSource, Table, table_without_card,
 };
 use vramplan_disk::Disk;
+use vramplan_planner::dtype::{KvFormat, WeightFormat};
+use vramplan_planner::protocol::{CaptureOrder, Order};
 use vramplan_planner::read;
 use vramplan_planner::spec::{Attention, Capture, Logits, Workload};
 

@@ -9,6 +9,7 @@
 //! | `q_width`, `kv_width` | `n_heads · head_dim`, `kv_heads · head_dim` |
 
 pub mod buffer;
+mod buffer_id;
 pub mod capture;
 pub mod fragmentation;
 pub mod holdings;
@@ -27,6 +28,7 @@ pub mod vramplan;
 pub mod weights;
 
 pub use buffer::{Buffer, Buffers, Component, Formula, Kind, Life, Moment, Phase};
+pub use buffer_id::BufferId;
 pub(crate) use holdings::push_weights;
 pub use holdings::{Holdings, Pool, Retention, buffers, holdings};
 pub use runtimes::{rules, weights_of, weights_of_part, weights_per_rank};

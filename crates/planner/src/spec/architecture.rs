@@ -90,7 +90,30 @@ architectures! {
     StarCoder2 = "starcoder2", gguf "starcoder2", hf ["starcoder2"];
 }
 
+/// The sliding windows that llama.cpp respects in a family. It ignores those of every other family: their
+/// layers keep all tokens, whatever the model was trained with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GgufWindow {
+    /// Tokens that a windowed layer attends to where a file does not say.
+    pub size: Option<u64>,
+    /// Every so many layers one keeps all tokens, where a file does not say.
+    pub full_every: u64,
+}
+
 impl Architecture {
+    /// The windows of this family in GGUF files, where llama.cpp respects them (`src/models/*.cpp`,
+    /// `load_arch_hparams`: `swa_type` and `set_swa_pattern`).
+    pub const fn gguf_window(self) -> Option<GgufWindow> {
+        let (size, full_every) = match self {
+            Self::Gemma2 => (Some(4096), 2),
+            Self::Gemma3 | Self::Gemma4 => (None, 6),
+            Self::GptOss => (None, 2),
+            Self::Olmo2 => (None, 4),
+            _ => return None,
+        };
+        Some(GgufWindow { size, full_every })
+    }
+
     /// The families that GGUF files call `name`, most general first.
     pub fn from_gguf_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|architecture| architecture.gguf_name() == name)

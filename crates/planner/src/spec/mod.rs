@@ -18,10 +18,10 @@ mod version;
 mod vision;
 mod workload;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, GgufWindow};
 pub use bitsandbytes::BitsandbytesVersion;
 pub use fact::{Basis, Bounds, Fact};
-pub use gpu::{CalibratedParts, ComputeCapability, Ecc, GpuSpec};
+pub use gpu::{CalibratedParts, ComputeCapability, Ecc, GpuSpec, MOST_MULTIPROCESSORS};
 pub use llama_cpp::LlamaCppVersion;
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use runtime::{Runtime, RuntimeSpec};

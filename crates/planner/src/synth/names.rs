@@ -24,13 +24,8 @@ pub(super) fn named(
 ) -> Result<Vec<Named>, SynthError> {
     let norms = layer_norms(model)?;
     let mut namer = Namer { model, norms, layer: None, seen: Seen::default() };
-    let mut tensors: Vec<Named> = Vec::with_capacity(typed.len());
+    let mut tensors = Vec::with_capacity(typed.len());
     for (spec, ty) in typed {
-        if let Some(last) = tensors.last_mut().filter(|last| namer.is_second_half(last, &spec)) {
-            last.spec.rows += spec.rows;
-            last.dims = namer.dims(&last.spec);
-            continue;
-        }
         let name = namer.name(&spec)?;
         tensors.push(Named { name, dims: namer.dims(&spec), spec, ty });
     }
@@ -163,14 +158,6 @@ impl Namer<'_> {
         }
     }
 
-    /// Qwen3-Next's beta and alpha are one tensor.
-    fn is_second_half(&self, last: &Named, spec: &TensorSpec) -> bool {
-        let both = Role::RecurrentBetaAlpha;
-        self.model.shape.architecture == A::Qwen3Next
-            && (last.spec.role, spec.role) == (both, both)
-            && last.spec.layer == spec.layer
-    }
-
     fn dims(&self, spec: &TensorSpec) -> Vec<u64> {
         let TensorSpec { role, row, rows, .. } = *spec;
         let shape = &self.model.shape;
@@ -180,9 +167,11 @@ impl Namer<'_> {
             }
             Role::MlaKvB => Some(shape.n_heads),
             Role::Bias => return self.bias_dims(row),
-            Role::Norm | Role::Sinks | Role::RecurrentVector | Role::SharedRouter => {
-                return vec![row];
-            }
+            Role::Norm
+            | Role::Sinks
+            | Role::RecurrentVector
+            | Role::SharedRouter
+            | Role::RopeFrequencies => return vec![row],
             _ => None,
         };
         parts.map_or_else(|| vec![row, rows], |parts| vec![row, rows / parts.max(1), parts])

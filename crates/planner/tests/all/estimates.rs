@@ -1,7 +1,7 @@
 //! Components to the byte, with the factors written out.
 
-
 use crate::support::Case;
+use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::Plan;
 use vramplan_planner::spec::{Attention, Capture, Runtime, TransformersVersion, VllmVersion};
@@ -14,7 +14,7 @@ fn most(plan: &Plan, component: Component) -> u64 {
 
 /// Sum of the buffers with this name.
 fn buffer(plan: &Plan, name: &str) -> u64 {
-    let mine = plan.buffers.iter().filter(|buffer| buffer.name == name);
+    let mine = plan.buffers.iter().filter(|buffer| buffer.label() == name);
     let mut sizes: Vec<u64> = mine.map(|buffer| buffer.size.expected.get()).collect();
     sizes.sort_unstable();
     *sizes.last().unwrap_or_else(|| panic!("no buffer `{name}` in {:#?}", plan.buffers))
@@ -150,7 +150,10 @@ fn vllm_refuses_what_it_cannot_do() {
         change(&mut case);
         vramplan_planner::recommend::answer(&case.request()).unwrap_err().to_string()
     };
-    assert!(refusal(|case| case.workload.logits = vramplan_planner::spec::Logits::All).contains("`all`"));
+    assert!(
+        refusal(|case| case.workload.logits = vramplan_planner::spec::Logits::All)
+            .contains("`all`")
+    );
     assert!(refusal(|case| case.workload.batch = 257).contains("at most 256 sequences"));
     let capture = |case: &mut Case| {
         let capture = Capture { layers: 1, tokens: 100, attention: false, keep: true };
@@ -164,7 +167,7 @@ fn vllm_refuses_what_it_cannot_do() {
 fn towers_are_planned_where_the_runtime_loads_them() {
     let named = |case: &Case| {
         let plan = case.clone().cache(1000).answer().plan;
-        plan.buffers.iter().any(|buffer| buffer.name == "vision tower")
+        plan.buffers.iter().any(|buffer| buffer.id == BufferId::VisionTower)
     };
     let case = |runtime, images| {
         let mut case = Case::new("H100", "gemma-3-4b", runtime);

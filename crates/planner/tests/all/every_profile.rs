@@ -1,10 +1,9 @@
 //! Every model can be planned on every GPU under every runtime, or is refused with a reason.
 
-
 use crate::support::{Case, capacity};
 use vramplan_planner::estimate::Component;
-use vramplan_planner::recommend::{Solver, answer};
 use vramplan_planner::read::{Catalog, Kind};
+use vramplan_planner::recommend::{Solver, answer};
 use vramplan_planner::spec::{Headroom, Runtime};
 
 /// A card that every model is planned on.

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod deployments;
 mod estimates;
 mod every_profile;
 mod html;
 mod layers;
+mod names_and_files;
 mod profiles;
 mod properties;
 mod real_files;

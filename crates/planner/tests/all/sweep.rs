@@ -2,8 +2,8 @@
 
 use vramplan_planner::dtype::WeightFormat;
 use vramplan_planner::plan::Capacity;
-use vramplan_planner::recommend::{Request, answer};
 use vramplan_planner::read::{Catalog, Kind};
+use vramplan_planner::recommend::{Request, answer};
 use vramplan_planner::spec::{
     Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, Split, Workload,
 };

@@ -2,12 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code")]
 
-
-use vramplan_scoreboard::csv::Row;
 use crate::support::Case;
 use vramplan_planner::recommend::Card;
 use vramplan_planner::spec::{Headroom, Runtime, Serving};
 use vramplan_planner::units::Bytes;
+use vramplan_scoreboard::csv::Row;
 
 const LOGS: &str = include_str!("../../../../tests/corpus/vllm.csv");
 const NO_HEADROOM: Headroom = Headroom::Size(Bytes::ZERO);

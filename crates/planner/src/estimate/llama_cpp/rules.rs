@@ -45,11 +45,7 @@ impl RuntimeRules for Rules {
     fn ladders(&self) -> Ladders {
         Ladders {
             weights: gguf::ladder(),
-            kv: vec![
-                KvFormat::Ggml(GgmlType::Q4_0),
-                KvFormat::Ggml(GgmlType::Q8_0),
-                KvFormat::F16,
-            ],
+            kv: vec![KvFormat::Ggml(GgmlType::Q4_0), KvFormat::Ggml(GgmlType::Q8_0), KvFormat::F16],
             without_scores: Some(Attention::Flash),
         }
     }

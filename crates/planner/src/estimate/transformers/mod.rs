@@ -3,8 +3,6 @@
 //! A batch repeats the system prompt for every sequence, and prefill processes a chunk of all of
 //! them at once.
 
-mod rules;
-pub mod weights;
 pub mod activations;
 pub mod attention;
 pub mod dequantization;
@@ -18,11 +16,13 @@ pub mod logits;
 pub mod pass;
 pub mod placement;
 pub mod query_norm;
+mod rules;
+pub mod weights;
 pub mod window_remainder;
 
-pub use self::rules::Rules;
 use self::instant::Instant;
 use self::pass::Pass;
+pub use self::rules::Rules;
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache::Cells;
 use crate::estimate::push_weights;

@@ -17,6 +17,7 @@
 //! kernels are matched to the logs in `tests/corpus/vllm.csv`, which name the attention backend.
 
 use crate::dtype::WeightFormat;
+use crate::estimate::BufferId;
 use crate::estimate::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario, Spread, vision,
 };
@@ -72,9 +73,9 @@ pub fn push(
 }
 
 /// The name of the buffers that the graphs are.
-pub const NAME: &str = "CUDA graphs";
+pub const NAME: BufferId = BufferId::CudaGraphs;
 /// The name of what attention leaves room for in them.
-pub const SPLIT_RESULTS: &str = "attention's split results, captured";
+pub const SPLIT_RESULTS: BufferId = BufferId::CapturedSplits;
 
 /// Tokens of the largest step that is captured.
 pub fn captured(family: Architecture, chunk: u64, serving: Serving) -> u64 {

@@ -17,17 +17,18 @@
 //! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
-mod rules;
 pub mod fragmentation;
 pub mod graphs;
 pub mod paged;
 pub mod placement;
+mod rules;
 pub mod stages;
 pub mod weights;
 
-pub use self::rules::Rules;
 use self::paged::{Cached, Paging, kernel_block_tokens};
+pub use self::rules::Rules;
 use crate::dtype::WeightFormat;
+use crate::estimate::BufferId;
 use crate::estimate::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
     overhead, vision,
@@ -143,7 +144,7 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
     let element = if shape.architecture == Architecture::GptOss { 4 } else { 2 };
     let positions = shape.context_len.max(scenario.workload.context);
     let factors = [("positions", positions), ("width", width), ("B", element)];
-    buffers.product(kind, "sines and cosines", &factors)?;
+    buffers.product(kind, BufferId::RotaryTables, &factors)?;
     Ok(())
 }
 
@@ -174,7 +175,7 @@ fn push_granite(buffers: &mut Buffers, scenario: &Scenario<'_>) {
         source: "2 public logs of vLLM 0.19: 0.46 GiB of non-torch memory, 0.21 GiB more than any other model; why is not known",
     };
     let size = Bounds::new(Bytes::ZERO, GRANITE, GRANITE);
-    buffers.push(kind, "what Granite takes more", size, Formula::text("constant", &[]));
+    buffers.push(kind, BufferId::FamilyExtra, size, Formula::text("constant", &[]));
 }
 
 /// Communication buffers of a rank among several: seen between 0.3 GiB (0.6) and 2.0 GiB (0.19).
@@ -204,7 +205,7 @@ fn push_ranks(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: Serving) 
         return;
     }
     let formula = Formula::text("constant for two ranks and more", &[("ranks", ranks)]);
-    buffers.push(kind, "NCCL and custom all-reduce", Bounds::new(low, expected, high), formula);
+    buffers.push(kind, BufferId::RankCommunication, Bounds::new(low, expected, high), formula);
 }
 
 /// MiB that the profile run needs besides logits and layers: ids, positions, slots, tables of blocks.
@@ -225,7 +226,7 @@ fn push_profile_run(
     };
     let [low, expected, high] = INPUTS.map(|mib| Bytes::new(mib << 20));
     let inputs = Bounds::new(low, expected, high);
-    buffers.push(small, "inputs of a step", inputs, Formula::text("constant", &[]));
+    buffers.push(small, BufferId::StepInputs, inputs, Formula::text("constant", &[]));
     push_experts(buffers, scenario, serving, rows)?;
     push_layer(buffers, scenario, serving, rows)?;
     push_stages(buffers, scenario, rows)?;
@@ -302,7 +303,7 @@ fn push_experts(
         ("B", element(scenario)),
     ]);
     let size = Spread::VLLM_LAYER.around(formula.value()?)?;
-    buffers.push(kind, "workspaces of the experts", size, formula);
+    buffers.push(kind, BufferId::ExpertWorkspaces, size, formula);
     Ok(())
 }
 

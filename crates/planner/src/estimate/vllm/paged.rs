@@ -95,8 +95,10 @@ impl Paging {
         let mut window_block_tokens = block_tokens;
         // Layers with smaller keys and values have longer blocks, of the same size in bytes.
         if model.window_layers() > 0 && model.full_layers() > 0 {
-            block_tokens *= (windowed.get() / token.get().max(1)).max(1);
-            window_block_tokens *= (token.get() / windowed.get().max(1)).max(1);
+            let longer = |size: Bytes, than: Bytes| (size.get() / than.get().max(1)).max(1);
+            let times = |tokens: u64, n: u64| tokens.checked_mul(n).ok_or(Overflow);
+            block_tokens = times(block_tokens, longer(windowed, token))?;
+            window_block_tokens = times(window_block_tokens, longer(token, windowed))?;
         }
         let counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
         let group_layers = group_layers(counts);

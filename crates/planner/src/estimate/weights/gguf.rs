@@ -339,8 +339,8 @@ impl<'a> Mixture<'a> {
 /// The model's tensors as a GGUF file holds them: the same parameters, some of them split.
 ///
 /// Latent attention's second projection becomes one tensor per side, the keys' transposed
-/// (`attn_k_b`, `attn_v_b`); a delta-net's time step and decay are two vectors. Llama 3.1 and later
-/// come with a table of frequencies (`rope_freqs`), which is no parameter.
+/// (`attn_k_b`, `attn_v_b`); a delta-net's time step and decay are two vectors, and Qwen3-Next's beta and
+/// alpha one matrix (`ssm_ba`). Llama 3.1 and later come with a table of frequencies (`rope_freqs`), which is no parameter.
 pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
     let mut tensors = Vec::with_capacity(model.tensors.len() + 1);
     for &tensor in &model.tensors {
@@ -353,6 +353,10 @@ pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
                     tensors.push(TensorSpec { row, rows, ..tensor });
                 }
             }
+            (Role::RecurrentBetaAlpha, _) => match tensors.last_mut() {
+                Some(last) if is_second_half(model, last, &tensor) => last.rows += tensor.rows,
+                _ => tensors.push(tensor),
+            },
             (Role::RecurrentVector, _) => {
                 let vector = TensorSpec { rows: 1, ..tensor };
                 tensors.extend((0..tensor.rows).map(|_| vector));
@@ -364,6 +368,12 @@ pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
     let role = Role::RopeFrequencies;
     tensors.extend(frequencies.map(|row| TensorSpec { role, layer: None, row, rows: 1 }));
     tensors
+}
+
+/// Whether a tensor is the alpha that Qwen3-Next's files hold behind beta, in one tensor with it.
+fn is_second_half(model: &ModelSpec, last: &TensorSpec, tensor: &TensorSpec) -> bool {
+    model.shape.architecture == Architecture::Qwen3Next
+        && (last.role, last.layer) == (tensor.role, tensor.layer)
 }
 
 /// Query heads per key and value head of the first layer (`llama_hparams::n_gqa`).

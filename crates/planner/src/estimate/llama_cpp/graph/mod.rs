@@ -85,7 +85,7 @@ pub struct ComputeBuffer {
 
 /// The compute buffers for the graph of one micro-batch.
 ///
-/// `layers` are the model's layers as llama.cpp caches them ([`cached_layers`]). The components are
+/// `layers` are the model's layers as llama.cpp caches them ([`ModelSpec::gguf_layers`](crate::spec::ModelSpec::gguf_layers)). The components are
 /// what is alive where the buffer reaches its size.
 pub fn compute_buffer(
     shape: &ModelShape,
@@ -138,23 +138,6 @@ fn place_layers(
         host: Bytes::new(builder.host),
     };
     Ok((buffer, is_steady))
-}
-
-/// Whether llama.cpp keeps a second, smaller cache for windowed layers of this family. It ignores the
-/// windows of the others.
-pub const fn has_window_cache(architecture: Architecture) -> bool {
-    use Architecture as A;
-    matches!(architecture, A::Gemma2 | A::Gemma3 | A::Gemma4 | A::GptOss)
-}
-
-/// What each layer keeps under llama.cpp.
-pub fn cached_layers(shape: &ModelShape, layers: &[Layer]) -> Vec<Layer> {
-    let windowed = has_window_cache(shape.architecture);
-    let cached = |layer: &Layer| match layer {
-        Layer::Window { .. } if !windowed => Layer::Full,
-        other => *other,
-    };
-    layers.iter().map(cached).collect()
 }
 
 /// Whether the graph of such a model is known without doubt. One buffer of sixteen of a state-space hybrid
@@ -243,15 +226,15 @@ mod tests {
     fn leaving_out_repeated_layers_changes_nothing() {
         use LlamaCppVersion as V;
         for model in variants() {
-            let layers = cached_layers(&model.shape, &model.layers);
+            let layers = &model.gguf_layers;
             for version in [V::Copies, V::SetRows, V::EmbeddingInput, V::Current] {
                 for step in 1..60 {
                     let params = params(step * 571, 64 << (step % 6), version);
                     let graph = params.resolve(&model.shape).unwrap().graph;
-                    let short = compute_buffer(&model.shape, &layers, &graph).unwrap();
+                    let short = compute_buffer(&model.shape, layers, &graph).unwrap();
                     let stage = Stage::all(&model.shape);
                     let selection = Selection::all(&stage.layers);
-                    let placed = place_layers(&model.shape, &layers, &graph, &stage, &selection);
+                    let placed = place_layers(&model.shape, layers, &graph, &stage, &selection);
                     assert_eq!(short, placed.unwrap().0, "{params:?}");
                 }
             }
