@@ -44,6 +44,7 @@ fn is_special(path: &Path) -> bool {
 }
 
 /// The header of a recording that begins now.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "runs are measured on Linux"))]
 pub fn header(device: Device, command: Vec<String>, plan: Option<PlannedRun>) -> Header {
     Header {
         schema: SCHEMA.to_owned(),

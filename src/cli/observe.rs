@@ -1,7 +1,7 @@
 //! `vramplan observe`.
 
 use std::ffi::OsString;
-use std::io::{BufReader, Write as _};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -256,6 +256,8 @@ fn live(args: &ObserveArgs) -> anyhow::Result<Outcome> {
 
 #[cfg(target_os = "linux")]
 fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyhow::Result<Outcome> {
+    use std::io::Write as _;
+
     use crate::calibrate::Recorder;
     use crate::calibrate::session::{self, Job};
     let plan = planned(args, Some(&meter.device()))?;

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::render::{Document, Target, emit, from_json};
 
+use crate::skip::skipped;
+
 fn printed(flags: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vramplan"));
     command.args(["budget", "--gpu", "L4", "--model", "qwen2.5-14b"]).args(flags);
@@ -59,7 +61,7 @@ fn python_takes_the_dictionary() {
          assert plan['max_cache_tokens'] == 26768\n"
     );
     let Ok(mut python) = Command::new("python3").arg("-").stdin(Stdio::piped()).spawn() else {
-        eprintln!("skipped: no python3");
+        skipped("no python3");
         return;
     };
     python.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();

@@ -7,6 +7,8 @@ mod generated;
 mod hostile;
 mod installed;
 mod observe;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/smollm2.rs"]
 mod smollm2;
 mod tables;

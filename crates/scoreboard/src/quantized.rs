@@ -2,7 +2,7 @@
 //! (`evidence/transformers/quantized.py`).
 //!
 //! Which expert a token goes to is the router's decision: where experts run one by one, rows are its
-//! extremes, which bounds and not an expected value are compared with (`tests/quantized_passes.rs`).
+//! extremes, which bounds and not an expected value are compared with (`tests/all/quantized_passes.rs`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

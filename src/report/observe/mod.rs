@@ -18,7 +18,9 @@ use vramplan_planner::units::Bytes;
 use vramplan_planner::units::to_u64;
 
 pub use markdown::to_markdown;
-pub use steps::{Extras, QualityDoc, StepDoc, StepsDoc};
+#[cfg(target_os = "linux")]
+pub use steps::StepDoc;
+pub use steps::{Extras, QualityDoc, StepsDoc};
 pub use table::to_table;
 pub use timeline::to_timeline;
 
