@@ -548,6 +548,17 @@ families! {
         vllm: stages(true, true, true),
         ..LLAMA_LIKE
     };
+    /// `SmolLM3`: Llama without positions in every fourth layer.
+    SmolLm3 = "smollm3": Family {
+        gguf: "smollm3",
+        hf: &["smollm3"],
+        defaults: assumed(128_256, 16, 32_768).kv_heads(4).tied(),
+        windows: windows(HfWindows::FromLayerIfUsed),
+        rope: Rope { layers: RopeLayers::AllBut(4), ..INTERLEAVED },
+        biases: MLP_BIASES,
+        synthetic: synthetic(2e6, 1e-6),
+        ..LLAMA_LIKE
+    };
     /// Command-R: one norm a layer, attention and MLP in parallel, tied embeddings.
     Cohere = "cohere": Family {
         gguf: "command-r",
