@@ -256,8 +256,6 @@ fn live(args: &ObserveArgs) -> anyhow::Result<Outcome> {
 
 #[cfg(target_os = "linux")]
 fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyhow::Result<Outcome> {
-    use std::io::Write as _;
-
     use crate::calibrate::Recorder;
     use crate::calibrate::session::{self, Job};
     let plan = planned(args, Some(&meter.device()))?;
@@ -293,6 +291,8 @@ fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyho
 /// An error that does not decide the exit code.
 #[cfg(target_os = "linux")]
 fn tell(error: &anyhow::Error) -> std::io::Result<()> {
+    use std::io::Write as _;
+
     anstream::stderr().write_all(super::describe(error).as_bytes())
 }
 

@@ -235,13 +235,12 @@ impl Config<'_> {
 
     fn has_bias(&self, bias: Bias) -> Result<bool, SourceError> {
         match bias {
-            Bias::Never => Ok(false),
             Bias::Always => Ok(true),
             Bias::Stated(key, default) => Ok(self.fields.flag(key)?.unwrap_or(default)),
             Bias::Refused(key) if self.fields.flag(key)?.unwrap_or(false) => {
                 Err(self.fields.invalid(key, "`false`"))
             }
-            Bias::Refused(_) => Ok(false),
+            Bias::Never | Bias::Refused(_) => Ok(false),
         }
     }
 
