@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use vramplan_planner::deployment::DeploymentError;
 use vramplan_planner::recommend::RecommendError;
 use vramplan_planner::render::EmitError;
 use crate::local::LocalCardError;
@@ -49,6 +50,9 @@ pub fn describe(error: &anyhow::Error) -> String {
 fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(problem) = cause.downcast_ref::<Problem>() {
         return problem.hint.clone();
+    }
+    if let Some(error) = cause.downcast_ref::<DeploymentError>() {
+        return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<RecommendError>() {
         return error.hint();

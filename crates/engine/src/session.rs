@@ -16,7 +16,7 @@ use super::table::{Table, all_logits};
 use super::weights::Weights;
 use vramplan_planner::estimate::{Component, Phase};
 use crate::h2o::{Heads, Policy, choose_smoothing};
-use vramplan_planner::spec::{Capture, Workload};
+use vramplan_planner::spec::Capture;
 use vramplan_planner::units::Bytes;
 
 /// A model with its caches on one device.
@@ -141,14 +141,14 @@ impl<B: Backend> Engine<B> {
         weights: Arc<Weights<B::Weight>>,
         table: &Table,
     ) -> Result<Self, EngineError> {
-        let shape = cache_shape(&config, &table.workload)?;
-        let limits = limits(&table.workload);
+        let shape = cache_shape(&config, table)?;
+        let limits = limits(table);
         let mut memory = Memory::new(table);
         memory.persistent(Component::Weights, "weights", weights.bytes)?;
         let mut caches = allocate_caches(&backend, &mut memory, &config, shape)?;
         let factors = smoothing(shape.heads, &weights.key_biases);
         backend.write(&mut caches.smoothing, &factors)?;
-        let steps = lay_out(&mut memory, &config, shape, &table.workload)?;
+        let steps = lay_out(&mut memory, &config, shape, table)?;
         let rows = steps.most_rows();
         let mut small = |name, size| {
             backend.allocate(memory.persistent(Component::SmallBuffers, name, size)?)
@@ -457,19 +457,21 @@ fn number(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
-fn limits(workload: &Workload) -> Limits {
+fn limits(table: &Table) -> Limits {
+    let workload = &table.workload;
     Limits {
         context: number(workload.context),
-        chunk: number(workload.prefill_chunk.min(workload.cache_tokens)),
+        chunk: number(workload.prefill_chunk.min(table.cache_tokens)),
         all_logits: all_logits(workload),
     }
 }
 
-fn cache_shape(config: &Config, workload: &Workload) -> Result<CacheShape, EngineError> {
+fn cache_shape(config: &Config, table: &Table) -> Result<CacheShape, EngineError> {
+    let workload = &table.workload;
     let heads = Heads::new(config.heads, config.kv_heads, config.head_dim)?;
     let window = workload.recent_window.unwrap_or(0);
     let policy =
-        Policy::new(number(workload.system_tokens), number(workload.cache_tokens), number(window))?;
+        Policy::new(number(workload.system_tokens), number(table.cache_tokens), number(window))?;
     Ok(CacheShape { heads, policy })
 }
 
@@ -517,8 +519,9 @@ fn lay_out(
     memory: &mut Memory<'_>,
     config: &Config,
     shape: CacheShape,
-    workload: &Workload,
+    table: &Table,
 ) -> Result<Steps, EngineError> {
+    let workload = &table.workload;
     let all = all_logits(workload);
     let chunk = |tokens: u64| number(workload.prefill_chunk.min(tokens));
     let mut spans = |phase, rows| Spans::new(memory, config, shape, phase, rows, all, None);
@@ -526,7 +529,7 @@ fn lay_out(
         0 => None,
         rows => Some(spans(Phase::SystemPrefill, rows)?),
     };
-    let prefill = spans(Phase::Prefill, chunk(workload.cache_tokens))?;
+    let prefill = spans(Phase::Prefill, chunk(table.cache_tokens))?;
     let decode = spans(Phase::Decode, 1)?;
     let mut steps = Steps { system, prefill, decode, capture: None };
     if let Some(capture) = workload.capture {

@@ -10,8 +10,9 @@
 //!
 //! Pure: no files, processes, clock, threads or terminal. Readers are given [`read::Files`]; it builds for
 //! `wasm32-unknown-unknown`. Dependencies point one way: `units → dtype → spec → {read, estimate} → {plan, synth}
-//! → {recommend, protocol} → {sweep, table} → render`.
+//! → deployment → {recommend, protocol} → {sweep, table} → render`.
 
+pub mod deployment;
 pub mod dtype;
 pub mod estimate;
 pub mod plan;

@@ -16,13 +16,13 @@ pub fn measure<D: Device>(
     device: D,
     text: &Path,
 ) -> Result<(), EngineError> {
-    let mut source = GgufSource::open(Path::new(&order.model))?;
+    let mut source = GgufSource::open(Path::new(order.deployment.model.as_deref().unwrap_or_default()))?;
     let tokenizer = Tokenizer::of_gguf(&source)?;
     let mut tokens = tokenizer.encode(&vramplan_disk::text(text)?)?;
-    tokens.truncate(usize::try_from(order.context).unwrap_or(usize::MAX));
     let table = order::table(order, &source)?;
-    let cache = usize::try_from(table.workload.cache_tokens).unwrap_or(usize::MAX);
-    let step = usize::try_from(order.prefill_chunk).unwrap_or(usize::MAX);
+    tokens.truncate(usize::try_from(table.workload.context).unwrap_or(usize::MAX));
+    let cache = usize::try_from(table.cache_tokens).unwrap_or(usize::MAX);
+    let step = usize::try_from(table.workload.prefill_chunk).unwrap_or(usize::MAX);
     let measurement =
         Measurement { step: step.min(cache), ..Measurement::new(Vec::new(), tokens, cache) };
     let report = measurement.run_while(device, &mut source, &mut || voice.alive())?;

@@ -15,7 +15,7 @@ use super::text::printable;
 use super::{SourceError, mig};
 use crate::spec::{
     Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, ModelShape, ModelSpec,
-    Runtime, RuntimeSpec, TransformersStack,
+    Runtime, RuntimeOptions, RuntimeSpec,
 };
 use crate::units::Bytes;
 
@@ -97,13 +97,13 @@ pub(super) fn runtime(at: &At, text: &str) -> Result<RuntimeSpec, SourceError> {
         let names: Vec<_> = Runtime::ALL.iter().map(|runtime| format!("`{runtime}`")).collect();
         format!("one of {}", names.join(", "))
     };
+    let runtime = profile
+        .name
+        .parse()
+        .map_err(|_| at.invalid("name", format!("\"{}\"", profile.name), known()))?;
     Ok(RuntimeSpec {
-        runtime: profile
-            .name
-            .parse()
-            .map_err(|_| at.invalid("name", format!("\"{}\"", profile.name), known()))?,
+        options: RuntimeOptions::newest(runtime),
         version: profile.version,
-        stack: TransformersStack::default(),
         libraries: profile.libraries.bounds(at, "libraries")?,
         blas_workspace: profile.blas_workspace.into(),
         blas_workspace_hopper: profile.blas_workspace_hopper.into(),

@@ -115,7 +115,7 @@ fn a_gpu_is_read_exactly() {
 #[test]
 fn a_runtime_is_read_exactly() {
     let runtime = runtime(&at(), RUNTIME).unwrap();
-    assert_eq!(runtime.runtime, Runtime::LlamaCpp);
+    assert_eq!(runtime.kind(), Runtime::LlamaCpp);
     assert_eq!(runtime.allocation_granule.value, Bytes::new(512));
     let error = super::runtime(&at(), &RUNTIME.replace("\"llama.cpp\"", "\"tgi\"")).unwrap_err();
     assert!(error.to_string().contains("`name` = \"tgi\": expected one of `vramplan`"));

@@ -24,7 +24,7 @@ pub use fact::{Basis, Bounds, Fact};
 pub use gpu::{CalibratedParts, ComputeCapability, Ecc, GpuSpec};
 pub use llama_cpp::LlamaCppVersion;
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
-pub use runtime::{Runtime, RuntimeSpec};
+pub use runtime::{Runtime, RuntimeOptions, RuntimeSpec};
 pub use serving::{Serving, Utilization, VllmVersion};
 pub use shape::{
     InvalidShape, LayerShape, Mla, ModelShape, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// Each layer may use those before it; those in one row may not use each other.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["units"],
     &["dtype"],
     &["spec"],
     &["read", "estimate"],
     &["plan", "synth"],
+    &["deployment"],
     &["recommend", "protocol"],
     &["sweep", "table"],
     &["render"],
