@@ -12,21 +12,20 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use measured::Measured;
-use vramplan::cli::Resolved;
-use vramplan::cli::args::PlanArgs;
+use vramplan::cli::deployment;
+use vramplan_planner::deployment::Question;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::answer;
-use vramplan_planner::render::Document;
+use vramplan_planner::render::{Document, Lifetime};
 use vramplan_planner::units::Bytes;
 
 fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scenario = root.join("examples/seed-l4.toml");
     let catalog = Catalog::built_in();
-    let resolved = Resolved::from_args(&PlanArgs::default(), Some(&scenario), &catalog)?;
-    let request = resolved.request();
-    let document = Document::new(&request, &answer(&request)?);
+    let deployment = deployment(&Question::default(), Some(&scenario), &catalog)?;
+    let document = Document::new(&deployment, &answer(&deployment)?);
     print!("{}", audit(&document, &Measured::read(root)?));
     Ok(())
 }
@@ -167,11 +166,13 @@ fn cell(measured: &Measured, figure: Option<Bytes>) -> String {
 }
 
 fn most(document: &Document, component: Component) -> String {
-    document.components.iter().find(|doc| doc.id == component).map_or_else(
+    document.held().find(|doc| doc.id == component).map_or_else(
         || "none".to_owned(),
-        |doc| match doc.lifetime.as_str() {
-            "transient" => format!("{}, in the {} phase", size(doc.most), doc.most_in.title()),
-            _ => size(doc.most),
+        |doc| match doc.lifetime {
+            Lifetime::Transient => {
+                format!("{}, in the {} phase", size(doc.most), doc.most_in.title())
+            }
+            Lifetime::Persistent => size(doc.most),
         },
     )
 }
@@ -199,10 +200,10 @@ fn conclusion(document: &Document) -> String {
 - Its recent window, a seventh of the cache, is a value published for methods that changed the score;
   with plain accumulated scores only the half is ({window} of {tokens} here).
 ",
-        context = document.inputs.context,
+        context = document.deployment.resolved.context.unwrap_or_default(),
         tokens = balanced.max_cache_tokens,
         headroom = balanced.headroom,
-        limited_by = recommendation.limited_by,
+        limited_by = recommendation.limited_by.id(),
         claimed = "7–9 GB",
         window = balanced.max_cache_tokens / 2,
     )

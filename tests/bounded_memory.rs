@@ -6,9 +6,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use vramplan::cli::Resolved;
-use vramplan::cli::args::PlanArgs;
+use vramplan::cli::deployment;
 use vramplan_disk::Disk;
+use vramplan_planner::deployment::Question;
 use vramplan_planner::read::{Catalog, gguf, hf_config, profile, safetensors};
 use vramplan_planner::table::LimitsTable;
 
@@ -151,7 +151,7 @@ fn check_toml() {
             peak(toml.as_bytes(), |path: &Path| profile::read_gpu(&Disk, path)),
             peak(toml.as_bytes(), read_table),
             peak(toml.as_bytes(), |path| {
-                Resolved::from_args(&PlanArgs::default(), Some(path), &catalog).is_ok()
+                deployment(&Question::default(), Some(path), &catalog).is_ok()
             }),
         ];
         assert!(costs.iter().all(|cost| *cost < BOUND), "{} B of {start}: {costs:?}", toml.len());

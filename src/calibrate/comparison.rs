@@ -227,7 +227,6 @@ fn by_phase(
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::calibrate::measurement::tests::{exit, measure, phase, sample, started};
@@ -241,7 +240,7 @@ pub(super) mod tests {
 
     pub fn plan() -> PlannedRun {
         PlannedRun {
-            inputs: BTreeMap::new(),
+            deployment: vramplan_planner::deployment::Question::default(),
             peak_phase: Phase::Prefill,
             peak: mib(90, 100, 110),
             phases: vec![

@@ -48,14 +48,14 @@ pub fn fit(measured: &Measurement) -> Result<CalibratedRun, FitError> {
     let overhead = held.minus(pool).ok_or(FitError::Impossible { pool, held })?;
     let parts = Parts::of(measured, overhead);
     let plan = header.plan.as_ref().ok_or(FitError::NoPlan)?;
-    let input = |name: &str| plan.inputs.get(name).cloned().unwrap_or_default();
+    let asked = &plan.deployment;
     Ok(CalibratedRun {
         date: header.started.clone(),
         tool: header.tool.clone(),
         driver: header.device.driver.clone().unwrap_or_else(|| "unknown".to_owned()),
-        model: input("model"),
-        weights: input("weights"),
-        kv: input("kv"),
+        model: asked.model.clone().unwrap_or_default(),
+        weights: asked.weights.map(|format| format.to_string()).unwrap_or_default(),
+        kv: asked.kv.map(|format| format.to_string()).unwrap_or_default(),
         overhead,
         slack: pool.minus_or_zero(used),
         context: parts.map(|parts| parts.context),

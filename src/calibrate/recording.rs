@@ -29,7 +29,7 @@ use vramplan_planner::units::Bytes;
 pub const SCHEMA: &str = "vramplan/recording/v1";
 
 /// A line of a recording.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// The first line.
@@ -86,7 +86,7 @@ pub enum Event {
 }
 
 /// The first line: what was measured, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// `vramplan/recording/v1`.
     pub schema: String,

@@ -5,9 +5,9 @@ use std::io::Write as _;
 use super::Outcome;
 use super::args::BudgetArgs;
 use super::problem::Problem;
-use super::scenario::Resolved;
+use vramplan_planner::deployment::Deployment;
 use vramplan_planner::estimate::Component;
-use vramplan_planner::plan::Verdict;
+use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{Document, Target, emit, explain, render};
 use vramplan_planner::text::printable;
@@ -16,31 +16,37 @@ use vramplan_planner::text::printable;
 pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let explained = args.explain.as_deref().map(component).transpose()?;
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    let resolved = Resolved::from_args(&args.plan, args.scenario.as_deref(), &catalog)?;
-    let request = resolved.request();
-    let answer = answer(&request)?;
-    let document = Document::new(&request, &answer);
+    let deployment = super::deployment(&args.plan, args.scenario.as_deref(), &catalog)?;
+    let answer = answer(&deployment)?;
+    let document = Document::new(&deployment, &answer);
     let text = match (args.emit, explained) {
-        (Some(target), _) => settings(target, &document, &resolved)?,
+        (Some(target), _) => settings(target, &document, &deployment)?,
         (_, Some(component)) => explain(&document, component),
         _ => render(&document, args.format)?,
     };
     anstream::stdout().write_all(text.as_bytes())?;
-    Ok(match answer.plan.verdict {
+    Ok(match answer.verdict {
         Verdict::DoesNotFit => Outcome::DoesNotFit,
         Verdict::Fits | Verdict::Tight => Outcome::Done,
     })
 }
 
 /// The settings of a plan; those of one that does not fit would only fail.
-fn settings(target: Target, document: &Document, resolved: &Resolved) -> anyhow::Result<String> {
-    let file = resolved.file.as_deref();
-    let text = emit(document, target, file, resolved.gpu.compute_capability)?;
-    if document.verdict == Verdict::DoesNotFit.id() {
+fn settings(
+    target: Target,
+    document: &Document,
+    deployment: &Deployment,
+) -> anyhow::Result<String> {
+    let gpu = &deployment.cards.first().gpu;
+    let text = emit(document, target, deployment.file.as_deref(), gpu.compute_capability)?;
+    if document.verdict == Verdict::DoesNotFit {
+        let why = match document.reason {
+            Some(Reason::TooSlow) => "the plan is slower than asked for".to_owned(),
+            _ => format!("the plan does not fit, {} short", document.short_by),
+        };
         let message = format!(
-            "error: the plan does not fit, {} short: there are no settings to print\n\
-             hint: plan without `--emit` to see what would make it fit\n",
-            document.short_by
+            "error: {why}: there are no settings to print\n\
+             hint: plan without `--emit` to see what would make it fit\n"
         );
         anstream::stderr().write_all(message.as_bytes())?;
         return Ok(String::new());

@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
-use super::args::{CatalogArgs, PlanArgs};
+use super::args::CatalogArgs;
 use super::problem::Problem;
-use super::scenario::{self, Resolved};
+use super::scenario;
+use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::read::{Catalog, profile};
 use vramplan_planner::recommend::{RecommendError, Solver};
 use vramplan_planner::render::{FileReport, ScenarioReport, to_github, to_report};
@@ -122,10 +123,10 @@ impl Checked {
             Problem::new(format!("`{}`: {error}", printable_path(&path))).hint(HINT)
         };
         let table = LimitsTable::parse(&text).map_err(invalid)?;
-        let defaults: PlanArgs = table.defaults.read().map_err(invalid)?;
+        let defaults: Question = table.defaults.read().map_err(invalid)?;
         let (mut labels, mut limits) = (Vec::new(), Vec::new());
         for entry in &table.entries {
-            let flags = entry.flags.read::<PlanArgs>().map_err(invalid)?.or(defaults.clone());
+            let flags = entry.flags.read::<Question>().map_err(invalid)?.or(defaults.clone());
             let (label, computed) = compute(&flags, catalog).with_context(|| at(&path, entry))?;
             labels.push(label);
             limits.push(computed);
@@ -162,22 +163,21 @@ fn at(path: &Path, entry: &Entry) -> String {
 }
 
 /// What a scenario is, and its limits.
-fn compute(flags: &PlanArgs, catalog: &Catalog) -> anyhow::Result<(String, Limits)> {
-    let resolved = scenario::resolve(flags, catalog)?;
-    let label = label(&resolved);
-    let request = resolved.request();
+fn compute(flags: &Question, catalog: &Catalog) -> anyhow::Result<(String, Limits)> {
+    let deployment = scenario::resolve(flags, catalog)?;
+    let label = label(&deployment);
     let limits = || -> Result<Limits, RecommendError> {
-        let solver = Solver::new(&request)?;
+        let solver = Solver::new(&deployment)?;
         Ok(Limits::new(&solver.summary()?, &solver.recommend()?))
     };
     Ok((label.clone(), limits().context(label)?))
 }
 
-fn label(resolved: &Resolved) -> String {
-    let Resolved { gpu, model, runtime, weights, kv, .. } = resolved;
-    let others = resolved.others.iter().map(|card| format!(" + {}", card.gpu.name));
-    let gpus = gpu.name.clone() + &others.collect::<String>();
-    format!("{gpus} · {} · {} · {weights} · {kv}", model.name, runtime.runtime)
+fn label(deployment: &Deployment) -> String {
+    let Deployment { cards, model, weights, kv, .. } = deployment;
+    let gpus: Vec<_> = cards.iter().map(|card| card.gpu.name.as_str()).collect();
+    let runtime = deployment.kind();
+    format!("{} · {} · {runtime} · {weights} · {kv}", gpus.join(" + "), model.name)
 }
 
 /// Puts a new text in the place of a file, whose permissions stay.

@@ -7,9 +7,11 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::Outcome;
-use super::args::{CatalogArgs, PlanArgs};
+use super::args::CatalogArgs;
 use super::problem::Problem;
 use super::scenario;
+use vramplan_planner::deployment::Question;
+use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{CompareDoc, Document};
@@ -43,7 +45,7 @@ pub struct CompareArgs {
 
     /// What is proposed; wins over the file.
     #[command(flatten)]
-    plan: PlanArgs,
+    plan: Question,
 
     /// Output format.
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
@@ -61,10 +63,10 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<Outcome> {
         let hint = format!("try `vramplan compare {} --kv f16`", printable_path(&args.current));
         return Err(same.hint(hint).into());
     }
-    let plan = |flags: &PlanArgs, path: &PathBuf| {
+    let plan = |flags: &Question, path: &PathBuf| {
         document(flags, &catalog).with_context(|| format!("scenario `{}`", printable_path(path)))
     };
-    let with_flags = args.plan != PlanArgs::default();
+    let with_flags = args.plan != Question::default();
     let suffix = if with_flags { " with flags" } else { "" };
     let names = (printable_path(&args.current), format!("{}{suffix}", printable_path(base)));
     let (current, proposed) = (plan(&current, &args.current)?, plan(&proposed, base)?);
@@ -75,15 +77,14 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<Outcome> {
         CompareFormat::Markdown => document.to_markdown(),
     };
     anstream::stdout().write_all(text.as_bytes())?;
-    Ok(if document.proposed.verdict == "does_not_fit" {
+    Ok(if document.proposed.verdict == Verdict::DoesNotFit {
         Outcome::DoesNotFit
     } else {
         Outcome::Done
     })
 }
 
-fn document(flags: &PlanArgs, catalog: &Catalog) -> anyhow::Result<Document> {
-    let resolved = scenario::resolve(flags, catalog)?;
-    let request = resolved.request();
-    Ok(Document::new(&request, &answer(&request)?))
+fn document(flags: &Question, catalog: &Catalog) -> anyhow::Result<Document> {
+    let deployment = scenario::resolve(flags, catalog)?;
+    Ok(Document::new(&deployment, &answer(&deployment)?))
 }

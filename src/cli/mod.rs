@@ -8,7 +8,6 @@ mod compare;
 mod doctor;
 mod files;
 mod generate;
-mod gpus;
 mod help;
 #[cfg(target_os = "linux")]
 mod meter;
@@ -25,7 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use problem::describe;
-pub use scenario::Resolved;
+pub use scenario::deployment;
 
 use args::BudgetArgs;
 use calibrate::CalibrateArgs;

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::args::{CatalogArgs, PlanArgs};
+use super::args::CatalogArgs;
 use super::problem::Problem;
-use super::scenario::Resolved;
 use super::{Outcome, files};
 use crate::calibrate::comparison::{Comparison, Tolerance};
 use crate::calibrate::marks::{Pattern, Timed};
@@ -16,8 +15,8 @@ use crate::calibrate::measurement::Measurement;
 use crate::calibrate::recording::{self, RecordingError};
 use crate::calibrate::{Device, MeterKind, PlannedRun};
 use crate::report::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
-use vramplan_planner::recommend::{Answer, Request};
-use vramplan_planner::render::Document;
+use vramplan_planner::deployment::{Deployment, Question};
+use vramplan_planner::recommend::Answer;
 use vramplan_planner::text::printable_path;
 
 /// A format of a measured run.
@@ -62,7 +61,7 @@ pub struct ObserveArgs {
 
     /// What the run was planned as; without `--model`, nothing is compared.
     #[command(flatten)]
-    plan: PlanArgs,
+    plan: Question,
 
     /// Read plan flags from a TOML file; flags on the command line win.
     #[arg(long, value_name = "FILE")]
@@ -138,37 +137,27 @@ fn events_of(path: &Path) -> Result<Vec<recording::Event>, String> {
 
 /// The plan that is asked for, if any; on the measured GPU unless another is named.
 fn planned(args: &ObserveArgs, device: Option<&Device>) -> anyhow::Result<Option<PlannedRun>> {
-    if args.scenario.is_none() && args.plan == PlanArgs::default() {
+    if args.scenario.is_none() && args.plan == Question::default() {
         return Ok(None);
     }
-    let mut flags = match &args.scenario {
-        Some(path) => args.plan.clone().or(super::scenario::read(path)?),
-        None => args.plan.clone(),
-    };
+    let mut flags = super::scenario::merged(&args.plan, args.scenario.as_deref())?;
     if flags.gpu.is_none() {
         let card = device.filter(|device| device.meter == MeterKind::Nvml);
         flags.gpu = card.map(|device| device.name.clone());
     }
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    let resolved = super::scenario::resolve(&flags, &catalog)?;
-    plan_of(&resolved).map(Some)
+    plan_of(&super::scenario::resolve(&flags, &catalog)?).map(Some)
 }
 
 /// A plan as a recording keeps it.
-pub fn plan_of(resolved: &Resolved) -> anyhow::Result<PlannedRun> {
-    let request = resolved.request();
-    let answer = vramplan_planner::recommend::answer(&request)?;
-    run_of(&request, &answer)
+pub fn plan_of(deployment: &Deployment) -> anyhow::Result<PlannedRun> {
+    run_of(deployment, &vramplan_planner::recommend::answer(deployment)?)
 }
 
 /// The plan of an answer as a recording keeps it.
-pub fn run_of(request: &Request<'_>, answer: &Answer) -> anyhow::Result<PlannedRun> {
-    let inputs = serde_json::to_value(Document::new(request, answer).inputs)?;
-    let word =
-        |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let inputs = inputs.as_object().into_iter().flatten();
-    let inputs = inputs.map(|(key, value)| (key.clone(), word(value))).collect();
-    Ok(PlannedRun::new(&answer.plan, inputs)?)
+pub fn run_of(deployment: &Deployment, answer: &Answer) -> anyhow::Result<PlannedRun> {
+    let planned = answer.planned(deployment).resolved();
+    Ok(PlannedRun::new(&answer.plan, planned)?)
 }
 
 /// A measured run in the format that was asked for.

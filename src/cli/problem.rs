@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::local::LocalCardError;
+use vramplan_planner::deployment::DeploymentError;
 use vramplan_planner::read::SourceError;
 use vramplan_planner::recommend::RecommendError;
 use vramplan_planner::render::EmitError;
@@ -67,6 +68,9 @@ fn shown(cause: &(dyn std::error::Error + 'static)) -> String {
 fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(problem) = cause.downcast_ref::<Problem>() {
         return problem.hint.clone();
+    }
+    if let Some(error) = cause.downcast_ref::<DeploymentError>() {
+        return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<RecommendError>() {
         return error.hint();

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
-use super::args::PlanArgs;
 use crate::report::doctor::DoctorDoc;
 use crate::report::observe::ObserveDoc;
+use vramplan_planner::deployment::Question;
 use vramplan_planner::read::profile;
 use vramplan_planner::render::{CompareDoc, Document, SweepDoc};
 
@@ -25,7 +25,7 @@ fn schemas() -> Vec<(String, Value)> {
         (name.to_owned(), value)
     };
     let mut schemas = vec![
-        titled("plan-v1", "vramplan/plan/v1", schema_for!(Document)),
+        titled("plan-v2", "vramplan/plan/v2", schema_for!(Document)),
         titled("sweep-v1", "vramplan/sweep/v1", schema_for!(SweepDoc)),
         titled("compare-v1", "vramplan/compare/v1", schema_for!(CompareDoc)),
         titled("observe-v1", "vramplan/observe/v1", schema_for!(ObserveDoc)),
@@ -35,7 +35,7 @@ fn schemas() -> Vec<(String, Value)> {
             "vramplan calibration",
             schema_for!(vramplan_planner::read::Calibration),
         ),
-        titled("scenario", "vramplan scenario", schema_for!(PlanArgs)),
+        titled("scenario", "vramplan scenario", schema_for!(Question)),
         ("table".to_owned(), table()),
     ];
     for (name, schema) in profile::schemas() {
@@ -46,7 +46,7 @@ fn schemas() -> Vec<(String, Value)> {
 
 /// A table of limits: scenarios that may have limits.
 fn table() -> Value {
-    let scenario = schema_for!(PlanArgs).to_value();
+    let scenario = schema_for!(Question).to_value();
     let defaults = json!({ "type": "object", "properties": scenario["properties"], "additionalProperties": false });
     let mut entry = defaults.clone();
     entry["properties"]["limits"] = limits();
@@ -172,22 +172,25 @@ fn what_is_wrong_does_not_follow_them() {
 
 #[test]
 fn outputs_follow_their_schemas() {
-    let plan = |flags: &PlanArgs| {
+    let plan = |flags: &Question| {
         let catalog = vramplan_planner::read::Catalog::built_in();
-        let resolved = super::scenario::resolve(flags, &catalog).unwrap();
-        let request = resolved.request();
-        Document::new(&request, &vramplan_planner::recommend::answer(&request).unwrap())
+        let deployment = super::scenario::resolve(flags, &catalog).unwrap();
+        Document::new(&deployment, &vramplan_planner::recommend::answer(&deployment).unwrap())
     };
     let seed = super::scenario::read(&root().join("examples/seed-l4.toml")).unwrap();
-    let small = PlanArgs {
+    let small = Question {
         gpu: Some("T4".to_owned()),
         model: Some("qwen2.5-32b".to_owned()),
         runtime: Some(vramplan_planner::spec::Runtime::LlamaCpp),
-        ..PlanArgs::default()
+        ..Question::default()
     };
     let (seed, small) = (plan(&seed), plan(&small));
     for document in [&seed, &small] {
-        assert_valid("plan-v1", &serde_json::to_value(document).unwrap(), &document.inputs.model);
+        assert_valid(
+            "plan-v2",
+            &serde_json::to_value(document).unwrap(),
+            &document.deployment.model.name,
+        );
     }
     let compared = CompareDoc::new(("a", &seed), ("b", &small));
     assert_valid("compare-v1", &serde_json::to_value(compared).unwrap(), "compare");

@@ -2,23 +2,23 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
 use super::Outcome;
-use super::args::{CatalogArgs, PlanArgs};
-use super::gpus;
+use super::args::CatalogArgs;
 use super::problem::Problem;
-use super::scenario::{self, default_kv, default_weights};
+use super::scenario;
 use vramplan_disk::Disk;
+use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question, runtime_of};
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::read::{self, Catalog, Kind};
-use vramplan_planner::recommend::Card;
+use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::render::{SweepDoc, to_matrix};
-use vramplan_planner::spec::{ModelSpec, Runtime, Workload};
-use vramplan_planner::sweep::{Cell, Column, Row, Sweep};
+use vramplan_planner::spec::Runtime;
+use vramplan_planner::sweep::{Cell, Sweep};
 
 /// A format of `vramplan sweep`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,13 +59,13 @@ struct MatrixArgs {
     weights: Vec<WeightFormat>,
     kv: Vec<KvFormat>,
     /// The others; of the lists the first.
-    plan: PlanArgs,
+    plan: Question,
 }
 
 impl Args for MatrixArgs {
     fn augment_args(command: Command) -> Command {
         let list = |arg: Arg| arg.action(ArgAction::Append).value_delimiter(',');
-        PlanArgs::augment_args(command)
+        Question::augment_args(command)
             .mut_arg("gpu", |arg| {
                 let help = "GPUs or MIG slices by name, separated by commas; `auto` for the local card, or `all`";
                 list(arg).value_name("GPU,…").help(help)
@@ -91,7 +91,7 @@ impl FromArgMatches for MatrixArgs {
             models: list(matches, "model"),
             weights: list(matches, "weights"),
             kv: list(matches, "kv"),
-            plan: PlanArgs::from_arg_matches(matches)?,
+            plan: Question::from_arg_matches(matches)?,
         })
     }
 
@@ -114,7 +114,7 @@ fn list<T: Clone + PartialEq + Send + Sync + 'static>(matches: &ArgMatches, id: 
 
 impl MatrixArgs {
     /// These flags, and `other`'s where these are silent.
-    fn or(self, other: PlanArgs) -> Self {
+    fn or(self, other: Question) -> Self {
         let plan = self.plan.or(other);
         Self {
             gpus: or(self.gpus, plan.gpu.as_ref()),
@@ -148,73 +148,67 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
 }
 
 fn document(matrix: &MatrixArgs, catalog: &Catalog) -> anyhow::Result<SweepDoc> {
-    let plan = &matrix.plan;
-    let runtime = catalog.runtime(plan.runtime.unwrap_or(Runtime::Vramplan))?;
-    let gpus = gpus(matrix, runtime.runtime, catalog)?;
-    let models = models(matrix, runtime.runtime, &gpus, catalog)?;
-    let sweep = Sweep {
-        runtime: &runtime,
-        rows: models.iter().flat_map(|model| rows(matrix, model, runtime.runtime)).collect(),
-        columns: gpus.iter().filter_map(|cards| column(cards)).collect(),
-        split: gpus::split(plan, runtime.runtime),
-        fixed_cache: plan.cache_tokens.is_some(),
-        min_decode_speed: scenario::min_decode_speed(plan)?,
-    };
+    let models = named(&matrix.models, Kind::Model, catalog)?;
+    // One runtime for the whole matrix: the first model's, unless one is named.
+    let first = || runtime_of(models.first().map_or("", String::as_str), &Disk);
+    let runtime = Some(matrix.plan.runtime.unwrap_or_else(first));
+    let plan = Question { runtime, ..matrix.plan.clone() };
+    let gpus = gpus(matrix, &plan, catalog)?;
+    let mut rows = Vec::new();
+    for name in models {
+        let question = Question { model: Some(name.clone()), ..plan.clone() };
+        let rows_of = rows_of(&question, matrix, &gpus, catalog);
+        rows.extend(rows_of.with_context(|| format!("model `{name}`"))?);
+    }
+    let sweep = Sweep { rows };
     Ok(SweepDoc::new(&sweep, &answer(&sweep)))
 }
 
-/// A column of one GPU, or of several equal ones.
-fn column(cards: &[Card]) -> Option<Column<'_>> {
-    let (Card { gpu, capacity }, others) = cards.split_first()?;
-    Some(Column { gpu, capacity: *capacity, others })
+/// A row of a model for each format of the weights and of the cache: first its defaults, on every GPU.
+fn rows_of(
+    question: &Question,
+    matrix: &MatrixArgs,
+    gpus: &[Cards],
+    catalog: &Catalog,
+) -> anyhow::Result<Vec<Vec<Deployment>>> {
+    let Some(first) = gpus.first() else { return Ok(Vec::new()) };
+    let found = deployment::resolve_on(question, catalog, &Disk, first.clone())?;
+    let on = |cards: &Cards| {
+        let found = Found {
+            model: Arc::clone(&found.model),
+            file: found.file.clone(),
+            runtime: Arc::clone(&found.runtime),
+            cards: cards.clone(),
+            siblings: Arc::new([]),
+        };
+        Deployment::new(question.clone(), found)
+    };
+    let base: Vec<Deployment> = gpus.iter().map(on).collect::<Result<_, _>>()?;
+    let weights = or(matrix.weights.clone(), Some(&found.weights));
+    let kv = or(matrix.kv.clone(), Some(&found.kv));
+    let mut rows = Vec::with_capacity(weights.len() * kv.len());
+    for &weights in &weights {
+        for &kv in &kv {
+            let cells = base.iter().map(|cell| Deployment { weights, kv, ..cell.clone() });
+            rows.push(cells.collect());
+        }
+    }
+    Ok(rows)
 }
 
 /// The GPUs, `--gpus` of each; all of them in the order of what they offer.
-fn gpus(
-    matrix: &MatrixArgs,
-    runtime: Runtime,
-    catalog: &Catalog,
-) -> anyhow::Result<Vec<Vec<Card>>> {
+fn gpus(matrix: &MatrixArgs, plan: &Question, catalog: &Catalog) -> anyhow::Result<Vec<Cards>> {
     let mut gpus = Vec::new();
     for name in named(&matrix.gpus, Kind::Gpu, catalog)? {
-        gpus.push(gpus::cards(&matrix.plan, &[name.as_str()], runtime, catalog)?);
+        let question = Question { gpu: Some(name), ..plan.clone() };
+        let local = scenario::local_card_for(&question, catalog)?;
+        let runtime = plan.runtime.unwrap_or(Runtime::Vramplan);
+        gpus.push(deployment::cards(&question, runtime, catalog, local.as_ref())?);
     }
     if matrix.gpus.iter().any(|name| is_all(name)) {
-        gpus.sort_by_key(|cards| cards.first().map(|card| card.capacity.total));
+        gpus.sort_by_key(|cards| cards.first().capacity.total);
     }
     Ok(gpus)
-}
-
-fn models(
-    matrix: &MatrixArgs,
-    runtime: Runtime,
-    gpus: &[Vec<Card>],
-    catalog: &Catalog,
-) -> anyhow::Result<Vec<(ModelSpec, Vec<Workload>)>> {
-    let names = named(&matrix.models, Kind::Model, catalog)?;
-    let model = |name: &String| {
-        let model = read::model(&Disk, name, catalog)?;
-        let on = |cards: &Vec<Card>| {
-            let gpu = &cards[0].gpu;
-            scenario::workload(&matrix.plan, &model, gpu, runtime, cards.len())
-        };
-        let workloads: anyhow::Result<Vec<_>> = gpus.iter().map(on).collect();
-        let workloads = workloads.with_context(|| format!("model `{}`", model.name))?;
-        Ok((model, workloads))
-    };
-    names.iter().map(model).collect()
-}
-
-/// A row for each format of the weights and of the cache.
-fn rows<'a>(
-    matrix: &MatrixArgs,
-    (model, workloads): &'a (ModelSpec, Vec<Workload>),
-    runtime: Runtime,
-) -> Vec<Row<'a>> {
-    let weights = or(matrix.weights.clone(), Some(&default_weights(model, runtime)));
-    let kv = or(matrix.kv.clone(), Some(&default_kv(runtime)));
-    let with = |weights| kv.iter().map(move |&kv| Row { model, weights, kv, workloads });
-    weights.into_iter().flat_map(with).collect()
 }
 
 fn is_all(name: &str) -> bool {
@@ -235,13 +229,12 @@ fn named(given: &[String], kind: Kind, catalog: &Catalog) -> anyhow::Result<Vec<
     Ok(given.to_vec())
 }
 
-/// A matrix with a refused combination, for tests.
 /// Combinations below which a second thread costs more than it gives.
 const CELLS_FOR_THREADS: usize = 1024;
 
 /// Answers a matrix, a large one on every core.
-fn answer(sweep: &Sweep<'_>) -> Vec<Vec<Cell>> {
-    if sweep.rows.len() * sweep.columns.len() < CELLS_FOR_THREADS {
+fn answer(sweep: &Sweep) -> Vec<Vec<Cell>> {
+    if sweep.rows.iter().map(Vec::len).sum::<usize>() < CELLS_FOR_THREADS {
         return sweep.answer();
     }
     let groups = sweep.groups();
@@ -251,7 +244,7 @@ fn answer(sweep: &Sweep<'_>) -> Vec<Vec<Cell>> {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(group) = groups.get(index) else { return done };
-            done.push((index, sweep.answer_group(group)));
+            done.push((index, Sweep::answer_group(group)));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -270,6 +263,7 @@ fn answer(sweep: &Sweep<'_>) -> Vec<Vec<Cell>> {
     done.into_iter().flat_map(|(_, rows)| rows).collect()
 }
 
+/// A matrix with a refused combination, for tests.
 #[cfg(test)]
 pub(super) fn example() -> SweepDoc {
     let matrix = MatrixArgs {

@@ -7,6 +7,7 @@ use vramplan_planner::read::Catalog;
 use vramplan_planner::render::{Document, Target, emit, from_json};
 
 use crate::skip::skipped;
+use vramplan_planner::spec::Runtime;
 
 fn printed(flags: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vramplan"));
@@ -33,8 +34,8 @@ fn flags_of_vllm() {
 #[test]
 fn vllm_is_told_where_it_would_halve_a_model() {
     let mut document = document();
-    document.inputs.runtime = "vllm".to_owned();
-    document.inputs.weights = "f32".to_owned();
+    document.deployment.resolved.runtime = Some(Runtime::Vllm);
+    document.deployment.resolved.weights = "f32".parse().ok();
     let gpu = Catalog::built_in().gpu("L4").unwrap();
     let flags = emit(&document, Target::Vllm, None, gpu.compute_capability).unwrap();
     assert!(flags.contains(" --dtype float32 --kv-cache-dtype auto "), "{flags}");
@@ -43,11 +44,11 @@ fn vllm_is_told_where_it_would_halve_a_model() {
 #[test]
 fn files_are_named_and_quoted() {
     let mut document = document();
-    document.inputs.runtime = "llama.cpp".to_owned();
+    document.deployment.resolved.runtime = Some(Runtime::LlamaCpp);
     let gpu = Catalog::built_in().gpu("L4").unwrap();
     let of = |target, file| emit(&document, target, Some(file), gpu.compute_capability).unwrap();
     assert!(of(Target::LlamaCpp, "my model.gguf").starts_with("-m 'my model.gguf' -c 32768 "));
-    document.inputs.kv = "q8_0".to_owned();
+    document.deployment.resolved.kv = "q8_0".parse().ok();
     let modelfile = emit(&document, Target::Ollama, Some("a.gguf"), gpu.compute_capability);
     assert!(modelfile.unwrap().starts_with("FROM a.gguf\n"));
 }

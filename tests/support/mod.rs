@@ -1,78 +1,55 @@
-//! Requests for tests, from the embedded profiles.
+//! Deployments for tests: questions such as a user asks, from the embedded profiles.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use vramplan_planner::dtype::{KvFormat, WeightFormat};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use vramplan_planner::deployment::{CacheSize, Card, Cards, Deployment, Question, resolve};
 use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Buffer, Scenario, buffers};
 use vramplan_planner::plan::Capacity;
-use vramplan_planner::read::Catalog;
-use vramplan_planner::recommend::{Answer, Card, Request, answer};
+use vramplan_planner::read::{Catalog, MemoryFiles};
+use vramplan_planner::recommend::{Answer, answer};
 use vramplan_planner::spec::{
-    Attention, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, RuntimeSpec,
-    Serving, Split, Workload,
+    Attention, GpuSpec, Headroom, ModelSpec, Runtime, RuntimeOptions, Serving, TransformersStack,
 };
 use vramplan_planner::units::Bytes;
 
-/// A request that owns what it borrows.
+/// What `budget` would plan, to be changed by a test.
 #[derive(Clone, Debug)]
-pub struct Case {
-    pub gpu: GpuSpec,
-    pub model: ModelSpec,
-    pub runtime: RuntimeSpec,
-    pub weights: WeightFormat,
-    pub kv: KvFormat,
-    pub workload: Workload,
-    pub capacity: Capacity,
-    pub others: Vec<Card>,
-    pub split: Split,
-    pub fixed_cache: bool,
+pub struct Case(pub Deployment);
+
+impl Deref for Case {
+    type Target = Deployment;
+
+    fn deref(&self) -> &Deployment {
+        &self.0
+    }
+}
+
+impl DerefMut for Case {
+    fn deref_mut(&mut self) -> &mut Deployment {
+        &mut self.0
+    }
 }
 
 impl Case {
-    /// The defaults of the command line for this GPU, model and runtime.
+    /// What is planned for this GPU, model and runtime where nothing else is said.
     pub fn new(gpu: &str, model: &str, runtime: Runtime) -> Self {
+        Self::asked(&Question {
+            gpu: Some(gpu.to_owned()),
+            model: Some(model.to_owned()),
+            runtime: Some(runtime),
+            ..Question::default()
+        })
+    }
+
+    /// What is planned for a question.
+    pub fn asked(question: &Question) -> Self {
         let catalog = Catalog::built_in();
-        let (weights, kv) = match runtime {
-            Runtime::Vramplan => ("q4_k_m", "int8"),
-            Runtime::Transformers => ("nf4", "hqq8"),
-            Runtime::LlamaCpp => ("q4_k_m", "q8_0"),
-            Runtime::Vllm => ("awq-int4", "bf16"),
-        };
-        let headroom = match runtime {
-            Runtime::Vllm => Headroom::Size(Bytes::ZERO),
-            _ => Headroom::Default,
-        };
-        let gpu = catalog.gpu(gpu).unwrap();
-        let model = catalog.model(model).unwrap();
-        let workload = Workload {
-            system_tokens: 6000,
-            cache_tokens: 1,
-            recent_window: None,
-            prefill_chunk: 512,
-            batch: 1,
-            context: model.shape.context_len,
-            attention: runtime.default_attention(),
-            capture: None,
-            images: None,
-            logits: Logits::Last,
-            grown_cache: runtime == Runtime::Transformers,
-            llama_cpp: LlamaCppVersion::default(),
-            serving: (runtime == Runtime::Vllm).then(|| Serving::on(&gpu)),
-        };
-        Self {
-            capacity: capacity(&gpu, headroom),
-            runtime: catalog.runtime(runtime).unwrap(),
-            weights: weights.parse().unwrap(),
-            kv: kv.parse().unwrap(),
-            gpu,
-            model,
-            workload,
-            others: Vec::new(),
-            split: Split::Layer,
-            fixed_cache: false,
-        }
+        Self(resolve(question, &catalog, &MemoryFiles::default(), None).unwrap())
     }
 
     /// Everything that is listed for it, before a plan adds anything up.
@@ -80,19 +57,41 @@ impl Case {
         let weights = weights_of(&self.model, self.weights, &self.runtime).unwrap();
         buffers(&Scenario {
             model: &self.model,
-            gpu: &self.gpu,
+            gpu: self.gpu(),
             runtime: &self.runtime,
             weights: &weights,
             kv: self.kv,
-            workload: self.workload.clone(),
+            workload: self.workload,
+            cache_tokens: self.cache.fixed().unwrap_or(1),
         })
         .unwrap()
     }
 
+    /// The first GPU.
+    pub fn gpu(&self) -> &GpuSpec {
+        &self.cards.first().gpu
+    }
+
+    /// What the first GPU offers.
+    pub fn capacity(&self) -> Capacity {
+        self.cards.first().capacity
+    }
+
     /// The same with a cache of this size.
     pub fn cache(mut self, tokens: u64) -> Self {
-        self.workload.cache_tokens = tokens;
-        self.fixed_cache = true;
+        self.cache = CacheSize::Fixed(tokens);
+        self
+    }
+
+    /// The same with this as the first card, and those beside it.
+    pub fn on(mut self, first: Card, others: Vec<Card>) -> Self {
+        self.cards = Cards::new(first, others);
+        self
+    }
+
+    /// The same of another model.
+    pub fn of(mut self, model: ModelSpec) -> Self {
+        self.model = Arc::new(model);
         self
     }
 
@@ -111,26 +110,28 @@ impl Case {
         self
     }
 
-    pub fn request(&self) -> Request<'_> {
-        Request {
-            model: &self.model,
-            gpu: &self.gpu,
-            runtime: &self.runtime,
-            weights: self.weights,
-            kv: self.kv,
-            workload: self.workload.clone(),
-            capacity: self.capacity,
-            others: &self.others,
-            split: self.split,
-            fixed_cache: self.fixed_cache,
-            min_decode_speed: None,
-            siblings: &[],
-        }
+    /// Changes what vLLM is told.
+    pub fn serving(&mut self, change: impl FnOnce(&mut Serving)) {
+        let mut serving = self.options().serving().unwrap();
+        change(&mut serving);
+        self.set_options(RuntimeOptions::Vllm(serving));
+    }
+
+    /// Changes the versions of transformers and bitsandbytes.
+    pub fn stack(&mut self, change: impl FnOnce(&mut TransformersStack)) {
+        let mut stack = self.options().stack();
+        change(&mut stack);
+        self.set_options(RuntimeOptions::Transformers(stack));
     }
 
     pub fn answer(&self) -> Answer {
-        answer(&self.request()).unwrap()
+        answer(self).unwrap()
     }
+}
+
+/// A card of which nothing else takes any.
+pub fn card(gpu: GpuSpec, headroom: Headroom) -> Card {
+    Card { capacity: capacity(&gpu, headroom), gpu }
 }
 
 pub fn capacity(gpu: &GpuSpec, headroom: Headroom) -> Capacity {

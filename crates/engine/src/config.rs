@@ -3,6 +3,8 @@
 use super::EngineError;
 use super::rope::{Rope, Yarn};
 use crate::h2o::to_usize;
+use vramplan_planner::estimate::rules::Refusal;
+use vramplan_planner::estimate::vramplan::capabilities;
 use vramplan_planner::read::gguf::{GgufFile, Value};
 use vramplan_planner::spec::{Architecture, ModelShape, ModelSpec, QkNorm, RopePairs};
 
@@ -105,38 +107,11 @@ const fn pairs(architecture: Architecture) -> PairOrder {
     }
 }
 
-/// The families that the engine runs.
-const FAMILIES: &str = "`llama`, `mistral`, `qwen2` or `qwen3`";
-
 fn check(shape: &ModelShape) -> Result<(), EngineError> {
-    use Architecture as A;
-    if !matches!(shape.architecture, A::Llama | A::Mistral | A::Qwen2 | A::Qwen3) {
-        let what = format!("models of the family `{}`", shape.architecture);
-        return Err(EngineError::unsupported(what, FAMILIES));
+    match capabilities::refuses_model(shape) {
+        Some(Refusal { what, expected }) => Err(EngineError::unsupported(what, expected)),
+        None => Ok(()),
     }
-    for (present, what) in [
-        (shape.window.is_some(), "sliding windows"),
-        (shape.ssm.is_some(), "state-space layers"),
-        (shape.per_layer.is_some(), "layers that differ"),
-        (shape.keys_are_values, "keys that are values"),
-        (shape.moe.is_some(), "experts"),
-        (shape.mla.is_some(), "multi-head latent attention"),
-        (shape.recurrent.is_some(), "recurrent layers"),
-        (shape.attn_output_bias, "a bias on the attention's output"),
-        (shape.ffn_bias, "biases in the MLP"),
-        (shape.norm_bias, "norms with a bias"),
-        (!shape.gated_ffn, "an MLP without a gate"),
-        (shape.fused_projections, "fused projections"),
-        (shape.qk_norm == QkNorm::Full, "norms over all queries at once"),
-        (shape.norms_per_layer != 2, "layers without exactly two norms"),
-        (!shape.head_dim.is_multiple_of(2), "heads of an odd width"),
-    ] {
-        if present {
-            let expected = format!("a plain decoder of the families {FAMILIES}");
-            return Err(EngineError::unsupported(what, expected));
-        }
-    }
-    Ok(())
 }
 
 struct Keys<'a> {

@@ -1,13 +1,20 @@
 //! A plan's table where there is no card: for running on the CPU.
 
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
+
 use super::EngineError;
 use super::table::Table;
+#[cfg(target_os = "linux")]
+use vramplan_planner::deployment::{Card, Cards, Found};
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::Scenario;
 use vramplan_planner::estimate::weights_of;
+#[cfg(target_os = "linux")]
+use vramplan_planner::plan::Capacity;
 use vramplan_planner::spec::{
-    Attention, Basis, Bounds, Capture, Fact, GpuSpec, LlamaCppVersion, Logits, ModelSpec, Runtime,
-    RuntimeSpec, TransformersStack, Workload,
+    Attention, Basis, Bounds, Capture, Fact, GpuSpec, Logits, ModelSpec, RuntimeOptions,
+    RuntimeSpec, Workload,
 };
 use vramplan_planner::units::Bytes;
 
@@ -62,14 +69,13 @@ impl Settings {
         capture: Option<Capture>,
     ) -> Result<Table, EngineError> {
         let workload = Workload { capture, ..self.workload(context) };
-        table_without_card(spec, KvFormat::Int8, workload)
+        table_without_card(spec, KvFormat::Int8, workload, self.max_cache_tokens)
     }
 
     /// One sequence's work in these settings, with positions up to `context`.
     pub fn workload(&self, context: u64) -> Workload {
         Workload {
             system_tokens: self.system_tokens,
-            cache_tokens: self.max_cache_tokens,
             recent_window: Some(self.recent_window),
             prefill_chunk: self.prefill_chunk,
             batch: 1,
@@ -79,8 +85,6 @@ impl Settings {
             images: None,
             logits: self.logits,
             grown_cache: false,
-            llama_cpp: LlamaCppVersion::default(),
-            serving: None,
         }
     }
 }
@@ -93,6 +97,7 @@ pub fn table_without_card(
     spec: &ModelSpec,
     kv: KvFormat,
     workload: Workload,
+    cache_tokens: u64,
 ) -> Result<Table, EngineError> {
     let (gpu, runtime) = (no_card(), no_constants());
     let weights = weights_of(spec, WeightFormat::AsStored, &runtime)
@@ -104,7 +109,27 @@ pub fn table_without_card(
         weights: &weights,
         kv,
         workload,
+        cache_tokens,
     })
+}
+
+/// A model with no card under it, for the worker's orders.
+#[cfg(target_os = "linux")]
+pub(crate) fn found(spec: &ModelSpec) -> Found {
+    let capacity = Capacity {
+        total: Bytes::ZERO,
+        reserved: Bytes::ZERO,
+        other_use: Bytes::ZERO,
+        headroom: Bytes::ZERO,
+        usable: Bytes::ZERO,
+    };
+    Found {
+        model: Arc::new(spec.clone()),
+        file: None,
+        runtime: Arc::new(no_constants()),
+        cards: Cards::one(Card { gpu: no_card(), capacity }),
+        siblings: Arc::new([]),
+    }
 }
 
 fn none<T>(value: T) -> Fact<T> {
@@ -118,9 +143,8 @@ fn no_card() -> GpuSpec {
 
 fn no_constants() -> RuntimeSpec {
     RuntimeSpec {
-        runtime: Runtime::Vramplan,
+        options: RuntimeOptions::Vramplan,
         version: String::new(),
-        stack: TransformersStack::default(),
         libraries: none(Bounds::ZERO),
         blas_workspace: none(Bytes::ZERO),
         blas_workspace_hopper: none(Bytes::ZERO),

@@ -18,7 +18,7 @@ use super::weights::Weights;
 use crate::h2o::to_usize;
 use crate::h2o::{Heads, Policy, choose_smoothing};
 use vramplan_planner::estimate::{Component, Phase};
-use vramplan_planner::spec::{Capture, Workload};
+use vramplan_planner::spec::Capture;
 use vramplan_planner::units::Bytes;
 use vramplan_planner::units::to_u64;
 
@@ -144,14 +144,14 @@ impl<B: Backend> Engine<B> {
         weights: Arc<Weights<B::Weight>>,
         table: &Table,
     ) -> Result<Self, EngineError> {
-        let shape = cache_shape(&config, &table.workload)?;
-        let limits = limits(&table.workload);
+        let shape = cache_shape(&config, table)?;
+        let limits = limits(table);
         let mut memory = Memory::new(table);
         memory.persistent(Component::Weights, BufferId::Weights, weights.bytes)?;
         let mut caches = allocate_caches(&backend, &mut memory, &config, shape)?;
         let factors = smoothing(shape.heads, &weights.key_biases);
         backend.write(&mut caches.smoothing, &factors)?;
-        let steps = lay_out(&mut memory, &config, shape, &table.workload)?;
+        let steps = lay_out(&mut memory, &config, shape, table)?;
         let rows = steps.most_rows();
         let mut small = |name, size| {
             backend.allocate(memory.persistent(Component::SmallBuffers, name, size)?)
@@ -456,20 +456,22 @@ fn extent(config: &Config, rows: usize) -> Extent {
     Extent { rows, layers: config.layers, widest }
 }
 
-fn limits(workload: &Workload) -> Limits {
+fn limits(table: &Table) -> Limits {
+    let workload = &table.workload;
     Limits {
         context: to_usize(workload.context),
-        chunk: to_usize(workload.prefill_chunk.min(workload.cache_tokens)),
+        chunk: to_usize(workload.prefill_chunk.min(table.cache_tokens)),
         all_logits: all_logits(workload),
     }
 }
 
-fn cache_shape(config: &Config, workload: &Workload) -> Result<CacheShape, EngineError> {
+fn cache_shape(config: &Config, table: &Table) -> Result<CacheShape, EngineError> {
+    let workload = &table.workload;
     let heads = Heads::new(config.heads, config.kv_heads, config.head_dim)?;
     let window = workload.recent_window.unwrap_or(0);
     let policy = Policy::new(
         to_usize(workload.system_tokens),
-        to_usize(workload.cache_tokens),
+        to_usize(table.cache_tokens),
         to_usize(window),
     )?;
     Ok(CacheShape { heads, policy })
@@ -527,8 +529,9 @@ fn lay_out(
     memory: &mut Memory<'_>,
     config: &Config,
     shape: CacheShape,
-    workload: &Workload,
+    table: &Table,
 ) -> Result<Steps, EngineError> {
+    let workload = &table.workload;
     let all = all_logits(workload);
     let chunk = |tokens: u64| to_usize(workload.prefill_chunk.min(tokens));
     let mut spans = |phase, rows| Spans::new(memory, config, shape, phase, rows, all, None);
@@ -536,7 +539,7 @@ fn lay_out(
         0 => None,
         rows => Some(spans(Phase::SystemPrefill, rows)?),
     };
-    let prefill = spans(Phase::Prefill, chunk(workload.cache_tokens))?;
+    let prefill = spans(Phase::Prefill, chunk(table.cache_tokens))?;
     let decode = spans(Phase::Decode, 1)?;
     let mut steps = Steps { system, prefill, decode, capture: None };
     if let Some(capture) = workload.capture {

@@ -1,9 +1,10 @@
 //! The plan's table of buffers, as far as the engine allocates from it.
 
-use vramplan_planner::dtype::KvFormat;
 use vramplan_planner::estimate::BufferId;
+use vramplan_planner::estimate::rules::Refusal;
+use vramplan_planner::estimate::vramplan::capabilities;
 use vramplan_planner::estimate::{Buffer, Component, Life, Moment, Phase, Scenario, buffers};
-use vramplan_planner::spec::{Attention, Logits, Runtime, Workload};
+use vramplan_planner::spec::{Logits, Runtime, Workload};
 use vramplan_planner::units::Bytes;
 
 use super::EngineError;
@@ -29,6 +30,8 @@ pub const NOT_OURS: [BufferId; 11] = [
 pub struct Table {
     /// The work.
     pub workload: Workload,
+    /// Tokens of the conversation cache.
+    pub cache_tokens: u64,
     /// Every buffer that the engine allocates.
     pub buffers: Vec<Buffer>,
 }
@@ -42,7 +45,8 @@ impl Table {
         check(scenario)?;
         let ours = |buffer: &Buffer| !NOT_OURS.contains(&buffer.id);
         let buffers = buffers(scenario)?.into_iter().filter(ours).collect();
-        Ok(Self { workload: scenario.workload.clone(), buffers })
+        let Scenario { workload, cache_tokens, .. } = *scenario;
+        Ok(Self { workload, cache_tokens, buffers })
     }
 
     /// The buffer of this name that lives so.
@@ -81,21 +85,11 @@ fn check(scenario: &Scenario<'_>) -> Result<(), EngineError> {
     if scenario.kind() != Runtime::Vramplan {
         return refuse(format!("plans of the `{}` runtime", scenario.kind()), "`vramplan`");
     }
-    if workload.batch != 1 {
-        return refuse(format!("{} sequences together", workload.batch), "`--batch 1`");
+    if let Some(Refusal { what, expected }) = capabilities::refuses_work(workload, scenario.kv) {
+        return refuse(what, &expected);
     }
-    if scenario.kv != KvFormat::Int8 {
-        return refuse(format!("a KV cache of `{}`", scenario.kv), "`--kv int8`");
-    }
-    if workload.attention != Attention::Fused {
-        return refuse(format!("`{}` attention", workload.attention), "`--attention fused`");
-    }
-    let Some(window) = workload.recent_window else {
+    if workload.recent_window.is_none() {
         return refuse("a plan without a recent window".into(), "`recent_window` tokens");
-    };
-    if workload.prefill_chunk == 0 || workload.prefill_chunk > window {
-        let what = format!("prefill chunks of {} tokens", workload.prefill_chunk);
-        return refuse(what, &format!("1 to `recent_window` = {window}"));
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::config::{Config, PairOrder};
 use super::source::Source;
 use crate::h2o::to_usize;
 use vramplan_planner::dtype::GgmlType;
+pub use vramplan_planner::estimate::vramplan::capabilities::MATRIX_TYPES;
 use vramplan_planner::read::gguf::GgufTensor;
 
 /// A decoder layer.
@@ -92,23 +93,6 @@ struct Loader<'a, B> {
     /// The data of the vector that was loaded last.
     host: Vec<f32>,
 }
-
-/// The types that a matrix can have: those of `GgmlDType` that candle multiplies with.
-pub const MATRIX_TYPES: [GgmlType; 13] = [
-    GgmlType::F32,
-    GgmlType::F16,
-    GgmlType::Bf16,
-    GgmlType::Q4_0,
-    GgmlType::Q4_1,
-    GgmlType::Q5_0,
-    GgmlType::Q5_1,
-    GgmlType::Q8_0,
-    GgmlType::Q2K,
-    GgmlType::Q3K,
-    GgmlType::Q4K,
-    GgmlType::Q5K,
-    GgmlType::Q6K,
-];
 
 impl<B: Backend> Loader<'_, B> {
     fn model(&mut self) -> Result<Weights<B::Weight>, EngineError> {

@@ -21,18 +21,17 @@ fn plans(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for runtime in Runtime::ALL {
         let case = Case::new("L4", "qwen2.5-14b", runtime).cache(7000);
-        let request = case.request();
-        let solver = Solver::new(&request).unwrap();
+        let solver = Solver::new(&case).unwrap();
         let scenario = solver.scenario(7000);
         group.bench_function(format!("full/{runtime}"), |bencher| {
-            bencher.iter(|| plan(black_box(&scenario), case.capacity).unwrap());
+            bencher.iter(|| plan(black_box(&scenario), case.capacity()).unwrap());
         });
         group.bench_function(format!("demand/{runtime}"), |bencher| {
             bencher.iter(|| demand(black_box(&scenario)).unwrap());
         });
-        let open = Case { fixed_cache: false, ..case.clone() };
+        let open = Case::new("L4", "qwen2.5-14b", runtime);
         group.bench_function(format!("answer/{runtime}"), |bencher| {
-            bencher.iter(|| answer(black_box(&open.request())).unwrap());
+            bencher.iter(|| answer(black_box(&open)).unwrap());
         });
     }
     group.finish();
@@ -40,7 +39,7 @@ fn plans(criterion: &mut Criterion) {
 
 fn output(criterion: &mut Criterion) {
     let case = Case::new("L4", "qwen2.5-14b", Runtime::Vramplan);
-    let document = Document::new(&case.request(), &case.answer());
+    let document = Document::new(&case, &case.answer());
     criterion.bench_function("render/table", |b| b.iter(|| to_table(black_box(&document))));
     criterion.bench_function("render/json", |b| b.iter(|| to_json(black_box(&document)).unwrap()));
 }

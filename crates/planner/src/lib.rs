@@ -9,10 +9,11 @@
 //! ```
 //!
 //! Pure: no files, processes, clock, threads or terminal. Readers are given [`read::Files`]; it builds for
-//! `wasm32-unknown-unknown`. Dependencies point one way: `{text, bounded} → units → dtype → spec → {read, estimate} → {plan, synth}
-//! → {recommend, protocol} → {sweep, table} → render`.
+//! `wasm32-unknown-unknown`. Dependencies point one way: `{text, bounded} → units → dtype → spec → {read, estimate}
+//! → {plan, synth} → deployment → {recommend, protocol} → {sweep, table} → render`.
 
 pub mod bounded;
+pub mod deployment;
 pub mod dtype;
 pub mod estimate;
 pub mod plan;

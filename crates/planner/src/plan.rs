@@ -4,6 +4,8 @@
 //! ones the largest moment. What an allocator keeps of earlier phases is held too. The peak is the
 //! largest phase, not the sum of everything.
 
+use serde::{Deserialize, Serialize};
+
 use crate::estimate::rules;
 use crate::estimate::{
     Buffer, Component, EstimateError, Holdings, Life, Moment, Phase, Pool, Retention, Scenario,
@@ -113,7 +115,9 @@ impl Demand {
 }
 
 /// Whether it fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Even the high bound leaves the headroom free.
     Fits,
@@ -130,6 +134,39 @@ impl Verdict {
             Self::Fits => "fits",
             Self::Tight => "tight",
             Self::DoesNotFit => "does_not_fit",
+        }
+    }
+
+    /// In words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Fits => "fits",
+            Self::Tight => "tight",
+            Self::DoesNotFit => "does not fit",
+        }
+    }
+}
+
+/// Why a run would not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The card has too little memory.
+    Memory,
+    /// The runtime's own share of the card does not hold what it checks before it serves.
+    WillNotStart,
+    /// It would generate fewer tokens a second than asked for.
+    TooSlow,
+}
+
+impl Reason {
+    /// In words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::WillNotStart => "will not start",
+            Self::TooSlow => "too slow",
         }
     }
 }
@@ -368,6 +405,20 @@ impl Plan {
             Ok((row.component, Ledger::of(mine)?.at(phase, phase, moment)?))
         };
         self.components.iter().map(of).collect()
+    }
+
+    /// What lacks memory, where the verdict is not that it fits.
+    pub fn reason(&self) -> Option<Reason> {
+        match self.verdict {
+            Verdict::Fits => None,
+            Verdict::DoesNotFit
+                if self.peak.expected <= self.capacity.usable
+                    && !self.demand().pooled(|bounds| bounds.expected) =>
+            {
+                Some(Reason::WillNotStart)
+            }
+            Verdict::Tight | Verdict::DoesNotFit => Some(Reason::Memory),
+        }
     }
 
     /// What it asks for.

@@ -71,7 +71,6 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let grown = row.text("cache") == "dynamic";
         let workload = Workload {
             system_tokens: first,
-            cache_tokens: last - first,
             prefill_chunk: chunk,
             attention: Attention::Sdpa,
             images: None,
@@ -79,7 +78,15 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
             ..super::workload(Runtime::Transformers)
         };
         let (gpu, runtime, kv) = (&gpu, &runtime, KvFormat::Bf16);
-        let listed = buffers(&Scenario { model, gpu, runtime, weights, kv, workload })?;
+        let listed = buffers(&Scenario {
+            model,
+            gpu,
+            runtime,
+            weights,
+            kv,
+            workload,
+            cache_tokens: last - first,
+        })?;
         let line = row.line();
         let (runtime, origin) = (Runtime::Transformers, Origin::Engine);
         let subject = Subject { runtime, origin, model: name, row: &line, digit: 0.0 };

@@ -18,7 +18,7 @@ pub mod vllm_engine;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use vramplan_planner::spec::{Bounds, LlamaCppVersion, Logits, Runtime, Workload};
+use vramplan_planner::spec::{Bounds, Logits, Runtime, Workload};
 use vramplan_planner::units::{Bytes, Overflow};
 
 /// What a figure is of.
@@ -240,7 +240,6 @@ fn sum(sizes: impl IntoIterator<Item = Bounds>) -> Result<Bounds, Overflow> {
 fn workload(runtime: Runtime) -> Workload {
     Workload {
         system_tokens: 0,
-        cache_tokens: 1,
         recent_window: None,
         prefill_chunk: 512,
         batch: 1,
@@ -250,7 +249,5 @@ fn workload(runtime: Runtime) -> Workload {
         images: None,
         logits: Logits::Last,
         grown_cache: runtime == Runtime::Transformers,
-        llama_cpp: LlamaCppVersion::default(),
-        serving: None,
     }
 }

@@ -201,6 +201,7 @@ fn log(board: &mut Board, row: &Row, wanted: [bool; 3]) -> anyhow::Result<()> {
         weights: &weights,
         kv: row.get("kv")?,
         workload: workload(row)?,
+        cache_tokens: row.get("n_ctx")?,
     };
     let beside = [Component::RuntimeOverhead, Component::Fragmentation];
     let beside = buffers_of(&scenario, &beside)?;
@@ -220,9 +221,5 @@ fn buffers_of(scenario: &Scenario<'_>, wanted: &[Component]) -> anyhow::Result<B
 
 /// The request of a log, for what does not depend on its cache.
 fn workload(row: &Row) -> anyhow::Result<Workload> {
-    Ok(Workload {
-        cache_tokens: row.get("n_ctx")?,
-        prefill_chunk: row.get("n_ubatch")?,
-        ..super::workload(Runtime::LlamaCpp)
-    })
+    Ok(Workload { prefill_chunk: row.get("n_ubatch")?, ..super::workload(Runtime::LlamaCpp) })
 }

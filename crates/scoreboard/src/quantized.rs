@@ -12,7 +12,9 @@ use vramplan_planner::estimate::weights::Weights;
 use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Scenario, buffers};
 use vramplan_planner::read::Catalog;
-use vramplan_planner::spec::{ModelSpec, Runtime, RuntimeSpec, TransformersVersion};
+use vramplan_planner::spec::{
+    ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, TransformersStack, TransformersVersion,
+};
 
 use super::csv::{Row, rows};
 use super::transformers::{Pass, largest_moment};
@@ -44,7 +46,9 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let pass = Pass(row);
         let workload = pass.workload(model.shape.n_layers)?;
         let kv = KvFormat::Bf16;
-        let listed = buffers(&Scenario { model, gpu, runtime, weights, kv, workload })?;
+        let cache_tokens = pass.cache_tokens();
+        let listed =
+            buffers(&Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens })?;
         let transient = largest_moment(&listed, pass.phase())?;
         let measured = (pass.number("beyond_kv") + pass.inputs()) as f64 / MIB;
         let (runtime, origin) = (Runtime::Transformers, Origin::Engine);
@@ -58,8 +62,10 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
 fn loaded(catalog: &Catalog, row: &Row) -> anyhow::Result<(ModelSpec, RuntimeSpec, Weights)> {
     let model = catalog.model(row.text("model"))?;
     let mut runtime = catalog.runtime(Runtime::Transformers)?;
-    runtime.stack.transformers = row.get("transformers").map_err(anyhow::Error::msg)?;
-    runtime.stack.bitsandbytes = row.get("bitsandbytes").map_err(anyhow::Error::msg)?;
+    runtime.options = RuntimeOptions::Transformers(TransformersStack {
+        transformers: row.get("transformers").map_err(anyhow::Error::msg)?,
+        bitsandbytes: row.get("bitsandbytes").map_err(anyhow::Error::msg)?,
+    });
     let weights = weights_of(&model, row.get("weights")?, &runtime)?;
     Ok((model, runtime, weights))
 }

@@ -61,9 +61,15 @@ impl Pass {
         }
     }
 
+    /// Tokens of the conversation cache after the pass.
+    pub(super) fn cache_tokens(&self) -> u64 {
+        let first = self.is("phase", "system_prefill");
+        if first { 0 } else { self.number("past") + self.number("rows") }
+    }
+
     /// The request whose pass of this phase is the row's.
     pub(super) fn workload(&self, layers: u64) -> anyhow::Result<Workload> {
-        let (rows, past) = (self.number("rows"), self.number("past"));
+        let rows = self.number("rows");
         let first = self.is("phase", "system_prefill");
         let capture = (!self.is("capture", "none")).then_some(Capture {
             layers,
@@ -73,7 +79,6 @@ impl Pass {
         });
         Ok(Workload {
             system_tokens: if first { rows } else { 0 },
-            cache_tokens: if first { 0 } else { past + rows },
             prefill_chunk: rows,
             batch: self.number("batch"),
             attention: self.0.get("attention")?,
@@ -104,7 +109,9 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let (model, weights) = &models[name];
         let workload = pass.workload(model.shape.n_layers)?;
         let (gpu, runtime, kv) = (&gpu, &runtime, KvFormat::Bf16);
-        let listed = buffers(&Scenario { model, gpu, runtime, weights, kv, workload })?;
+        let cache_tokens = pass.cache_tokens();
+        let listed =
+            buffers(&Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens })?;
         let line = line + &pass.0.line();
         let (runtime, origin) = (Runtime::Transformers, Origin::Engine);
         let subject = Subject { runtime, origin, model: name, row: &line, digit: 0.0 };
@@ -178,8 +185,8 @@ pub fn reserved(
 ) -> anyhow::Result<Bounds> {
     let weights = &weights_of(model, row.get::<WeightFormat>("weights")?, runtime)?;
     let workload = Workload { grown_cache: false, ..super::workload(Runtime::Transformers) };
-    let kv = KvFormat::F16;
-    let listed = buffers(&Scenario { model, gpu, runtime, weights, kv, workload })?;
+    let (kv, cache_tokens) = (KvFormat::F16, 1);
+    let listed = buffers(&Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens })?;
     let wanted = [Component::Weights, Component::Fragmentation];
     let stays = listed.iter().filter(|buffer| wanted.contains(&buffer.component));
     let adapters = Bounds::exactly(adapters(model, row.get("lora_rank")?)?);

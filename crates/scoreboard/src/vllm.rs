@@ -10,7 +10,8 @@ use vramplan_planner::estimate::weights_per_rank;
 use vramplan_planner::estimate::{Buffer, Holdings, Life, Moment, Scenario, holdings};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{
-    Bounds, GpuSpec, ModelSpec, Runtime, RuntimeSpec, Serving, VllmVersion, Workload,
+    Bounds, GpuSpec, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Serving, VllmVersion,
+    Workload,
 };
 use vramplan_planner::units::{Bytes, Overflow};
 
@@ -46,8 +47,8 @@ impl Case {
             gpu.total.value = gib(total);
             gpu.reserved.value = Bytes::ZERO;
         }
-        let (model, runtime) =
-            (catalog.model(row.text("profile"))?, catalog.runtime(Runtime::Vllm)?);
+        let model = catalog.model(row.text("profile"))?;
+        let mut runtime = catalog.runtime(Runtime::Vllm)?;
         let default = Serving::on(&gpu);
         let serving = Serving {
             ranks: row.get("ranks")?,
@@ -56,11 +57,11 @@ impl Case {
             version: version(row.text("version"))?,
             most_blocks: None,
         };
+        runtime.options = RuntimeOptions::Vllm(serving);
         let format: WeightFormat = row.get("weights")?;
         let workload = Workload {
             prefill_chunk: row.maybe("chunk")?.unwrap_or_else(|| Serving::default_chunk(&gpu)),
             context: model.shape.context_len,
-            serving: Some(serving),
             ..super::workload(Runtime::Vllm)
         };
         Ok(Self {
@@ -76,8 +77,8 @@ impl Case {
 
     fn holdings(&self) -> anyhow::Result<Holdings> {
         let Self { gpu, model, runtime, weights, kv, workload, .. } = self;
-        let workload = workload.clone();
-        Ok(holdings(&Scenario { model, gpu, runtime, weights, kv: *kv, workload })?)
+        let (kv, workload, cache_tokens) = (*kv, *workload, 1);
+        Ok(holdings(&Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens })?)
     }
 }
 

@@ -20,7 +20,7 @@ pub const WHOLE_RUN: &str = "run";
 pub const BEFORE_MARKS: &str = "start";
 
 /// A recording, understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Measurement {
     /// What was measured, and how.
     pub header: Header,

@@ -11,10 +11,12 @@ use crate::calibrate::fit::FitError;
 use crate::calibrate::{Meter, MeterKind, PlannedRun};
 use crate::cli::observe::Report;
 use crate::cli::problem::Problem;
-use crate::cli::scenario::capacity;
-use crate::cli::{Outcome, Resolved, files, observe};
+use crate::cli::{Outcome, files, observe};
 use crate::report::observe::{Extras, QualityDoc};
+use vramplan_planner::deployment::{Cards, Deployment, card_on};
 use vramplan_planner::dtype::WeightFormat;
+use vramplan_planner::estimate::rules;
+use vramplan_planner::estimate::rules::Refusal;
 use vramplan_planner::recommend::answer;
 use vramplan_planner::spec::Runtime;
 
@@ -31,32 +33,31 @@ pub fn measure(
         return Err(Problem::new(FitError::NotAGpu.to_string()).hint(WRITE_HINT).into());
     }
     let mut extras = Extras::default();
-    let mut resolved = plan_on(&args, meter)?;
-    check(&args, &resolved)?;
+    let mut deployment = plan_on(&args, meter)?;
+    check(&args, &deployment)?;
     if let Some(text) = &args.quality {
-        let given = args.plan.recent_window.or(resolved.workload.recent_window);
+        let given = args.plan.recent_window.or(deployment.workload.recent_window);
         let text = text.clone();
-        match quality(&args, &resolved, worker, &text, meter)? {
+        match quality(&args, &deployment, worker, &text, meter)? {
             Some(found) => extras.quality = Some(found),
             None => return Ok(Outcome::Child(INTERRUPTED)),
         }
         if let (None, Some(found)) = (given, &mut extras.quality) {
             args.plan.recent_window = Some(found.recent_window);
             found.used = true;
-            resolved = plan_on(&args, meter)?;
+            deployment = plan_on(&args, meter)?;
         }
     }
     let mut as_planned = true;
     if args.steps {
-        let Some(found) = steps::climb(&args, &resolved, worker, meter)? else {
+        let Some(found) = steps::climb(&args, &deployment, worker, meter)? else {
             return Ok(Outcome::Child(INTERRUPTED));
         };
-        resolved.fixed_cache = true;
-        resolved.workload.cache_tokens = found.proven_cache_tokens;
+        deployment = deployment.with_cache(found.proven_cache_tokens);
         as_planned = found.as_planned;
         extras.steps = Some(found);
     }
-    let outcome = last(&args, &mut resolved, worker, (meter, on_card), extras)?;
+    let outcome = last(&args, &mut deployment, worker, (meter, on_card), extras)?;
     Ok(match outcome {
         Outcome::Done if !as_planned => Outcome::Outside,
         outcome => outcome,
@@ -70,14 +71,14 @@ const INTERRUPTED: u8 = 130;
 /// much of a device is free changes a little from run to run.
 fn last(
     args: &CalibrateArgs,
-    resolved: &mut Resolved,
+    deployment: &mut Deployment,
     worker: &Path,
     (meter, on_card): (&mut dyn Meter, bool),
     mut extras: Extras,
 ) -> anyhow::Result<Outcome> {
     let (plan, finished) = loop {
-        let plan = compared_with(args, resolved)?;
-        let order = once::order(args, resolved, &answer(&resolved.request())?, on_card);
+        let plan = compared_with(args, deployment)?;
+        let order = once::order(args, deployment, &answer(deployment)?, on_card);
         let how = (args.patience, args.output.record.as_deref());
         let finished = once::run(worker, &order, &plan, how, meter)?;
         let smaller = match (&finished.end, &mut extras.steps) {
@@ -85,7 +86,7 @@ fn last(
             _ => None,
         };
         match smaller {
-            Some(tokens) => resolved.workload.cache_tokens = tokens,
+            Some(tokens) => *deployment = deployment.with_cache(tokens),
             None => break (plan, finished),
         }
     };
@@ -112,15 +113,15 @@ fn last(
 }
 
 /// What the run is compared with: the plan of the flags, or one that was made before.
-fn compared_with(args: &CalibrateArgs, resolved: &Resolved) -> anyhow::Result<PlannedRun> {
+fn compared_with(args: &CalibrateArgs, deployment: &Deployment) -> anyhow::Result<PlannedRun> {
     match &args.against {
         Some(path) => against::read(path),
-        None => observe::plan_of(resolved),
+        None => observe::plan_of(deployment),
     }
 }
 
 /// The flags, resolved for the device that is measured.
-fn plan_on(args: &CalibrateArgs, meter: &dyn Meter) -> anyhow::Result<Resolved> {
+fn plan_on(args: &CalibrateArgs, meter: &dyn Meter) -> anyhow::Result<Deployment> {
     let device = meter.device();
     if device.meter != MeterKind::Nvml {
         return main_memory::resolved(args, &device);
@@ -130,34 +131,37 @@ fn plan_on(args: &CalibrateArgs, meter: &dyn Meter) -> anyhow::Result<Resolved> 
         args.plan.gpu = Some(device.name);
     }
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    let mut resolved = Resolved::from_args(&args.plan, args.scenario.as_deref(), &catalog)?;
+    let mut deployment = crate::cli::deployment(&args.plan, args.scenario.as_deref(), &catalog)?;
     if let Some(size) = args.capacity {
-        resolved.gpu.total.value = size;
-        let other_use = resolved.capacity.other_use;
-        resolved.capacity = capacity(&args.plan, &resolved.gpu, Runtime::Vramplan, other_use)?;
+        let first = deployment.cards.first();
+        let (mut gpu, other_use) = (first.gpu.clone(), first.capacity.other_use);
+        gpu.total.value = size;
+        let card = card_on(&deployment.given, gpu, Runtime::Vramplan, other_use)?;
+        deployment.cards = Cards::one(card);
     }
-    Ok(resolved)
+    Ok(deployment)
 }
 
 /// Refuses what there is nothing to run of.
-fn check(args: &CalibrateArgs, resolved: &Resolved) -> anyhow::Result<()> {
-    if resolved.runtime.runtime != Runtime::Vramplan {
+fn check(args: &CalibrateArgs, deployment: &Deployment) -> anyhow::Result<()> {
+    if deployment.kind() != Runtime::Vramplan {
         bail!(Problem::new("`calibrate` runs vramplan's own engine").hint(
             "drop `--runtime`; `vramplan observe` measures other runtimes beside their plan"
         ));
     }
+    refuse_what_the_engine_does(deployment)?;
     if args.synthetic {
         return Ok(());
     }
-    if resolved.file.is_none() {
-        let name = &resolved.model.name;
+    if deployment.file.is_none() {
+        let name = &deployment.model.name;
         bail!(
             Problem::new(format!("`{name}` is a name or a directory: there are no weights to run"))
                 .hint("add `--synthetic`, which makes them up, or name a GGUF file")
         );
     }
-    if resolved.weights != WeightFormat::AsStored {
-        let weights = resolved.weights;
+    if deployment.weights != WeightFormat::AsStored {
+        let weights = deployment.weights;
         bail!(
             Problem::new(format!("`--weights {weights}` is not what the file holds"))
                 .hint("drop `--weights`, or plan and run a model by its name with `--synthetic`")
@@ -166,17 +170,30 @@ fn check(args: &CalibrateArgs, resolved: &Resolved) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses what the engine would, before it is started.
+fn refuse_what_the_engine_does(deployment: &Deployment) -> anyhow::Result<()> {
+    let Deployment { model, workload, kv, .. } = deployment;
+    let Some(refusal) = rules(Runtime::Vramplan).refusal(model, workload, *kv) else {
+        return Ok(());
+    };
+    let Refusal { what, expected } = refusal;
+    let message = format!("vramplan's own engine does not run {what}: it runs {expected}");
+    let hint = "`vramplan budget` plans it; `vramplan observe` measures any other program beside \
+                its plan";
+    Err(Problem::new(message).hint(hint).into())
+}
+
 /// What eviction loses on a text; nothing where the user asked for an end.
 fn quality(
     args: &CalibrateArgs,
-    resolved: &Resolved,
+    deployment: &Deployment,
     worker: &Path,
     text: &Path,
     meter: &mut dyn Meter,
 ) -> anyhow::Result<Option<QualityDoc>> {
-    let plan = observe::plan_of(resolved)?;
+    let plan = observe::plan_of(deployment)?;
     let on_card = meter.device().meter == MeterKind::Nvml;
-    let mut order = once::order(args, resolved, &answer(&resolved.request())?, on_card);
+    let mut order = once::order(args, deployment, &answer(deployment)?, on_card);
     order.quality = Some(text.to_owned());
     order.capacity = None;
     let finished = once::run(worker, &order, &plan, (args.patience, None), meter)?;

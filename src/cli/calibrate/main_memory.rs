@@ -4,10 +4,11 @@ use anyhow::bail;
 
 use super::CalibrateArgs;
 use crate::calibrate::Device;
-use crate::cli::Resolved;
 use crate::cli::problem::Problem;
-use crate::cli::scenario::{capacity, read, resolve, resolve_on};
-use vramplan_planner::recommend::{Card, answer};
+use crate::cli::scenario::{merged, resolve};
+use vramplan_disk::Disk;
+use vramplan_planner::deployment::{Cards, Deployment, card_on, resolve_on};
+use vramplan_planner::recommend::answer;
 use vramplan_planner::spec::{Basis, Bounds, Fact, GpuSpec, Runtime};
 use vramplan_planner::units::Bytes;
 
@@ -18,12 +19,9 @@ const PROCESS_SOURCE: &str =
     "resident memory of `vramplan-worker` beside what it states, x86-64 Linux";
 
 /// The plan's flags on main memory. A GPU that is named says how large the cache is, no more.
-pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Resolved> {
+pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Deployment> {
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    let mut flags = match &args.scenario {
-        Some(path) => args.plan.clone().or(read(path)?),
-        None => args.plan.clone(),
-    };
+    let mut flags = merged(&args.plan, args.scenario.as_deref())?;
     if flags.runtime.is_some_and(|runtime| runtime != Runtime::Vramplan) {
         bail!(Problem::new("`calibrate` runs vramplan's own engine").hint(
             "drop `--runtime`; `vramplan observe` measures other runtimes beside their plan"
@@ -31,8 +29,7 @@ pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Resolve
     }
     if flags.gpu.is_some() && flags.cache_tokens.is_none() {
         let on_gpu = resolve(&flags, &catalog)?;
-        let workload = answer(&on_gpu.request())?.workload;
-        flags.cache_tokens = Some(workload.cache_tokens);
+        flags.cache_tokens = Some(answer(&on_gpu)?.cache_tokens);
     }
     let total = args.capacity.or(device.total).ok_or_else(|| {
         Problem::new("the system does not say how much main memory there is")
@@ -42,6 +39,6 @@ pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Resolve
     let process =
         Fact::new(Bounds::new(low, expected, high), Basis::Assumed, PROCESS_SOURCE.to_owned());
     let gpu = GpuSpec::main_memory(total, process);
-    let capacity = capacity(&flags, &gpu, Runtime::Vramplan, Bytes::ZERO)?;
-    resolve_on(&flags, &catalog, vec![Card { gpu, capacity }])
+    let card = card_on(&flags, gpu, Runtime::Vramplan, Bytes::ZERO)?;
+    Ok(resolve_on(&flags, &catalog, &Disk, Cards::one(card))?)
 }

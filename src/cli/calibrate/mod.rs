@@ -19,15 +19,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Outcome;
-use super::args::{CatalogArgs, PlanArgs};
+use super::args::CatalogArgs;
 use super::files;
 use super::observe::{Report, ReportArgs, read_recording};
 use super::problem::Problem;
 use crate::calibrate::fit::fit;
 use crate::calibrate::measurement::Measurement;
 use vramplan_disk::Disk;
+use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::read::Calibration;
-use vramplan_planner::spec::Runtime;
 use vramplan_planner::text::printable_path;
 use vramplan_planner::units::Bytes;
 
@@ -40,7 +40,7 @@ pub struct CalibrateArgs {
 
     /// What is planned and run.
     #[command(flatten)]
-    plan: PlanArgs,
+    plan: Question,
 
     /// Read plan flags from a TOML file; flags on the command line win.
     #[arg(long, value_name = "FILE")]
@@ -128,8 +128,8 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<Outcome> {
     let measured = read_recording(path)?;
     let anew = match (&args.against, &args.scenario, &args.plan) {
         (Some(path), ..) => Some(against::read(path)?),
-        (None, None, plan) if *plan == PlanArgs::default() => None,
-        _ => Some(super::observe::plan_of(&resolved(args)?)?),
+        (None, None, plan) if *plan == Question::default() => None,
+        _ => Some(super::observe::plan_of(&deployment(args)?)?),
     };
     let plan = anew.or_else(|| measured.header.plan.clone());
     let report = Report::new(&measured, plan.as_ref(), &args.output)?;
@@ -158,11 +158,11 @@ const WRITE_HINT: &str = "`--write` needs a whole run of `calibrate` on a GPU";
 fn learn(measured: &Measurement, folder: &Path) -> anyhow::Result<()> {
     let hint = WRITE_HINT;
     let run = fit(measured).map_err(|error| Problem::new(error.to_string()).hint(hint))?;
-    let input = |name: &str| measured.header.plan.as_ref()?.inputs.get(name);
-    let (Some(gpu), Some(runtime)) = (input("gpu"), input("runtime")) else {
+    let asked = measured.header.plan.as_ref().map(|plan| &plan.deployment);
+    let named = asked.and_then(|asked| Some((asked.gpu.as_deref()?, asked.runtime?)));
+    let Some((gpu, runtime)) = named else {
         return Err(Problem::new("the recording does not say what was run").hint(hint).into());
     };
-    let runtime: Runtime = runtime.parse().map_err(Problem::new)?;
     let folder = match folder {
         folder if folder.as_os_str().is_empty() => vramplan_disk::configured_profiles()
             .ok_or_else(|| Problem::new("this machine says nowhere where configuration is kept"))?,
@@ -185,9 +185,9 @@ fn learn(measured: &Measurement, folder: &Path) -> anyhow::Result<()> {
     Ok(anstream::stderr().write_all(told.as_bytes())?)
 }
 
-fn resolved(args: &CalibrateArgs) -> anyhow::Result<super::Resolved> {
+fn deployment(args: &CalibrateArgs) -> anyhow::Result<Deployment> {
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    super::Resolved::from_args(&args.plan, args.scenario.as_deref(), &catalog)
+    super::deployment(&args.plan, args.scenario.as_deref(), &catalog)
 }
 
 #[cfg(not(target_os = "linux"))]

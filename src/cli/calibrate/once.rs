@@ -9,10 +9,10 @@ use crate::calibrate::measurement::Measurement;
 use crate::calibrate::session::{self, Job};
 use crate::calibrate::supervisor::{Quality, Supervisor};
 use crate::calibrate::{Meter, PlannedRun, RecordFailure, Recorder};
-use crate::cli::{Resolved, files, meter, observe};
-use vramplan_planner::protocol::{CaptureOrder, Order, PROTOCOL};
+use crate::cli::{files, meter, observe};
+use vramplan_planner::deployment::Deployment;
+use vramplan_planner::protocol::{Order, PROTOCOL};
 use vramplan_planner::recommend::Answer;
-use vramplan_planner::spec::Logits;
 
 /// What came of a run.
 pub struct Finished {
@@ -54,31 +54,17 @@ pub fn run(
 }
 
 /// What the worker is told of an answer.
-pub fn order(args: &CalibrateArgs, resolved: &Resolved, answer: &Answer, on_card: bool) -> Order {
-    let workload = &answer.workload;
-    let capture = workload.capture.map(|capture| CaptureOrder {
-        layers: capture.layers,
-        tokens: capture.tokens,
-        attention: capture.attention,
-        keep: capture.keep,
-    });
-    let model = resolved.file.clone().or_else(|| args.plan.model.clone());
+pub fn order(
+    args: &CalibrateArgs,
+    deployment: &Deployment,
+    answer: &Answer,
+    on_card: bool,
+) -> Order {
     Order {
         protocol: PROTOCOL,
         device: if on_card { "cuda" } else { "cpu" }.to_owned(),
-        model: model.unwrap_or_else(|| resolved.model.name.clone()),
+        deployment: answer.planned(deployment).resolved(),
         synthetic: args.synthetic,
-        weights: resolved.weights.to_string(),
-        kv: resolved.kv.to_string(),
-        attention: workload.attention.to_string(),
-        system_tokens: workload.system_tokens,
-        cache_tokens: workload.cache_tokens,
-        recent_window: answer.recent_window.tokens,
-        prefill_chunk: workload.prefill_chunk,
-        batch: workload.batch,
-        context: workload.context,
-        all_logits: workload.logits == Logits::All,
-        capture,
         prompt_tokens: args.prompt_tokens,
         decode_tokens: args.decode_tokens,
         capacity: args.capacity,

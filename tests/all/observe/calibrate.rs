@@ -94,11 +94,11 @@ fn a_whole_run_is_measured_and_compared() {
     let order: Value =
         serde_json::from_slice(&fs_err::read(place.path("order.json")).unwrap()).unwrap();
     assert_eq!(
-        (order["model"].as_str(), order["device"].as_str()),
+        (order["deployment"]["model"].as_str(), order["device"].as_str()),
         (Some("qwen2.5-0.5b"), Some("cpu"))
     );
     assert_eq!(
-        (order["cache_tokens"].as_u64(), order["decode_tokens"].as_u64()),
+        (order["deployment"]["cache_tokens"].as_u64(), order["decode_tokens"].as_u64()),
         (Some(1000), Some(9))
     );
     assert_eq!(order["synthetic"], true);

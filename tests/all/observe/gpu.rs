@@ -30,7 +30,7 @@ fn a_plan_is_made_for_the_card_that_is_measured() {
     let script = "gpu used=1100; sleep 0.05; gpu used=100";
     let (report, output) = place.report_of(&flags, script);
     assert_eq!(output.status.code(), Some(0), "{report:#}");
-    assert_eq!(report["comparison"]["plan"]["inputs"]["gpu"], "L4");
+    assert_eq!(report["comparison"]["plan"]["deployment"]["gpu"], "L4");
     assert_eq!(mib(&report["comparison"]["peak"]["measured"]), 1000);
 }
 

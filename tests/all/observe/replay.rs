@@ -38,7 +38,7 @@ fn the_recorded_plan_is_compared_again() {
     let (report, code) = replay("fake-nvml-plan", &[]);
     assert_eq!(code, Some(0), "{report:#}");
     assert_eq!(report["comparison"]["peak"]["verdict"], "within");
-    assert_eq!(report["comparison"]["plan"]["inputs"]["model"], "qwen2.5-14b");
+    assert_eq!(report["comparison"]["plan"]["deployment"]["model"], "qwen2.5-14b");
     let (_, code) = replay("fake-nvml-oom", &[]);
     assert_eq!(code, Some(0), "a recording without a plan is not judged");
 }

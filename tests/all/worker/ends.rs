@@ -101,10 +101,10 @@ fn told(order: &Value) -> (Vec<Value>, Option<i32>) {
 }
 
 fn order(model: &str) -> Value {
-    json!({ "protocol": 2, "device": "cpu", "model": model, "synthetic": false, "weights": "as-stored",
-        "kv": "int8", "attention": "fused", "system_tokens": 4, "cache_tokens": 100, "recent_window": 64,
-        "prefill_chunk": 32, "batch": 1, "context": 1000, "all_logits": false, "decode_tokens": 4,
-        "seed": 0, "profiles": [] })
+    json!({ "protocol": 3, "device": "cpu", "synthetic": false, "decode_tokens": 4, "seed": 0,
+        "profiles": [], "deployment": { "model": model, "runtime": "vramplan", "weights": "as-stored",
+        "kv": "int8", "attention": "fused", "system_tokens": 4, "cache_tokens": 100,
+        "recent_window": 64, "prefill_chunk": 32, "batch": 1, "context": 1000 } })
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_damaged_model_is_told_by_planner_and_worker() {
 #[test]
 fn an_order_that_is_none_is_refused() {
     for (order, part) in [
-        (json!({ "protocol": 2 }), "is not understood"),
+        (json!({ "protocol": 3 }), "is not understood"),
         (json!("hello"), "is not understood"),
         (
             {
@@ -140,7 +140,7 @@ fn an_order_that_is_none_is_refused() {
                 other["protocol"] = json!(1);
                 other
             },
-            "protocol 1, not 2",
+            "protocol 1, not 3",
         ),
         (
             {

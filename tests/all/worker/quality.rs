@@ -35,7 +35,7 @@ fn the_window_that_loses_least_is_run_with() {
         .collect();
     assert!(tried.len() > 1 && tried.contains(&window), "{tried:?}");
     assert_eq!(quality["used"], true);
-    let planned = &report["comparison"]["plan"]["inputs"]["recent_window"];
+    let planned = &report["comparison"]["plan"]["deployment"]["recent_window"];
     assert_eq!(planned.as_str().unwrap(), window.to_string());
     let short = run(&["--quality", "/dev/null"]);
     assert_eq!(short.status.code(), Some(1));

@@ -32,6 +32,6 @@ fn sizes_are_climbed_until_one_does_not_run() {
     assert!(smallest - proven <= proven / 8, "{steps:#}");
     assert_eq!(steps["as_planned"], true);
     // The report is of the largest that ran.
-    assert_eq!(report["comparison"]["plan"]["inputs"]["cache_tokens"], proven.to_string());
+    assert_eq!(report["comparison"]["plan"]["deployment"]["cache_tokens"], proven);
     assert_eq!(output.status.code(), Some(0), "{}\n{report:#}", stderr(&output));
 }

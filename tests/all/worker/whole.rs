@@ -108,7 +108,7 @@ fn a_cache_that_is_planned_for_a_gpu_runs_on_the_cpu() {
     let output = tiny(&place, &["--gpu", "L4", "--context", "700"]).output().unwrap();
     let report = report(&output);
     assert_eq!(output.status.code(), Some(0), "{}\n{report:#}", stderr(&output));
-    assert_eq!(report["comparison"]["plan"]["inputs"]["cache_tokens"], "684");
+    assert_eq!(report["comparison"]["plan"]["deployment"]["cache_tokens"], 684);
     // All of the context is cached: nothing has to be evicted.
     assert_eq!(report["counters"]["evicted_tokens"], 0);
     assert_eq!(report["counters"]["prefill_tokens"], 684 - 64);

@@ -17,14 +17,15 @@ pub fn measure<D: Device>(
     device: D,
     text: &Path,
 ) -> Result<(), EngineError> {
-    let mut source = GgufSource::open(Path::new(&order.model))?;
+    let mut source =
+        GgufSource::open(Path::new(order.deployment.model.as_deref().unwrap_or_default()))?;
     let tokenizer = Tokenizer::of_gguf(&source)?;
     let text = vramplan_disk::text(text)?;
     let encode = |part: &str| tokenizer.encode(part);
-    let tokens = first_tokens(&text, to_usize(order.context), encode)?;
     let table = order::table(order, &source)?;
-    let cache = to_usize(table.workload.cache_tokens);
-    let step = to_usize(order.prefill_chunk);
+    let tokens = first_tokens(&text, to_usize(table.workload.context), encode)?;
+    let cache = to_usize(table.cache_tokens);
+    let step = to_usize(table.workload.prefill_chunk);
     let measurement =
         Measurement { step: step.min(cache), ..Measurement::new(Vec::new(), tokens, cache) };
     let report = measurement.run_while(device, &mut source, &mut || voice.alive())?;

@@ -7,7 +7,7 @@ use super::order::{self, Lengths};
 use super::quality;
 use super::voice::Voice;
 use crate::h2o::to_usize;
-use crate::{Engine, EngineError, Model, Source, most_likely};
+use crate::{Engine, EngineError, Model, Source, Table, most_likely};
 use vramplan_planner::estimate::Phase;
 use vramplan_planner::protocol::Stage;
 use vramplan_planner::protocol::{Message, Order};
@@ -47,7 +47,7 @@ pub fn run<D: Device>(
         pool(voice, &device)?;
         still(Ok(engine))
     })?;
-    Steps { order, voice, device: &device, engine: &mut engine }.all()?;
+    Steps { order, table: &table, voice, device: &device, engine: &mut engine }.all()?;
     voice.stage(Stage::Released, || {
         let held = engine.memory().held(Phase::Decode)?;
         drop(engine);
@@ -105,6 +105,7 @@ fn milliseconds(taken: Duration) -> u64 {
 /// The stages that compute.
 struct Steps<'a, D: Device> {
     order: &'a Order,
+    table: &'a Table,
     voice: &'a Voice,
     device: &'a D,
     engine: &'a mut Engine<D>,
@@ -113,7 +114,7 @@ struct Steps<'a, D: Device> {
 impl<D: Device> Steps<'_, D> {
     fn all(mut self) -> Result<(), EngineError> {
         let voice = self.voice;
-        let lengths = Lengths::new(self.order);
+        let lengths = Lengths::new(self.order, self.table);
         voice.stage(Stage::SystemPrefill, || self.system())?;
         let mut next = voice
             .stage(Stage::Prefill, || self.timed(Stage::Prefill, lengths.prompt, Self::fill))?;
@@ -121,7 +122,7 @@ impl<D: Device> Steps<'_, D> {
             self.timed(Stage::Decode, lengths.decode, |steps, tokens| {
                 steps.decode(tokens, &mut next)
             })?;
-            let kept = self.order.cache_tokens;
+            let kept = self.table.cache_tokens;
             let written = self.engine.conversation_tokens() as u64;
             count(voice, "evicted_tokens", written.saturating_sub(kept));
             Ok(())
@@ -135,7 +136,8 @@ impl<D: Device> Steps<'_, D> {
     }
 
     fn system(&mut self) -> Result<(), EngineError> {
-        self.timed(Stage::SystemPrefill, self.order.system_tokens, |steps, tokens| {
+        let system_tokens = self.table.workload.system_tokens;
+        self.timed(Stage::SystemPrefill, system_tokens, |steps, tokens| {
             for chunk in steps.chunks(tokens) {
                 steps.engine.prefill_system(&chunk)?;
                 steps.voice.alive();
@@ -187,7 +189,7 @@ impl<D: Device> Steps<'_, D> {
     }
 
     fn capture(&mut self, tokens: u64) -> Result<(), EngineError> {
-        let layers = self.order.capture.map_or(0, |capture| capture.layers);
+        let layers = self.table.workload.capture.map_or(0, |capture| capture.layers);
         let layers = to_usize(layers);
         let wanted: Vec<usize> = (0..layers.min(self.engine.config().layers)).collect();
         let tokens = self.tokens(0..tokens);
@@ -196,7 +198,7 @@ impl<D: Device> Steps<'_, D> {
 
     /// Tokens in the pieces of a prompt.
     fn chunks(&self, tokens: u64) -> Vec<Vec<u32>> {
-        let size = to_usize(self.order.prefill_chunk.max(1));
+        let size = to_usize(self.table.workload.prefill_chunk.max(1));
         self.tokens(0..tokens).chunks(size).map(<[u32]>::to_vec).collect()
     }
 

@@ -7,11 +7,12 @@ use super::run::run;
 use super::voice::Voice;
 use crate::{Cpu, EngineError};
 use vramplan::calibrate::supervisor::Supervisor;
+use vramplan_planner::deployment::{CaptureLayers, Question};
 use vramplan_planner::estimate::{Component, Phase, Scenario, weights_of};
 use vramplan_planner::plan::{Capacity, plan};
 use vramplan_planner::protocol::Stage;
-use vramplan_planner::protocol::{CaptureOrder, FailureKind, Message, Order, PROTOCOL};
-use vramplan_planner::spec::{Basis, Bounds, Fact, GpuSpec, Headroom, Runtime};
+use vramplan_planner::protocol::{FailureKind, Message, Order, PROTOCOL};
+use vramplan_planner::spec::{Attention, Basis, Bounds, Fact, GpuSpec, Headroom, Runtime};
 use vramplan_planner::units::Bytes;
 
 const PROFILE: &str = "schema = 1\nname = \"tiny\"\nsource = \"test\"\n[shape]\n\
@@ -38,19 +39,21 @@ fn order(profiles: &Path) -> Order {
     Order {
         protocol: PROTOCOL,
         device: "cpu".to_owned(),
-        model: "tiny".to_owned(),
+        deployment: Question {
+            model: Some("tiny".to_owned()),
+            runtime: Some(Runtime::Vramplan),
+            weights: "q4_k_m".parse().ok(),
+            kv: "int8".parse().ok(),
+            attention: Some(Attention::Fused),
+            system_tokens: Some(10),
+            cache_tokens: Some(96),
+            recent_window: Some(64),
+            prefill_chunk: Some(32),
+            batch: Some(1),
+            context: Some(512),
+            ..Question::default()
+        },
         synthetic: true,
-        weights: "q4_k_m".to_owned(),
-        kv: "int8".to_owned(),
-        attention: "fused".to_owned(),
-        system_tokens: 10,
-        cache_tokens: 96,
-        recent_window: 64,
-        prefill_chunk: 32,
-        batch: 1,
-        context: 512,
-        all_logits: false,
-        capture: None,
         prompt_tokens: None,
         decode_tokens: 40,
         capacity: None,
@@ -87,12 +90,13 @@ fn planned(order: &Order) -> Vec<(Phase, Vec<(Component, Bytes)>)> {
         (catalog.model("tiny").unwrap(), catalog.runtime(Runtime::Vramplan).unwrap());
     let gpu =
         GpuSpec::main_memory(Bytes::new(1 << 34), Fact::new(Bounds::ZERO, Basis::Assumed, "test"));
-    let weights = weights_of(&model, order.weights.parse().unwrap(), &runtime).unwrap();
+    let weights = weights_of(&model, order.deployment.weights.unwrap(), &runtime).unwrap();
     let source = super::order::model(order).unwrap();
-    let workload = super::order::table(order, source.as_ref()).unwrap().workload;
-    let kv = order.kv.parse().unwrap();
-    let scenario =
-        Scenario { model: &model, gpu: &gpu, runtime: &runtime, weights: &weights, kv, workload };
+    let table = super::order::table(order, source.as_ref()).unwrap();
+    let (workload, cache_tokens) = (table.workload, table.cache_tokens);
+    let kv = order.deployment.kv.unwrap();
+    let (gpu, runtime, weights, model) = (&gpu, &runtime, &weights, &model);
+    let scenario = Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens };
     let capacity =
         Capacity::new(gpu.total.value, Bytes::ZERO, Bytes::ZERO, Headroom::Default).unwrap();
     let plan = plan(&scenario, capacity).unwrap();
@@ -106,9 +110,14 @@ fn planned(order: &Order) -> Vec<(Phase, Vec<(Component, Bytes)>)> {
 #[test]
 fn what_a_run_says_is_taken_and_what_it_holds_is_the_plan() {
     let folder = profiles();
-    let captured = CaptureOrder { layers: 2, tokens: 8, attention: true, keep: true };
-    for capture in [None, Some(captured)] {
-        let order = Order { capture, ..order(folder.path()) };
+    for captured in [false, true] {
+        let mut order = order(folder.path());
+        if captured {
+            order.deployment.capture_layers = Some(CaptureLayers::Some(2));
+            order.deployment.capture_tokens = Some(8);
+            order.deployment.capture_attention = true;
+            order.deployment.capture_keep = true;
+        }
         let (messages, outcome) = said(&order);
         outcome.unwrap();
         let mut supervisor = Supervisor::new(Duration::from_secs(9));
@@ -183,15 +192,20 @@ fn stages_come_in_their_order() {
 fn what_cannot_be_run_says_why_and_of_what_kind() {
     let folder = profiles();
     let good = order(folder.path());
-    let nowhere = Order { synthetic: false, model: "/no/such.gguf".to_owned(), ..good.clone() };
-    let other_cache = Order { kv: "q8_0".to_owned(), ..good.clone() };
-    let other_weights = Order { weights: "nf4".to_owned(), ..good.clone() };
+    let with = |change: fn(&mut Question)| {
+        let mut order = good.clone();
+        change(&mut order.deployment);
+        order
+    };
+    let nowhere = with(|asked| asked.model = Some("/no/such.gguf".to_owned()));
     for (order, part) in [
-        (nowhere, "/no/such.gguf"),
-        (other_cache, "a KV cache of `q8_0`"),
-        (other_weights, "`nf4`"),
-        (Order { batch: 2, ..good.clone() }, "2 sequences together"),
-        (Order { model: "no-such-model".to_owned(), ..good }, "no-such-model"),
+        (Order { synthetic: false, ..nowhere }, "/no/such.gguf"),
+        (with(|asked| asked.kv = "q8_0".parse().ok()), "a KV cache of `q8_0`"),
+        (with(|asked| asked.weights = "nf4".parse().ok()), "`nf4`"),
+        (with(|asked| asked.batch = Some(2)), "2 sequences together"),
+        (with(|asked| asked.batch = Some(0)), "`--batch 0` is out of range"),
+        (with(|asked| asked.cache_tokens = None), "without `cache_tokens`"),
+        (with(|asked| asked.model = Some("no-such-model".to_owned())), "no-such-model"),
     ] {
         let (messages, outcome) = said(&order);
         outcome.unwrap_err();

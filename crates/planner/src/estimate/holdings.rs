@@ -26,6 +26,8 @@ pub struct Pool {
     pub need: Bounds,
     /// Bytes of a block.
     pub block: Bytes,
+    /// Tokens of a layer that a block holds.
+    pub block_tokens: u64,
     /// Blocks of the pool, if all is as expected.
     pub blocks: u64,
     /// Tokens that the runtime says those hold.

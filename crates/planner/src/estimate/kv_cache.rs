@@ -221,7 +221,7 @@ pub fn push_scores(
         &[
             ("layers", layers),
             ("heads", heads),
-            ("slots", scenario.workload.cache_tokens),
+            ("slots", scenario.cache_tokens),
             ("sequences", scenario.workload.batch),
             ("B", 4),
         ],

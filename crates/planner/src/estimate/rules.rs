@@ -23,8 +23,15 @@ pub struct Defaults {
     pub grown_cache: bool,
     /// How a model is spread over several GPUs.
     pub split: Split,
-    /// What is to stay free of the card.
-    pub headroom: Headroom,
+    /// Tokens of a pinned system prompt, where the context has room for twice that.
+    pub pinned_prompt: u64,
+}
+
+impl Defaults {
+    /// Tokens of the pinned system prompt in a context of so many.
+    pub const fn system_tokens(&self, context: u64) -> u64 {
+        if context / 2 >= self.pinned_prompt { self.pinned_prompt } else { 0 }
+    }
 }
 
 /// Formats that advice may offer, smallest first.
@@ -69,6 +76,11 @@ pub trait RuntimeRules: Sync {
 
     /// What it does where nothing is said.
     fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults;
+
+    /// What is to stay free of a card.
+    fn headroom(&self) -> Headroom {
+        Headroom::Default
+    }
 
     /// What advice may offer.
     fn ladders(&self) -> Ladders;

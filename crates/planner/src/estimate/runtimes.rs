@@ -52,7 +52,7 @@ pub fn weights_of_part(
     spec: &RuntimeSpec,
     part: &Part,
 ) -> Result<Weights, WeightsError> {
-    weights::sum(rules(spec.runtime).tensors(), model, format, spec, part)
+    weights::sum(rules(spec.kind()).tensors(), model, format, spec, part)
 }
 
 /// Bytes of all tensors in a format that a runtime loads, without alignment or placement.

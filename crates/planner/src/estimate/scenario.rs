@@ -25,6 +25,8 @@ pub struct Scenario<'a> {
     pub kv: KvFormat,
     /// The work.
     pub workload: Workload,
+    /// Tokens of the conversation cache (`max_cache_tokens`).
+    pub cache_tokens: u64,
 }
 
 /// Why buffers cannot be listed.
@@ -66,7 +68,7 @@ pub enum EstimateError {
 impl Scenario<'_> {
     /// Which runtime.
     pub fn kind(&self) -> Runtime {
-        self.runtime.runtime
+        self.runtime.kind()
     }
 
     /// What the GPU has of the model.
@@ -115,7 +117,7 @@ impl Scenario<'_> {
 
     /// Tokens that attention sees once the conversation cache is full.
     pub fn full_tokens(&self) -> Result<u64, Overflow> {
-        self.workload.system_tokens.checked_add(self.workload.cache_tokens).ok_or(Overflow)
+        self.workload.system_tokens.checked_add(self.cache_tokens).ok_or(Overflow)
     }
 
     /// Tokens of the first prefill: a chunk of the system prompt.
@@ -125,7 +127,7 @@ impl Scenario<'_> {
 
     /// Tokens of a later prefill: a chunk of a user's prompt.
     pub fn chunk(&self) -> u64 {
-        self.workload.prefill_chunk.min(self.workload.cache_tokens)
+        self.workload.prefill_chunk.min(self.cache_tokens)
     }
 
     /// Positions that get logits in a step of `rows` tokens of `sequences` sequences.

@@ -12,45 +12,24 @@ mod stage;
 
 pub use stage::Stage;
 
+use crate::deployment::Question;
 use crate::estimate::Component;
 use crate::units::Bytes;
 
 /// The version of the protocol; both sides must have the same.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// What the worker is to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Order {
     /// [`PROTOCOL`].
     pub protocol: u32,
     /// Where: `cpu`, or `cuda`, of which the worker sees the one device that is measured.
     pub device: String,
-    /// The model: a name or a file, as given.
-    pub model: String,
+    /// What is planned, with every key that counts. Of its cards none is looked for: it runs on `device`.
+    pub deployment: Question,
     /// Whether weights are made up, in the shapes of the model.
     pub synthetic: bool,
-    /// The format of the weights; the file's own where none is given.
-    pub weights: String,
-    /// The format of keys and values.
-    pub kv: String,
-    /// Pinned tokens.
-    pub system_tokens: u64,
-    /// Tokens of the conversation cache.
-    pub cache_tokens: u64,
-    /// Tokens that are never evicted because they are recent.
-    pub recent_window: u64,
-    /// Tokens of a prefill step.
-    pub prefill_chunk: u64,
-    /// Sequences at once.
-    pub batch: u64,
-    /// Positions available.
-    pub context: u64,
-    /// How attention is computed.
-    pub attention: String,
-    /// Whether every position of a chunk gets logits.
-    pub all_logits: bool,
-    /// What is captured, if anything.
-    pub capture: Option<CaptureOrder>,
     /// Tokens of the conversation before anything is generated; as many as its cache holds where none
     /// are given.
     pub prompt_tokens: Option<u64>,
@@ -65,19 +44,6 @@ pub struct Order {
     pub quality: Option<PathBuf>,
     /// Directories with the user's own profiles.
     pub profiles: Vec<PathBuf>,
-}
-
-/// What is captured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CaptureOrder {
-    /// Layers.
-    pub layers: u64,
-    /// Tokens of the pass.
-    pub tokens: u64,
-    /// Whether attention weights are captured too.
-    pub attention: bool,
-    /// Whether all of it stays on the device until the pass ends.
-    pub keep: bool,
 }
 
 /// What a worker can do, as `vramplan-worker --about` prints it.

@@ -38,7 +38,7 @@ fn every_profile_in_the_binary_reads() {
                 .into_iter()
                 .find(|runtime| runtime.name() == profile.name)
                 .map_or(Ok(String::new()), |runtime| {
-                    catalog.runtime(runtime).map(|spec| spec.runtime.to_string())
+                    catalog.runtime(runtime).map(|spec| spec.kind().to_string())
                 }),
         };
         assert_eq!(read.as_deref(), Ok(profile.name), "{}", profile.path);

@@ -162,7 +162,7 @@ const SMOLLM3: &str = r#"{"model_type": "smollm3", "attention_bias": false, "hid
 
 #[test]
 fn smollm3_is_its_profile() {
-    let catalog = crate::source::Catalog::without_configuration(&[]);
+    let catalog = crate::read::Catalog::built_in();
     let profile = catalog.model("smollm3-3b").unwrap();
     assert_eq!(config(SMOLLM3).unwrap().shape, profile.shape);
     assert_eq!(parameters(SMOLLM3), 3_075_098_624);

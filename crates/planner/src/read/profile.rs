@@ -14,7 +14,7 @@ use super::names::Kind;
 use super::{SourceError, mig};
 use crate::spec::{
     Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, MOST_MULTIPROCESSORS,
-    ModelShape, ModelSpec, Runtime, RuntimeSpec, TransformersStack,
+    ModelShape, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec,
 };
 use crate::text::{self, printable, printable_message};
 use crate::units::Bytes;
@@ -110,13 +110,13 @@ pub(super) fn runtime(at: &At, text: Written<'_>) -> Result<RuntimeSpec, SourceE
         let names: Vec<_> = Runtime::ALL.iter().map(|runtime| format!("`{runtime}`")).collect();
         format!("one of {}", names.join(", "))
     };
+    let runtime = profile
+        .name
+        .parse()
+        .map_err(|_| at.invalid("name", format!("\"{}\"", profile.name), known()))?;
     Ok(RuntimeSpec {
-        runtime: profile
-            .name
-            .parse()
-            .map_err(|_| at.invalid("name", format!("\"{}\"", profile.name), known()))?,
+        options: RuntimeOptions::newest(runtime),
         version: profile.version,
-        stack: TransformersStack::default(),
         libraries: profile.libraries.bounds(at, "libraries")?,
         blas_workspace: profile.blas_workspace.into(),
         blas_workspace_hopper: profile.blas_workspace_hopper.into(),

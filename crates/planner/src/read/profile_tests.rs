@@ -115,7 +115,7 @@ fn a_gpu_is_read_exactly() {
 #[test]
 fn a_runtime_is_read_exactly() {
     let runtime = runtime(&at(), Written::Toml(RUNTIME)).unwrap();
-    assert_eq!(runtime.runtime, Runtime::LlamaCpp);
+    assert_eq!(runtime.kind(), Runtime::LlamaCpp);
     assert_eq!(runtime.allocation_granule.value, Bytes::new(512));
     let error = super::runtime(&at(), Written::Toml(&RUNTIME.replace("\"llama.cpp\"", "\"tgi\"")))
         .unwrap_err();

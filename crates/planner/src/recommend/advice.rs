@@ -1,11 +1,14 @@
 //! What would save memory, and how to spend what is left. Every figure is a plan of its own.
 
-use super::{Limit, RecommendError, Recommendation, Request, Solver};
+use std::sync::Arc;
+
+use super::{Limit, RecommendError, Recommendation, Solver};
+use crate::deployment::{CacheSize, Cards, Deployment};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::rules;
 use crate::estimate::rules::Refusal;
 use crate::plan::{Demand, Plan, Verdict};
-use crate::spec::{Attention, Capture, Logits, Runtime};
+use crate::spec::{Attention, Capture, Logits, Runtime, RuntimeOptions, Serving};
 use crate::units::Bytes;
 
 /// One piece of advice.
@@ -33,7 +36,7 @@ pub fn advise(
     (plan, binding): (&Plan, usize),
     recommendation: &Recommendation,
 ) -> Result<Vec<Advice>, RecommendError> {
-    let advisor = Advisor { request: solver.request, solver, plan, binding, recommendation };
+    let advisor = Advisor { deployment: solver.deployment, solver, plan, binding, recommendation };
     let mut advice = advisor.notes();
     advice.extend(advisor.one_gpu());
     let roomy = plan.verdict == Verdict::Fits && recommendation.limited_by != Limit::Vram;
@@ -49,13 +52,13 @@ pub fn advise(
 /// The code of the note that vramplan's engine does not run what is planned: it stands in the first lines.
 pub const ENGINE_REFUSES: &str = "engine-refuses";
 
-fn refusal(request: &Request<'_>) -> Option<Refusal> {
-    let Request { model, runtime, kv, workload, .. } = request;
-    rules(runtime.runtime).refusal(model, workload, *kv)
+fn refusal(deployment: &Deployment) -> Option<Refusal> {
+    let Deployment { model, kv, workload, .. } = deployment;
+    rules(deployment.kind()).refusal(model, workload, *kv)
 }
 
 struct Advisor<'a> {
-    request: &'a Request<'a>,
+    deployment: &'a Deployment,
     solver: &'a Solver<'a>,
     plan: &'a Plan,
     binding: usize,
@@ -63,19 +66,24 @@ struct Advisor<'a> {
 }
 
 impl Advisor<'_> {
+    /// The deployment with a change.
+    fn with(&self, change: impl FnOnce(&mut Deployment)) -> Deployment {
+        let mut changed = self.deployment.clone();
+        change(&mut changed);
+        changed
+    }
+
     fn cache_tokens(&self) -> u64 {
-        if self.request.fixed_cache {
-            return self.request.workload.cache_tokens;
-        }
-        self.recommendation.tiers[1].max_cache_tokens
+        let balanced = self.recommendation.tiers.balanced.max_cache_tokens;
+        self.deployment.cache.fixed().unwrap_or(balanced)
     }
 
     /// What the reader must know before any figure.
     fn notes(&self) -> Vec<Advice> {
         let mut notes = Vec::new();
         let mut note = |code, text| notes.push(Advice { code, text, saves: 0 });
-        let workload = &self.request.workload;
-        let balanced = &self.recommendation.tiers[1];
+        let workload = &self.deployment.workload;
+        let balanced = &self.recommendation.tiers.balanced;
         if balanced.limited_by == Limit::Context {
             let left = self.left_at(balanced.max_cache_tokens);
             note(
@@ -91,17 +99,18 @@ impl Advisor<'_> {
                 "speed-binds",
                 format!(
                     "the decode speed asked for binds: {} cached tokens read the memory that {} allows at best",
-                    balanced.max_cache_tokens, self.request.gpu.name
+                    balanced.max_cache_tokens,
+                    self.deployment.cards.first().gpu.name
                 ),
             );
         }
-        if self.plan.verdict != Verdict::Fits && self.request.fixed_cache {
+        if self.plan.verdict != Verdict::Fits && self.deployment.cache != CacheSize::Solve {
             let most = balanced.max_cache_tokens;
             if most > 0 {
                 note("smaller-cache", format!("`--cache-tokens {most}` fits with the headroom"));
             }
         }
-        if let Some(refusal) = refusal(self.request) {
+        if let Some(refusal) = refusal(self.deployment) {
             let Refusal { what, expected } = refusal;
             note(
                 ENGINE_REFUSES,
@@ -121,17 +130,18 @@ impl Advisor<'_> {
 
     /// Says so where one of several GPUs alone holds as large a cache.
     fn one_gpu(&self) -> Option<Advice> {
-        let cards = self.request.cards();
-        let (gpu, capacity) = cards.max_by_key(|(_, capacity)| capacity.usable)?;
-        if self.request.others.is_empty() {
+        let cards = &self.deployment.cards;
+        if cards.len() == 1 {
             return None;
         }
-        let mut changed = Request { gpu, capacity, others: &[], ..self.request.clone() };
-        if let Some(serving) = &mut changed.workload.serving {
-            serving.ranks = 1;
+        let largest = cards.iter().max_by_key(|card| card.capacity.usable)?;
+        let gpu = &largest.gpu;
+        let mut changed = self.with(|changed| changed.cards = Cards::one(largest.clone()));
+        if let Some(serving) = changed.options().serving() {
+            changed.set_options(RuntimeOptions::Vllm(Serving { ranks: 1, ..serving }));
         }
         let alone = Solver::new(&changed).ok()?.tier(super::TierName::Balanced, 0).ok()?;
-        let enough = self.recommendation.tiers[1].max_cache_tokens.max(1);
+        let enough = self.recommendation.tiers.balanced.max_cache_tokens.max(1);
         (alone.max_cache_tokens >= enough).then(|| Advice {
             code: "one-gpu-suffices",
             text: format!("one {} alone holds {} cached tokens", gpu.name, alone.max_cache_tokens),
@@ -145,11 +155,11 @@ impl Advisor<'_> {
         i64::try_from(now.expected.diff(then.expected)).ok()
     }
 
-    /// What a changed request asks for at the same cache size, and whether it fits.
-    fn replan(&self, changed: &Request<'_>) -> Result<(Demand, Verdict), RecommendError> {
+    /// What a changed deployment asks for at the same cache size, and whether it fits.
+    fn replan(&self, changed: &Deployment) -> Result<(Demand, Verdict), RecommendError> {
         let tokens = self.cache_tokens();
-        let same_weights = changed.weights == self.request.weights
-            && std::ptr::eq(changed.model, self.request.model);
+        let same_weights = changed.weights == self.deployment.weights
+            && Arc::ptr_eq(&changed.model, &self.deployment.model);
         if same_weights {
             return self.with_verdict(&self.solver.varied(changed), tokens);
         }
@@ -168,12 +178,12 @@ impl Advisor<'_> {
     }
 
     /// Whether the engine would refuse a change although it runs what is planned now.
-    fn is_refused(&self, changed: &Request<'_>) -> bool {
-        refusal(self.request).is_none() && refusal(changed).is_some()
+    fn is_refused(&self, changed: &Deployment) -> bool {
+        refusal(self.deployment).is_none() && refusal(changed).is_some()
     }
 
     /// Advice from a change, where it can be planned and makes a difference.
-    fn saving(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
+    fn saving(&self, code: &'static str, what: &str, changed: &Deployment) -> Option<Advice> {
         if self.is_refused(changed) {
             return None;
         }
@@ -192,20 +202,20 @@ impl Advisor<'_> {
 
     fn savings(&self) -> Vec<Advice> {
         let mut found = Vec::new();
-        let workload = &self.request.workload;
+        let workload = &self.deployment.workload;
         if workload.prefill_chunk >= 128 {
-            let mut changed = self.request.clone();
-            changed.workload.prefill_chunk = workload.prefill_chunk / 2;
+            let changed =
+                self.with(|changed| changed.workload.prefill_chunk = workload.prefill_chunk / 2);
             let what = format!("`--prefill-chunk {}`", changed.workload.prefill_chunk);
             found.extend(self.saving("smaller-prefill-chunk", &what, &changed));
         }
-        for format in smaller_weights(self.request.weights, self.request.runtime.runtime) {
-            let changed = Request { weights: format, ..self.request.clone() };
+        for format in smaller_weights(self.deployment.weights, self.deployment.kind()) {
+            let changed = self.with(|changed| changed.weights = format);
             let what = format!("`--weights {format}`");
             found.extend(self.saving("smaller-weights", &what, &changed));
         }
-        for kv in smaller_kv(self.request.kv, self.request.runtime.runtime) {
-            let changed = Request { kv, ..self.request.clone() };
+        for kv in smaller_kv(self.deployment.kv, self.deployment.kind()) {
+            let changed = self.with(|changed| changed.kv = kv);
             found.extend(self.saving("smaller-kv", &format!("`--kv {kv}`"), &changed));
         }
         self.other_savings(&mut found);
@@ -214,43 +224,40 @@ impl Advisor<'_> {
     }
 
     fn other_savings(&self, found: &mut Vec<Advice>) {
-        let workload = &self.request.workload;
-        let without_scores = rules(self.request.runtime.runtime).ladders().without_scores;
+        let workload = &self.deployment.workload;
+        let without_scores = rules(self.deployment.kind()).ladders().without_scores;
         if let Some(better) = without_scores.filter(|_| workload.attention == Attention::Eager) {
-            let mut changed = self.request.clone();
-            changed.workload.attention = better;
+            let changed = self.with(|changed| changed.workload.attention = better);
             let what = format!("`--attention {better}`");
             found.extend(self.saving("no-score-matrix", &what, &changed));
         }
         if workload.logits == Logits::All {
-            let mut changed = self.request.clone();
-            changed.workload.logits = Logits::Last;
+            let changed = self.with(|changed| changed.workload.logits = Logits::Last);
             found.extend(self.saving("last-logits", "`--logits last`", &changed));
         }
         if let Some(capture) = workload.capture.filter(|capture| capture.keep) {
-            let mut changed = self.request.clone();
-            changed.workload.capture = Some(Capture { keep: false, ..capture });
+            let changed = self.with(|changed| {
+                changed.workload.capture = Some(Capture { keep: false, ..capture })
+            });
             let what = "moving captured activations to the host layer by layer";
             found.extend(self.saving("capture-to-host", what, &changed));
         }
         if workload.batch > 1 {
-            let mut changed = self.request.clone();
-            changed.workload.batch = workload.batch / 2;
+            let changed = self.with(|changed| changed.workload.batch = workload.batch / 2);
             let what = format!("`--batch {}`", changed.workload.batch);
             found.extend(self.saving("smaller-batch", &what, &changed));
         }
         if workload.grown_cache {
-            let mut changed = self.request.clone();
-            changed.workload.grown_cache = false;
+            let changed = self.with(|changed| changed.workload.grown_cache = false);
             found.extend(self.saving("preallocated-cache", "`--cache preallocated`", &changed));
         }
     }
 
     fn smaller_model(&self, found: &mut Vec<Advice>) {
-        let parameters = self.request.model.parameters();
-        let smaller = self.request.siblings.iter().filter(|m| m.parameters() < parameters);
+        let parameters = self.deployment.model.parameters();
+        let smaller = self.deployment.siblings.iter().filter(|m| m.parameters() < parameters);
         if let Some(model) = smaller.max_by_key(|model| model.parameters()) {
-            let changed = Request { model, ..self.request.clone() };
+            let changed = self.with(|changed| changed.model = Arc::clone(model));
             found.extend(self.saving(
                 "smaller-model",
                 &format!("`--model {}`", model.name),
@@ -260,7 +267,7 @@ impl Advisor<'_> {
     }
 
     /// Advice from a change that takes more memory but still fits.
-    fn spending_on(&self, code: &'static str, what: &str, changed: &Request<'_>) -> Option<Advice> {
+    fn spending_on(&self, code: &'static str, what: &str, changed: &Deployment) -> Option<Advice> {
         if self.is_refused(changed) {
             return None;
         }
@@ -279,24 +286,24 @@ impl Advisor<'_> {
 
     fn spending(&self) -> Result<Vec<Advice>, RecommendError> {
         let mut found = Vec::new();
-        let runtime = self.request.runtime.runtime;
-        for kv in larger_kv(self.request.kv, runtime) {
-            let changed = Request { kv, ..self.request.clone() };
+        let runtime = self.deployment.kind();
+        for kv in larger_kv(self.deployment.kv, runtime) {
+            let changed = self.with(|changed| changed.kv = kv);
             let what = format!("`--kv {kv}`");
             found.extend(self.spending_on("spend-on-kv", &what, &changed));
         }
-        let larger = larger_weights(self.request.weights, runtime).into_iter();
+        let larger = larger_weights(self.deployment.weights, runtime).into_iter();
         let formats = larger.filter_map(|format| {
-            let changed = Request { weights: format, ..self.request.clone() };
+            let changed = self.with(|changed| changed.weights = format);
             self.spending_on("spend-on-weights", &format!("`--weights {format}`"), &changed)
         });
         found.extend(formats.take(MOST_FORMATS));
         found.extend(self.longer_context()?);
         found.extend(self.more_sequences());
-        let parameters = self.request.model.parameters();
-        let larger = self.request.siblings.iter().filter(|m| m.parameters() > parameters);
+        let parameters = self.deployment.model.parameters();
+        let larger = self.deployment.siblings.iter().filter(|m| m.parameters() > parameters);
         if let Some(model) = larger.min_by_key(|model| model.parameters()) {
-            let changed = Request { model, ..self.request.clone() };
+            let changed = self.with(|changed| changed.model = Arc::clone(model));
             let what = format!("`--model {}`", model.name);
             found.extend(self.spending_on("spend-on-model", &what, &changed));
         }
@@ -305,13 +312,14 @@ impl Advisor<'_> {
 
     /// How far the context could be extended before memory binds.
     fn longer_context(&self) -> Result<Option<Advice>, RecommendError> {
-        let workload = &self.request.workload;
+        let workload = &self.deployment.workload;
         if self.recommendation.limited_by != Limit::Context {
             return Ok(None);
         }
-        let mut changed = self.request.clone();
-        changed.fixed_cache = false;
-        changed.workload.context = workload.context.saturating_mul(MOST_EXTENSION);
+        let changed = self.with(|changed| {
+            changed.cache = CacheSize::Solve;
+            changed.workload.context = workload.context.saturating_mul(MOST_EXTENSION);
+        });
         let balanced = self.solver.varied(&changed).tier(super::TierName::Balanced, 0)?;
         let context = workload.system_tokens + balanced.max_cache_tokens;
         if context <= workload.context {
@@ -328,15 +336,11 @@ impl Advisor<'_> {
 
     /// How many conversations fit at once.
     fn more_sequences(&self) -> Option<Advice> {
-        let with = |batch| {
-            let mut changed = self.request.clone();
-            changed.workload.batch = batch;
-            changed
-        };
+        let with = |batch| self.with(|changed| changed.workload.batch = batch);
         let fits = |batch: u64| {
             self.replan(&with(batch)).is_ok_and(|(_, verdict)| verdict == Verdict::Fits)
         };
-        let batch = self.request.workload.batch;
+        let batch = self.deployment.workload.batch;
         let most = largest_that(batch, batch + MOST_SEQUENCES, fits)?;
         self.spending_on(
             "spend-on-sequences",

@@ -1,24 +1,16 @@
-//! The GPUs of a request, what each has of the model, and which of them binds.
+//! The GPUs of a deployment, what each has of the model, and which of them binds.
 
 use std::borrow::Cow;
 
-use super::{Condition, RecommendError, Request};
+use super::{Condition, RecommendError};
+use crate::deployment::{Card, Deployment};
 use crate::estimate::placement::{self, Room, Spread};
 use crate::estimate::weights::Weights;
 use crate::estimate::weights_of_part;
 use crate::estimate::{Scenario, vision};
-use crate::plan::{self, Capacity, Demand, Plan, Verdict};
-use crate::spec::{GpuSpec, Part, Workload};
+use crate::plan::{self, Demand, Plan, Verdict};
+use crate::spec::{Part, RuntimeOptions, Serving};
 use crate::units::{Bytes, Overflow};
-
-/// A GPU and what it offers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Card {
-    /// The GPU.
-    pub gpu: GpuSpec,
-    /// What it offers.
-    pub capacity: Capacity,
-}
 
 /// One GPU's plan, where there are several.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,70 +28,68 @@ pub struct DevicePlan {
 /// A GPU with its weights.
 #[derive(Clone, Debug)]
 pub(super) struct Device<'a> {
-    pub(super) gpu: &'a GpuSpec,
-    pub(super) capacity: Capacity,
+    pub(super) card: &'a Card,
     pub(super) weights: Cow<'a, Weights>,
 }
 
 impl<'a> Device<'a> {
-    /// Every GPU of a request with its part of the weights.
-    pub(super) fn all(request: &'a Request<'a>) -> Result<Vec<Self>, RecommendError> {
-        let cards: Vec<_> = request.cards().collect();
-        let room =
-            |(gpu, capacity): &(&'a GpuSpec, Capacity)| Room { gpu, usable: capacity.usable };
+    /// Every GPU of a deployment with its part of the weights.
+    pub(super) fn all(deployment: &'a Deployment) -> Result<Vec<Self>, RecommendError> {
+        let Deployment { model, weights: format, runtime, split, cards, .. } = deployment;
+        let room = |card: &'a Card| Room { gpu: &card.gpu, usable: card.capacity.usable };
         let rooms: Vec<Room<'_>> = cards.iter().map(room).collect();
-        let Request { model, weights, runtime, split, .. } = *request;
-        let images = request.workload.images;
-        let spread = Spread { model, format: weights, runtime, split, images };
+        let images = deployment.workload.images;
+        let spread = Spread { model, format: *format, runtime, split: *split, images };
         let parts = placement::parts(&spread, &rooms)?;
         let mut devices = Vec::with_capacity(cards.len());
-        for ((gpu, capacity), part) in cards.into_iter().zip(parts) {
-            let weights = Cow::Owned(weights_of_part(model, weights, runtime, &part)?);
-            devices.push(Self { gpu, capacity, weights });
+        for (card, part) in cards.iter().zip(parts) {
+            let weights = Cow::Owned(weights_of_part(model, *format, runtime, &part)?);
+            devices.push(Self { card, weights });
         }
         Ok(devices)
     }
 
     /// Weights with the vision tower, where that is loaded, and what of them GPUs before it have, too.
-    pub(super) fn loaded(&self, request: &Request<'_>) -> Result<(Bytes, Bytes), Overflow> {
+    pub(super) fn loaded(&self, deployment: &Deployment) -> Result<(Bytes, Bytes), Overflow> {
         let Weights { device, repeated, vision, vision_repeated, .. } = *self.weights;
-        let Request { model, runtime, ref workload, .. } = *request;
-        if vision::loaded(model, runtime.runtime, workload.images).is_none() {
+        let Deployment { model, workload, .. } = deployment;
+        if vision::loaded(model, deployment.kind(), workload.images).is_none() {
             return Ok((device, repeated));
         }
         Ok((device.plus(vision)?, repeated.plus(vision_repeated)?))
     }
 
-    /// The same for a request that differs in its workload or its cache's format only.
+    /// The same for a deployment that differs in its workload or its cache's format only.
     pub(super) fn borrowed(&self) -> Device<'_> {
-        Device { gpu: self.gpu, capacity: self.capacity, weights: Cow::Borrowed(&self.weights) }
+        Device { card: self.card, weights: Cow::Borrowed(&self.weights) }
     }
 
     pub(super) fn scenario<'b>(
         &'b self,
-        request: &'b Request<'_>,
-        workload: Workload,
+        deployment: &'b Deployment,
+        cache_tokens: u64,
     ) -> Scenario<'b> {
-        let Request { model, runtime, kv, .. } = *request;
-        Scenario { model, gpu: self.gpu, runtime, weights: &self.weights, kv, workload }
+        let Deployment { model, runtime, kv, workload, .. } = deployment;
+        let (gpu, weights) = (&self.card.gpu, &*self.weights);
+        let (kv, workload) = (*kv, *workload);
+        Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens }
     }
 }
 
 /// What every GPU's plan asks for. Where runtimes keep a pool on each, all are as small as the smallest.
 pub(super) fn demands(
     devices: &[Device<'_>],
-    request: &Request<'_>,
-    workload: &Workload,
+    deployment: &Deployment,
+    cache_tokens: u64,
 ) -> Result<Vec<Demand>, RecommendError> {
-    let of = |workload: &Workload| -> Result<Vec<Demand>, RecommendError> {
-        let demand =
-            |device: &Device<'_>| plan::demand(&device.scenario(request, workload.clone()));
+    let of = |deployment: &Deployment| -> Result<Vec<Demand>, RecommendError> {
+        let demand = |device: &Device<'_>| plan::demand(&device.scenario(deployment, cache_tokens));
         Ok(devices.iter().map(demand).collect::<Result<_, _>>()?)
     };
-    let demands = of(workload)?;
+    let demands = of(deployment)?;
     let blocks = demands.iter().filter_map(|demand| Some(demand.pool?.blocks));
-    match levelled(workload, blocks) {
-        Some(workload) => of(&workload),
+    match levelled(deployment, blocks) {
+        Some(levelled) => of(&levelled),
         None => Ok(demands),
     }
 }
@@ -107,32 +97,37 @@ pub(super) fn demands(
 /// Every GPU's plan.
 pub(super) fn plans(
     devices: &[Device<'_>],
-    request: &Request<'_>,
-    workload: &Workload,
+    deployment: &Deployment,
+    cache_tokens: u64,
 ) -> Result<Vec<Plan>, RecommendError> {
-    let of = |workload: &Workload| -> Result<Vec<Plan>, RecommendError> {
+    let of = |deployment: &Deployment| -> Result<Vec<Plan>, RecommendError> {
         let plan = |device: &Device<'_>| {
-            plan::plan(&device.scenario(request, workload.clone()), device.capacity)
+            plan::plan(&device.scenario(deployment, cache_tokens), device.card.capacity)
         };
         Ok(devices.iter().map(plan).collect::<Result<_, _>>()?)
     };
-    let plans = of(workload)?;
+    let plans = of(deployment)?;
     let blocks = plans.iter().filter_map(|plan| Some(plan.pool?.blocks));
-    match levelled(workload, blocks) {
-        Some(workload) => of(&workload),
+    match levelled(deployment, blocks) {
+        Some(levelled) => of(&levelled),
         None => Ok(plans),
     }
 }
 
-/// The workload with pools of the smallest number of blocks, where they differ.
-fn levelled(workload: &Workload, blocks: impl Iterator<Item = u64> + Clone) -> Option<Workload> {
+/// The deployment with pools of the smallest number of blocks, where they differ.
+fn levelled(
+    deployment: &Deployment,
+    blocks: impl Iterator<Item = u64> + Clone,
+) -> Option<Deployment> {
     let (least, most) = (blocks.clone().min()?, blocks.max()?);
     if least == most {
         return None;
     }
-    let mut workload = workload.clone();
-    workload.serving.as_mut()?.most_blocks = Some(least);
-    Some(workload)
+    let serving = deployment.options().serving()?;
+    let mut levelled = deployment.clone();
+    let most_blocks = Some(least);
+    levelled.set_options(RuntimeOptions::Vllm(Serving { most_blocks, ..serving }));
+    Some(levelled)
 }
 
 /// The GPU that has the least left at the high bound with the headroom free: the first among equals.
@@ -150,7 +145,7 @@ pub(super) fn binding(devices: &[Device<'_>], demands: &[Demand]) -> Result<usiz
 /// What is left, at worst, of what may be taken; negative where it is not enough. A device on which
 /// the plan does not fit comes before any on which it is tight, and that before those where it fits.
 fn slack(device: &Device<'_>, demand: Demand) -> Result<(u8, i128), Overflow> {
-    let capacity = &device.capacity;
+    let capacity = &device.card.capacity;
     let verdict = match capacity.verdict(demand)? {
         Verdict::DoesNotFit => 0,
         Verdict::Tight => 1,
@@ -169,7 +164,7 @@ pub(super) fn all_hold(
     condition: Condition,
 ) -> Result<bool, Overflow> {
     for (device, demand) in devices.iter().zip(demands) {
-        if !condition.holds(*demand, &device.capacity)? {
+        if !condition.holds(*demand, &device.card.capacity)? {
             return Ok(false);
         }
     }

@@ -17,58 +17,23 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
+
 use self::devices::Device;
-use crate::dtype::{KvFormat, WeightFormat};
+use crate::deployment::{CacheSize, Deployment};
 use crate::estimate::placement::PlacementError;
 use crate::estimate::rules;
 use crate::estimate::weights::{Weights, WeightsError};
 use crate::estimate::{EstimateError, Scenario};
-use crate::plan::{Capacity, Demand, Plan};
-use crate::spec::{Bounds, GpuSpec, ModelSpec, RuntimeSpec, Split, Workload};
+use crate::plan::{Capacity, Demand, Plan, Reason, Verdict};
+use crate::spec::{Bounds, Workload};
 use crate::units::{Bytes, Overflow};
 
 pub use advice::{Advice, ENGINE_REFUSES, advise};
-pub use devices::{Card, DevicePlan};
+pub use devices::DevicePlan;
 pub use speed::{Speed, decode_speed};
 pub use summary::Summary;
 pub use window::{RecentWindow, WindowBasis, WindowError, recent_window, smallest_cache};
-
-/// A question: everything but the size of the cache may be fixed.
-#[derive(Clone, Debug)]
-pub struct Request<'a> {
-    /// The model.
-    pub model: &'a ModelSpec,
-    /// The GPU.
-    pub gpu: &'a GpuSpec,
-    /// The runtime's constants.
-    pub runtime: &'a RuntimeSpec,
-    /// The format of the weights.
-    pub weights: WeightFormat,
-    /// The format of keys and values.
-    pub kv: KvFormat,
-    /// The work; its `cache_tokens` count only where `fixed_cache` says so.
-    pub workload: Workload,
-    /// What the card offers.
-    pub capacity: Capacity,
-    /// Further GPUs that the model is spread over.
-    pub others: &'a [Card],
-    /// How it is spread.
-    pub split: Split,
-    /// Whether the size of the cache is given.
-    pub fixed_cache: bool,
-    /// Tokens a second that generation must be able to reach.
-    pub min_decode_speed: Option<f64>,
-    /// Models of the same family, for advice.
-    pub siblings: &'a [ModelSpec],
-}
-
-impl Request<'_> {
-    /// Every GPU with what it offers, in the order in which the model is spread over them.
-    pub fn cards(&self) -> impl Iterator<Item = (&GpuSpec, Capacity)> {
-        let others = self.others.iter().map(|card| (&card.gpu, card.capacity));
-        std::iter::once((self.gpu, self.capacity)).chain(others)
-    }
-}
 
 /// Why there is no recommendation.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -138,7 +103,9 @@ impl RecommendError {
 }
 
 /// What keeps the cache from being larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// The card's memory.
     Vram,
@@ -160,7 +127,9 @@ impl Limit {
 }
 
 /// How much certainty a tier asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum TierName {
     /// The high bound leaves twice the headroom.
     Conservative,
@@ -250,11 +219,29 @@ pub struct Tier {
     pub limited_by: Limit,
 }
 
+/// A size for each degree of certainty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tiers {
+    /// The high bound leaves twice the headroom.
+    pub conservative: Tier,
+    /// The high bound leaves the headroom.
+    pub balanced: Tier,
+    /// The expected value fits.
+    pub aggressive: Tier,
+}
+
+impl Tiers {
+    /// Most certain first.
+    pub fn iter(&self) -> impl Iterator<Item = &Tier> + Clone {
+        [&self.conservative, &self.balanced, &self.aggressive].into_iter()
+    }
+}
+
 /// The sizes that fit, and what binds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recommendation {
-    /// Conservative, balanced, aggressive.
-    pub tiers: Vec<Tier>,
+    /// By certainty.
+    pub tiers: Tiers,
     /// The largest size whose low bound fits.
     pub hard_max_cache_tokens: u64,
     /// What keeps the balanced tier from being larger.
@@ -264,10 +251,14 @@ pub struct Recommendation {
 /// A plan with its recommendation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The workload as resolved: `cache_tokens` and `recent_window` filled in.
-    pub workload: Workload,
+    /// Tokens of the conversation cache: given, or the balanced size.
+    pub cache_tokens: u64,
     /// The recent window of the plan.
     pub recent_window: RecentWindow,
+    /// Whether it does what is asked for.
+    pub verdict: Verdict,
+    /// Why not, where it does not or only as expected.
+    pub reason: Option<Reason>,
     /// The plan at the size given, or at the balanced size; of the GPU that binds, where there are
     /// several.
     pub plan: Plan,
@@ -281,22 +272,47 @@ pub struct Answer {
     pub advice: Vec<Advice>,
 }
 
-/// Answers a request.
-pub fn answer(request: &Request<'_>) -> Result<Answer, RecommendError> {
-    let solver = Solver::new(request)?;
+/// Answers a question.
+///
+/// # Errors
+/// Where the model cannot be planned so, or the context cannot hold the work.
+pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
+    let solver = Solver::new(deployment)?;
     let recommendation = solver.recommend()?;
-    let cache_tokens = if request.fixed_cache {
-        request.workload.cache_tokens
-    } else {
-        solver.planned_tokens(&recommendation)
+    let cache_tokens = match deployment.cache {
+        CacheSize::Fixed(tokens) => tokens,
+        CacheSize::Solve => solver.planned_tokens(&recommendation),
     };
     let (plan, binding, devices) = solver.plans(cache_tokens)?;
     let recent_window = solver.window(cache_tokens)?;
-    let mut workload = request.workload.clone();
-    workload.cache_tokens = cache_tokens;
-    workload.recent_window = Some(recent_window.tokens);
     let advice = advise(&solver, (&plan, binding), &recommendation)?;
-    Ok(Answer { workload, recent_window, plan, binding, devices, recommendation, advice })
+    let (verdict, reason) = match deployment.min_decode_speed {
+        Some(wanted) if solver.speed(cache_tokens)?.high < wanted => {
+            (Verdict::DoesNotFit, plan.reason().or(Some(Reason::TooSlow)))
+        }
+        _ => (plan.verdict, plan.reason()),
+    };
+    Ok(Answer {
+        cache_tokens,
+        recent_window,
+        verdict,
+        reason,
+        plan,
+        binding,
+        devices,
+        recommendation,
+        advice,
+    })
+}
+
+impl Answer {
+    /// The deployment as it was planned: with the size of the cache, and the recent window where there is one.
+    pub fn planned(&self, deployment: &Deployment) -> Deployment {
+        let mut planned = deployment.with_cache(self.cache_tokens);
+        let evicts = deployment.kind().evicts();
+        planned.workload.recent_window = evicts.then_some(self.recent_window.tokens);
+        planned
+    }
 }
 
 /// Steps of a runtime's cache that are tried beyond an answer.
@@ -310,10 +326,10 @@ struct Steps {
     step: u64,
 }
 
-/// Plans the same request at different cache sizes; the weights are sized once.
+/// Plans the same deployment at different cache sizes; the weights are sized once.
 #[derive(Debug)]
 pub struct Solver<'a> {
-    request: &'a Request<'a>,
+    deployment: &'a Deployment,
     devices: Vec<Device<'a>>,
     /// What was planned already: the tiers ask for the same sizes.
     demands: RefCell<BTreeMap<u64, Rc<[Demand]>>>,
@@ -321,38 +337,37 @@ pub struct Solver<'a> {
 
 impl<'a> Solver<'a> {
     /// Sizes the weights and checks the context.
-    pub fn new(request: &'a Request<'a>) -> Result<Self, RecommendError> {
-        check_context(request)?;
-        Ok(Self { request, devices: Device::all(request)?, demands: RefCell::default() })
+    ///
+    /// # Errors
+    /// Where the weights cannot be sized or spread, or the context cannot hold the work.
+    pub fn new(deployment: &'a Deployment) -> Result<Self, RecommendError> {
+        check_context(deployment)?;
+        Ok(Self { deployment, devices: Device::all(deployment)?, demands: RefCell::default() })
     }
 
     /// The same on one GPU with weights that were sized before, for this model, format and runtime.
     pub fn with_weights(
-        request: &'a Request<'a>,
+        deployment: &'a Deployment,
         weights: &'a Weights,
     ) -> Result<Self, RecommendError> {
-        check_context(request)?;
-        if !request.others.is_empty() {
-            return Self::new(request);
+        check_context(deployment)?;
+        if deployment.cards.len() > 1 {
+            return Self::new(deployment);
         }
-        let Request { gpu, capacity, .. } = *request;
-        let devices = vec![Device { gpu, capacity, weights: Cow::Borrowed(weights) }];
-        Ok(Self { request, devices, demands: RefCell::default() })
+        let card = deployment.cards.first();
+        let devices = vec![Device { card, weights: Cow::Borrowed(weights) }];
+        Ok(Self { deployment, devices, demands: RefCell::default() })
     }
 
-    /// The same for a request that differs in its workload or its cache's format only.
-    fn varied<'b>(&'b self, request: &'b Request<'b>) -> Solver<'b> {
+    /// The same for a deployment that differs in its workload or its cache's format only.
+    fn varied<'b>(&'b self, deployment: &'b Deployment) -> Solver<'b> {
         let devices = self.devices.iter().map(Device::borrowed).collect();
-        Solver { request, devices, demands: RefCell::default() }
+        Solver { deployment, devices, demands: RefCell::default() }
     }
 
     /// The scenario with a cache of this size, on the first GPU.
     pub fn scenario(&self, cache_tokens: u64) -> Scenario<'_> {
-        self.devices[0].scenario(self.request, self.workload(cache_tokens))
-    }
-
-    fn workload(&self, cache_tokens: u64) -> Workload {
-        Workload { cache_tokens, ..self.request.workload.clone() }
+        self.devices[0].scenario(self.deployment, cache_tokens)
     }
 
     /// The plan with a cache of this size, of the GPU that binds.
@@ -362,19 +377,18 @@ impl<'a> Solver<'a> {
 
     /// The plan of the GPU that binds, which one that is, and every GPU's plan where there are several.
     fn plans(&self, cache_tokens: u64) -> Result<(Plan, usize, Vec<DevicePlan>), RecommendError> {
-        let workload = self.workload(cache_tokens);
-        let mut plans = devices::plans(&self.devices, self.request, &workload)?;
+        let mut plans = devices::plans(&self.devices, self.deployment, cache_tokens)?;
         let demands: Vec<Demand> = plans.iter().map(Plan::demand).collect();
         let binding = devices::binding(&self.devices, &demands)?;
-        if self.request.others.is_empty() {
+        if self.devices.len() == 1 {
             return Ok((plans.swap_remove(binding), binding, Vec::new()));
         }
         let plan = plans[binding].clone();
         let device = |(device, plan): (&Device<'_>, Plan)| -> Result<DevicePlan, RecommendError> {
             Ok(DevicePlan {
-                card: Card { gpu: device.gpu.clone(), capacity: device.capacity },
+                card: device.card.clone(),
                 part: device.weights.part.clone(),
-                weights: device.loaded(self.request)?,
+                weights: device.loaded(self.deployment)?,
                 plan,
             })
         };
@@ -387,9 +401,8 @@ impl<'a> Solver<'a> {
         if let Some(demands) = self.demands.borrow().get(&cache_tokens) {
             return Ok(Rc::clone(demands));
         }
-        let workload = self.workload(cache_tokens);
         let demands: Rc<[Demand]> =
-            devices::demands(&self.devices, self.request, &workload)?.into();
+            devices::demands(&self.devices, self.deployment, cache_tokens)?.into();
         self.demands.borrow_mut().insert(cache_tokens, Rc::clone(&demands));
         Ok(demands)
     }
@@ -398,7 +411,7 @@ impl<'a> Solver<'a> {
     fn binding(&self, cache_tokens: u64) -> Result<(Demand, Capacity), RecommendError> {
         let demands = self.demands(cache_tokens)?;
         let binding = devices::binding(&self.devices, &demands)?;
-        Ok((demands[binding], self.devices[binding].capacity))
+        Ok((demands[binding], self.devices[binding].card.capacity))
     }
 
     /// Whether every GPU's plan meets a condition.
@@ -408,31 +421,26 @@ impl<'a> Solver<'a> {
 
     /// How fast tokens can be generated with a cache of this size.
     fn speed(&self, cache_tokens: u64) -> Result<Speed, RecommendError> {
-        let workload = self.workload(cache_tokens);
-        let mut scenarios = Vec::with_capacity(self.devices.len());
-        for device in &self.devices {
-            scenarios.push(device.scenario(self.request, workload.clone()));
-        }
+        let on = |device| Device::scenario(device, self.deployment, cache_tokens);
+        let scenarios: Vec<_> = self.devices.iter().map(on).collect();
         Ok(decode_speed(&scenarios)?)
     }
 
     /// The recent window of a cache of this size.
     pub fn window(&self, cache_tokens: u64) -> Result<RecentWindow, RecommendError> {
-        let workload = Workload { cache_tokens, ..self.request.workload.clone() };
-        Ok(recent_window(self.request.runtime.runtime, &workload)?)
+        let Deployment { workload, .. } = self.deployment;
+        Ok(recent_window(self.deployment.kind(), workload, cache_tokens)?)
     }
 
     /// The tiers and the hard maximum.
     pub fn recommend(&self) -> Result<Recommendation, RecommendError> {
-        let mut tiers = Vec::with_capacity(TierName::ALL.len());
-        let mut least = 0;
-        for name in TierName::ALL {
-            let tier = self.tier(name, least)?;
-            least = tier.max_cache_tokens;
-            tiers.push(tier);
-        }
-        let limited_by = tiers[1].limited_by;
-        Ok(Recommendation { tiers, hard_max_cache_tokens: self.hard_max(least)?, limited_by })
+        let conservative = self.tier(TierName::Conservative, 0)?;
+        let balanced = self.tier(TierName::Balanced, conservative.max_cache_tokens)?;
+        let aggressive = self.tier(TierName::Aggressive, balanced.max_cache_tokens)?;
+        let hard_max_cache_tokens = self.hard_max(aggressive.max_cache_tokens)?;
+        let limited_by = balanced.limited_by;
+        let tiers = Tiers { conservative, balanced, aggressive };
+        Ok(Recommendation { tiers, hard_max_cache_tokens, limited_by })
     }
 
     /// The largest cache whose low bound fits, given that one of `least` tokens does.
@@ -466,7 +474,7 @@ impl<'a> Solver<'a> {
         let mut tokens = if self.demands(most)?.iter().any(|demand| demand.pool.is_some()) {
             search::bisect(0, most, fits)?
         } else {
-            let rooms = self.devices.iter().map(|device| condition.room(&device.capacity));
+            let rooms = self.devices.iter().map(|device| condition.room(&device.card.capacity));
             let room = rooms.collect::<Result<Vec<_>, _>>()?.into_iter().max();
             let room = room.unwrap_or(Bytes::ZERO);
             search::largest_within(room, most, |tokens| self.size_in(room, condition, tokens))?
@@ -474,7 +482,7 @@ impl<'a> Solver<'a> {
         if tokens < least {
             tokens = search::bisect(least, most, fits)?;
         }
-        if let Some(step) = rules(self.request.runtime.runtime).cache_step() {
+        if let Some(step) = rules(self.deployment.kind()).cache_step() {
             while let Some(more) = steps_beyond(Steps { from: tokens, most, step }, fits)? {
                 tokens = more;
             }
@@ -491,7 +499,7 @@ impl<'a> Solver<'a> {
     ) -> Result<Bytes, RecommendError> {
         let mut largest = Bytes::ZERO;
         for (device, demand) in self.devices.iter().zip(self.demands(cache_tokens)?.iter()) {
-            let lacks = room.minus_or_zero(condition.room(&device.capacity)?);
+            let lacks = room.minus_or_zero(condition.room(&device.card.capacity)?);
             largest = largest.max((condition.bound)(demand.peak).plus(lacks)?);
         }
         Ok(largest)
@@ -505,9 +513,9 @@ impl<'a> Solver<'a> {
 
     /// The largest cache that the context and the speed asked for allow.
     fn limit_beside_memory(&self) -> Result<(u64, Limit), RecommendError> {
-        let workload = &self.request.workload;
+        let workload = &self.deployment.workload;
         let context = workload.context - workload.system_tokens;
-        let Some(wanted) = self.request.min_decode_speed else {
+        let Some(wanted) = self.deployment.min_decode_speed else {
             return Ok((context, Limit::Context));
         };
         let fast_enough =
@@ -520,8 +528,9 @@ impl<'a> Solver<'a> {
 
     /// The size to plan for when none was given: balanced, or the most that has any chance.
     fn planned_tokens(&self, recommendation: &Recommendation) -> u64 {
-        let sizes = recommendation.tiers[1..].iter().map(|tier| tier.max_cache_tokens);
-        let smallest = window::smallest_cache(&self.request.workload);
+        let Tiers { balanced, aggressive, .. } = &recommendation.tiers;
+        let sizes = [balanced.max_cache_tokens, aggressive.max_cache_tokens].into_iter();
+        let smallest = window::smallest_cache(&self.deployment.workload);
         sizes.chain([recommendation.hard_max_cache_tokens]).find(|&n| n > 0).unwrap_or(smallest)
     }
 }
@@ -541,13 +550,15 @@ fn steps_beyond(
 }
 
 /// Refuses a workload that the context cannot hold.
-fn check_context(request: &Request<'_>) -> Result<(), RecommendError> {
-    let Workload { system_tokens, context, cache_tokens, .. } = request.workload;
+fn check_context(deployment: &Deployment) -> Result<(), RecommendError> {
+    let Workload { system_tokens, context, .. } = deployment.workload;
     if system_tokens >= context {
         return Err(RecommendError::NoContext { system_tokens, context });
     }
-    if request.fixed_cache && cache_tokens > context - system_tokens {
-        return Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context });
+    match deployment.cache {
+        CacheSize::Fixed(cache_tokens) if cache_tokens > context - system_tokens => {
+            Err(RecommendError::BeyondContext { system_tokens, cache_tokens, context })
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }

@@ -1,10 +1,11 @@
 //! What a matrix needs to know of an answer, without the rest of it.
 
 use super::{Limit, RecentWindow, RecommendError, Solver, TierName, window};
+use crate::deployment::CacheSize;
 use crate::plan::Verdict;
 use crate::spec::Bounds;
 
-/// The verdict of a request and the size that goes with it: what [`answer`](super::answer) says,
+/// The verdict of a deployment and the size that goes with it: what [`answer`](super::answer) says,
 /// without its plan and its advice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -26,12 +27,10 @@ impl Solver<'_> {
     /// The answer in short.
     pub fn summary(&self) -> Result<Summary, RecommendError> {
         let (balanced, limited_by) = self.largest(TierName::Balanced.condition(), 0)?;
-        let cache_tokens = if self.request.fixed_cache {
-            self.request.workload.cache_tokens
-        } else if balanced > 0 {
-            balanced
-        } else {
-            self.largest_with_a_chance()?
+        let cache_tokens = match self.deployment.cache {
+            CacheSize::Fixed(tokens) => tokens,
+            CacheSize::Solve if balanced > 0 => balanced,
+            CacheSize::Solve => self.largest_with_a_chance()?,
         };
         self.window(cache_tokens)?;
         let (demand, capacity) = self.binding(cache_tokens)?;
@@ -53,6 +52,6 @@ impl Solver<'_> {
             return Ok(aggressive);
         }
         let hard = self.hard_max(0)?;
-        Ok(if hard > 0 { hard } else { window::smallest_cache(&self.request.workload) })
+        Ok(if hard > 0 { hard } else { window::smallest_cache(&self.deployment.workload) })
     }
 }

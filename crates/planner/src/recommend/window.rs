@@ -120,9 +120,16 @@ pub fn smallest_cache(workload: &Workload) -> u64 {
     (floor + sinks).min(context)
 }
 
-/// The recent window of a cache of `workload.cache_tokens`. Only vramplan's engine evicts with these
+/// The recent window of a cache of `cache_tokens`. Only vramplan's engine evicts with these
 /// rules; for other runtimes the floor is no error.
-pub fn recent_window(runtime: Runtime, workload: &Workload) -> Result<RecentWindow, WindowError> {
+///
+/// # Errors
+/// Where the window given, or any, does not fit the cache.
+pub fn recent_window(
+    runtime: Runtime,
+    workload: &Workload,
+    cache_tokens: u64,
+) -> Result<RecentWindow, WindowError> {
     if !runtime.evicts() {
         return match workload.recent_window {
             Some(_) => Err(WindowError::NoEviction { runtime }),
@@ -131,7 +138,6 @@ pub fn recent_window(runtime: Runtime, workload: &Workload) -> Result<RecentWind
     }
     let needs_window = rules(runtime).needs_window_of_chunk();
     let (floor, sinks) = floor(workload);
-    let cache_tokens = workload.cache_tokens;
     let most = cache_tokens.saturating_sub(sinks);
     if let Some(given) = workload.recent_window {
         let floor = if needs_window { floor } else { 1 };
@@ -153,12 +159,11 @@ pub fn recent_window(runtime: Runtime, workload: &Workload) -> Result<RecentWind
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Attention, LlamaCppVersion, Logits};
+    use crate::spec::{Attention, Logits};
 
-    fn workload(cache_tokens: u64, recent_window: Option<u64>) -> Workload {
+    fn workload(recent_window: Option<u64>) -> Workload {
         Workload {
             system_tokens: 0,
-            cache_tokens,
             recent_window,
             prefill_chunk: 512,
             batch: 1,
@@ -168,13 +173,11 @@ mod tests {
             images: None,
             logits: Logits::Last,
             grown_cache: false,
-            llama_cpp: LlamaCppVersion::default(),
-            serving: None,
         }
     }
 
     fn window(cache_tokens: u64, given: Option<u64>) -> Result<(u64, WindowBasis), WindowError> {
-        let window = recent_window(Runtime::Vramplan, &workload(cache_tokens, given))?;
+        let window = recent_window(Runtime::Vramplan, &workload(given), cache_tokens)?;
         Ok((window.tokens, window.basis))
     }
 

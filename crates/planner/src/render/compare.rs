@@ -4,9 +4,12 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{Document, Inputs, PeakDoc, RecommendationDoc};
+use super::document::{DeploymentDoc, Document, PeakDoc, RecommendationDoc};
 use super::terminal::{finish, table};
+use crate::deployment::Question;
 use crate::estimate::Component;
+use crate::plan::Verdict;
+use crate::recommend::TierName;
 use crate::text::markdown;
 use crate::units::Bytes;
 
@@ -37,14 +40,14 @@ pub struct CompareDoc {
 pub struct SideDoc {
     /// Where it is from.
     pub name: String,
-    /// What was asked, as resolved.
-    pub inputs: Inputs,
+    /// What was asked, and what it was resolved to.
+    pub deployment: DeploymentDoc,
     /// What the run can take of the card.
     pub usable: Bytes,
     /// The largest phase.
     pub peak: PeakDoc,
-    /// `fits`, `tight` or `does_not_fit`.
-    pub verdict: String,
+    /// Whether it does what is asked for.
+    pub verdict: Verdict,
     /// How much is missing: for the expected peak where that does not fit, else for the headroom.
     pub short_by: Bytes,
     /// The sizes that fit.
@@ -82,7 +85,7 @@ impl CompareDoc {
     pub fn new(current: (&str, &Document), proposed: (&str, &Document)) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
-            changes: changes(&current.1.inputs, &proposed.1.inputs),
+            changes: changes(&current.1.deployment, &proposed.1.deployment),
             components: components(current.1, proposed.1),
             peak_difference: difference(
                 current.1.peak.total.expected,
@@ -167,18 +170,19 @@ impl CompareDoc {
             vec![title.to_owned(), current, proposed]
         };
         let tokens = |side: &SideDoc, window: bool| {
-            let balanced = side.recommendation.tiers.iter().find(|tier| tier.name == "balanced");
+            let balanced =
+                side.recommendation.tiers.iter().find(|tier| tier.name == TierName::Balanced);
             let number = |tier: &super::TierDoc| {
                 if window { tier.recent_window } else { tier.max_cache_tokens }
             };
             balanced.map_or(String::new(), |tier| number(tier).to_string())
         };
         let rows = vec![
-            row("verdict", &|side| side.verdict.replace('_', " ")),
+            row("verdict", &|side| side.verdict.words().to_owned()),
             row("max_cache_tokens (balanced)", &|side| tokens(side, false)),
             row("recent_window (balanced)", &|side| tokens(side, true)),
             row("hard maximum", &|side| side.recommendation.hard_max_cache_tokens.to_string()),
-            row("limited by", &|side| side.recommendation.limited_by.clone()),
+            row("limited by", &|side| side.recommendation.limited_by.id().to_owned()),
         ];
         Section { header: vec!["limit", "current", "proposed"], numbers: true, rows }
     }
@@ -206,25 +210,21 @@ fn code(side: &SideDoc) -> String {
 fn side((name, document): (&str, &Document)) -> SideDoc {
     SideDoc {
         name: name.to_owned(),
-        inputs: document.inputs.clone(),
+        deployment: document.deployment.clone(),
         usable: document.capacity.usable,
         peak: document.peak.clone(),
-        verdict: document.verdict.clone(),
+        verdict: document.verdict,
         short_by: document.short_by,
         recommendation: document.recommendation.clone(),
     }
 }
 
-/// The inputs that differ, but for those that follow from others.
-fn changes(current: &Inputs, proposed: &Inputs) -> Vec<ChangeDoc> {
-    const DERIVED: [&str; 5] = [
-        "architecture",
-        "parameters",
-        "runtime_version",
-        "cache_tokens_given",
-        "recent_window_basis",
-    ];
-    let fields = |inputs: &Inputs| toml::Table::try_from(inputs).unwrap_or_default();
+/// The keys of the question that differ as it was resolved.
+fn changes(current: &DeploymentDoc, proposed: &DeploymentDoc) -> Vec<ChangeDoc> {
+    let fields = |asked: &DeploymentDoc| {
+        let resolved = Question { model: Some(asked.model.name.clone()), ..asked.resolved.clone() };
+        toml::Table::try_from(resolved).unwrap_or_default()
+    };
     let (current, proposed) = (fields(current), fields(proposed));
     let text = |value: Option<&toml::Value>| match value {
         None => "–".to_owned(),
@@ -232,8 +232,9 @@ fn changes(current: &Inputs, proposed: &Inputs) -> Vec<ChangeDoc> {
         Some(value) => value.to_string(),
     };
     let new = proposed.keys().filter(|name| !current.contains_key(*name));
-    let names = current.keys().chain(new).filter(|name| !DERIVED.contains(&name.as_str()));
-    names
+    current
+        .keys()
+        .chain(new)
         .filter(|name| current.get(*name) != proposed.get(*name))
         .map(|name| ChangeDoc {
             input: name.clone(),

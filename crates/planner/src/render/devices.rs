@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::document::{CapacityDoc, Document, PeakDoc, PhaseDoc, PoolDoc, phase_doc, pool_doc};
 use super::terminal::{finish, table};
 use crate::estimate::Component;
+use crate::plan::Verdict;
 use crate::recommend::{Answer, DevicePlan};
 use crate::spec::{Basis, Bounds, Split};
 use crate::text::markdown;
@@ -29,13 +30,13 @@ pub struct DeviceDoc {
     /// The runtime's own share of it, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolDoc>,
-    /// `fits`, `tight` or `does_not_fit`.
-    pub verdict: String,
+    /// Whether it fits there.
+    pub verdict: Verdict,
     /// How much is missing: for the expected peak where that does not fit, else for the headroom.
     pub short_by: Bytes,
     /// The largest phase.
     pub peak: PeakDoc,
-    /// What each component holds at the peak.
+    /// What each component holds at the peak: all of them.
     pub components: Vec<DeviceComponentDoc>,
     /// What each phase holds.
     pub phases: Vec<PhaseDoc>,
@@ -78,10 +79,10 @@ pub(super) fn device_docs(answer: &Answer) -> Vec<DeviceDoc> {
 
 fn device_doc(index: usize, device: &DevicePlan, binding: bool) -> DeviceDoc {
     let DevicePlan { card, part, weights, plan } = device;
-    let component = |row: &crate::plan::ComponentRow| DeviceComponentDoc {
-        id: row.component,
-        at_peak: row.at_peak,
-        basis: row.basis,
+    let component = |id| {
+        let row = plan.component(id);
+        let at_peak = row.map_or(Bounds::ZERO, |row| row.at_peak);
+        DeviceComponentDoc { id, at_peak, basis: row.map_or(Basis::Exact, |row| row.basis) }
     };
     DeviceDoc {
         index: index as u64,
@@ -96,10 +97,10 @@ fn device_doc(index: usize, device: &DevicePlan, binding: bool) -> DeviceDoc {
         },
         capacity: CapacityDoc::new(&card.gpu, card.capacity),
         pool: plan.pool.map(|pool| pool_doc(&pool)),
-        verdict: plan.verdict.id().to_owned(),
+        verdict: plan.verdict,
         short_by: plan.short_by,
         peak: PeakDoc { phase: plan.peak_phase, total: plan.peak },
-        components: plan.components.iter().map(component).collect(),
+        components: Component::ALL.into_iter().map(component).collect(),
         phases: plan.phases.iter().map(phase_doc).collect(),
     }
 }
@@ -117,10 +118,10 @@ pub(super) fn label<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String 
 /// The GPUs of a document, and how the model is spread over them.
 pub(super) fn label_of(document: &Document) -> String {
     if document.devices.is_empty() {
-        return document.inputs.gpu.clone();
+        return document.deployment.gpu.clone();
     }
     let label = label(document.devices.iter().map(|device| device.gpu.as_str()));
-    let split = document.inputs.split.unwrap_or_default();
+    let split = document.deployment.split();
     format!("{label}, split by {split}")
 }
 
@@ -131,7 +132,7 @@ pub(super) fn to_table(document: &Document) -> String {
     };
     let mut rows = table(&HEADER, &[2, 3, 4, 5]);
     for device in &document.devices {
-        rows.add_row(row(device, document.inputs.split.unwrap_or_default()));
+        rows.add_row(row(device, document.deployment.split()));
     }
     let mut text = finish(&rows);
     let name = format!("GPU {} ({})", binding.index, binding.gpu);
@@ -146,7 +147,7 @@ pub(super) fn to_markdown(document: &Document) -> String {
     }
     let mut text = format!("| {} |\n|---|---|---:|---:|---:|---:|---|\n", HEADER.join(" | "));
     for device in &document.devices {
-        let row = row(device, document.inputs.split.unwrap_or_default());
+        let row = row(device, document.deployment.split());
         let _ = writeln!(text, "| {} |", row.map(|cell| markdown(&cell)).join(" | "));
     }
     text + "\n"
@@ -166,7 +167,7 @@ fn row(device: &DeviceDoc, split: Split) -> [String; 7] {
         caches.to_string(),
         peak.to_string(),
         device.capacity.usable.minus_or_zero(peak).to_string(),
-        device.verdict.replace('_', " "),
+        device.verdict.words().to_owned(),
     ]
 }
 

@@ -1,38 +1,43 @@
-//! The plan as data: schema `vramplan/plan/v1`. Keys may be added, none is renamed.
+//! The plan as data: schema `vramplan/plan/v2`. Keys may be added, none is renamed: what
+//! `vramplan/plan/v2` says, later versions say too.
 
 use serde::{Deserialize, Serialize};
 
 use super::devices::{DeviceDoc, device_docs};
+use crate::deployment::{Deployment, Question};
 use crate::dtype::WeightFormat;
 use crate::estimate::{Buffer, Component, Life, Phase, Pool};
-use crate::plan::{Capacity, ComponentRow, PhaseRow};
-use crate::recommend::{Advice, Answer, Request, Speed, Tier};
-use crate::spec::{Basis, Bounds, Capture, GpuSpec, ModelSpec, Runtime, Split};
+use crate::plan::{Capacity, ComponentRow, PhaseRow, Reason, Verdict};
+use crate::recommend::{Advice, Answer, ENGINE_REFUSES, Limit, Speed, Tier, TierName};
+use crate::spec::{Basis, Bounds, GpuSpec, RuntimeOptions, Split};
 use crate::units::Bytes;
 
 /// The name and version of the schema.
-pub const SCHEMA: &str = "vramplan/plan/v1";
+pub const SCHEMA: &str = "vramplan/plan/v2";
 
 /// A plan with its recommendation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Document {
-    /// `vramplan/plan/v1`.
+    /// `vramplan/plan/v2`.
     pub schema: String,
-    /// What was asked, as resolved.
-    pub inputs: Inputs,
+    /// What was asked, and what it was resolved to.
+    pub deployment: DeploymentDoc,
     /// What the card offers.
     pub capacity: CapacityDoc,
     /// The runtime's own share of it, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolDoc>,
-    /// `fits`, `tight` or `does_not_fit`.
-    pub verdict: String,
+    /// Whether it does what is asked for.
+    pub verdict: Verdict,
+    /// Why not, where it does not or only as expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// How much is missing: for the expected peak where that does not fit, else for the headroom.
     pub short_by: Bytes,
     /// The largest phase.
     pub peak: PeakDoc,
-    /// What each component holds at the peak.
+    /// What each component holds at the peak: all of them, also those that hold nothing.
     pub components: Vec<ComponentDoc>,
     /// What each phase holds.
     pub phases: Vec<PhaseDoc>,
@@ -44,82 +49,99 @@ pub struct Document {
     /// one that binds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceDoc>,
+    /// The generations of the runtime's versions that its plans were checked against, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checked_versions: Vec<String>,
 }
 
-/// What was asked, as resolved.
+/// What was asked, and what it was resolved to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Inputs {
+pub struct DeploymentDoc {
+    /// The question as it was given.
+    pub given: Question,
+    /// The question with every key that counts, the size of the cache included: `--scenario` reads it back.
+    pub resolved: Question,
     /// The GPU's short name; of several, that of the one that binds.
     pub gpu: String,
-    /// The short names of all of them, where there are several.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gpus: Vec<String>,
-    /// How the model is spread over them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split: Option<Split>,
-    /// The model's short name or file.
-    pub model: String,
-    /// The model's family.
-    pub architecture: String,
-    /// Parameters, counted tensor by tensor.
-    pub parameters: u64,
-    /// The runtime.
-    pub runtime: String,
-    /// The versions that the runtime's profile describes.
+    /// The model.
+    pub model: ModelDoc,
+    /// The versions of the runtime that were planned for, and those that its profile describes.
     pub runtime_version: String,
-    /// The format of the weights.
-    pub weights: String,
-    /// The format of keys and values.
-    pub kv: String,
-    /// How attention is computed.
-    pub attention: String,
-    /// Pinned tokens.
-    pub system_tokens: u64,
-    /// Tokens of the conversation cache.
-    pub cache_tokens: u64,
-    /// Whether that number was given, not recommended.
-    pub cache_tokens_given: bool,
-    /// Tokens that are never evicted because they are recent.
+    /// Tokens that are never evicted because they are recent; 0 where the runtime does not evict.
     pub recent_window: u64,
     /// Where that number comes from.
     pub recent_window_basis: String,
-    /// Tokens of a prefill step.
-    pub prefill_chunk: u64,
-    /// Sequences at once.
-    pub batch: u64,
-    /// Positions available.
-    pub context: u64,
-    /// Sequences that the runtime's scheduler may process together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_seqs: Option<u64>,
-    /// Share of the card that the runtime was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gpu_memory_utilization: Option<String>,
-    /// Images of a prompt that the runtime is set up for, where that was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub images: Option<u64>,
-    /// `last` or `all`.
-    pub logits: String,
-    /// `preallocated` or `grown`.
-    pub cache: String,
-    /// Activation capture, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub capture: Option<CaptureDoc>,
 }
 
-/// Activation capture.
+/// The model of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct CaptureDoc {
-    /// Layers captured.
-    pub layers: u64,
-    /// Tokens of the captured pass.
-    pub tokens: u64,
-    /// Attention weights too.
-    pub attention: bool,
-    /// Whether captures stay on the GPU until the pass ends.
-    pub keep: bool,
+pub struct ModelDoc {
+    /// Its short name, or its file's.
+    pub name: String,
+    /// Its family.
+    pub architecture: String,
+    /// Parameters, counted tensor by tensor.
+    pub parameters: u64,
+    /// The format of its file, where that is how it was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<String>,
+}
+
+impl DeploymentDoc {
+    fn new(deployment: &Deployment, answer: &Answer) -> Self {
+        let binding = answer.devices.get(answer.binding).map(|device| &device.card);
+        let Deployment { model, weights, .. } = deployment;
+        let stored = model.stored.as_ref().filter(|_| *weights == WeightFormat::AsStored);
+        Self {
+            given: (*deployment.given).clone(),
+            resolved: answer.planned(deployment).resolved(),
+            gpu: binding.unwrap_or(deployment.cards.first()).gpu.name.clone(),
+            model: ModelDoc {
+                name: model.name.clone(),
+                architecture: model.shape.architecture.to_string(),
+                parameters: model.parameters(),
+                stored: stored.map(|stored| stored.label.clone()),
+            },
+            runtime_version: runtime_version(deployment),
+            recent_window: answer.recent_window.tokens,
+            recent_window_basis: answer.recent_window.basis.text().to_owned(),
+        }
+    }
+
+    /// The format of the weights, or what a file holds.
+    pub fn weights(&self) -> String {
+        match &self.model.stored {
+            Some(label) => format!("{label} (as stored)"),
+            None => shown(self.resolved.weights.as_ref()),
+        }
+    }
+
+    /// The format of keys and values.
+    pub fn kv(&self) -> String {
+        shown(self.resolved.kv.as_ref())
+    }
+
+    /// The runtime's name.
+    pub fn runtime(&self) -> String {
+        shown(self.resolved.runtime.as_ref())
+    }
+
+    /// How the model is spread over several GPUs.
+    pub fn split(&self) -> Split {
+        self.resolved.split.unwrap_or_default()
+    }
+
+    /// A number of the question.
+    pub(super) fn number(&self, of: fn(&Question) -> Option<u64>) -> u64 {
+        of(&self.resolved).unwrap_or_default()
+    }
+}
+
+/// A value for reading; nothing where it is not known.
+pub(super) fn shown<T: std::fmt::Display>(value: Option<&T>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
 }
 
 /// What the card offers.
@@ -154,10 +176,23 @@ pub struct PoolDoc {
     pub need: Bounds,
     /// Bytes of a block.
     pub block: Bytes,
+    /// Tokens of a layer that a block holds.
+    pub block_tokens: u64,
     /// Blocks of the pool.
     pub blocks: u64,
     /// Tokens that the runtime says those hold.
     pub tokens: u64,
+}
+
+/// How long a component is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// From a phase on.
+    Persistent,
+    /// In moments of phases.
+    Transient,
 }
 
 /// A component's share of the peak.
@@ -166,8 +201,8 @@ pub struct PoolDoc {
 pub struct ComponentDoc {
     /// Its stable name.
     pub id: Component,
-    /// `persistent` or `transient`.
-    pub lifetime: String,
+    /// Whether any of it stays from its first phase on.
+    pub lifetime: Lifetime,
     /// At the peak, low bound.
     pub low: Bytes,
     /// At the peak; all components add up to the expected peak.
@@ -219,7 +254,9 @@ pub struct PhaseDoc {
     pub persistent: Bytes,
     /// What its largest moment needs besides.
     pub transient: Bytes,
-    /// Everything, with what the allocator keeps from earlier phases.
+    /// What the allocator holds for other phases: kept from earlier ones, or there for later ones.
+    pub held: Bytes,
+    /// Everything: its expected value is the sum of the three.
     #[serde(flatten)]
     pub total: Bounds,
 }
@@ -243,16 +280,16 @@ pub struct RecommendationDoc {
     pub tiers: Vec<TierDoc>,
     /// The largest size whose low bound fits.
     pub hard_max_cache_tokens: u64,
-    /// What keeps the balanced tier from being larger: `vram`, `context` or `speed`.
-    pub limited_by: String,
+    /// What keeps the balanced tier from being larger.
+    pub limited_by: Limit,
 }
 
 /// One recommended size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TierDoc {
-    /// `conservative`, `balanced` or `aggressive`.
-    pub name: String,
+    /// How certain.
+    pub name: TierName,
     /// Tokens of the conversation cache; zero where nothing fits.
     pub max_cache_tokens: u64,
     /// Tokens that are never evicted because they are recent.
@@ -266,7 +303,7 @@ pub struct TierDoc {
     /// For one sequence, with this cache full.
     pub decode_tokens_per_second: SpeedDoc,
     /// What keeps it from being larger.
-    pub limited_by: String,
+    pub limited_by: Limit,
     /// What would have to be true for it to fail.
     pub fails_if: String,
 }
@@ -298,96 +335,86 @@ pub struct AdviceDoc {
 }
 
 impl Document {
-    /// The document of an answered request.
-    pub fn new(request: &Request<'_>, answer: &Answer) -> Self {
+    /// The document of an answered question.
+    pub fn new(deployment: &Deployment, answer: &Answer) -> Self {
         let plan = &answer.plan;
-        let components =
-            plan.components.iter().map(|row| component_doc(row, &plan.buffers)).collect();
+        let component = |component| match plan.component(component) {
+            Some(row) => component_doc(row, &plan.buffers),
+            None => ComponentDoc::nothing(component),
+        };
         let recommendation = &answer.recommendation;
+        let versions = deployment.options().checked_versions();
         Self {
             schema: SCHEMA.to_owned(),
-            inputs: inputs(request, answer),
-            capacity: capacity_doc(request, answer),
+            deployment: DeploymentDoc::new(deployment, answer),
+            capacity: capacity_doc(deployment, answer),
             pool: plan.pool.map(|pool| pool_doc(&pool)),
-            verdict: plan.verdict.id().to_owned(),
+            verdict: answer.verdict,
+            reason: answer.reason,
             short_by: plan.short_by,
             peak: PeakDoc { phase: plan.peak_phase, total: plan.peak },
-            components,
+            components: Component::ALL.into_iter().map(component).collect(),
             phases: plan.phases.iter().map(phase_doc).collect(),
             recommendation: RecommendationDoc {
                 tiers: recommendation.tiers.iter().map(tier_doc).collect(),
                 hard_max_cache_tokens: recommendation.hard_max_cache_tokens,
-                limited_by: recommendation.limited_by.id().to_owned(),
+                limited_by: recommendation.limited_by,
             },
             advice: answer.advice.iter().map(advice_doc).collect(),
             devices: device_docs(answer),
+            checked_versions: versions.into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    /// The components that hold something in some phase.
+    pub fn held(&self) -> impl Iterator<Item = &ComponentDoc> + Clone {
+        self.components.iter().filter(|component| !component.buffers.is_empty())
+    }
+
+    /// What the reader must know first: that vramplan's own engine does not run what is planned.
+    pub fn refusal(&self) -> Option<&AdviceDoc> {
+        self.advice.iter().find(|advice| advice.code == ENGINE_REFUSES)
+    }
+
+    /// The rest of the advice.
+    pub fn advice_below(&self) -> impl Iterator<Item = &AdviceDoc> {
+        self.advice.iter().filter(|advice| advice.code != ENGINE_REFUSES)
+    }
+}
+
+impl ComponentDoc {
+    /// A component of which there is nothing.
+    fn nothing(id: Component) -> Self {
+        Self {
+            id,
+            lifetime: Lifetime::Transient,
+            low: Bytes::ZERO,
+            expected: Bytes::ZERO,
+            high: Bytes::ZERO,
+            most: Bytes::ZERO,
+            most_in: Phase::Load,
+            basis: Basis::Exact,
+            formula: "0".to_owned(),
+            source: "nothing is held".to_owned(),
+            buffers: Vec::new(),
         }
     }
 }
 
-fn inputs(request: &Request<'_>, answer: &Answer) -> Inputs {
-    let workload = &answer.workload;
-    let of_several = answer.devices.get(answer.binding).map(|device| &device.card.gpu);
-    Inputs {
-        gpu: of_several.unwrap_or(request.gpu).name.clone(),
-        gpus: answer.devices.iter().map(|device| device.card.gpu.name.clone()).collect(),
-        split: of_several.map(|_| request.split),
-        model: request.model.name.clone(),
-        architecture: request.model.shape.architecture.to_string(),
-        parameters: request.model.parameters(),
-        runtime: request.runtime.runtime.to_string(),
-        runtime_version: runtime_version(request),
-        weights: weights_label(request.model, request.weights),
-        kv: request.kv.to_string(),
-        attention: workload.attention.to_string(),
-        system_tokens: workload.system_tokens,
-        cache_tokens: workload.cache_tokens,
-        cache_tokens_given: request.fixed_cache,
-        recent_window: answer.recent_window.tokens,
-        recent_window_basis: answer.recent_window.basis.text().to_owned(),
-        prefill_chunk: workload.prefill_chunk,
-        batch: workload.batch,
-        context: workload.context,
-        max_seqs: workload.serving.map(|serving| serving.max_seqs),
-        gpu_memory_utilization: workload.serving.map(|serving| serving.utilization.to_string()),
-        images: workload.images,
-        logits: workload.logits.to_string(),
-        cache: if workload.grown_cache { "grown" } else { "preallocated" }.to_owned(),
-        capture: workload.capture.map(|Capture { layers, tokens, attention, keep }| CaptureDoc {
-            layers,
-            tokens,
-            attention,
-            keep,
-        }),
+fn runtime_version(deployment: &Deployment) -> String {
+    let version = &deployment.runtime.version;
+    match deployment.options() {
+        RuntimeOptions::Vramplan => version.clone(),
+        RuntimeOptions::Transformers(stack) => format!("{stack} ({version})"),
+        RuntimeOptions::LlamaCpp(build) => format!("{build} ({version})"),
+        RuntimeOptions::Vllm(serving) => format!("{} ({version})", serving.version),
     }
 }
 
-fn runtime_version(request: &Request<'_>) -> String {
-    let version = &request.runtime.version;
-    let workload = &request.workload;
-    match (request.runtime.runtime, workload.serving) {
-        (Runtime::LlamaCpp, _) => format!("{} ({version})", workload.llama_cpp),
-        (Runtime::Transformers, _) => format!("{} ({version})", request.runtime.stack),
-        (Runtime::Vllm, Some(serving)) => format!("{} ({version})", serving.version),
-        _ => version.clone(),
-    }
-}
-
-/// The format of the weights, or what a file holds.
-pub(super) fn weights_label(model: &ModelSpec, weights: WeightFormat) -> String {
-    match (&model.stored, weights) {
-        (Some(stored), WeightFormat::AsStored) => {
-            format!("{} (as stored)", stored.label)
-        }
-        (_, format) => format.to_string(),
-    }
-}
-
-fn capacity_doc(request: &Request<'_>, answer: &Answer) -> CapacityDoc {
-    match answer.devices.get(answer.binding) {
-        Some(device) => CapacityDoc::new(&device.card.gpu, device.card.capacity),
-        None => CapacityDoc::new(request.gpu, request.capacity),
-    }
+fn capacity_doc(deployment: &Deployment, answer: &Answer) -> CapacityDoc {
+    let binding = answer.devices.get(answer.binding).map(|device| &device.card);
+    let card = binding.unwrap_or(deployment.cards.first());
+    CapacityDoc::new(&card.gpu, card.capacity)
 }
 
 impl CapacityDoc {
@@ -405,8 +432,8 @@ impl CapacityDoc {
 }
 
 pub(super) const fn pool_doc(pool: &Pool) -> PoolDoc {
-    let Pool { limit, fixed, need, block, blocks, tokens } = *pool;
-    PoolDoc { limit, fixed, need, block, blocks, tokens }
+    let Pool { limit, fixed, need, block, block_tokens, blocks, tokens } = *pool;
+    PoolDoc { limit, fixed, need, block, block_tokens, blocks, tokens }
 }
 
 fn component_doc(row: &ComponentRow, buffers: &[Buffer]) -> ComponentDoc {
@@ -415,7 +442,7 @@ fn component_doc(row: &ComponentRow, buffers: &[Buffer]) -> ComponentDoc {
     let text = |of: fn(&Buffer) -> String| largest.map(|buffer| of(buffer)).unwrap_or_default();
     ComponentDoc {
         id: row.component,
-        lifetime: if row.persistent { "persistent" } else { "transient" }.to_owned(),
+        lifetime: if row.persistent { Lifetime::Persistent } else { Lifetime::Transient },
         low: row.at_peak.low,
         expected: row.at_peak.expected,
         high: row.at_peak.high,
@@ -446,19 +473,20 @@ fn buffer_doc(buffer: &Buffer) -> BufferDoc {
 
 pub(super) fn phase_doc(row: &PhaseRow) -> PhaseDoc {
     let PhaseRow { phase: id, persistent, transient, total } = *row;
-    PhaseDoc { id, persistent, transient, total }
+    let held = total.expected.minus_or_zero(persistent).minus_or_zero(transient);
+    PhaseDoc { id, persistent, transient, held, total }
 }
 
 fn tier_doc(tier: &Tier) -> TierDoc {
     TierDoc {
-        name: tier.name.id().to_owned(),
+        name: tier.name,
         max_cache_tokens: tier.max_cache_tokens,
         recent_window: tier.recent_window.tokens,
         recent_window_basis: tier.recent_window.basis.text().to_owned(),
         peak: tier.peak,
         headroom: tier.headroom,
         decode_tokens_per_second: speed_doc(tier.decode),
-        limited_by: tier.limited_by.id().to_owned(),
+        limited_by: tier.limited_by,
         fails_if: tier.name.fails_if().to_owned(),
     }
 }

@@ -10,9 +10,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use super::document::Document;
+use super::document::{Document, shown};
+use crate::dtype::KvFormat;
 use crate::estimate::llama_cpp::padded_context;
-use crate::spec::{ComputeCapability, Runtime, Split};
+use crate::spec::{Attention, ComputeCapability, Runtime, Split, Utilization};
 use crate::text::{printable, printable_lines, printable_message, shell_word};
 use crate::units::Overflow;
 
@@ -47,11 +48,11 @@ impl Target {
     }
 
     /// The runtime whose plans it takes; nothing for those of any.
-    const fn runtime(self) -> Option<&'static str> {
+    const fn runtime(self) -> Option<Runtime> {
         match self {
-            Self::LlamaCpp | Self::Ollama => Some("llama.cpp"),
-            Self::Vllm => Some("vllm"),
-            Self::Transformers => Some("transformers"),
+            Self::LlamaCpp | Self::Ollama => Some(Runtime::LlamaCpp),
+            Self::Vllm => Some(Runtime::Vllm),
+            Self::Transformers => Some(Runtime::Transformers),
             Self::Env => None,
         }
     }
@@ -81,7 +82,7 @@ pub enum EmitError {
         /// The plan's runtime.
         runtime: String,
         /// The runtime that it takes.
-        expected: &'static str,
+        expected: Runtime,
     },
     /// A setting that the program does not have.
     #[error("{target} has no {what} `{value}`: expected {expected}")]
@@ -110,11 +111,6 @@ impl EmitError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Runtime { expected, .. } if expected.parse::<Runtime>().is_err() => {
-                Some(format!(
-                    "`{expected}` is no runtime that this version plans; `--emit env` takes any plan"
-                ))
-            }
             Self::Runtime { expected, .. } => Some(format!(
                 "plan with `--runtime {expected}`; `--emit env` takes the plan of any runtime"
             )),
@@ -132,9 +128,9 @@ pub fn emit(
     file: Option<&str>,
     gpu: ComputeCapability,
 ) -> Result<String, EmitError> {
-    let runtime = &document.inputs.runtime;
-    if let Some(expected) = target.runtime().filter(|expected| expected != runtime) {
-        let runtime = runtime.clone();
+    let planned = document.deployment.resolved.runtime;
+    if let Some(expected) = target.runtime().filter(|expected| Some(*expected) != planned) {
+        let runtime = document.deployment.runtime();
         return Err(EmitError::Runtime { target: target.name(), runtime, expected });
     }
     if let Some(name) =
@@ -151,32 +147,49 @@ pub fn emit(
     }
 }
 
+/// Tokens of the system prompt and of the conversation.
+fn cached(document: &Document) -> [u64; 2] {
+    let asked = &document.deployment;
+    [asked.number(|asked| asked.system_tokens), asked.number(|asked| asked.cache_tokens)]
+}
+
+fn chunk(document: &Document) -> u64 {
+    document.deployment.number(|asked| asked.prefill_chunk)
+}
+
+fn batch(document: &Document) -> u64 {
+    document.deployment.number(|asked| asked.batch)
+}
+
+fn is_flash(document: &Document) -> bool {
+    document.deployment.resolved.attention == Some(Attention::Flash)
+}
+
 /// Positions of one sequence, as llama.cpp pads them.
 fn slot(document: &Document) -> Result<u64, Overflow> {
-    let inputs = &document.inputs;
-    let tokens = inputs.system_tokens.checked_add(inputs.cache_tokens).ok_or(Overflow)?;
-    padded_context(tokens)
+    let [system, cached] = cached(document);
+    padded_context(system.checked_add(cached).ok_or(Overflow)?)
 }
 
 /// `llama-server`'s default logical batch.
 const LLAMA_BATCH: u64 = 2048;
 
 fn llama_cpp(document: &Document, file: Option<&str>) -> Result<String, EmitError> {
-    let inputs = &document.inputs;
-    let context = slot(document)?.checked_mul(inputs.batch).ok_or(Overflow)?;
+    let (chunk, batch) = (chunk(document), batch(document));
+    let context = slot(document)?.checked_mul(batch).ok_or(Overflow)?;
     let mut flags = Vec::new();
     if let Some(file) = file {
         flags.push(format!("-m {}", quoted(file)?));
     }
-    flags.push(format!("-c {context} -np {}", inputs.batch));
-    if inputs.batch > 1 {
+    flags.push(format!("-c {context} -np {batch}"));
+    if batch > 1 {
         flags.push("--no-kv-unified".to_owned());
     }
-    if inputs.prefill_chunk > LLAMA_BATCH {
-        flags.push(format!("-b {}", inputs.prefill_chunk));
+    if chunk > LLAMA_BATCH {
+        flags.push(format!("-b {chunk}"));
     }
-    let flash = if inputs.attention == "flash" { "on" } else { "off" };
-    let (chunk, kv) = (inputs.prefill_chunk, &inputs.kv);
+    let flash = if is_flash(document) { "on" } else { "off" };
+    let kv = document.deployment.kv();
     flags.push(format!("-ub {chunk} -ngl 999 -fa {flash} -ctk {kv} -ctv {kv}"));
     flags.extend(llama_cpp_split(document));
     Ok(flags.join(" ") + "\n")
@@ -185,7 +198,7 @@ fn llama_cpp(document: &Document, file: Option<&str>) -> Result<String, EmitErro
 /// How layers are dealt out, as many for each GPU as planned: the output head is one more. Rows are cut
 /// by total memory unless told otherwise.
 fn llama_cpp_split(document: &Document) -> Option<String> {
-    match document.inputs.split? {
+    match document.deployment.resolved.split? {
         Split::Tensor => Some("-sm row".to_owned()),
         Split::Layer => {
             let parts = document.devices.iter().map(|device| &device.part);
@@ -201,24 +214,25 @@ fn quoted(word: &str) -> Result<Cow<'_, str>, EmitError> {
 }
 
 fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> {
-    let inputs = &document.inputs;
-    if !["f16", "q8_0", "q4_0"].contains(&inputs.kv.as_str()) {
+    let asked = &document.deployment;
+    let kv = asked.kv();
+    if !["f16", "q8_0", "q4_0"].contains(&kv.as_str()) {
         return Err(EmitError::Unsupported {
             target: "Ollama",
             what: "cache format",
-            value: inputs.kv.clone(),
+            value: kv,
             expected: "`f16`, `q8_0` or `q4_0`",
         });
     }
     let from = match file {
         Some(file) => format!("FROM {file}"),
         None => {
-            let (model, weights) = (printable(&inputs.model), printable(&inputs.weights));
+            let (model, weights) = (printable(&asked.model.name), printable(&asked.weights()));
             format!("# FROM the GGUF file of {model} in {weights}")
         }
     };
-    let flash = u8::from(inputs.attention == "flash");
-    let spread = match inputs.split {
+    let flash = u8::from(is_flash(document));
+    let spread = match asked.resolved.split {
         Some(_) => "#   OLLAMA_SCHED_SPREAD=1\n",
         None => "",
     };
@@ -233,51 +247,53 @@ fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> 
          #   OLLAMA_NUM_PARALLEL={}\n\
          {spread}",
         slot(document)?,
-        inputs.prefill_chunk,
-        inputs.kv,
-        inputs.batch,
+        chunk(document),
+        kv,
+        batch(document),
     ))
 }
 
 /// `auto` is the model's own type for weights and cache, but f16 for one in f32 (`EngineArgs.dtype`).
 fn vllm(document: &Document) -> String {
-    let inputs = &document.inputs;
-    let kv = if inputs.kv == "fp8" { "fp8" } else { "auto" };
+    let asked = &document.deployment.resolved;
+    let kv = if asked.kv == Some(KvFormat::Fp8) { "fp8" } else { "auto" };
     let dtype = if weights(document) == "f32" { "--dtype float32 " } else { "" };
-    let length = inputs.system_tokens.saturating_add(inputs.cache_tokens);
-    let parallel = match inputs.split {
-        Some(Split::Tensor) => format!(" --tensor-parallel-size {}", inputs.gpus.len()),
-        Some(Split::Layer) => format!(" --pipeline-parallel-size {}", inputs.gpus.len()),
+    let [system, cached] = cached(document);
+    let length = system.saturating_add(cached);
+    let gpus = document.devices.len();
+    let parallel = match asked.split {
+        Some(Split::Tensor) => format!(" --tensor-parallel-size {gpus}"),
+        Some(Split::Layer) => format!(" --pipeline-parallel-size {gpus}"),
         None => String::new(),
     };
-    let images = inputs
+    let images = asked
         .images
         .map(|images| format!(" --limit-mm-per-prompt '{{\"image\": {images}, \"video\": 0}}'"));
     format!(
         "--max-model-len {length} --max-num-seqs {} --max-num-batched-tokens {} \
          {dtype}--kv-cache-dtype {kv} --gpu-memory-utilization {}{parallel}{}\n",
-        inputs.max_seqs.unwrap_or(inputs.batch),
-        inputs.prefill_chunk,
-        inputs.gpu_memory_utilization.as_deref().unwrap_or("0.9"),
+        asked.max_seqs.unwrap_or_else(|| batch(document)),
+        chunk(document),
+        asked.gpu_memory_utilization.unwrap_or(Utilization::DEFAULT),
         images.unwrap_or_default(),
     )
 }
 
 fn transformers(document: &Document, gpu: ComputeCapability) -> String {
-    let inputs = &document.inputs;
+    let asked = &document.deployment;
     let dtype = dtype(document, gpu);
-    let attention = match inputs.attention.as_str() {
-        "flash" => "flash_attention_2",
-        other => other,
+    let attention = match asked.resolved.attention.unwrap_or(Attention::Sdpa) {
+        Attention::Flash => "flash_attention_2",
+        other => other.name(),
     };
-    let map = if inputs.split.is_some() { ", \"device_map\": \"auto\"" } else { "" };
+    let map = if asked.resolved.split.is_some() { ", \"device_map\": \"auto\"" } else { "" };
     let mut text = String::from("plan = {\n");
     let _ = writeln!(
         text,
         "    # AutoModelForCausalLM.from_pretrained(…)\n    \
          \"from_pretrained\": {{\"dtype\": \"{dtype}\", \"attn_implementation\": \"{attention}\"{map}}},"
     );
-    if let Some(config) = bits_and_bytes(weights(document), dtype) {
+    if let Some(config) = bits_and_bytes(&weights(document), dtype) {
         let _ = writeln!(
             text,
             "    # from_pretrained(quantization_config=BitsAndBytesConfig(…))\n    \
@@ -285,18 +301,19 @@ fn transformers(document: &Document, gpu: ComputeCapability) -> String {
         );
     }
     text.push_str("    # model.generate(…)\n    \"generate\": {\n");
-    if let Some(config) = quantized_cache(&inputs.kv) {
+    if let Some(config) = asked.resolved.kv.and_then(quantized_cache) {
         let _ = writeln!(
             text,
             "        \"cache_implementation\": \"quantized\",\n        \"cache_config\": {{{config}}},"
         );
     }
-    let _ = writeln!(text, "        \"prefill_chunk_size\": {},\n    }},", inputs.prefill_chunk);
+    let _ = writeln!(text, "        \"prefill_chunk_size\": {},\n    }},", chunk(document));
+    let [system, cached] = cached(document);
     for (key, value) in [
-        ("batch", inputs.batch),
-        ("system_tokens", inputs.system_tokens),
-        ("max_cache_tokens", inputs.cache_tokens),
-        ("recent_window", inputs.recent_window),
+        ("batch", batch(document)),
+        ("system_tokens", system),
+        ("max_cache_tokens", cached),
+        ("recent_window", asked.recent_window),
     ] {
         let _ = writeln!(text, "    \"{key}\": {value},");
     }
@@ -304,8 +321,10 @@ fn transformers(document: &Document, gpu: ComputeCapability) -> String {
 }
 
 /// The format of the weights, wherever it is from.
-fn weights(document: &Document) -> &str {
-    document.inputs.weights.trim_end_matches(" (as stored)")
+fn weights(document: &Document) -> String {
+    let asked = &document.deployment;
+    let named = || shown(asked.resolved.weights.as_ref());
+    asked.model.stored.clone().unwrap_or_else(named)
 }
 
 /// What activations are computed in: as weights or cache are, else in what the card has.
@@ -317,10 +336,9 @@ fn dtype(document: &Document, gpu: ComputeCapability) -> &'static str {
         "bf16" => Some("bfloat16"),
         _ => None,
     };
-    let inputs = &document.inputs;
     let weights = weights(document);
     let half = if gpu >= AMPERE { "bfloat16" } else { "float16" };
-    named(weights).or_else(|| named(&inputs.kv)).unwrap_or(half)
+    named(&weights).or_else(|| named(&document.deployment.kv())).unwrap_or(half)
 }
 
 /// Arguments of `BitsAndBytesConfig`, for the formats that it makes.
@@ -345,17 +363,14 @@ fn bits_and_bytes(weights: &str, dtype: &str) -> Option<String> {
     Some(lines.collect::<String>() + "\n    ")
 }
 
-/// Arguments of `QuantizedCache`: `hqq8`, `quanto4-g32`, `fp8`.
-fn quantized_cache(kv: &str) -> Option<String> {
-    if kv == "fp8" {
-        return Some("\"backend\": \"fp8\"".to_owned());
-    }
-    let (name, group) = kv.split_once("-g").unwrap_or((kv, "64"));
-    let backend = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    if !["hqq", "quanto"].contains(&backend) {
-        return None;
-    }
-    let bits = &name[backend.len()..];
+/// Arguments of `QuantizedCache`, for the formats that it makes.
+fn quantized_cache(kv: KvFormat) -> Option<String> {
+    let (backend, bits, group) = match kv {
+        KvFormat::Fp8 => return Some("\"backend\": \"fp8\"".to_owned()),
+        KvFormat::Hqq { bits, group } => ("hqq", bits, group),
+        KvFormat::Quanto { bits, group } => ("quanto", bits, group),
+        _ => return None,
+    };
     Some(format!(
         "\"backend\": \"{backend}\", \"nbits\": {bits}, \"q_group_size\": {group}, \
          \"residual_length\": 128"
@@ -363,31 +378,33 @@ fn quantized_cache(kv: &str) -> Option<String> {
 }
 
 fn env(document: &Document) -> Result<String, EmitError> {
-    let inputs = &document.inputs;
+    let asked = &document.deployment;
+    let [system, cached] = cached(document);
     let numbers = [
-        ("SYSTEM_TOKENS", inputs.system_tokens),
-        ("MAX_CACHE_TOKENS", inputs.cache_tokens),
-        ("RECENT_WINDOW", inputs.recent_window),
-        ("PREFILL_CHUNK", inputs.prefill_chunk),
-        ("BATCH", inputs.batch),
-        ("CONTEXT", inputs.context),
+        ("SYSTEM_TOKENS", system),
+        ("MAX_CACHE_TOKENS", cached),
+        ("RECENT_WINDOW", asked.recent_window),
+        ("PREFILL_CHUNK", chunk(document)),
+        ("BATCH", batch(document)),
+        ("CONTEXT", asked.number(|asked| asked.context)),
     ];
     let names = [
-        ("RUNTIME", inputs.runtime.as_str()),
+        ("RUNTIME", asked.runtime()),
         ("WEIGHTS", weights(document)),
-        ("KV", &inputs.kv),
-        ("ATTENTION", &inputs.attention),
+        ("KV", asked.kv()),
+        ("ATTENTION", shown(asked.resolved.attention.as_ref())),
     ];
     let mut text = String::new();
-    if let Some(split) = inputs.split {
-        let _ = writeln!(text, "VRAMPLAN_GPUS={}", quoted(&inputs.gpus.join(","))?);
+    if let Some(split) = asked.resolved.split {
+        let gpus: Vec<_> = document.devices.iter().map(|device| device.gpu.as_str()).collect();
+        let _ = writeln!(text, "VRAMPLAN_GPUS={}", quoted(&gpus.join(","))?);
         let _ = writeln!(text, "VRAMPLAN_SPLIT={split}");
     }
     for (name, value) in numbers {
         let _ = writeln!(text, "VRAMPLAN_{name}={value}");
     }
     for (name, value) in names {
-        let _ = writeln!(text, "VRAMPLAN_{name}={}", quoted(value)?);
+        let _ = writeln!(text, "VRAMPLAN_{name}={}", quoted(&value)?);
     }
     Ok(text)
 }
@@ -400,10 +417,13 @@ mod tests {
     fn caches_are_named_as_transformers_does() {
         let hqq =
             "\"backend\": \"hqq\", \"nbits\": 8, \"q_group_size\": 64, \"residual_length\": 128";
-        assert_eq!(quantized_cache("hqq8").as_deref(), Some(hqq));
+        assert_eq!(quantized_cache("hqq8".parse().unwrap()).as_deref(), Some(hqq));
         let quanto = hqq.replace("hqq", "quanto").replace('8', "2").replace("64", "32");
-        assert_eq!(quantized_cache("quanto2-g32"), Some(quanto.replace("122", "128")));
-        assert_eq!(quantized_cache("bf16"), None);
+        assert_eq!(
+            quantized_cache("quanto2-g32".parse().unwrap()),
+            Some(quanto.replace("122", "128"))
+        );
+        assert_eq!(quantized_cache("bf16".parse().unwrap()), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::document::{BufferDoc, ComponentDoc, Document, PhaseDoc, TierDoc};
+use super::document::{BufferDoc, ComponentDoc, Document, PhaseDoc, TierDoc, shown};
 use super::svg::to_svg;
 use crate::text::printable_lines;
 
@@ -27,8 +27,8 @@ dl{margin:.3rem 0 .8rem 1.2rem}dt{font-weight:600}dd{margin:0 0 .4rem;overflow-w
 
 /// The document as a page.
 pub fn to_html(document: &Document) -> String {
-    let inputs = &document.inputs;
-    let title = escaped(&format!("{} on {}", inputs.model, inputs.gpu)).into_owned();
+    let asked = &document.deployment;
+    let title = escaped(&format!("{} on {}", asked.model.name, asked.gpu)).into_owned();
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -74,21 +74,21 @@ fn marked(text: &str) -> String {
 }
 
 fn heading(page: &mut String, document: &Document) {
-    let inputs = &document.inputs;
+    let asked = &document.deployment;
     let lead = format!(
         "{} weights · {} KV · {} {} · {} attention · {} system tokens · {} cached tokens · \
          prefill chunk {} · batch {}",
-        inputs.weights,
-        inputs.kv,
-        inputs.runtime,
-        inputs.runtime_version,
-        inputs.attention,
-        inputs.system_tokens,
-        inputs.cache_tokens,
-        inputs.prefill_chunk,
-        inputs.batch
+        asked.weights(),
+        asked.kv(),
+        asked.runtime(),
+        asked.runtime_version,
+        shown(asked.resolved.attention.as_ref()),
+        asked.number(|asked| asked.system_tokens),
+        asked.number(|asked| asked.cache_tokens),
+        asked.number(|asked| asked.prefill_chunk),
+        asked.number(|asked| asked.batch)
     );
-    let (verdict, class) = (document.verdict.replace('_', " "), escaped(&document.verdict));
+    let (verdict, class) = (document.verdict.words(), document.verdict.id());
     let peak = &document.peak;
     let short = if document.short_by.is_zero() {
         String::new()
@@ -100,7 +100,7 @@ fn heading(page: &mut String, document: &Document) {
         "<p class=\"lead\">{}</p>\n<p><span class=\"verdict {class}\">{}{short}</span>: {} at the \
          peak ({}), {} to {}, of {} usable</p>",
         escaped(&lead),
-        escaped(&verdict),
+        verdict,
         peak.total.expected,
         peak.phase.title(),
         peak.total.low,
@@ -122,7 +122,7 @@ fn table(page: &mut String, heading: &str, head: &[&str], rows: &str) {
 }
 
 fn components(page: &mut String, document: &Document) {
-    let mut rows: String = document.components.iter().map(component).collect();
+    let mut rows: String = document.held().map(component).collect();
     let peak = &document.peak;
     let _ = writeln!(
         rows,
@@ -171,13 +171,13 @@ fn number(value: impl std::fmt::Display) -> String {
 
 fn phases(page: &mut String, document: &Document) {
     let row = |phase: &PhaseDoc| {
-        let PhaseDoc { id, persistent, transient, total } = phase;
-        let sizes = [*persistent, *transient, total.low, total.expected, total.high];
+        let PhaseDoc { id, persistent, transient, held, total } = phase;
+        let sizes = [*persistent, *transient, *held, total.low, total.expected, total.high];
         let cells: String = sizes.map(number).concat();
         format!("<tr><td>{}</td>{cells}</tr>\n", id.title())
     };
     let rows: String = document.phases.iter().map(row).collect();
-    let head = ["phase", "#persistent", "#transient", "#low", "#expected", "#high"];
+    let head = ["phase", "#persistent", "#transient", "#held", "#low", "#expected", "#high"];
     table(page, "Phases", &head, &rows);
 }
 
@@ -187,13 +187,13 @@ fn tiers(page: &mut String, document: &Document) {
         format!(
             "<tr title=\"fails if {}\"><td>{}</td>{}{}{}{}{}<td>{}</td></tr>\n",
             escaped(&tier.fails_if),
-            escaped(&tier.name),
+            tier.name.id(),
             number(tier.max_cache_tokens),
             number(tier.recent_window),
             number(tier.peak.high),
             number(tier.headroom),
             number(speed),
-            escaped(&tier.limited_by)
+            tier.limited_by.id()
         )
     };
     let recommendation = &document.recommendation;
@@ -212,8 +212,8 @@ fn tiers(page: &mut String, document: &Document) {
         page,
         "<p class=\"note\">hard maximum {} tokens; limited by {}; recent window: {}</p>",
         recommendation.hard_max_cache_tokens,
-        escaped(&recommendation.limited_by),
-        escaped(&document.inputs.recent_window_basis)
+        recommendation.limited_by.id(),
+        escaped(&document.deployment.recent_window_basis)
     );
 }
 
@@ -230,7 +230,7 @@ fn advice(page: &mut String, document: &Document) {
 
 fn sources(page: &mut String, document: &Document) {
     page.push_str("<h2>Where the figures come from</h2>\n");
-    for component in &document.components {
+    for component in document.held() {
         let _ = writeln!(page, "<details><summary>{}</summary>\n<dl>", component.id.title());
         for buffer in &component.buffers {
             source(page, buffer);

@@ -1,4 +1,4 @@
-//! JSON, schema `vramplan/plan/v1`: sizes are whole numbers of bytes.
+//! JSON, schema `vramplan/plan/v2`: sizes are whole numbers of bytes.
 
 use super::Document;
 

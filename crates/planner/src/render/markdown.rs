@@ -8,18 +8,21 @@ use crate::text::markdown;
 
 /// The document as Markdown.
 pub fn to_markdown(document: &Document) -> String {
-    let inputs = &document.inputs;
-    let mut text =
-        format!("## {} on {}\n\n", markdown(&inputs.model), markdown(&devices::label_of(document)));
+    let asked = &document.deployment;
+    let mut text = format!(
+        "## {} on {}\n\n",
+        markdown(&asked.model.name),
+        markdown(&devices::label_of(document))
+    );
     let _ = writeln!(
         text,
         "{} weights, {} KV, `{}` runtime, {} system tokens, {} cached tokens, prefill chunk {}.\n",
-        markdown(&inputs.weights),
-        inputs.kv,
-        inputs.runtime,
-        inputs.system_tokens,
-        inputs.cache_tokens,
-        inputs.prefill_chunk
+        markdown(&asked.weights()),
+        asked.kv(),
+        asked.runtime(),
+        asked.number(|asked| asked.system_tokens),
+        asked.number(|asked| asked.cache_tokens),
+        asked.number(|asked| asked.prefill_chunk)
     );
     text.push_str(&devices::to_markdown(document));
     components(&mut text, document);
@@ -34,7 +37,7 @@ pub fn to_markdown(document: &Document) -> String {
 fn components(text: &mut String, document: &Document) {
     text.push_str("| component | low | expected | high | basis | formula |\n");
     text.push_str("|---|---:|---:|---:|---|---|\n");
-    for row in &document.components {
+    for row in document.held() {
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} |",
@@ -54,21 +57,22 @@ fn components(text: &mut String, document: &Document) {
         peak.total.low,
         peak.total.expected,
         peak.total.high,
-        document.verdict.replace('_', " "),
+        document.verdict.words(),
         document.capacity.usable
     );
 }
 
 fn phases(text: &mut String, document: &Document) {
-    text.push_str("| phase | persistent | transient | low | expected | high |\n");
-    text.push_str("|---|---:|---:|---:|---:|---:|\n");
+    text.push_str("| phase | persistent | transient | held | low | expected | high |\n");
+    text.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
     for row in &document.phases {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             row.id.title(),
             row.persistent,
             row.transient,
+            row.held,
             row.total.low,
             row.total.expected,
             row.total.high
@@ -84,7 +88,11 @@ fn tiers(text: &mut String, document: &Document) {
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} |",
-            tier.name, tier.max_cache_tokens, tier.recent_window, tier.peak.high, tier.headroom
+            tier.name.id(),
+            tier.max_cache_tokens,
+            tier.recent_window,
+            tier.peak.high,
+            tier.headroom
         );
     }
     let recommendation = &document.recommendation;
@@ -92,7 +100,7 @@ fn tiers(text: &mut String, document: &Document) {
         text,
         "\nHard maximum {} tokens; limited by {}. Recent window: {}.\n",
         recommendation.hard_max_cache_tokens,
-        recommendation.limited_by,
-        document.inputs.recent_window_basis
+        recommendation.limited_by.id(),
+        document.deployment.recent_window_basis
     );
 }

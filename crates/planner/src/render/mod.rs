@@ -24,8 +24,8 @@ use crate::text::printable;
 pub use compare::{ChangeDoc, CompareDoc, DifferenceDoc, SideDoc};
 pub use devices::{DeviceComponentDoc, DeviceDoc, PartDoc};
 pub use document::{
-    AdviceDoc, BufferDoc, CapacityDoc, CaptureDoc, ComponentDoc, Document, Inputs, PeakDoc,
-    PhaseDoc, PoolDoc, RecommendationDoc, SpeedDoc, TierDoc,
+    AdviceDoc, BufferDoc, CapacityDoc, ComponentDoc, DeploymentDoc, Document, Lifetime, ModelDoc,
+    PeakDoc, PhaseDoc, PoolDoc, RecommendationDoc, SCHEMA, SpeedDoc, TierDoc,
 };
 pub use drift::{FileReport, ScenarioReport, to_github, to_report};
 pub use emit::{EmitError, Target, emit};
@@ -43,7 +43,7 @@ pub enum Format {
     /// For a terminal of 80 columns.
     #[default]
     Table,
-    /// Schema `vramplan/plan/v1`.
+    /// Schema `vramplan/plan/v2`.
     Json,
     /// The same document as TOML.
     Toml,

@@ -3,6 +3,7 @@
 use svg::node::element::{Group, Line, Rectangle, Text, Title};
 
 use super::document::{ComponentDoc, Document};
+use crate::plan::Verdict;
 use crate::text::printable_message;
 use crate::units::Bytes;
 
@@ -23,7 +24,7 @@ const COLOURS: [&str; 10] = [
 
 /// The document as a self-contained SVG.
 pub fn to_svg(document: &Document) -> String {
-    let rows = document.components.len() + 1;
+    let rows = document.held().count() + 1;
     let height = LEGEND_TOP + LEGEND_ROW * to_f64(rows) + 24.0;
     let picture = svg::Document::new()
         .set("width", WIDTH)
@@ -40,20 +41,24 @@ pub fn to_svg(document: &Document) -> String {
 }
 
 fn heading(document: &Document) -> Group {
-    let inputs = &document.inputs;
+    let asked = &document.deployment;
     let gpu = match document.devices.iter().find(|device| device.binding) {
         Some(device) => format!("GPU {} of {}", device.index, super::devices::label_of(document)),
-        None => inputs.gpu.clone(),
+        None => asked.gpu.clone(),
     };
     let title = format!(
         "{} ({} weights, {} KV) on {}: {} at the peak",
-        inputs.model, inputs.weights, inputs.kv, gpu, document.peak.total.expected
+        asked.model.name,
+        asked.weights(),
+        asked.kv(),
+        gpu,
+        document.peak.total.expected
     );
     let subtitle = format!(
         "{} runtime · {} pinned + {} cached tokens · peak in {} · low {}, high {}",
-        inputs.runtime,
-        inputs.system_tokens,
-        inputs.cache_tokens,
+        asked.runtime(),
+        asked.number(|asked| asked.system_tokens),
+        asked.number(|asked| asked.cache_tokens),
         document.peak.phase.title(),
         document.peak.total.low,
         document.peak.total.high,
@@ -74,7 +79,7 @@ fn bar(document: &Document) -> Group {
     let whole = scale(document, document.capacity.total);
     let mut group = Group::new().add(rectangle(MARGIN, whole, "#f2f2f2"));
     let mut left = MARGIN;
-    for (index, component) in document.components.iter().enumerate() {
+    for (index, component) in document.held().enumerate() {
         let width = scale(document, component.expected);
         let label = format!("{}: {}", component.id.title(), component.expected);
         group = group
@@ -125,13 +130,13 @@ fn marks(document: &Document) -> Group {
 
 fn legend(document: &Document) -> Group {
     let mut group = Group::new();
-    for (index, component) in document.components.iter().enumerate() {
+    for (index, component) in document.held().enumerate() {
         group = group.add(legend_row(index, component, COLOURS[index % COLOURS.len()]));
     }
     let left = document.capacity.usable.minus_or_zero(document.peak.total.expected);
-    let y = LEGEND_TOP + LEGEND_ROW * to_f64(document.components.len());
-    let label = match document.verdict.as_str() {
-        "does_not_fit" => format!("does not fit: {} short", document.short_by),
+    let y = LEGEND_TOP + LEGEND_ROW * to_f64(document.held().count());
+    let label = match document.verdict {
+        Verdict::DoesNotFit => format!("does not fit: {} short", document.short_by),
         _ => format!("{left} of {} usable left", document.capacity.usable),
     };
     group.add(text(MARGIN + 24.0, y, &label).set("font-weight", 600))

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::deployment::Deployment;
+use crate::dtype::WeightFormat;
 use crate::recommend::Summary;
-use crate::spec::{Bounds, Workload};
-use crate::sweep::{Cell, Column, Row, Sweep};
+use crate::spec::{Bounds, ModelSpec, Workload};
+use crate::sweep::{Cell, Sweep};
 use crate::text::spreadsheet_text;
 use crate::units::Bytes;
 
@@ -74,22 +76,18 @@ pub struct SummaryDoc {
 
 impl SweepDoc {
     /// The document of an answered sweep.
-    pub fn new(sweep: &Sweep<'_>, cells: &[Vec<Cell>]) -> Self {
-        let workload = sweep.rows.first().and_then(|row| row.workloads.first());
-        let of = |field: fn(&Workload) -> u64| workload.map_or(0, field);
-        let rows = sweep.rows.iter().zip(cells);
-        let combinations = rows.flat_map(|(row, cells)| {
-            let pairs = sweep.columns.iter().zip(cells);
-            pairs.map(move |(column, cell)| combination(row, column, cell))
-        });
+    pub fn new(sweep: &Sweep, cells: &[Vec<Cell>]) -> Self {
+        let first = sweep.rows.iter().flatten().next();
+        let of = |field: fn(&Workload) -> u64| first.map_or(0, |first| field(&first.workload));
+        let pairs = sweep.rows.iter().flatten().zip(cells.iter().flatten());
         Self {
             schema: SCHEMA.to_owned(),
-            runtime: sweep.runtime.runtime.to_string(),
+            runtime: first.map(|first| first.kind().to_string()).unwrap_or_default(),
             system_tokens: of(|work| work.system_tokens),
-            cache_tokens: sweep.fixed_cache.then_some(of(|work| work.cache_tokens)),
+            cache_tokens: first.and_then(|first| first.cache.fixed()),
             prefill_chunk: of(|work| work.prefill_chunk),
             batch: of(|work| work.batch),
-            combinations: combinations.collect(),
+            combinations: pairs.map(|(asked, cell)| combination(asked, cell)).collect(),
         }
     }
 
@@ -156,16 +154,22 @@ const COLUMNS: [&str; 16] = [
     "reason",
 ];
 
-fn combination(row: &Row<'_>, column: &Column<'_>, cell: &Cell) -> CombinationDoc {
-    let others = column.others.iter().map(|card| card.gpu.name.as_str());
-    let names = std::iter::once(column.gpu.name.as_str()).chain(others);
+/// The format of the weights, or what a file holds.
+fn weights_label(model: &ModelSpec, weights: WeightFormat) -> String {
+    match (&model.stored, weights) {
+        (Some(stored), WeightFormat::AsStored) => format!("{} (as stored)", stored.label),
+        (_, format) => format.to_string(),
+    }
+}
+
+fn combination(asked: &Deployment, cell: &Cell) -> CombinationDoc {
     CombinationDoc {
-        gpu: super::devices::label(names),
-        model: row.model.name.clone(),
-        weights: super::document::weights_label(row.model, row.weights),
-        kv: row.kv.to_string(),
+        gpu: super::devices::label(asked.cards.iter().map(|card| card.gpu.name.as_str())),
+        model: asked.model.name.clone(),
+        weights: weights_label(&asked.model, asked.weights),
+        kv: asked.kv.to_string(),
         verdict: cell.as_ref().map_or("refused", |summary| summary.verdict.id()).to_owned(),
-        usable: column.capacity.usable,
+        usable: asked.cards.first().capacity.usable,
         result: cell.as_ref().ok().map(summary_doc),
         reason: cell.as_ref().err().map(ToString::to_string),
     }

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use super::terminal::{WIDTH, finish, range, table};
 
 use super::devices;
-use super::document::{ComponentDoc, Document, PoolDoc, TierDoc};
+use super::document::{ComponentDoc, Document, PoolDoc, TierDoc, shown};
+use crate::plan::{Reason, Verdict};
+use crate::recommend::Limit;
 use crate::spec::Bounds;
 use crate::units::Bytes;
 
@@ -27,28 +29,35 @@ pub fn to_table(document: &Document) -> String {
 }
 
 fn heading(document: &Document) -> String {
-    let inputs = &document.inputs;
-    let mut text = format!(
-        "{} · {} weights · {} KV · {} runtime · {}\n",
-        inputs.model,
-        inputs.weights,
-        inputs.kv,
-        inputs.runtime,
+    let asked = &document.deployment;
+    let chosen = if asked.given.runtime.is_some() { "" } else { " (`--runtime` for another)" };
+    let title = format!(
+        "{} · {} weights · {} KV · {} runtime{chosen} · {}",
+        asked.model.name,
+        asked.weights(),
+        asked.kv(),
+        asked.runtime(),
         devices::label_of(document)
     );
+    let mut text = wrap(&title, WIDTH);
     let fits = document.recommendation.tiers.iter().any(|tier| tier.max_cache_tokens > 0);
-    let given = match (inputs.cache_tokens_given, fits) {
+    let given = match (asked.given.cache_tokens.is_some(), fits) {
         (true, _) => "given",
         (false, true) => "recommended",
         (false, false) => "the smallest that can work",
     };
-    let batch =
-        if inputs.batch > 1 { format!(" · batch {}", inputs.batch) } else { String::new() };
+    let batch = asked.number(|asked| asked.batch);
+    let batch = if batch > 1 { format!(" · batch {batch}") } else { String::new() };
     let line = format!(
         "{} system tokens · {} cached tokens ({given}) · prefill chunk {}{batch}",
-        inputs.system_tokens, inputs.cache_tokens, inputs.prefill_chunk,
+        asked.number(|asked| asked.system_tokens),
+        asked.number(|asked| asked.cache_tokens),
+        asked.number(|asked| asked.prefill_chunk),
     );
     text.push_str(&wrap(&line, WIDTH));
+    if let Some(refusal) = document.refusal() {
+        text.push_str(&wrap(&refusal.text, WIDTH));
+    }
     text
 }
 
@@ -56,7 +65,7 @@ fn components(document: &Document) -> String {
     let usable = document.capacity.usable;
     let header = ["component", "at peak", "low – high", "of usable", "basis"];
     let mut rows = table(&header, &[1, 2]);
-    for component in &document.components {
+    for component in document.held() {
         let elsewhere = component.expected.is_zero();
         let size = if elsewhere { "–".to_owned() } else { component.expected.to_string() };
         let range = if elsewhere {
@@ -114,45 +123,58 @@ fn capacity(document: &Document) -> String {
     if let Some(pool) = &document.pool {
         text.push_str(&wrap(&pool_line(document, pool), WIDTH));
     }
-    match document.verdict.as_str() {
-        "does_not_fit" => {
-            let _ = writeln!(text, "does not fit: {} short", document.short_by);
+    text.push_str(&verdict(document));
+    text
+}
+
+fn verdict(document: &Document) -> String {
+    match (document.verdict, document.reason) {
+        (Verdict::DoesNotFit, Some(Reason::TooSlow)) => {
+            "too slow: memory suffices, the decode speed asked for is out of reach\n".to_owned()
         }
-        "tight" => {
-            let _ = writeln!(
-                text,
-                "tight: fits as expected, but the high bound lacks {}{}",
-                document.short_by,
-                if document.pool.is_some() { "" } else { " of the headroom" }
-            );
-        }
-        _ => {
-            let left = capacity.usable.minus_or_zero(document.peak.total.expected);
-            let _ = writeln!(text, "fits: {left} left at the expected peak");
+        (Verdict::DoesNotFit, Some(Reason::WillNotStart)) => format!(
+            "will not start: {} short of what {} holds before it serves\n",
+            document.short_by,
+            document.deployment.runtime()
+        ),
+        (Verdict::DoesNotFit, _) => format!("does not fit: {} short\n", document.short_by),
+        (Verdict::Tight, _) => format!(
+            "tight: fits as expected, but the high bound lacks {}{}\n",
+            document.short_by,
+            if document.pool.is_some() { "" } else { " of the headroom" }
+        ),
+        (Verdict::Fits, _) => {
+            let usable = document.capacity.usable;
+            let left = usable.minus_or_zero(document.peak.total.expected);
+            format!("fits: {left} left at the expected peak\n")
         }
     }
-    text
 }
 
 /// What the runtime's share of the card is, and what its cache holds.
 fn pool_line(document: &Document, pool: &PoolDoc) -> String {
-    let share = document.inputs.gpu_memory_utilization.as_deref().unwrap_or_default();
+    let asked = &document.deployment;
+    let share = shown(asked.resolved.gpu_memory_utilization.as_ref());
     format!(
         "{} takes {} ({share}) whatever is cached: {} blocks, {} tokens by its own count",
-        document.inputs.runtime, pool.limit, pool.blocks, pool.tokens
+        asked.runtime(),
+        pool.limit,
+        pool.blocks,
+        pool.tokens
     )
 }
 
 fn phases(document: &Document) -> String {
     let mut rows =
-        table(&["phase", "persistent", "transient", "total", "low – high"], &[1, 2, 3, 4]);
+        table(&["phase", "persistent", "transient", "held", "total", "high"], &[1, 2, 3, 4, 5]);
     for phase in &document.phases {
         rows.add_row([
             phase.id.title().to_owned(),
             phase.persistent.to_string(),
             phase.transient.to_string(),
+            phase.held.to_string(),
             phase.total.expected.to_string(),
-            range(phase.total),
+            phase.total.high.to_string(),
         ]);
     }
     finish(&rows)
@@ -170,8 +192,8 @@ fn tiers(document: &Document) -> String {
         text,
         "\nhard maximum {} tokens · limited by {}\nrecent window: {}\ntok/s: at most, from memory bandwidth alone",
         recommendation.hard_max_cache_tokens,
-        limit(&recommendation.limited_by, document),
-        document.inputs.recent_window_basis,
+        limit(recommendation.limited_by, document),
+        document.deployment.recent_window_basis,
     );
     text
 }
@@ -180,7 +202,7 @@ fn tier_row(tier: &TierDoc) -> [String; 6] {
     if tier.max_cache_tokens == 0 {
         let none = "–".to_owned();
         return [
-            tier.name.clone(),
+            tier.name.id().to_owned(),
             "nothing fits".to_owned(),
             none.clone(),
             none.clone(),
@@ -189,7 +211,7 @@ fn tier_row(tier: &TierDoc) -> [String; 6] {
         ];
     }
     [
-        tier.name.clone(),
+        tier.name.id().to_owned(),
         tier.max_cache_tokens.to_string(),
         if tier.recent_window == 0 { "–".to_owned() } else { tier.recent_window.to_string() },
         tier.peak.high.to_string(),
@@ -198,17 +220,20 @@ fn tier_row(tier: &TierDoc) -> [String; 6] {
     ]
 }
 
-fn limit(limited_by: &str, document: &Document) -> String {
+fn limit(limited_by: Limit, document: &Document) -> String {
     match limited_by {
-        "context" => format!("the context of {} tokens, not by memory", document.inputs.context),
-        "speed" => "the decode speed asked for".to_owned(),
-        _ => "memory".to_owned(),
+        Limit::Context => {
+            let context = document.deployment.number(|asked| asked.context);
+            format!("the context of {context} tokens, not by memory")
+        }
+        Limit::Speed => "the decode speed asked for".to_owned(),
+        Limit::Vram => "memory".to_owned(),
     }
 }
 
 fn advice(document: &Document) -> String {
     let mut text = String::new();
-    for advice in &document.advice {
+    for advice in document.advice_below() {
         let line = format!("- {}", advice.text);
         text.push_str(&wrap(&line, WIDTH));
     }

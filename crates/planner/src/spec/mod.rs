@@ -25,7 +25,7 @@ pub use families::{Architecture, GgufWindow, RopePairs};
 pub use gpu::{CalibratedParts, ComputeCapability, Ecc, GpuSpec, MOST_MULTIPROCESSORS};
 pub use llama_cpp::LlamaCppVersion;
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
-pub use runtime::{Runtime, RuntimeSpec};
+pub use runtime::{Runtime, RuntimeOptions, RuntimeSpec};
 pub use serving::{Serving, Utilization, VllmVersion};
 pub(crate) use shape::MAX_LAYERS;
 pub use shape::{

@@ -5,7 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attention, Bounds, Fact, TransformersStack};
+use super::{
+    Attention, Bounds, Fact, LlamaCppVersion, Serving, TransformersStack, TransformersVersion,
+    VllmVersion,
+};
 use crate::text::printable;
 use crate::units::Bytes;
 
@@ -80,15 +83,87 @@ impl FromStr for Runtime {
     }
 }
 
-/// A runtime's constants, from its profile.
+/// Which runtime, and what it is told that no other is: its version where versions differ, and vLLM's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuntimeOptions {
+    /// vramplan's own engine has none.
+    Vramplan,
+    /// Versions of transformers and bitsandbytes.
+    Transformers(TransformersStack),
+    /// The generation of llama.cpp.
+    LlamaCpp(LlamaCppVersion),
+    /// What vLLM's server is told.
+    Vllm(Serving),
+}
+
+impl RuntimeOptions {
+    /// The newest version, and vLLM as on a card below 70 GiB.
+    pub fn newest(runtime: Runtime) -> Self {
+        match runtime {
+            Runtime::Vramplan => Self::Vramplan,
+            Runtime::Transformers => Self::Transformers(TransformersStack::default()),
+            Runtime::LlamaCpp => Self::LlamaCpp(LlamaCppVersion::default()),
+            Runtime::Vllm => Self::Vllm(Serving::default()),
+        }
+    }
+
+    /// Which runtime has these.
+    pub const fn runtime(&self) -> Runtime {
+        match self {
+            Self::Vramplan => Runtime::Vramplan,
+            Self::Transformers(_) => Runtime::Transformers,
+            Self::LlamaCpp(_) => Runtime::LlamaCpp,
+            Self::Vllm(_) => Runtime::Vllm,
+        }
+    }
+
+    /// The versions of transformers and bitsandbytes; the newest under another runtime.
+    pub fn stack(&self) -> TransformersStack {
+        match self {
+            Self::Transformers(stack) => *stack,
+            _ => TransformersStack::default(),
+        }
+    }
+
+    /// The generation of llama.cpp; the newest under another runtime.
+    pub fn llama_cpp(&self) -> LlamaCppVersion {
+        match self {
+            Self::LlamaCpp(version) => *version,
+            _ => LlamaCppVersion::default(),
+        }
+    }
+
+    /// The generations of versions that plans were checked against, the newest last; nothing for vramplan's own.
+    pub fn checked_versions(&self) -> Vec<&'static str> {
+        match self {
+            Self::Vramplan => Vec::new(),
+            Self::Transformers(_) => {
+                use TransformersVersion as V;
+                [V::AllLogits, V::ExpertModules, V::Current].map(V::range).to_vec()
+            }
+            Self::LlamaCpp(_) => LlamaCppVersion::NAMES.map(|(name, _)| name).to_vec(),
+            Self::Vllm(_) => {
+                [VllmVersion::Sorting, VllmVersion::Current].map(VllmVersion::range).to_vec()
+            }
+        }
+    }
+
+    /// What vLLM is told, where that is the runtime.
+    pub const fn serving(&self) -> Option<Serving> {
+        match self {
+            Self::Vllm(serving) => Some(*serving),
+            _ => None,
+        }
+    }
+}
+
+/// A runtime as it is set up: its options, and its constants from its profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeSpec {
-    /// Which runtime.
-    pub runtime: Runtime,
+    /// Which runtime, and its options.
+    pub options: RuntimeOptions,
     /// The versions that the profile describes.
     pub version: String,
-    /// Which versions of transformers and bitsandbytes, where that is the runtime.
-    pub stack: TransformersStack,
     /// Memory beside context and own allocations: module images, libraries' workspaces outside
     /// their allocator, pools.
     pub libraries: Fact<Bounds>,
@@ -100,4 +175,11 @@ pub struct RuntimeSpec {
     pub allocation_granule: Fact<Bytes>,
     /// What a large allocation is rounded up to.
     pub segment_granule: Fact<Bytes>,
+}
+
+impl RuntimeSpec {
+    /// Which runtime.
+    pub const fn kind(&self) -> Runtime {
+        self.options.runtime()
+    }
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::missing_panics_doc)]
 
 use super::{
-    Architecture, Basis, Bounds, Fact, ModelShape, ModelSpec, QkNorm, Runtime, RuntimeSpec,
-    TransformersStack,
+    Architecture, Basis, Bounds, Fact, ModelShape, ModelSpec, QkNorm, Runtime, RuntimeOptions,
+    RuntimeSpec,
 };
 use crate::units::Bytes;
 
@@ -68,9 +68,8 @@ fn llama_shape(architecture: Architecture) -> ModelShape {
 pub fn runtime(runtime: Runtime) -> RuntimeSpec {
     let size = |bytes| Fact::new(Bytes::new(bytes), Basis::Assumed, "sample");
     RuntimeSpec {
-        runtime,
+        options: RuntimeOptions::newest(runtime),
         version: "sample".into(),
-        stack: TransformersStack::default(),
         libraries: Fact::new(Bounds::ZERO, Basis::Assumed, "sample"),
         blas_workspace: size(8 << 20),
         blas_workspace_hopper: size(32 << 20),

@@ -103,17 +103,25 @@ pub struct Serving {
     pub most_blocks: Option<u64>,
 }
 
-impl Serving {
-    /// vLLM's defaults on a card with this much memory: `max_num_seqs`.
-    pub fn on(gpu: &GpuSpec) -> Self {
-        let max_seqs = if is_large(gpu) { 1024 } else { 256 };
+impl Default for Serving {
+    /// As on a card below 70 GiB.
+    fn default() -> Self {
         Self {
-            max_seqs,
+            max_seqs: 256,
             utilization: Utilization::DEFAULT,
             ranks: 1,
             version: VllmVersion::default(),
             most_blocks: None,
         }
+    }
+}
+
+impl Serving {
+    /// vLLM's defaults on a card with this much memory: `max_num_seqs`.
+    pub fn on(gpu: &GpuSpec) -> Self {
+        let default = Self::default();
+        let max_seqs = if is_large(gpu) { 1024 } else { default.max_seqs };
+        Self { max_seqs, ..default }
     }
 
     /// vLLM's `max_num_batched_tokens` as a server on this card.

@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LlamaCppVersion, Serving};
 use crate::text::printable;
 use crate::units::{Bytes, Overflow, ParseBytesError};
 
@@ -132,11 +131,29 @@ impl Headroom {
     }
 }
 
+impl fmt::Display for Headroom {
+    /// As it is read: a size to the byte, a percentage, or `default`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size(size) => write!(f, "{size:#}"),
+            Self::BasisPoints(points) => {
+                #[allow(clippy::cast_precision_loss, reason = "at most 10,000")]
+                let percent = *points as f64 / 100.0;
+                write!(f, "{percent}%")
+            }
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
 impl FromStr for Headroom {
     type Err = ParseBytesError;
 
-    /// `512 MiB`, or a percentage of the total such as `5%`.
+    /// `512 MiB`, a percentage of the total such as `5%`, or `default`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.trim().eq_ignore_ascii_case("default") {
+            return Ok(Self::Default);
+        }
         let Some(percent) = text.trim().strip_suffix('%') else {
             return text.parse().map(Self::Size);
         };
@@ -151,13 +168,11 @@ impl FromStr for Headroom {
     }
 }
 
-/// A request: what is cached, how it is processed, and what else needs room.
-#[derive(Clone, Debug, PartialEq)]
+/// What is asked of the model: what is cached beside the conversation, how it is processed, and what else needs room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// Tokens of the pinned system prompt.
     pub system_tokens: u64,
-    /// Tokens of the conversation cache (`max_cache_tokens`).
-    pub cache_tokens: u64,
     /// Tokens that are never evicted because they are recent; nothing: the rule decides.
     pub recent_window: Option<u64>,
     /// Tokens that a prefill step processes at once.
@@ -176,8 +191,4 @@ pub struct Workload {
     pub grown_cache: bool,
     /// Images of a prompt that the runtime is set up for; nothing: what the runtime does by itself.
     pub images: Option<u64>,
-    /// The generation of llama.cpp, where that is the runtime.
-    pub llama_cpp: LlamaCppVersion,
-    /// What an engine with a pool of cache blocks is told; nothing under other runtimes.
-    pub serving: Option<Serving>,
 }

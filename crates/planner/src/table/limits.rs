@@ -4,7 +4,7 @@ use std::fmt;
 
 use toml_edit::{InlineTable, Item, Table, TableLike, Value};
 
-use crate::recommend::{Recommendation, Summary, Tier, TierName};
+use crate::recommend::{Recommendation, Summary, Tier};
 use crate::units::Bytes;
 
 /// A value of the limits.
@@ -56,8 +56,8 @@ impl Limits {
             ("recent_window", |tier| tier.recent_window.tokens),
         ];
         for (key, of) in tokens {
-            for (name, tier) in TierName::ALL.iter().zip(&recommendation.tiers) {
-                leaves.push((format!("{key}.{}", name.id()), number(of(tier))));
+            for tier in recommendation.tiers.iter() {
+                leaves.push((format!("{key}.{}", tier.name.id()), number(of(tier))));
             }
             if key == "max_cache_tokens" {
                 let hard = number(recommendation.hard_max_cache_tokens);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::plan::Verdict;
 use crate::recommend::{
-    Limit, RecentWindow, Recommendation, Speed, Summary, Tier, TierName, WindowBasis,
+    Limit, RecentWindow, Recommendation, Speed, Summary, Tier, TierName, Tiers, WindowBasis,
 };
 use crate::spec::Bounds;
 use crate::units::Bytes;
@@ -33,7 +33,7 @@ fn limits(tokens: [u64; 3]) -> Limits {
     let peak = Bounds::new(mib(9), mib(10), mib(11));
     let window = RecentWindow { tokens: 9, basis: WindowBasis::Given };
     let speed = Speed { low: 1.0, expected: 2.0, high: 3.0 };
-    let tier = |(name, max_cache_tokens)| Tier {
+    let tier = |name, max_cache_tokens| Tier {
         name,
         max_cache_tokens,
         recent_window: window,
@@ -43,7 +43,11 @@ fn limits(tokens: [u64; 3]) -> Limits {
         limited_by: Limit::Vram,
     };
     let recommendation = Recommendation {
-        tiers: TierName::ALL.into_iter().zip(tokens).map(tier).collect(),
+        tiers: Tiers {
+            conservative: tier(TierName::Conservative, tokens[0]),
+            balanced: tier(TierName::Balanced, tokens[1]),
+            aggressive: tier(TierName::Aggressive, tokens[2]),
+        },
         hard_max_cache_tokens: 4,
         limited_by: Limit::Vram,
     };

@@ -4,20 +4,22 @@
 //! ends it is a defect.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::support::Case;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
-use vramplan_planner::dtype::{FileType, WeightFormat};
+use vramplan_planner::deployment::{CacheSize, Card, Cards, Deployment, Question};
+use vramplan_planner::dtype::{FileType, KvFormat, WeightFormat};
 use vramplan_planner::plan::Capacity;
 use vramplan_planner::read::{Catalog, Kind};
-use vramplan_planner::recommend::{Card, RecommendError, answer, smallest_cache};
+use vramplan_planner::recommend::{RecommendError, answer, smallest_cache};
 use vramplan_planner::render::{Document, Format, render, to_json};
 use vramplan_planner::spec::{
     Architecture, Attention, Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelShape,
-    ModelSpec, Runtime, RuntimeSpec, Serving, Split, TransformersStack, Window, Workload,
+    ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Serving, Split, TransformersStack, Window,
+    Workload,
 };
 use vramplan_planner::units::Bytes;
 
@@ -269,20 +271,69 @@ fn capture() -> impl Strategy<Value = Capture> {
         .prop_map(|(layers, tokens, attention, keep)| Capture { layers, tokens, attention, keep })
 }
 
+/// What a run does, and what its runtime is told.
+#[derive(Clone, Debug)]
+struct Work {
+    workload: Workload,
+    cache_tokens: u64,
+    options: RuntimeOptions,
+}
+
+/// A deployment in the making.
+#[derive(Clone, Debug)]
+struct Draft {
+    model: ModelSpec,
+    first: Card,
+    others: Vec<Card>,
+    weights: WeightFormat,
+    kv: KvFormat,
+    work: Work,
+    split: Split,
+    fixed_cache: bool,
+}
+
+impl Draft {
+    fn deployment(self) -> Deployment {
+        let runtime = self.work.options.runtime();
+        let of = |spec: &&RuntimeSpec| spec.kind() == runtime;
+        let runtime = profiles().runtimes.iter().find(of).unwrap().clone();
+        let tokens = self.work.cache_tokens;
+        Deployment {
+            given: Arc::new(Question::default()),
+            model: Arc::new(self.model),
+            file: None,
+            cards: Cards::new(self.first, self.others),
+            runtime: Arc::new(RuntimeSpec { options: self.work.options, ..runtime }),
+            weights: self.weights,
+            kv: self.kv,
+            workload: self.work.workload,
+            cache: if self.fixed_cache { CacheSize::Fixed(tokens) } else { CacheSize::Solve },
+            split: self.split,
+            headroom: Headroom::Default,
+            min_decode_speed: None,
+            siblings: Arc::new([]),
+        }
+    }
+}
+
 /// What does not depend on the model.
-fn workload(runtime: Runtime) -> impl Strategy<Value = Workload> {
+fn work(runtime: Runtime) -> impl Strategy<Value = Work> {
     let versions = LlamaCppVersion::NAMES.map(|(_, version)| version).to_vec();
     let sizes = (tokens(), tokens(), prop::option::weighted(0.2, tokens()), tokens());
     let sizes = (sizes, prop_oneof![magnitude(8), magnitude(32)], prop::option::of(tokens()));
     let choices = (any::<bool>(), any::<bool>(), prop::option::weighted(0.2, 0u64..=1 << 16));
-    let parts = (prop::option::weighted(0.2, capture()), serving(), prop::sample::select(versions));
+    let parts = (
+        prop::option::weighted(0.2, capture()),
+        serving(),
+        prop::sample::select(versions),
+        stack(),
+    );
     (sizes, choices, parts).prop_map(move |(sizes, choices, parts)| {
         let ((system, cache_tokens, recent_window, prefill_chunk), batch, context) = sizes;
         let (all, grown, images) = choices;
-        let (capture, serving, llama_cpp) = parts;
-        Workload {
+        let (capture, serving, llama_cpp, stack) = parts;
+        let workload = Workload {
             system_tokens: system - 1,
-            cache_tokens,
             recent_window,
             prefill_chunk,
             batch,
@@ -293,9 +344,14 @@ fn workload(runtime: Runtime) -> impl Strategy<Value = Workload> {
             images,
             logits: if all { Logits::All } else { Logits::Last },
             grown_cache: grown && runtime == Runtime::Transformers,
-            llama_cpp,
-            serving: (runtime == Runtime::Vllm).then_some(serving),
-        }
+        };
+        let options = match runtime {
+            Runtime::Vramplan => RuntimeOptions::Vramplan,
+            Runtime::Transformers => RuntimeOptions::Transformers(stack),
+            Runtime::LlamaCpp => RuntimeOptions::LlamaCpp(llama_cpp),
+            Runtime::Vllm => RuntimeOptions::Vllm(serving),
+        };
+        Work { workload, cache_tokens, options }
     })
 }
 
@@ -305,112 +361,100 @@ fn stack() -> impl Strategy<Value = TransformersStack> {
 }
 
 /// A deployment of any runtime; most of them what that runtime takes, the rest as it comes.
-fn case() -> impl Strategy<Value = Case> {
+fn case() -> impl Strategy<Value = Deployment> {
     let runtime = prop::sample::select(Runtime::ALL.to_vec());
-    let work = runtime
-        .prop_flat_map(|runtime| (Just(runtime), formats(runtime), workload(runtime), stack()));
+    let work = runtime.prop_flat_map(|runtime| (formats(runtime), work(runtime)));
     let choices = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1));
     (model(), cards(), work, choices).prop_map(
-        |(model, mut cards, (runtime, formats, workload, stack), (fixed_cache, tensor, wild))| {
+        |(model, mut cards, (formats, mut work), (fixed_cache, tensor, wild))| {
             let (weights, kv, attention) = formats;
             let split = if tensor { Split::Tensor } else { Split::Layer };
             let first = cards.remove(0);
-            let of = |spec: &&RuntimeSpec| spec.runtime == runtime;
-            let runtime = profiles().runtimes.iter().find(of).unwrap();
-            let mut case = Case {
-                gpu: first.gpu,
-                model,
-                runtime: RuntimeSpec { stack, ..runtime.clone() },
-                weights,
-                kv: kv.parse().unwrap(),
-                workload: Workload { attention, ..workload },
-                capacity: first.capacity,
-                others: cards,
-                split,
-                fixed_cache,
-            };
+            work.workload.attention = attention;
+            let kv = kv.parse().unwrap();
+            let mut draft =
+                Draft { model, first, others: cards, weights, kv, work, split, fixed_cache };
             if !wild {
-                tame(&mut case);
+                tame(&mut draft);
             }
-            settle(&mut case);
-            case
+            settle(&mut draft);
+            draft.deployment()
         },
     )
 }
 
 /// Makes a deployment one that its runtime takes, as far as it is known beforehand.
-fn tame(case: &mut Case) {
-    let work = &mut case.workload;
-    match case.runtime.runtime {
-        Runtime::Vramplan => {
-            case.others.clear();
+fn tame(draft: &mut Draft) {
+    let Work { workload: work, cache_tokens, options } = &mut draft.work;
+    match options {
+        RuntimeOptions::Vramplan => {
+            draft.others.clear();
             work.images = None;
             work.prefill_chunk = work.prefill_chunk % 512 + 1;
         }
-        Runtime::Transformers => {
-            case.split = Split::Layer;
+        RuntimeOptions::Transformers(_) => {
+            draft.split = Split::Layer;
         }
-        Runtime::LlamaCpp => {
-            case.others.truncate(15);
+        RuntimeOptions::LlamaCpp(_) => {
+            draft.others.truncate(15);
             work.recent_window = None;
             work.batch = (work.batch - 1) % 256 + 1;
-            if work.attention == Attention::Eager && case.kv.is_quantized() {
-                case.kv = "f16".parse().unwrap();
+            if work.attention == Attention::Eager && draft.kv.is_quantized() {
+                draft.kv = "f16".parse().unwrap();
             }
         }
-        Runtime::Vllm => {
+        RuntimeOptions::Vllm(serving) => {
             work.recent_window = None;
             work.logits = Logits::Last;
-            work.batch = work.batch.min(work.serving.map_or(1, |serving| serving.max_seqs));
+            work.batch = work.batch.min(serving.max_seqs);
             // Heads divide by powers of two.
-            let cards = (case.others.len() + 1).min(8);
-            case.others.truncate((1 << cards.ilog2()) - 1);
+            let cards = (draft.others.len() + 1).min(8);
+            draft.others.truncate((1 << cards.ilog2()) - 1);
         }
     }
-    if case.model.shape.vision.is_none() {
+    if draft.model.shape.vision.is_none() {
         work.images = None;
     }
     let context =
-        if work.context == 0 { case.model.shape.context_len } else { work.context.max(1 << 12) };
+        if work.context == 0 { draft.model.shape.context_len } else { work.context.max(1 << 12) };
     work.context = context;
     work.system_tokens %= context;
-    work.cache_tokens = work.cache_tokens.min(context - work.system_tokens);
-    let smallest = smallest_cache(work).min(work.cache_tokens);
-    let most = work.cache_tokens;
+    *cache_tokens = (*cache_tokens).min(context - work.system_tokens);
+    let most = *cache_tokens;
+    let smallest = smallest_cache(work).min(most);
     work.recent_window = work.recent_window.map(|window| window.clamp(smallest, most));
 }
 
 /// What the command line itself settles.
-fn settle(case: &mut Case) {
-    let work = &mut case.workload;
+fn settle(draft: &mut Draft) {
+    let Work { workload: work, options, .. } = &mut draft.work;
     if work.context == 0 {
-        work.context = case.model.shape.context_len;
+        work.context = draft.model.shape.context_len;
     }
     if let Some(capture) = &mut work.capture {
-        capture.layers = capture.layers.min(case.model.shape.n_layers);
+        capture.layers = capture.layers.min(draft.model.shape.n_layers);
     }
-    if !case.others.is_empty() {
+    if !draft.others.is_empty() {
         work.capture = None;
     }
-    if let Some(serving) = &mut work.serving {
-        serving.ranks = match case.split {
-            Split::Tensor => case.others.len() as u64 + 1,
+    if let RuntimeOptions::Vllm(serving) = options {
+        serving.ranks = match draft.split {
+            Split::Tensor => draft.others.len() as u64 + 1,
             Split::Layer => 1,
         };
     }
 }
 
 /// Answers, and prints, or refuses with a reason.
-fn answers(case: &Case) -> Result<(), RecommendError> {
-    let request = case.request();
-    let answer = answer(&request)?;
+fn answers(deployment: &Deployment) -> Result<(), RecommendError> {
+    let answer = answer(deployment)?;
     for plan in answer.devices.iter().map(|device| &device.plan).chain([&answer.plan]) {
         for buffer in &plan.buffers {
             let size = buffer.size;
             assert!(size.low <= size.expected && size.expected <= size.high, "{}", buffer.id);
         }
     }
-    let document = Document::new(&request, &answer);
+    let document = Document::new(deployment, &answer);
     for format in [Format::Table, Format::Markdown, Format::Svg] {
         assert!(!render(&document, format).unwrap().is_empty());
     }
@@ -434,12 +478,12 @@ fn hybrids_are_planned_on_any_number_of_gpus() {
             for (gpu, gpus) in [("L4", 1), ("L4", 2), ("L4", 3), ("H200", 5), ("L4", 7), ("L4", 8)]
             {
                 let mut case = Case::new(gpu, "qwen2.5-0.5b", Runtime::Transformers).kv(kv);
-                case.model = ModelSpec::new("hybrid", shape.clone(), "test").unwrap();
                 case.weights = weights.parse().unwrap();
                 case.workload.context = shape.context_len;
                 case.workload.system_tokens = 100;
-                let card = Card { gpu: case.gpu.clone(), capacity: case.capacity };
-                case.others = vec![card; gpus - 1];
+                let card = case.cards.first().clone();
+                let model = ModelSpec::new("hybrid", shape.clone(), "test").unwrap();
+                let case = case.of(model).on(card.clone(), vec![card; gpus - 1]);
                 match answers(&case) {
                     Ok(()) => planned += 1,
                     Err(error) => assert!(error.to_string().contains('`'), "{error}"),

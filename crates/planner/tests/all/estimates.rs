@@ -148,7 +148,7 @@ fn vllm_refuses_what_it_cannot_do() {
     let refusal = |change: fn(&mut Case)| {
         let mut case = case.clone();
         change(&mut case);
-        vramplan_planner::recommend::answer(&case.request()).unwrap_err().to_string()
+        vramplan_planner::recommend::answer(&case).unwrap_err().to_string()
     };
     assert!(
         refusal(|case| case.workload.logits = vramplan_planner::spec::Logits::All)
@@ -183,7 +183,7 @@ fn towers_are_planned_where_the_runtime_loads_them() {
     ] {
         assert_eq!(named(&case(runtime, None)), loads, "{runtime}");
         assert!(!named(&case(runtime, Some(0))), "{runtime}");
-        let asked = vramplan_planner::recommend::answer(&case(runtime, Some(1)).request());
+        let asked = vramplan_planner::recommend::answer(&case(runtime, Some(1)));
         assert_eq!(asked.is_ok(), loads, "{runtime}");
     }
     // 16 bits under vLLM; under bitsandbytes the linear layers of the tower are quantized too.
@@ -198,7 +198,7 @@ fn towers_are_planned_where_the_runtime_loads_them() {
 #[test]
 fn layers_that_differ_are_cached_one_by_one() {
     // Two public logs of llama.cpp: 4096 and 2048 cells for all layers, in 16 bits, 3520 and 1760 MiB.
-    let model = Case::new("H200", "gemma-4-31b", Runtime::LlamaCpp).model;
+    let model = Case::new("H200", "gemma-4-31b", Runtime::LlamaCpp).0.model;
     let cells = |n: u64| -> u64 {
         let layers = (0..60).map(|index| model.shape.layer(index));
         layers.map(|layer| 2 * layer.kv_width() * 2 * n).sum()
@@ -216,7 +216,7 @@ fn layers_that_differ_are_cached_one_by_one() {
 fn old_transformers_hold_all_logits_twice() {
     let case = Case::new("A100-80GB", "llama-3.1-8b", Runtime::Transformers).cache(1000);
     let mut old = case.clone();
-    old.runtime.stack.transformers = TransformersVersion::AllLogits;
+    old.stack(|stack| stack.transformers = TransformersVersion::AllLogits);
     let logits = 512 * 128_256 * (2 + 4);
     assert_eq!(most(&old.answer().plan, Component::Logits), logits);
     assert_eq!(most(&case.answer().plan, Component::Logits), 128_256 * (2 + 4));
@@ -227,7 +227,7 @@ fn old_transformers_hold_all_logits_twice() {
 fn old_vllm_sorts() {
     let case = Case::new("H100", "llama-3.1-8b", Runtime::Vllm).cache(1000);
     let mut old = case.clone();
-    old.workload.serving.as_mut().unwrap().version = VllmVersion::Sorting;
+    old.serving(|serving| serving.version = VllmVersion::Sorting);
     let fixed = |case: &Case| case.answer().plan.pool.unwrap().fixed.expected;
     assert!(fixed(&old) > fixed(&case).plus(Bytes::mib(1000).unwrap()).unwrap());
 }

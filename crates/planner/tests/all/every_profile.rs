@@ -1,6 +1,7 @@
 //! Every model can be planned on every GPU under every runtime, or is refused with a reason.
 
 use crate::support::{Case, capacity};
+use vramplan_planner::deployment::Card;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::recommend::{Solver, answer};
@@ -17,11 +18,10 @@ fn every_model_under_every_runtime() {
     for listing in catalog.list(Kind::Model).unwrap() {
         let model = catalog.model(&listing.name).unwrap();
         for case in &base {
-            let mut case = Case { model: model.clone(), ..case.clone() };
+            let mut case = case.clone().of(model.clone());
             case.workload.context = model.shape.context_len;
             case.workload.system_tokens = 100;
-            let request = case.request();
-            let answer = match answer(&request) {
+            let answer = match answer(&case) {
                 Ok(answer) => answer,
                 Err(error) => {
                     let text = error.to_string();
@@ -51,12 +51,12 @@ fn every_gpu_takes_more_with_more_memory() {
     for listing in catalog.list(Kind::Gpu).unwrap() {
         let gpu = catalog.gpu(&listing.name).unwrap();
         let mut case = Case::new(CARD, "qwen2.5-7b", Runtime::Vramplan);
-        case.capacity = capacity(&gpu, Headroom::Default);
+        let first = Card { gpu: case.gpu().clone(), capacity: capacity(&gpu, Headroom::Default) };
+        case = case.on(first, Vec::new());
         case.workload.context = 1 << 24;
         // The context is that of one card: memory alone may make the difference here.
-        let request = case.request();
-        let recommendation = Solver::new(&request).unwrap().recommend().unwrap();
-        sizes.push((case.capacity.usable, recommendation.tiers[2].max_cache_tokens));
+        let recommendation = Solver::new(&case).unwrap().recommend().unwrap();
+        sizes.push((case.capacity().usable, recommendation.tiers.aggressive.max_cache_tokens));
     }
     sizes.sort_unstable();
     assert!(sizes.is_sorted_by_key(|(_, tokens)| *tokens), "{sizes:?}");

@@ -6,7 +6,7 @@ use vramplan_planner::spec::Runtime;
 
 fn document() -> Document {
     let case = Case::new("RTX 3060", "qwen2.5-14b", Runtime::Vramplan);
-    Document::new(&case.request(), &case.answer())
+    Document::new(&case, &case.answer())
 }
 
 #[test]
@@ -18,18 +18,21 @@ fn the_page() {
 fn hostile_names_stay_text() {
     let hostile = "\"><script>alert('1')</script><svg onload=x>&";
     let mut document = document();
-    let inputs = &mut document.inputs;
-    for text in [&mut inputs.model, &mut inputs.gpu, &mut inputs.weights, &mut inputs.kv] {
+    let asked = &mut document.deployment;
+    for text in [&mut asked.model.name, &mut asked.gpu, &mut asked.runtime_version] {
         hostile.clone_into(text);
     }
-    document.verdict = hostile.to_owned();
+    asked.model.stored = Some(hostile.to_owned());
+    asked.recent_window_basis = hostile.to_owned();
     document.capacity.source = hostile.to_owned();
     document.advice[0].text = hostile.to_owned();
     for component in &mut document.components {
         component.formula = hostile.to_owned();
         component.source = hostile.to_owned();
-        component.buffers[0].name = hostile.to_owned();
-        component.buffers[0].source = hostile.to_owned();
+        for buffer in &mut component.buffers {
+            buffer.name = hostile.to_owned();
+            buffer.source = hostile.to_owned();
+        }
     }
     let page = render(&document, Format::Html).unwrap();
     assert!(page.contains("&lt;script&gt;"));

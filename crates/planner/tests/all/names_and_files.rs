@@ -41,8 +41,7 @@ fn by_file(model: &ModelSpec) -> Result<ModelSpec, SynthError> {
 fn case(model: ModelSpec, runtime: Runtime, weights: &str) -> Case {
     let mut case = Case::new("B200", "qwen2.5-0.5b", runtime).weights(weights).cache(CACHE);
     case.workload.context = 1 << 20;
-    case.model = model;
-    case
+    case.of(model)
 }
 
 /// What a plan says without what a file knows better: every buffer that is expected, in order.
@@ -54,8 +53,7 @@ fn expected(plan: &Plan) -> Vec<(String, Bytes)> {
 }
 
 fn speed(case: &Case) -> Speed {
-    let request = case.request();
-    decode_speed(&[Solver::new(&request).unwrap().scenario(CACHE)]).unwrap()
+    decode_speed(&[Solver::new(case).unwrap().scenario(CACHE)]).unwrap()
 }
 
 #[test]
@@ -74,8 +72,8 @@ fn every_profile_is_planned_as_its_file_is() {
         for runtime in [Runtime::LlamaCpp, Runtime::Vramplan] {
             let named = case(model.clone(), runtime, FORMAT);
             let filed = case(file.clone(), runtime, "as-stored");
-            let by_name: Answer = answer(&named.request()).unwrap();
-            let of_file = answer(&filed.request()).unwrap();
+            let by_name: Answer = answer(&named).unwrap();
+            let of_file = answer(&filed).unwrap();
             let about = format!("{} under {runtime}", model.name);
             assert_eq!(expected(&by_name.plan), expected(&of_file.plan), "{about}");
             assert_eq!(by_name.plan.peak.expected, of_file.plan.peak.expected, "{about}");
@@ -120,7 +118,7 @@ fn files_are_refused_where_no_runtime_takes_them_as_they_are() {
     let file = by_file(&model).unwrap();
     for runtime in [Runtime::Transformers, Runtime::Vllm] {
         let case = case(file.clone(), runtime, "as-stored");
-        let error = answer(&case.request()).unwrap_err().to_string();
+        let error = answer(&case).unwrap_err().to_string();
         assert!(error.contains("GGUF"), "{error}");
     }
 }
@@ -133,7 +131,7 @@ fn windows_that_files_do_not_state_save_nothing() {
         let case = case(model.clone(), Runtime::Vramplan, FORMAT).cache(6000);
         let mut case = case;
         case.workload.system_tokens = 0;
-        let plan = answer(&case.request()).unwrap().plan;
+        let plan = answer(&case).unwrap().plan;
         let rows = expected(&plan);
         let has_windows = rows.iter().any(|(name, _)| name.contains("windowed layers"));
         let known = model.shape.architecture.gguf_window().is_some();
@@ -158,8 +156,8 @@ fn windows_as_long_as_the_context_save_nothing() {
             case.workload.system_tokens = 0;
             case.workload.context = context;
             case.workload.grown_cache = false;
-            case.model = model.clone();
-            let plan = answer(&case.request()).unwrap().plan;
+            let case = case.of(model.clone());
+            let plan = answer(&case).unwrap().plan;
             let held = plan.component(Component::ConversationCache).unwrap().at_peak.expected;
             // vLLM's pool is as large as there is room: what of it is needed counts.
             plan.pool.map_or(held, |pool| pool.need.expected)

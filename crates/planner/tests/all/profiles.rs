@@ -111,7 +111,7 @@ fn every_runtime_states_what_its_constants_rest_on() {
     let catalog = catalog();
     for runtime in Runtime::ALL {
         let spec = catalog.runtime(runtime).unwrap();
-        assert_eq!(spec.runtime, runtime);
+        assert_eq!(spec.kind(), runtime);
         assert!(!spec.version.is_empty());
         let libraries = &spec.libraries;
         assert!(libraries.value.low <= libraries.value.high);

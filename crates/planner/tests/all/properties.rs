@@ -60,16 +60,15 @@ fn case() -> impl Strategy<Value = Case> {
 
 fn at(case: &Case, tokens: u64) -> Plan {
     let case = case.clone().cache(tokens);
-    let request = case.request();
-    let solver = Solver::new(&request).unwrap();
-    plan(&solver.scenario(tokens), case.capacity).unwrap()
+    let solver = Solver::new(&case).unwrap();
+    plan(&solver.scenario(tokens), case.capacity()).unwrap()
 }
 
 /// Every bound of what one plan asks for is at least the other's. A pool is there whether it is full
 /// or not: what fills it counts. llama.cpp's compute buffer has holes that depend on how its tensors
 /// happen to fit: there, what stays is compared.
 fn at_least(larger: &Plan, smaller: &Plan, case: &Case) -> bool {
-    if case.runtime.runtime == Runtime::LlamaCpp {
+    if case.kind() == Runtime::LlamaCpp {
         let mut phases = larger.phases.iter().zip(&smaller.phases);
         return phases.all(|(larger, smaller)| larger.persistent >= smaller.persistent);
     }
@@ -118,9 +117,9 @@ proptest! {
         let chunk = case.workload.prefill_chunk;
         let covers = |prompt: u64| chunk < prompt && prompt <= 2 * chunk;
         let whole = covers(case.workload.system_tokens) || covers(tokens);
-        prop_assume!(case.runtime.runtime != Runtime::Transformers || !whole);
+        prop_assume!(case.kind() != Runtime::Transformers || !whole);
         // vLLM sorts the logits of fewer than eight sequences, and searches those of more.
-        prop_assume!(case.runtime.runtime != Runtime::Vllm || chunk >= 8);
+        prop_assume!(case.kind() != Runtime::Vllm || chunk >= 8);
         let mut larger = case.clone();
         larger.workload.prefill_chunk *= 2;
         prop_assert!(at_least(&at(&larger, tokens), &at(&case, tokens), &case));
@@ -128,7 +127,7 @@ proptest! {
 
     #[test]
     fn more_layers_never_take_less(case in case(), tokens in 1u64..3000) {
-        let deeper = Case { model: deeper(&case.model), ..case.clone() };
+        let deeper = case.clone().of(deeper(&case.model));
         prop_assert!(at_least(&at(&deeper, tokens), &at(&case, tokens), &case));
     }
 
@@ -149,18 +148,17 @@ proptest! {
 
     #[test]
     fn a_recommended_size_fits_and_one_token_more_does_not(case in case()) {
-        let request = case.request();
-        let solver = Solver::new(&request).unwrap();
+        let solver = Solver::new(&case).unwrap();
         let recommendation = solver.recommend().unwrap();
         let most = case.workload.context - case.workload.system_tokens;
         // Below this a cache has no room for its recent window.
         let smallest = (1..=most).find(|&tokens| solver.window(tokens).is_ok()).unwrap();
-        for tier in &recommendation.tiers {
+        for tier in recommendation.tiers.iter() {
             let fits = |tokens: u64| {
                 let plan = solver.plan(tokens).unwrap();
                 match tier.name {
                     TierName::Conservative => {
-                        let most = case.capacity.less_headroom(2).unwrap();
+                        let most = case.capacity().less_headroom(2).unwrap();
                         plan.peak.high <= most && plan.demand().pooled(|need| need.high)
                     }
                     TierName::Balanced => plan.verdict == Verdict::Fits,
@@ -180,8 +178,7 @@ proptest! {
     fn json_round_trips(case in case(), tokens in 600u64..3000) {
         let mut case = case.cache(tokens);
         case.workload.prefill_chunk = 512;
-        let request = case.request();
-        let document = Document::new(&request, &case.answer());
+        let document = Document::new(&case, &case.answer());
         let json = to_json(&document).unwrap();
         prop_assert_eq!(from_json(&json).unwrap(), document);
     }

@@ -7,7 +7,6 @@ use std::path::Path;
 use crate::smollm2;
 use crate::support::Case;
 use vramplan_disk::Disk;
-use vramplan_planner::dtype::WeightFormat;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::read::{Catalog, gguf, model};
 use vramplan_planner::spec::{ModelSpec, Runtime};
@@ -21,7 +20,7 @@ fn planned(model: ModelSpec, runtime: Runtime) -> vramplan_planner::plan::Plan {
     case.workload.context = model.shape.context_len;
     case.workload.system_tokens = 500;
     let weights = if model.stored.is_some() { "as-stored" } else { "q4_k_m" };
-    Case { model, ..case }.weights(weights).cache(1000).answer().plan
+    case.of(model).weights(weights).cache(1000).answer().plan
 }
 
 #[test]
@@ -82,7 +81,7 @@ fn a_file_can_be_planned_in_another_format() {
     let folder = tempfile::tempdir().unwrap();
     let model = gguf::model(&Disk, &python_gguf(folder.path())).unwrap();
     let case = Case::new("L4", "qwen2.5-14b", Runtime::Vramplan);
-    let case = Case { model, weights: WeightFormat::AsStored, ..case }.cache(1000);
+    let case = case.of(model).weights("as-stored").cache(1000);
     let plan = case.weights("q8_0").answer().plan;
     let weights = plan.component(Component::Weights).unwrap();
     assert_eq!(weights.at_peak.expected.get(), 15_695_630_336);

@@ -1,16 +1,17 @@
 //! Laws that hold for every model that is spread over several GPUs.
 
-use crate::support::{Case, capacity};
+use crate::support::{Case, card};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
 use vramplan_planner::estimate::{weights_of, weights_of_part};
+use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::Catalog;
-use vramplan_planner::recommend::{Answer, Card, Solver, answer};
+use vramplan_planner::recommend::{Answer, Solver, answer};
 use vramplan_planner::render::{Document, from_json, to_json};
-use vramplan_planner::spec::{Headroom, Part, Runtime, Serving, Split};
+use vramplan_planner::spec::{Part, Runtime, Split};
 use vramplan_planner::units::Bytes;
 
 const MODELS: [&str; 13] = [
@@ -42,21 +43,15 @@ const WAYS: [(Runtime, Split); 5] = [
 /// The case on further GPUs of these names.
 fn beside(mut case: Case, split: Split, names: &[&str]) -> Case {
     let catalog = Catalog::built_in();
-    let headroom = match case.runtime.runtime {
-        Runtime::Vllm => Headroom::Size(Bytes::ZERO),
-        _ => Headroom::Default,
-    };
-    let card = |name: &&str| {
-        let gpu = catalog.gpu(name).unwrap();
-        Card { capacity: capacity(&gpu, headroom), gpu }
-    };
-    case.others = names.iter().map(card).collect();
+    let headroom = case.headroom;
+    let others = names.iter().map(|name| card(catalog.gpu(name).unwrap(), headroom)).collect();
+    let first = case.cards.first().clone();
     case.split = split;
-    if let Some(serving) = &mut case.workload.serving {
+    if case.kind() == Runtime::Vllm {
         let ranks = if split == Split::Tensor { names.len() as u64 + 1 } else { 1 };
-        *serving = Serving { ranks, ..*serving };
+        case.serving(|serving| serving.ranks = ranks);
     }
-    case
+    case.on(first, others)
 }
 
 fn case() -> impl Strategy<Value = (Case, Split, &'static str)> {
@@ -87,12 +82,8 @@ fn case() -> impl Strategy<Value = (Case, Split, &'static str)> {
 }
 
 fn parts_of(case: &Case) -> Vec<Part> {
-    let request = case.request();
-    let room = |(gpu, capacity): (_, vramplan_planner::plan::Capacity)| Room {
-        gpu,
-        usable: capacity.usable,
-    };
-    let rooms: Vec<_> = request.cards().map(room).collect();
+    let rooms: Vec<_> =
+        case.cards.iter().map(|c| Room { gpu: &c.gpu, usable: c.capacity.usable }).collect();
     let spread = Spread {
         model: &case.model,
         format: case.weights,
@@ -126,7 +117,7 @@ proptest! {
         let whole = weights_of(&case.model, case.weights, &case.runtime).unwrap();
         // Scales of a split matrix are rounded up, and so are rows padded for each GPU.
         let (case, whole) = if split == Split::Tensor {
-            let plain = if case.runtime.runtime == Runtime::Vllm { "bf16" } else { "f16" };
+            let plain = if case.kind() == Runtime::Vllm { "bf16" } else { "f16" };
             let case = case.weights(plain);
             let whole = weights_of(&case.model, case.weights, &case.runtime).unwrap();
             (case, whole)
@@ -148,7 +139,7 @@ proptest! {
         prop_assert_eq!(tower, whole.vision);
         // gpt-oss's experts are padded on every rank, and fewer key heads than ranks are repeated, as
         // groups of state-space layers are.
-        let padded = split == Split::Tensor && case.runtime.runtime == Runtime::Vllm
+        let padded = split == Split::Tensor && case.kind() == Runtime::Vllm
             && (case.model.name == "gpt-oss-20b" || case.model.shape.ssm.is_some() || case.model.shape.kv_heads <= more as u64);
         prop_assert!(own == whole.device || (padded && own > whole.device), "{own} of {}", whole.device);
     }
@@ -158,10 +149,9 @@ proptest! {
         let mut least = 0;
         for gpus in [1usize, 2, 4] {
             let case = beside(case.clone(), split, &vec![gpu; gpus - 1]);
-            let request = case.request();
-            let recommendation = Solver::new(&request).unwrap().recommend().unwrap();
-            let balanced = recommendation.tiers[1].max_cache_tokens;
-            prop_assert!(balanced >= least, "{balanced} tokens on {gpus} {gpu}, {least} on fewer: {} {:?} {split}", case.model.name, case.runtime.runtime);
+            let recommendation = Solver::new(&case).unwrap().recommend().unwrap();
+            let balanced = recommendation.tiers.balanced.max_cache_tokens;
+            prop_assert!(balanced >= least, "{balanced} tokens on {gpus} {gpu}, {least} on fewer: {} {:?} {split}", case.model.name, case.kind());
             least = balanced;
         }
     }
@@ -172,23 +162,24 @@ proptest! {
         other in prop::sample::select(GPUS.to_vec()),
     ) {
         let case = beside(case, split, &[other]).cache(4000);
-        let request = case.request();
-        let answer = answer(&request).unwrap();
-        let document = Document::new(&request, &answer);
-        prop_assert_eq!(&document.inputs.gpus, &[gpu, other].map(str::to_owned).to_vec());
+        let answer = case.answer();
+        let document = Document::new(&case, &answer);
+        let names: Vec<_> = document.devices.iter().map(|device| device.gpu.as_str()).collect();
+        prop_assert_eq!(names, [gpu, other]);
         let binding = &answer.devices[answer.binding];
         prop_assert_eq!(&binding.plan, &answer.plan);
         prop_assert_eq!(document.devices.iter().filter(|device| device.binding).count(), 1);
-        let worst = |id: &str| document.devices.iter().any(|device| device.verdict == id);
-        prop_assert!(!worst("does_not_fit") || document.verdict == "does_not_fit");
-        prop_assert!(document.verdict != "fits" || document.devices.iter().all(|d| d.verdict == "fits"));
+        let any = |verdict| document.devices.iter().any(|device| device.verdict == verdict);
+        let all_fit = document.devices.iter().all(|device| device.verdict == Verdict::Fits);
+        prop_assert!(!any(Verdict::DoesNotFit) || document.verdict == Verdict::DoesNotFit);
+        prop_assert!(document.verdict != Verdict::Fits || all_fit);
         let json = to_json(&document).unwrap();
         prop_assert_eq!(from_json(&json).unwrap(), document);
     }
 
     #[test]
     fn caches_add_up_to_those_of_one_gpu((case, split, gpu) in case(), more in 1usize..4) {
-        prop_assume!(split == Split::Layer && case.runtime.runtime != Runtime::Vllm);
+        prop_assume!(split == Split::Layer && case.kind() != Runtime::Vllm);
         let case = case.cache(3000);
         let on_two = beside(case.clone(), split, &["A100-80GB", "A100-80GB"]).answer();
         let on_more = beside(case, split, &vec![gpu; more]).answer();
@@ -208,7 +199,7 @@ fn a_larger_card_gets_more_layers() {
 #[test]
 fn the_own_engine_runs_on_one_gpu() {
     let case = beside(Case::new("L4", "qwen2.5-14b", Runtime::Vramplan), Split::Layer, &["L4"]);
-    let error = answer(&case.request()).unwrap_err();
+    let error = answer(&case).unwrap_err();
     assert_eq!(error.to_string(), "the `vramplan` runtime cannot spread a model over 2 GPUs");
     assert!(error.hint().unwrap().contains("--runtime llama.cpp"));
 }
@@ -239,7 +230,7 @@ fn a_tower_is_where_the_runtime_puts_it() {
 #[test]
 fn a_tower_that_would_be_cut_is_refused() {
     let case = on_equals("qwen2.5-vl-3b", Runtime::Transformers, Split::Layer, 4);
-    let error = answer(&case.request()).unwrap_err();
+    let error = answer(&case).unwrap_err();
     let text = error.to_string();
     assert!(
         text.starts_with("what `qwen2.5-vl-3b` takes on 4 GPUs under `transformers`"),
@@ -249,17 +240,17 @@ fn a_tower_that_would_be_cut_is_refused() {
     assert!(error.hint().unwrap().contains("`--images 0`"));
     let mut text_only = case;
     text_only.workload.images = Some(0);
-    answer(&text_only.request()).unwrap();
+    answer(&text_only).unwrap();
 }
 
 #[test]
 fn layers_that_read_images_stay_on_the_first_gpu() {
     let case = on_equals("qwen3-vl-8b", Runtime::Vllm, Split::Layer, 16);
-    let error = answer(&case.request()).unwrap_err();
+    let error = answer(&case).unwrap_err();
     assert!(error.to_string().starts_with("the first 3 layers of `qwen3-vl-8b`"), "{error}");
     assert!(error.hint().unwrap().contains("`--gpus 12`"));
     let case = on_equals("qwen3-vl-8b", Runtime::LlamaCpp, Split::Layer, 32);
-    let error = answer(&case.request()).unwrap_err();
+    let error = answer(&case).unwrap_err();
     assert!(error.to_string().contains("read the embeddings of images"), "{error}");
 }
 
@@ -283,7 +274,7 @@ fn layers_that_differ_are_counted_where_they_are() {
 #[test]
 fn stages_of_state_space_layers_are_refused() {
     let case = on_equals(HYBRID, Runtime::LlamaCpp, Split::Layer, 2);
-    let error = answer(&case.request()).unwrap_err();
+    let error = answer(&case).unwrap_err();
     assert!(error.to_string().contains("`granite-4.0-h-1b` takes on 2 GPUs"), "{error}");
     assert!(error.hint().unwrap().contains("`--split tensor`"));
     on_equals(HYBRID, Runtime::LlamaCpp, Split::Tensor, 2).answer();

@@ -3,8 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code")]
 
 use crate::support::Case;
-use vramplan_planner::recommend::Card;
-use vramplan_planner::spec::{Headroom, Runtime, Serving};
+use vramplan_planner::spec::{Headroom, Runtime, RuntimeOptions, Serving, Split};
 use vramplan_planner::units::Bytes;
 use vramplan_scoreboard::csv::Row;
 
@@ -21,26 +20,27 @@ fn case(row: &Row) -> Case {
     let gpu = if row.text("gpu").is_empty() { "H100" } else { row.text("gpu") };
     let mut case = Case::new(gpu, row.text("profile"), Runtime::Vllm).cache(1);
     case = case.weights(row.text("weights")).kv(row.text("kv"));
+    let mut gpu = case.gpu().clone();
     if let Some(total) = row.maybe("total_gib").unwrap() {
-        case.gpu.total.value = gib(total);
-        case.gpu.reserved.value = Bytes::ZERO;
+        gpu.total.value = gib(total);
+        gpu.reserved.value = Bytes::ZERO;
     }
-    let default = Serving::on(&case.gpu);
+    let default = Serving::on(&gpu);
     case.workload.system_tokens = 0;
     case.workload.prefill_chunk =
-        row.maybe("chunk").unwrap().unwrap_or_else(|| Serving::default_chunk(&case.gpu));
-    case.workload.serving = Some(Serving {
+        row.maybe("chunk").unwrap().unwrap_or_else(|| Serving::default_chunk(&gpu));
+    case.set_options(RuntimeOptions::Vllm(Serving {
         ranks: row.get("ranks").unwrap(),
         max_seqs: row.maybe("max_seqs").unwrap().unwrap_or(default.max_seqs),
         utilization: row.maybe("utilization").unwrap().unwrap_or(default.utilization),
         version: row.get("version").unwrap(),
         most_blocks: None,
-    });
-    case.capacity = crate::support::capacity(&case.gpu, NO_HEADROOM);
+    }));
+    // Stages, of which each has ranks: not what a question asks for.
+    case.split = Split::Layer;
     let stages: usize = row.get("pipeline").unwrap();
-    case.others =
-        (1..stages).map(|_| Card { gpu: case.gpu.clone(), capacity: case.capacity }).collect();
-    case
+    let card = crate::support::card(gpu, NO_HEADROOM);
+    case.on(card.clone(), vec![card; stages - 1])
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::Case;
+use vramplan_planner::deployment::CacheSize;
 use vramplan_planner::estimate::{Buffer, Life, Moment, Phase};
 use vramplan_planner::spec::{Bounds, Runtime};
 use vramplan_planner::units::Bytes;
@@ -19,17 +20,19 @@ const PASS_SPREAD: [f64; 2] = [0.98, 1.01];
 fn planned(row: &Row) -> Bounds {
     let mut case = Case::new(row.text("gpu"), row.text("model"), Runtime::Transformers);
     case = case.weights(row.text("weights")).kv("bf16");
-    let stack = &mut case.runtime.stack;
-    stack.transformers = row.get("transformers").unwrap();
-    stack.bitsandbytes = row.get("bitsandbytes").unwrap();
+    case.stack(|stack| {
+        stack.transformers = row.get("transformers").unwrap();
+        stack.bitsandbytes = row.get("bitsandbytes").unwrap();
+    });
     let (new, past) = (row.number("rows"), row.number("past"));
     let workload = &mut case.workload;
     workload.attention = row.get("attention").unwrap();
     workload.grown_cache = true;
     workload.batch = row.number("batch");
     workload.prefill_chunk = new;
-    (workload.system_tokens, workload.cache_tokens) =
-        if past == 0 { (new, 0) } else { (0, past + new) };
+    let (system_tokens, cache_tokens) = if past == 0 { (new, 0) } else { (0, past + new) };
+    workload.system_tokens = system_tokens;
+    case.cache = CacheSize::Fixed(cache_tokens);
     let phase = match row.text("phase") {
         "system_prefill" => Phase::SystemPrefill,
         "prefill" => Phase::Prefill,

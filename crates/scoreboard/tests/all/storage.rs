@@ -7,7 +7,7 @@ use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::weights::{Modules, parts};
 use vramplan_planner::estimate::weights_of;
 use vramplan_planner::read::Catalog;
-use vramplan_planner::spec::{ModelSpec, Runtime, TensorSpec};
+use vramplan_planner::spec::{ModelSpec, Runtime, RuntimeOptions, TensorSpec, TransformersStack};
 use vramplan_scoreboard::csv::{Row, rows};
 
 const LAYERS: &str = include_str!("../../../../evidence/storage/layers.csv");
@@ -57,7 +57,10 @@ fn models_take_what_the_libraries_store_and_keep() {
     let mut models = BTreeSet::new();
     let experts = rows(EXPERTS).filter(|row| !row.text("total").is_empty());
     for row in rows(MODELS).chain(experts) {
-        runtime.stack.transformers = row.get("transformers").unwrap();
+        runtime.options = RuntimeOptions::Transformers(TransformersStack {
+            transformers: row.get("transformers").unwrap(),
+            ..TransformersStack::default()
+        });
         let model = catalog.model(row.text("model")).unwrap();
         let format: WeightFormat = row.get("format").unwrap();
         let weights = weights_of(&model, format, &runtime).unwrap();
@@ -76,7 +79,10 @@ fn experts_are_as_many_modules_as_the_libraries_quantize() {
     let mut versions = BTreeSet::new();
     for row in rows(MODELS).chain(rows(EXPERTS)) {
         let model = catalog.model(row.text("model")).unwrap();
-        runtime.stack.transformers = row.get("transformers").unwrap();
+        runtime.options = RuntimeOptions::Transformers(TransformersStack {
+            transformers: row.get("transformers").unwrap(),
+            ..TransformersStack::default()
+        });
         let modules = Modules::of(&model, &runtime);
         let linear = model.tensors.iter().filter(|tensor| modules.is_linear(tensor.role));
         let count: u64 = linear.map(|tensor| modules.split(tensor).0).sum();

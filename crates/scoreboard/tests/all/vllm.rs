@@ -161,7 +161,7 @@ fn sampling_takes_what_vllm_takes() {
         let sampled = row.number("sampled");
         let mut case = Case::new(row.text("card"), row.text("model"), Runtime::Vllm);
         case = case.weights("bf16").cache(16);
-        case.workload.serving.as_mut().unwrap().max_seqs = sampled;
+        case.serving(|serving| serving.max_seqs = sampled);
         case.workload.prefill_chunk = sampled.max(2048);
         let listed = case.buffers();
         let at_output = |b: &&Buffer| matches!(b.life, Life::During(_, Moment::Output));

@@ -16,8 +16,7 @@ fn small(n: u64) -> usize {
 fn the_cache_takes_what_a_plan_says() {
     for model in ["qwen2.5-14b", "llama-3.1-8b", "qwen2.5-0.5b"] {
         let case = Case::new("L4", model, Runtime::Vramplan).cache(7000);
-        let request = case.request();
-        let solver = Solver::new(&request).unwrap();
+        let solver = Solver::new(&case).unwrap();
         let scenario = solver.scenario(7000);
         let planned = buffers(&scenario).unwrap();
         let planned = |name| -> Vec<Bytes> {

@@ -309,6 +309,7 @@ fn it_holds_what_a_plan_for_this_gpu_lists() {
             weights: &sized,
             kv: KvFormat::Int8,
             workload: settings.workload(spec.shape.context_len),
+            cache_tokens: settings.max_cache_tokens,
         })
         .unwrap();
         let table = settings.table(&spec).unwrap();

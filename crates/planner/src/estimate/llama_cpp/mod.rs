@@ -131,7 +131,7 @@ fn context(scenario: &Scenario<'_>) -> Result<Context, Overflow> {
         ada: scenario.gpu.compute_capability >= ADA,
         type_k: scenario.kv,
         type_v: scenario.kv,
-        version: workload.llama_cpp,
+        version: scenario.runtime.options.llama_cpp(),
     };
     params.resolve(&scenario.model.shape)
 }

@@ -7,7 +7,7 @@ use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, gguf};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, Split};
+use crate::spec::{Attention, GpuSpec, Logits, ModelSpec, Part, Split};
 
 /// Tokens by which llama.cpp rounds its cache up (`GGML_PAD(n_ctx, 256)` in `llama-context.cpp`).
 const CELL: u64 = 256;
@@ -38,7 +38,7 @@ impl RuntimeRules for Rules {
             logits: Logits::All,
             grown_cache: false,
             split: Split::Layer,
-            headroom: Headroom::Default,
+            pinned_prompt: 6000,
         }
     }
 

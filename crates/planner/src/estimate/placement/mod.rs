@@ -101,7 +101,7 @@ pub struct Spread<'a> {
 impl Spread<'_> {
     /// The vision tower, where the runtime loads it.
     pub(super) fn tower(&self) -> Option<Vision> {
-        vision::loaded(self.model, self.runtime.runtime, self.images)
+        vision::loaded(self.model, self.runtime.kind(), self.images)
     }
 
     pub(super) fn unsupported(
@@ -110,7 +110,7 @@ impl Spread<'_> {
         how: &'static str,
         hint: &'static str,
     ) -> PlacementError {
-        let (runtime, gpus) = (self.runtime.runtime, rooms.len());
+        let (runtime, gpus) = (self.runtime.kind(), rooms.len());
         PlacementError::Unsupported { runtime, gpus, how, hint }
     }
 
@@ -120,7 +120,7 @@ impl Spread<'_> {
         reason: &'static str,
         hint: &'static str,
     ) -> PlacementError {
-        let (model, runtime) = (self.model.name.clone(), self.runtime.runtime);
+        let (model, runtime) = (self.model.name.clone(), self.runtime.kind());
         PlacementError::Unknown { model, gpus: rooms.len(), runtime, reason, hint }
     }
 
@@ -144,5 +144,5 @@ pub fn parts(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, Place
     if rooms.len() < 2 {
         return Ok(vec![Part::whole(spread.model)]);
     }
-    rules(spread.runtime.runtime).place(spread, rooms)
+    rules(spread.runtime.kind()).place(spread, rooms)
 }

@@ -90,7 +90,7 @@ fn push_mlp(
     pass: Pass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    let newest = scenario.runtime.stack.transformers == TransformersVersion::Current;
+    let newest = scenario.runtime.options.stack().transformers == TransformersVersion::Current;
     let mut instants = match shape.moe {
         Some(moe) if newest || scenario.weights.packed_experts => {
             experts::instants(scenario, pass, moe)?

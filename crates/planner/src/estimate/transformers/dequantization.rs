@@ -51,7 +51,7 @@ type Made = (Bounds, &'static str, Formula);
 /// The 16-bit copy of a 4-bit weight, and copies of its scales.
 fn four_bit(scenario: &Scenario<'_>, matrix: Matrix, share: Share) -> Result<Made, EstimateError> {
     let elements = matrix.elements()?;
-    let version = scenario.runtime.stack.bitsandbytes;
+    let version = scenario.runtime.options.stack().bitsandbytes;
     let card = Card::of(scenario.gpu);
     let Matrix { outputs, inputs, .. } = matrix;
     let size = share.size(|rows| {

@@ -58,7 +58,7 @@ pub fn instants(
     moe: Moe,
 ) -> Result<Vec<Instant>, EstimateError> {
     let family = scenario.model.shape.architecture;
-    if !scenario.runtime.stack.transformers.has_expert_modules(family) {
+    if !scenario.runtime.options.stack().transformers.has_expert_modules(family) {
         return every_expert(scenario, pass, moe);
     }
     let hidden = scenario.model.shape.hidden_size;

@@ -27,7 +27,7 @@ pub fn push(
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let rows = pass.all_rows()?;
-    let all = scenario.runtime.stack.transformers == TransformersVersion::AllLogits;
+    let all = scenario.runtime.options.stack().transformers == TransformersVersion::AllLogits;
     let positions = if all { rows } else { scenario.logit_positions(rows, pass.sequences) };
     let factors =
         |bytes| [("positions", positions), ("vocab_size", shape.vocab_size), ("B", bytes)];

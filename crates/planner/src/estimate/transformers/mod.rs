@@ -96,7 +96,7 @@ fn push_caches(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Est
     let from = if workload.grown_cache { Phase::Prefill } else { Phase::SystemPrefill };
     // The window is one: the conversation has what the system prompt left of it.
     let window = in_window(scenario, scenario.full_tokens()?) - pinned.window;
-    let slots = Cells { full: workload.cache_tokens, window };
+    let slots = Cells { full: scenario.cache_tokens, window };
     kv_cache::push(buffers, scenario, Component::ConversationCache, slots, batch, from)?;
     kv_cache::push_recurrent(buffers, scenario, batch, from)?;
     push_residual(buffers, scenario)?;
@@ -122,7 +122,7 @@ fn push_residual(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), E
         source: "transformers cache_utils.py: residual_length 128",
     };
     let shape = &scenario.model.shape;
-    let tokens = RESIDUAL_TOKENS.min(scenario.workload.cache_tokens);
+    let tokens = RESIDUAL_TOKENS.min(scenario.cache_tokens);
     let more = kv_cache::layer_size(shape, KvFormat::Bf16, tokens)?
         .minus_or_zero(kv_cache::layer_size(shape, scenario.kv, tokens)?);
     let formula = Formula::product(&[

@@ -7,7 +7,7 @@ use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, Split};
+use crate::spec::{Attention, GpuSpec, Logits, ModelSpec, Part, Split};
 
 /// The rules of transformers.
 pub struct Rules;
@@ -38,7 +38,7 @@ impl RuntimeRules for Rules {
             logits: Logits::Last,
             grown_cache: true,
             split: Split::Layer,
-            headroom: Headroom::Default,
+            pinned_prompt: 6000,
         }
     }
 
@@ -66,7 +66,7 @@ impl RuntimeRules for Rules {
                           without them: use `--runtime llama.cpp` or `--runtime vllm`";
             return Err(EstimateError::Model { field: "ssm", reason: reason.to_owned() });
         }
-        let version = scenario.runtime.stack.transformers;
+        let version = scenario.runtime.options.stack().transformers;
         let family = scenario.model.shape.architecture;
         if version.has(family) {
             return Ok(());

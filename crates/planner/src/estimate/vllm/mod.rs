@@ -91,7 +91,7 @@ fn push_zero_points(
 
 fn check(scenario: &Scenario<'_>) -> Result<Serving, EstimateError> {
     let workload = &scenario.workload;
-    let serving = workload.serving.unwrap_or_else(|| Serving::on(scenario.gpu));
+    let serving = scenario.runtime.options.serving().unwrap_or_default();
     let unsupported = |what, value: String, expected| {
         Err(EstimateError::Unsupported { runtime: scenario.kind(), what, value, expected })
     };
@@ -489,7 +489,7 @@ fn push_pool(
     let paging = Paging::of_run(model, run, kv, serving.ranks, tokens)?;
     let cached = Cached {
         system: workload.system_tokens,
-        conversation: workload.cache_tokens,
+        conversation: scenario.cache_tokens,
         sequences: workload.batch,
         chunk: workload.prefill_chunk,
     };
@@ -523,6 +523,7 @@ fn push_pool(
         need: fixed.plus(Bounds::exactly(need))?,
         fixed,
         block: paging.block,
+        block_tokens: paging.block_tokens,
         blocks,
         tokens: paging.tokens(blocks),
     })

@@ -26,7 +26,6 @@ impl RuntimeRules for Rules {
         "`bf16`, `f16`, `f32` or `fp8`"
     }
 
-    /// vLLM leaves free what its share of the card is short of; nothing more is asked of it.
     fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults {
         Defaults {
             weights: torch::stored_or(model, WeightFormat::AwqInt4 { group: 128 }),
@@ -36,8 +35,13 @@ impl RuntimeRules for Rules {
             logits: Logits::Last,
             grown_cache: false,
             split: Split::Tensor,
-            headroom: Headroom::Size(Bytes::ZERO),
+            pinned_prompt: 6000,
         }
+    }
+
+    /// vLLM leaves free what its share of the card is short of; nothing more is asked of it.
+    fn headroom(&self) -> Headroom {
+        Headroom::Size(Bytes::ZERO)
     }
 
     fn ladders(&self) -> Ladders {

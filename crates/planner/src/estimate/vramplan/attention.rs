@@ -26,7 +26,7 @@ pub fn push_decode(
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let (heads, sequences) = (shape.n_heads, scenario.workload.batch);
-    let slots = scenario.workload.cache_tokens;
+    let slots = scenario.cache_tokens;
     let kind = kind(life, ENGINE);
     if scored {
         let p = [("n_heads", heads), ("slots", slots), ("sequences", sequences), ("B", 2)];

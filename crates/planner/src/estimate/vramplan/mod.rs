@@ -52,7 +52,7 @@ fn push_caches(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Est
     let from = Phase::SystemPrefill;
     let pinned = cells(scenario, workload.system_tokens);
     kv_cache::push(buffers, scenario, Component::SystemPromptCache, pinned, 1, from)?;
-    let slots = cells(scenario, workload.cache_tokens);
+    let slots = cells(scenario, scenario.cache_tokens);
     let conversation = Component::ConversationCache;
     kv_cache::push(buffers, scenario, conversation, slots, workload.batch, from)?;
     kv_cache::push_recurrent(buffers, scenario, workload.batch, from)?;

@@ -7,7 +7,7 @@ use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Choices, Defaults, Ladders, Refusal, RuntimeRules};
 use crate::estimate::weights::{TensorRule, gguf};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, Split, Workload};
+use crate::spec::{Attention, GpuSpec, Logits, ModelSpec, Part, Split, Workload};
 
 /// The rules of vramplan's engine.
 pub struct Rules;
@@ -37,7 +37,7 @@ impl RuntimeRules for Rules {
             logits: Logits::Last,
             grown_cache: false,
             split: Split::Layer,
-            headroom: Headroom::Default,
+            pinned_prompt: 6000,
         }
     }
 

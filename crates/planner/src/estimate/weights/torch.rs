@@ -56,7 +56,7 @@ pub struct Modules {
 impl Modules {
     /// Those of a model under the version that `spec` names.
     pub fn of(model: &ModelSpec, spec: &RuntimeSpec) -> Self {
-        let (version, shape) = (spec.stack.transformers, &model.shape);
+        let (version, shape) = (spec.options.stack().transformers, &model.shape);
         let experts = shape.moe.map(|moe| moe.n_experts);
         Self {
             experts: experts.filter(|_| version.has_expert_modules(shape.architecture)),

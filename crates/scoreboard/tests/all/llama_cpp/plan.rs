@@ -8,7 +8,7 @@ use vramplan_planner::estimate::{Component, Life, Moment, Phase, Scenario};
 use vramplan_planner::plan::{Capacity, plan};
 use vramplan_planner::spec::{
     Attention, Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, Headroom,
-    LlamaCppVersion, Logits, Runtime, RuntimeSpec, TransformersStack, Workload,
+    Logits, Runtime, RuntimeOptions, RuntimeSpec, Workload,
 };
 use vramplan_planner::units::Bytes;
 
@@ -36,9 +36,8 @@ fn gpu() -> GpuSpec {
 
 fn runtime() -> RuntimeSpec {
     RuntimeSpec {
-        runtime: Runtime::LlamaCpp,
+        options: RuntimeOptions::newest(Runtime::LlamaCpp),
         version: String::new(),
-        stack: TransformersStack::default(),
         libraries: fact(Bounds::ZERO),
         blas_workspace: fact(Bytes::ZERO),
         blas_workspace_hopper: fact(Bytes::ZERO),
@@ -52,7 +51,6 @@ fn workload(row: &Row) -> Workload {
     let slot = row.number("n_ctx") / row.number("n_seq_max");
     Workload {
         system_tokens: slot / 4,
-        cache_tokens: slot - slot / 4,
         recent_window: None,
         prefill_chunk: row.number("n_ubatch"),
         batch: row.number("n_seq_max"),
@@ -62,8 +60,6 @@ fn workload(row: &Row) -> Workload {
         images: None,
         logits: if row.text("outputs") == "all" { Logits::All } else { Logits::Last },
         grown_cache: false,
-        llama_cpp: LlamaCppVersion::default(),
-        serving: None,
     }
 }
 
@@ -89,7 +85,9 @@ fn plans_match_the_library_component_by_component() {
         });
         let kv: KvFormat = row.text("type_k").parse().unwrap();
         let workload = workload(&row);
-        let scenario = Scenario { model, gpu: &gpu, runtime: &runtime, weights, kv, workload };
+        let slot = row.number("n_ctx") / row.number("n_seq_max");
+        let (gpu, runtime, cache_tokens) = (&gpu, &runtime, slot - slot / 4);
+        let scenario = Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens };
         let plan = plan(&scenario, capacity).unwrap();
         let sum = |wanted: &dyn Fn(Component, Life) -> bool| -> u64 {
             let mine = plan.buffers.iter().filter(|b| wanted(b.component, b.life));

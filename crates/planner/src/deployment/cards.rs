@@ -1,0 +1,203 @@
+//! The cards that a model is planned on, and what each offers.
+
+use std::sync::Arc;
+
+use super::limits::MOST_GPUS;
+use super::{DeploymentError, Question, error};
+use crate::estimate::rules;
+use crate::plan::Capacity;
+use crate::read::Catalog;
+use crate::spec::{GpuSpec, Runtime};
+use crate::units::Bytes;
+
+/// A GPU and what it offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// The GPU.
+    pub gpu: GpuSpec,
+    /// What it offers.
+    pub capacity: Capacity,
+}
+
+/// One card, or several in the order in which a model is spread over them. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cards(Arc<Row>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    first: Card,
+    others: Vec<Card>,
+}
+
+impl Cards {
+    /// The first, and those beside it.
+    pub fn new(first: Card, others: Vec<Card>) -> Self {
+        Self(Arc::new(Row { first, others }))
+    }
+
+    /// A card alone.
+    pub fn one(card: Card) -> Self {
+        Self::new(card, Vec::new())
+    }
+
+    /// The first: what runtimes size themselves by.
+    pub fn first(&self) -> &Card {
+        &self.0.first
+    }
+
+    /// How many there are: 1 or more.
+    #[allow(clippy::len_without_is_empty, reason = "there is always one")]
+    pub fn len(&self) -> usize {
+        1 + self.0.others.len()
+    }
+
+    /// In their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Card> + Clone {
+        std::iter::once(&self.0.first).chain(&self.0.others)
+    }
+
+    /// How a question names them: the one name of equal cards with their number, or a list.
+    pub(super) fn names(&self) -> (String, Option<u64>) {
+        let first = &self.first().gpu.name;
+        if self.len() == 1 {
+            return (first.clone(), None);
+        }
+        if self.iter().all(|card| card.gpu.name == *first) {
+            return (first.clone(), Some(self.len() as u64));
+        }
+        let names: Vec<_> = self.iter().map(|card| card.gpu.name.as_str()).collect();
+        (names.join(","), None)
+    }
+}
+
+/// The card of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalCard {
+    /// The GPU, with its own total.
+    pub gpu: GpuSpec,
+    /// What other processes hold of it.
+    pub used: Bytes,
+}
+
+/// The name that stands for the local card.
+const AUTO: &str = "auto";
+
+impl Question {
+    /// Whether it asks for the card of this machine.
+    pub fn wants_local_card(&self) -> bool {
+        let gpu = self.gpu.as_deref().unwrap_or_default();
+        gpu.split(',').any(|name| name.trim().eq_ignore_ascii_case(AUTO))
+    }
+}
+
+/// The GPUs that the question names, or so many of the one name, with what each offers.
+///
+/// # Errors
+/// Where a card is not known, their number is out of range, or nothing of one is left.
+pub fn cards(
+    question: &Question,
+    runtime: Runtime,
+    catalog: &Catalog,
+    local: Option<&LocalCard>,
+) -> Result<Cards, DeploymentError> {
+    let gpu = question.gpu.as_deref().ok_or_else(error::no_gpu)?;
+    let names: Vec<&str> = gpu.split(',').map(str::trim).collect();
+    let gpus = count(question, &names)?;
+    if question.split.is_some() && gpus == 1 {
+        return Err(DeploymentError::refused(
+            "`--split` says how a model is spread over several GPUs, and there is one",
+            "drop `--split`, or add `--gpus N`",
+        ));
+    }
+    let card = |name: &str| {
+        let (mut gpu, other_use) = find(name, question, catalog, local)?;
+        apply_calibration(&mut gpu, runtime, catalog)?;
+        card_on(question, gpu, runtime, other_use)
+    };
+    let first = card(names[0])?;
+    let others = match names.as_slice() {
+        [_] => vec![first.clone(); gpus - 1],
+        [_, others @ ..] => others.iter().map(|name| card(name)).collect::<Result<_, _>>()?,
+        [] => Vec::new(),
+    };
+    Ok(Cards::new(first, others))
+}
+
+/// A card as the question leaves it to a run: less what others hold, with the headroom that is asked for.
+///
+/// # Errors
+/// Where nothing is left.
+pub fn card_on(
+    question: &Question,
+    gpu: GpuSpec,
+    runtime: Runtime,
+    other_use: Bytes,
+) -> Result<Card, DeploymentError> {
+    let headroom = question.headroom.unwrap_or_else(|| rules(runtime).headroom());
+    let capacity = Capacity::new(gpu.total.value, gpu.reserved.value, other_use, headroom)?;
+    if capacity.less_headroom(1)?.is_zero() {
+        let message = format!(
+            "nothing of `{}` is left: {} total, {} reserved, {} in other use, {} headroom",
+            gpu.name, capacity.total, capacity.reserved, capacity.other_use, capacity.headroom
+        );
+        return Err(DeploymentError::refused(message, ""));
+    }
+    Ok(Card { gpu, capacity })
+}
+
+/// The GPU, and what other processes hold of it: as given, or on the local card as measured.
+fn find(
+    name: &str,
+    question: &Question,
+    catalog: &Catalog,
+    local: Option<&LocalCard>,
+) -> Result<(GpuSpec, Bytes), DeploymentError> {
+    if !name.eq_ignore_ascii_case(AUTO) {
+        return Ok((catalog.gpu(name)?, question.other_use.unwrap_or(Bytes::ZERO)));
+    }
+    let Some(local) = local else {
+        let message = "`--gpu auto`: no card of this machine is known here";
+        return Err(DeploymentError::refused(message, "name the GPU"));
+    };
+    Ok((local.gpu.clone(), question.other_use.unwrap_or(local.used)))
+}
+
+/// Puts what was measured of a runtime on this card in the place of what was assumed.
+fn apply_calibration(
+    gpu: &mut GpuSpec,
+    runtime: Runtime,
+    catalog: &Catalog,
+) -> Result<(), DeploymentError> {
+    let found = catalog.calibration(&gpu.name, runtime)?;
+    if let Some(found) = found
+        && let Some(context) = found.context()
+    {
+        gpu.context = Some(context);
+        gpu.calibrated = found.parts();
+    }
+    Ok(())
+}
+
+/// How many GPUs there are.
+fn count(question: &Question, names: &[&str]) -> Result<usize, DeploymentError> {
+    if let Some(empty) = names.iter().find(|name| name.is_empty()) {
+        let message = format!("`--gpu` has an empty name: `{}`", names.join(",") + empty);
+        let hint = "separate names by single commas, such as `--gpu L4,T4`";
+        return Err(DeploymentError::refused(message, hint));
+    }
+    let most = usize::try_from(MOST_GPUS).unwrap_or(usize::MAX);
+    let given = question.gpus.map(|gpus| usize::try_from(gpus).unwrap_or(usize::MAX));
+    match (names, given) {
+        (_, Some(gpus)) if gpus == 0 || gpus > most => {
+            let value = question.gpus.unwrap_or_default();
+            Err(DeploymentError::out_of_range("--gpus", value, format!("1 to {MOST_GPUS}")))
+        }
+        ([_], gpus) => Ok(gpus.unwrap_or(1)),
+        (names, Some(gpus)) if names.len() != gpus => {
+            let message = format!("`--gpus {gpus}` beside {} names in `--gpu`", names.len());
+            let hint = "`--gpus` counts equal GPUs: give one name, or drop it";
+            Err(DeploymentError::refused(message, hint))
+        }
+        (names, _) => Ok(names.len()),
+    }
+}

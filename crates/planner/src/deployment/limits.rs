@@ -1,0 +1,196 @@
+//! What a question may ask: ranges, and options that a runtime does not have.
+
+use std::str::FromStr;
+
+use super::{CacheAllocation, CacheSize, CaptureLayers, Cards, DeploymentError, Question};
+use crate::estimate::rules::Defaults;
+use crate::spec::{Capture, ModelSpec, Runtime, RuntimeOptions, Serving, Split, Workload};
+
+/// More GPUs than one machine has.
+pub const MOST_GPUS: u64 = 64;
+/// More tokens than any model has positions.
+pub const MOST_TOKENS: u64 = 1 << 32;
+/// More sequences than any scheduler is given.
+pub const MOST_SEQUENCES: u64 = 1 << 20;
+/// More images than any prompt has.
+pub const MOST_IMAGES: u64 = 1 << 16;
+
+/// Tokens of a captured pass where none are given.
+const CAPTURE_TOKENS: u64 = 100;
+
+fn positive(flag: &'static str, value: u64) -> Result<u64, DeploymentError> {
+    match value {
+        0 => Err(DeploymentError::out_of_range(flag, 0, "1 or more")),
+        value if value > MOST_TOKENS => {
+            Err(DeploymentError::out_of_range(flag, value, format!("at most {MOST_TOKENS}")))
+        }
+        value => Ok(value),
+    }
+}
+
+fn at_most(flag: &'static str, value: u64, most: u64) -> Result<u64, DeploymentError> {
+    if value > most {
+        return Err(DeploymentError::out_of_range(flag, value, format!("at most {most}")));
+    }
+    Ok(value)
+}
+
+pub(super) fn cache(question: &Question) -> Result<CacheSize, DeploymentError> {
+    question.cache_tokens.map_or(Ok(CacheSize::Solve), |tokens| {
+        positive("--cache-tokens", tokens).map(CacheSize::Fixed)
+    })
+}
+
+pub(super) fn min_decode_speed(question: &Question) -> Result<Option<f64>, DeploymentError> {
+    match question.min_decode_speed {
+        Some(speed) if !speed.is_finite() || speed <= 0.0 => {
+            let expected = "more than 0 tokens a second";
+            Err(DeploymentError::out_of_range("--min-decode-speed", speed, expected))
+        }
+        speed => Ok(speed),
+    }
+}
+
+/// The work that is asked for on so many GPUs, with the runtime's defaults.
+pub(super) fn workload(
+    question: &Question,
+    model: &ModelSpec,
+    defaults: &Defaults,
+    (runtime, gpus): (Runtime, usize),
+) -> Result<Workload, DeploymentError> {
+    let grown =
+        question.cache.map_or(defaults.grown_cache, |cache| cache == CacheAllocation::Grown);
+    if grown && runtime != Runtime::Transformers {
+        return Err(DeploymentError::refused(
+            format!("the `{runtime}` runtime allocates its cache at full size"),
+            "drop `--cache grown`, or use `--runtime transformers`",
+        ));
+    }
+    let context = positive("--context", question.context.unwrap_or(model.shape.context_len))?;
+    let system_tokens = question.system_tokens.unwrap_or_else(|| defaults.system_tokens(context));
+    Ok(Workload {
+        system_tokens: at_most("--system-tokens", system_tokens, MOST_TOKENS)?,
+        recent_window: question.recent_window,
+        prefill_chunk: positive(
+            "--prefill-chunk",
+            question.prefill_chunk.unwrap_or(defaults.prefill_chunk),
+        )?,
+        batch: positive("--batch", question.batch.unwrap_or(1))?,
+        context,
+        attention: question.attention.unwrap_or(defaults.attention),
+        capture: capture(question, model, runtime, gpus)?,
+        images: question
+            .images
+            .map(|images| at_most("--images", images, MOST_IMAGES))
+            .transpose()?,
+        logits: question.logits.unwrap_or(defaults.logits),
+        grown_cache: grown,
+    })
+}
+
+/// The runtime's options; those of other runtimes are refused.
+pub(super) fn options(
+    question: &Question,
+    runtime: Runtime,
+    cards: &Cards,
+    split: Split,
+) -> Result<RuntimeOptions, DeploymentError> {
+    if runtime != Runtime::Vllm {
+        let given = [
+            ("--max-seqs", question.max_seqs.is_some()),
+            ("--gpu-memory-utilization", question.gpu_memory_utilization.is_some()),
+        ];
+        if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+            let message = format!("the `{runtime}` runtime has no `{flag}`");
+            let hint = format!("drop `{flag}`, or use `--runtime vllm`");
+            return Err(DeploymentError::refused(message, hint));
+        }
+    }
+    Ok(match RuntimeOptions::newest(runtime) {
+        RuntimeOptions::Vramplan if question.runtime_version.is_some() => {
+            let message = format!("the version of the `{runtime}` runtime cannot be chosen");
+            return Err(DeploymentError::refused(message, "drop `--runtime-version`"));
+        }
+        RuntimeOptions::Vramplan => RuntimeOptions::Vramplan,
+        RuntimeOptions::Transformers(_) => RuntimeOptions::Transformers(version(question)?),
+        RuntimeOptions::LlamaCpp(_) => RuntimeOptions::LlamaCpp(version(question)?),
+        RuntimeOptions::Vllm(_) => RuntimeOptions::Vllm(serving(question, cards, split)?),
+    })
+}
+
+fn serving(question: &Question, cards: &Cards, split: Split) -> Result<Serving, DeploymentError> {
+    let default = Serving::on(&cards.first().gpu);
+    let max_seqs = question.max_seqs.unwrap_or(default.max_seqs);
+    if !(1..=MOST_SEQUENCES).contains(&max_seqs) {
+        let expected = format!("1 to {MOST_SEQUENCES}");
+        return Err(DeploymentError::out_of_range("--max-seqs", max_seqs, expected));
+    }
+    Ok(Serving {
+        max_seqs,
+        utilization: question.gpu_memory_utilization.unwrap_or(default.utilization),
+        ranks: if split == Split::Tensor { cards.len() as u64 } else { 1 },
+        version: version(question)?,
+        ..default
+    })
+}
+
+/// The version asked for; the newest where none is.
+fn version<V>(question: &Question) -> Result<V, DeploymentError>
+where
+    V: FromStr<Err = String> + Default,
+{
+    question.runtime_version.as_ref().map_or(Ok(V::default()), |version| {
+        version.parse().map_err(|message: String| DeploymentError::refused(message, ""))
+    })
+}
+
+fn capture(
+    question: &Question,
+    model: &ModelSpec,
+    runtime: Runtime,
+    gpus: usize,
+) -> Result<Option<Capture>, DeploymentError> {
+    let Some(layers) = question.capture_layers else {
+        let rest = question.capture_tokens.is_some()
+            || question.capture_attention
+            || question.capture_keep;
+        if rest {
+            return Err(DeploymentError::refused(
+                "something is to be captured, but no `--capture-layers`",
+                "add a number of layers, or `all`",
+            ));
+        }
+        return Ok(None);
+    };
+    if gpus > 1 {
+        return Err(DeploymentError::refused(
+            "`--capture-layers` is planned on one GPU only",
+            "drop `--capture-layers`, or `--gpus`",
+        ));
+    }
+    if !runtime.captures() {
+        return Err(DeploymentError::refused(
+            format!("the `{runtime}` runtime cannot capture activations"),
+            "drop `--capture-layers`, or use `--runtime transformers`",
+        ));
+    }
+    let all = model.shape.n_layers;
+    let layers = match layers {
+        CaptureLayers::All => all,
+        CaptureLayers::Some(layers) if (1..=all).contains(&layers) => layers,
+        CaptureLayers::Some(layers) => {
+            let message = format!(
+                "`--capture-layers {layers}` is out of range: `{}` has {all} layers",
+                model.name
+            );
+            return Err(DeploymentError::refused(message, ""));
+        }
+    };
+    let tokens = question.capture_tokens.unwrap_or(CAPTURE_TOKENS);
+    if tokens == 0 || tokens > MOST_TOKENS {
+        let expected = format!("1 to {MOST_TOKENS}");
+        return Err(DeploymentError::out_of_range("--capture-tokens", tokens, expected));
+    }
+    let (attention, keep) = (question.capture_attention, question.capture_keep);
+    Ok(Some(Capture { layers, tokens, attention, keep }))
+}

@@ -1,0 +1,228 @@
+//! The question, once as it is given and once as it is resolved.
+//!
+//! [`Question`] has a key for everything that can be said, each of which may be missing. [`resolve`] finds the model,
+//! the cards and the runtime, puts the runtime's own [defaults](crate::estimate::rules::Defaults) where the question
+//! is silent, and refuses what no plan can be made of: the [`Deployment`].
+
+mod cards;
+mod defaults;
+mod error;
+mod limits;
+mod question;
+mod siblings;
+mod text;
+
+use std::sync::Arc;
+
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::rules;
+use crate::read::{self, Catalog, Files};
+use crate::spec::{Headroom, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Split, Workload};
+
+pub use cards::{Card, Cards, LocalCard, card_on, cards};
+pub use defaults::runtime_of;
+pub use error::DeploymentError;
+pub use limits::{MOST_GPUS, MOST_IMAGES, MOST_SEQUENCES, MOST_TOKENS};
+pub use question::{CacheAllocation, CaptureLayers, Question};
+
+/// How large the conversation cache is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheSize {
+    /// So many tokens.
+    Fixed(u64),
+    /// As large as fits.
+    Solve,
+}
+
+impl CacheSize {
+    /// The size, where it is given.
+    pub const fn fixed(self) -> Option<u64> {
+        match self {
+            Self::Fixed(tokens) => Some(tokens),
+            Self::Solve => None,
+        }
+    }
+}
+
+/// A model on cards under a runtime, doing some work: a question with everything in it. Cheap to clone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployment {
+    /// What was asked, as it was given.
+    pub given: Arc<Question>,
+    /// The model.
+    pub model: Arc<ModelSpec>,
+    /// The model's file, where it is one.
+    pub file: Option<Arc<str>>,
+    /// The GPUs, in the order in which the model is spread over them.
+    pub cards: Cards,
+    /// The runtime: its options and its constants.
+    pub runtime: Arc<RuntimeSpec>,
+    /// The format of the weights.
+    pub weights: WeightFormat,
+    /// The format of keys and values.
+    pub kv: KvFormat,
+    /// The work.
+    pub workload: Workload,
+    /// How large the conversation cache is.
+    pub cache: CacheSize,
+    /// How the model is spread over several GPUs.
+    pub split: Split,
+    /// What is to stay free of every card.
+    pub headroom: Headroom,
+    /// Tokens a second that generation must be able to reach.
+    pub min_decode_speed: Option<f64>,
+    /// The next smaller and the next larger model of the family, for advice.
+    pub siblings: Arc<[Arc<ModelSpec>]>,
+}
+
+/// What a question names, found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The model.
+    pub model: Arc<ModelSpec>,
+    /// The model's file, where it is one.
+    pub file: Option<Arc<str>>,
+    /// The runtime's constants.
+    pub runtime: Arc<RuntimeSpec>,
+    /// The GPUs.
+    pub cards: Cards,
+    /// Models of the same family in other sizes.
+    pub siblings: Arc<[Arc<ModelSpec>]>,
+}
+
+/// Resolves a question: finds what it names, by profile or by file, and fills in what it leaves out. `local` is the
+/// card of this machine, where `--gpu auto` asks for it.
+///
+/// ```
+/// use vramplan_planner::deployment::{Question, resolve};
+/// use vramplan_planner::read::{Catalog, MemoryFiles};
+///
+/// let question: Question = toml::from_str("gpu = 'L4'\nmodel = 'qwen2.5-14b'\nruntime = 'vllm'").unwrap();
+/// let found = resolve(&question, &Catalog::built_in(), &MemoryFiles::default(), None).unwrap();
+/// assert_eq!(found.workload.prefill_chunk, 2048);
+/// ```
+///
+/// # Errors
+/// Where something is missing, not found, out of range, or refused by the runtime.
+pub fn resolve(
+    question: &Question,
+    catalog: &Catalog,
+    files: &dyn Files,
+    local: Option<&LocalCard>,
+) -> Result<Deployment, DeploymentError> {
+    let model = question.model.as_deref().ok_or_else(error::no_model)?;
+    let runtime = question.runtime.unwrap_or_else(|| runtime_of(model, files));
+    let cards = cards::cards(question, runtime, catalog, local)?;
+    resolve_on(question, catalog, files, cards)
+}
+
+/// The same on these cards, whatever the question says of them.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_on(
+    question: &Question,
+    catalog: &Catalog,
+    files: &dyn Files,
+    cards: Cards,
+) -> Result<Deployment, DeploymentError> {
+    let name = question.model.as_deref().ok_or_else(error::no_model)?;
+    let runtime = question.runtime.unwrap_or_else(|| runtime_of(name, files));
+    let runtime = Arc::new(catalog.runtime(runtime)?);
+    let model = Arc::new(read::model(files, name, catalog)?);
+    let file = files.is_file(name.as_ref()).then(|| Arc::from(name));
+    let siblings = siblings::siblings(&model, catalog);
+    Deployment::new(question.clone(), Found { model, file, runtime, cards, siblings })
+}
+
+impl Deployment {
+    /// The deployment of a question whose model, cards and runtime were found.
+    ///
+    /// # Errors
+    /// Where a value is out of range, or an option is not the runtime's.
+    pub fn new(question: Question, found: Found) -> Result<Self, DeploymentError> {
+        let Found { model, file, mut runtime, cards, siblings } = found;
+        let kind = runtime.kind();
+        let defaults = rules(kind).defaults(&model, &cards.first().gpu);
+        let split = question.split.unwrap_or(defaults.split);
+        let options = limits::options(&question, kind, &cards, split)?;
+        if runtime.options != options {
+            Arc::make_mut(&mut runtime).options = options;
+        }
+        let workload = limits::workload(&question, &model, &defaults, (kind, cards.len()))?;
+        Ok(Self {
+            weights: question.weights.unwrap_or(defaults.weights),
+            kv: question.kv.unwrap_or(defaults.kv),
+            cache: limits::cache(&question)?,
+            headroom: question.headroom.unwrap_or_else(|| rules(kind).headroom()),
+            min_decode_speed: limits::min_decode_speed(&question)?,
+            given: Arc::new(question),
+            model,
+            file,
+            cards,
+            runtime,
+            workload,
+            split,
+            siblings,
+        })
+    }
+
+    /// Which runtime.
+    pub fn kind(&self) -> Runtime {
+        self.runtime.kind()
+    }
+
+    /// The runtime's options.
+    pub fn options(&self) -> RuntimeOptions {
+        self.runtime.options
+    }
+
+    /// Sets the runtime's options.
+    pub fn set_options(&mut self, options: RuntimeOptions) {
+        Arc::make_mut(&mut self.runtime).options = options;
+    }
+
+    /// The same with a conversation cache of so many tokens.
+    pub fn with_cache(&self, tokens: u64) -> Self {
+        Self { cache: CacheSize::Fixed(tokens), ..self.clone() }
+    }
+
+    /// The question with every key that counts: what reads back as this deployment.
+    pub fn resolved(&self) -> Question {
+        let Workload { capture, .. } = self.workload;
+        let serving = self.options().serving();
+        let versioned = self.kind() != Runtime::Vramplan;
+        let version = self.given.runtime_version.clone().or_else(|| Some("latest".to_owned()));
+        let (gpu, gpus) = self.cards.names();
+        let other_use = self.cards.first().capacity.other_use;
+        Question {
+            gpu: Some(gpu),
+            gpus,
+            split: (self.cards.len() > 1).then_some(self.split),
+            model: self.given.model.clone().or_else(|| Some(self.model.name.clone())),
+            runtime: Some(self.kind()),
+            runtime_version: version.filter(|_| versioned),
+            weights: Some(self.weights),
+            kv: Some(self.kv),
+            attention: Some(self.workload.attention),
+            system_tokens: Some(self.workload.system_tokens),
+            cache_tokens: self.cache.fixed(),
+            recent_window: self.workload.recent_window,
+            prefill_chunk: Some(self.workload.prefill_chunk),
+            batch: Some(self.workload.batch),
+            context: Some(self.workload.context),
+            max_seqs: serving.map(|serving| serving.max_seqs),
+            images: self.workload.images,
+            logits: Some(self.workload.logits),
+            cache: Some(CacheAllocation::of(self.workload.grown_cache)),
+            capture_layers: capture.map(|capture| CaptureLayers::Some(capture.layers)),
+            capture_tokens: capture.map(|capture| capture.tokens),
+            capture_attention: capture.is_some_and(|capture| capture.attention),
+            capture_keep: capture.is_some_and(|capture| capture.keep),
+            headroom: Some(self.headroom),
+            gpu_memory_utilization: serving.map(|serving| serving.utilization),
+            other_use: (!other_use.is_zero()).then_some(other_use),
+            min_decode_speed: self.min_decode_speed,
+        }
+    }
+}
