@@ -3,7 +3,6 @@
 //!
 //! Colours are forced: without a terminal, escapes would be stripped on their way out, and seem absent.
 
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
