@@ -209,6 +209,12 @@ pub enum RecordingError {
         /// What is taken.
         most: usize,
     },
+    /// It is no text.
+    #[error("line {line} is not UTF-8")]
+    NotText {
+        /// Which, from 1.
+        line: usize,
+    },
     /// Too long as a whole.
     #[error("it is larger than {most} bytes")]
     TooLarge {
@@ -278,7 +284,13 @@ impl Reader {
         if line.len() > LONGEST {
             return Err(RecordingError::TooLong { line: number, most: LONGEST });
         }
-        match serde_json::from_slice::<Event>(line) {
+        let line = match std::str::from_utf8(line) {
+            Ok(line) => line,
+            // It was cut off within a character.
+            Err(_) if !whole && number > 1 => return Ok(false),
+            Err(_) => return Err(RecordingError::NotText { line: number }),
+        };
+        match serde_json::from_str::<Event>(line) {
             Ok(event) if self.events.is_empty() != matches!(event, Event::Header(_)) => {
                 Err(misplaced(number))
             }

@@ -192,7 +192,7 @@ fn paths_are_quoted_as_text() {
     let hostile = "a\u{1b}]0;pwned\u{7}\u{9b}31m\n::error::b";
     let inside = folder.path().join(hostile);
     fs_err::create_dir(&inside).unwrap();
-    let missing = inside.join("x");
+    let missing = inside.join("no/x");
     let (inside, missing) = (inside.to_str().unwrap(), missing.to_str().unwrap());
     for arguments in [
         &["check", inside][..],
