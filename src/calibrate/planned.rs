@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use vramplan_planner::estimate::{Component, Phase};
 use vramplan_planner::plan::Plan;
 use vramplan_planner::protocol::Stage;
-use vramplan_planner::read::printable;
+
 use vramplan_planner::spec::Bounds;
+use vramplan_planner::text::printable;
 use vramplan_planner::units::Overflow;
 
 /// What a run was planned to hold.

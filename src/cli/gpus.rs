@@ -8,6 +8,8 @@ use super::scenario::{apply_calibration, capacity, find_gpu};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::Card;
 use vramplan_planner::spec::{Runtime, Split};
+use vramplan_planner::text::printable;
+use vramplan_planner::units::{to_u64, to_usize};
 
 /// More GPUs than one machine has.
 const MOST_GPUS: u64 = 64;
@@ -48,8 +50,11 @@ pub fn cards(
 fn repeated<'a>(args: &PlanArgs, names: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
     if let Some(empty) = names.iter().find(|name| name.is_empty()) {
         bail!(
-            Problem::new(format!("`--gpu` has an empty name: `{}`", names.join(",") + empty))
-                .hint("separate names by single commas, such as `--gpu L4,T4`")
+            Problem::new(format!(
+                "`--gpu` has an empty name: `{}`",
+                printable(&(names.join(",") + empty))
+            ))
+            .hint("separate names by single commas, such as `--gpu L4,T4`")
         );
     }
     match (names, args.gpus) {
@@ -57,11 +62,14 @@ fn repeated<'a>(args: &PlanArgs, names: &[&'a str]) -> anyhow::Result<Vec<&'a st
         (_, Some(gpus)) if gpus > MOST_GPUS => {
             bail!("`--gpus {gpus}` is out of range: expected 1 to {MOST_GPUS}")
         }
-        ([name], gpus) => Ok(vec![*name; usize::try_from(gpus.unwrap_or(1)).unwrap_or(usize::MAX)]),
+        ([name], gpus) => Ok(vec![*name; to_usize(gpus.unwrap_or(1))?]),
         (names, Some(gpus)) if names.len() as u64 != gpus => {
             let message = format!("`--gpus {gpus}` beside {} names in `--gpu`", names.len());
             let hint = "`--gpus` counts equal GPUs: give one name, or drop it";
             bail!(Problem::new(message).hint(hint))
+        }
+        (names, _) if to_u64(names.len()) > MOST_GPUS => {
+            bail!("`--gpu` names {} GPUs: expected 1 to {MOST_GPUS}", names.len())
         }
         (names, _) => Ok(names.to_vec()),
     }

@@ -16,6 +16,7 @@ use vramplan_planner::recommend::{Card, Request};
 use vramplan_planner::spec::{
     Capture, GpuSpec, Headroom, Logits, ModelSpec, Runtime, RuntimeSpec, Serving, Split, Workload,
 };
+use vramplan_planner::text::{excerpt, one_line, printable_path};
 use vramplan_planner::units::Bytes;
 
 /// The workload of the worked example: what is planned unless told otherwise.
@@ -76,15 +77,15 @@ impl Resolved {
 /// Reads a scenario file: the flags of `budget`, as TOML.
 pub fn read(path: &Path) -> anyhow::Result<PlanArgs> {
     let text = profile::text_of(&Disk, path)?;
-    let args: PlanArgs = toml::from_str(&text).map_err(|error| {
-        Problem::new(format!(
-            "`{}` is no scenario: {}",
-            path.display(),
-            error.to_string().trim_end()
-        ))
+    Ok(toml::from_str(&text).map_err(|error| no_scenario(path, &text, &error))?)
+}
+
+/// Says why a file is no scenario, and shows where.
+fn no_scenario(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
+    let place = error.span().map(|span| format!("TOML parse error at {}", excerpt(text, &span)));
+    let (path, message) = (printable_path(path), one_line(error.message()));
+    Problem::with_lines(format!("`{path}` is no scenario: {}{message}", place.unwrap_or_default()))
         .hint("its keys are the flags of `vramplan budget`, with `_` for `-`")
-    })?;
-    Ok(args)
 }
 
 /// Resolves flags.
@@ -427,7 +428,7 @@ impl Resolved {
         };
         let resolved = resolve(&args, catalog);
         match scenario {
-            Some(path) => resolved.with_context(|| format!("scenario `{}`", path.display())),
+            Some(path) => resolved.with_context(|| format!("scenario `{}`", printable_path(path))),
             None => resolved,
         }
     }

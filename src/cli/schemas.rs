@@ -7,14 +7,11 @@ use std::path::{Path, PathBuf};
 use schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
-use self::validate::errors;
 use super::args::PlanArgs;
 use crate::report::doctor::DoctorDoc;
 use crate::report::observe::ObserveDoc;
 use vramplan_planner::read::profile;
 use vramplan_planner::render::{CompareDoc, Document, SweepDoc};
-
-mod validate;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -111,6 +108,13 @@ fn schemas_are_up_to_date() {
 
 fn schema(name: &str) -> Value {
     schemas().into_iter().find(|(known, _)| known == name).unwrap().1
+}
+
+/// Where an instance does not follow a schema.
+fn errors(schema: &Value, instance: &Value) -> Vec<String> {
+    let validator = jsonschema::validator_for(schema).unwrap();
+    let told = |error: jsonschema::ValidationError| format!("{}: {error}", error.instance_path());
+    validator.iter_errors(instance).map(told).collect()
 }
 
 fn assert_valid(name: &str, instance: &Value, what: &str) {

@@ -140,7 +140,7 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
     let document = document(&matrix, &catalog)?;
     let text = match args.format {
         SweepFormat::Table => to_matrix(&document),
-        SweepFormat::Csv => document.to_csv(),
+        SweepFormat::Csv => document.to_csv()?,
         SweepFormat::Json => document.to_json()?,
     };
     anstream::stdout().write_all(text.as_bytes())?;

@@ -4,6 +4,7 @@ mod cli;
 mod emit;
 mod fuzz_seeds;
 mod generated;
+mod hostile;
 mod installed;
 mod observe;
 #[path = "../support/skip.rs"]

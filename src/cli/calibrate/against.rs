@@ -8,8 +8,9 @@ use serde::Deserialize;
 use crate::calibrate::{PlannedComponent, PlannedPhase, PlannedRun};
 use crate::cli::problem::Problem;
 use vramplan_planner::estimate::{Component, Phase};
-use vramplan_planner::read::printable;
+
 use vramplan_planner::spec::Bounds;
+use vramplan_planner::text::{printable, printable_message, printable_path};
 use vramplan_planner::units::Bytes;
 
 /// The schemas of a plan and of a report.
@@ -75,7 +76,7 @@ impl Size {
 pub fn read(path: &Path) -> anyhow::Result<PlannedRun> {
     let text = vramplan_disk::text(path)?;
     let wrong = |message: String| {
-        Problem::new(format!("`{}` is no plan: {message}", path.display()))
+        Problem::new(format!("`{}` is no plan: {message}", printable_path(path)))
             .hint("`--against` reads what `budget` and `calibrate` print with `--format json`")
     };
     Ok(parse(&text).map_err(wrong)?)
@@ -95,7 +96,9 @@ fn parse(text: &str) -> Result<PlannedRun, String> {
 }
 
 fn read_as<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| printable_message(&error.to_string()))
 }
 
 fn plan(file: File) -> Result<PlannedRun, String> {
@@ -111,13 +114,14 @@ fn plan(file: File) -> Result<PlannedRun, String> {
     let word =
         |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let inputs = file.inputs.into_iter().map(|(key, value)| (key, word(value)));
-    Ok(PlannedRun {
+    let run = PlannedRun {
         inputs: inputs.collect(),
         peak_phase: phase(&file.peak.phase)?,
         peak: file.peak.size.bounds()?,
         phases: phases.collect::<Result<_, String>>()?,
         components: components.collect::<Result<_, String>>()?,
-    })
+    };
+    Ok(run.cleaned())
 }
 
 fn phase(name: &str) -> Result<Phase, String> {

@@ -12,7 +12,7 @@ use crate::calibrate::{Meter, MeterKind, PlannedRun};
 use crate::cli::observe::Report;
 use crate::cli::problem::Problem;
 use crate::cli::scenario::capacity;
-use crate::cli::{Outcome, Resolved, observe};
+use crate::cli::{Outcome, Resolved, files, observe};
 use crate::report::observe::{Extras, QualityDoc};
 use vramplan_planner::dtype::WeightFormat;
 use vramplan_planner::recommend::answer;
@@ -25,6 +25,7 @@ pub fn measure(
     meter: &mut dyn Meter,
 ) -> anyhow::Result<Outcome> {
     let mut args = args.clone();
+    args.output.report.as_deref().map_or(Ok(()), files::check_writable)?;
     let on_card = meter.device().meter == MeterKind::Nvml;
     if args.write.is_some() && !on_card {
         return Err(Problem::new(FitError::NotAGpu.to_string()).hint(WRITE_HINT).into());
@@ -93,7 +94,7 @@ fn last(
         steps.prove(measured.peak.as_ref().map(|peak| peak.held));
     }
     let report = Report::with(&measured, Some(&plan), &args.output, extras)?;
-    report.write_to(args.output.report.as_deref(), anstream::stdout())?;
+    report.keep(args.output.report.as_deref(), anstream::stdout())?;
     let interrupted = matches!(end, End::Interrupted);
     end.check()?;
     if let Some(folder) = args.write.as_ref().filter(|_| !interrupted) {

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use vramplan_planner::render::terminal::{WIDTH, finish, table, wrap};
+use vramplan_planner::render::terminal::{WIDTH, finish, table};
+use vramplan_planner::text::wrap;
 use vramplan_planner::units::Bytes;
 
 /// What else was found.

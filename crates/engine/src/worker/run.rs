@@ -6,6 +6,7 @@ use super::device::{Device, Pool};
 use super::order::{self, Lengths};
 use super::quality;
 use super::voice::Voice;
+use crate::h2o::to_usize;
 use crate::{Engine, EngineError, Model, Source, most_likely};
 use vramplan_planner::estimate::Phase;
 use vramplan_planner::protocol::Stage;
@@ -187,7 +188,7 @@ impl<D: Device> Steps<'_, D> {
 
     fn capture(&mut self, tokens: u64) -> Result<(), EngineError> {
         let layers = self.order.capture.map_or(0, |capture| capture.layers);
-        let layers = usize::try_from(layers).unwrap_or(usize::MAX);
+        let layers = to_usize(layers);
         let wanted: Vec<usize> = (0..layers.min(self.engine.config().layers)).collect();
         let tokens = self.tokens(0..tokens);
         self.engine.capture(&tokens, &wanted).map(drop)
@@ -195,7 +196,7 @@ impl<D: Device> Steps<'_, D> {
 
     /// Tokens in the pieces of a prompt.
     fn chunks(&self, tokens: u64) -> Vec<Vec<u32>> {
-        let size = usize::try_from(self.order.prefill_chunk.max(1)).unwrap_or(usize::MAX);
+        let size = to_usize(self.order.prefill_chunk.max(1));
         self.tokens(0..tokens).chunks(size).map(<[u32]>::to_vec).collect()
     }
 

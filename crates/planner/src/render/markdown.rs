@@ -4,15 +4,17 @@ use std::fmt::Write as _;
 
 use super::devices;
 use super::document::Document;
+use crate::text::markdown;
 
 /// The document as Markdown.
 pub fn to_markdown(document: &Document) -> String {
     let inputs = &document.inputs;
-    let mut text = format!("## {} on {}\n\n", inputs.model, devices::label_of(document));
+    let mut text =
+        format!("## {} on {}\n\n", markdown(&inputs.model), markdown(&devices::label_of(document)));
     let _ = writeln!(
         text,
         "{} weights, {} KV, `{}` runtime, {} system tokens, {} cached tokens, prefill chunk {}.\n",
-        inputs.weights,
+        markdown(&inputs.weights),
         inputs.kv,
         inputs.runtime,
         inputs.system_tokens,

@@ -1,8 +1,9 @@
 //! The plan for a terminal of 80 columns; readable without colour.
 
+use crate::text::wrap;
 use std::fmt::Write as _;
 
-use super::terminal::{WIDTH, finish, range, table, wrap};
+use super::terminal::{WIDTH, finish, range, table};
 
 use super::devices;
 use super::document::{ComponentDoc, Document, PoolDoc, TierDoc};

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Attention, Bounds, Fact, TransformersStack};
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// A runtime whose buffers vramplan knows.
@@ -74,7 +75,7 @@ impl FromStr for Runtime {
         let wanted = text.to_ascii_lowercase().replace("llamacpp", "llama.cpp");
         Self::ALL.into_iter().find(|runtime| runtime.name() == wanted).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|r| format!("`{r}`")).collect();
-            format!("`{text}` is no runtime: expected one of {}", known.join(", "))
+            format!("`{}` is no runtime: expected one of {}", printable(text), known.join(", "))
         })
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Architecture, Vision};
+use crate::units::{at_most, to_u64};
 
 /// Norms on queries and keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -313,8 +314,9 @@ pub struct InvalidShape {
     pub expected: String,
 }
 
-/// Above these a number is a damaged file, not a model.
-const MAX_LAYERS: u64 = 2_000;
+/// More layers than any model has: above it a number is a damaged file.
+pub(crate) const MAX_LAYERS: u64 = 2_000;
+/// Above these, too.
 const MAX_WIDTH: u64 = 1 << 24;
 const MAX_CONTEXT: u64 = 1 << 32;
 
@@ -349,8 +351,8 @@ impl ModelShape {
         let Some(lists) = &self.per_layer else {
             return LayerShape { n_heads, kv_heads, head_dim, ffn_size };
         };
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        let of = |list: &[u64], own: u64| list.get(index).copied().unwrap_or(own);
+        let of =
+            |list: &[u64], own: u64| list.get(at_most(index, list.len())).copied().unwrap_or(own);
         LayerShape {
             n_heads: of(&lists.n_heads, n_heads),
             kv_heads: of(&lists.kv_heads, kv_heads),
@@ -382,15 +384,8 @@ impl ModelShape {
 
     /// Elements of a head that positions rotate: all but in families that rotate a part.
     pub const fn rotated(&self, head_dim: u64) -> u64 {
-        match self.architecture {
-            Architecture::Qwen3Next | Architecture::Qwen35 | Architecture::Qwen35Moe => {
-                head_dim / 4
-            }
-            Architecture::Glm4Moe => head_dim / 2,
-            // Models with state-space layers have no positions.
-            Architecture::GraniteHybrid if self.ssm.is_some() => 0,
-            _ => head_dim,
-        }
+        // Models with state-space layers have no positions.
+        if self.ssm.is_some() { 0 } else { head_dim / self.architecture.family().rope.one_of }
     }
 
     /// Width of the dense MLP, in the widest layer.
@@ -492,7 +487,7 @@ impl ModelShape {
             ("per_layer.head_dim", &lists.head_dim, 1),
             ("per_layer.ffn_size", &lists.ffn_size, 1),
         ] {
-            let count = u64::try_from(list.len()).unwrap_or(u64::MAX);
+            let count = to_u64(list.len());
             if count != 0 && count != self.n_layers {
                 let expected = format!("none, or one for each of {} layers", self.n_layers);
                 return Err(InvalidShape { field, value: count, expected });

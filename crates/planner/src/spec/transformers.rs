@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use super::{Architecture, BitsandbytesVersion, bitsandbytes, version};
 
+use crate::text::printable;
+
 /// Versions whose forward passes, or whose modules, differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TransformersVersion {
@@ -31,40 +33,21 @@ impl TransformersVersion {
 
     /// Whether it has a family: the packages of `transformers/models` of 4.44.2 and 4.57.6, which are
     /// the last of their generations.
-    pub const fn has(self, family: Architecture) -> bool {
-        use Architecture as A;
-        match self {
-            Self::AllLogits => matches!(
-                family,
-                A::Llama
-                    | A::Mistral
-                    | A::Mixtral
-                    | A::Qwen2
-                    | A::Qwen2Moe
-                    | A::Gemma
-                    | A::Gemma2
-                    | A::Phi3
-                    | A::Cohere
-                    | A::StarCoder2
-            ),
-            Self::ExpertModules => !matches!(family, A::Gemma4 | A::Qwen35 | A::Qwen35Moe),
-            Self::Current => true,
-        }
+    pub fn has(self, family: Architecture) -> bool {
+        self >= family.family().transformers.since
     }
 
     /// Whether every expert of a family has `nn.Linear` modules of its own. gpt-oss and Qwen3-VL have had
     /// their experts in two parameters from the first (4.57.6 `modeling_gpt_oss.py`,
     /// `modeling_qwen3_vl_moe.py`).
-    pub const fn has_expert_modules(self, family: Architecture) -> bool {
-        !matches!(self, Self::Current)
-            && !matches!(family, Architecture::GptOss | Architecture::Qwen3VlMoe)
+    pub fn has_expert_modules(self, family: Architecture) -> bool {
+        self != Self::Current && !family.family().experts.always_packed
     }
 
     /// Whether the router of a family is an `nn.Linear`: DeepSeek's, GLM's and gpt-oss's are modules of
     /// their own (4.57.6 `modeling_*.py`), and all are since 5.0.
-    pub const fn has_linear_router(self, family: Architecture) -> bool {
-        use Architecture as A;
-        !matches!(self, Self::Current) && !matches!(family, A::GptOss | A::DeepSeek2 | A::Glm4Moe)
+    pub fn has_linear_router(self, family: Architecture) -> bool {
+        self != Self::Current && family.family().experts.linear_router
     }
 }
 
@@ -84,7 +67,8 @@ impl FromStr for TransformersVersion {
             Some((4, 45..=57)) => Ok(Self::ExpertModules),
             Some(version::LATEST | (5, _)) => Ok(Self::Current),
             _ => Err(format!(
-                "`{text}` is no version of transformers: expected `4.36` to `4.57`, `5.0` and later, or `latest`"
+                "`{}` is no version of transformers: expected `4.36` to `4.57`, `5.0` and later, or `latest`",
+                printable(text)
             )),
         }
     }
@@ -120,12 +104,13 @@ impl FromStr for TransformersStack {
                 }
                 Some((name, _)) => {
                     return Err(format!(
-                        "`{name}` is no library with versions to choose: expected `transformers` or `bitsandbytes`"
+                        "`{}` is no library with versions to choose: expected `transformers` or `bitsandbytes`",
+                        printable(name)
                     ));
                 }
             };
             if twice {
-                return Err(format!("`{text}` names one library twice"));
+                return Err(format!("`{}` names one library twice", printable(text)));
             }
         }
         let transformers = transformers.unwrap_or_default();

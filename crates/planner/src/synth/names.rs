@@ -6,7 +6,8 @@
 
 use super::SynthError;
 use crate::dtype::GgmlType;
-use crate::spec::{Architecture as A, ModelSpec, Role, TensorSpec};
+use crate::spec::families::RouterBias;
+use crate::spec::{ModelSpec, Role, TensorSpec};
 
 /// A tensor with its name and its dimensions, the row first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,27 +35,12 @@ pub(super) fn named(
 
 /// The stems of a layer's norms of full width, in the order of the residual stream.
 fn layer_norms(model: &ModelSpec) -> Result<&'static [&'static str], SynthError> {
-    let norms: &[_] = match model.shape.architecture {
-        A::Cohere => &["attn_norm"],
-        A::Olmo2 => &["post_attention_norm", "post_ffw_norm"],
-        A::Gemma2 | A::Gemma3 => &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"],
-        A::GptOss | A::Glm4Moe | A::Qwen3Next | A::Qwen35 | A::Qwen35Moe => {
-            &["attn_norm", "post_attention_norm"]
-        }
-        A::Llama
-        | A::Mistral
-        | A::Mixtral
-        | A::Qwen2
-        | A::Qwen2Moe
-        | A::Qwen3
-        | A::Qwen3Moe
-        | A::Gemma
-        | A::Phi3
-        | A::DeepSeek2
-        | A::Granite
-        | A::StarCoder2 => &["attn_norm", "ffn_norm"],
-        other => return Err(SynthError::unnamed(model, format!("the family `{other}`"))),
-    };
+    let family = model.shape.architecture.family();
+    if family.synthetic.is_none() {
+        let found = format!("the family `{}`", model.shape.architecture);
+        return Err(SynthError::unnamed(model, found));
+    }
+    let norms = family.norms.stems;
     match u64::try_from(norms.len()) {
         Ok(count) if count == model.shape.norms_per_layer => Ok(norms),
         _ => {
@@ -145,15 +131,17 @@ impl Namer<'_> {
     /// A bias belongs to the tensor before it; a router's is a correction of its scores where experts
     /// are chosen by sigmoids.
     fn bias(&self) -> &'static str {
-        let corrected = matches!(self.model.shape.architecture, A::DeepSeek2 | A::Glm4Moe);
+        let bias = self.model.shape.architecture.family().experts.router_bias;
+        let corrected = matches!(bias, RouterBias::Correction | RouterBias::CorrectionInSome);
         if self.seen.stem == "ffn_gate_inp" && corrected { "exp_probs_b" } else { self.seen.stem }
     }
 
     fn beta_or_alpha(&self) -> Option<&'static str> {
-        match (self.model.shape.architecture, self.seen.stem) {
-            (A::Qwen3Next, _) => Some("ssm_ba"),
-            (_, "ssm_beta") => Some("ssm_alpha"),
-            (_, "ssm_alpha") => None,
+        let delta_net = self.model.shape.architecture.family().delta_net();
+        match self.seen.stem {
+            _ if delta_net.is_some_and(|delta_net| delta_net.joint_gates) => Some("ssm_ba"),
+            "ssm_beta" => Some("ssm_alpha"),
+            "ssm_alpha" => None,
             _ => Some("ssm_beta"),
         }
     }

@@ -15,7 +15,8 @@ fn pictures() -> PathBuf {
 #[test]
 fn the_accuracy_is_up_to_date() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vramplan-scoreboard"));
-    let output = command.args(["--format", "markdown", "--plots"]).arg(pictures()).output().unwrap();
+    let output =
+        command.args(["--format", "markdown", "--plots"]).arg(pictures()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let document = String::from_utf8(output.stdout).unwrap();
     assert!(document == committed("accuracy.md"), "run `just regenerate`");

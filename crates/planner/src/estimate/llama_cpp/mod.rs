@@ -6,15 +6,15 @@
 //!
 //! All sizes are llama.cpp's own, to the byte: see `graph` and `weights`.
 
-pub mod fragmentation;
+pub(crate) mod fragmentation;
 pub mod graph;
 pub mod placement;
 mod rules;
-pub mod weights;
+pub(crate) mod weights;
 
 use self::graph::{
     CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, graph_bounds,
-    image_layers, is_certain, stage_buffer,
+    is_certain, stage_buffer,
 };
 pub use self::rules::Rules;
 use crate::dtype::KvFormat;
@@ -86,7 +86,7 @@ fn check_limits(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
 
 /// The first layers of Qwen3-VL read an image's embeddings once more: on one GPU, with the embeddings.
 fn check_image_layers(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-    let most = image_layers(scenario.model.shape.architecture);
+    let most = scenario.model.shape.architecture.family().image_layers;
     let part = scenario.part();
     if part.index == 0 || part.layers.is_empty() || part.layers.start >= most {
         return Ok(());

@@ -21,7 +21,7 @@ use std::ops::Range;
 
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache;
-use crate::spec::{Architecture, GpuSpec, Layer, ModelShape, ModelSpec};
+use crate::spec::{GpuSpec, Layer, ModelShape, ModelSpec};
 use crate::units::{Bytes, Overflow};
 
 /// Tokens of a block, where layers do not need larger ones.
@@ -235,7 +235,8 @@ fn state_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
     let Some(r) = shape.recurrent else { return Ok(Bytes::ZERO) };
     let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
     let convolution = Bytes::product(&[r.conv_kernel - 1, channels, 2])?;
-    let element = if shape.architecture == Architecture::Qwen3Next { 2 } else { 4 };
+    let delta_net = shape.architecture.family().delta_net();
+    let element = delta_net.map_or(4, |delta_net| delta_net.vllm_state_bytes);
     convolution.plus(Bytes::product(&[r.value_heads, r.key_head_dim, r.value_head_dim, element])?)
 }
 

@@ -10,7 +10,7 @@ mod fragmentation;
 mod logits;
 mod rules;
 mod tables;
-pub mod weights;
+pub(crate) mod weights;
 
 pub use self::rules::Rules;
 use crate::estimate::kv_cache::Cells;

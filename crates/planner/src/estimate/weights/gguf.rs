@@ -6,7 +6,8 @@
 
 use super::SizedTensor;
 use crate::dtype::{FileType, GgmlType, WeightFormat};
-use crate::spec::{Architecture, ModelShape, ModelSpec, Role, StoredWeights, TensorSpec};
+use crate::spec::families::Frequencies;
+use crate::spec::{ModelShape, ModelSpec, Role, StoredWeights, TensorSpec};
 use crate::units::Overflow;
 
 use FileType as F;
@@ -64,10 +65,10 @@ pub fn ladder() -> Vec<WeightFormat> {
     types.into_iter().map(WeightFormat::Gguf).chain([WeightFormat::Bf16]).collect()
 }
 
-/// gpt-oss is published with its experts in MXFP4, and conversions keep them so.
+/// The type in which a family is published with its experts, which conversions keep: gpt-oss in MXFP4.
 pub fn published_experts(model: &ModelSpec, format: WeightFormat) -> Option<GgmlType> {
-    let keeps = model.shape.architecture == Architecture::GptOss && format != WeightFormat::F32;
-    keeps.then_some(GgmlType::Mxfp4)
+    let published = model.shape.architecture.family().experts.published;
+    published.filter(|_| format != WeightFormat::F32)
 }
 
 /// A tensor as a GGML type holds it.
@@ -372,7 +373,8 @@ pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
 
 /// Whether a tensor is the alpha that Qwen3-Next's files hold behind beta, in one tensor with it.
 fn is_second_half(model: &ModelSpec, last: &TensorSpec, tensor: &TensorSpec) -> bool {
-    model.shape.architecture == Architecture::Qwen3Next
+    let delta_net = model.shape.architecture.family().delta_net();
+    delta_net.is_some_and(|delta_net| delta_net.joint_gates)
         && (last.role, last.layer) == (tensor.role, tensor.layer)
 }
 
@@ -382,17 +384,17 @@ fn gqa_group(shape: &ModelShape) -> u64 {
     first.n_heads.checked_div(first.kv_heads).unwrap_or(0)
 }
 
-/// Llama 3.1, 3.2 and 3.3, known by their vocabulary and context; Gemma 4.
 fn has_frequency_table(shape: &ModelShape) -> bool {
-    let llama = shape.architecture == Architecture::Llama
-        && (shape.vocab_size, shape.context_len) == (128_256, 131_072);
-    llama || shape.architecture == Architecture::Gemma4
+    match shape.architecture.family().gguf_extras.frequencies {
+        Frequencies::Never => false,
+        Frequencies::Always => true,
+        Frequencies::OfLlama3 => (shape.vocab_size, shape.context_len) == (128_256, 131_072),
+    }
 }
 
 /// Layers that the file counts: GLM-4.5's hold one for multi-token prediction behind the others.
 pub fn file_layers(model: &ModelSpec) -> u64 {
-    let predicting = u64::from(model.shape.architecture == Architecture::Glm4Moe);
-    model.shape.n_layers + predicting
+    model.shape.n_layers + model.shape.architecture.family().gguf_extras.predicting_layers
 }
 
 /// Whether the quantizer touches tensors of this role: matrices, but neither routers nor

@@ -28,10 +28,10 @@ use self::selection::Selection;
 use self::tensors::Usage;
 use crate::dtype::KvFormat;
 use crate::estimate::Spread;
-use crate::spec::{Architecture, Bounds, Layer, ModelShape};
+use crate::spec::families::RouterBias;
+use crate::spec::{Bounds, Layer, ModelShape};
 use crate::units::{Bytes, Overflow};
 
-pub use builder::deepstack as image_layers;
 pub use cache::{CacheSizes, cache_sizes};
 pub use context::{Context, ContextParams, Outputs, padded};
 pub use stage::Stage;
@@ -145,7 +145,8 @@ fn place_layers(
 /// converted since late 2025 say that experts are chosen by groups, which takes up to 3% more.
 pub fn is_certain(shape: &ModelShape) -> bool {
     let corrected = shape.moe.is_some_and(|moe| moe.router_bias);
-    shape.ssm.is_none() && !(shape.architecture == Architecture::DeepSeek2 && corrected)
+    let in_some = shape.architecture.family().experts.router_bias == RouterBias::CorrectionInSome;
+    shape.ssm.is_none() && !(corrected && in_some)
 }
 
 /// The bounds of a compute buffer of such a model.
@@ -161,7 +162,7 @@ pub fn graph_bounds(shape: &ModelShape, size: Bytes) -> Result<Bounds, Overflow>
 mod tests {
     use super::*;
     use crate::spec::samples::{llama_8b, qwen_14b};
-    use crate::spec::{ModelSpec, Moe, Recurrent, Window};
+    use crate::spec::{Architecture, ModelSpec, Moe, Recurrent, Window};
 
     fn variants() -> Vec<ModelSpec> {
         let base = qwen_14b().shape;
@@ -199,7 +200,8 @@ mod tests {
         };
         let sparse =
             ModelShape { architecture: Architecture::Qwen3Moe, moe: Some(moe), ..base.clone() };
-        [base, windowed, sparse, hybrid]
+        let unrotated = ModelShape { architecture: Architecture::SmolLm3, ..base.clone() };
+        [base, windowed, sparse, hybrid, unrotated]
             .into_iter()
             .map(|shape| ModelSpec::new("variant", shape, "test").unwrap())
             .collect()
