@@ -37,6 +37,7 @@ impl LocalCard {
 
 /// Why the local card cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(not(feature = "nvml"), allow(dead_code, reason = "what NVML says where it is asked"))]
 pub enum LocalCardError {
     /// Built without the `nvml` feature.
     #[cfg(not(feature = "nvml"))]
