@@ -15,9 +15,9 @@ use measured::Measured;
 use vramplan::cli::deployment;
 use vramplan_planner::deployment::Question;
 use vramplan_planner::estimate::Component;
+use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{Document, Lifetime};
-use vramplan_planner::read::Catalog;
 use vramplan_planner::units::Bytes;
 
 fn main() -> anyhow::Result<()> {

@@ -1,9 +1,9 @@
 //! What a measured run teaches about a card and a runtime.
 
-use vramplan_planner::protocol::Stage;
 use super::measurement::Measurement;
 use super::meter::MeterKind;
 use super::recording::Exit;
+use vramplan_planner::protocol::Stage;
 use vramplan_planner::read::CalibratedRun;
 use vramplan_planner::units::Bytes;
 

@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-use vramplan_planner::protocol::Stage;
-use vramplan_planner::protocol::{FailureKind, Message, PROTOCOL};
 use super::recorder::Recorder;
 use super::recording::By;
+use vramplan_planner::protocol::Stage;
+use vramplan_planner::protocol::{FailureKind, Message, PROTOCOL};
 use vramplan_planner::read::{printable, printable_message};
 
 /// How long a worker may take to say hello.

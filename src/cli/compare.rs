@@ -10,11 +10,11 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use super::problem::Problem;
 use super::scenario;
+use vramplan_planner::read::Catalog;
 use vramplan_planner::deployment::Question;
 use vramplan_planner::plan::Verdict;
 use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{CompareDoc, Document};
-use vramplan_planner::read::Catalog;
 
 /// A format of `vramplan compare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

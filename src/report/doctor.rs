@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use vramplan_planner::render::terminal::{WIDTH, finish, table, wrap};
 use crate::calibrate::devices::{DeviceFacts, Inventory};
 use crate::calibrate::host::Host;
+use vramplan_planner::render::terminal::{WIDTH, finish, table, wrap};
 use vramplan_planner::units::Bytes;
 
 /// The name and version of the schema.

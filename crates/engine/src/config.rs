@@ -5,7 +5,7 @@ use super::rope::{Rope, Yarn};
 use vramplan_planner::estimate::rules::Refusal;
 use vramplan_planner::estimate::vramplan::capabilities;
 use vramplan_planner::read::gguf::{GgufFile, Value};
-use vramplan_planner::spec::{Architecture, ModelShape, ModelSpec, QkNorm};
+use vramplan_planner::spec::{Architecture, ModelShape, ModelSpec, QkNorm, RopePairs};
 
 /// In which order a file has the elements of a head that rotate together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +100,10 @@ impl Config {
 const DEFAULT_EPS: f32 = 1e-5;
 const DEFAULT_BASE: f32 = 10_000.0;
 
-/// llama.cpp `src/llama-model.cpp`, `llama_model_rope_type`.
 const fn pairs(architecture: Architecture) -> PairOrder {
-    match architecture {
-        Architecture::Llama | Architecture::Mistral => PairOrder::Interleaved,
-        _ => PairOrder::Halves,
+    match architecture.rope_pairs() {
+        RopePairs::Interleaved => PairOrder::Interleaved,
+        RopePairs::Halves => PairOrder::Halves,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Why the engine cannot load a model or run a step.
 
-use vramplan_planner::estimate::{Component, EstimateError};
 use crate::h2o::CacheError;
 use crate::launch::LaunchError;
+use vramplan_planner::estimate::BufferId;
+use vramplan_planner::estimate::{Component, EstimateError};
 use vramplan_planner::read::{SourceError, printable};
 use vramplan_planner::synth::SynthError;
 use vramplan_planner::units::{Bytes, Overflow};
@@ -39,24 +40,24 @@ pub enum EngineError {
         expected: String,
     },
     /// The engine needs another size than the plan's table allots.
-    #[error("`{component}` needs {needed:#} for `{name}`, but the plan's table has {planned:#}")]
+    #[error("`{component}` needs {needed:#} for `{id}`, but the plan's table has {planned:#}")]
     Plan {
         /// The component.
         component: Component,
         /// The buffer.
-        name: &'static str,
+        id: BufferId,
         /// What the engine needs.
         needed: Bytes,
         /// What the table has.
         planned: Bytes,
     },
     /// A buffer of the table that the engine never asked for.
-    #[error("the plan's table has `{name}` under `{component}`, which the engine does not hold")]
+    #[error("the plan's table has `{id}` under `{component}`, which the engine does not hold")]
     Unclaimed {
         /// The component.
         component: Component,
         /// The buffer.
-        name: &'static str,
+        id: BufferId,
     },
     /// More tokens than there is room for.
     #[error("{what} of {tokens} tokens is too long: expected at most {most}")]

@@ -1,10 +1,11 @@
 //! The engine's own accounting: what it allocated, against the plan's table.
 //!
-//! Everything is asked for by component and name before it is allocated. A size that differs from
+//! Everything is asked for by component and id before it is allocated. A size that differs from
 //! the table's is an error, and so is a row of the table that nobody asked for: accounting and
 //! allocation cannot drift apart.
 
 use std::ops::Range;
+use vramplan_planner::estimate::BufferId;
 
 use super::EngineError;
 use super::backend::Part;
@@ -18,7 +19,7 @@ pub struct Entry {
     /// The component that it counts under.
     pub component: Component,
     /// What it is.
-    pub name: &'static str,
+    pub id: BufferId,
     /// How long it lives.
     pub life: Life,
     /// How large it is.
@@ -127,9 +128,9 @@ impl Ledger {
         let is_listed =
             |part: &&Part| part.component != Component::RuntimeOverhead && !part.size.is_zero();
         let listed = parts.iter().filter(is_listed);
-        self.entries.extend(listed.map(|&Part { component, name, size }| Entry {
+        self.entries.extend(listed.map(|&Part { component, id, size }| Entry {
             component,
-            name,
+            id,
             life: Life::From(Phase::SystemPrefill),
             size,
         }));
@@ -158,13 +159,13 @@ impl<'a> Memory<'a> {
     pub(super) fn persistent(
         &mut self,
         component: Component,
-        name: &'static str,
+        id: BufferId,
         needed: usize,
     ) -> Result<usize, EngineError> {
-        let planned = self.table.find(component, name, |life| matches!(life, Life::From(_)));
-        let size = agreed(component, name, needed, planned)?;
+        let planned = self.table.find(component, id, |life| matches!(life, Life::From(_)));
+        let size = agreed(component, id, needed, planned)?;
         let from = if component == Component::Weights { Phase::Load } else { Phase::SystemPrefill };
-        self.note(Entry { component, name, life: Life::From(from), size });
+        self.note(Entry { component, id, life: Life::From(from), size });
         Ok(needed)
     }
 
@@ -188,19 +189,19 @@ impl<'a> Memory<'a> {
     pub(super) fn finish(self) -> Result<Ledger, EngineError> {
         let asked = |buffer: &&Buffer| {
             self.entries.iter().any(|entry| {
-                (entry.component, entry.name, entry.life)
-                    == (buffer.component, buffer.name, buffer.life)
+                (entry.component, entry.id, entry.life)
+                    == (buffer.component, buffer.id, buffer.life)
             })
         };
-        if let Some(Buffer { component, name, .. }) =
+        if let Some(Buffer { component, id, .. }) =
             self.table.buffers.iter().find(|buffer| !asked(buffer))
         {
-            return Err(EngineError::Unclaimed { component: *component, name });
+            return Err(EngineError::Unclaimed { component: *component, id: *id });
         }
         let planned = self.table.scratch()?;
         if self.scratch != planned {
-            let (component, name) = (Component::Activations, "the arena");
-            return Err(EngineError::Plan { component, name, needed: self.scratch, planned });
+            let (component, id) = (Component::Activations, BufferId::Other("the arena"));
+            return Err(EngineError::Plan { component, id, needed: self.scratch, planned });
         }
         Ok(Ledger { entries: self.entries, scratch: self.scratch })
     }
@@ -208,7 +209,7 @@ impl<'a> Memory<'a> {
 
 fn agreed(
     component: Component,
-    name: &'static str,
+    id: BufferId,
     needed: usize,
     planned: Bytes,
 ) -> Result<Bytes, EngineError> {
@@ -216,7 +217,7 @@ fn agreed(
     if needed == planned {
         return Ok(needed);
     }
-    Err(EngineError::Plan { component, name, needed, planned })
+    Err(EngineError::Plan { component, id, needed, planned })
 }
 
 /// The arena during one phase: what lives through a step comes first, then what lives in one moment
@@ -234,13 +235,13 @@ impl Layout<'_, '_> {
         &mut self,
         moment: Moment,
         component: Component,
-        name: &'static str,
+        id: BufferId,
         len: usize,
     ) -> Result<Span, EngineError> {
         let life = Life::During(self.phase, moment);
-        let planned = self.memory.table.find(component, name, |of| of == life);
-        let size = agreed(component, name, len, planned)?;
-        self.memory.note(Entry { component, name, life, size });
+        let planned = self.memory.table.find(component, id, |of| of == life);
+        let size = agreed(component, id, len, planned)?;
+        self.memory.note(Entry { component, id, life, size });
         let span = Span { start: self.place(moment, len), len };
         let end = Bytes::new(u64::try_from(span.range().end).unwrap_or(u64::MAX));
         self.memory.scratch = self.memory.scratch.max(end);

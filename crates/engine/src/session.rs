@@ -1,6 +1,8 @@
 //! A model that runs: a pinned system prompt, and one conversation behind it.
 
 use std::sync::Arc;
+use vramplan_planner::estimate::{Component, Phase};
+use vramplan_planner::estimate::BufferId;
 
 use super::EngineError;
 use super::backend::{Backend, CacheShape, Caches, Cpu, Extent, Target};
@@ -14,7 +16,6 @@ use super::source::Source;
 use super::spans::Spans;
 use super::table::{Table, all_logits};
 use super::weights::Weights;
-use vramplan_planner::estimate::{Component, Phase};
 use crate::h2o::{Heads, Policy, choose_smoothing};
 use vramplan_planner::spec::Capture;
 use vramplan_planner::units::Bytes;
@@ -144,7 +145,7 @@ impl<B: Backend> Engine<B> {
         let shape = cache_shape(&config, table)?;
         let limits = limits(table);
         let mut memory = Memory::new(table);
-        memory.persistent(Component::Weights, "weights", weights.bytes)?;
+        memory.persistent(Component::Weights, BufferId::Weights, weights.bytes)?;
         let mut caches = allocate_caches(&backend, &mut memory, &config, shape)?;
         let factors = smoothing(shape.heads, &weights.key_biases);
         backend.write(&mut caches.smoothing, &factors)?;
@@ -153,8 +154,8 @@ impl<B: Backend> Engine<B> {
         let mut small = |name, size| {
             backend.allocate(memory.persistent(Component::SmallBuffers, name, size)?)
         };
-        let ids = small("ids and positions", rows * 2 * size_of::<u32>())?;
-        let rotation = small("cos and sin", rows * config.head_dim * size_of::<f32>())?;
+        let ids = small(BufferId::IdsAndPositions, rows * 2 * size_of::<u32>())?;
+        let rotation = small(BufferId::CosAndSin, rows * config.head_dim * size_of::<f32>())?;
         let arena = backend.allocate(memory.scratch())?;
         let (workspace, parts) = backend.workspace(shape, extent(&config, rows))?;
         let beside = Bytes::sum(parts.iter().map(|part| part.size))?;
@@ -490,17 +491,25 @@ fn allocate_caches<B: Backend>(
     let slots = policy.max_cache_tokens();
     let conversation = Component::ConversationCache;
     Ok(Caches {
-        pinned: take(Component::SystemPromptCache, "keys and values", token * policy.pinned())?,
-        slots: take(conversation, "keys and values", token * slots)?,
-        scores: take(conversation, "eviction scores", layers * heads.kv_heads() * slots * 4)?,
+        pinned: take(
+            Component::SystemPromptCache,
+            BufferId::KeysAndValues,
+            token * policy.pinned(),
+        )?,
+        slots: take(conversation, BufferId::KeysAndValues, token * slots)?,
+        scores: take(
+            conversation,
+            BufferId::EvictionScores,
+            layers * heads.kv_heads() * slots * 4,
+        )?,
         smoothing: take(
             Component::SmallBuffers,
-            "smoothing of key channels",
+            BufferId::KeySmoothing,
             layers * heads.kv_width() * 4,
         )?,
         counters: take(
             Component::SmallBuffers,
-            "slot counters and victims",
+            BufferId::SlotCounters,
             layers * (heads.kv_heads() + 2) * 4,
         )?,
     })

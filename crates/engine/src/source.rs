@@ -1,7 +1,7 @@
 //! Where a model's tensors come from: a GGUF file, or memory.
 
-use vramplan_disk::Disk;
 use std::path::Path;
+use vramplan_disk::Disk;
 
 use super::EngineError;
 use super::config::Config;

@@ -5,6 +5,7 @@ use super::backend::{AttentionSpans, CacheShape};
 use super::capture::CaptureSpans;
 use super::config::Config;
 use super::memory::{Layout, Memory, Span};
+use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::vramplan::attention::{MAX_SPLITS, TILE};
 use vramplan_planner::estimate::{Component, Moment, Phase};
 use vramplan_planner::spec::Capture;
@@ -81,7 +82,7 @@ impl Spans {
         let whole = layout.take(
             Moment::Whole,
             activations,
-            "residual and norm",
+            BufferId::ResidualAndNorm,
             2 * each * widths.hidden,
         )?;
         let captured = captured(&mut layout, config, shape, (rows, capture))?;
@@ -89,19 +90,23 @@ impl Spans {
         let qkv = layout.take(
             Moment::Attention,
             activations,
-            "q, k, v and attention output",
+            BufferId::AttentionProjections,
             each * projections,
         )?;
         let work = match phase {
             Phase::Decode => decode_work(&mut layout, shape)?,
             _ => prefill_work(&mut layout, shape, rows, phase != Phase::SystemPrefill)?,
         };
-        let mlp =
-            layout.take(Moment::FeedForward, activations, "gate and up", 2 * each * widths.ffn)?;
+        let mlp = layout.take(
+            Moment::FeedForward,
+            activations,
+            BufferId::GateAndUp,
+            2 * each * widths.ffn,
+        )?;
         let logits = layout.take(
             Moment::Output,
             Component::Logits,
-            "logits",
+            BufferId::Logits,
             positions * widths.vocab * F32,
         )?;
         let [residual, normed] = cut(whole, [each * widths.hidden; 2]);
@@ -173,8 +178,8 @@ fn captured(
         let component = Component::ActivationCapture;
         layout.take(Moment::Whole, component, name, layers * rows * width * F32)
     };
-    let hidden = take("hidden states", config.hidden)?;
-    let attention = take("attention weights", weights)?;
+    let hidden = take(BufferId::HiddenStates, config.hidden)?;
+    let attention = take(BufferId::AttentionWeights, weights)?;
     Ok(CaptureSpans { hidden, attention, layers })
 }
 
@@ -197,9 +202,9 @@ fn decode_work(layout: &mut Layout<'_, '_>, shape: CacheShape) -> Result<Span, E
     take_all(
         layout,
         [
-            ("probabilities for the score update", heads * slots * F16),
-            ("maximum of each tile", heads * slots.div_ceil(tile) * F32),
-            ("partial outputs of the split", heads * splits * partial),
+            (BufferId::ScoreProbabilities, heads * slots * F16),
+            (BufferId::TileMaxima, heads * slots.div_ceil(tile) * F32),
+            (BufferId::SplitOutputs, heads * splits * partial),
         ],
     )
 }
@@ -215,8 +220,8 @@ fn prefill_work(
     take_all(
         layout,
         [
-            ("log-sum-exp of every row", shape.heads.query_heads() * rows * F32),
-            ("slots chosen for eviction", victims),
+            (BufferId::LogSumExp, shape.heads.query_heads() * rows * F32),
+            (BufferId::ChosenSlots, victims),
         ],
     )
 }
@@ -224,7 +229,7 @@ fn prefill_work(
 /// Asks for attention's transients one by one; they lie behind one another.
 fn take_all<const N: usize>(
     layout: &mut Layout<'_, '_>,
-    buffers: [(&'static str, usize); N],
+    buffers: [(BufferId, usize); N],
 ) -> Result<Span, EngineError> {
     let mut whole = Span::default();
     for (name, size) in buffers {

@@ -1,5 +1,6 @@
 //! The plan's table of buffers, as far as the engine allocates from it.
 
+use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::{Buffer, Component, Life, Moment, Phase, Scenario, buffers};
 use vramplan_planner::estimate::rules::Refusal;
 use vramplan_planner::estimate::vramplan::capabilities;
@@ -10,18 +11,18 @@ use super::EngineError;
 
 /// What exists only on a GPU, or is another library's own: rows of the table that the engine does
 /// not allocate itself. The last four are the workspace of a GPU's backend, which says how large it is.
-pub const NOT_OURS: [&str; 11] = [
-    "the process itself",
-    "CUDA context and loaded kernels",
-    "libraries",
-    "cuBLAS workspace",
-    "workspaces",
-    "rounding of weights",
-    "pool granularity",
-    "8-bit activations",
-    "partial products",
-    "victims of the next token",
-    "rotation frequencies",
+pub const NOT_OURS: [BufferId; 11] = [
+    BufferId::Process,
+    BufferId::CudaContext,
+    BufferId::Libraries,
+    BufferId::BlasWorkspace,
+    BufferId::Workspaces,
+    BufferId::WeightRounding,
+    BufferId::PoolGranularity,
+    BufferId::EightBitActivations,
+    BufferId::PartialProducts,
+    BufferId::NextVictims,
+    BufferId::RotationFrequencies,
 ];
 
 /// The buffers of a scenario of this runtime, and the work that they are for.
@@ -42,7 +43,7 @@ impl Table {
     /// For options that the engine does not have, and where the estimate refuses the scenario.
     pub fn new(scenario: &Scenario<'_>) -> Result<Self, EngineError> {
         check(scenario)?;
-        let ours = |buffer: &Buffer| !NOT_OURS.contains(&buffer.name);
+        let ours = |buffer: &Buffer| !NOT_OURS.contains(&buffer.id);
         let buffers = buffers(scenario)?.into_iter().filter(ours).collect();
         let Scenario { workload, cache_tokens, .. } = *scenario;
         Ok(Self { workload, cache_tokens, buffers })
@@ -52,11 +53,11 @@ impl Table {
     pub(crate) fn find(
         &self,
         component: Component,
-        name: &str,
+        id: BufferId,
         is_life: impl Fn(Life) -> bool,
     ) -> Bytes {
         let wanted = |buffer: &&Buffer| {
-            buffer.component == component && buffer.name == name && is_life(buffer.life)
+            buffer.component == component && buffer.id == id && is_life(buffer.life)
         };
         self.buffers.iter().find(wanted).map_or(Bytes::ZERO, |buffer| buffer.size.expected)
     }

@@ -11,9 +11,9 @@ use std::io::Write as _;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use support::Case;
 use vramplan_planner::plan::{demand, plan};
+use vramplan_planner::read::{Catalog, gguf};
 use vramplan_planner::recommend::{Solver, answer};
 use vramplan_planner::render::{Document, to_json, to_table};
-use vramplan_planner::read::{Catalog, gguf};
 use vramplan_planner::spec::Runtime;
 
 fn plans(criterion: &mut Criterion) {

@@ -198,7 +198,8 @@ pub struct Plan {
 pub fn plan(scenario: &Scenario<'_>, capacity: Capacity) -> Result<Plan, EstimateError> {
     let Holdings { buffers, pool } = holdings(scenario)?;
     let ledger = Ledger::of(&buffers)?;
-    let phases = phase_rows(&ledger, happening(&buffers), rules(scenario.kind()).retention(), pool)?;
+    let phases =
+        phase_rows(&ledger, happening(&buffers), rules(scenario.kind()).retention(), pool)?;
     let peak = largest(&phases);
     let peak_phase = peak_phase(&phases);
     let scratch_phase = scratch_phase(&phases, peak_phase, rules(scenario.kind()).retention());
@@ -229,7 +230,8 @@ fn short_by(
 pub fn demand(scenario: &Scenario<'_>) -> Result<Demand, EstimateError> {
     let Holdings { buffers, pool } = holdings(scenario)?;
     let ledger = Ledger::of(&buffers)?;
-    let phases = phase_rows(&ledger, happening(&buffers), rules(scenario.kind()).retention(), pool)?;
+    let phases =
+        phase_rows(&ledger, happening(&buffers), rules(scenario.kind()).retention(), pool)?;
     Ok(Demand { peak: largest(&phases), pool })
 }
 

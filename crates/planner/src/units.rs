@@ -109,7 +109,7 @@ impl Bytes {
     /// # use vramplan_planner::units::Bytes;
     /// // Keys and values of one token of Qwen2.5-14B in bf16: 2 · layers · kv_heads · head_dim · 2 B.
     /// assert_eq!(Bytes::product(&[2, 48, 8, 128, 2])?, Bytes::new(196_608));
-    /// # Ok::<(), vramplan::units::Overflow>(())
+    /// # Ok::<(), vramplan_planner::units::Overflow>(())
     /// ```
     pub fn product(factors: &[u64]) -> Result<Self, Overflow> {
         factors.iter().try_fold(Self(1), |product, &factor| product.times(factor))
@@ -125,7 +125,7 @@ impl Bytes {
     /// ```
     /// # use vramplan_planner::units::Bytes;
     /// assert_eq!(Bytes::new(513).round_up(Bytes::new(512))?, Bytes::new(1024));
-    /// # Ok::<(), vramplan::units::Overflow>(())
+    /// # Ok::<(), vramplan_planner::units::Overflow>(())
     /// ```
     pub const fn round_up(self, granule: Self) -> Result<Self, Overflow> {
         if granule.0 == 0 {

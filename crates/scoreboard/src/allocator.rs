@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use vramplan_planner::estimate::BufferId;
 
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::estimate::weights::{Weights};
-use vramplan_planner::estimate::{weights_of};
+use vramplan_planner::estimate::weights::Weights;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Buffer, Component, Life, Phase, Scenario, buffers};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{Attention, Bounds, ModelSpec, Runtime, Workload};
@@ -97,10 +98,10 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
 
 /// Everything that comes from the allocator: what stays, the largest moment so far, and what it loses.
 fn held(listed: &[Buffer]) -> Result<Bounds, Overflow> {
-    const OUTSIDE: [&str; 2] = ["CUDA context and loaded kernels", "libraries"];
+    const OUTSIDE: [BufferId; 2] = [BufferId::CudaContext, BufferId::Libraries];
     let stays = listed
         .iter()
-        .filter(|buffer| matches!(buffer.life, Life::From(_)) && !OUTSIDE.contains(&buffer.name));
+        .filter(|buffer| matches!(buffer.life, Life::From(_)) && !OUTSIDE.contains(&buffer.id));
     let stays = stays.filter(|buffer| buffer.component != Component::ActivationCapture);
     let mut most = Bounds::ZERO;
     for phase in Phase::ALL {

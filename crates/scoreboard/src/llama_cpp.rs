@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::llama_cpp::graph::{
     CacheSizes, ComputeBuffer, Context, ContextParams, LlamaCppVersion, Outputs, cache_sizes,
-    cached_layers, compute_buffer, graph_bounds,
+    compute_buffer, graph_bounds,
 };
-use vramplan_planner::estimate::weights::{Weights};
-use vramplan_planner::estimate::{weights_of};
+use vramplan_planner::estimate::weights::Weights;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Component, Scenario, buffers};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{Bounds, ModelSpec, Runtime, Workload};
@@ -45,10 +45,10 @@ pub struct Buffers {
 impl Buffers {
     /// Plans the buffers of a context.
     pub fn of(model: &ModelSpec, params: &ContextParams) -> Result<Self, Overflow> {
-        let layers = cached_layers(&model.shape, &model.layers);
+        let layers = &model.gguf_layers;
         let context = params.resolve(&model.shape)?;
-        let caches = cache_sizes(&model.shape, &layers, &(0..model.shape.n_layers), &context)?;
-        let compute = compute_buffer(&model.shape, &layers, &context.graph)?;
+        let caches = cache_sizes(&model.shape, layers, &(0..model.shape.n_layers), &context)?;
+        let compute = compute_buffer(&model.shape, layers, &context.graph)?;
         Ok(Self { context, caches, compute })
     }
 

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use vramplan_planner::dtype::KvFormat;
-use vramplan_planner::estimate::weights::{Weights};
-use vramplan_planner::estimate::{weights_of};
+use vramplan_planner::estimate::weights::Weights;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Scenario, buffers};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{

@@ -27,7 +27,8 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
     let runtime = catalog.runtime(Runtime::Transformers)?;
     for row in rows(MODELS) {
         let (name, line) = (row.text("model"), row.line());
-        let weights = weights_of(&catalog.model(name)?, row.get::<WeightFormat>("format")?, &runtime)?;
+        let weights =
+            weights_of(&catalog.model(name)?, row.get::<WeightFormat>("format")?, &runtime)?;
         let predicted = weights.bounds.plus(Bounds::exactly(weights.rounding))?;
         let measured = Some(row.number("allocated") as f64 / MIB);
         subject(name, &line).hit(board, Part::Weights, "as stored", measured, predicted);

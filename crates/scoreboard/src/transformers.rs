@@ -6,13 +6,16 @@
 //! not see either.
 
 use std::collections::HashMap;
+use vramplan_planner::estimate::BufferId;
 
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::estimate::weights::{Weights};
-use vramplan_planner::estimate::{weights_of};
+use vramplan_planner::estimate::weights::Weights;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Buffer, Component, Life, Moment, Phase, Scenario, buffers};
 use vramplan_planner::read::Catalog;
-use vramplan_planner::spec::{Bounds, Capture, GpuSpec, ModelSpec, Role, Runtime, RuntimeSpec, Workload};
+use vramplan_planner::spec::{
+    Bounds, Capture, GpuSpec, ModelSpec, Role, Runtime, RuntimeSpec, Workload,
+};
 use vramplan_planner::units::{Bytes, Overflow};
 
 use super::csv::{Row, rows};
@@ -140,7 +143,7 @@ fn kept(listed: &[Buffer]) -> Result<Bounds, Overflow> {
     let caches = [Component::SystemPromptCache, Component::ConversationCache];
     let kept = listed.iter().filter(|buffer| {
         let stays = matches!(buffer.life, Life::From(_));
-        caches.contains(&buffer.component) && buffer.name != "eviction scores" && stays
+        caches.contains(&buffer.component) && buffer.id != BufferId::EvictionScores && stays
     });
     sum(kept.map(|buffer| buffer.size))
 }

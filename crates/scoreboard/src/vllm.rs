@@ -2,11 +2,12 @@
 
 use anyhow::Error;
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::estimate::vllm::paged::Paging;
-use vramplan_planner::estimate::weights::{Weights};
-use vramplan_planner::estimate::{weights_per_rank};
-use vramplan_planner::estimate::{Buffer, Holdings, Life, Moment, Scenario, holdings};
+use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::vllm::graphs;
+use vramplan_planner::estimate::vllm::paged::Paging;
+use vramplan_planner::estimate::weights::Weights;
+use vramplan_planner::estimate::weights_per_rank;
+use vramplan_planner::estimate::{Buffer, Holdings, Life, Moment, Scenario, holdings};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{
     Bounds, GpuSpec, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Serving, VllmVersion, Workload,
@@ -160,24 +161,24 @@ fn loaded(case: &Case, held: &Holdings) -> anyhow::Result<Bounds> {
     let weights = &case.weights;
     let exact = [weights.rounding, weights.vision, weights.vision_rounding];
     let [rounding, tower, tower_rounding] = exact.map(Bounds::exactly);
-    let tables = named(held, "sines and cosines");
+    let tables = named(held, BufferId::RotaryTables);
     Ok(sum([weights.bounds, rounding, tower, tower_rounding, tables])?)
 }
 
-fn named(held: &Holdings, name: &str) -> Bounds {
-    let found = held.buffers.iter().find(|buffer| buffer.name == name);
+fn named(held: &Holdings, id: BufferId) -> Bounds {
+    let found = held.buffers.iter().find(|buffer| buffer.id == id);
     found.map_or(Bounds::ZERO, |buffer| buffer.size)
 }
 
 /// What vLLM calls the peak of the profile run.
 fn profile_run(held: &Holdings) -> Result<Bounds, Overflow> {
-    const STAYS: [&str; 6] = [
-        "cuBLAS workspace",
-        "inputs of a step",
-        "workspaces of the experts",
-        "pixels of images",
-        "embeddings of images",
-        "inputs of inner layers",
+    const STAYS: [BufferId; 6] = [
+        BufferId::BlasWorkspace,
+        BufferId::StepInputs,
+        BufferId::ExpertWorkspaces,
+        BufferId::ImagePixels,
+        BufferId::ImageEmbeddings,
+        BufferId::ImageLayerInputs,
     ];
     let mut moments = [Bounds::ZERO; Moment::ALL.len()];
     for buffer in &held.buffers {
@@ -188,10 +189,10 @@ fn profile_run(held: &Holdings) -> Result<Bounds, Overflow> {
     Ok(moments.into_iter().fold(Bounds::ZERO, Bounds::max))
 }
 
-fn is_alive(buffer: &Buffer, moment: Moment, stays: &[&str]) -> bool {
+fn is_alive(buffer: &Buffer, moment: Moment, stays: &[BufferId]) -> bool {
     match buffer.life {
         Life::During(_, of) => of == moment,
-        Life::From(_) => stays.contains(&buffer.name),
+        Life::From(_) => stays.contains(&buffer.id),
     }
 }
 
@@ -245,10 +246,10 @@ fn overheads(
     let logged = |column: &str| -> anyhow::Result<Option<f64>> {
         Ok(row.maybe::<f64>(column)?.map(|n| n * MIB_PER_GIB))
     };
-    let other = ["libraries", "what Granite takes more", "NCCL and custom all-reduce"];
-    let other = sum(other.map(|name| named(held, name)))?;
-    let graphs = sum([graphs::NAME, graphs::SPLIT_RESULTS].map(|name| named(held, name)))?;
-    let context = named(held, "CUDA context and loaded kernels");
+    let other = [BufferId::Libraries, BufferId::FamilyExtra, BufferId::RankCommunication];
+    let other = sum(other.map(|id| named(held, id)))?;
+    let graphs = sum([graphs::NAME, graphs::SPLIT_RESULTS].map(|id| named(held, id)))?;
+    let context = named(held, BufferId::CudaContext);
     // Several ranks have started NCCL when the first snapshot is taken.
     let alone = case.serving.ranks == 1;
     let context_logged = logged("context_gib")?.filter(|_| alone);

@@ -2,11 +2,13 @@
 //! a stage, and the pool that a given memory becomes.
 
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::estimate::vllm::paged::{Paging, kernel_block_tokens};
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
+use vramplan_planner::estimate::vllm::paged::{Paging, kernel_block_tokens};
 use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::read::Catalog;
-use vramplan_planner::spec::{Bounds, GpuSpec, ModelSpec, Part as Share, Runtime, RuntimeSpec, Split};
+use vramplan_planner::spec::{
+    Bounds, GpuSpec, ModelSpec, Part as Share, Runtime, RuntimeSpec, Split,
+};
 use vramplan_planner::units::Bytes;
 
 use super::csv::{Row, rows};

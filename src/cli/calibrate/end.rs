@@ -1,9 +1,9 @@
 //! What the end of a worker means.
 
-use vramplan_planner::protocol::FailureKind;
 use crate::calibrate::session::Ended;
 use crate::calibrate::supervisor::{Supervisor, WorkerOutcome};
 use crate::cli::problem::Problem;
+use vramplan_planner::protocol::FailureKind;
 
 /// How a run ended.
 #[derive(Debug)]

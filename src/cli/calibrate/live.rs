@@ -11,13 +11,13 @@ use crate::calibrate::fit::FitError;
 use crate::calibrate::{Meter, MeterKind, PlannedRun};
 use crate::cli::observe::Report;
 use crate::cli::problem::Problem;
-use crate::cli::{Outcome, observe};
+use crate::cli::{Outcome, observe, scenario};
+use crate::report::observe::{Extras, QualityDoc};
 use vramplan_planner::deployment::{Cards, Deployment, card_on};
 use vramplan_planner::dtype::WeightFormat;
 use vramplan_planner::estimate::rules;
 use vramplan_planner::estimate::rules::Refusal;
 use vramplan_planner::recommend::answer;
-use crate::report::observe::{Extras, QualityDoc};
 use vramplan_planner::spec::Runtime;
 
 /// Runs what the flags say on the device of `meter`, and reports.
@@ -125,12 +125,10 @@ fn plan_on(args: &CalibrateArgs, meter: &dyn Meter) -> anyhow::Result<Deployment
     if device.meter != MeterKind::Nvml {
         return main_memory::resolved(args, &device);
     }
-    let mut args = args.clone();
-    if args.plan.gpu.is_none() && args.scenario.is_none() {
-        args.plan.gpu = Some(device.name);
-    }
+    let mut asked = super::question(args)?;
+    asked.gpu.get_or_insert(device.name);
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    let mut deployment = crate::cli::deployment(&args.plan, args.scenario.as_deref(), &catalog)?;
+    let mut deployment = scenario::resolve(&asked, &catalog)?;
     if let Some(size) = args.capacity {
         let first = deployment.cards.first();
         let (mut gpu, other_use) = (first.gpu.clone(), first.capacity.other_use);

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use vramplan_planner::protocol::{About, PROTOCOL};
 use crate::cli::problem::Problem;
+use vramplan_planner::protocol::{About, PROTOCOL};
 use vramplan_planner::read::printable;
 
 /// The environment variable that names another worker.

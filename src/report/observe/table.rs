@@ -1,9 +1,9 @@
 //! A measured run for a terminal of 80 columns.
 
-use vramplan_planner::render::terminal::{WIDTH, finish, range, table, wrap};
 use super::{
     ComparisonDoc, ObserveDoc, PhaseComponentMeasure, QualityDoc, RowDoc, StepsDoc, ending, signed,
 };
+use vramplan_planner::render::terminal::{WIDTH, finish, range, table, wrap};
 
 /// The document as text.
 pub fn to_table(document: &ObserveDoc) -> String {

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::observe::support::{Place, file, stderr};
 use super::{place, report, tiny, worker_runs};
+use crate::observe::support::{Place, file, stderr};
 use crate::smollm2;
 
 /// The worker, which `cargo test` builds beside the command.
 fn worker() -> std::path::PathBuf {
-    let worker = std::path::Path::new(env!("CARGO_BIN_EXE_vramplan")).with_file_name("vramplan-worker");
+    let worker =
+        std::path::Path::new(env!("CARGO_BIN_EXE_vramplan")).with_file_name("vramplan-worker");
     assert!(worker.is_file(), "no worker: `cargo build -p vramplan-engine` builds it");
     worker
 }

@@ -1,7 +1,7 @@
 //! `--quality`: what eviction loses on a text decides about the recent window.
 
-use crate::observe::support::{Place, stderr};
 use super::report;
+use crate::observe::support::{Place, stderr};
 use crate::smollm2;
 
 #[test]

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::observe::support::stderr;
 use super::{place, report, tiny};
+use crate::observe::support::stderr;
 
 /// 8 layers of 8 heads: 8,704 B a token. Beside 13 MiB of weights there is room for some 12,000.
 #[test]

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::observe::support::{Place, stderr};
 use super::{place, report, tiny};
+use crate::observe::support::{Place, stderr};
 use crate::smollm2;
 
 const STAGES: [&str; 10] = [

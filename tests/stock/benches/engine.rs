@@ -12,9 +12,9 @@ mod smollm2;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use vramplan_beside_stock::Stock;
 use vramplan_engine::{Cpu, Engine, GgufSource, Settings, Source as _};
 use vramplan_planner::spec::Logits;
-use vramplan_beside_stock::Stock;
 
 /// Decoded tokens of a round, and rounds.
 const TOKENS: u32 = 8;

@@ -8,9 +8,9 @@ mod logits;
 #[path = "../../support/smollm2.rs"]
 mod smollm2;
 
+use vramplan_beside_stock::Stock;
 use vramplan_engine::{Cpu, Engine, GgufSource, Settings, Source as _, Tokenizer, most_likely};
 use vramplan_planner::spec::Logits;
-use vramplan_beside_stock::Stock;
 
 use crate::logits::divergence;
 

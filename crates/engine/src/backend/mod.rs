@@ -6,14 +6,15 @@
 mod cpu;
 
 use std::ops::Range;
+use vramplan_planner::estimate::BufferId;
 
 pub use cpu::Cpu;
 
 use super::EngineError;
 use super::memory::Span;
 use super::rope::Rope;
-use vramplan_planner::estimate::Component;
 use crate::h2o::{Heads, Policy};
+use vramplan_planner::estimate::Component;
 use vramplan_planner::read::gguf::GgufTensor;
 use vramplan_planner::units::Bytes;
 
@@ -58,7 +59,7 @@ pub struct Part {
     /// What it counts as: runtime overhead where the plan has no row of its own for it.
     pub component: Component,
     /// The plan's row.
-    pub name: &'static str,
+    pub id: BufferId,
     /// Its size.
     pub size: Bytes,
 }

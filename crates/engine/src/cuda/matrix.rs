@@ -13,9 +13,9 @@ use candle_kernels::ffi;
 
 use super::card::refused;
 use super::runner::Runner;
-use vramplan_planner::dtype::GgmlType;
 use crate::EngineError;
 use crate::gpu::Product;
+use vramplan_planner::dtype::GgmlType;
 
 /// Elements to a multiple of which rows of activations are padded.
 const ROW_PADDING: usize = 512;

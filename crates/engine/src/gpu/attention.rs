@@ -4,12 +4,12 @@ use super::layout::CacheSpans;
 use super::{Device, OnDevice, Workspace};
 use crate::EngineError;
 use crate::backend::{AttentionSpans, CacheShape, Caches, Target};
-use vramplan_planner::estimate::vramplan::attention::MAX_SPLITS;
 use crate::launch::{
     DecodeMemory, LaunchError, LayerMemory, Leavers, LookMemory, PrefillMemory, Scoring, Span,
     TILE, WriteMemory, attention_weights, decode, evict, next_victim, prefill, prefill_scores,
     update_scores, write,
 };
+use vramplan_planner::estimate::vramplan::attention::MAX_SPLITS;
 
 const F16: usize = 2;
 const F32: usize = 4;

@@ -1,14 +1,12 @@
 //! The operations of a step as launches.
 
 use super::{Device, OnDevice, Product, Weight, Workspace};
-use vramplan_planner::dtype::GgmlType;
 use crate::EngineError;
-use crate::backend::{
-    AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Part, Target,
-};
+use crate::backend::{AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Part, Target};
+use crate::launch::{add, add_bias, angles, clock_words, embed, linear, rms_norm, rope, silu_mul};
 use crate::memory::Span;
 use crate::weights::MATRIX_TYPES;
-use crate::launch::{add, add_bias, angles, clock_words, embed, linear, rms_norm, rope, silu_mul};
+use vramplan_planner::dtype::GgmlType;
 use vramplan_planner::read::gguf::GgufTensor;
 
 const F32: usize = 4;

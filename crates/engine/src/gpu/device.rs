@@ -4,9 +4,9 @@
 
 use std::fmt::Debug;
 
-use vramplan_planner::dtype::GgmlType;
 use crate::EngineError;
 use crate::launch::{Gpu, Launch, Span};
+use vramplan_planner::dtype::GgmlType;
 
 /// `out = x · weightᵀ` for a quantized matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@
 
 use super::{Device, OnDevice, Product};
 use crate::EngineError;
-use crate::memory::Span as Part;
 use crate::launch::{Launch, LaunchError, Span};
+use crate::memory::Span as Part;
 
 impl<D: Device> OnDevice<D> {
     /// The memory of a buffer.

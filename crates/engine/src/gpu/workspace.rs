@@ -3,9 +3,10 @@
 use super::{Device, OnDevice, Product};
 use crate::EngineError;
 use crate::backend::{CacheShape, Extent, Part};
+use crate::launch::{Variant, check_heads, splits};
+use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::estimate::vramplan::attention::MAX_SPLITS;
-use crate::launch::{Variant, check_heads, splits};
 use vramplan_planner::units::Bytes;
 
 const F32: usize = 4;
@@ -63,9 +64,9 @@ impl<D: Device> OnDevice<D> {
         check_heads(heads)?;
         let variant = Variant::for_gpu(gpu);
         let mut parts = Vec::new();
-        let mut allocate = |component, name, bytes: usize| {
+        let mut allocate = |component, id, bytes: usize| {
             let size = Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX));
-            parts.push(Part { component, name, size });
+            parts.push(Part { component, id, size });
             self.device.allocate(bytes)
         };
         let (activations, small) = (Component::Activations, Component::SmallBuffers);
@@ -74,11 +75,11 @@ impl<D: Device> OnDevice<D> {
         let (frequencies, victims) =
             (heads.head_dim() / 2 * F32, extent.layers * heads.kv_heads() * U64);
         let workspace = Workspace {
-            quantized: allocate(activations, "8-bit activations", quantized)?,
-            partial: allocate(activations, "partial products", partial)?,
-            frequencies: allocate(small, "rotation frequencies", frequencies)?,
+            quantized: allocate(activations, BufferId::EightBitActivations, quantized)?,
+            partial: allocate(activations, BufferId::PartialProducts, partial)?,
+            frequencies: allocate(small, BufferId::RotationFrequencies, frequencies)?,
             has_frequencies: false,
-            victims: allocate(small, "victims of the next token", victims)?,
+            victims: allocate(small, BufferId::NextVictims, victims)?,
             known: vec![None; extent.layers],
             variant,
             splits: splits(gpu, variant, heads, usize::try_from(MAX_SPLITS).unwrap_or(usize::MAX)),

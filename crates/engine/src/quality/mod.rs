@@ -21,9 +21,9 @@ pub use report::{Chosen, PasskeyReport, Report, RetainedMass, SCHEMA, WindowRepo
 
 use super::backend::Backend;
 use super::{Engine, EngineError, Settings, Source, Table};
-use vramplan_planner::spec::{Capture, Logits, ModelSpec};
 use lockstep::{Lockstep, Measured};
 use statistics::{choose, interval, mean, percentile, resampled_means};
+use vramplan_planner::spec::{Capture, Logits, ModelSpec};
 
 /// Shares of the cache that are tried as recent windows.
 pub const FRACTIONS: [(usize, usize); 7] =

@@ -1,6 +1,6 @@
 use super::*;
-use vramplan_planner::dtype::WeightFormat;
 use crate::{Cpu, SyntheticSource};
+use vramplan_planner::dtype::WeightFormat;
 use vramplan_planner::spec::{ModelShape, ModelSpec, samples};
 
 fn source() -> SyntheticSource {

@@ -1,7 +1,7 @@
 //! The tokenizer of a GGUF file, from its metadata.
 
-use vramplan_disk::Disk;
 use std::collections::HashSet;
+use vramplan_disk::Disk;
 
 use tokenizers::AddedToken;
 

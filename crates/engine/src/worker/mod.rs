@@ -26,8 +26,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use self::voice::Voice;
-use vramplan_planner::protocol::{About, FailureKind, Message, Order, PROTOCOL};
 use crate::{Cpu, EngineError};
+use vramplan_planner::protocol::{About, FailureKind, Message, Order, PROTOCOL};
 
 pub use device::Device;
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use super::device::Device;
 use super::order;
 use super::voice::Voice;
-use vramplan_planner::protocol::{Message, Order};
 use crate::quality::{Measurement, Report};
 use crate::{EngineError, GgufSource, Tokenizer};
+use vramplan_planner::protocol::{Message, Order};
 
 /// Measures the text, and says what came of it.
 pub fn measure<D: Device>(

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::EngineError;
 use vramplan_planner::protocol::Stage;
 use vramplan_planner::protocol::{FailureKind, Message};
-use crate::EngineError;
 
 /// How long a stage may go on without a word.
 const QUIET: Duration = Duration::from_secs(1);

@@ -35,7 +35,7 @@ impl BlockLayout {
     /// use vramplan_planner::units::Bytes;
     /// // 5120 weights in Q4_K: 20 blocks of 144 B.
     /// assert_eq!(GgmlType::Q4K.layout().size_of(5120)?, Bytes::new(20 * 144));
-    /// # Ok::<(), vramplan::units::Overflow>(())
+    /// # Ok::<(), vramplan_planner::units::Overflow>(())
     /// ```
     pub fn size_of(self, elements: u64) -> Result<Bytes, Overflow> {
         Bytes::new(self.bytes).times(elements.div_ceil(self.elements))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::BufferId;
 use crate::spec::{Basis, Bounds};
 use crate::units::{Bytes, Overflow};
 
@@ -244,8 +245,8 @@ impl fmt::Display for Formula {
 pub struct Buffer {
     /// The component it is counted under.
     pub component: Component,
-    /// What it is, in a few words.
-    pub name: &'static str,
+    /// Which it is.
+    pub id: BufferId,
     /// How large it is.
     pub size: Bounds,
     /// How that is known.
@@ -256,6 +257,13 @@ pub struct Buffer {
     pub formula: Formula,
     /// Where the formula or the constant comes from.
     pub source: Arc<str>,
+}
+
+impl Buffer {
+    /// What it is, in a few words for people.
+    pub const fn label(&self) -> &'static str {
+        self.id.label()
+    }
 }
 
 /// Collects buffers; the methods say how a size is known.
@@ -280,22 +288,29 @@ impl Buffers {
     pub fn product(
         &mut self,
         kind: Kind<'_>,
-        name: &'static str,
+        id: impl Into<BufferId>,
         factors: &[(&'static str, u64)],
     ) -> Result<(), Overflow> {
         let formula = Formula::product(factors);
         let size = Bounds::exactly(formula.value()?);
-        self.push(kind, name, size, formula);
+        self.push(kind, id, size, formula);
         Ok(())
     }
 
     /// A buffer of this size, with the formula that led to it.
-    pub fn push(&mut self, kind: Kind<'_>, name: &'static str, size: Bounds, formula: Formula) {
+    pub fn push(
+        &mut self,
+        kind: Kind<'_>,
+        id: impl Into<BufferId>,
+        size: Bounds,
+        formula: Formula,
+    ) {
         if size.is_zero() {
             return;
         }
         let Kind { component, life, basis, source } = kind;
-        self.0.push(Buffer { component, name, size, basis, life, formula, source: source.into() });
+        let id = id.into();
+        self.0.push(Buffer { component, id, size, basis, life, formula, source: source.into() });
     }
 }
 

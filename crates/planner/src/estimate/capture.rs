@@ -8,6 +8,7 @@
 
 use super::runtimes::rules;
 use super::{Buffers, Component, EstimateError, Kind, Life, Moment, Phase, Scenario};
+use crate::estimate::BufferId;
 use crate::spec::{Basis, Capture};
 
 /// Lists the captured tensors: `element` bytes a value.
@@ -32,7 +33,7 @@ pub fn push(
     let [beside_hidden, beside_weights] = rules(scenario.kind()).captured_beside();
     buffers.product(
         kind,
-        "hidden states",
+        BufferId::HiddenStates,
         &[
             ("layers on the GPU", layers(beside_hidden)),
             ("tokens", capture.tokens),
@@ -43,7 +44,7 @@ pub fn push(
     if capture.attention {
         buffers.product(
             kind,
-            "attention weights",
+            BufferId::AttentionWeights,
             &[
                 ("layers on the GPU", layers(beside_weights)),
                 ("n_heads", shape.n_heads),

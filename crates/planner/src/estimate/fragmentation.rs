@@ -2,6 +2,7 @@
 //! runtime's own allocator loses beside it in that runtime's room.
 
 use super::{Buffers, Component, Formula, Kind, Life, Phase, Scenario};
+use crate::estimate::BufferId;
 use crate::spec::{Basis, Bounds};
 use crate::units::Bytes;
 
@@ -20,7 +21,7 @@ pub(super) fn mib(low: u64, expected: u64, high: u64) -> Bounds {
 pub fn push_rounding(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     buffers.push(
         kind(scenario.weights.basis, "padding and rounding of each tensor"),
-        "rounding of weights",
+        BufferId::WeightRounding,
         Bounds::exactly(scenario.weights.rounding),
         Formula::text(
             "Σ over tensors of their padded size − their size",

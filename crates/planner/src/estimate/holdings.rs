@@ -2,6 +2,7 @@
 
 use super::runtimes::rules;
 use super::{Buffer, Buffers, EstimateError, Scenario, vision};
+use crate::estimate::BufferId;
 use crate::spec::Bounds;
 use crate::units::Bytes;
 
@@ -69,6 +70,6 @@ pub(crate) fn push_weights(buffers: &mut Buffers, scenario: &Scenario<'_>) {
         "Σ over tensors on the GPU of blocks · block bytes",
         &[("tensors", weights.tensors)],
     );
-    buffers.push(kind, "weights", weights.bounds, formula);
+    buffers.push(kind, BufferId::Weights, weights.bounds, formula);
     vision::push_weights(buffers, scenario);
 }

@@ -10,6 +10,7 @@
 //!
 //! Not counted here: the copies that attention makes of a quantized cache (`attention`).
 
+use crate::estimate::BufferId;
 use std::collections::BTreeMap;
 
 use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
@@ -101,8 +102,8 @@ pub fn push(
         buffers.push(kind, name, Bounds::exactly(size), formula(scenario, rows, size)?);
         Ok(())
     };
-    layers("keys and values", scenario.full_layers(), cells.full)?;
-    layers("keys and values, windowed layers", scenario.window_layers(), cells.window)?;
+    layers(BufferId::KeysAndValues, scenario.full_layers(), cells.full)?;
+    layers(BufferId::WindowKeysAndValues, scenario.window_layers(), cells.window)?;
     Ok(())
 }
 
@@ -126,9 +127,9 @@ fn push_unequal(
     }
     for ((windowed, kv_heads, head_dim), layers) in groups {
         let (name, tokens) = if windowed {
-            ("keys and values, windowed layers", cells.window)
+            (BufferId::WindowKeysAndValues, cells.window)
         } else {
-            ("keys and values", cells.full)
+            (BufferId::KeysAndValues, cells.full)
         };
         let heads = LayerShape { n_heads: kv_heads, kv_heads, head_dim, ffn_size: 0 };
         let size = heads_size(heads, scenario.kv, tokens)?.times(layers)?.times(sequences)?;
@@ -194,7 +195,7 @@ pub fn push_recurrent(
     let layers = scenario.recurrent_layers();
     buffers.product(
         kind,
-        "recurrent states",
+        BufferId::RecurrentStates,
         &[("layers", layers), ("sequences", sequences), ("B per state", state.get())],
     )?;
     Ok(())
@@ -216,7 +217,7 @@ pub fn push_scores(
     let layers = scenario.full_layers() + scenario.window_layers();
     buffers.product(
         kind,
-        "eviction scores",
+        BufferId::EvictionScores,
         &[
             ("layers", layers),
             ("heads", heads),

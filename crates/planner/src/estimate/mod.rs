@@ -8,25 +8,27 @@
 //! | S | tokens that attention sees: system prompt + conversation |
 //! | `q_width`, `kv_width` | `n_heads · head_dim`, `kv_heads · head_dim` |
 
-pub mod buffer;
-pub mod capture;
-pub mod fragmentation;
-pub mod holdings;
-pub mod kv_cache;
+pub(crate) mod buffer;
+mod buffer_id;
+pub(crate) mod capture;
+pub(crate) mod fragmentation;
+pub(crate) mod holdings;
+pub(crate) mod kv_cache;
 pub mod llama_cpp;
-pub mod overhead;
+pub(crate) mod overhead;
 pub mod placement;
 pub mod rules;
 pub mod runtimes;
-pub mod scenario;
-pub mod spread;
+pub(crate) mod scenario;
+pub(crate) mod spread;
 pub mod transformers;
-pub mod vision;
+pub(crate) mod vision;
 pub mod vllm;
 pub mod vramplan;
 pub mod weights;
 
 pub use buffer::{Buffer, Buffers, Component, Formula, Kind, Life, Moment, Phase};
+pub use buffer_id::BufferId;
 pub(crate) use holdings::push_weights;
 pub use holdings::{Holdings, Pool, Retention, buffers, holdings};
 pub use runtimes::{rules, weights_of, weights_of_part, weights_per_rank};

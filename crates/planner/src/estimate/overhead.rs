@@ -6,6 +6,7 @@
 //! out-of-memory messages (process − allocated − reserved), or from `calibrate`.
 
 use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
+use crate::estimate::BufferId;
 use crate::spec::{Basis, Bounds, Fact};
 
 /// The first compute capability whose cuBLAS workspace is 32 MiB.
@@ -37,7 +38,7 @@ fn push_context_of(buffers: &mut Buffers, scenario: &Scenario<'_>, size: Bounds)
     let context = scenario.gpu.context();
     buffers.push(
         kind(context.basis, &context.source),
-        "CUDA context and loaded kernels",
+        BufferId::CudaContext,
         size,
         Formula::text(
             if scenario.gpu.calibrated.libraries.is_some() {
@@ -55,13 +56,13 @@ fn push_context_of(buffers: &mut Buffers, scenario: &Scenario<'_>, size: Bounds)
 /// Lists a part that was measured, where it was told apart.
 fn push_measured(
     buffers: &mut Buffers,
-    name: &'static str,
+    id: BufferId,
     fact: Option<&Fact<Bounds>>,
     formula: &'static str,
 ) {
     if let Some(fact) = fact {
         let formula = Formula::text(formula, &[]);
-        buffers.push(kind(fact.basis, &fact.source), name, fact.value, formula);
+        buffers.push(kind(fact.basis, &fact.source), id, fact.value, formula);
     }
 }
 
@@ -69,13 +70,18 @@ fn push_measured(
 pub fn push_libraries(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     if scenario.gpu.is_calibrated() {
         let measured = scenario.gpu.calibrated.libraries.as_ref();
-        push_measured(buffers, "libraries", measured, "measured on this card: held once loaded");
+        push_measured(
+            buffers,
+            BufferId::Libraries,
+            measured,
+            "measured on this card: held once loaded",
+        );
         return;
     }
     let libraries = &scenario.runtime.libraries;
     buffers.push(
         kind(libraries.basis, &libraries.source),
-        "libraries",
+        BufferId::Libraries,
         libraries.value,
         Formula::text("constant of the runtime", &[]),
     );
@@ -86,7 +92,7 @@ pub fn push_workspace(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     if scenario.gpu.is_calibrated() {
         let formula = "measured on this card: came beside the pool later, kernels included";
         let measured = scenario.gpu.calibrated.workspaces.as_ref();
-        push_measured(buffers, "workspaces", measured, formula);
+        push_measured(buffers, BufferId::Workspaces, measured, formula);
         return;
     }
     let hopper = scenario.gpu.compute_capability.major >= HOPPER;
@@ -97,7 +103,7 @@ pub fn push_workspace(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     };
     buffers.push(
         kind(workspace.basis, &workspace.source),
-        "cuBLAS workspace",
+        BufferId::BlasWorkspace,
         Bounds::exactly(workspace.value),
         Formula::text("constant of the library", &[]),
     );
@@ -108,7 +114,7 @@ fn push_process(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     let process = scenario.gpu.context();
     buffers.push(
         kind(process.basis, &process.source),
-        "the process itself",
+        BufferId::Process,
         process.value,
         Formula::text("code, threads, the file's header, workspaces of kernels", &[]),
     );

@@ -78,7 +78,11 @@ impl Scenario<'_> {
 
     /// What the layers on this GPU keep.
     pub fn layers(&self) -> &[Layer] {
-        self.part().layers_of(&self.model.layers)
+        let layers = match self.kind() {
+            Runtime::Vramplan | Runtime::LlamaCpp => &self.model.gguf_layers,
+            Runtime::Transformers | Runtime::Vllm => &self.model.layers,
+        };
+        self.part().layers_of(layers)
     }
 
     /// The same, each with its index in the model.

@@ -21,6 +21,7 @@ use super::runtimes::rules;
 use super::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
 };
+use crate::estimate::BufferId;
 use crate::spec::{Attention, Basis, Bounds, ModelSpec, Runtime, Serving, Vision};
 use crate::units::{Bytes, Overflow};
 
@@ -68,7 +69,7 @@ pub fn push_weights(buffers: &mut Buffers, scenario: &Scenario<'_>) {
         "Σ over tensors of the tower and its projector",
         &[("tensors", u64::try_from(tensors).unwrap_or(u64::MAX))],
     );
-    buffers.push(kind, "vision tower", Bounds::exactly(weights.vision), formula);
+    buffers.push(kind, BufferId::VisionTower, Bounds::exactly(weights.vision), formula);
     let kind = Kind {
         component: Component::Fragmentation,
         basis: Basis::Modelled,
@@ -117,11 +118,11 @@ pub fn vllm(
         ("hidden, and those of inner layers", width * (1 + vision.deepstack)),
         ("B", 2),
     ];
-    buffers.product(kind, "embeddings of images", &factors)?;
+    buffers.product(kind, BufferId::ImageEmbeddings, &factors)?;
     if vision.deepstack > 0 {
         let rows = ("tokens", scenario.workload.prefill_chunk);
         let factors = [("inner layers", vision.deepstack), rows, ("hidden", width), ("B", 2)];
-        buffers.product(kind, "inputs of inner layers", &factors)?;
+        buffers.product(kind, BufferId::ImageLayerInputs, &factors)?;
     }
     Ok(push_pass(buffers, Life::During(Phase::Prefill, Moment::Encoding), &vision, images)?)
 }
@@ -176,7 +177,7 @@ fn push_pixels(
         ("values of a patch", vision.patch_values()),
         ("B", 2),
     ];
-    buffers.product(kind(life, Basis::Modelled, PROFILE_RUN), "pixels of images", &factors)
+    buffers.product(kind(life, Basis::Modelled, PROFILE_RUN), BufferId::ImagePixels, &factors)
 }
 
 /// The encoder's layer that needs most: residual, its norm and the layer's input, beside the MLP, or

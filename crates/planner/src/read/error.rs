@@ -193,7 +193,7 @@ impl At {
 
     pub(crate) fn io(&self, error: &io::Error) -> SourceError {
         let message = error.to_string();
-        // The errors of fs_err name the path; those of a reader do not.
+        // The errors of a disk name the path; those of a reader do not.
         let message = if message.contains(&self.path) {
             message
         } else {

@@ -16,8 +16,10 @@ use super::pattern::Full;
 use super::unmodelled;
 #[cfg(test)]
 use crate::spec::Tower;
+use crate::spec::families::{Bias, Family, HfExperts, HfWindows, LayerKinds, RouterBias, SoftCaps};
 use crate::spec::{
-    Architecture, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
+    Architecture, MAX_LAYERS, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm,
+    Window,
 };
 
 /// A `config.json`.
@@ -66,7 +68,7 @@ pub(super) fn parse(at: &At, bytes: &[u8]) -> Result<HfConfig, SourceError> {
         Some(text) => Fields::new(at, "text_config.", text),
         None => top,
     };
-    let config = Config { architecture, fields, top, defaults: defaults(architecture) };
+    let config = Config { architecture, family: architecture.family(), fields, top };
     let shape = ModelShape { vision: hf_vision::vision(top)?, ..config.shape()? };
     shape.validate().map_err(|error| at.shape(&error))?;
     Ok(HfConfig { shape, quantization: quantization(top)? })
@@ -109,81 +111,28 @@ fn quantization(top: Fields<'_>) -> Result<Option<String>, SourceError> {
     Ok(Some(super::printable(&format!("{method}{bits}"))))
 }
 
-/// What transformers assumes of a family where a key is absent.
-struct Defaults {
-    vocab_size: u64,
-    n_heads: u64,
-    /// Nothing: as many as query heads.
-    kv_heads: Option<u64>,
-    /// Nothing: the quotient.
-    head_dim: Option<u64>,
-    context_len: u64,
-    tied: bool,
-}
-
-const fn family(
-    vocab_size: u64,
-    (n_heads, kv_heads, head_dim): (u64, Option<u64>, Option<u64>),
-    context_len: u64,
-    tied: bool,
-) -> Defaults {
-    Defaults { vocab_size, n_heads, kv_heads, head_dim, context_len, tied }
-}
-
-const fn defaults(architecture: Architecture) -> Defaults {
-    use Architecture as A;
-    match architecture {
-        A::Llama | A::Granite | A::GraniteHybrid => family(32_000, (32, None, None), 2048, false),
-        A::Mistral | A::Mixtral => family(32_000, (32, Some(8), None), 131_072, false),
-        A::Qwen2 => family(151_936, (32, Some(32), None), 32_768, false),
-        A::Qwen2Vl => family(152_064, (64, Some(8), None), 32_768, false),
-        A::Qwen2Moe => family(151_936, (16, Some(16), None), 32_768, false),
-        A::Qwen3 => family(151_936, (32, Some(32), Some(128)), 32_768, false),
-        A::Qwen3Vl => family(151_936, (32, Some(32), Some(128)), 128_000, false),
-        A::Qwen3VlMoe => family(151_936, (16, Some(16), None), 128_000, false),
-        A::Qwen3Moe => family(151_936, (32, Some(4), None), 32_768, false),
-        A::Qwen3Next => family(151_936, (16, Some(2), Some(256)), 32_768, false),
-        A::Qwen35 => family(248_320, (16, Some(4), Some(256)), 32_768, false),
-        A::Qwen35Moe => family(248_320, (16, Some(2), Some(256)), 32_768, false),
-        A::Gemma => family(256_000, (16, Some(16), Some(256)), 8192, true),
-        A::Gemma2 => family(256_000, (8, Some(4), Some(256)), 8192, true),
-        A::Gemma3 => family(262_208, (8, Some(4), Some(256)), 131_072, true),
-        A::Gemma4 => family(262_144, (8, Some(4), Some(256)), 131_072, true),
-        A::Phi3 => family(32_064, (32, None, None), 4096, false),
-        A::GptOss => family(201_088, (64, Some(8), Some(64)), 131_072, false),
-        A::DeepSeek2 => family(102_400, (32, None, None), 4096, false),
-        A::Glm4Moe => family(151_552, (96, Some(8), None), 131_072, false),
-        A::Olmo2 => family(50_304, (32, None, None), 2048, false),
-        A::Cohere => family(256_000, (64, None, None), 8192, true),
-        A::StarCoder2 => family(49_152, (24, Some(2), None), 4096, true),
-    }
-}
-
-/// More layers than any model has; a shape with more is refused for it.
-const MOST_LAYERS: u64 = 2000;
-
 /// What `layer_types` calls a layer with a window.
 const SLIDING: &str = "sliding_attention";
 
 struct Config<'a> {
     architecture: Architecture,
+    family: &'static Family,
     /// The language model's own fields.
     fields: Fields<'a>,
     /// The file's.
     top: Fields<'a>,
-    defaults: Defaults,
 }
 
 impl Config<'_> {
     fn shape(&self) -> Result<ModelShape, SourceError> {
-        use Architecture as A;
         self.refuse_parts()?;
+        let family = self.family;
         let hidden_size = self.fields.required("hidden_size")?;
         let n_layers = self.fields.required("num_hidden_layers")?;
-        let n_heads = self.fields.number("num_attention_heads")?.unwrap_or(self.defaults.n_heads);
+        let n_heads = self.fields.number("num_attention_heads")?.unwrap_or(family.defaults.n_heads);
         let mla = self.mla()?;
         let moe = self.moe(n_layers)?;
-        let bias = self.biases()?;
+        let biases = family.biases;
         let (attention_softcap, logit_softcap) = self.softcaps();
         Ok(ModelShape {
             architecture: self.architecture,
@@ -197,22 +146,18 @@ impl Config<'_> {
             context_len: self
                 .fields
                 .number("max_position_embeddings")?
-                .unwrap_or(self.defaults.context_len),
+                .unwrap_or(family.defaults.context_len),
             tied_embeddings: self.tied()?,
-            qkv_bias: bias.qkv,
-            attn_output_bias: bias.output,
-            ffn_bias: bias.ffn,
+            qkv_bias: self.has_bias(biases.qkv)?,
+            attn_output_bias: self.has_bias(biases.output)?,
+            ffn_bias: self.has_bias(biases.ffn)?,
             qk_norm: self.qk_norm()?,
-            norms_per_layer: match self.architecture {
-                A::Gemma2 | A::Gemma3 | A::Gemma4 => 4,
-                A::Cohere => 1,
-                _ => 2,
-            },
-            norm_bias: self.architecture == A::StarCoder2,
-            gated_ffn: self.architecture != A::StarCoder2,
-            fused_projections: self.architecture == A::Phi3,
-            attention_sinks: self.architecture == A::GptOss,
-            attention_output_gate: self.is_recurrent(),
+            norms_per_layer: family.norms.per_layer(),
+            norm_bias: family.norms.bias,
+            gated_ffn: family.gated_ffn,
+            fused_projections: family.fused_projections,
+            attention_sinks: family.attention_sinks,
+            attention_output_gate: family.delta_net().is_some(),
             attention_softcap,
             logit_softcap,
             window: self.window(n_layers)?,
@@ -226,13 +171,9 @@ impl Config<'_> {
         })
     }
 
-    const fn is_recurrent(&self) -> bool {
-        use Architecture::{Qwen3Next, Qwen35, Qwen35Moe};
-        matches!(self.architecture, Qwen3Next | Qwen35 | Qwen35Moe)
-    }
-
     fn vocab_size(&self) -> Result<u64, SourceError> {
-        let default = if self.is_deepseek_v3()? { 129_280 } else { self.defaults.vocab_size };
+        let default =
+            if self.is_deepseek_v3()? { 129_280 } else { self.family.defaults.vocab_size };
         Ok(self.fields.number("vocab_size")?.unwrap_or(default))
     }
 
@@ -242,7 +183,7 @@ impl Config<'_> {
         if self.fields.has(KEY) {
             return Ok(self.fields.number(KEY)?.unwrap_or(n_heads));
         }
-        Ok(self.defaults.kv_heads.unwrap_or(n_heads))
+        Ok(self.family.defaults.kv_heads.unwrap_or(n_heads))
     }
 
     fn head_dim(&self, mla: Option<Mla>, hidden: u64, heads: u64) -> Result<u64, SourceError> {
@@ -251,7 +192,7 @@ impl Config<'_> {
         }
         let explicit = self.fields.number("head_dim")?;
         // An explicit `null` asks for the quotient even where the family has a default.
-        let default = self.defaults.head_dim.filter(|_| !self.fields.has("head_dim"));
+        let default = self.family.defaults.head_dim.filter(|_| !self.fields.has("head_dim"));
         if let Some(head_dim) = explicit.or(default) {
             return Ok(head_dim);
         }
@@ -267,7 +208,7 @@ impl Config<'_> {
 
     fn ffn_size(&self, moe: Option<Moe>) -> Result<u64, SourceError> {
         const KEY: &str = "intermediate_size";
-        if self.architecture == Architecture::GraniteHybrid && moe.is_none() {
+        if self.family.experts.hf == HfExperts::Optional && moe.is_none() {
             return self.granite_shared();
         }
         match (self.fields.number(KEY)?, moe) {
@@ -282,110 +223,68 @@ impl Config<'_> {
         const KEY: &str = "tie_word_embeddings";
         let own = self.fields.flag(KEY)?;
         let tied = if own.is_some() { own } else { self.top.flag(KEY)? };
-        Ok(tied.unwrap_or(self.defaults.tied))
+        Ok(tied.unwrap_or(self.family.defaults.tied))
     }
 
     fn qk_norm(&self) -> Result<QkNorm, SourceError> {
-        use Architecture as A;
-        let asked = || Ok::<_, SourceError>(self.fields.flag("use_qk_norm")?.unwrap_or(false));
-        Ok(match self.architecture {
-            A::Qwen3
-            | A::Qwen3Moe
-            | A::Qwen3Vl
-            | A::Qwen3VlMoe
-            | A::Qwen3Next
-            | A::Qwen35
-            | A::Qwen35Moe
-            | A::Gemma3
-            | A::Gemma4 => QkNorm::PerHead,
-            A::Olmo2 => QkNorm::Full,
-            A::Glm4Moe if asked()? => QkNorm::PerHead,
-            A::Cohere if asked()? => QkNorm::Full,
-            _ => QkNorm::None,
-        })
+        let norms = self.family.norms;
+        let asked = !norms.qk_if_asked || self.fields.flag("use_qk_norm")?.unwrap_or(false);
+        Ok(if asked { norms.qk } else { QkNorm::None })
     }
 
-    fn biases(&self) -> Result<Biases, SourceError> {
-        use Architecture as A;
-        let flag = |key, default| Ok::<_, SourceError>(self.fields.flag(key)?.unwrap_or(default));
-        let all = |on| Biases { qkv: on, output: on, ffn: false };
-        Ok(match self.architecture {
-            A::Qwen2 | A::Qwen2Vl => Biases { qkv: true, ..Biases::default() },
-            A::Qwen2Moe => Biases { qkv: flag("qkv_bias", true)?, ..Biases::default() },
-            A::Glm4Moe => Biases { qkv: flag("attention_bias", false)?, ..Biases::default() },
-            A::Mistral | A::Mixtral | A::Phi3 => Biases::default(),
-            A::StarCoder2 => {
-                Biases { ffn: flag("use_bias", true)?, ..all(flag("use_bias", true)?) }
+    fn has_bias(&self, bias: Bias) -> Result<bool, SourceError> {
+        match bias {
+            Bias::Never => Ok(false),
+            Bias::Always => Ok(true),
+            Bias::Stated(key, default) => Ok(self.fields.flag(key)?.unwrap_or(default)),
+            Bias::Refused(key) if self.fields.flag(key)?.unwrap_or(false) => {
+                Err(self.fields.invalid(key, "`false`"))
             }
-            A::GptOss => all(flag("attention_bias", true)?),
-            A::Llama | A::Granite => {
-                Biases { ffn: flag("mlp_bias", false)?, ..all(flag("attention_bias", false)?) }
-            }
-            A::DeepSeek2 => {
-                for key in ["attention_bias", "mlp_bias"] {
-                    if flag(key, false)? {
-                        return Err(self.fields.invalid(key, "`false`"));
-                    }
-                }
-                Biases::default()
-            }
-            _ => all(flag("attention_bias", false)?),
-        })
-    }
-
-    /// Whether scores and logits are capped: Gemma 2 does so unless told not to.
-    fn softcaps(&self) -> (bool, bool) {
-        let default = self.architecture == Architecture::Gemma2;
-        let is_set =
-            |key| if self.fields.has(key) { self.fields.get(key).is_some() } else { default };
-        match self.architecture {
-            Architecture::Gemma2 | Architecture::Gemma3 | Architecture::Gemma4 => {
-                (is_set("attn_logit_softcapping"), is_set("final_logit_softcapping"))
-            }
-            _ => (false, false),
+            Bias::Refused(_) => Ok(false),
         }
+    }
+
+    /// Whether scores and logits are capped.
+    fn softcaps(&self) -> (bool, bool) {
+        let is_set = |key| match self.family.softcaps {
+            SoftCaps::Never => false,
+            _ if self.fields.has(key) => self.fields.get(key).is_some(),
+            softcaps => softcaps == SoftCaps::Usual,
+        };
+        (is_set("attn_logit_softcapping"), is_set("final_logit_softcapping"))
     }
 
     fn window(&self, n_layers: u64) -> Result<Option<Window>, SourceError> {
         const KEY: &str = "sliding_window";
-        let default = match self.architecture {
-            Architecture::GptOss => Some(128),
-            Architecture::Gemma4 => Some(512),
-            Architecture::Mixtral | Architecture::Phi3 | Architecture::StarCoder2 => None,
-            _ => Some(4096),
-        };
         let full = self.full_layers(n_layers)?;
         if full == Full::Every(1) {
             return Ok(None);
         }
         let stated = self.fields.has(KEY);
-        let size = if stated { self.fields.number(KEY)? } else { default };
+        let size = if stated { self.fields.number(KEY)? } else { self.family.windows.hf_size };
         Ok(size.and_then(|size| full.window(size)))
     }
 
     /// The layers without a window.
     fn full_layers(&self, n_layers: u64) -> Result<Full, SourceError> {
-        use Architecture as A;
         const ALL: Full = Full::Every(1);
-        let unused =
-            || Ok::<_, SourceError>(!self.fields.flag("use_sliding_window")?.unwrap_or(false));
-        match self.architecture {
-            A::Qwen2 | A::Qwen2Vl | A::Qwen3 | A::Qwen2Moe | A::Qwen3Moe if unused()? => Ok(ALL),
-            A::Mistral | A::Mixtral | A::Phi3 | A::StarCoder2 | A::Qwen3Moe => Ok(Full::Never),
-            A::Qwen2 | A::Qwen2Vl | A::Qwen3 | A::Qwen2Moe => {
-                match self.layer_types(n_layers, SLIDING)? {
-                    Some(full) => Ok(full),
-                    None => self.max_window_layers(n_layers),
-                }
+        let used =
+            || Ok::<_, SourceError>(self.fields.flag("use_sliding_window")?.unwrap_or(false));
+        let listed = || self.layer_types(n_layers, SLIDING);
+        match self.family.windows.hf {
+            HfWindows::None => Ok(ALL),
+            HfWindows::Every => Ok(Full::Never),
+            HfWindows::AllBut(every) => Ok(listed()?.unwrap_or(Full::Every(every))),
+            HfWindows::AllButStated(every) => {
+                let every = self.fields.number("sliding_window_pattern")?.unwrap_or(every);
+                Ok(listed()?.unwrap_or(Full::Every(every)))
             }
-            A::Gemma2 | A::GptOss => {
-                Ok(self.layer_types(n_layers, SLIDING)?.unwrap_or(Full::Every(2)))
-            }
-            A::Gemma3 | A::Gemma4 => {
-                let every = self.fields.number("sliding_window_pattern")?.unwrap_or(6);
-                Ok(self.layer_types(n_layers, SLIDING)?.unwrap_or(Full::Every(every)))
-            }
-            _ => Ok(ALL),
+            _ if !used()? => Ok(ALL),
+            HfWindows::EveryIfUsed => Ok(Full::Never),
+            HfWindows::FromLayerIfUsed | HfWindows::BeforeLayerIfUsed => match listed()? {
+                Some(full) => Ok(full),
+                None => self.max_window_layers(n_layers),
+            },
         }
     }
 
@@ -394,7 +293,7 @@ impl Config<'_> {
     fn max_window_layers(&self, n_layers: u64) -> Result<Full, SourceError> {
         const KEY: &str = "max_window_layers";
         let limit = self.fields.number(KEY)?.unwrap_or(28);
-        let before = self.architecture == Architecture::Qwen2Moe;
+        let before = self.family.windows.hf == HfWindows::BeforeLayerIfUsed;
         match limit {
             0 => Ok(if before { Full::Every(1) } else { Full::Never }),
             _ if limit >= n_layers => Ok(Full::Every(if before { 2 } else { 1 })),
@@ -431,28 +330,32 @@ impl Config<'_> {
     }
 
     fn moe(&self, n_layers: u64) -> Result<Option<Moe>, SourceError> {
-        use Architecture as A;
-        let moe = match self.architecture {
-            A::Mixtral | A::GptOss => self.moe_of("intermediate_size", 0, 0)?,
-            A::Qwen2Moe | A::Qwen3Next | A::Qwen35Moe => {
+        let experts = self.family.experts;
+        let moe = match experts.hf {
+            HfExperts::None => return Ok(None),
+            HfExperts::Plain => self.moe_of("intermediate_size", 0, 0)?,
+            HfExperts::Listed => {
+                self.moe_of("moe_intermediate_size", 0, self.dense_layers(n_layers)?)?
+            }
+            HfExperts::ListedAndShared => {
                 let shared = self.fields.required("shared_expert_intermediate_size")?;
                 Moe {
                     shared_gate: shared > 0,
                     ..self.moe_of("moe_intermediate_size", shared, self.dense_layers(n_layers)?)?
                 }
             }
-            A::Qwen3Moe | A::Qwen3VlMoe => {
-                self.moe_of("moe_intermediate_size", 0, self.dense_layers(n_layers)?)?
+            HfExperts::Leading(default) => self.deepseek_moe(default)?,
+            HfExperts::Optional if self.fields.number("num_local_experts")? == Some(0) => {
+                return Ok(None);
             }
-            A::DeepSeek2 | A::Glm4Moe => self.deepseek_moe()?,
-            A::GraniteHybrid if self.fields.number("num_local_experts")?.unwrap_or(8) > 0 => {
-                self.moe_of("intermediate_size", self.granite_shared()?, 0)?
-            }
-            _ => return Ok(None),
+            HfExperts::Optional => self.moe_of("intermediate_size", self.granite_shared()?, 0)?,
         };
-        let is_gpt_oss = self.architecture == A::GptOss;
-        let router_bias = is_gpt_oss || self.has_score_correction()?;
-        Ok(Some(Moe { router_bias, expert_bias: is_gpt_oss, ..moe }))
+        let router_bias = match experts.router_bias {
+            RouterBias::None => false,
+            RouterBias::Linear | RouterBias::Correction => true,
+            RouterBias::CorrectionInSome => self.is_deepseek_v3()?,
+        };
+        Ok(Some(Moe { router_bias, expert_bias: experts.bias, ..moe }))
     }
 
     fn moe_of(&self, size: &str, shared: u64, dense: u64) -> Result<Moe, SourceError> {
@@ -499,13 +402,9 @@ impl Config<'_> {
         }
     }
 
-    fn deepseek_moe(&self) -> Result<Moe, SourceError> {
+    fn deepseek_moe(&self, default: u64) -> Result<Moe, SourceError> {
         self.every_layer("moe_layer_freq")?;
-        let default = match self.architecture {
-            Architecture::Glm4Moe => 1,
-            _ if self.is_deepseek_v3()? => 3,
-            _ => 0,
-        };
+        let default = if self.is_deepseek_v3()? { 3 } else { default };
         let dense = self.fields.number("first_k_dense_replace")?.unwrap_or(default);
         let moe = self.moe_of("moe_intermediate_size", 0, dense)?;
         let shared = self.fields.number("n_shared_experts")?.unwrap_or(0);
@@ -515,21 +414,13 @@ impl Config<'_> {
         Ok(Moe { shared_ffn_size, ..moe })
     }
 
-    /// DeepSeek-V3's and GLM's routers add a learned correction to their scores.
-    fn has_score_correction(&self) -> Result<bool, SourceError> {
-        Ok(match self.architecture {
-            Architecture::Glm4Moe => true,
-            _ => self.is_deepseek_v3()?,
-        })
-    }
-
     fn is_deepseek_v3(&self) -> Result<bool, SourceError> {
         Ok(self.fields.text("model_type")? == Some("deepseek_v3"))
     }
 
     /// Parts of a family that no formula covers, refused by the field that asks for them.
     fn refuse_parts(&self) -> Result<(), SourceError> {
-        if self.architecture != Architecture::Gemma4 {
+        if self.family.layers != LayerKinds::TwoHeadSizes {
             return Ok(());
         }
         let default = if self.fields.has("hidden_size_per_layer_input") { 0 } else { 256 };
@@ -555,7 +446,7 @@ impl Config<'_> {
 
     fn keys_are_values(&self) -> Result<bool, SourceError> {
         let asked = self.fields.flag("attention_k_eq_v")?.unwrap_or(false);
-        Ok(asked && self.architecture == Architecture::Gemma4)
+        Ok(asked && self.family.layers == LayerKinds::TwoHeadSizes)
     }
 
     /// The shared MLP of Granite's hybrids, which every layer has.
@@ -564,7 +455,7 @@ impl Config<'_> {
     }
 
     fn ssm(&self, hidden_size: u64) -> Result<Option<Ssm>, SourceError> {
-        if self.architecture != Architecture::GraniteHybrid {
+        if self.family.layers != LayerKinds::StateSpace {
             return Ok(None);
         }
         if self.fields.flag("mamba_proj_bias")?.unwrap_or(false) {
@@ -588,10 +479,12 @@ impl Config<'_> {
 
     /// Numbers that differ from layer to layer: Gemma 4's full layers, Granite's layers without attention.
     fn per_layer(&self, n_layers: u64, n_heads: u64) -> Result<Option<PerLayer>, SourceError> {
-        let lists = match self.architecture {
-            Architecture::Gemma4 => self.gemma4_layers(n_layers)?,
-            Architecture::GraniteHybrid => self.granite_layers(n_layers, n_heads)?,
-            _ => return Ok(None),
+        let lists = match self.family.layers {
+            LayerKinds::TwoHeadSizes => self.gemma4_layers(n_layers)?,
+            LayerKinds::StateSpace => self.granite_layers(n_layers, n_heads)?,
+            LayerKinds::Attention | LayerKinds::Latent | LayerKinds::DeltaNet(_) => {
+                return Ok(None);
+            }
         };
         Ok((lists != PerLayer::default()).then_some(lists))
     }
@@ -610,7 +503,7 @@ impl Config<'_> {
             _ => kv_heads,
         };
         let full = self.full_layers(n_layers)?;
-        if n_layers > MOST_LAYERS {
+        if n_layers > MAX_LAYERS {
             return Ok(PerLayer::default());
         }
         let pick = |of_full: u64, windowed: u64| {
@@ -628,7 +521,7 @@ impl Config<'_> {
         const KEY: &str = "layer_types";
         let kv_heads = self.kv_heads(n_heads)?;
         let list = self.fields.list(KEY)?.unwrap_or_default();
-        if u64::try_from(list.len()) != Ok(n_layers) || n_layers > MOST_LAYERS {
+        if u64::try_from(list.len()) != Ok(n_layers) || n_layers > MAX_LAYERS {
             return Err(self
                 .fields
                 .invalid(KEY, format!("one kind for each of {n_layers} layers")));
@@ -648,7 +541,7 @@ impl Config<'_> {
     }
 
     fn mla(&self) -> Result<Option<Mla>, SourceError> {
-        if self.architecture != Architecture::DeepSeek2 {
+        if self.family.layers != LayerKinds::Latent {
             return Ok(None);
         }
         Ok(Some(Mla {
@@ -661,7 +554,7 @@ impl Config<'_> {
     }
 
     fn recurrent(&self, n_layers: u64) -> Result<Option<Recurrent>, SourceError> {
-        if !self.is_recurrent() {
+        if self.family.delta_net().is_none() {
             return Ok(None);
         }
         let number =
@@ -682,14 +575,6 @@ impl Config<'_> {
             conv_kernel: number("linear_conv_kernel_dim", 4)?,
         }))
     }
-}
-
-/// Which linear layers have biases.
-#[derive(Clone, Copy, Default)]
-struct Biases {
-    qkv: bool,
-    output: bool,
-    ffn: bool,
 }
 
 #[cfg(test)]

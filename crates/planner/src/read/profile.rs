@@ -14,8 +14,8 @@ use super::names::Kind;
 use super::text::printable;
 use super::{SourceError, mig};
 use crate::spec::{
-    Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, ModelShape, ModelSpec,
-    Runtime, RuntimeOptions, RuntimeSpec,
+    Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, MOST_MULTIPROCESSORS,
+    ModelShape, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec,
 };
 use crate::units::Bytes;
 
@@ -60,7 +60,9 @@ fn card(at: &At, profile: GpuProfile) -> Result<(GpuSpec, Vec<MigProfile>), Sour
         if !(1..=8).contains(&slice.memory_slices) {
             return Err(at.invalid("mig.memory_slices", slice.memory_slices, "1 to 8"));
         }
+        check_multiprocessors(at, "mig.sm_count", slice.sm_count)?;
     }
+    check_multiprocessors(at, "sm_count.value", profile.sm_count.value)?;
     let capability = &profile.compute_capability;
     let spec = GpuSpec {
         compute_capability: capability.parse::<ComputeCapability>().map_err(|_| {
@@ -165,6 +167,13 @@ fn positive(at: &At, key: &str, fact: Fact<Bytes>) -> Result<Fact<Bytes>, Source
         return Err(at.invalid(&format!("{key}.value"), fact.value, "more than nothing"));
     }
     Ok(fact)
+}
+
+fn check_multiprocessors(at: &At, key: &str, count: u64) -> Result<(), SourceError> {
+    if (1..=MOST_MULTIPROCESSORS).contains(&count) {
+        return Ok(());
+    }
+    Err(at.invalid(key, count, format!("1 to {MOST_MULTIPROCESSORS} multiprocessors")))
 }
 
 /// Parses a profile; its schema is checked first, since of another schema nothing else is known.

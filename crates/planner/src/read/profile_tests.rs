@@ -176,6 +176,11 @@ fn every_defect_is_named_with_its_key() {
     );
     assert!(gpu_error("[reserved]", "[reserves]").contains("unknown field `reserves`"));
     assert!(gpu_error("value = 58\n", "").contains("missing field `value`"));
+    for count in ["0", "4097", "400000000000"] {
+        let error = gpu_error("value = 58", &format!("value = {count}"));
+        let wanted = format!("`sm_count.value` = {count}: expected 1 to 4096 multiprocessors");
+        assert!(error.contains(&wanted), "{error}");
+    }
     assert!(gpu_error("low = \"180", "low = \"1800").contains("`low` ≤ `expected` ≤ `high`"));
     assert!(gpu_error("name = \"L4\"", "name = ").contains("line 3: `name`"));
     let error = model(&at(), &MODEL.replace("kv_heads = 8", "kv_heads = 7")).unwrap_err();

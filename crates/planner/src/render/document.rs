@@ -461,7 +461,7 @@ fn buffer_doc(buffer: &Buffer) -> BufferDoc {
         Life::During(phase, _) => (phase, false),
     };
     BufferDoc {
-        name: buffer.name.to_owned(),
+        name: buffer.label().to_owned(),
         phase,
         persistent,
         size: buffer.size,

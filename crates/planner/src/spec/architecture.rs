@@ -1,104 +1,46 @@
-//! The model families that vramplan can model, and the names that files give them.
+//! The names that files give to families of models.
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-macro_rules! architectures {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, gguf $gguf:literal, hf [$($hf:literal),*];)*) => {
-        /// A family of decoder-only language models whose tensors vramplan can list.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-        #[serde(rename_all = "snake_case")]
-        pub enum Architecture { $($(#[$doc])* #[serde(rename = $name)] $variant),* }
-
-        impl Architecture {
-            /// Every family.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The name in profiles and on screen.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),* }
-            }
-
-            /// `general.architecture` of GGUF files of this family.
-            pub const fn gguf_name(self) -> &'static str {
-                match self { $(Self::$variant => $gguf),* }
-            }
-
-            /// The family that a `model_type` of `config.json` names.
-            pub fn from_model_type(model_type: &str) -> Option<Self> {
-                match model_type { $($($hf => Some(Self::$variant),)*)* _ => None }
-            }
-        }
-    };
-}
-
-architectures! {
-    /// Llama 1 to 3, `SmolLM2`, `TinyLlama`, Yi and everything else of that shape.
-    Llama = "llama", gguf "llama", hf ["llama"];
-    /// Mistral 7B, Nemo, Small, Codestral: Llama's tensors, with or without a sliding window.
-    Mistral = "mistral", gguf "llama", hf ["mistral", "ministral3"];
-    /// Mixtral: Mistral with experts.
-    Mixtral = "mixtral", gguf "llama", hf ["mixtral"];
-    /// Qwen2 and Qwen2.5: biases on q, k and v.
-    Qwen2 = "qwen2", gguf "qwen2", hf ["qwen2"];
-    /// Qwen2-VL and Qwen2.5-VL: Qwen2's tensors, positions in sections.
-    Qwen2Vl = "qwen2_vl", gguf "qwen2vl",
-        hf ["qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"];
-    /// Qwen1.5-MoE and Qwen2-57B-A14B: experts and a gated shared expert.
-    Qwen2Moe = "qwen2_moe", gguf "qwen2moe", hf ["qwen2_moe"];
-    /// Qwen3: norms on q and k.
-    Qwen3 = "qwen3", gguf "qwen3", hf ["qwen3"];
-    /// Qwen3 with experts.
-    Qwen3Moe = "qwen3_moe", gguf "qwen3moe", hf ["qwen3_moe"];
-    /// Qwen3-VL: Qwen3's tensors, positions in sections, images given to several layers.
-    Qwen3Vl = "qwen3_vl", gguf "qwen3vl", hf ["qwen3_vl", "qwen3_vl_text"];
-    /// Qwen3-VL with experts.
-    Qwen3VlMoe = "qwen3_vl_moe", gguf "qwen3vlmoe", hf ["qwen3_vl_moe", "qwen3_vl_moe_text"];
-    /// Qwen3-Next: gated delta-net layers, every fourth with full attention; experts.
-    Qwen3Next = "qwen3_next", gguf "qwen3next", hf ["qwen3_next"];
-    /// Qwen3.5 dense: gated delta-net layers, every fourth with full attention.
-    Qwen35 = "qwen3_5", gguf "qwen35", hf ["qwen3_5", "qwen3_5_text"];
-    /// Qwen3.5 with experts.
-    Qwen35Moe = "qwen3_5_moe", gguf "qwen35moe", hf ["qwen3_5_moe", "qwen3_5_moe_text"];
-    /// Gemma 1.
-    Gemma = "gemma", gguf "gemma", hf ["gemma"];
-    /// Gemma 2: four norms a layer, alternating windows, soft-capped logits.
-    Gemma2 = "gemma2", gguf "gemma2", hf ["gemma2"];
-    /// Gemma 3 (text): four norms a layer, five windowed layers to a full one.
-    Gemma3 = "gemma3", gguf "gemma3", hf ["gemma3", "gemma3_text"];
-    /// Gemma 4 without experts and embeddings of layers: full layers have heads of another size.
-    Gemma4 = "gemma4", gguf "gemma4", hf ["gemma4", "gemma4_text"];
-    /// Phi-3 and Phi-4: fused q, k, v and fused gate and up projections.
-    Phi3 = "phi3", gguf "phi3", hf ["phi3"];
-    /// gpt-oss: experts with biases, alternating windows, attention sinks.
-    GptOss = "gpt_oss", gguf "gpt-oss", hf ["gpt_oss"];
-    /// DeepSeek-V2, V3 and R1: multi-head latent attention, shared experts.
-    DeepSeek2 = "deepseek2", gguf "deepseek2", hf ["deepseek_v2", "deepseek_v3"];
-    /// Granite 3: Llama's tensors with scaled residuals.
-    Granite = "granite", gguf "granite", hf ["granite"];
-    /// Granite 4 H: Mamba-2 layers, a few with attention, with experts or without.
-    GraniteHybrid = "granite_hybrid", gguf "granitehybrid", hf ["granitemoehybrid"];
-    /// GLM-4.5 and 4.6: experts with a shared one, a few dense layers first.
-    Glm4Moe = "glm4_moe", gguf "glm4moe", hf ["glm4_moe"];
-    /// OLMo 2: norms after the sublayers, full-width norms on q and k.
-    Olmo2 = "olmo2", gguf "olmo2", hf ["olmo2"];
-    /// Command-R: one norm a layer, attention and MLP in parallel, tied embeddings.
-    Cohere = "cohere", gguf "command-r", hf ["cohere"];
-    /// `StarCoder2`: `LayerNorm` and linear layers with biases, an MLP without a gate.
-    StarCoder2 = "starcoder2", gguf "starcoder2", hf ["starcoder2"];
-}
+use super::families::{Architecture, GgufWindow, HfExperts, RopePairs};
 
 impl Architecture {
     /// The families that GGUF files call `name`, most general first.
     pub fn from_gguf_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|architecture| architecture.gguf_name() == name)
+        Self::ALL.iter().copied().find(|family| family.gguf_name() == name)
     }
 
     /// The family that profiles call `name`.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|architecture| architecture.name() == name)
+        Self::ALL.iter().copied().find(|family| family.name() == name)
+    }
+
+    /// The family that a `model_type` of `config.json` names.
+    pub fn from_model_type(model_type: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|family| family.family().hf.contains(&model_type))
+    }
+
+    /// `general.architecture` of GGUF files of this family.
+    pub const fn gguf_name(self) -> &'static str {
+        self.family().gguf
+    }
+
+    /// The windows of this family in GGUF files, where llama.cpp respects them.
+    pub const fn gguf_window(self) -> Option<GgufWindow> {
+        self.family().windows.gguf
+    }
+
+    /// How elements of queries and keys are paired in GGUF files (llama.cpp `llama_model_rope_type`).
+    pub const fn rope_pairs(self) -> RopePairs {
+        self.family().rope.pairs
+    }
+
+    /// The family with experts whose GGUF files have the same name as this one's: Mixtral's are called `llama`.
+    pub(crate) fn with_experts(self) -> Self {
+        let is = |family: &Self| {
+            family.gguf_name() == self.gguf_name() && family.family().experts.hf != HfExperts::None
+        };
+        Self::ALL.iter().copied().find(is).unwrap_or(self)
     }
 }
 
@@ -114,11 +56,27 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_their_family() {
-        for &architecture in Architecture::ALL {
-            assert_eq!(Architecture::from_name(architecture.name()), Some(architecture));
-            assert!(Architecture::from_gguf_name(architecture.gguf_name()).is_some());
+        for &family in Architecture::ALL {
+            assert_eq!(Architecture::from_name(family.name()), Some(family));
+            assert!(Architecture::from_gguf_name(family.gguf_name()).is_some());
+            for model_type in family.family().hf {
+                assert_eq!(Architecture::from_model_type(model_type), Some(family));
+            }
         }
         assert_eq!(Architecture::from_gguf_name("llama"), Some(Architecture::Llama));
+        assert_eq!(Architecture::Llama.with_experts(), Architecture::Mixtral);
+        assert_eq!(Architecture::Qwen3.with_experts(), Architecture::Qwen3);
         assert_eq!(Architecture::from_model_type("bert"), None);
+    }
+
+    #[test]
+    fn every_family_is_called_something_and_no_name_twice() {
+        let mut names: Vec<&str> = Vec::new();
+        for &family in Architecture::ALL {
+            assert!(!family.family().hf.is_empty() && !family.gguf_name().is_empty(), "{family}");
+            names.extend(family.family().hf);
+        }
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     }
 }

@@ -111,6 +111,9 @@ pub struct CalibratedParts {
 /// 2.8 (RTX 5090) and 4.9 MiB (V100), about 4.
 const CONTEXT_PER_SM: [u64; 3] = [27, 40, 50];
 
+/// More multiprocessors than any card has (the largest have 188): above it a number is a slip of the pen.
+pub const MOST_MULTIPROCESSORS: u64 = 4096;
+
 impl GpuSpec {
     /// Main memory as something to plan for, of this size, with what a process of the engine holds
     /// there beside its buffers.
@@ -151,8 +154,10 @@ impl GpuSpec {
         if let Some(context) = &self.context {
             return context.clone();
         }
+        // Profiles state no more; a `GpuSpec` that is put together elsewhere may.
+        let multiprocessors = self.sm_count.value.min(MOST_MULTIPROCESSORS);
         let [low, expected, high] = CONTEXT_PER_SM
-            .map(|tenths| Bytes::new(Bytes::MIB.get() * tenths * self.sm_count.value / 10));
+            .map(|tenths| Bytes::new(Bytes::MIB.get() * tenths * multiprocessors / 10));
         Fact::new(
             Bounds::new(low, expected, high),
             Basis::Assumed,

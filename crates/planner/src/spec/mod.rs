@@ -3,6 +3,7 @@
 mod architecture;
 mod bitsandbytes;
 mod fact;
+pub(crate) mod families;
 mod gpu;
 mod llama_cpp;
 mod model;
@@ -18,14 +19,15 @@ mod version;
 mod vision;
 mod workload;
 
-pub use architecture::Architecture;
 pub use bitsandbytes::BitsandbytesVersion;
 pub use fact::{Basis, Bounds, Fact};
-pub use gpu::{CalibratedParts, ComputeCapability, Ecc, GpuSpec};
+pub use families::{Architecture, GgufWindow, RopePairs};
+pub use gpu::{CalibratedParts, ComputeCapability, Ecc, GpuSpec, MOST_MULTIPROCESSORS};
 pub use llama_cpp::LlamaCppVersion;
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use runtime::{Runtime, RuntimeOptions, RuntimeSpec};
 pub use serving::{Serving, Utilization, VllmVersion};
+pub(crate) use shape::MAX_LAYERS;
 pub use shape::{
     InvalidShape, LayerShape, Mla, ModelShape, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
 };

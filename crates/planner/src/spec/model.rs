@@ -94,6 +94,8 @@ pub struct ModelSpec {
     pub source: String,
     /// What each layer keeps.
     pub layers: Vec<Layer>,
+    /// What each layer keeps in runtimes that load GGUF files, which know the windows of some families only.
+    pub gguf_layers: Vec<Layer>,
     /// Every tensor that the shape implies.
     pub tensors: Vec<TensorSpec>,
     /// Every tensor of the vision tower and its projector, where there is one.
@@ -114,7 +116,8 @@ impl ModelSpec {
         source: impl Into<String>,
     ) -> Result<Self, InvalidShape> {
         shape.validate()?;
-        let layers = (0..shape.n_layers).map(|index| layer_of(&shape, index)).collect();
+        let layers: Vec<_> = (0..shape.n_layers).map(|index| layer_of(&shape, index)).collect();
+        let gguf_layers = gguf_layers(&shape, &layers);
         let tensors = tensors(&shape);
         check_parameters(&tensors)?;
         let vision = shape.vision.map(|vision| vision.tensors(shape.hidden_size));
@@ -126,6 +129,7 @@ impl ModelSpec {
             shape,
             source: source.into(),
             layers,
+            gguf_layers,
             tensors,
             vision_tensors,
             published_parameters: None,
@@ -180,6 +184,15 @@ fn check_parameters(tensors: &[TensorSpec]) -> Result<(), InvalidShape> {
     }
     let expected = format!("at most {MAX_PARAMETERS}");
     Err(InvalidShape { field: "parameters", value: total, expected })
+}
+
+fn gguf_layers(shape: &ModelShape, layers: &[Layer]) -> Vec<Layer> {
+    let has_windows = shape.architecture.gguf_window().is_some();
+    let kept = |layer: &Layer| match layer {
+        Layer::Window { .. } if !has_windows => Layer::Full,
+        other => *other,
+    };
+    layers.iter().map(kept).collect()
 }
 
 fn layer_of(shape: &ModelShape, index: u64) -> Layer {

@@ -313,8 +313,9 @@ pub struct InvalidShape {
     pub expected: String,
 }
 
-/// Above these a number is a damaged file, not a model.
-const MAX_LAYERS: u64 = 2_000;
+/// More layers than any model has: above it a number is a damaged file.
+pub(crate) const MAX_LAYERS: u64 = 2_000;
+/// Above these, too.
 const MAX_WIDTH: u64 = 1 << 24;
 const MAX_CONTEXT: u64 = 1 << 32;
 
@@ -382,15 +383,8 @@ impl ModelShape {
 
     /// Elements of a head that positions rotate: all but in families that rotate a part.
     pub const fn rotated(&self, head_dim: u64) -> u64 {
-        match self.architecture {
-            Architecture::Qwen3Next | Architecture::Qwen35 | Architecture::Qwen35Moe => {
-                head_dim / 4
-            }
-            Architecture::Glm4Moe => head_dim / 2,
-            // Models with state-space layers have no positions.
-            Architecture::GraniteHybrid if self.ssm.is_some() => 0,
-            _ => head_dim,
-        }
+        // Models with state-space layers have no positions.
+        if self.ssm.is_some() { 0 } else { head_dim / self.architecture.family().rope.one_of }
     }
 
     /// Width of the dense MLP, in the widest layer.

@@ -4,7 +4,7 @@
 //! llama.cpp's `llama-arch.cpp`; the check is that the elements add up to the published parameter
 //! count of every profile.
 
-use super::{Architecture, ModelShape, Moe, QkNorm};
+use super::{ModelShape, Moe, QkNorm};
 
 /// What a tensor is for. File formats and quantizers treat tensors by their role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -171,8 +171,7 @@ impl TensorList<'_> {
             Some(moe) if self.shape.is_moe(index) => self.experts(moe),
             _ => self.dense_ffn(index),
         }
-        if self.shape.architecture == Architecture::Gemma4 {
-            // A scalar that scales the layer's output.
+        if self.shape.architecture.family().layer_scalar {
             self.add(Role::Norm, 1, 1);
         }
     }

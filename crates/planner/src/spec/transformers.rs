@@ -31,40 +31,21 @@ impl TransformersVersion {
 
     /// Whether it has a family: the packages of `transformers/models` of 4.44.2 and 4.57.6, which are
     /// the last of their generations.
-    pub const fn has(self, family: Architecture) -> bool {
-        use Architecture as A;
-        match self {
-            Self::AllLogits => matches!(
-                family,
-                A::Llama
-                    | A::Mistral
-                    | A::Mixtral
-                    | A::Qwen2
-                    | A::Qwen2Moe
-                    | A::Gemma
-                    | A::Gemma2
-                    | A::Phi3
-                    | A::Cohere
-                    | A::StarCoder2
-            ),
-            Self::ExpertModules => !matches!(family, A::Gemma4 | A::Qwen35 | A::Qwen35Moe),
-            Self::Current => true,
-        }
+    pub fn has(self, family: Architecture) -> bool {
+        self >= family.family().transformers.since
     }
 
     /// Whether every expert of a family has `nn.Linear` modules of its own. gpt-oss and Qwen3-VL have had
     /// their experts in two parameters from the first (4.57.6 `modeling_gpt_oss.py`,
     /// `modeling_qwen3_vl_moe.py`).
-    pub const fn has_expert_modules(self, family: Architecture) -> bool {
-        !matches!(self, Self::Current)
-            && !matches!(family, Architecture::GptOss | Architecture::Qwen3VlMoe)
+    pub fn has_expert_modules(self, family: Architecture) -> bool {
+        self != Self::Current && !family.family().experts.always_packed
     }
 
     /// Whether the router of a family is an `nn.Linear`: DeepSeek's, GLM's and gpt-oss's are modules of
     /// their own (4.57.6 `modeling_*.py`), and all are since 5.0.
-    pub const fn has_linear_router(self, family: Architecture) -> bool {
-        use Architecture as A;
-        !matches!(self, Self::Current) && !matches!(family, A::GptOss | A::DeepSeek2 | A::Glm4Moe)
+    pub fn has_linear_router(self, family: Architecture) -> bool {
+        self != Self::Current && family.family().experts.linear_router
     }
 }
 

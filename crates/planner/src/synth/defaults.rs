@@ -1,35 +1,25 @@
 //! What a GGUF file states about a model that its shape does not: by family.
 //!
 //! A profile has neither a RoPE base nor an epsilon, because no memory depends on them. These are the
-//! defaults of the family's configuration class in transformers 5.23.0, unless a comment names another
-//! source; the file's description says that they are defaults.
+//! defaults of the family's configuration class in transformers 5.23.0, and of Qwen what the `config.json`
+//! of every published size says; the file's description says that they are defaults.
 
-use crate::spec::{Architecture as A, ModelShape};
+use crate::spec::ModelShape;
+use crate::spec::families::{Frequencies, Synthetic};
 
-/// The defaults of one family.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Defaults {
-    /// Base of the rotary frequencies.
-    pub(super) rope_base: f32,
-    /// Added to the variance in norms.
-    pub(super) epsilon: f32,
-}
+/// Llama 3's base: its configuration files, as `rope_base` of torchtune's `llama3` builders.
+const LLAMA_3: Synthetic = Synthetic { rope_base: 500_000.0, epsilon: 1e-5 };
+
+/// What a family without a row of its own would have.
+const OTHER: Synthetic = Synthetic { rope_base: 10_000.0, epsilon: 1e-6 };
 
 /// The defaults for a model of this shape.
-pub(super) const fn defaults(shape: &ModelShape) -> Defaults {
-    let (rope_base, epsilon) = match shape.architecture {
-        // Llama 3: its configuration files, as `rope_base` of torchtune's `llama3` builders.
-        A::Llama if is_llama_3(shape) => (500_000.0, 1e-5),
-        A::Mixtral => (1e6, 1e-5),
-        // Qwen: the `config.json` of every published size.
-        A::Qwen2 | A::Qwen2Moe | A::Qwen3 | A::Qwen3Moe | A::Gemma3 => (1e6, 1e-6),
-        A::Qwen3Next | A::Qwen35 | A::Qwen35Moe => (1e7, 1e-6),
-        A::GptOss => (150_000.0, 1e-5),
-        A::Cohere => (500_000.0, 1e-5),
-        A::Phi3 | A::Glm4Moe | A::Olmo2 | A::StarCoder2 => (10_000.0, 1e-5),
-        _ => (10_000.0, 1e-6),
-    };
-    Defaults { rope_base, epsilon }
+pub(super) fn defaults(shape: &ModelShape) -> Synthetic {
+    let family = shape.architecture.family();
+    if family.gguf_extras.frequencies == Frequencies::OfLlama3 && is_llama_3(shape) {
+        return LLAMA_3;
+    }
+    family.synthetic.unwrap_or(OTHER)
 }
 
 const fn is_llama_3(shape: &ModelShape) -> bool {

@@ -7,7 +7,8 @@ use super::defaults::defaults;
 use super::tokens::vocabulary;
 use crate::dtype::WeightFormat;
 use crate::read::gguf::{Field, file_type_id};
-use crate::spec::{Architecture as A, ModelShape, ModelSpec};
+use crate::spec::families::{HfExperts, StatedScales};
+use crate::spec::{ModelShape, ModelSpec};
 
 /// Metadata in the order in which it is written.
 pub(super) type Metadata = Vec<(String, Field)>;
@@ -107,13 +108,15 @@ impl List {
         };
         self.number("rope.dimension_count", rotated);
         self.float("rope.freq_base", defaults.rope_base);
-        if matches!(shape.architecture, A::Qwen35 | A::Qwen35Moe) {
+        let family = shape.architecture.family();
+        if family.rope.sections {
             let sections = Field::Numbers(vec![11, 11, 10, 0]);
             self.add(&format!("{}.rope.dimension_sections", self.prefix), sections);
         }
-        let epsilon = match shape.architecture {
-            A::Cohere | A::StarCoder2 => "attention.layer_norm_epsilon",
-            _ => "attention.layer_norm_rms_epsilon",
+        let epsilon = if family.norms.subtract_mean {
+            "attention.layer_norm_epsilon"
+        } else {
+            "attention.layer_norm_rms_epsilon"
         };
         self.float(epsilon, defaults.epsilon);
         self.window(shape);
@@ -121,17 +124,12 @@ impl List {
 
     /// Windows, of the families whose windows llama.cpp respects.
     fn window(&mut self, shape: &ModelShape) {
-        let usual = match shape.architecture {
-            A::Gemma2 | A::GptOss => 2,
-            A::Gemma3 => 6,
-            A::Olmo2 => 4,
-            _ => return,
-        };
+        let Some(usual) = shape.architecture.gguf_window() else { return };
         let Some(window) = shape.window else { return };
         self.number("attention.sliding_window", window.size);
         // Without a full layer every layer is windowed, which llama.cpp writes as a period of 0.
         let period = window.full_every.unwrap_or(0);
-        if period != usual {
+        if period != usual.full_every {
             self.number("attention.sliding_window_pattern", period);
         }
     }
@@ -140,14 +138,15 @@ impl List {
         let Some(moe) = shape.moe else { return };
         self.number("expert_count", moe.n_experts);
         self.number("expert_used_count", moe.n_experts_used);
-        if shape.architecture != A::Mixtral {
+        let experts = shape.architecture.family().experts;
+        if experts.gguf_width {
             self.number("expert_feed_forward_length", moe.expert_ffn_size);
         }
         if moe.leading_dense_layers > 0 {
             self.number("leading_dense_block_count", moe.leading_dense_layers);
         }
-        match shape.architecture {
-            A::DeepSeek2 | A::Glm4Moe => {
+        match experts.hf {
+            HfExperts::Leading(_) => {
                 let count = moe.shared_ffn_size / moe.expert_ffn_size.max(1);
                 self.number("expert_shared_count", count);
                 self.routing(shape);
@@ -185,17 +184,17 @@ impl List {
         if shape.logit_softcap {
             self.float("final_logit_softcapping", 30.0);
         }
-        match shape.architecture {
+        match shape.architecture.family().scales.stated {
             // As Granite 3 publishes them: the class defaults, all 1, leave attention unscaled.
-            A::Granite => {
+            StatedScales::Granite => {
                 #[allow(clippy::cast_precision_loss, reason = "a head has some hundred elements")]
                 self.float("attention.scale", 1.0 / shape.head_dim as f32);
                 self.float("embedding_scale", 12.0);
                 self.float("residual_scale", 0.22);
                 self.float("logit_scale", 8.0);
             }
-            A::Cohere => self.float("logit_scale", 0.0625),
-            _ => {}
+            StatedScales::Logits(scale) => self.float("logit_scale", scale),
+            StatedScales::None => {}
         }
     }
 

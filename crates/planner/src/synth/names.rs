@@ -6,7 +6,8 @@
 
 use super::SynthError;
 use crate::dtype::GgmlType;
-use crate::spec::{Architecture as A, ModelSpec, Role, TensorSpec};
+use crate::spec::families::RouterBias;
+use crate::spec::{ModelSpec, Role, TensorSpec};
 
 /// A tensor with its name and its dimensions, the row first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +25,8 @@ pub(super) fn named(
 ) -> Result<Vec<Named>, SynthError> {
     let norms = layer_norms(model)?;
     let mut namer = Namer { model, norms, layer: None, seen: Seen::default() };
-    let mut tensors: Vec<Named> = Vec::with_capacity(typed.len());
+    let mut tensors = Vec::with_capacity(typed.len());
     for (spec, ty) in typed {
-        if let Some(last) = tensors.last_mut().filter(|last| namer.is_second_half(last, &spec)) {
-            last.spec.rows += spec.rows;
-            last.dims = namer.dims(&last.spec);
-            continue;
-        }
         let name = namer.name(&spec)?;
         tensors.push(Named { name, dims: namer.dims(&spec), spec, ty });
     }
@@ -39,27 +35,12 @@ pub(super) fn named(
 
 /// The stems of a layer's norms of full width, in the order of the residual stream.
 fn layer_norms(model: &ModelSpec) -> Result<&'static [&'static str], SynthError> {
-    let norms: &[_] = match model.shape.architecture {
-        A::Cohere => &["attn_norm"],
-        A::Olmo2 => &["post_attention_norm", "post_ffw_norm"],
-        A::Gemma2 | A::Gemma3 => &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"],
-        A::GptOss | A::Glm4Moe | A::Qwen3Next | A::Qwen35 | A::Qwen35Moe => {
-            &["attn_norm", "post_attention_norm"]
-        }
-        A::Llama
-        | A::Mistral
-        | A::Mixtral
-        | A::Qwen2
-        | A::Qwen2Moe
-        | A::Qwen3
-        | A::Qwen3Moe
-        | A::Gemma
-        | A::Phi3
-        | A::DeepSeek2
-        | A::Granite
-        | A::StarCoder2 => &["attn_norm", "ffn_norm"],
-        other => return Err(SynthError::unnamed(model, format!("the family `{other}`"))),
-    };
+    let family = model.shape.architecture.family();
+    if family.synthetic.is_none() {
+        let found = format!("the family `{}`", model.shape.architecture);
+        return Err(SynthError::unnamed(model, found));
+    }
+    let norms = family.norms.stems;
     match u64::try_from(norms.len()) {
         Ok(count) if count == model.shape.norms_per_layer => Ok(norms),
         _ => {
@@ -150,25 +131,19 @@ impl Namer<'_> {
     /// A bias belongs to the tensor before it; a router's is a correction of its scores where experts
     /// are chosen by sigmoids.
     fn bias(&self) -> &'static str {
-        let corrected = matches!(self.model.shape.architecture, A::DeepSeek2 | A::Glm4Moe);
+        let bias = self.model.shape.architecture.family().experts.router_bias;
+        let corrected = matches!(bias, RouterBias::Correction | RouterBias::CorrectionInSome);
         if self.seen.stem == "ffn_gate_inp" && corrected { "exp_probs_b" } else { self.seen.stem }
     }
 
     fn beta_or_alpha(&self) -> Option<&'static str> {
-        match (self.model.shape.architecture, self.seen.stem) {
-            (A::Qwen3Next, _) => Some("ssm_ba"),
-            (_, "ssm_beta") => Some("ssm_alpha"),
-            (_, "ssm_alpha") => None,
+        let delta_net = self.model.shape.architecture.family().delta_net();
+        match self.seen.stem {
+            _ if delta_net.is_some_and(|delta_net| delta_net.joint_gates) => Some("ssm_ba"),
+            "ssm_beta" => Some("ssm_alpha"),
+            "ssm_alpha" => None,
             _ => Some("ssm_beta"),
         }
-    }
-
-    /// Qwen3-Next's beta and alpha are one tensor.
-    fn is_second_half(&self, last: &Named, spec: &TensorSpec) -> bool {
-        let both = Role::RecurrentBetaAlpha;
-        self.model.shape.architecture == A::Qwen3Next
-            && (last.spec.role, spec.role) == (both, both)
-            && last.spec.layer == spec.layer
     }
 
     fn dims(&self, spec: &TensorSpec) -> Vec<u64> {
@@ -180,9 +155,11 @@ impl Namer<'_> {
             }
             Role::MlaKvB => Some(shape.n_heads),
             Role::Bias => return self.bias_dims(row),
-            Role::Norm | Role::Sinks | Role::RecurrentVector | Role::SharedRouter => {
-                return vec![row];
-            }
+            Role::Norm
+            | Role::Sinks
+            | Role::RecurrentVector
+            | Role::SharedRouter
+            | Role::RopeFrequencies => return vec![row],
             _ => None,
         };
         parts.map_or_else(|| vec![row, rows], |parts| vec![row, rows / parts.max(1), parts])

@@ -1,19 +1,11 @@
 //! The bytes of a synthetic model in order: in pieces, each from a stream of random numbers of its own.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 
 use super::{SynthModel, SynthTensor, fill, padded};
 
 /// About the size of a piece. Part of what fixes the values: another size is another model.
 const PIECE: u64 = 1 << 20;
-
-/// Threads that make pieces. One makes 3 to 5 GB a second; the fastest disks take more.
-const MAX_THREADS: usize = 2;
-
-/// Pieces that each thread may be ahead.
-const AHEAD: usize = 4;
 
 impl SynthTensor {
     /// Fills `bytes` with the whole tensor. Anything longer than the tensor is left as it is.
@@ -46,10 +38,16 @@ impl SynthTensor {
     }
 
     /// Bytes of the piece of this index.
-    fn piece_len(&self, index: u64) -> usize {
+    pub fn piece_len(&self, index: u64) -> usize {
         let whole = self.piece() as u64;
         let left = self.entry.size.get().saturating_sub(index * whole);
         usize::try_from(left.min(whole)).unwrap_or(usize::MAX)
+    }
+
+    /// The zeros between it and what follows it in the file.
+    pub fn zeros_behind(&self) -> &'static [u8] {
+        let zeros = padded(self) - self.entry.size.get();
+        &[0; 32][..usize::try_from(zeros).unwrap_or(0)]
     }
 }
 
@@ -57,58 +55,26 @@ impl SynthModel {
     /// Writes the whole file: header, tensors, and the zeros between them.
     ///
     /// `progress` is told the bytes of each piece that was written, and ends the writing with an error.
+    ///
+    /// # Errors
+    /// As `out` and `progress`.
     pub fn write_to(
         &self,
         out: &mut impl Write,
         mut progress: impl FnMut(u64) -> io::Result<()>,
     ) -> io::Result<()> {
         out.write_all(&self.header())?;
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        thread::scope(|scope| {
-            let makers: Vec<_> = (0..threads)
-                .map(|index| {
-                    let (filled, pieces) = sync_channel(AHEAD);
-                    let (used, empty) = sync_channel(AHEAD + 2);
-                    scope.spawn(move || self.make(index, threads, &filled, &empty));
-                    (pieces, used)
-                })
-                .collect();
-            let mut next = makers.iter().cycle();
-            for tensor in &self.tensors {
-                for _ in 0..tensor.pieces() {
-                    // Pieces come in turn, so that their order is that of the file.
-                    let Some((pieces, used)) = next.next() else { return Ok(()) };
-                    let piece = pieces.recv().map_err(io::Error::other)?;
-                    out.write_all(&piece)?;
-                    progress(piece.len() as u64)?;
-                    let _ = used.try_send(piece);
-                }
-                let zeros = padded(tensor) - tensor.entry.size.get();
-                out.write_all(&[0; 32][..usize::try_from(zeros).unwrap_or(0)])?;
+        let mut piece = Vec::new();
+        for tensor in &self.tensors {
+            for number in 0..tensor.pieces() {
+                piece.resize(tensor.piece_len(number), 0);
+                tensor.fill_piece(self.seed, number, &mut piece);
+                out.write_all(&piece)?;
+                progress(piece.len() as u64)?;
             }
-            Ok(())
-        })
-    }
-
-    /// Makes every piece whose number is `index` modulo `threads`, in buffers that come back.
-    fn make(
-        &self,
-        index: usize,
-        threads: usize,
-        filled: &SyncSender<Vec<u8>>,
-        empty: &Receiver<Vec<u8>>,
-    ) {
-        let pieces =
-            self.tensors.iter().flat_map(|tensor| (0..tensor.pieces()).map(move |n| (tensor, n)));
-        for (tensor, number) in pieces.skip(index).step_by(threads) {
-            let mut piece = empty.try_recv().unwrap_or_default();
-            piece.resize(tensor.piece_len(number), 0);
-            tensor.fill_piece(self.seed, number, &mut piece);
-            // The writer has given up: so does this.
-            if filled.send(piece).is_err() {
-                return;
-            }
+            out.write_all(tensor.zeros_behind())?;
         }
+        Ok(())
     }
 }
 

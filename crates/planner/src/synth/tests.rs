@@ -113,6 +113,8 @@ fn llama_3_stretches_low_frequencies_only() {
     let model = SynthModel::new(&samples::llama_8b(), Q4_K_M, 0).unwrap();
     let table = model.tensors.iter().find(|tensor| tensor.entry.name == "rope_freqs.weight");
     let table = table.unwrap();
+    // A vector, as llama.cpp's converter writes it: its own loader and vramplan's engine look at that.
+    assert_eq!(table.entry.dims, [64]);
     let mut bytes = [0; 256];
     table.fill(0, &mut bytes);
     let divisors: Vec<_> =

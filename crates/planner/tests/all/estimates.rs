@@ -1,7 +1,7 @@
 //! Components to the byte, with the factors written out.
 
-
 use crate::support::Case;
+use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::Plan;
 use vramplan_planner::spec::{Attention, Capture, Runtime, TransformersVersion, VllmVersion};
@@ -14,7 +14,7 @@ fn most(plan: &Plan, component: Component) -> u64 {
 
 /// Sum of the buffers with this name.
 fn buffer(plan: &Plan, name: &str) -> u64 {
-    let mine = plan.buffers.iter().filter(|buffer| buffer.name == name);
+    let mine = plan.buffers.iter().filter(|buffer| buffer.label() == name);
     let mut sizes: Vec<u64> = mine.map(|buffer| buffer.size.expected.get()).collect();
     sizes.sort_unstable();
     *sizes.last().unwrap_or_else(|| panic!("no buffer `{name}` in {:#?}", plan.buffers))
@@ -52,7 +52,8 @@ fn the_engine_with_an_f16_cache_and_without_eviction() {
 
 #[test]
 fn transformers_on_qwen_14b() {
-    let plan = Case::new("L4", "qwen2.5-14b", Runtime::Transformers).cache(7000).answer().plan;
+    let case = Case::new("L4", "qwen2.5-14b", Runtime::Transformers).weights("nf4").kv("hqq8");
+    let plan = case.pinned(6000).cache(7000).answer().plan;
     assert_eq!(most(&plan, Component::Weights), 10_547_756_032);
     // 8 bit and 4 B of scale and zero per 64 elements
     assert_eq!(most(&plan, Component::SystemPromptCache), 626_688_000);
@@ -65,7 +66,7 @@ fn transformers_on_qwen_14b() {
 #[test]
 fn eager_scores_are_those_of_one_layer() {
     let case = Case::new("H200", "qwen2.5-14b", Runtime::Transformers).kv("bf16");
-    let mut case = case.attention(Attention::Eager).cache(7000);
+    let mut case = case.attention(Attention::Eager).pinned(6000).cache(7000);
     case.workload.prefill_chunk = 6000;
     let plan = case.answer().plan;
     // 40 heads · 6000 rows · 13,000 columns · (bf16 + f32 + f32)
@@ -75,9 +76,7 @@ fn eager_scores_are_those_of_one_layer() {
 #[test]
 fn llama_cpp_on_qwen_14b() {
     let case = Case::new("RTX 3090", "qwen2.5-14b", Runtime::LlamaCpp).kv("f16");
-    let mut case = case.cache(8192);
-    case.workload.system_tokens = 0;
-    let plan = case.answer().plan;
+    let plan = case.pinned(0).cache(8192).answer().plan;
     // A public log: 8148.38 MiB of weights and 1536.00 MiB of cache at 8192 tokens
     let weights = plan.component(Component::Weights).unwrap().at_peak.expected;
     assert_eq!(format!("{:.2}", weights.as_mib()), "8148.38");
@@ -86,7 +85,8 @@ fn llama_cpp_on_qwen_14b() {
 
 #[test]
 fn captures_that_stay_take_all_their_layers() {
-    let mut case = Case::new("L4", "qwen2.5-14b", Runtime::Transformers).cache(7000);
+    let case = Case::new("L4", "qwen2.5-14b", Runtime::Transformers).weights("nf4").kv("hqq8");
+    let mut case = case.pinned(6000).cache(7000);
     let capture = Capture { layers: 48, tokens: 100, attention: true, keep: true };
     case.workload.capture = Some(capture);
     let kept = case.answer().plan;
@@ -113,7 +113,7 @@ fn the_components_add_up_to_the_peak() {
 #[test]
 fn vllm_on_qwen_7b() {
     let case = Case::new("L4", "qwen2.5-7b", Runtime::Vllm).weights("bf16");
-    let plan = case.cache(7000).answer().plan;
+    let plan = case.pinned(6000).cache(7000).answer().plan;
     let pool = plan.pool.unwrap();
     // 28 layers · K and V · 4 KV heads of 128 · 2 B · 16 tokens
     assert_eq!(pool.block, Bytes::new(28 * 2 * 4 * 128 * 2 * 16));
@@ -150,7 +150,10 @@ fn vllm_refuses_what_it_cannot_do() {
         change(&mut case);
         vramplan_planner::recommend::answer(&case).unwrap_err().to_string()
     };
-    assert!(refusal(|case| case.workload.logits = vramplan_planner::spec::Logits::All).contains("`all`"));
+    assert!(
+        refusal(|case| case.workload.logits = vramplan_planner::spec::Logits::All)
+            .contains("`all`")
+    );
     assert!(refusal(|case| case.workload.batch = 257).contains("at most 256 sequences"));
     let capture = |case: &mut Case| {
         let capture = Capture { layers: 1, tokens: 100, attention: false, keep: true };
@@ -164,7 +167,7 @@ fn vllm_refuses_what_it_cannot_do() {
 fn towers_are_planned_where_the_runtime_loads_them() {
     let named = |case: &Case| {
         let plan = case.clone().cache(1000).answer().plan;
-        plan.buffers.iter().any(|buffer| buffer.name == "vision tower")
+        plan.buffers.iter().any(|buffer| buffer.id == BufferId::VisionTower)
     };
     let case = |runtime, images| {
         let mut case = Case::new("H100", "gemma-3-4b", runtime);
@@ -186,9 +189,9 @@ fn towers_are_planned_where_the_runtime_loads_them() {
     // 16 bits under vLLM; under bitsandbytes the linear layers of the tower are quantized too.
     let bf16 = case(Runtime::Vllm, None).weights("bf16").cache(1000).answer().plan;
     assert_eq!(buffer(&bf16, "vision tower"), 2 * 419_816_304);
-    let awq = case(Runtime::Vllm, None).cache(1000).answer().plan;
+    let awq = case(Runtime::Vllm, None).weights("awq-int4").cache(1000).answer().plan;
     assert_eq!(buffer(&awq, "vision tower"), 2 * 419_816_304);
-    let nf4 = case(Runtime::Transformers, None).cache(1000).answer().plan;
+    let nf4 = case(Runtime::Transformers, None).weights("nf4").cache(1000).answer().plan;
     assert!(buffer(&nf4, "vision tower") < 419_816_304 * 3 / 4);
 }
 

@@ -1,11 +1,10 @@
 //! Every model can be planned on every GPU under every runtime, or is refused with a reason.
 
-
 use crate::support::{Case, capacity};
 use vramplan_planner::deployment::Card;
 use vramplan_planner::estimate::Component;
-use vramplan_planner::recommend::{Solver, answer};
 use vramplan_planner::read::{Catalog, Kind};
+use vramplan_planner::recommend::{Solver, answer};
 use vramplan_planner::spec::{Headroom, Runtime};
 
 /// A card that every model is planned on.
@@ -14,7 +13,14 @@ const CARD: &str = "H200";
 #[test]
 fn every_model_under_every_runtime() {
     let catalog = Catalog::built_in();
-    let base = Runtime::ALL.map(|runtime| Case::new(CARD, "qwen2.5-14b", runtime));
+    let base = Runtime::ALL.map(|runtime| {
+        let case = Case::new(CARD, "qwen2.5-14b", runtime);
+        match runtime {
+            Runtime::Transformers => case.weights("nf4"),
+            Runtime::Vllm => case.weights("awq-int4"),
+            Runtime::LlamaCpp | Runtime::Vramplan => case,
+        }
+    });
     let mut planned = 0;
     for listing in catalog.list(Kind::Model).unwrap() {
         let model = catalog.model(&listing.name).unwrap();

@@ -1,6 +1,5 @@
 //! The page of `--format html` stands alone, and names cannot break out of it.
 
-
 use crate::support::Case;
 use vramplan_planner::render::{Document, Format, render, to_html};
 use vramplan_planner::spec::Runtime;

@@ -103,5 +103,29 @@ fn the_planner_is_pure() {
         }
         checked += code.len();
     }
-    assert!(checked > 500_000, "only {checked} bytes were found: is the test still reading the code?");
+    assert!(
+        checked > 500_000,
+        "only {checked} bytes were found: is the test still reading the code?"
+    );
+}
+
+/// The one file that may tell runtimes apart by a `match`, and the one that names them.
+const OF_RUNTIMES: [&str; 2] = ["estimate/runtimes.rs", "spec/runtime.rs"];
+
+#[test]
+fn runtimes_are_told_apart_in_one_place() {
+    let planner = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let roots = ["src", "../engine/src", "../disk/src", "../../src"].map(|root| planner.join(root));
+    for file in roots.iter().flat_map(|root| rust_files(root)) {
+        if OF_RUNTIMES.iter().any(|own| file.ends_with(own)) {
+            continue;
+        }
+        let text = fs_err::read_to_string(&file).unwrap();
+        for (number, line) in without_tests(&file, &text).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let pattern =
+                code.contains("Runtime::") && (code.contains("=>") || code.contains("matches!"));
+            assert!(!pattern, "{}:{}: ask `rules(runtime)`", file.display(), number + 1);
+        }
+    }
 }

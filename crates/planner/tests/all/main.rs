@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod deployments;
 mod estimates;
 mod every_profile;
 mod html;
 mod layers;
+mod names_and_files;
 mod profiles;
 mod properties;
+mod questions;
 mod real_files;
 mod several_gpus;
 #[path = "../../../../tests/support/smollm2.rs"]

@@ -1,9 +1,8 @@
 //! Laws that hold for every plan.
 
-
+use crate::support::Case;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use crate::support::Case;
 use vramplan_planner::plan::{Plan, Verdict, plan};
 use vramplan_planner::recommend::{Solver, TierName};
 use vramplan_planner::render::{Document, from_json, to_json};

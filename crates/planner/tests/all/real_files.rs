@@ -1,7 +1,6 @@
 //! Files as others made them: a published GGUF, a published `config.json`, a header written by the
 //! Python `gguf` package.
 
-
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! Laws that hold for every model that is spread over several GPUs.
 
-
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use crate::support::{Case, card};
+use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
 use vramplan_planner::estimate::{weights_of, weights_of_part};
@@ -97,9 +97,8 @@ fn parts_of(case: &Case) -> Vec<Part> {
 fn caches(answer: &Answer) -> u64 {
     let caches = [Component::SystemPromptCache, Component::ConversationCache];
     let buffers = answer.devices.iter().flat_map(|device| &device.plan.buffers);
-    let kept = ["keys", "recurrent"];
-    let kept = |name: &str| kept.iter().any(|prefix| name.starts_with(prefix));
-    let mine = buffers.filter(|b| caches.contains(&b.component) && kept(b.name));
+    let kept = [BufferId::KeysAndValues, BufferId::WindowKeysAndValues, BufferId::RecurrentStates];
+    let mine = buffers.filter(|b| caches.contains(&b.component) && kept.contains(&b.id));
     mine.map(|buffer| buffer.size.expected.get()).sum()
 }
 
@@ -214,7 +213,7 @@ fn a_tower_is_where_the_runtime_puts_it() {
     let towers = |runtime, split| -> Vec<u64> {
         let answer = on_equals("qwen2.5-vl-7b", runtime, split, 2).answer();
         let of = |device: &vramplan_planner::recommend::DevicePlan| {
-            let mine = device.plan.buffers.iter().filter(|b| b.name == "vision tower");
+            let mine = device.plan.buffers.iter().filter(|b| b.id == BufferId::VisionTower);
             mine.map(|buffer| buffer.size.expected.get()).sum()
         };
         answer.devices.iter().map(of).collect()
@@ -230,7 +229,7 @@ fn a_tower_is_where_the_runtime_puts_it() {
 
 #[test]
 fn a_tower_that_would_be_cut_is_refused() {
-    let case = on_equals("qwen2.5-vl-3b", Runtime::Transformers, Split::Layer, 4);
+    let case = on_equals("qwen2.5-vl-3b", Runtime::Transformers, Split::Layer, 4).weights("nf4");
     let error = answer(&case).unwrap_err();
     let text = error.to_string();
     assert!(
@@ -263,7 +262,7 @@ fn layers_that_differ_are_counted_where_they_are() {
     let cells = |device: &vramplan_planner::recommend::DevicePlan| {
         let layers = device.part.layers.clone();
         let full = layers.filter(|index| (index + 1) % 6 == 0).count();
-        let keys = device.plan.buffers.iter().filter(|b| b.name == "keys and values");
+        let keys = device.plan.buffers.iter().filter(|b| b.id == BufferId::KeysAndValues);
         (full, keys.map(|b| b.size.expected.get()).sum::<u64>())
     };
     let each: Vec<_> = answer.devices.iter().map(cells).collect();

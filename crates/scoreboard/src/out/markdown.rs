@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::plot::file;
-use vramplan_scoreboard::{Board, peers};
 use crate::table::{HEADER, NO_ROWS, cells, percent};
 use vramplan_planner::spec::Runtime;
+use vramplan_scoreboard::{Board, peers};
 
 const START: &str = "# Accuracy
 

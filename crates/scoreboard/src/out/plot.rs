@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use svg::node::element::{Circle, Group, Line, Rectangle, Text, Title};
 use vramplan_planner::spec::Runtime;
 
-use vramplan_scoreboard::{Board, Hit};
 use crate::table::percent;
+use vramplan_scoreboard::{Board, Hit};
 
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 150.0;

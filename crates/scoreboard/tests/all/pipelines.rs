@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code")]
 
-
-use vramplan_scoreboard::csv::Row;
 use crate::support::Case;
 use vramplan_planner::spec::{Headroom, Runtime, RuntimeOptions, Serving, Split};
 use vramplan_planner::units::Bytes;
+use vramplan_scoreboard::csv::Row;
 
 const LOGS: &str = include_str!("../../../../tests/corpus/vllm.csv");
 const NO_HEADROOM: Headroom = Headroom::Size(Bytes::ZERO);

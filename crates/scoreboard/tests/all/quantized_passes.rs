@@ -2,15 +2,14 @@
 //! transformers and two of bitsandbytes, against tracked passes
 //! (`evidence/transformers/quantized.py`).
 
-
 use std::collections::BTreeMap;
 
-use vramplan_scoreboard::csv::{Row, rows};
 use crate::support::Case;
 use vramplan_planner::deployment::CacheSize;
 use vramplan_planner::estimate::{Buffer, Life, Moment, Phase};
 use vramplan_planner::spec::{Bounds, Runtime};
 use vramplan_planner::units::Bytes;
+use vramplan_scoreboard::csv::{Row, rows};
 
 const PASSES: &str = include_str!("../../../../evidence/transformers/quantized.csv");
 

@@ -1,12 +1,11 @@
 //! Predictions meet their targets on public runs and on the engines' own answers:
 //! `cargo run --example scoreboard`.
 
-
-use vramplan_scoreboard::statistics::Statistics;
-use vramplan_scoreboard::{Board, Origin, Part, csv, transformers};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::Runtime::{LlamaCpp, Transformers, Vllm};
 use vramplan_planner::spec::{Runtime, RuntimeSpec};
+use vramplan_scoreboard::statistics::Statistics;
+use vramplan_scoreboard::{Board, Origin, Part, csv, transformers};
 
 /// What a group has to meet.
 struct Target {
@@ -83,7 +82,8 @@ fn targets_are_met() {
 fn half_of_the_models_are_held_aside() {
     let names = Catalog::built_in();
     let names = names.names(vramplan_planner::read::Kind::Model).unwrap();
-    let (set_from, aside): (Vec<_>, Vec<_>) = names.partition(|name| vramplan_scoreboard::is_set_from(name));
+    let (set_from, aside): (Vec<_>, Vec<_>) =
+        names.partition(|name| vramplan_scoreboard::is_set_from(name));
     let share = set_from.len() * 100 / (set_from.len() + aside.len());
     assert!((40..=60).contains(&share), "{share}%");
 }

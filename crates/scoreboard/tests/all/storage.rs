@@ -1,13 +1,12 @@
 //! Bytes of quantized layers and caches, against the tensors that the libraries themselves store
 //! (`evidence/storage`), row by row.
 
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use vramplan_scoreboard::csv::{Row, rows};
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::weights::{Modules, parts};
-use vramplan_planner::estimate::{weights_of};
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{ModelSpec, Runtime, RuntimeOptions, TensorSpec, TransformersStack};
 

@@ -1,21 +1,23 @@
 //! vLLM's pool of blocks and the weights of its ranks, against what vLLM itself makes of the same models
 //! (`evidence/vllm`), row by row and to the byte.
 
-
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use vramplan_planner::estimate::BufferId;
 
-use vramplan_scoreboard::csv::{Row, rows};
 use crate::support::Case;
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
+use vramplan_planner::estimate::placement::{Room, Spread, parts};
 use vramplan_planner::estimate::vllm::graphs::captured;
 use vramplan_planner::estimate::vllm::paged::{Paging, kernel_block_tokens};
-use vramplan_planner::estimate::placement::{Room, Spread, parts};
 use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::estimate::{Buffer, Life, Moment};
 use vramplan_planner::read::Catalog;
-use vramplan_planner::spec::{Architecture, GpuSpec, ModelShape, ModelSpec, Part, Runtime, Serving, Split};
+use vramplan_planner::spec::{
+    Architecture, GpuSpec, ModelShape, ModelSpec, Part, Runtime, Serving, Split,
+};
 use vramplan_planner::units::Bytes;
+use vramplan_scoreboard::csv::{Row, rows};
 
 const KV: &str = include_str!("../../../../evidence/vllm/kv.csv");
 const WEIGHTS: &str = include_str!("../../../../evidence/vllm/weights.csv");
@@ -142,7 +144,7 @@ fn positions_have_tables_as_long_as_vllm_makes_them() {
         let format = if row.text("weights") == "mxfp4" { "bf16" } else { row.text("weights") };
         let case = case.weights(format).cache(16);
         let listed = case.buffers();
-        let tables = listed.iter().filter(|buffer| buffer.name == "sines and cosines");
+        let tables = listed.iter().filter(|buffer| buffer.id == BufferId::RotaryTables);
         let ours = Bytes::sum(tables.map(|buffer| buffer.size.expected)).unwrap();
         assert_eq!(ours, Bytes::new(row.number("tables")), "{}", row.line());
         compared += 1;

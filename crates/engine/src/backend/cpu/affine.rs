@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::affine_kernel::tile;
 use super::buffer::resize;
 use super::tiles::Product;
-use vramplan_planner::dtype::GgmlType;
 use crate::EngineError;
+use vramplan_planner::dtype::GgmlType;
 
 /// Elements of a block.
 pub(super) const BLOCK: usize = 32;

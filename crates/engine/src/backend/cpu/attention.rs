@@ -10,10 +10,10 @@ use super::blocks::Quantized;
 use super::buffer::zeros;
 use crate::EngineError;
 use crate::backend::{AttentionSpans, CacheShape, Caches, Target};
-use crate::memory::Span;
 use crate::h2o::{
     Layer, Pinned, Policy, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size,
 };
+use crate::memory::Span;
 use vramplan_planner::units::Bytes;
 
 /// Scratch of the kernels on the CPU, which keep probabilities in f32 where those of a GPU keep them
@@ -47,9 +47,8 @@ pub(super) fn attend(
     spans: AttentionSpans,
 ) -> Result<(), EngineError> {
     let CacheShape { heads, policy } = shape;
-    let [queries, keys, values, output] = arena.parts::<f32, 4>(
-        [spans.q, spans.k, spans.v, spans.out].map(crate::memory::Span::range),
-    );
+    let [queries, keys, values, output] = arena
+        .parts::<f32, 4>([spans.q, spans.k, spans.v, spans.out].map(crate::memory::Span::range));
     let new = Tokens { queries, keys, values };
     let mut scratch = Scratch { floats: &mut workspace.floats, indices: &mut workspace.indices };
     let smoothing = caches.smoothing.part(of_layer(layer, heads.kv_width() * size_of::<f32>()));

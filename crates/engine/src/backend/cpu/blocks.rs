@@ -13,8 +13,8 @@ use rayon::prelude::*;
 use super::affine::{self, Activations, Packing};
 use super::buffer::{Buffer, resize};
 use super::tiles::Product;
-use vramplan_planner::dtype::GgmlType;
 use crate::EngineError;
+use vramplan_planner::dtype::GgmlType;
 
 /// A type of which every bit pattern is a value, laid out as GGUF files have it.
 ///

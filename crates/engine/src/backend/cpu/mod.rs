@@ -12,6 +12,7 @@ pub use blocks::Matrix;
 pub use buffer::Buffer;
 
 use std::ops::Range;
+use vramplan_planner::estimate::BufferId;
 
 use rayon::prelude::*;
 
@@ -43,7 +44,7 @@ impl Backend for Cpu {
     ) -> Result<(Workspace, Vec<Part>), EngineError> {
         let (workspace, size) = Workspace::new(shape, extent.rows)?;
         let component = Component::RuntimeOverhead;
-        Ok((workspace, vec![Part { component, name: "the process itself", size }]))
+        Ok((workspace, vec![Part { component, id: BufferId::Process, size }]))
     }
 
     fn weight(

@@ -1,6 +1,7 @@
 //! What a capture shows is what the pass computed, and it takes what the plan says.
 
 use vramplan_engine::{Captured, Cpu, Engine, GgufSource, Observer, Settings, Source, Tokenizer};
+use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::spec::{Architecture, Capture, Logits, ModelShape};
 
@@ -33,15 +34,18 @@ fn wanted(tokens: u64, layers: u64, keep: bool) -> Capture {
 fn captures_take_what_the_plan_lists() {
     for keep in [false, true] {
         let engine = engine(wanted(4, 2, keep));
-        let held = |name: &str| {
+        let held = |id: BufferId| {
             let of = |entry: &&vramplan_engine::Entry| {
-                entry.component == Component::ActivationCapture && entry.name == name
+                entry.component == Component::ActivationCapture && entry.id == id
             };
             engine.memory().entries.iter().find(of).unwrap().size.get()
         };
         let (layers, config) = (if keep { 2 } else { 1 }, engine.config());
-        assert_eq!(held("hidden states"), layers * 4 * config.hidden as u64 * 4);
-        assert_eq!(held("attention weights"), layers * 4 * config.heads as u64 * (5 + 20) * 4);
+        assert_eq!(held(BufferId::HiddenStates), layers * 4 * config.hidden as u64 * 4);
+        assert_eq!(
+            held(BufferId::AttentionWeights),
+            layers * 4 * config.heads as u64 * (5 + 20) * 4
+        );
     }
 }
 

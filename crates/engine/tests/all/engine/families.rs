@@ -1,14 +1,14 @@
 //! Every family and head layout that the engine runs, on random weights.
 
-use vramplan_planner::dtype::GgmlType;
 use vramplan_engine::weights::MATRIX_TYPES;
 use vramplan_engine::{Cpu, Engine, Rope, Source, Yarn};
+use vramplan_planner::dtype::GgmlType;
 use vramplan_planner::spec::{Architecture, Logits, ModelShape, QkNorm};
 
 use crate::decoder::{shape, source, try_source};
-use crate::logits::divergence;
 use crate::engine::reference::Reference;
 use crate::engine::settings;
+use crate::logits::divergence;
 
 fn families() -> Vec<(&'static str, ModelShape, Rope)> {
     let plain = Rope::plain(10_000.0);

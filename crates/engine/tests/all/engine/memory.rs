@@ -58,11 +58,10 @@ fn compare(engine: &Engine, table: &vramplan_engine::Table) -> usize {
     assert_eq!(ledger.entries.len(), table.buffers.len());
     for buffer in &table.buffers {
         let same = |entry: &&vramplan_engine::Entry| {
-            (entry.component, entry.name, entry.life)
-                == (buffer.component, buffer.name, buffer.life)
+            (entry.component, entry.id, entry.life) == (buffer.component, buffer.id, buffer.life)
         };
-        let held = ledger.entries.iter().find(same).unwrap_or_else(|| panic!("{}", buffer.name));
-        assert_eq!(held.size, buffer.size.expected, "{}", buffer.name);
+        let held = ledger.entries.iter().find(same).unwrap_or_else(|| panic!("{}", buffer.id));
+        assert_eq!(held.size, buffer.size.expected, "{}", buffer.id);
     }
     for component in Component::ALL {
         for phase in Phase::ALL {

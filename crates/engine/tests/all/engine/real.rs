@@ -9,8 +9,8 @@ use vramplan_engine::{
 };
 use vramplan_planner::spec::Logits;
 
-use crate::logits::{divergence, log_probability};
 use crate::engine::settings;
+use crate::logits::{divergence, log_probability};
 use crate::smollm2;
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
-use vramplan_planner::dtype::GgmlType;
 use vramplan_engine::{Config, PairOrder, Source};
+use vramplan_planner::dtype::GgmlType;
 use vramplan_planner::read::gguf::GgufTensor;
 
 /// A model's tensors by name, row-major.

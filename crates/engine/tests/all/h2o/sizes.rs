@@ -1,7 +1,7 @@
 //! The cache takes what a plan says that it takes.
 
-use vramplan_planner::estimate::buffers;
 use vramplan_engine::h2o::{Heads, Policy, rows_size, scores_size};
+use vramplan_planner::estimate::buffers;
 use vramplan_planner::recommend::Solver;
 use vramplan_planner::spec::Runtime;
 use vramplan_planner::units::Bytes;
@@ -20,7 +20,7 @@ fn the_cache_takes_what_a_plan_says() {
         let scenario = solver.scenario(7000);
         let planned = buffers(&scenario).unwrap();
         let planned = |name| -> Vec<Bytes> {
-            let rows = planned.iter().filter(|buffer| buffer.name == name);
+            let rows = planned.iter().filter(|buffer| buffer.label() == name);
             rows.map(|buffer| buffer.size.expected).collect()
         };
         let shape = &case.model.shape;

@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
-use vramplan_planner::dtype::{GgmlType, KvFormat, WeightFormat};
 use vramplan_engine::gpu::{self, OnDevice, Product};
+use vramplan_engine::launch::{Gpu, Launch, Span};
 use vramplan_engine::{
     Backend, Cpu, Engine, EngineError, Entry, Rope, Settings, Source as _, Yarn,
 };
+use vramplan_planner::dtype::{GgmlType, KvFormat, WeightFormat};
 use vramplan_planner::estimate::weights_of;
 use vramplan_planner::estimate::{Component, Scenario, buffers};
-use vramplan_engine::launch::{Gpu, Launch, Span};
 use vramplan_planner::spec::{Architecture, Capture, Logits, ModelShape, QkNorm, Runtime};
 
 use crate::decoder;
@@ -319,8 +319,8 @@ fn it_holds_what_a_plan_for_this_gpu_lists() {
         let drivers = [Component::RuntimeOverhead, Component::Fragmentation];
         for row in plan.iter().filter(|row| !drivers.contains(&row.component)) {
             let same = |entry: &Entry| {
-                (entry.component, entry.name, entry.life, entry.size)
-                    == (row.component, row.name, row.life, row.size.expected)
+                (entry.component, entry.id, entry.life, entry.size)
+                    == (row.component, row.id, row.life, row.size.expected)
             };
             let at = held.iter().position(same).unwrap_or_else(|| panic!("{row:?}: {held:?}"));
             held.swap_remove(at);

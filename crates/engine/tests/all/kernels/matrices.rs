@@ -2,10 +2,10 @@
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device as Candle, Tensor};
-use vramplan_planner::dtype::GgmlType;
 use vramplan_engine::cuda::Cuda;
 use vramplan_engine::gpu::{Device as _, Product};
 use vramplan_engine::launch::Span;
+use vramplan_planner::dtype::GgmlType;
 
 use crate::kernels::random::Random;
 

@@ -1,10 +1,10 @@
 //! The small operations beside plain arithmetic.
 
 use half::f16;
-use vramplan_planner::dtype::GgmlType;
 use vramplan_engine::launch::{
     add, add_bias, angles, clock_words, embed, linear, rms_norm, rope, silu_mul,
 };
+use vramplan_planner::dtype::GgmlType;
 
 use crate::kernels::attention::difference;
 use crate::kernels::device::{Device, Open, download, on_devices, poisoned, run, upload};

@@ -1,7 +1,9 @@
 //! Whole steps, kernel after kernel, beside the CPU's cache: a system prompt, chunks, then tokens, for long
 //! enough that most of the conversation is evicted.
 
-use vramplan_engine::h2o::{Heads, Layer as Rules, Pinned, Policy, Scratch, ScratchSize, Slots, Tokens};
+use vramplan_engine::h2o::{
+    Heads, Layer as Rules, Pinned, Policy, Scratch, ScratchSize, Slots, Tokens,
+};
 use vramplan_engine::launch::{
     DecodeMemory, LayerMemory, Leavers, PrefillMemory, Scoring, Span, TILE, Variant, WriteMemory,
     advance, clock_words, decode, evict, next_victim, prefill, prefill_scores, splits,

@@ -6,22 +6,22 @@
 //!
 //! All sizes are llama.cpp's own, to the byte: see `graph` and `weights`.
 
-mod rules;
-pub mod weights;
-pub mod fragmentation;
+pub(crate) mod fragmentation;
 pub mod graph;
 pub mod placement;
+mod rules;
+pub(crate) mod weights;
 
-pub use self::rules::Rules;
 use self::graph::{
-    CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers,
-    graph_bounds, image_layers, is_certain, stage_buffer,
+    CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, graph_bounds,
+    is_certain, stage_buffer,
 };
+pub use self::rules::Rules;
 use crate::dtype::KvFormat;
+use crate::estimate::BufferId;
 use crate::estimate::push_weights;
 use crate::estimate::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
-    overhead,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, overhead,
 };
 use crate::spec::{Attention, Basis, Bounds, ComputeCapability, Logits, Part, Split};
 use crate::units::Overflow;
@@ -40,14 +40,14 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     check_image_layers(scenario)?;
     check_values(scenario)?;
     push_weights(buffers, scenario);
-    let layers = cached_layers(&scenario.model.shape, &scenario.model.layers);
+    let layers = &scenario.model.gguf_layers;
     let context = context(scenario)?;
     let part = scenario.part();
-    let caches = cache_sizes(&scenario.model.shape, &layers, &part.layers, &context)?;
+    let caches = cache_sizes(&scenario.model.shape, layers, &part.layers, &context)?;
     push_caches(buffers, scenario, &context, caches)?;
     if part.has_head || !part.layers.is_empty() {
         let stage = stage(part);
-        let compute = stage_buffer(&scenario.model.shape, &layers, &context.graph, &stage)?;
+        let compute = stage_buffer(&scenario.model.shape, layers, &context.graph, &stage)?;
         push_compute(buffers, scenario, &context, compute)?;
     }
     overhead::push(buffers, scenario)?;
@@ -86,7 +86,7 @@ fn check_limits(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
 
 /// The first layers of Qwen3-VL read an image's embeddings once more: on one GPU, with the embeddings.
 fn check_image_layers(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-    let most = image_layers(scenario.model.shape.architecture);
+    let most = scenario.model.shape.architecture.family().image_layers;
     let part = scenario.part();
     if part.index == 0 || part.layers.is_empty() || part.layers.start >= most {
         return Ok(());
@@ -160,28 +160,28 @@ fn push_caches(
     let of_cells = [("cells", cells), ("sequences", sequences), layers];
     push(
         Component::SystemPromptCache,
-        "keys and values",
+        BufferId::KeysAndValues,
         pinned,
         "cache · system tokens / cells",
         &[("system tokens", system), of_cells[0], of_cells[1], layers],
     );
     push(
         conversation,
-        "keys and values",
+        BufferId::KeysAndValues,
         rest,
         "Σ over layers of K + V of every cell, less the system prompt's share",
         &of_cells,
     );
     push(
         conversation,
-        "keys and values, windowed layers",
+        BufferId::WindowKeysAndValues,
         caches.window,
         "Σ over windowed layers of K + V of every cell",
         &[("cells", context.graph.window_cells.unwrap_or(0)), of_cells[1]],
     );
     push(
         conversation,
-        "recurrent states",
+        BufferId::RecurrentStates,
         caches.recurrent,
         "Σ over recurrent layers of f32 state and convolution inputs",
         &[("layers", scenario.recurrent_layers()), of_cells[1]],

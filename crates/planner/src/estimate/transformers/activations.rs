@@ -10,7 +10,7 @@ use super::instant::Instant;
 use super::pass::Pass;
 use super::{expert_modules, experts};
 use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Moment, Scenario};
-use crate::spec::{Architecture, Basis, ModelShape, TransformersVersion};
+use crate::spec::{Basis, ModelShape, TransformersVersion};
 
 const TRANSFORMERS: &str =
     "transformers modeling_*.py and integrations/moe.py, live-storage tracker over a forward pass";
@@ -26,8 +26,9 @@ pub fn push(
     pass: Pass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    // OLMo 2 has no norm before a sublayer: its input is the residual itself.
-    let normed = u64::from(shape.architecture != Architecture::Olmo2);
+    let family = shape.architecture.family();
+    // Without a norm before a sublayer its input is the residual itself.
+    let normed = u64::from(family.norms_inputs());
     let hidden = |copies: u64| copies * shape.hidden_size;
     let (q, kv) = projections(shape);
     let mut push = |moment, name, width: u64| -> Result<(), EstimateError> {
@@ -38,7 +39,7 @@ pub fn push(
     let around = hidden(2 + normed);
     push(Moment::Conversion, "hidden states, queries, keys and values", around + q + kv)?;
     push(Moment::Attention, "hidden states and queries", around + q)?;
-    if shape.architecture == Architecture::Olmo2 && !scenario.workload.grown_cache {
+    if family.rope.in_f32 && !scenario.workload.grown_cache {
         push(Moment::Conversion, "rotation of queries and keys in f32", 2 * q + 3 * kv)?;
     }
     push(Moment::FeedForward, "hidden states around the MLP", hidden(3 + normed))?;
@@ -70,8 +71,7 @@ fn push_rotation(
     pass: Pass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    let two = matches!(shape.architecture, Architecture::Gemma3 | Architecture::Gemma4);
-    let tables = if two { 2 } else { 1 };
+    let tables = shape.architecture.family().rope.tables;
     let rotated =
         shape.mla.map_or_else(|| shape.rotated(shape.widest_head()), |mla| mla.qk_rope_head_dim);
     let factors =

@@ -17,7 +17,7 @@ use super::pass::Pass;
 use crate::dtype::WeightFormat;
 use crate::estimate::weights::Matrix;
 use crate::estimate::{Component, EstimateError, Formula, Scenario};
-use crate::spec::{Architecture, BitsandbytesVersion, Bounds, ModelShape, Role};
+use crate::spec::{BitsandbytesVersion, Bounds, ModelShape, Role};
 use crate::units::Bytes;
 
 const ACTIVATIONS: Component = Component::Activations;
@@ -107,7 +107,7 @@ fn waiting(
     share: Share,
 ) -> Result<Instant, EstimateError> {
     let model = &scenario.model.shape;
-    let normed = u64::from(model.architecture != Architecture::Olmo2);
+    let normed = u64::from(model.architecture.family().norms_inputs());
     let Matrix { role, inputs, outputs } = matrix;
     let in_mlp = is_mlp(role);
     let hidden = (if in_mlp { 3 } else { 2 } + normed) * model.hidden_size;

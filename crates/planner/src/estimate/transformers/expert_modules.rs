@@ -79,7 +79,7 @@ pub fn instants(
 
 /// `DeepSeek` and GLM weigh and add up in f32, as their routers' weights are.
 const fn weighted_bytes(family: Architecture) -> u64 {
-    if matches!(family, Architecture::DeepSeek2 | Architecture::Glm4Moe) { 4 } else { 2 }
+    if family.family().experts.weighed_in_f32 { 4 } else { 2 }
 }
 
 /// What waits around the loop: the sum of the experts' outputs, and which token goes to which expert, an

@@ -8,7 +8,7 @@
 use super::instant::Instant;
 use super::pass::Pass;
 use crate::estimate::{Component, EstimateError, Formula, Phase, Scenario};
-use crate::spec::{Architecture, Bounds, Moe};
+use crate::spec::{Bounds, Moe};
 use crate::units::{Bytes, Overflow};
 
 const ACTIVATIONS: Component = Component::Activations;
@@ -61,7 +61,7 @@ fn gate(scenario: &Scenario<'_>, moe: Moe, pairs: u64) -> Result<Instant, Overfl
 /// are f32 where the router's weights are.
 fn down(scenario: &Scenario<'_>, pairs: u64) -> Result<Instant, Overflow> {
     let shape = &scenario.model.shape;
-    let bytes = if shape.architecture == Architecture::DeepSeek2 { 12 } else { 8 };
+    let bytes = if shape.architecture.family().experts.ordered_in_f32 { 12 } else { 8 };
     let factors = [
         ("tokens · experts", pairs),
         ("hidden", shape.hidden_size),

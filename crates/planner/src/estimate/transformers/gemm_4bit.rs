@@ -6,7 +6,7 @@
 //! (bitsandbytes 0.50.2 `backends/cuda/ops.py`, `_gemm_4bit_use_custom_cuda`; 0.50.0 differs for compute
 //! capability 12.1 only). `evidence/transformers/gemm_4bit.csv` has the library's own answers.
 
-use crate::spec::{BitsandbytesVersion, ComputeCapability, GpuSpec};
+use crate::spec::{BitsandbytesVersion, ComputeCapability, GpuSpec, MOST_MULTIPROCESSORS};
 
 /// Weights that share a scale: inputs have to be a multiple of it.
 const BLOCK: u64 = 64;
@@ -41,7 +41,9 @@ impl Card {
     /// A card whose activations are f16 where it has no bf16.
     pub fn of(gpu: &GpuSpec) -> Self {
         let ComputeCapability { major, minor } = gpu.compute_capability;
-        Self { multiprocessors: gpu.sm_count.value, capability: (major, minor), f16: major < 8 }
+        // The rule multiplies them by small numbers.
+        let multiprocessors = gpu.sm_count.value.min(MOST_MULTIPROCESSORS);
+        Self { multiprocessors, capability: (major, minor), f16: major < 8 }
     }
 }
 

@@ -115,7 +115,7 @@ mod tests {
         Instant::push_largest(instants, &mut buffers, kind).unwrap();
         let bounds = Bounds::new(Bytes::new(40), Bytes::new(50), Bytes::new(90));
         assert_eq!(
-            buffers.0.iter().map(|b| (b.name, b.size)).collect::<Vec<_>>(),
+            buffers.0.iter().map(|b| (b.label(), b.size)).collect::<Vec<_>>(),
             [("varies", bounds)]
         );
     }

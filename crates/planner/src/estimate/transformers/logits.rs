@@ -7,7 +7,7 @@
 use super::instant::Instant;
 use super::pass::Pass;
 use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Moment, Phase, Scenario};
-use crate::spec::{Architecture, Basis, Logits, ModelShape, TransformersVersion};
+use crate::spec::{Basis, Logits, ModelShape, TransformersVersion};
 
 fn kind(phase: Phase, source: &str) -> Kind<'_> {
     Kind {
@@ -53,6 +53,5 @@ pub fn push(
 /// 16-bit copies of the logits that are alive together: scaling and soft-capping read one and write
 /// another.
 const fn written_copies(shape: &ModelShape) -> u64 {
-    let scaled = matches!(shape.architecture, Architecture::Granite | Architecture::Cohere);
-    if scaled || shape.logit_softcap { 2 } else { 1 }
+    if shape.architecture.family().scales.logits || shape.logit_softcap { 2 } else { 1 }
 }

@@ -3,26 +3,26 @@
 //! A batch repeats the system prompt for every sequence, and prefill processes a chunk of all of
 //! them at once.
 
+pub(crate) mod activations;
+pub(crate) mod attention;
+pub(crate) mod dequantization;
+pub(crate) mod expert_modules;
+pub(crate) mod experts;
+pub(crate) mod fragmentation;
+pub(crate) mod gemm_4bit;
+pub(crate) mod inputs;
+pub(crate) mod instant;
+pub(crate) mod logits;
+pub(crate) mod pass;
+pub(crate) mod placement;
+pub(crate) mod query_norm;
 mod rules;
-pub mod weights;
-pub mod activations;
-pub mod attention;
-pub mod dequantization;
-pub mod expert_modules;
-pub mod experts;
-pub mod fragmentation;
-pub mod gemm_4bit;
-pub mod inputs;
-pub mod instant;
-pub mod logits;
-pub mod pass;
-pub mod placement;
-pub mod query_norm;
-pub mod window_remainder;
+pub(crate) mod weights;
+pub(crate) mod window_remainder;
 
-pub use self::rules::Rules;
 use self::instant::Instant;
 use self::pass::Pass;
+pub use self::rules::Rules;
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache::Cells;
 use crate::estimate::push_weights;

@@ -1,7 +1,7 @@
 //! One forward pass of transformers, and what its layers see.
 
 use crate::estimate::{Phase, Scenario};
-use crate::spec::{Architecture, Attention};
+use crate::spec::Attention;
 use crate::units::Overflow;
 
 /// A forward pass over `rows` tokens of every sequence behind `past` cached ones.
@@ -80,8 +80,7 @@ impl Pass {
 
 /// How attention is computed in the end: families whose `_supports_sdpa` is false run eager.
 pub fn method(scenario: &Scenario<'_>) -> Attention {
-    let eager_only =
-        matches!(scenario.model.shape.architecture, Architecture::Gemma2 | Architecture::GptOss);
+    let eager_only = scenario.model.shape.architecture.family().transformers.eager_only;
     match scenario.workload.attention {
         Attention::Sdpa if eager_only => Attention::Eager,
         asked => asked,

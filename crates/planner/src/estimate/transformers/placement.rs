@@ -7,9 +7,9 @@
 //! is. A vision tower comes before the language model; one that the first GPU has no room for would be
 //! cut between its layers, which is refused. What fits nowhere would be offloaded: here it is left to the last GPU, on which it does not fit.
 
+use super::weights::TransformersTensors;
 use crate::dtype::WeightFormat;
 use crate::estimate::placement::{PlacementError, Room, Spread};
-use super::weights::TransformersTensors;
 use crate::estimate::weights::{self, is_bitsandbytes};
 use crate::spec::{Part, Split, Tower};
 use crate::units::{Bytes, Overflow};

@@ -8,7 +8,7 @@
 use super::instant::Instant;
 use super::pass::Pass;
 use crate::estimate::{Component, EstimateError, Scenario};
-use crate::spec::{Architecture, QkNorm};
+use crate::spec::QkNorm;
 
 /// Bytes for an element of queries or keys while they are normed.
 const fn bytes_per_element(norm: QkNorm) -> u64 {
@@ -32,7 +32,7 @@ pub fn instant(scenario: &Scenario<'_>, pass: Pass) -> Result<Instant, EstimateE
     let cached = if grows { 2 * kv * 2 } else { 0 };
     let means = 2 * 4 * shape.n_heads;
     let normed = means + (bytes * q).max(2 * q + bytes * kv).saturating_sub(cached);
-    let before = u64::from(shape.architecture != Architecture::Olmo2);
+    let before = u64::from(shape.architecture.family().norms_inputs());
     let rows = ("rows", pass.all_rows()?);
     let hidden = [rows, ("width", (2 + before) * shape.hidden_size), ("B", 2)];
     let norm = [

@@ -29,11 +29,12 @@ fn factors(
     ]))
 }
 
-/// Windowed layers before the last full one.
+/// Windowed layers before the last full one; all where none is full.
 fn before_the_last_full(scenario: &Scenario<'_>) -> u64 {
-    let all = scenario.window_layers();
-    let behind = scenario.layers().iter().rev().take_while(|layer| **layer != Layer::Full).count();
-    if scenario.full_layers() > 0 { all - behind as u64 } else { all }
+    let layers = scenario.layers();
+    let last_full = layers.iter().rposition(|layer| *layer == Layer::Full);
+    let before = last_full.and_then(|last| layers.get(..last)).unwrap_or(layers);
+    Layer::windowed(before)
 }
 
 /// With what is held while the last layer of a view attends: layers behind the last full one still hold

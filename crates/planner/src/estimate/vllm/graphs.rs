@@ -17,6 +17,7 @@
 //! kernels are matched to the logs in `tests/corpus/vllm.csv`, which name the attention backend.
 
 use crate::dtype::WeightFormat;
+use crate::estimate::BufferId;
 use crate::estimate::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario, Spread, vision,
 };
@@ -72,15 +73,16 @@ pub fn push(
 }
 
 /// The name of the buffers that the graphs are.
-pub const NAME: &str = "CUDA graphs";
+pub const NAME: BufferId = BufferId::CudaGraphs;
 /// The name of what attention leaves room for in them.
-pub const SPLIT_RESULTS: &str = "attention's split results, captured";
+pub const SPLIT_RESULTS: BufferId = BufferId::CapturedSplits;
 
 /// Tokens of the largest step that is captured.
 pub fn captured(family: Architecture, chunk: u64, serving: Serving) -> u64 {
-    let most = match family {
-        Architecture::GptOss => MOST_OF_GPT_OSS,
-        _ => serving.max_seqs.saturating_mul(2).min(MOST),
+    let most = if family.family().vllm.captures_more {
+        MOST_OF_GPT_OSS
+    } else {
+        serving.max_seqs.saturating_mul(2).min(MOST)
     };
     sizes(most.min(chunk)).last().unwrap_or(0)
 }
@@ -101,9 +103,10 @@ fn graphs(captured: u64, serving: Serving) -> u64 {
 /// KiB of a layer in one graph, by the kernels that it has: 34 public logs of vLLM 0.19 on H100.
 fn node_kib(scenario: &Scenario<'_>) -> u64 {
     let shape = &scenario.model.shape;
+    let is_mxfp4 = shape.architecture.family().experts.in_mxfp4();
     match (shape.moe, scenario.weights.format) {
         // Experts in MXFP4: two logs of gpt-oss.
-        (Some(_), _) if shape.architecture == Architecture::GptOss => 312,
+        (Some(_), _) if is_mxfp4 => 312,
         (Some(moe), _) if moe.shared_ffn_size > 0 => 360,
         (Some(_), _) => 220,
         // Activations are quantized by kernels of their own.
@@ -119,7 +122,7 @@ fn is_hopper(scenario: &Scenario<'_>) -> bool {
 /// Whether attention is `FlashAttention` 3.
 fn splits(scenario: &Scenario<'_>) -> bool {
     let shape = &scenario.model.shape;
-    let looks_at_images = shape.architecture == Architecture::Gemma3
+    let looks_at_images = shape.architecture.family().vllm.images_attend
         && vision::loaded(scenario.model, scenario.kind(), scenario.workload.images).is_some();
     is_hopper(scenario) && scenario.weights.format != WeightFormat::F32 && !looks_at_images
 }

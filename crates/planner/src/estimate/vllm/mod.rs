@@ -17,23 +17,25 @@
 //! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
-mod rules;
-pub mod fragmentation;
+pub(crate) mod fragmentation;
 pub mod graphs;
 pub mod paged;
-pub mod placement;
-pub mod stages;
-pub mod weights;
+pub(crate) mod placement;
+mod rules;
+pub(crate) mod stages;
+pub(crate) mod weights;
 
-pub use self::rules::Rules;
 use self::paged::{Cached, Paging, kernel_block_tokens};
+pub use self::rules::Rules;
 use crate::dtype::WeightFormat;
+use crate::estimate::BufferId;
 use crate::estimate::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
     overhead, vision,
 };
 use crate::estimate::{Pool, push_weights};
-use crate::spec::{Architecture, Basis, Bounds, ModelShape, Serving, VllmVersion};
+use crate::spec::families::RotationTables;
+use crate::spec::{Basis, Bounds, ModelShape, Serving, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
@@ -140,23 +142,25 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
         basis: Basis::Modelled,
         source: "vLLM rotary_embedding/base.py cos_sin_cache, loaded with the weights",
     };
-    let element = if shape.architecture == Architecture::GptOss { 4 } else { 2 };
+    let element = if shape.architecture.family().vllm.rotation_in_f32 { 4 } else { 2 };
     let positions = shape.context_len.max(scenario.workload.context);
     let factors = [("positions", positions), ("width", width), ("B", element)];
-    buffers.product(kind, "sines and cosines", &factors)?;
+    buffers.product(kind, BufferId::RotaryTables, &factors)?;
     Ok(())
 }
 
 /// Elements for a position in all tables.
 fn table_width(shape: &ModelShape) -> u64 {
     let widest = shape.rotated(shape.widest_head());
-    match (shape.architecture, shape.mla) {
-        (_, Some(mla)) => mla.qk_rope_head_dim,
-        (Architecture::Gemma3, _) if shape.context_len > GEMMA_3_TRAINED => {
+    if let Some(mla) = shape.mla {
+        return mla.qk_rope_head_dim;
+    }
+    match shape.architecture.family().vllm.rotation {
+        RotationTables::One => widest,
+        RotationTables::TwoStretched if shape.context_len > GEMMA_3_TRAINED => {
             (1 + GEMMA_3_SCALING) * widest
         }
-        (Architecture::Gemma3 | Architecture::Gemma4, _) => shape.head_dim + widest,
-        _ => widest,
+        RotationTables::Two | RotationTables::TwoStretched => shape.head_dim + widest,
     }
 }
 
@@ -164,7 +168,8 @@ fn table_width(shape: &ModelShape) -> u64 {
 const GRANITE: Bytes = Bytes::new(215 << 20);
 
 fn push_granite(buffers: &mut Buffers, scenario: &Scenario<'_>) {
-    if scenario.model.shape.architecture != Architecture::Granite || scenario.gpu.is_calibrated() {
+    let takes_more = scenario.model.shape.architecture.family().vllm.takes_more;
+    if !takes_more || scenario.gpu.is_calibrated() {
         return;
     }
     let kind = Kind {
@@ -174,7 +179,7 @@ fn push_granite(buffers: &mut Buffers, scenario: &Scenario<'_>) {
         source: "2 public logs of vLLM 0.19: 0.46 GiB of non-torch memory, 0.21 GiB more than any other model; why is not known",
     };
     let size = Bounds::new(Bytes::ZERO, GRANITE, GRANITE);
-    buffers.push(kind, "what Granite takes more", size, Formula::text("constant", &[]));
+    buffers.push(kind, BufferId::FamilyExtra, size, Formula::text("constant", &[]));
 }
 
 /// Communication buffers of a rank among several: seen between 0.3 GiB (0.6) and 2.0 GiB (0.19).
@@ -204,7 +209,7 @@ fn push_ranks(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: Serving) 
         return;
     }
     let formula = Formula::text("constant for two ranks and more", &[("ranks", ranks)]);
-    buffers.push(kind, "NCCL and custom all-reduce", Bounds::new(low, expected, high), formula);
+    buffers.push(kind, BufferId::RankCommunication, Bounds::new(low, expected, high), formula);
 }
 
 /// MiB that the profile run needs besides logits and layers: ids, positions, slots, tables of blocks.
@@ -225,7 +230,7 @@ fn push_profile_run(
     };
     let [low, expected, high] = INPUTS.map(|mib| Bytes::new(mib << 20));
     let inputs = Bounds::new(low, expected, high);
-    buffers.push(small, "inputs of a step", inputs, Formula::text("constant", &[]));
+    buffers.push(small, BufferId::StepInputs, inputs, Formula::text("constant", &[]));
     push_experts(buffers, scenario, serving, rows)?;
     push_layer(buffers, scenario, serving, rows)?;
     push_stages(buffers, scenario, rows)?;
@@ -280,7 +285,8 @@ fn push_experts(
     rows: u64,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
-    let Some(moe) = shape.moe.filter(|_| shape.architecture != Architecture::GptOss) else {
+    let in_mxfp4 = shape.architecture.family().experts.in_mxfp4();
+    let Some(moe) = shape.moe.filter(|_| !in_mxfp4) else {
         return Ok(());
     };
     let width = moe.expert_ffn_size.div_ceil(serving.ranks);
@@ -302,7 +308,7 @@ fn push_experts(
         ("B", element(scenario)),
     ]);
     let size = Spread::VLLM_LAYER.around(formula.value()?)?;
-    buffers.push(kind, "workspaces of the experts", size, formula);
+    buffers.push(kind, BufferId::ExpertWorkspaces, size, formula);
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use std::ops::Range;
 
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache;
-use crate::spec::{Architecture, GpuSpec, Layer, ModelShape, ModelSpec};
+use crate::spec::{GpuSpec, Layer, ModelShape, ModelSpec};
 use crate::units::{Bytes, Overflow};
 
 /// Tokens of a block, where layers do not need larger ones.
@@ -95,8 +95,10 @@ impl Paging {
         let mut window_block_tokens = block_tokens;
         // Layers with smaller keys and values have longer blocks, of the same size in bytes.
         if model.window_layers() > 0 && model.full_layers() > 0 {
-            block_tokens *= (windowed.get() / token.get().max(1)).max(1);
-            window_block_tokens *= (token.get() / windowed.get().max(1)).max(1);
+            let longer = |size: Bytes, than: Bytes| (size.get() / than.get().max(1)).max(1);
+            let times = |tokens: u64, n: u64| tokens.checked_mul(n).ok_or(Overflow);
+            block_tokens = times(block_tokens, longer(windowed, token))?;
+            window_block_tokens = times(window_block_tokens, longer(token, windowed))?;
         }
         let counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
         let group_layers = group_layers(counts);
@@ -233,7 +235,8 @@ fn state_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
     let Some(r) = shape.recurrent else { return Ok(Bytes::ZERO) };
     let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
     let convolution = Bytes::product(&[r.conv_kernel - 1, channels, 2])?;
-    let element = if shape.architecture == Architecture::Qwen3Next { 2 } else { 4 };
+    let delta_net = shape.architecture.family().delta_net();
+    let element = delta_net.map_or(4, |delta_net| delta_net.vllm_state_bytes);
     convolution.plus(Bytes::product(&[r.value_heads, r.key_head_dim, r.value_head_dim, element])?)
 }
 

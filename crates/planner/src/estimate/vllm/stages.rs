@@ -9,37 +9,11 @@ use crate::spec::{Architecture, Role};
 
 /// Whether every stage has a tensor of no layer.
 pub fn is_on_every_stage(family: Architecture, role: Role) -> bool {
+    let every_stage = family.family().vllm.every_stage;
     match role {
-        Role::TokenEmbedding => has_embedding(family),
-        Role::OutputHead => has_head(family),
-        Role::Norm | Role::Bias => has_norm(family),
+        Role::TokenEmbedding => every_stage.embedding,
+        Role::OutputHead => every_stage.head,
+        Role::Norm | Role::Bias => every_stage.norm,
         _ => false,
     }
-}
-
-const fn has_head(family: Architecture) -> bool {
-    use Architecture as A;
-    matches!(
-        family,
-        A::Mixtral
-            | A::Qwen2Moe
-            | A::Qwen3Moe
-            | A::Qwen3VlMoe
-            | A::Qwen3Next
-            | A::GptOss
-            | A::GraniteHybrid
-            | A::StarCoder2
-            | A::Olmo2
-    )
-}
-
-const fn has_norm(family: Architecture) -> bool {
-    use Architecture as A;
-    let is_gemma = matches!(family, A::Gemma | A::Gemma2 | A::Gemma3 | A::Gemma4);
-    is_gemma || matches!(family, A::Cohere) || (has_head(family) && !matches!(family, A::Qwen3Next))
-}
-
-const fn has_embedding(family: Architecture) -> bool {
-    use Architecture as A;
-    has_norm(family) || matches!(family, A::Qwen3Next | A::Qwen35 | A::Qwen35Moe)
 }

@@ -19,6 +19,7 @@ use crate::estimate::weights::gguf::{self, published_experts};
 use crate::estimate::weights::{
     Modules, SizedTensor, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
 };
+use crate::spec::families::RouterBias;
 use crate::spec::{
     Architecture, Bounds, ModelShape, ModelSpec, Role, Runtime, RuntimeSpec, TensorSpec,
 };
@@ -137,8 +138,9 @@ fn of_the_one_before(
     ranks: u64,
 ) -> Option<TensorSpec> {
     use Role as R;
+    let experts = shape.architecture.family().experts;
     match (before.role, tensor.role) {
-        (R::Router, R::Bias) if shape.architecture != Architecture::GptOss => {
+        (R::Router, R::Bias) if experts.router_bias != RouterBias::Linear => {
             Some(TensorSpec { role: R::ScoreCorrection, ..tensor })
         }
         (R::RecurrentVector, R::Norm) if shape.ssm.is_some() => {
@@ -156,7 +158,7 @@ fn of_the_one_before(
 pub fn is_f32(shape: &ModelShape, role: Role) -> bool {
     match role {
         Role::RecurrentDecay | Role::ScoreCorrection => true,
-        Role::Router => shape.architecture == Architecture::Glm4Moe,
+        Role::Router => shape.architecture.family().vllm.router_in_f32,
         _ => false,
     }
 }
@@ -288,7 +290,8 @@ fn state_space_rows(shape: &ModelShape, role: Role, ranks: u64) -> Option<u64> {
 /// (`quantization/mxfp4.py`; backends differ, and logs of three versions by 2%).
 fn padded(shape: &ModelShape, tensor: TensorSpec) -> TensorSpec {
     let TensorSpec { role, row, rows, .. } = tensor;
-    let Some(moe) = shape.moe.filter(|_| shape.architecture == Architecture::GptOss) else {
+    let in_mxfp4 = shape.architecture.family().experts.in_mxfp4();
+    let Some(moe) = shape.moe.filter(|_| in_mxfp4) else {
         return tensor;
     };
     let (row, expert) = match role {

@@ -1,6 +1,7 @@
 //! What the engine's arena holds of one layer: nothing is summed over layers, because a layer's results are
 //! overwritten by the next. f32: the residual, its norm, and either q, k, v and the output, or gate and up.
 
+use crate::estimate::BufferId;
 use crate::estimate::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
 };
@@ -30,7 +31,7 @@ pub fn push_layer(
     let whole = kind(Life::During(phase, Moment::Whole), ENGINE);
     buffers.product(
         whole,
-        "residual and norm",
+        BufferId::ResidualAndNorm,
         &[("rows", rows), ("2 hidden", 2 * hidden), ("B", 4)],
     )?;
     let attention = kind(Life::During(phase, Moment::Attention), ENGINE);
@@ -43,7 +44,7 @@ pub fn push_layer(
     let qkv = shape.q_width() + shape.kv_width() + values;
     buffers.product(
         attention,
-        "q, k, v and attention output",
+        BufferId::AttentionProjections,
         &[("rows", rows), ("2 q_width + 2 kv_width", qkv + output), ("B", 4)],
     )?;
     let mlp = kind(Life::During(phase, Moment::FeedForward), ENGINE);
@@ -51,7 +52,7 @@ pub fn push_layer(
     let gate = if shape.gated_ffn { 2 } else { 1 };
     buffers.product(
         mlp,
-        "gate and up",
+        BufferId::GateAndUp,
         &[("rows", rows), ("gate and up", gate * width), ("B", 4)],
     )?;
     Ok(())
@@ -81,13 +82,13 @@ pub fn push_products(
     let symbols = [("rows", rows), ("width", padded)];
     if rows <= MMVQ_MAX_ROWS {
         let formula = Formula::text("rows · width / 128 · 144 B", &symbols);
-        buffers.push(kind, "8-bit activations", Bounds::exactly(size), formula);
+        buffers.push(kind, BufferId::EightBitActivations, Bounds::exactly(size), formula);
         return Ok(());
     }
     let size = size.plus(Bytes::new(128 * 144))?;
     let formula = Formula::text("rows · width / 128 · 144 B + 128 · 144 B", &symbols);
-    buffers.push(kind, "8-bit activations", Bounds::exactly(size), formula);
+    buffers.push(kind, BufferId::EightBitActivations, Bounds::exactly(size), formula);
     let tiles = [("multiprocessors", scenario.gpu.sm_count.value), ("tile", 128 * 128), ("B", 4)];
-    buffers.product(kind, "partial products", &tiles)?;
+    buffers.product(kind, BufferId::PartialProducts, &tiles)?;
     Ok(())
 }

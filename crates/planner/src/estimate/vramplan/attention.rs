@@ -1,6 +1,7 @@
 //! Scratch of the fused attention kernels, one layer at a time: one f16 probability per head and conversation slot
 //! for the score update, and the partial results of the split over the cache.
 
+use crate::estimate::BufferId;
 use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Scenario};
 use crate::spec::Basis;
 
@@ -29,10 +30,10 @@ pub fn push_decode(
     let kind = kind(life, ENGINE);
     if scored {
         let p = [("n_heads", heads), ("slots", slots), ("sequences", sequences), ("B", 2)];
-        buffers.product(kind, "probabilities for the score update", &p)?;
+        buffers.product(kind, BufferId::ScoreProbabilities, &p)?;
         let tiles = slots.div_ceil(TILE);
         let max = [("n_heads", heads), ("tiles", tiles), ("sequences", sequences), ("B", 4)];
-        buffers.product(kind, "maximum of each tile", &max)?;
+        buffers.product(kind, BufferId::TileMaxima, &max)?;
     }
     let partial = [
         ("n_heads", heads),
@@ -41,7 +42,7 @@ pub fn push_decode(
         ("sequences", sequences),
         ("B", 4),
     ];
-    buffers.product(kind, "partial outputs of the split", &partial)?;
+    buffers.product(kind, BufferId::SplitOutputs, &partial)?;
     Ok(())
 }
 
@@ -56,10 +57,10 @@ pub fn push_prefill(
     let shape = &scenario.model.shape;
     let kind = kind(life, "vramplan engine: chunked-prefill attention with scoring");
     let lse = [("n_heads", shape.n_heads), ("rows", rows), ("B", 4)];
-    buffers.product(kind, "log-sum-exp of every row", &lse)?;
+    buffers.product(kind, BufferId::LogSumExp, &lse)?;
     if scored {
         let victims = [("kv_heads", shape.kv_heads), ("rows", rows), ("B", 4)];
-        buffers.product(kind, "slots chosen for eviction", &victims)?;
+        buffers.product(kind, BufferId::ChosenSlots, &victims)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What the engine's pool takes beyond what it hands out: measured, or assumed.
 
+use crate::estimate::BufferId;
 use crate::estimate::fragmentation::{kind, mib, push_rounding};
 use crate::estimate::{Buffers, Formula, Scenario};
 use crate::spec::Basis;
@@ -14,7 +15,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) {
 }
 
 fn push_pool(buffers: &mut Buffers, scenario: &Scenario<'_>) {
-    const NAME: &str = "pool granularity";
+    const NAME: BufferId = BufferId::PoolGranularity;
     if let Some(slack) = &scenario.gpu.calibrated.slack {
         let formula = Formula::text("measured on this card: taken by the pool − handed out", &[]);
         buffers.push(kind(slack.basis, &slack.source), NAME, slack.value, formula);

@@ -1,5 +1,6 @@
 //! Logits in f32: `vocab_size` values for the last position of every sequence, or for every position.
 
+use crate::estimate::BufferId;
 use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Moment, Phase, Scenario};
 use crate::spec::Basis;
 
@@ -20,7 +21,7 @@ pub fn push(
             basis: Basis::Modelled,
             source: "vramplan engine: f32 logits",
         },
-        "logits",
+        BufferId::Logits,
         &[("positions", positions), ("vocab_size", vocab), ("B", 4)],
     )?;
     Ok(())

@@ -3,14 +3,14 @@
 //! The pinned system prompt is shared by all sequences; each has its own conversation cache. Prefill
 //! runs one sequence at a time, decode all of them together.
 
-pub mod capabilities;
-mod rules;
-pub mod weights;
 mod activations;
 pub mod attention;
+pub mod capabilities;
 mod fragmentation;
 mod logits;
+mod rules;
 mod tables;
+pub(crate) mod weights;
 
 pub use self::rules::Rules;
 use crate::estimate::kv_cache::Cells;

@@ -42,11 +42,7 @@ impl RuntimeRules for Rules {
     }
 
     fn ladders(&self) -> Ladders {
-        Ladders {
-            weights: gguf::ladder(),
-            kv: vec![capabilities::KV],
-            without_scores: None,
-        }
+        Ladders { weights: gguf::ladder(), kv: vec![capabilities::KV], without_scores: None }
     }
 
     fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {

@@ -1,5 +1,6 @@
 //! Tables beside the arena: ids, positions, rotations, smoothing, the ring's bookkeeping.
 
+use crate::estimate::BufferId;
 use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Phase, Scenario};
 use crate::spec::Basis;
 
@@ -18,20 +19,20 @@ pub fn push(
         source: "vramplan engine: tables beside the arena",
     };
     let layers = scenario.full_layers() + scenario.window_layers();
-    buffers.product(kind, "ids and positions", &[("rows", rows), ("int32 each", 2 * 4)])?;
+    buffers.product(kind, BufferId::IdsAndPositions, &[("rows", rows), ("int32 each", 2 * 4)])?;
     buffers.product(
         kind,
-        "cos and sin",
+        BufferId::CosAndSin,
         &[("rows", rows), ("head_dim", shape.head_dim), ("B", 4)],
     )?;
     buffers.product(
         kind,
-        "smoothing of key channels",
+        BufferId::KeySmoothing,
         &[("layers", layers), ("kv_width", shape.kv_width()), ("B", 4)],
     )?;
     buffers.product(
         kind,
-        "slot counters and victims",
+        BufferId::SlotCounters,
         &[
             ("layers", layers),
             ("kv_heads + 2", shape.kv_heads + 2),
@@ -43,8 +44,8 @@ pub fn push(
         return Ok(());
     }
     let victims = [("layers", layers), ("kv_heads", shape.kv_heads), ("B", 8)];
-    buffers.product(kind, "victims of the next token", &victims)?;
+    buffers.product(kind, BufferId::NextVictims, &victims)?;
     let frequencies = [("head_dim / 2", shape.head_dim / 2), ("B", 4)];
-    buffers.product(kind, "rotation frequencies", &frequencies)?;
+    buffers.product(kind, BufferId::RotationFrequencies, &frequencies)?;
     Ok(())
 }

@@ -6,7 +6,8 @@
 
 use super::SizedTensor;
 use crate::dtype::{FileType, GgmlType, WeightFormat};
-use crate::spec::{Architecture, ModelShape, ModelSpec, Role, StoredWeights, TensorSpec};
+use crate::spec::families::Frequencies;
+use crate::spec::{ModelShape, ModelSpec, Role, StoredWeights, TensorSpec};
 use crate::units::Overflow;
 
 use FileType as F;
@@ -64,10 +65,10 @@ pub fn ladder() -> Vec<WeightFormat> {
     types.into_iter().map(WeightFormat::Gguf).chain([WeightFormat::Bf16]).collect()
 }
 
-/// gpt-oss is published with its experts in MXFP4, and conversions keep them so.
+/// The type in which a family is published with its experts, which conversions keep: gpt-oss in MXFP4.
 pub fn published_experts(model: &ModelSpec, format: WeightFormat) -> Option<GgmlType> {
-    let keeps = model.shape.architecture == Architecture::GptOss && format != WeightFormat::F32;
-    keeps.then_some(GgmlType::Mxfp4)
+    let published = model.shape.architecture.family().experts.published;
+    published.filter(|_| format != WeightFormat::F32)
 }
 
 /// A tensor as a GGML type holds it.
@@ -339,8 +340,8 @@ impl<'a> Mixture<'a> {
 /// The model's tensors as a GGUF file holds them: the same parameters, some of them split.
 ///
 /// Latent attention's second projection becomes one tensor per side, the keys' transposed
-/// (`attn_k_b`, `attn_v_b`); a delta-net's time step and decay are two vectors. Llama 3.1 and later
-/// come with a table of frequencies (`rope_freqs`), which is no parameter.
+/// (`attn_k_b`, `attn_v_b`); a delta-net's time step and decay are two vectors, and Qwen3-Next's beta and
+/// alpha one matrix (`ssm_ba`). Llama 3.1 and later come with a table of frequencies (`rope_freqs`), which is no parameter.
 pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
     let mut tensors = Vec::with_capacity(model.tensors.len() + 1);
     for &tensor in &model.tensors {
@@ -353,6 +354,10 @@ pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
                     tensors.push(TensorSpec { row, rows, ..tensor });
                 }
             }
+            (Role::RecurrentBetaAlpha, _) => match tensors.last_mut() {
+                Some(last) if is_second_half(model, last, &tensor) => last.rows += tensor.rows,
+                _ => tensors.push(tensor),
+            },
             (Role::RecurrentVector, _) => {
                 let vector = TensorSpec { rows: 1, ..tensor };
                 tensors.extend((0..tensor.rows).map(|_| vector));
@@ -366,23 +371,30 @@ pub fn file_tensors(model: &ModelSpec) -> Vec<TensorSpec> {
     tensors
 }
 
+/// Whether a tensor is the alpha that Qwen3-Next's files hold behind beta, in one tensor with it.
+fn is_second_half(model: &ModelSpec, last: &TensorSpec, tensor: &TensorSpec) -> bool {
+    let delta_net = model.shape.architecture.family().delta_net();
+    delta_net.is_some_and(|delta_net| delta_net.joint_gates)
+        && (last.role, last.layer) == (tensor.role, tensor.layer)
+}
+
 /// Query heads per key and value head of the first layer (`llama_hparams::n_gqa`).
 fn gqa_group(shape: &ModelShape) -> u64 {
     let first = shape.layer(0);
     first.n_heads.checked_div(first.kv_heads).unwrap_or(0)
 }
 
-/// Llama 3.1, 3.2 and 3.3, known by their vocabulary and context; Gemma 4.
 fn has_frequency_table(shape: &ModelShape) -> bool {
-    let llama = shape.architecture == Architecture::Llama
-        && (shape.vocab_size, shape.context_len) == (128_256, 131_072);
-    llama || shape.architecture == Architecture::Gemma4
+    match shape.architecture.family().gguf_extras.frequencies {
+        Frequencies::Never => false,
+        Frequencies::Always => true,
+        Frequencies::OfLlama3 => (shape.vocab_size, shape.context_len) == (128_256, 131_072),
+    }
 }
 
 /// Layers that the file counts: GLM-4.5's hold one for multi-token prediction behind the others.
 pub fn file_layers(model: &ModelSpec) -> u64 {
-    let predicting = u64::from(model.shape.architecture == Architecture::Glm4Moe);
-    model.shape.n_layers + predicting
+    model.shape.n_layers + model.shape.architecture.family().gguf_extras.predicting_layers
 }
 
 /// Whether the quantizer touches tensors of this role: matrices, but neither routers nor

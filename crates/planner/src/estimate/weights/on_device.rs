@@ -40,7 +40,11 @@ pub(super) fn place(
     match (tensor.layer, tensor.role) {
         (Some(layer), _) => here(part.layers.contains(&layer)),
         (None, Some(role)) if of_stages && rule.is_on_every_stage(shape.architecture, role) => {
-            if part.index > 0 { Place::Repeated } else { Place::Here }
+            if part.index > 0 {
+                Place::Repeated
+            } else {
+                Place::Here
+            }
         }
         (None, Some(Role::TokenEmbedding)) => rule.embedding(part, shape.tied_embeddings),
         (None, Some(Role::OutputHead)) => here(part.has_head),

@@ -14,9 +14,10 @@ use crate::read::error::At;
 use crate::read::files::Files;
 use crate::read::pattern::Full;
 use crate::read::unmodelled;
+use crate::spec::families::{Family, LayerKinds, SoftCaps};
 use crate::spec::{
-    Architecture, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm, StoredTensor,
-    StoredWeights, Window,
+    Architecture, MAX_LAYERS, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm,
+    StoredTensor, StoredWeights, Window,
 };
 
 /// Reads a GGUF file as a model: its shape, and its weights tensor by tensor.
@@ -59,8 +60,6 @@ struct Header<'a> {
 }
 
 const INTERVAL: u64 = 4;
-/// More layers than any model has; a shape with more is refused for it.
-const MOST_LAYERS: u64 = 2000;
 
 impl<'a> Header<'a> {
     fn new(at: &'a At, file: &'a GgufFile) -> Result<Self, SourceError> {
@@ -86,8 +85,8 @@ impl<'a> Header<'a> {
                 header.tensors.entry((stem, kind)).or_insert(tensor);
             }
         }
-        if architecture == Architecture::Llama && header.number("expert_count")?.unwrap_or(0) > 0 {
-            header.architecture = Architecture::Mixtral;
+        if header.number("expert_count")?.unwrap_or(0) > 0 {
+            header.architecture = architecture.with_experts();
         }
         Ok(header)
     }
@@ -123,14 +122,13 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Whether layers of this family may differ in their heads and MLPs.
-    const fn may_differ(&self) -> bool {
-        matches!(self.architecture, Architecture::Gemma4 | Architecture::GraniteHybrid)
+    const fn family(&self) -> &'static Family {
+        self.architecture.family()
     }
 
     /// Numbers that differ from layer to layer. Gemma 4 states its two sizes of heads by kind of layer.
     fn per_layer(&self, head_dim: u64) -> Result<Option<PerLayer>, SourceError> {
-        if !self.may_differ() {
+        if !self.family().layers_differ() {
             return Ok(None);
         }
         let mut lists = PerLayer {
@@ -139,9 +137,10 @@ impl<'a> Header<'a> {
             head_dim: Vec::new(),
             ffn_size: self.layers("feed_forward_length")?,
         };
-        if self.architecture == Architecture::Gemma4 && self.n_layers <= MOST_LAYERS {
+        if self.has_two_head_sizes() && self.n_layers <= MAX_LAYERS {
             let windowed = self.required("attention.key_length_swa")?;
-            let full = self.full_layers(6)?;
+            let usual = self.architecture.gguf_window().map_or(1, |window| window.full_every);
+            let full = self.full_layers(usual)?;
             let of = |index| if full.holds(index) { head_dim } else { windowed };
             lists.head_dim = ModelShape::list_of((0..self.n_layers).map(of).collect());
         }
@@ -150,13 +149,13 @@ impl<'a> Header<'a> {
 
     /// Parts of a family that no formula covers, refused by the key that asks for them.
     fn refuse_parts(&self) -> Result<(), SourceError> {
-        // Every published Qwen3-VL gives images to three layers.
+        // Every published model of such a family gives images to as many layers.
+        let known = self.family().image_layers;
         let deepstack = self.number("n_deepstack_layers")?;
-        let is_qwen = matches!(self.architecture, Architecture::Qwen3Vl | Architecture::Qwen3VlMoe);
-        if let Some(n) = deepstack.filter(|&n| is_qwen && n != 3) {
-            return Err(self.at.invalid(&self.key("n_deepstack_layers"), n, "3"));
+        if let Some(n) = deepstack.filter(|&n| known > 0 && n != known) {
+            return Err(self.at.invalid(&self.key("n_deepstack_layers"), n, known.to_string()));
         }
-        if self.architecture != Architecture::Gemma4 {
+        if !self.has_two_head_sizes() {
             return Ok(());
         }
         for (key, what) in [
@@ -174,7 +173,7 @@ impl<'a> Header<'a> {
     }
 
     fn ssm(&self) -> Result<Option<Ssm>, SourceError> {
-        if self.architecture != Architecture::GraniteHybrid {
+        if self.family().layers != LayerKinds::StateSpace {
             return Ok(None);
         }
         Ok(Some(Ssm {
@@ -204,14 +203,14 @@ impl<'a> Header<'a> {
 
     /// The one number of a per-layer array. Recurrent layers have no heads and say 0.
     fn uniform(&self, key: &str, numbers: &[i64]) -> Result<u64, SourceError> {
-        if self.may_differ() {
+        if self.family().layers_differ() {
             let most = numbers.iter().max().copied().unwrap_or(0);
             return u64::try_from(most).map_err(|_| {
                 let value = Value::Numbers(numbers.to_vec());
                 self.at.invalid(&self.key(key), value, "whole numbers, not negative")
             });
         }
-        let recurrent = self.is_recurrent_family();
+        let recurrent = self.family().delta_net().is_some();
         let mut layers = numbers.iter().filter(|&&n| !(recurrent && n == 0));
         let first = layers.next().and_then(|&n| u64::try_from(n).ok());
         let same = first.filter(|&n| layers.all(|&m| u64::try_from(m) == Ok(n)));
@@ -249,9 +248,9 @@ impl<'a> Header<'a> {
         self.tensor(stem, "bias").is_some()
     }
 
-    const fn is_recurrent_family(&self) -> bool {
-        use Architecture::{Qwen3Next, Qwen35, Qwen35Moe};
-        matches!(self.architecture, Qwen3Next | Qwen35 | Qwen35Moe)
+    /// Whether windowed layers have heads of another size (Gemma 4).
+    fn has_two_head_sizes(&self) -> bool {
+        self.family().layers == LayerKinds::TwoHeadSizes
     }
 
     fn shape(&self) -> Result<ModelShape, SourceError> {
@@ -269,6 +268,7 @@ impl<'a> Header<'a> {
         let ffn_size = dense.or(moe.map(|moe| moe.expert_ffn_size)).ok_or_else(|| {
             self.at.missing(&self.key("feed_forward_length"), "a whole number above 0")
         })?;
+        let softcaps = self.family().softcaps == SoftCaps::Usual;
         Ok(ModelShape {
             architecture: self.architecture,
             n_layers: self.n_layers,
@@ -283,22 +283,19 @@ impl<'a> Header<'a> {
             qkv_bias: self.has_bias("attn_q") || self.has_bias("attn_qkv"),
             attn_output_bias: self.has_bias("attn_output"),
             ffn_bias: self.has_bias("ffn_up") || self.has_bias("ffn_down"),
-            qk_norm: match self.architecture {
+            qk_norm: match self.family().layers {
                 // Its two kinds of layers have norms of two widths.
-                Architecture::Gemma4 => QkNorm::PerHead,
+                LayerKinds::TwoHeadSizes => self.family().norms.qk,
                 _ => self.qk_norm(n_heads, head_dim)?,
             },
             norms_per_layer: self.norms_per_layer(),
             norm_bias: self.has_bias("attn_norm"),
             gated_ffn: self.is_gated(ffn_size),
-            fused_projections: self.architecture == Architecture::Phi3
-                && self.has_weight("attn_qkv"),
+            fused_projections: self.family().fused_projections && self.has_weight("attn_qkv"),
             attention_sinks: self.has_weight("attn_sinks"),
-            attention_output_gate: self.is_recurrent_family(),
-            attention_softcap: self
-                .is_set("attn_logit_softcapping", self.architecture == Architecture::Gemma2),
-            logit_softcap: self
-                .is_set("final_logit_softcapping", self.architecture == Architecture::Gemma2),
+            attention_output_gate: self.family().delta_net().is_some(),
+            attention_softcap: self.is_set("attn_logit_softcapping", softcaps),
+            logit_softcap: self.is_set("final_logit_softcapping", softcaps),
             window: self.window()?,
             moe,
             mla,
@@ -314,8 +311,7 @@ impl<'a> Header<'a> {
     fn keys_are_values(&self) -> bool {
         let values = self.file.tensors.iter().map(|tensor| Name::of(&tensor.name));
         let values = values.filter(|name| matches!(name.stem, "attn_v" | "attn_qkv")).count();
-        self.architecture == Architecture::Gemma4
-            && u64::try_from(values).is_ok_and(|count| count < self.n_layers)
+        self.has_two_head_sizes() && u64::try_from(values).is_ok_and(|count| count < self.n_layers)
     }
 
     fn vocab_size(&self, hidden_size: u64) -> Result<u64, SourceError> {
@@ -377,18 +373,10 @@ impl<'a> Header<'a> {
 
     /// Families whose windows llama.cpp respects; it ignores those of the others.
     fn window(&self) -> Result<Option<Window>, SourceError> {
-        let (default_size, default_pattern) = match self.architecture {
-            Architecture::Gemma2 => (4096, 2),
-            Architecture::Gemma3 | Architecture::Gemma4 => (0, 6),
-            Architecture::GptOss => (0, 2),
-            Architecture::Olmo2 => (0, 4),
-            _ => return Ok(None),
-        };
-        let size = self.number("attention.sliding_window")?.unwrap_or(default_size);
-        if size == 0 {
-            return Ok(None);
-        }
-        Ok(self.full_layers(default_pattern)?.window(size))
+        let Some(usual) = self.architecture.gguf_window() else { return Ok(None) };
+        let size = self.number("attention.sliding_window")?.or(usual.size).filter(|&n| n > 0);
+        let Some(size) = size else { return Ok(None) };
+        Ok(self.full_layers(usual.full_every)?.window(size))
     }
 
     /// The layers without a window.
@@ -457,7 +445,7 @@ impl<'a> Header<'a> {
     }
 
     fn recurrent(&self) -> Result<Option<Recurrent>, SourceError> {
-        if !self.is_recurrent_family() {
+        if self.family().delta_net().is_none() {
             return Ok(None);
         }
         let value_heads = self.required("ssm.time_step_rank")?;

@@ -2,11 +2,11 @@
 
 use vramplan_planner::dtype::KvFormat;
 use vramplan_planner::estimate::llama_cpp::graph::{
-    Context, ContextParams, Outputs, Stage, cache_sizes, cached_layers, is_certain, stage_buffer,
+    Context, ContextParams, Outputs, Stage, cache_sizes, is_certain, stage_buffer,
 };
 use vramplan_planner::estimate::llama_cpp::placement::layers_by_memory;
-use vramplan_planner::estimate::weights::{file_layers};
-use vramplan_planner::estimate::{weights_of_part};
+use vramplan_planner::estimate::weights::file_layers;
+use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{ModelSpec, Part, Runtime, Split};
 use vramplan_planner::units::Bytes;
@@ -55,19 +55,19 @@ fn every_device_has_what_the_library_gives_it() {
     for row in csv::rows(DEVICES) {
         let model = &models[row.text("model")];
         let shape = &model.shape;
-        let layers = cached_layers(shape, &model.layers);
+        let layers = &model.gguf_layers;
         let context = context(&row, model);
         let mut predicted = [Vec::new(), Vec::new(), Vec::new()];
         for part in parts(&row, model) {
             let format = rows::format(row.text("file_type"));
             let weights = weights_of_part(model, format, &runtime, &part).unwrap();
-            let caches = cache_sizes(shape, &layers, &part.layers, &context).unwrap();
+            let caches = cache_sizes(shape, layers, &part.layers, &context).unwrap();
             let caches = Bytes::sum([caches.full, caches.window, caches.recurrent]).unwrap();
             let stage = match row.text("split") {
                 "row" => Stage { layers: part.layers.clone(), has_head: part.has_head, copies: 1 },
                 _ => Stage::of_pipeline(part.layers.clone(), part.has_head),
             };
-            let compute = stage_buffer(shape, &layers, &context.graph, &stage).unwrap();
+            let compute = stage_buffer(shape, layers, &context.graph, &stage).unwrap();
             predicted[0].push(weights.device.get());
             predicted[1].push(caches.get());
             predicted[2].push(compute.device.get());
@@ -115,16 +115,16 @@ fn devices_match_public_logs() {
     };
     for row in csv::rows(LOGS) {
         let model = &models[row.text("model")];
-        let layers = cached_layers(&model.shape, &model.layers);
+        let layers = &model.gguf_layers;
         let context = logged_context(&row, model);
         let (mut weights, mut caches, mut compute) = (Vec::new(), Vec::new(), Vec::new());
         for part in parts(&row, model) {
             let format = rows::format(row.text("file_type"));
             weights.push(weights_of_part(model, format, &runtime, &part).unwrap().device);
-            let sizes = cache_sizes(&model.shape, &layers, &part.layers, &context).unwrap();
+            let sizes = cache_sizes(&model.shape, layers, &part.layers, &context).unwrap();
             caches.push(Bytes::sum([sizes.full, sizes.window]).unwrap());
             let stage = Stage::of_pipeline(part.layers.clone(), part.has_head);
-            let buffer = stage_buffer(&model.shape, &layers, &context.graph, &stage).unwrap();
+            let buffer = stage_buffer(&model.shape, layers, &context.graph, &stage).unwrap();
             compute.push(buffer.device);
         }
         println!(

@@ -10,7 +10,7 @@ mod weights;
 use std::collections::HashMap;
 
 use vramplan_planner::estimate::llama_cpp::graph::{Context, cache_sizes};
-use vramplan_planner::estimate::llama_cpp::graph::{cached_layers, compute_buffer, is_certain};
+use vramplan_planner::estimate::llama_cpp::graph::{compute_buffer, is_certain};
 use vramplan_planner::spec::ModelSpec;
 
 use vramplan_scoreboard::csv::{self, Row};
@@ -49,9 +49,9 @@ fn compute_buffers_match_the_library_to_the_byte() {
         if row.text("model").ends_with("-groups") || is_hybrid_with_all_outputs(row) {
             return Vec::new();
         }
-        let layers = cached_layers(&model.shape, &model.layers);
+        let layers = &model.gguf_layers;
         let graph = context(row, model).graph;
-        let compute = compute_buffer(&model.shape, &layers, &graph).unwrap();
+        let compute = compute_buffer(&model.shape, layers, &graph).unwrap();
         let parts = [
             compute.attention_transients,
             compute.activations,
@@ -81,9 +81,9 @@ fn hybrids_with_all_outputs_are_within_four_percent() {
     for row in csv::rows(FAMILIES).filter(is_hybrid_with_all_outputs) {
         let model = &models[row.text("model")];
         assert!(!is_certain(&model.shape));
-        let layers = cached_layers(&model.shape, &model.layers);
+        let layers = &model.gguf_layers;
         let graph = context(&row, model).graph;
-        let size = compute_buffer(&model.shape, &layers, &graph).unwrap().device.get();
+        let size = compute_buffer(&model.shape, layers, &graph).unwrap().device.get();
         let measured = row.number("compute_gpu_bytes");
         assert!(size.abs_diff(measured) * 100 <= measured * 4, "{size}: {}", row.line());
         compared += 1;
@@ -95,10 +95,10 @@ fn hybrids_with_all_outputs_are_within_four_percent() {
 fn caches_match_the_library_to_the_byte() {
     let models = shapes::models();
     let predict = |row: &Row<'_>, model: &ModelSpec| {
-        let layers = cached_layers(&model.shape, &model.layers);
+        let layers = &model.gguf_layers;
         let context = context(row, model);
         let sizes =
-            cache_sizes(&model.shape, &layers, &(0..model.shape.n_layers), &context).unwrap();
+            cache_sizes(&model.shape, layers, &(0..model.shape.n_layers), &context).unwrap();
         vec![
             ("n_ctx", context.n_ctx),
             ("kv_full_cells", if sizes.full.is_zero() { 0 } else { context.graph.cells }),
@@ -119,9 +119,9 @@ fn a_model_that_may_be_routed_by_groups_is_within_its_bounds() {
     for row in csv::rows(FAMILIES).filter(|row| row.text("model").ends_with("-groups")) {
         let model = &models[row.text("model")];
         assert!(!is_certain(&model.shape));
-        let layers = cached_layers(&model.shape, &model.layers);
+        let layers = &model.gguf_layers;
         let graph = context(&row, model).graph;
-        let compute = compute_buffer(&model.shape, &layers, &graph).unwrap();
+        let compute = compute_buffer(&model.shape, layers, &graph).unwrap();
         let high = compute.device.scale(103, 100).unwrap().get();
         let measured = row.number("compute_gpu_bytes");
         assert!((compute.device.get()..=high).contains(&measured), "{}", row.line());

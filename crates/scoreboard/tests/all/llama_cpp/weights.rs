@@ -1,9 +1,9 @@
 //! The quantizer's choices and the model buffers, row by row.
 
 use vramplan_planner::dtype::{FileType, GgmlType, WeightFormat};
-use vramplan_planner::estimate::weights::{Mixture};
 use vramplan_planner::estimate::runtimes::file_size;
-use vramplan_planner::estimate::{weights_of};
+use vramplan_planner::estimate::weights::Mixture;
+use vramplan_planner::estimate::weights_of;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{Architecture, ModelSpec, Role, Runtime, TensorSpec};
 
@@ -11,7 +11,8 @@ use super::{FAMILIES, HOLDOUT, MATRIX, compare, csv, shapes};
 
 const QUANTIZE: &str = include_str!("../../../../../evidence/llama_cpp/quantize.csv");
 
-const QUANTIZE_FAMILIES: &str = include_str!("../../../../../evidence/llama_cpp/quantize_families.csv");
+const QUANTIZE_FAMILIES: &str =
+    include_str!("../../../../../evidence/llama_cpp/quantize_families.csv");
 
 pub fn format(name: &str) -> WeightFormat {
     vramplan_scoreboard::llama_cpp::format(name).unwrap()

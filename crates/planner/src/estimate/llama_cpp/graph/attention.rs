@@ -3,7 +3,7 @@
 use super::builder::{Builder, CacheInputs, Rotation, heads, is_block_format};
 use super::tensors::{Usage, Value, matrix};
 use crate::dtype::KvFormat;
-use crate::spec::{Architecture, QkNorm};
+use crate::spec::QkNorm;
 
 /// Queries, keys and values of a micro-batch.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +28,9 @@ impl Builder<'_> {
     /// Attention of one layer, its output projection included.
     pub(super) fn attention(&mut self, x: Value, index: u64, is_windowed: bool) -> Value {
         let mut projected = self.project(x, index);
-        projected.q = self.rope(projected.q);
-        projected.k = self.rope(projected.k);
-        let architecture = self.shape.architecture;
-        if scales_queries(architecture) {
+        projected.q = self.rope(projected.q, index);
+        projected.k = self.rope(projected.k, index);
+        if self.family().scales.queries {
             projected.q = self.graph.map(projected.q);
         }
         let output = self.attend_cached(projected, index, is_windowed);
@@ -92,9 +91,7 @@ impl Builder<'_> {
         let (q, k) = (split(q, layer.n_heads), split(k, layer.kv_heads));
         let v = split(v, layer.kv_heads);
         let (q, k) = self.normed_heads(q, k);
-        // Gemma 4 norms values too, without a weight.
-        let is_normed = shape.architecture == Architecture::Gemma4;
-        Projected { q, k, v: if is_normed { self.graph.map(v) } else { v } }
+        Projected { q, k, v: if self.family().norms.values { self.graph.map(v) } else { v } }
     }
 
     fn normed_heads(&mut self, q: Value, k: Value) -> (Value, Value) {
@@ -239,10 +236,4 @@ impl Builder<'_> {
         let width = matrix(head_dim.saturating_mul(n_heads), rows);
         self.graph.contiguous(output.strided(output.dims), width)
     }
-}
-
-/// Whether queries are scaled before they meet the keys, instead of the scores.
-const fn scales_queries(architecture: Architecture) -> bool {
-    use Architecture as A;
-    matches!(architecture, A::Gemma | A::Gemma2 | A::Gemma3 | A::Phi3)
 }

@@ -3,7 +3,8 @@
 use super::tensors::{Graph, Usage, Value, cube, matrix};
 use super::{GraphParams, Stage};
 use crate::dtype::KvFormat;
-use crate::spec::{Architecture, ModelShape};
+use crate::spec::ModelShape;
+use crate::spec::families::{Family, RopeLayers};
 
 /// Head sizes up to which keys are rotated in one block (`llama_kv_cache::build_input_k_rot`).
 const ROTATIONS: [u64; 8] = [8192, 4096, 2048, 1024, 512, 256, 128, 64];
@@ -66,8 +67,12 @@ impl<'a> Builder<'a> {
         let embeddings = inputs.embeddings(shape.hidden_size, first_rows);
         // The norm before the head has no layer, so that it is computed where its input is.
         let normed = is_head_alone.then_some(embeddings);
-        let sections = if has_position_sections(shape.architecture) { 4 } else { 1 };
-        let sections = if has_positions(shape.architecture) { sections } else { 0 };
+        let rope = shape.architecture.family().rope;
+        let sections = match rope.layers {
+            RopeLayers::None => 0,
+            _ if rope.sections => 4,
+            _ => 1,
+        };
         let positions = inputs.add(rows.saturating_mul(sections), 4);
         let head_dim = |windowed| head_dim_of(shape, windowed);
         let full = inputs.cache(shape, params, params.cells, head_dim(false));
@@ -95,8 +100,7 @@ impl<'a> Builder<'a> {
 
     /// RMS norm with a weight, or `LayerNorm` with weight and perhaps bias.
     pub(super) fn norm(&mut self, x: Value) -> Value {
-        let layer_norm =
-            matches!(self.shape.architecture, Architecture::StarCoder2 | Architecture::Cohere);
+        let layer_norm = self.family().norms.subtract_mean;
         let normed = match self.normed.take() {
             Some(normed) => normed,
             None if layer_norm => self.graph.fresh(&[x], x.dims),
@@ -106,12 +110,17 @@ impl<'a> Builder<'a> {
         if self.shape.norm_bias { self.graph.map(weighted) } else { weighted }
     }
 
-    /// Rotates queries or keys by their positions.
-    pub(super) fn rope(&mut self, x: Value) -> Value {
-        if !has_positions(self.shape.architecture) {
+    /// Rotates queries or keys of layer `index` by their positions, where it does.
+    pub(super) fn rope(&mut self, x: Value, index: u64) -> Value {
+        if !self.family().rotates(index) {
             return x;
         }
         self.graph.elementwise(&[x, self.positions])
+    }
+
+    /// What is particular to the model's family.
+    pub(super) const fn family(&self) -> &'static Family {
+        self.shape.architecture.family()
     }
 
     /// Adds a bias where there is one.
@@ -120,29 +129,10 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Whether positions come in four sections (`LLAMA_ROPE_TYPE_IMROPE`).
-const fn has_position_sections(architecture: Architecture) -> bool {
-    use Architecture as A;
-    matches!(architecture, A::Qwen35 | A::Qwen35Moe | A::Qwen2Vl | A::Qwen3Vl | A::Qwen3VlMoe)
-}
-
-/// Layers that an image is given to again: those of every published Qwen3-VL.
-pub const fn deepstack(architecture: Architecture) -> u64 {
-    match architecture {
-        Architecture::Qwen3Vl | Architecture::Qwen3VlMoe => 3,
-        _ => 0,
-    }
-}
-
 /// Elements of a row of embeddings that are given: those of an image for further layers come behind. Token
 /// embeddings are padded to it.
 pub(super) fn embedding_width(shape: &ModelShape) -> u64 {
-    shape.hidden_size.saturating_mul(1 + deepstack(shape.architecture))
-}
-
-/// Whether attention knows positions at all: Granite's hybrids rotate nothing.
-pub(super) const fn has_positions(architecture: Architecture) -> bool {
-    !matches!(architecture, Architecture::GraniteHybrid)
+    shape.hidden_size.saturating_mul(1 + shape.architecture.family().image_layers)
 }
 
 /// Elements of a head in the layers of one of the caches.

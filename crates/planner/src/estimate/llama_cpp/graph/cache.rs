@@ -28,7 +28,7 @@ pub struct CacheSizes {
 }
 
 /// Sizes the caches of a context, of the layers of a run; `layers` are the model's as llama.cpp caches
-/// them ([`super::cached_layers`]).
+/// them ([`crate::spec::ModelSpec::gguf_layers`]).
 pub fn cache_sizes(
     shape: &ModelShape,
     layers: &[Layer],

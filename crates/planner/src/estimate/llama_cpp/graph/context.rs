@@ -1,7 +1,7 @@
 //! From what is asked of a context to what llama.cpp makes of it (`llama_context::llama_context`,
 //! `llama-kv-cache-iswa.cpp`).
 
-use super::{GraphParams, LlamaCppVersion, has_window_cache};
+use super::{GraphParams, LlamaCppVersion};
 use crate::dtype::KvFormat;
 use crate::spec::ModelShape;
 use crate::units::Overflow;
@@ -101,7 +101,8 @@ impl ContextParams {
         cells: u64,
         n_ubatch: u64,
     ) -> Result<Option<u64>, Overflow> {
-        let Some(window) = shape.window.filter(|_| has_window_cache(shape.architecture)) else {
+        let Some(window) = shape.window.filter(|_| shape.architecture.gguf_window().is_some())
+        else {
             return Ok(None);
         };
         if self.swa_full {

@@ -2,7 +2,8 @@
 
 use super::builder::Builder;
 use super::tensors::{Value, cube, matrix};
-use crate::spec::{Architecture, ModelShape, Moe};
+use crate::spec::Moe;
+use crate::spec::families::{Routing, ScaledWeights};
 
 /// What the router's scores pass through.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Builder<'_> {
         if moe.shared_ffn_size == 0 {
             return routed;
         }
-        if self.shape.architecture == Architecture::Qwen2Moe {
+        if self.family().experts.divided_gate {
             let gate = self.divided_gate(x);
             let shared = self.dense_ffn(x, moe.shared_ffn_size);
             let shared = self.graph.elementwise(&[shared, gate]);
@@ -122,13 +123,13 @@ impl Builder<'_> {
             let flat = weights.view(matrix(used, rows));
             weights = self.graph.map(flat).view(cube(1, used, rows));
         }
-        if normalizes_weights(self.shape.architecture, moe) {
+        if self.normalizes_weights(moe) {
             let flat = weights.view(matrix(used, rows));
             let sum = self.graph.fresh(&[flat], matrix(1, rows));
             let sum = self.graph.map(sum);
             weights = self.graph.elementwise(&[flat, sum]).view(cube(1, used, rows));
         }
-        if scales_weights(self.shape, moe) {
+        if self.scales_weights(moe) {
             weights = self.graph.map(weights);
         }
         self.graph.expand(weights);
@@ -141,11 +142,34 @@ impl Builder<'_> {
     }
 
     const fn gating(&self, moe: Moe) -> Gating {
-        match self.shape.architecture {
-            Architecture::GptOss => Gating::SoftmaxOfChosen,
-            Architecture::Glm4Moe => Gating::Sigmoid,
-            Architecture::DeepSeek2 if moe.router_bias => Gating::Sigmoid,
-            _ => Gating::Softmax,
+        match self.family().experts.routing {
+            Routing::SoftmaxOfChosen => Gating::SoftmaxOfChosen,
+            Routing::Sigmoid => Gating::Sigmoid,
+            Routing::SigmoidIfCorrected if moe.router_bias => Gating::Sigmoid,
+            Routing::SigmoidIfCorrected | Routing::Softmax | Routing::SoftmaxOnly => {
+                Gating::Softmax
+            }
+        }
+    }
+
+    /// Whether the chosen experts' weights are divided by their sum.
+    const fn normalizes_weights(&self, moe: Moe) -> bool {
+        match self.family().experts.routing {
+            Routing::SoftmaxOnly | Routing::SoftmaxOfChosen => false,
+            Routing::SigmoidIfCorrected => moe.router_bias,
+            Routing::Softmax | Routing::Sigmoid => true,
+        }
+    }
+
+    /// Whether the weights are scaled after that (`expert_weights_scale` other than 1): those of DeepSeek-V2,
+    /// V3 and GLM-4.5 are, those of DeepSeek-V2-Lite and GLM-4.5-Air are not.
+    fn scales_weights(&self, moe: Moe) -> bool {
+        match self.family().experts.scaled {
+            ScaledWeights::Never => false,
+            ScaledWeights::WithQueryRank => {
+                self.shape.mla.is_some_and(|mla| mla.q_lora_rank.is_some())
+            }
+            ScaledWeights::AboveExperts(most) => moe.n_experts > most,
         }
     }
 }
@@ -162,24 +186,4 @@ const MOST_FUSED_EXPERTS: u64 = 15;
 /// (`ggml_cuda_should_use_topk_moe`).
 const fn is_fused_count(n_experts: u64) -> bool {
     (n_experts.is_power_of_two() && n_experts <= 512) || matches!(n_experts, 288 | 576)
-}
-
-/// Whether the chosen experts' weights are divided by their sum.
-const fn normalizes_weights(architecture: Architecture, moe: Moe) -> bool {
-    use Architecture as A;
-    match architecture {
-        A::GptOss | A::Qwen2Moe => false,
-        A::DeepSeek2 => moe.router_bias,
-        _ => true,
-    }
-}
-
-/// Whether the weights are scaled after that (`expert_weights_scale` other than 1): those of DeepSeek-V2,
-/// V3 and GLM-4.5 are, those of DeepSeek-V2-Lite and GLM-4.5-Air are not.
-fn scales_weights(shape: &ModelShape, moe: Moe) -> bool {
-    match shape.architecture {
-        Architecture::DeepSeek2 => shape.mla.is_some_and(|mla| mla.q_lora_rank.is_some()),
-        Architecture::Glm4Moe => moe.n_experts > 128,
-        _ => false,
-    }
 }

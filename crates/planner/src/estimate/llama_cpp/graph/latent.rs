@@ -8,16 +8,16 @@ use crate::spec::Mla;
 
 impl Builder<'_> {
     /// Latent attention of one layer, its output projection included.
-    pub(super) fn latent_attention(&mut self, x: Value, mla: Mla) -> Value {
+    pub(super) fn latent_attention(&mut self, x: Value, index: u64, mla: Mla) -> Value {
         let Mla { kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, .. } = mla;
         let (rows, n_heads) = (self.params.rows, self.shape.n_heads);
         let latent_width = kv_lora_rank.saturating_add(qk_rope_head_dim);
         let q = self.latent_queries(x, mla);
         let compressed = self.graph.linear(x, latent_width);
         let rotary = compressed.strided(heads(qk_rope_head_dim, 1, rows));
-        let k_rotary = self.rope(rotary);
+        let k_rotary = self.rope(rotary, index);
         let latent = self.norm(compressed.strided(matrix(kv_lora_rank, rows)));
-        let q_rotary = self.rope(q.strided(heads(qk_rope_head_dim, n_heads, rows)));
+        let q_rotary = self.rope(q.strided(heads(qk_rope_head_dim, n_heads, rows)), index);
         let plain = q.strided(heads(qk_nope_head_dim, rows, n_heads));
         let absorbed = self.graph.fresh(&[plain], heads(kv_lora_rank, rows, n_heads));
         let absorbed = absorbed.strided(heads(kv_lora_rank, n_heads, rows));

@@ -28,10 +28,10 @@ use self::selection::Selection;
 use self::tensors::Usage;
 use crate::dtype::KvFormat;
 use crate::estimate::Spread;
-use crate::spec::{Architecture, Bounds, Layer, ModelShape};
+use crate::spec::families::RouterBias;
+use crate::spec::{Bounds, Layer, ModelShape};
 use crate::units::{Bytes, Overflow};
 
-pub use builder::deepstack as image_layers;
 pub use cache::{CacheSizes, cache_sizes};
 pub use context::{Context, ContextParams, Outputs, padded};
 pub use stage::Stage;
@@ -85,7 +85,7 @@ pub struct ComputeBuffer {
 
 /// The compute buffers for the graph of one micro-batch.
 ///
-/// `layers` are the model's layers as llama.cpp caches them ([`cached_layers`]). The components are
+/// `layers` are the model's layers as llama.cpp caches them ([`ModelSpec::gguf_layers`](crate::spec::ModelSpec::gguf_layers)). The components are
 /// what is alive where the buffer reaches its size.
 pub fn compute_buffer(
     shape: &ModelShape,
@@ -140,29 +140,13 @@ fn place_layers(
     Ok((buffer, is_steady))
 }
 
-/// Whether llama.cpp keeps a second, smaller cache for windowed layers of this family. It ignores the
-/// windows of the others.
-pub const fn has_window_cache(architecture: Architecture) -> bool {
-    use Architecture as A;
-    matches!(architecture, A::Gemma2 | A::Gemma3 | A::Gemma4 | A::GptOss)
-}
-
-/// What each layer keeps under llama.cpp.
-pub fn cached_layers(shape: &ModelShape, layers: &[Layer]) -> Vec<Layer> {
-    let windowed = has_window_cache(shape.architecture);
-    let cached = |layer: &Layer| match layer {
-        Layer::Window { .. } if !windowed => Layer::Full,
-        other => *other,
-    };
-    layers.iter().map(cached).collect()
-}
-
 /// Whether the graph of such a model is known without doubt. One buffer of sixteen of a state-space hybrid
 /// was 3.4% larger than the graph placed here. Files of DeepSeek-V3 and R1 that were
 /// converted since late 2025 say that experts are chosen by groups, which takes up to 3% more.
 pub fn is_certain(shape: &ModelShape) -> bool {
     let corrected = shape.moe.is_some_and(|moe| moe.router_bias);
-    shape.ssm.is_none() && !(shape.architecture == Architecture::DeepSeek2 && corrected)
+    let in_some = shape.architecture.family().experts.router_bias == RouterBias::CorrectionInSome;
+    shape.ssm.is_none() && !(corrected && in_some)
 }
 
 /// The bounds of a compute buffer of such a model.
@@ -178,7 +162,7 @@ pub fn graph_bounds(shape: &ModelShape, size: Bytes) -> Result<Bounds, Overflow>
 mod tests {
     use super::*;
     use crate::spec::samples::{llama_8b, qwen_14b};
-    use crate::spec::{ModelSpec, Moe, Recurrent, Window};
+    use crate::spec::{Architecture, ModelSpec, Moe, Recurrent, Window};
 
     fn variants() -> Vec<ModelSpec> {
         let base = qwen_14b().shape;
@@ -243,15 +227,15 @@ mod tests {
     fn leaving_out_repeated_layers_changes_nothing() {
         use LlamaCppVersion as V;
         for model in variants() {
-            let layers = cached_layers(&model.shape, &model.layers);
+            let layers = &model.gguf_layers;
             for version in [V::Copies, V::SetRows, V::EmbeddingInput, V::Current] {
                 for step in 1..60 {
                     let params = params(step * 571, 64 << (step % 6), version);
                     let graph = params.resolve(&model.shape).unwrap().graph;
-                    let short = compute_buffer(&model.shape, &layers, &graph).unwrap();
+                    let short = compute_buffer(&model.shape, layers, &graph).unwrap();
                     let stage = Stage::all(&model.shape);
                     let selection = Selection::all(&stage.layers);
-                    let placed = place_layers(&model.shape, &layers, &graph, &stage, &selection);
+                    let placed = place_layers(&model.shape, layers, &graph, &stage, &selection);
                     assert_eq!(short, placed.unwrap().0, "{params:?}");
                 }
             }

@@ -1,28 +1,23 @@
 //! The layers of a model, one after the other (`src/models/*.cpp`).
 
-use super::builder::{Builder, deepstack, embedding_width};
+use super::builder::{Builder, embedding_width};
 use super::selection::Selection;
 use super::tensors::{Boundary, Usage, Value, matrix};
-use crate::spec::{Architecture, Layer};
-
-use Architecture as A;
+use crate::spec::Layer;
+use crate::spec::families::{HiddenStates, LayerOrder};
 
 impl Builder<'_> {
     /// The layers of a selection and, where the stage has it, the output head; returns the boundaries
     /// that the selection names.
     pub(super) fn model(&mut self, layers: &[Layer], selection: &Selection) -> [Boundary; 2] {
         let mut x = self.embeddings;
-        if deepstack(self.shape.architecture) > 0 && self.stage.is_first() {
+        if self.family().image_layers > 0 && self.stage.is_first() {
             let padded = matrix(embedding_width(self.shape), x.rows());
             self.embeddings = self.graph.fresh(&[x], padded);
             x = self.embeddings.strided(x.dims);
         }
         let mut boundaries = [Boundary::default(); 2];
-        let scales = matches!(
-            self.shape.architecture,
-            A::Gemma | A::Gemma2 | A::Gemma3 | A::Gemma4 | A::Granite | A::GraniteHybrid
-        );
-        if scales && self.stage.is_first() {
+        if self.family().scales.embeddings && self.stage.is_first() {
             x = self.graph.map(x);
         }
         for (index, layer) in (0..).zip(layers).filter(|(index, _)| selection.holds(*index)) {
@@ -33,10 +28,10 @@ impl Builder<'_> {
                 boundaries[1] = self.graph.boundary();
             }
             let is_last = index + 1 == self.shape.n_layers;
-            x = match self.shape.architecture {
-                A::Cohere => self.parallel_layer(x, is_last),
-                A::Olmo2 => self.post_norm_layer(x, is_last),
-                _ => self.layer(x, index, *layer, is_last),
+            x = match self.family().order {
+                LayerOrder::Sequential => self.layer(x, index, *layer, is_last),
+                LayerOrder::Parallel => self.parallel_layer(x, index, is_last),
+                LayerOrder::PostNorm => self.post_norm_layer(x, index, *layer, is_last),
             };
         }
         if self.stage.has_head {
@@ -75,15 +70,15 @@ impl Builder<'_> {
         } else {
             self.scaled_residual(output)
         };
-        if shape.architecture == A::Phi3 {
+        if self.family().graph.residual_first {
             return self.graph.elementwise(&[middle, output]);
         }
         let output = self.graph.elementwise(&[output, middle]);
-        if index < deepstack(shape.architecture) {
+        if index < self.family().image_layers {
             let image = self.embeddings.strided(output.dims);
             return self.graph.elementwise(&[output, image]);
         }
-        if shape.architecture == A::Gemma4 { self.graph.map(output) } else { output }
+        if self.family().layer_scalar { self.graph.map(output) } else { output }
     }
 
     fn mix_tokens(&mut self, x: Value, index: u64, layer: Layer) -> Value {
@@ -93,16 +88,16 @@ impl Builder<'_> {
         }
         match (layer, shape.recurrent, shape.mla) {
             (Layer::Recurrent, Some(recurrent), _) => self.delta_net(x, recurrent),
-            (_, _, Some(mla)) => self.latent_attention(x, mla),
+            (_, _, Some(mla)) => self.latent_attention(x, index, mla),
             _ if shape.attention_output_gate => self.gated_attention(x, index),
             _ => self.attention(x, index, matches!(layer, Layer::Window { .. })),
         }
     }
 
     /// Command-R: one norm, attention and MLP side by side.
-    fn parallel_layer(&mut self, x: Value, is_last: bool) -> Value {
+    fn parallel_layer(&mut self, x: Value, index: u64, is_last: bool) -> Value {
         let normed = self.norm(x);
-        let attended = self.attention(normed, 0, false);
+        let attended = self.attention(normed, index, false);
         let (attended, x) = self.last_rows(attended, x, is_last);
         let normed = if is_last { self.output_rows_of(normed) } else { normed };
         let output = self.dense_ffn(normed, self.shape.ffn_size);
@@ -111,8 +106,8 @@ impl Builder<'_> {
     }
 
     /// OLMo 2: norms after attention and after the MLP.
-    fn post_norm_layer(&mut self, x: Value, is_last: bool) -> Value {
-        let attended = self.attention(x, 0, false);
+    fn post_norm_layer(&mut self, x: Value, index: u64, layer: Layer, is_last: bool) -> Value {
+        let attended = self.attention(x, index, matches!(layer, Layer::Window { .. }));
         let (attended, x) = self.last_rows(attended, x, is_last);
         let attended = self.norm(attended);
         let middle = self.graph.elementwise(&[attended, x]);
@@ -122,8 +117,7 @@ impl Builder<'_> {
     }
 
     fn scaled_residual(&mut self, x: Value) -> Value {
-        let scales = matches!(self.shape.architecture, A::Granite | A::GraniteHybrid);
-        if scales { self.graph.map(x) } else { x }
+        if self.family().scales.residuals { self.graph.map(x) } else { x }
     }
 
     /// The last layer goes on with the rows that logits are wanted for.
@@ -142,17 +136,14 @@ impl Builder<'_> {
     /// Whether the hidden states of all rows are an output beside the logits.
     fn keeps_all_rows(&self) -> bool {
         self.params.version.keeps_hidden_states()
-            && matches!(
-                self.shape.architecture,
-                A::GptOss | A::Qwen35 | A::Qwen35Moe | A::Qwen3Next | A::Gemma4
-            )
+            && self.family().graph.hidden_states != HiddenStates::None
     }
 
     fn output(&mut self, x: Value) {
         let mut x = x;
         if !self.keeps_all_rows() {
             x = self.norm(x);
-        } else if self.shape.architecture == A::GptOss {
+        } else if self.family().graph.hidden_states == HiddenStates::BeforeNorm {
             self.graph.keep(x);
             let rows = self.output_rows_of(x);
             x = self.norm(rows);
@@ -174,10 +165,10 @@ impl Builder<'_> {
 
     /// Element-wise operations on the logits: a scale, or a soft cap of three.
     const fn logit_maps(&self) -> usize {
-        match self.shape.architecture {
-            A::Granite | A::GraniteHybrid | A::Cohere => 1,
-            _ if self.shape.logit_softcap => 3,
-            _ => 0,
+        match (self.family().scales.logits, self.shape.logit_softcap) {
+            (true, _) => 1,
+            (false, true) => 3,
+            (false, false) => 0,
         }
     }
 }

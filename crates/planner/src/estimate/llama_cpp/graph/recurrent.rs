@@ -4,7 +4,7 @@
 use super::attention::Projected;
 use super::builder::{Builder, heads};
 use super::tensors::{Value, cube, matrix};
-use crate::spec::{Architecture, Recurrent, Ssm};
+use crate::spec::{Recurrent, Ssm};
 
 impl Builder<'_> {
     /// Attention whose output passes through a gate, the gate being projected with the queries.
@@ -19,7 +19,7 @@ impl Builder<'_> {
         let q = self.norm(with_gate.strided(queries));
         let k = self.norm(k.view(keys));
         let gate = self.graph.contiguous(with_gate.strided(queries), matrix(shape.q_width(), rows));
-        let (q, k) = (self.rope(q), self.rope(k));
+        let (q, k) = (self.rope(q, index), self.rope(k, index));
         let output = self.attend_cached(Projected { q, k, v: v.view(keys) }, index, false);
         let gate = self.graph.map(gate);
         let gated = self.graph.elementwise(&[output, gate]);
@@ -121,7 +121,8 @@ impl Builder<'_> {
         let (rows, n_seq, n) = (self.params.rows, self.params.n_seq, recurrent.value_heads);
         let seq_rows = rows / n_seq;
         let per_head = [1, n, seq_rows, n_seq];
-        let (beta, alpha) = if self.shape.architecture == Architecture::Qwen3Next {
+        let joint = self.family().delta_net().is_some_and(|delta_net| delta_net.joint_gates);
+        let (beta, alpha) = if joint {
             let groups = n / recurrent.key_heads.max(1);
             let fused = self.graph.linear(x, n.saturating_mul(2));
             let part = fused.strided([groups, recurrent.key_heads, seq_rows, n_seq]);

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::spec::ModelShape;
+use crate::spec::families::RopeLayers;
 
 /// The layers `..head` and `tail..` of a run: those between are whole periods of equal layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,11 @@ impl Selection {
         let states = shape.recurrent.map(|recurrent| recurrent.full_attention_every);
         // Without a rule for where attention is, every layer is placed.
         let is_regular = shape.ssm.is_none();
-        let period = windows.or(states).unwrap_or(1).max(1);
+        let unrotated = match shape.architecture.family().rope.layers {
+            RopeLayers::AllBut(every) => Some(every),
+            RopeLayers::All | RopeLayers::None => None,
+        };
+        let period = windows.or(states).or(unrotated).unwrap_or(1).max(1);
         let dense = shape.moe.map_or(0, |moe| moe.leading_dense_layers);
         let first = dense.max(run.start).next_multiple_of(period);
         let (run, last) = (run.clone(), run.end.saturating_sub(1));

@@ -1,0 +1,497 @@
+//! Whatever deployment can be asked for is planned or refused: no arithmetic aborts.
+//!
+//! The release build ends the process at an overflow, so that a wrong size is never printed; a question that
+//! ends it is a defect.
+
+use std::cell::Cell;
+use std::sync::{Arc, OnceLock};
+
+use crate::support::Case;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{RngSeed, TestRunner};
+use vramplan_planner::deployment::{CacheSize, Card, Cards};
+use vramplan_planner::dtype::{FileType, WeightFormat};
+use vramplan_planner::plan::Capacity;
+use vramplan_planner::read::{Catalog, Kind};
+use vramplan_planner::recommend::{RecommendError, answer, smallest_cache};
+use vramplan_planner::render::{Document, Format, render, to_json};
+use vramplan_planner::spec::{
+    Architecture, Attention, Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelShape,
+    ModelSpec, Runtime, RuntimeOptions, Serving, Split, TransformersStack, Window, Workload,
+};
+use vramplan_planner::units::Bytes;
+
+/// The profiles, read once.
+struct Profiles {
+    models: Vec<ModelSpec>,
+    gpus: Vec<GpuSpec>,
+}
+
+fn profiles() -> &'static Profiles {
+    static PROFILES: OnceLock<Profiles> = OnceLock::new();
+    PROFILES.get_or_init(|| {
+        let catalog = Catalog::built_in();
+        Profiles {
+            models: catalog
+                .names(Kind::Model)
+                .unwrap()
+                .map(|n| catalog.model(n).unwrap())
+                .collect(),
+            gpus: catalog.names(Kind::Gpu).unwrap().map(|n| catalog.gpu(n).unwrap()).collect(),
+        }
+    })
+}
+
+/// A number from 1 to about 2^`bits`, every magnitude as likely as any other, powers of two often.
+fn magnitude(bits: u32) -> impl Strategy<Value = u64> {
+    (0..=bits, any::<u16>(), 0u8..4).prop_map(|(shift, mantissa, kind)| match kind {
+        0 => 1 << shift,
+        1 => (1u64 << shift).saturating_sub(1).max(1),
+        _ => (((1 << 16) + u64::from(mantissa)) << shift) >> 16,
+    })
+}
+
+/// Numbers that a profile's own are replaced by.
+type Changes = Vec<(Index, u64)>;
+
+/// A model of a profile, as it is or with some of its numbers changed, as far as a model can have them.
+fn model() -> impl Strategy<Value = ModelSpec> {
+    let one = (any::<Index>(), magnitude(24));
+    let changes = prop_oneof![
+        2 => Just(Changes::new()),
+        1 => prop::collection::vec(one, 1..4),
+    ];
+    (any::<Index>(), any::<Index>(), changes).prop_map(|(index, family, changes)| {
+        // Every family as often as any other: of most kinds of layers there are few profiles.
+        let own = family.get(Architecture::ALL);
+        let of: Vec<_> =
+            profiles().models.iter().filter(|model| model.shape.architecture == *own).collect();
+        let model = (*index.get(&of)).clone();
+        let mut shape = model.shape.clone();
+        for (index, number) in changes {
+            change(&mut shape, index.index(20), number);
+        }
+        ModelSpec::new("changed", shape, "test").unwrap_or(model)
+    })
+}
+
+fn change(shape: &mut ModelShape, field: usize, number: u64) {
+    match field {
+        0 => shape.n_layers = number % 2000 + 1,
+        1 => shape.hidden_size = number,
+        2 => shape.n_heads = number.saturating_mul(shape.kv_heads),
+        3 => shape.kv_heads = number,
+        4 => shape.head_dim = number,
+        5 => shape.ffn_size = number,
+        6 => shape.vocab_size = number,
+        7 => shape.context_len = number.saturating_mul(256),
+        8 => shape.window = Some(Window { size: number, full_every: None }),
+        9 => shape.window = Some(Window { size: number, full_every: Some(number % 40 + 1) }),
+        10 => {
+            let index = usize::try_from(number).unwrap() % Architecture::ALL.len();
+            shape.architecture = Architecture::ALL[index];
+        }
+        11 => shape.attention_softcap = !shape.attention_softcap,
+        12 => shape.per_layer = None,
+        13 => shape.vision = None,
+        field => change_parts(shape, field, number),
+    }
+}
+
+fn change_parts(shape: &mut ModelShape, field: usize, number: u64) {
+    if let Some(moe) = &mut shape.moe {
+        match field {
+            14 => moe.n_experts = number % (1 << 16) + 1,
+            15 => moe.n_experts_used = number % moe.n_experts + 1,
+            16 => moe.expert_ffn_size = number,
+            17 => moe.leading_dense_layers = number % (shape.n_layers + 1),
+            _ => moe.shared_ffn_size = number,
+        }
+    }
+    if let Some(mla) = &mut shape.mla {
+        match field {
+            14 => mla.kv_lora_rank = number,
+            15 => mla.q_lora_rank = None,
+            16 => mla.qk_nope_head_dim = number,
+            _ => mla.v_head_dim = number,
+        }
+    }
+    if let Some(recurrent) = &mut shape.recurrent {
+        match field {
+            14 => recurrent.full_attention_every = number % 2000 + 1,
+            15 => recurrent.value_heads = number % (1 << 16) + 1,
+            16 => recurrent.key_head_dim = number % (1 << 16) + 1,
+            _ => recurrent.conv_kernel = number % (1 << 10) + 1,
+        }
+    }
+    if let Some(ssm) = &mut shape.ssm {
+        match field {
+            14 => ssm.inner_size = number,
+            15 => ssm.state_size = number % (1 << 16) + 1,
+            16 => ssm.n_heads = number,
+            _ => ssm.n_groups = number % (1 << 10) + 1,
+        }
+    }
+}
+
+/// A card, with what other programs use on it; now and then one of very few or very many multiprocessors.
+fn card() -> impl Strategy<Value = Card> {
+    let multiprocessors = prop::option::weighted(0.2, magnitude(63));
+    let headroom = prop_oneof![
+        Just(Headroom::Default),
+        (0u64..10_000).prop_map(Headroom::BasisPoints),
+        magnitude(40).prop_map(|size| Headroom::Size(Bytes::new(size))),
+    ];
+    let other_use = prop_oneof![2 => Just(1), 1 => magnitude(37)];
+    let card = (any::<Index>(), multiprocessors, any::<bool>(), headroom, other_use);
+    card.prop_map(|(index, multiprocessors, observed, headroom, other_use)| {
+        let mut gpu = index.get(&profiles().gpus).clone();
+        if let Some(count) = multiprocessors {
+            gpu.sm_count.value = count;
+        }
+        if !observed {
+            gpu.context = None;
+        }
+        let (total, reserved) = (gpu.total.value, gpu.reserved.value);
+        let capacity = Capacity::new(total, reserved, Bytes::new(other_use - 1), headroom).unwrap();
+        Card { gpu, capacity }
+    })
+}
+
+fn cards() -> impl Strategy<Value = Vec<Card>> {
+    prop_oneof![
+        3 => prop::collection::vec(card(), 1..2),
+        2 => prop::collection::vec(card(), 2..9),
+        1 => (card(), 2usize..65).prop_map(|(card, count)| vec![card; count]),
+    ]
+}
+
+fn weights() -> impl Strategy<Value = WeightFormat> {
+    const NAMES: [&str; 15] = [
+        "nf4",
+        "nf4-dq",
+        "fp4",
+        "fp4-dq",
+        "int8",
+        "fp8",
+        "bf16",
+        "f16",
+        "f32",
+        "as-stored",
+        "gptq-int4",
+        "gptq-int4-g32",
+        "awq-int4",
+        "awq-int4-g8",
+        "awq-int4",
+    ];
+    let named = prop::sample::select(NAMES.to_vec()).prop_map(|name| name.parse().unwrap());
+    prop_oneof![named, prop::sample::select(FileType::ALL.to_vec()).prop_map(WeightFormat::Gguf)]
+}
+
+const KV: [&str; 17] = [
+    "f32",
+    "f16",
+    "bf16",
+    "int8",
+    "fp8",
+    "q8_0",
+    "q5_1",
+    "q5_0",
+    "q4_1",
+    "q4_0",
+    "iq4_nl",
+    "hqq8",
+    "hqq3",
+    "hqq1-g8",
+    "quanto2",
+    "quanto4-g32",
+    "hqq4",
+];
+
+/// The formats that a runtime has, half of the time: of the others nothing but a refusal comes.
+fn formats(runtime: Runtime) -> impl Strategy<Value = (WeightFormat, &'static str, Attention)> {
+    let (own, kv, attention): (&[&str], &[&str], &[Attention]) = match runtime {
+        Runtime::Vramplan => {
+            (&["q4_k_m", "q8_0", "f16"], &["int8", "f16"], &[Attention::Fused, Attention::Flash])
+        }
+        Runtime::Transformers => (
+            &["nf4", "nf4-dq", "fp4", "int8", "bf16", "f32", "gptq-int4", "awq-int4"],
+            &["bf16", "f16", "f32", "fp8", "hqq8", "hqq3", "quanto4"],
+            &[Attention::Sdpa, Attention::Flash, Attention::Eager],
+        ),
+        Runtime::LlamaCpp => (
+            &["q4_k_m", "q2_k", "iq3_xxs", "q8_0", "mxfp4_moe"],
+            &["f16", "q8_0", "q5_1", "q4_0", "f32"],
+            &[Attention::Flash, Attention::Eager],
+        ),
+        Runtime::Vllm => (
+            &["awq-int4", "gptq-int4", "fp8", "bf16", "f16"],
+            &["bf16", "fp8", "f32"],
+            &[Attention::Flash],
+        ),
+    };
+    let own: Vec<WeightFormat> = own.iter().map(|name| name.parse().unwrap()).collect();
+    prop_oneof![
+        4 => (
+            prop::sample::select(own),
+            prop::sample::select(kv.to_vec()),
+            prop::sample::select(attention.to_vec()),
+        ),
+        1 => (
+            weights(),
+            prop::sample::select(KV.to_vec()),
+            prop::sample::select(Attention::ALL.to_vec()),
+        ),
+    ]
+}
+
+/// Tokens as a user may ask for them, up to the command line's limit.
+fn tokens() -> impl Strategy<Value = u64> {
+    prop_oneof![magnitude(15), magnitude(32)]
+}
+
+fn serving() -> impl Strategy<Value = Serving> {
+    let versions = prop::sample::select(vec!["0.11", "latest"]);
+    let share = (1u32..=100).prop_map(|percent| format!("{}", f64::from(percent) / 100.0));
+    (magnitude(20), share, versions).prop_map(|(max_seqs, share, version)| Serving {
+        max_seqs,
+        utilization: share.parse().unwrap(),
+        ranks: 1,
+        version: version.parse().unwrap(),
+        most_blocks: None,
+    })
+}
+
+fn capture() -> impl Strategy<Value = Capture> {
+    (magnitude(11), tokens(), any::<bool>(), any::<bool>())
+        .prop_map(|(layers, tokens, attention, keep)| Capture { layers, tokens, attention, keep })
+}
+
+/// What does not depend on the model: the work, tokens of its cache, and what llama.cpp or vLLM is told.
+fn workload(
+    runtime: Runtime,
+) -> impl Strategy<Value = (Workload, u64, LlamaCppVersion, Serving)> {
+    let versions = LlamaCppVersion::NAMES.map(|(_, version)| version).to_vec();
+    let sizes = (tokens(), tokens(), prop::option::weighted(0.2, tokens()), tokens());
+    let sizes = (sizes, prop_oneof![magnitude(8), magnitude(32)], prop::option::of(tokens()));
+    let choices = (any::<bool>(), any::<bool>(), prop::option::weighted(0.2, 0u64..=1 << 16));
+    let parts = (prop::option::weighted(0.2, capture()), serving(), prop::sample::select(versions));
+    (sizes, choices, parts).prop_map(move |(sizes, choices, parts)| {
+        let ((system, cache_tokens, recent_window, prefill_chunk), batch, context) = sizes;
+        let (all, grown, images) = choices;
+        let (capture, serving, llama_cpp) = parts;
+        let work = Workload {
+            system_tokens: system - 1,
+            recent_window,
+            prefill_chunk,
+            batch,
+            // 0 stands for the model's own.
+            context: context.unwrap_or(0),
+            attention: runtime.default_attention(),
+            capture: capture.filter(|_| runtime.captures()),
+            images,
+            logits: if all { Logits::All } else { Logits::Last },
+            grown_cache: grown && runtime == Runtime::Transformers,
+        };
+        (work, cache_tokens, llama_cpp, serving)
+    })
+}
+
+fn stack() -> impl Strategy<Value = TransformersStack> {
+    let versions = ["4.44", "4.57", "latest", "4.57,bitsandbytes=0.45", "5.0,bitsandbytes=0.48"];
+    prop::sample::select(versions.to_vec()).prop_map(|version| version.parse().unwrap())
+}
+
+/// A deployment of any runtime; most of them what that runtime takes, the rest as it comes.
+fn case() -> impl Strategy<Value = Case> {
+    let runtime = prop::sample::select(Runtime::ALL.to_vec());
+    let work = runtime
+        .prop_flat_map(|runtime| (Just(runtime), formats(runtime), workload(runtime), stack()));
+    let choices = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1));
+    (model(), cards(), work, choices).prop_map(
+        |(model, mut cards, (runtime, formats, work, stack), (fixed_cache, tensor, wild))| {
+            let (weights, kv, attention) = formats;
+            let (workload, cache_tokens, llama_cpp, serving) = work;
+            let split = if tensor { Split::Tensor } else { Split::Layer };
+            let first = cards.remove(0);
+            let mut case = Case::new("L4", "qwen2.5-0.5b", runtime).of(model).on(first, cards);
+            case.set_options(match RuntimeOptions::newest(runtime) {
+                RuntimeOptions::Vramplan => RuntimeOptions::Vramplan,
+                RuntimeOptions::Transformers(_) => RuntimeOptions::Transformers(stack),
+                RuntimeOptions::LlamaCpp(_) => RuntimeOptions::LlamaCpp(llama_cpp),
+                RuntimeOptions::Vllm(_) => RuntimeOptions::Vllm(serving),
+            });
+            case.weights = weights;
+            case.kv = kv.parse().unwrap();
+            case.workload = Workload { attention, ..workload };
+            case.split = split;
+            case.cache =
+                if fixed_cache { CacheSize::Fixed(cache_tokens) } else { CacheSize::Solve };
+            case.siblings = Arc::new([]);
+            if !wild {
+                tame(&mut case);
+            }
+            settle(&mut case);
+            case
+        },
+    )
+}
+
+/// Keeps so many of the cards.
+fn keep_cards(case: &mut Case, most: usize) {
+    let first = case.cards.first().clone();
+    let others = case.cards.iter().skip(1).take(most.saturating_sub(1)).cloned().collect();
+    case.cards = Cards::new(first, others);
+}
+
+/// Makes a deployment one that its runtime takes, as far as it is known beforehand.
+fn tame(case: &mut Case) {
+    match case.kind() {
+        Runtime::Vramplan => keep_cards(case, 1),
+        Runtime::Transformers => case.split = Split::Layer,
+        Runtime::LlamaCpp => keep_cards(case, 16),
+        Runtime::Vllm => {
+            // Heads divide by powers of two.
+            let cards = case.cards.len().min(8);
+            keep_cards(case, 1 << cards.ilog2());
+        }
+    }
+    if case.workload.attention == Attention::Eager
+        && case.kind() == Runtime::LlamaCpp
+        && case.kv.is_quantized()
+    {
+        case.kv = "f16".parse().unwrap();
+    }
+    let own_context = case.model.shape.context_len;
+    let sees = case.model.shape.vision.is_some();
+    let (kind, serving) = (case.kind(), case.options().serving());
+    let work = &mut case.workload;
+    match kind {
+        Runtime::Vramplan => {
+            work.images = None;
+            work.prefill_chunk = work.prefill_chunk % 512 + 1;
+        }
+        Runtime::Transformers => {}
+        Runtime::LlamaCpp => {
+            work.recent_window = None;
+            work.batch = (work.batch - 1) % 256 + 1;
+        }
+        Runtime::Vllm => {
+            work.recent_window = None;
+            work.logits = Logits::Last;
+            work.batch = work.batch.min(serving.map_or(1, |serving| serving.max_seqs));
+        }
+    }
+    if !sees {
+        work.images = None;
+    }
+    work.context = if work.context == 0 { own_context } else { work.context.max(1 << 12) };
+    work.system_tokens %= work.context;
+    let room = work.context - work.system_tokens;
+    let most = case.cache.fixed().unwrap_or(room).min(room);
+    let work = &mut case.workload;
+    let smallest = smallest_cache(work).min(most);
+    work.recent_window = work.recent_window.map(|window| window.clamp(smallest, most));
+    if case.cache != CacheSize::Solve {
+        case.cache = CacheSize::Fixed(most);
+    }
+}
+
+/// What the command line itself settles.
+fn settle(case: &mut Case) {
+    let own_context = case.model.shape.context_len;
+    let (layers, cards) = (case.model.shape.n_layers, case.cards.len() as u64);
+    let work = &mut case.workload;
+    if work.context == 0 {
+        work.context = own_context;
+    }
+    if let Some(capture) = &mut work.capture {
+        capture.layers = capture.layers.min(layers);
+    }
+    if cards > 1 {
+        work.capture = None;
+    }
+    if case.kind() == Runtime::Vllm {
+        let ranks = if case.split == Split::Tensor { cards } else { 1 };
+        case.serving(|serving| serving.ranks = ranks);
+    }
+}
+
+/// Answers, and prints, or refuses with a reason.
+fn answers(case: &Case) -> Result<(), RecommendError> {
+    let answer = answer(case)?;
+    for plan in answer.devices.iter().map(|device| &device.plan).chain([&answer.plan]) {
+        for buffer in &plan.buffers {
+            let size = buffer.size;
+            assert!(size.low <= size.expected && size.expected <= size.high, "{}", buffer.id);
+        }
+    }
+    let document = Document::new(case, &answer);
+    for format in [Format::Table, Format::Markdown, Format::Svg] {
+        assert!(!render(&document, format).unwrap().is_empty());
+    }
+    assert!(to_json(&document).is_ok());
+    Ok(())
+}
+
+/// Layers that attend and layers that keep a state alternate: a GPU's last layer can be one of either.
+#[test]
+fn hybrids_are_planned_on_any_number_of_gpus() {
+    let is_hybrid = |model: &&ModelSpec| model.shape.recurrent.is_some();
+    let mut planned = 0;
+    for model in profiles().models.iter().filter(is_hybrid) {
+        for (n_layers, kv, weights) in [
+            (model.shape.n_layers, "bf16", "nf4"),
+            (model.shape.n_layers, "hqq8", "bf16"),
+            // The last layer keeps a state.
+            (model.shape.n_layers - 1, "bf16", "int8"),
+        ] {
+            let shape = ModelShape { n_layers, ..model.shape.clone() };
+            for (gpu, gpus) in [("L4", 1), ("L4", 2), ("L4", 3), ("H200", 5), ("L4", 7), ("L4", 8)]
+            {
+                let mut case = Case::new(gpu, "qwen2.5-0.5b", Runtime::Transformers).kv(kv);
+                case = case.of(ModelSpec::new("hybrid", shape.clone(), "test").unwrap());
+                case.weights = weights.parse().unwrap();
+                case.workload.context = shape.context_len;
+                case.workload.system_tokens = 100;
+                let card = case.cards.first().clone();
+                case = case.on(card.clone(), vec![card; gpus - 1]);
+                match answers(&case) {
+                    Ok(()) => planned += 1,
+                    Err(error) => assert!(error.to_string().contains('`'), "{error}"),
+                }
+            }
+        }
+    }
+    assert!(planned > 150, "{planned}");
+}
+
+/// As many as take a few seconds; raise it, and drop the seed, to look for new ones.
+const CASES: u32 = 2000;
+
+#[test]
+fn every_deployment_is_planned_or_refused() {
+    let config = ProptestConfig {
+        cases: CASES,
+        rng_seed: RngSeed::Fixed(14),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let planned = Cell::new(0);
+    let result = TestRunner::new(config).run(&case(), |case| {
+        match answers(&case) {
+            Ok(()) => planned.set(planned.get() + 1),
+            Err(error) => {
+                prop_assert!(!error.to_string().is_empty());
+                // A hint computes, too.
+                let _ = error.hint();
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    assert!(planned.get() > CASES / 2, "only {} of {CASES} were planned", planned.get());
+}
