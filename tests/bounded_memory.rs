@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use vramplan::cli::deployment;
 use vramplan_disk::Disk;
 use vramplan_planner::deployment::Question;
+use vramplan_planner::limits_table::LimitsTable;
 use vramplan_planner::read::{Catalog, gguf, hf_config, profile, safetensors};
-use vramplan_planner::table::LimitsTable;
 
 struct Counting;
 

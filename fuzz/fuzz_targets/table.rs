@@ -5,7 +5,7 @@ use vramplan::cli::Resolved;
 use vramplan::cli::args::PlanArgs;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::Solver;
-use vramplan_planner::table::{Limits, LimitsTable};
+use vramplan_planner::limits_table::{Limits, LimitsTable};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -11,10 +11,10 @@ use super::args::CatalogArgs;
 use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::{Deployment, Question};
+use vramplan_planner::limits_table::{Entry, Leaf, Limits, LimitsTable, TableError};
 use vramplan_planner::read::{Catalog, profile};
 use vramplan_planner::recommend::{RecommendError, Solver};
 use vramplan_planner::render::{FileReport, ScenarioReport, to_github, to_report};
-use vramplan_planner::table::{Entry, Leaf, Limits, LimitsTable, TableError};
 use vramplan_planner::text::printable_path;
 
 /// Where tables are unless a path is given.

@@ -55,7 +55,7 @@ fn table() -> Value {
         "title": "vramplan table of limits",
         "type": "object",
         "properties": {
-            "schema": { "const": vramplan_planner::table::SCHEMA },
+            "schema": { "const": vramplan_planner::limits_table::SCHEMA },
             "defaults": defaults,
             "scenario": { "type": "array", "items": entry, "minItems": 1 },
         },

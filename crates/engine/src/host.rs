@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::EngineError;
-use super::table::Table;
+use super::plan_table::Table;
 #[cfg(target_os = "linux")]
 use vramplan_planner::deployment::{Card, Cards, Found};
 use vramplan_planner::dtype::{KvFormat, WeightFormat};

@@ -9,7 +9,7 @@ use vramplan_planner::estimate::BufferId;
 
 use super::EngineError;
 use super::backend::Part;
-use super::table::Table;
+use super::plan_table::Table;
 use crate::h2o::to_usize;
 use vramplan_planner::estimate::{Buffer, Component, Life, Moment, Phase};
 use vramplan_planner::units::to_u64;

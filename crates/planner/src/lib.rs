@@ -10,12 +10,13 @@
 //!
 //! Pure: no files, processes, clock, threads or terminal. Readers are given [`read::Files`]; it builds for
 //! `wasm32-unknown-unknown`. Dependencies point one way: `{text, bounded} → units → dtype → spec → {read, estimate}
-//! → {plan, synth} → deployment → {recommend, protocol} → {sweep, table} → render`.
+//! → {plan, synth} → deployment → {recommend, protocol} → {sweep, limits_table} → render`.
 
 pub mod bounded;
 pub mod deployment;
 pub mod dtype;
 pub mod estimate;
+pub mod limits_table;
 pub mod plan;
 pub mod protocol;
 pub mod read;
@@ -24,6 +25,5 @@ pub mod render;
 pub mod spec;
 pub mod sweep;
 pub mod synth;
-pub mod table;
 pub mod text;
 pub mod units;

@@ -1,8 +1,8 @@
 //! A measured run, schema `vramplan/observe/v1`: levels, phases, what a plan said, what was noticed.
 
 mod markdown;
+mod run_text;
 mod steps;
-mod table;
 mod timeline;
 
 use serde::{Deserialize, Serialize};
@@ -18,10 +18,10 @@ use vramplan_planner::units::Bytes;
 use vramplan_planner::units::to_u64;
 
 pub use markdown::to_markdown;
+pub use run_text::to_table;
 #[cfg(target_os = "linux")]
 pub use steps::StepDoc;
 pub use steps::{Extras, QualityDoc, StepsDoc};
-pub use table::to_table;
 pub use timeline::to_timeline;
 
 /// The name and version of the schema.

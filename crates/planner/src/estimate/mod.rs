@@ -11,6 +11,7 @@
 pub(crate) mod buffer;
 mod buffer_id;
 pub(crate) mod capture;
+pub(crate) mod deviation;
 pub(crate) mod fragmentation;
 pub(crate) mod holdings;
 pub(crate) mod kv_cache;
@@ -20,7 +21,6 @@ pub mod placement;
 pub mod rules;
 pub mod runtimes;
 pub(crate) mod scenario;
-pub(crate) mod spread;
 pub mod transformers;
 pub(crate) mod vision;
 pub mod vllm;
@@ -29,8 +29,8 @@ pub mod weights;
 
 pub use buffer::{Buffer, Buffers, Component, Formula, Kind, Life, Moment, Phase};
 pub use buffer_id::BufferId;
+pub use deviation::Deviation;
 pub(crate) use holdings::push_weights;
 pub use holdings::{Holdings, Pool, Retention, buffers, holdings};
 pub use runtimes::{rules, weights_of, weights_of_part, weights_per_rank};
 pub use scenario::{EstimateError, Scenario};
-pub use spread::Spread;

@@ -19,7 +19,7 @@
 
 use super::runtimes::rules;
 use super::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
+    Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
 };
 use crate::estimate::BufferId;
 use crate::spec::{Attention, Basis, Bounds, ModelSpec, Runtime, Serving, Vision};
@@ -192,7 +192,7 @@ fn push_pass(
     let width = 3 * vision.hidden_size + (4 * vision.hidden_size).max(parts * vision.ffn_size);
     let factors = [("images", images), ("patches", vision.max_patches), ("width", width), ("B", 2)];
     let formula = Formula::product(&factors);
-    let size = Spread::ENCODER_LAYER.around(formula.value()?)?;
+    let size = Deviation::ENCODER_LAYER.around(formula.value()?)?;
     buffers.push(kind(life, Basis::Assumed, ENCODER), "a layer of the encoder", size, formula);
     Ok(())
 }
@@ -208,7 +208,7 @@ fn push_scores(
     let factors =
         [("images", images), ("n_heads", vision.n_heads), patches, patches, ("B", 2 + 4 + 2)];
     let formula = Formula::product(&factors);
-    let size = Spread::ENCODER_SCORES.around(formula.value()?)?;
+    let size = Deviation::ENCODER_SCORES.around(formula.value()?)?;
     let kind = kind(life, Basis::Assumed, "transformers eager attention of the encoder");
     buffers.push(kind, "scores of the encoder", size, formula);
     Ok(())

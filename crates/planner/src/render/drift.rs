@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::table::{Change, Leaf};
+use crate::limits_table::{Change, Leaf};
 use crate::text::{printable, printable_message};
 
 /// A table's file.

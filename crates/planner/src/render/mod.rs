@@ -10,9 +10,9 @@ mod html;
 mod json;
 mod markdown;
 mod matrix;
+mod plan_text;
 mod svg;
 mod sweep;
-mod table;
 pub mod terminal;
 mod toml;
 
@@ -33,9 +33,9 @@ pub use explain::explain;
 pub use html::to_html;
 pub use json::{from_json, to_json};
 pub use matrix::to_matrix;
+pub use plan_text::to_table;
 pub use svg::to_svg;
 pub use sweep::{CombinationDoc, SummaryDoc, SweepDoc};
-pub use table::to_table;
 
 /// A format of `vramplan budget`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

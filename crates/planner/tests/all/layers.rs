@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 10] = [
     &["plan", "synth"],
     &["deployment"],
     &["recommend", "protocol"],
-    &["sweep", "table"],
+    &["sweep", "limits_table"],
     &["render"],
 ];
 

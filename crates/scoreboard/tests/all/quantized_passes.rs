@@ -13,7 +13,7 @@ use vramplan_scoreboard::csv::{Row, rows};
 
 const PASSES: &str = include_str!("../../../../evidence/transformers/quantized.csv");
 
-/// `Spread::TRANSFORMERS_PASS`, which widens every bound.
+/// `Deviation::TRANSFORMERS_PASS`, which widens every bound.
 const PASS_SPREAD: [f64; 2] = [0.98, 1.01];
 
 /// What a pass of the row's phase holds at most beside what stays.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::dtype::{GgmlType, WeightFormat};
-use crate::estimate::Spread;
+use crate::estimate::Deviation;
 use crate::estimate::weights::gguf::{self, Types};
 use crate::estimate::weights::{
     Modules, Place, SizedTensor, TensorRule, WeightsError, is_gguf_file,
@@ -95,7 +95,7 @@ pub fn file_tensors(
 /// What published GGUF files differ by from the rule.
 pub fn gguf_bounds(device: Bytes, format: WeightFormat) -> Result<Bounds, Overflow> {
     match format {
-        WeightFormat::Gguf(_) => Spread::GGUF_FILES.around(device),
+        WeightFormat::Gguf(_) => Deviation::GGUF_FILES.around(device),
         _ => Ok(Bounds::exactly(device)),
     }
 }

@@ -6,8 +6,8 @@
 //! `ffn` more where gate and up are one projection, one fewer without a gate. Compared with a
 //! live-storage tracker over the real code in `evidence/transformers`.
 
-use super::instant::Instant;
-use super::pass::Pass;
+use super::forward_pass::ForwardPass;
+use super::largest_instant::Instant;
 use super::{expert_modules, experts};
 use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Moment, Scenario};
 use crate::spec::{Basis, ModelShape, TransformersVersion};
@@ -23,7 +23,7 @@ fn kind(life: Life, source: &str) -> Kind<'_> {
 pub fn push(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let family = shape.architecture.family();
@@ -68,7 +68,7 @@ fn projections(shape: &ModelShape) -> (u64, u64) {
 fn push_rotation(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let tables = shape.architecture.family().rope.tables;
@@ -87,7 +87,7 @@ fn push_rotation(
 fn push_mlp(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let newest = scenario.runtime.options.stack().transformers == TransformersVersion::Current;

@@ -16,12 +16,12 @@
 //! but quantized caches are compared with a live-storage tracker over the real code
 //! (`evidence/transformers`).
 
-use super::instant::Instant;
-use super::pass::{Pass, View, method};
-use super::window_remainder;
+use super::forward_pass::{ForwardPass, View, method};
+use super::keys_beside_window;
+use super::largest_instant::Instant;
 use crate::dtype::KvFormat;
 use crate::estimate::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Scenario, Spread, kv_cache,
+    Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Scenario, kv_cache,
 };
 use crate::spec::{Attention, Basis, Bounds};
 use crate::units::Bytes;
@@ -40,7 +40,7 @@ fn kind(life: Life, source: &str) -> Kind<'_> {
 pub fn push(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
 ) -> Result<(), EstimateError> {
     cache_growth(buffers, scenario, pass)?;
     let views = pass.views(scenario)?;
@@ -55,7 +55,7 @@ pub fn push(
             _ => Instant::default(),
         };
         let instant = shifted_cache(instant, scenario, pass, *view)?;
-        instants.push(window_remainder::while_attending(instant, scenario, pass, *view)?);
+        instants.push(keys_beside_window::while_attending(instant, scenario, pass, *view)?);
     }
     let during = |moment| kind(Life::During(pass.phase, moment), TRANSFORMERS);
     Instant::push_largest(instants, buffers, during(Moment::Attention))?;
@@ -75,7 +75,7 @@ const fn eager_score_bytes(sinks: bool) -> u64 {
 }
 
 /// The score matrix of one layer, materialised.
-fn eager(scenario: &Scenario<'_>, pass: Pass, seen: u64) -> Result<Instant, EstimateError> {
+fn eager(scenario: &Scenario<'_>, pass: ForwardPass, seen: u64) -> Result<Instant, EstimateError> {
     let shape = &scenario.model.shape;
     let formula = Formula::product(&[
         ("n_heads", shape.n_heads),
@@ -83,14 +83,18 @@ fn eager(scenario: &Scenario<'_>, pass: Pass, seen: u64) -> Result<Instant, Esti
         ("S", seen + u64::from(shape.attention_sinks)),
         ("B (bf16 + f32 copy + f32 softmax)", eager_score_bytes(shape.attention_sinks)),
     ]);
-    let size = Spread::TRANSFORMERS_SCORES.around(formula.value()?)?;
+    let size = Deviation::TRANSFORMERS_SCORES.around(formula.value()?)?;
     let scores = Instant::default().and_sized(TRANSIENT, "scores, one layer", size, formula);
     expanded_heads(scores, scenario, pass, seen)
 }
 
 /// Latent attention's product of weights and values: over several sequences it copies the values, which
 /// are a view of the projection.
-fn copied_values(scenario: &Scenario<'_>, pass: Pass, seen: u64) -> Result<Instant, EstimateError> {
+fn copied_values(
+    scenario: &Scenario<'_>,
+    pass: ForwardPass,
+    seen: u64,
+) -> Result<Instant, EstimateError> {
     let shape = &scenario.model.shape;
     let Some(mla) = shape.mla.filter(|_| pass.sequences > 1) else { return Ok(Instant::default()) };
     let heads = ("n_heads", shape.n_heads);
@@ -107,7 +111,7 @@ fn copied_values(scenario: &Scenario<'_>, pass: Pass, seen: u64) -> Result<Insta
 fn kept_weights(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
     seen: u64,
     kind: Kind<'_>,
 ) -> Result<(), EstimateError> {
@@ -128,7 +132,7 @@ const EFFICIENT_MAX_HEAD: u64 = 128;
 const MASK_ALIGNMENT: u64 = 8;
 
 /// SDPA: the output, and with a mask its 16-bit copy and expanded keys and values.
-fn sdpa(scenario: &Scenario<'_>, pass: Pass, view: View) -> Result<Instant, EstimateError> {
+fn sdpa(scenario: &Scenario<'_>, pass: ForwardPass, view: View) -> Result<Instant, EstimateError> {
     let shape = &scenario.model.shape;
     let rows = pass.all_rows()?;
     let width = shape.attention_width();
@@ -172,7 +176,7 @@ fn sdpa(scenario: &Scenario<'_>, pass: Pass, view: View) -> Result<Instant, Esti
 fn expanded_heads(
     instant: Instant,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
     seen: u64,
 ) -> Result<Instant, EstimateError> {
     let shape = &scenario.model.shape;
@@ -203,7 +207,7 @@ fn expanded_heads(
 fn cache_growth(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
 ) -> Result<(), EstimateError> {
     let during = |moment| kind(Life::During(pass.phase, moment), CACHE_UTILS);
     if scenario.kv.is_quantized() {
@@ -224,7 +228,7 @@ fn cache_growth(
 fn shifted_cache(
     instant: Instant,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
     view: View,
 ) -> Result<Instant, EstimateError> {
     let copies = copies(scenario, pass);
@@ -244,7 +248,7 @@ struct Copies {
 }
 
 impl Copies {
-    fn factors(&self, scenario: &Scenario<'_>, pass: Pass) -> [(&'static str, u64); 5] {
+    fn factors(&self, scenario: &Scenario<'_>, pass: ForwardPass) -> [(&'static str, u64); 5] {
         [
             ("tokens", self.tokens),
             ("tensors", self.tensors),
@@ -258,7 +262,7 @@ impl Copies {
 /// A grown cache has the old K or V beside the new one in full layers, both old ones in windowed
 /// layers. A pre-allocated windowed layer that is full is rolled for one token, and joined with the
 /// new tokens for more (`StaticSlidingWindowLayer.update`).
-fn copies(scenario: &Scenario<'_>, pass: Pass) -> Copies {
+fn copies(scenario: &Scenario<'_>, pass: ForwardPass) -> Copies {
     let window = scenario.model.shape.window.filter(|_| scenario.window_layers() > 0);
     let full = if scenario.full_layers() > 0 { pass.past } else { 0 };
     let windowed = window.map_or(0, |window| pass.past.min(window.size - 1));
@@ -281,7 +285,7 @@ fn copies(scenario: &Scenario<'_>, pass: Pass) -> Copies {
 fn expanded_cache(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
     (tensors, name): (u64, &'static str),
     kind: Kind<'_>,
 ) -> Result<(), EstimateError> {

@@ -11,9 +11,9 @@
 //! which depend on the text, come on top: they are a few of thousands.
 
 use super::expert_modules::{self, Share};
+use super::forward_pass::ForwardPass;
 use super::gemm_4bit::{Card, Product, is_fused};
-use super::instant::Instant;
-use super::pass::Pass;
+use super::largest_instant::Instant;
 use crate::dtype::WeightFormat;
 use crate::estimate::weights::Matrix;
 use crate::estimate::{Component, EstimateError, Formula, Scenario};
@@ -26,7 +26,7 @@ const ACTIVATIONS: Component = Component::Activations;
 const BLOCK: u64 = 64;
 
 /// What every quantized layer holds in a pass; nothing where weights are used as they are.
-pub fn instants(scenario: &Scenario<'_>, pass: Pass) -> Result<Vec<Instant>, EstimateError> {
+pub fn instants(scenario: &Scenario<'_>, pass: ForwardPass) -> Result<Vec<Instant>, EstimateError> {
     let mut instants = Vec::new();
     for &matrix in &scenario.weights.quantized {
         let share = match scenario.model.shape.moe {
@@ -102,7 +102,7 @@ fn eight_bit(scenario: &Scenario<'_>, matrix: Matrix, share: Share) -> Result<Ma
 /// What is alive while a layer is computed: hidden states, results of the layers before, its result.
 fn waiting(
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
     matrix: Matrix,
     share: Share,
 ) -> Result<Instant, EstimateError> {

@@ -8,8 +8,8 @@
 //! Families with the experts in two parameters run every expert on every token
 //! (4.57.6 `modeling_qwen3_vl_moe.py`, `Qwen3VLMoeTextExperts.forward`).
 
-use super::instant::Instant;
-use super::pass::Pass;
+use super::forward_pass::ForwardPass;
+use super::largest_instant::Instant;
 use crate::estimate::{Component, EstimateError, Formula, Scenario};
 use crate::spec::{Architecture, Bounds, Moe};
 use crate::units::{Bytes, Overflow};
@@ -34,7 +34,7 @@ impl Share {
     }
 
     /// The busiest expert's of a pass.
-    pub fn busiest(pass: Pass, moe: Moe) -> Result<Self, Overflow> {
+    pub fn busiest(pass: ForwardPass, moe: Moe) -> Result<Self, Overflow> {
         let rows = pass.all_rows()?;
         let pairs = rows.checked_mul(moe.n_experts_used).ok_or(Overflow)?;
         let low = pairs.div_ceil(moe.n_experts.max(1)).min(rows);
@@ -54,7 +54,7 @@ impl Share {
 /// The instants at which a layer's experts hold most, without the hidden states around them.
 pub fn instants(
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
     moe: Moe,
 ) -> Result<Vec<Instant>, EstimateError> {
     let family = scenario.model.shape.architecture;
@@ -84,7 +84,11 @@ const fn weighted_bytes(family: Architecture) -> u64 {
 
 /// What waits around the loop: the sum of the experts' outputs, and which token goes to which expert, an
 /// int64 for every token, choice and expert.
-pub fn around(scenario: &Scenario<'_>, pass: Pass, moe: Moe) -> Result<Instant, EstimateError> {
+pub fn around(
+    scenario: &Scenario<'_>,
+    pass: ForwardPass,
+    moe: Moe,
+) -> Result<Instant, EstimateError> {
     let rows = ("rows", pass.all_rows()?);
     let shape = &scenario.model.shape;
     let sum = [rows, ("hidden", shape.hidden_size), ("B", weighted_bytes(shape.architecture))];
@@ -117,7 +121,7 @@ fn of_one(around: Instant, share: Share, bytes: u64) -> Result<Instant, Estimate
 /// gate's activation, its product; or the outputs and the weighted outputs beside tokens, gate and up.
 fn every_expert(
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
     moe: Moe,
 ) -> Result<Vec<Instant>, EstimateError> {
     let (hidden, ffn) = (scenario.model.shape.hidden_size, moe.expert_ffn_size);

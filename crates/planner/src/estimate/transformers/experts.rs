@@ -5,8 +5,8 @@
 //! For every further token `generate` switches to `batched_mm_experts_forward`, which copies the
 //! weights of the chosen experts (`generation/utils.py`, `_optimize_model_for_decode`).
 
-use super::instant::Instant;
-use super::pass::Pass;
+use super::forward_pass::ForwardPass;
+use super::largest_instant::Instant;
 use crate::estimate::{Component, EstimateError, Formula, Phase, Scenario};
 use crate::spec::{Bounds, Moe};
 use crate::units::{Bytes, Overflow};
@@ -16,7 +16,7 @@ const ACTIVATIONS: Component = Component::Activations;
 /// The instants at which the experts of a layer hold most, without the hidden states around them.
 pub fn instants(
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
     moe: Moe,
 ) -> Result<Vec<Instant>, EstimateError> {
     let pairs = Bytes::product(&[pass.all_rows()?, moe.n_experts_used])?.get();

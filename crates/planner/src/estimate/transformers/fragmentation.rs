@@ -8,7 +8,7 @@
 //! 430 MiB for grown caches, 20 to 130 MiB for pre-allocated ones.
 
 use crate::estimate::fragmentation::{kind, mib, push_rounding};
-use crate::estimate::{Buffers, EstimateError, Formula, Scenario, Spread, kv_cache};
+use crate::estimate::{Buffers, Deviation, EstimateError, Formula, Scenario, kv_cache};
 use crate::spec::{Basis, Bounds};
 use crate::units::Bytes;
 
@@ -44,7 +44,7 @@ fn push_segments(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), E
         "24 MiB + layers · a third of a layer's keys and values, at most 8 MiB",
         &[("layers", layers), ("keys and values", layer.get())],
     );
-    let holes = Spread::GROWN_SEGMENTS.around(expected)?;
+    let holes = Deviation::GROWN_SEGMENTS.around(expected)?;
     // What one result of the largest pass leaves may be too small for the next.
     let rows = scenario.chunk().max(scenario.system_chunk());
     let width = scenario.model.shape.mlp_width();

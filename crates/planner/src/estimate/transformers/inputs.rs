@@ -1,6 +1,6 @@
 //! What a pass is given: token ids, positions, masks. Small beside everything else, until a mask is not.
 
-use super::pass::{Pass, method};
+use super::forward_pass::{ForwardPass, method};
 use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Moment, Scenario};
 use crate::spec::{Attention, Basis};
 
@@ -13,7 +13,7 @@ fn kind(life: Life, source: &str) -> Kind<'_> {
 pub fn push(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
 ) -> Result<(), EstimateError> {
     let kind =
         kind(Life::During(pass.phase, Moment::Whole), "transformers masking_utils.py, int64 ids");

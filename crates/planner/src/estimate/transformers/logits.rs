@@ -4,8 +4,8 @@
 //! or soft-capped; `generate` (`logits_to_keep=1`) then an f32 copy of the last position's. Before 4.45
 //! a pass computed those of all positions and copied them to f32.
 
-use super::instant::Instant;
-use super::pass::Pass;
+use super::forward_pass::ForwardPass;
+use super::largest_instant::Instant;
 use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Moment, Phase, Scenario};
 use crate::spec::{Basis, Logits, ModelShape, TransformersVersion};
 
@@ -23,7 +23,7 @@ fn kind(phase: Phase, source: &str) -> Kind<'_> {
 pub fn push(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
 ) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let rows = pass.all_rows()?;

@@ -8,26 +8,26 @@ pub(crate) mod attention;
 pub(crate) mod dequantization;
 pub(crate) mod expert_modules;
 pub(crate) mod experts;
+pub(crate) mod forward_pass;
 pub(crate) mod fragmentation;
 pub(crate) mod gemm_4bit;
 pub(crate) mod inputs;
-pub(crate) mod instant;
+pub(crate) mod keys_beside_window;
+pub(crate) mod largest_instant;
 pub(crate) mod logits;
-pub(crate) mod pass;
 pub(crate) mod placement;
 pub(crate) mod query_norm;
 mod rules;
 pub(crate) mod weights;
-pub(crate) mod window_remainder;
 
-use self::instant::Instant;
-use self::pass::Pass;
+use self::forward_pass::ForwardPass;
+use self::largest_instant::Instant;
 pub use self::rules::Rules;
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache::Cells;
 use crate::estimate::push_weights;
 use crate::estimate::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
+    Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
     capture, kv_cache, overhead, vision,
 };
 use crate::spec::{Attention, Basis, Bounds, Capture};
@@ -61,8 +61,8 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
 }
 
 /// The last pass of a phase: `rows` tokens of every sequence, after which it has `seen` of them.
-fn pass_of(scenario: &Scenario<'_>, phase: Phase, rows: u64, seen: u64) -> Pass {
-    Pass { phase, rows, past: seen.saturating_sub(rows), sequences: scenario.workload.batch }
+fn pass_of(scenario: &Scenario<'_>, phase: Phase, rows: u64, seen: u64) -> ForwardPass {
+    ForwardPass { phase, rows, past: seen.saturating_sub(rows), sequences: scenario.workload.batch }
 }
 
 /// Loading quantizes on the GPU: one tensor at a time is there in 16 bits.
@@ -136,11 +136,15 @@ fn push_residual(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), E
 }
 
 /// One forward pass, with what tracked passes differ by.
-fn step(buffers: &mut Buffers, scenario: &Scenario<'_>, pass: Pass) -> Result<(), EstimateError> {
+fn step(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    pass: ForwardPass,
+) -> Result<(), EstimateError> {
     let first = buffers.0.len();
     push_pass(buffers, scenario, pass)?;
     for buffer in &mut buffers.0[first..] {
-        buffer.size = Spread::TRANSFORMERS_PASS.beyond(buffer.size)?;
+        buffer.size = Deviation::TRANSFORMERS_PASS.beyond(buffer.size)?;
     }
     Ok(())
 }
@@ -148,7 +152,7 @@ fn step(buffers: &mut Buffers, scenario: &Scenario<'_>, pass: Pass) -> Result<()
 fn push_pass(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
 ) -> Result<(), EstimateError> {
     if pass.rows == 0 {
         return Ok(());
@@ -156,7 +160,7 @@ fn push_pass(
     attention::push(buffers, scenario, pass)?;
     let again = Life::During(pass.phase, Moment::Conversion);
     attention::requantization(buffers, scenario, again, pass.seen()?)?;
-    window_remainder::push(buffers, scenario, pass)?;
+    keys_beside_window::push(buffers, scenario, pass)?;
     inputs::push(buffers, scenario, pass)?;
     activations::push(buffers, scenario, pass)?;
     push_projections(buffers, scenario, pass)?;
@@ -170,7 +174,7 @@ fn push_pass(
 fn push_projections(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
 ) -> Result<(), EstimateError> {
     let mut instants = dequantization::instants(scenario, pass)?;
     instants.push(query_norm::instant(scenario, pass)?);

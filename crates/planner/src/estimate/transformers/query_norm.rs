@@ -5,8 +5,8 @@
 //! (`modeling_olmo2.py`) the 16-bit result too. It is what a layer holds most of where experts are
 //! narrow and run one by one.
 
-use super::instant::Instant;
-use super::pass::Pass;
+use super::forward_pass::ForwardPass;
+use super::largest_instant::Instant;
 use crate::estimate::{Component, EstimateError, Scenario};
 use crate::spec::QkNorm;
 
@@ -21,7 +21,7 @@ const fn bytes_per_element(norm: QkNorm) -> u64 {
 
 /// What is alive while a layer norms its queries, or keys beside normed queries; nothing where there is
 /// no such norm. The last layer is the one that counts: its cache has yet to grow by the chunk.
-pub fn instant(scenario: &Scenario<'_>, pass: Pass) -> Result<Instant, EstimateError> {
+pub fn instant(scenario: &Scenario<'_>, pass: ForwardPass) -> Result<Instant, EstimateError> {
     let shape = &scenario.model.shape;
     let bytes = bytes_per_element(shape.qk_norm);
     if bytes == 0 || shape.mla.is_some() {

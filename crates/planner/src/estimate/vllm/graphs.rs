@@ -19,7 +19,7 @@
 use crate::dtype::WeightFormat;
 use crate::estimate::BufferId;
 use crate::estimate::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario, Spread, vision,
+    Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Phase, Scenario, vision,
 };
 use crate::spec::{Architecture, Basis, Serving, VllmVersion};
 use crate::units::{Bytes, Overflow};
@@ -66,7 +66,8 @@ pub fn push(
     );
     let nodes = Bytes::product(&[graphs, layers, kib, 1 << 10])?;
     let expected = Bytes::sum([KERNELS, nodes, results])?;
-    let spread = if is_hopper(scenario) { Spread::VLLM_GRAPHS } else { Spread::VLLM_OTHER_GRAPHS };
+    let spread =
+        if is_hopper(scenario) { Deviation::VLLM_GRAPHS } else { Deviation::VLLM_OTHER_GRAPHS };
     let source = "free memory before and after capture in public logs; outside vLLM's share";
     buffers.push(kind(Basis::Modelled, source), NAME, spread.around(expected)?, formula);
     push_splits(buffers, scenario, serving, captured)
@@ -164,7 +165,7 @@ fn push_old(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     let most = OLD.plus(Bytes::product(&[layers, OLD_PER_LAYER])?)?;
     let source = "free memory before and after capture in public logs; outside vLLM's share";
     let formula = Formula::text("(460 MiB + 15 MiB · layers) / 2", &[("layers", layers)]);
-    let size = Spread::VLLM_OLD_GRAPHS.around(most.scale(1, 2)?)?;
+    let size = Deviation::VLLM_OLD_GRAPHS.around(most.scale(1, 2)?)?;
     buffers.push(kind(Basis::Assumed, source), NAME, size, formula);
     Ok(())
 }

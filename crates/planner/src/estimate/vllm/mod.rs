@@ -30,7 +30,7 @@ pub use self::rules::Rules;
 use crate::dtype::WeightFormat;
 use crate::estimate::BufferId;
 use crate::estimate::{
-    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, Spread,
+    Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
     overhead, vision,
 };
 use crate::estimate::{Pool, push_weights};
@@ -307,7 +307,7 @@ fn push_experts(
         ("max(ffn, hidden) + max(2 ffn, hidden)", widths),
         ("B", element(scenario)),
     ]);
-    let size = Spread::VLLM_LAYER.around(formula.value()?)?;
+    let size = Deviation::VLLM_LAYER.around(formula.value()?)?;
     buffers.push(kind, BufferId::ExpertWorkspaces, size, formula);
     Ok(())
 }
@@ -373,7 +373,7 @@ fn push_layer(
                 ("hidden", shape.hidden_size),
             ],
         );
-        let size = Spread::VLLM_LAYER.around(results(scenario, rows, width)?)?;
+        let size = Deviation::VLLM_LAYER.around(results(scenario, rows, width)?)?;
         buffers.push(transient(Component::Activations, moment), name, size, formula);
         Ok(())
     };
@@ -408,7 +408,7 @@ fn push_scan(
     let halves = 2 * (3 * inner + 2 * conv) + 7 * shape.hidden_size;
     let results = Bytes::product(&[halves, rows, element(scenario) / 2])?;
     let states = Bytes::product(&[rows.div_ceil(SCAN_CHUNK), inner, ssm.state_size, 4])?;
-    let size = Spread::VLLM_SCAN.around(results.plus(states)?)?;
+    let size = Deviation::VLLM_SCAN.around(results.plus(states)?)?;
     let kind = Kind {
         basis: Basis::Assumed,
         source: "vLLM mamba_mixer2.py, by its results; compared with no log",
@@ -463,7 +463,7 @@ fn push_sampler(
         ("B", element(scenario) + copies),
     ];
     let formula = Formula::product(&factors);
-    let size = Spread::VLLM_SAMPLER.around(formula.value()?)?;
+    let size = Deviation::VLLM_SAMPLER.around(formula.value()?)?;
     buffers.push(logits, name, size, formula);
     if is_searched {
         let programs = search_rows(scenario.gpu.sm_count.value, sampled);

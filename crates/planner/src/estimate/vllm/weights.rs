@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 use super::stages;
 use crate::dtype::WeightFormat;
-use crate::estimate::Spread;
+use crate::estimate::Deviation;
 use crate::estimate::weights::gguf::{self, published_experts};
 use crate::estimate::weights::{
     Modules, SizedTensor, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
@@ -89,8 +89,8 @@ impl TensorRule for VllmTensors {
 
     fn bounds(&self, device: Bytes, format: WeightFormat) -> Result<Bounds, Overflow> {
         match format {
-            WeightFormat::Gguf(_) => Spread::GGUF_FILES.around(device),
-            _ => Spread::VLLM_WEIGHTS.around(device),
+            WeightFormat::Gguf(_) => Deviation::GGUF_FILES.around(device),
+            _ => Deviation::VLLM_WEIGHTS.around(device),
         }
     }
 }

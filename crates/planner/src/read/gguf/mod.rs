@@ -8,7 +8,7 @@ mod metadata;
 mod model;
 mod payload;
 mod roles;
-mod table;
+mod tensor_table;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -22,7 +22,7 @@ use self::cursor::Cursor;
 pub use self::metadata::{Metadata, Value};
 pub use self::model::{file_type_id, model, spec, stored};
 pub use self::payload::Payload;
-pub use self::table::GgufTensor;
+pub use self::tensor_table::GgufTensor;
 pub use self::write::{Field, aligned, header as header_bytes};
 use super::SourceError;
 use super::error::At;
@@ -90,9 +90,9 @@ fn header<R: Read + Seek>(
     let (version, [tensor_count, pairs]) = opening(&mut cursor)?;
     let metadata = metadata::read(&mut cursor, pairs)?;
     let alignment = alignment(&at, &metadata)?;
-    let tensors = table::read(&mut cursor, tensor_count, part)?;
+    let tensors = tensor_table::read(&mut cursor, tensor_count, part)?;
     let data_start = cursor.position().next_multiple_of(alignment);
-    table::check(&at, &tensors, cursor.size().saturating_sub(data_start), alignment)?;
+    tensor_table::check(&at, &tensors, cursor.size().saturating_sub(data_start), alignment)?;
     let part = GgufPart { path: path.to_owned(), size: Bytes::new(size), data_start };
     Ok(GgufFile { version, metadata, tensors, parts: vec![part] })
 }
@@ -176,7 +176,7 @@ fn read_split(files: &dyn Files, path: &Path, parts: u64) -> Result<GgufFile, So
         }
     }
     let whole = whole.ok_or_else(|| at.invalid("split.count", parts, "at least 1"))?;
-    table::unique(&at, &whole.tensors)?;
+    tensor_table::unique(&at, &whole.tensors)?;
     check_total(&at, &whole)?;
     Ok(whole)
 }

@@ -27,7 +27,7 @@ use self::builder::Builder;
 use self::selection::Selection;
 use self::tensors::Usage;
 use crate::dtype::KvFormat;
-use crate::estimate::Spread;
+use crate::estimate::Deviation;
 use crate::spec::families::RouterBias;
 use crate::spec::{Bounds, Layer, ModelShape};
 use crate::units::{Bytes, Overflow};
@@ -153,8 +153,8 @@ pub fn is_certain(shape: &ModelShape) -> bool {
 pub fn graph_bounds(shape: &ModelShape, size: Bytes) -> Result<Bounds, Overflow> {
     match (is_certain(shape), &shape.ssm) {
         (true, _) => Ok(Bounds::exactly(size)),
-        (false, None) => Spread::LLAMA_CPP_GRAPH.around(size),
-        (false, Some(_)) => Spread::LLAMA_CPP_HYBRID.around(size),
+        (false, None) => Deviation::LLAMA_CPP_GRAPH.around(size),
+        (false, Some(_)) => Deviation::LLAMA_CPP_HYBRID.around(size),
     }
 }
 

@@ -10,16 +10,16 @@ use crate::units::{Bytes, Overflow};
 
 /// Hundredths of a percent below and above an expected size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spread {
+pub struct Deviation {
     below: u64,
     above: u64,
 }
 
-const fn percent(below: u64, above: u64) -> Spread {
-    Spread { below: 100 * below, above: 100 * above }
+const fn percent(below: u64, above: u64) -> Deviation {
+    Deviation { below: 100 * below, above: 100 * above }
 }
 
-impl Spread {
+impl Deviation {
     /// Published files of a quantized file type against llama.cpp's rule: smaller and larger with an
     /// importance matrix, or with a few tensors overridden, as many uploads are. Logs: −0.4 to +1.6%.
     pub const GGUF_FILES: Self = percent(2, 2);
@@ -88,6 +88,6 @@ mod tests {
     fn a_size_lies_between_its_bounds() {
         let bounds = percent(10, 20).around(Bytes::new(1000)).unwrap();
         assert_eq!(bounds, Bounds::new(Bytes::new(900), Bytes::new(1000), Bytes::new(1200)));
-        assert!(Spread::VLLM_OLD_GRAPHS.around(Bytes::new(u64::MAX)).is_err());
+        assert!(Deviation::VLLM_OLD_GRAPHS.around(Bytes::new(u64::MAX)).is_err());
     }
 }

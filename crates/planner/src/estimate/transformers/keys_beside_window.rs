@@ -1,8 +1,8 @@
 //! What windowed layers of a grown cache hold beside their window until the next pass: the cache is a view
 //! of all keys that attention used (transformers `cache_utils.py`, `DynamicSlidingWindowLayer.update`).
 
-use super::instant::Instant;
-use super::pass::{Pass, View};
+use super::forward_pass::{ForwardPass, View};
+use super::largest_instant::Instant;
 use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Moment, Scenario, kv_cache};
 use crate::spec::{Basis, Layer};
 
@@ -14,7 +14,7 @@ type Factors = [(&'static str, u64); 4];
 /// The factors of what so many layers hold; nothing where a cache has no such remainders.
 fn factors(
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
     layers: u64,
 ) -> Result<Option<Factors>, EstimateError> {
     let Some(window) = scenario.model.shape.window else { return Ok(None) };
@@ -42,7 +42,7 @@ fn before_the_last_full(scenario: &Scenario<'_>) -> u64 {
 pub fn while_attending(
     instant: Instant,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
     view: View,
 ) -> Result<Instant, EstimateError> {
     let layers =
@@ -57,7 +57,7 @@ pub fn while_attending(
 pub fn push(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    pass: Pass,
+    pass: ForwardPass,
 ) -> Result<(), EstimateError> {
     let all = scenario.window_layers();
     for (moment, layers) in [

@@ -6,7 +6,7 @@ use crate::units::Overflow;
 
 /// A forward pass over `rows` tokens of every sequence behind `past` cached ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pass {
+pub struct ForwardPass {
     /// The phase it belongs to.
     pub phase: Phase,
     /// New tokens of a sequence.
@@ -28,7 +28,7 @@ pub struct View {
     pub windowed: bool,
 }
 
-impl Pass {
+impl ForwardPass {
     /// New tokens of all sequences.
     pub fn all_rows(&self) -> Result<u64, Overflow> {
         self.rows.checked_mul(self.sequences).ok_or(Overflow)
