@@ -1,24 +1,22 @@
 //! Bytes as a table of limits: read, answered and written anew.
 #![no_main]
 
-use vramplan::cli::Resolved;
-use vramplan::cli::args::PlanArgs;
-use vramplan_planner::read::Catalog;
+use vramplan_planner::deployment::{Question, resolve};
+use vramplan_planner::read::{Catalog, NoFiles};
 use vramplan_planner::recommend::Solver;
 use vramplan_planner::table::{Limits, LimitsTable};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(table) = LimitsTable::parse(text) else { return };
-    let Ok(defaults) = table.defaults.read::<PlanArgs>() else { return };
+    let Ok(defaults) = table.defaults.read::<Question>() else { return };
     let catalog = Catalog::built_in();
     let mut limits = Vec::new();
     for entry in &table.entries {
-        let Ok(own) = entry.flags.read::<PlanArgs>() else { return };
-        let flags = own.or(defaults.clone());
-        let Ok(resolved) = Resolved::from_args(&flags, None, &catalog) else { return };
-        let request = resolved.request();
-        let Ok(solver) = Solver::new(&request) else { return };
+        let Ok(own) = entry.flags.read::<Question>() else { return };
+        let question = own.or(defaults.clone());
+        let Ok(deployment) = resolve(&question, &catalog, &NoFiles, None) else { return };
+        let Ok(solver) = Solver::new(&deployment) else { return };
         let (Ok(summary), Ok(sizes)) = (solver.summary(), solver.recommend()) else { return };
         limits.push(Limits::new(&summary, &sizes));
     }

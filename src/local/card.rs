@@ -2,7 +2,6 @@
 
 #[cfg(feature = "nvml")]
 use super::nvml::unavailable;
-#[cfg(feature = "nvml")]
 use vramplan_planner::read::{Catalog, SourceError};
 use vramplan_planner::spec::{Basis, Fact, GpuSpec};
 use vramplan_planner::text::printable;
