@@ -14,7 +14,7 @@ use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::read::{Catalog, profile};
 use vramplan_planner::recommend::{RecommendError, Solver};
 use vramplan_planner::render::{FileReport, ScenarioReport, to_github, to_report};
-use vramplan_planner::table::{Entry, Limits, LimitsTable, TableError};
+use vramplan_planner::table::{Entry, Leaf, Limits, LimitsTable, TableError};
 use vramplan_planner::text::printable_path;
 
 /// Where tables are unless a path is given.
@@ -110,6 +110,8 @@ struct Checked {
     table: LimitsTable,
     labels: Vec<String>,
     limits: Vec<Limits>,
+    /// What each scenario assumes, as it can be stated.
+    assumed: Vec<Vec<(String, Leaf)>>,
 }
 
 impl Checked {
@@ -124,14 +126,15 @@ impl Checked {
         };
         let table = LimitsTable::parse(&text).map_err(invalid)?;
         let defaults: Question = table.defaults.read().map_err(invalid)?;
-        let (mut labels, mut limits) = (Vec::new(), Vec::new());
+        let (mut labels, mut limits, mut assumed) = (Vec::new(), Vec::new(), Vec::new());
         for entry in &table.entries {
             let flags = entry.flags.read::<Question>().map_err(invalid)?.or(defaults.clone());
-            let (label, computed) = compute(&flags, catalog).with_context(|| at(&path, entry))?;
-            labels.push(label);
-            limits.push(computed);
+            let computed = compute(&flags, catalog).with_context(|| at(&path, entry))?;
+            labels.push(computed.label);
+            limits.push(computed.limits);
+            assumed.push(computed.assumed);
         }
-        Ok(Self { path, table, labels, limits })
+        Ok(Self { path, table, labels, limits, assumed })
     }
 
     fn report(&self) -> FileReport {
@@ -149,11 +152,10 @@ impl Checked {
 
     /// Writes the table anew where it changed: all of it or nothing.
     fn update(&self) -> anyhow::Result<()> {
-        let drifted = self.report().drifted() > 0;
-        if !drifted {
+        let text = self.table.updated(&self.limits, &self.assumed)?;
+        if text == self.table.text() {
             return Ok(());
         }
-        let text = self.table.updated(&self.limits)?;
         replace(&self.path, &text)
     }
 }
@@ -162,15 +164,34 @@ fn at(path: &Path, entry: &Entry) -> String {
     format!("`{}`: line {}", printable_path(path), entry.flags.line)
 }
 
-/// What a scenario is, and its limits.
-fn compute(flags: &Question, catalog: &Catalog) -> anyhow::Result<(String, Limits)> {
-    let deployment = scenario::resolve(flags, catalog)?;
+/// A scenario, computed.
+struct Computed {
+    label: String,
+    limits: Limits,
+    assumed: Vec<(String, Leaf)>,
+}
+
+fn compute(question: &Question, catalog: &Catalog) -> anyhow::Result<Computed> {
+    let deployment = scenario::resolve(question, catalog)?;
     let label = label(&deployment);
     let limits = || -> Result<Limits, RecommendError> {
         let solver = Solver::new(&deployment)?;
         Ok(Limits::new(&solver.summary()?, &solver.recommend()?))
     };
-    Ok((label.clone(), limits().context(label)?))
+    let limits = limits().with_context(|| label.clone())?;
+    Ok(Computed { label, limits, assumed: assumed(&deployment) })
+}
+
+/// What limits follow from that a default could change: runtime, formats and the pinned prompt.
+fn assumed(deployment: &Deployment) -> Vec<(String, Leaf)> {
+    let text = |key: &str, value: String| (key.to_owned(), Leaf::Text(value));
+    let system = i64::try_from(deployment.workload.system_tokens).unwrap_or(i64::MAX);
+    vec![
+        text("runtime", deployment.kind().to_string()),
+        text("weights", deployment.weights.to_string()),
+        text("kv", deployment.kv.to_string()),
+        ("system_tokens".to_owned(), Leaf::Number(system)),
+    ]
 }
 
 fn label(deployment: &Deployment) -> String {

@@ -89,6 +89,12 @@ impl Case {
         self
     }
 
+    /// The same with a pinned system prompt of so many tokens.
+    pub fn pinned(mut self, tokens: u64) -> Self {
+        self.workload.system_tokens = tokens;
+        self
+    }
+
     /// The same of another model.
     pub fn of(mut self, model: ModelSpec) -> Self {
         self.model = Arc::new(model);

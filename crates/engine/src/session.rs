@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use vramplan_planner::estimate::BufferId;
+use vramplan_planner::estimate::{Component, Phase};
 
 use super::EngineError;
 use super::backend::{Backend, CacheShape, Caches, Cpu, Extent, Target};
@@ -17,7 +18,6 @@ use super::table::{Table, all_logits};
 use super::weights::Weights;
 use crate::h2o::to_usize;
 use crate::h2o::{Heads, Policy, choose_smoothing};
-use vramplan_planner::estimate::{Component, Phase};
 use vramplan_planner::spec::Capture;
 use vramplan_planner::units::Bytes;
 use vramplan_planner::units::to_u64;

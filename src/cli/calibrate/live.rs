@@ -11,7 +11,7 @@ use crate::calibrate::fit::FitError;
 use crate::calibrate::{Meter, MeterKind, PlannedRun};
 use crate::cli::observe::Report;
 use crate::cli::problem::Problem;
-use crate::cli::{Outcome, files, observe};
+use crate::cli::{Outcome, files, observe, scenario};
 use crate::report::observe::{Extras, QualityDoc};
 use vramplan_planner::deployment::{Cards, Deployment, card_on};
 use vramplan_planner::dtype::WeightFormat;
@@ -126,12 +126,10 @@ fn plan_on(args: &CalibrateArgs, meter: &dyn Meter) -> anyhow::Result<Deployment
     if device.meter != MeterKind::Nvml {
         return main_memory::resolved(args, &device);
     }
-    let mut args = args.clone();
-    if args.plan.gpu.is_none() && args.scenario.is_none() {
-        args.plan.gpu = Some(device.name);
-    }
+    let mut asked = super::question(args)?;
+    asked.gpu.get_or_insert(device.name);
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    let mut deployment = crate::cli::deployment(&args.plan, args.scenario.as_deref(), &catalog)?;
+    let mut deployment = scenario::resolve(&asked, &catalog)?;
     if let Some(size) = args.capacity {
         let first = deployment.cards.first();
         let (mut gpu, other_use) = (first.gpu.clone(), first.capacity.other_use);

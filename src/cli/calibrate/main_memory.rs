@@ -5,7 +5,7 @@ use anyhow::bail;
 use super::CalibrateArgs;
 use crate::calibrate::Device;
 use crate::cli::problem::Problem;
-use crate::cli::scenario::{merged, resolve};
+use crate::cli::scenario::resolve;
 use vramplan_disk::Disk;
 use vramplan_planner::deployment::{Cards, Deployment, card_on, resolve_on};
 use vramplan_planner::recommend::answer;
@@ -21,7 +21,7 @@ const PROCESS_SOURCE: &str =
 /// The plan's flags on main memory. A GPU that is named says how large the cache is, no more.
 pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Deployment> {
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    let mut flags = merged(&args.plan, args.scenario.as_deref())?;
+    let mut flags = super::question(args)?;
     if flags.runtime.is_some_and(|runtime| runtime != Runtime::Vramplan) {
         bail!(Problem::new("`calibrate` runs vramplan's own engine").hint(
             "drop `--runtime`; `vramplan observe` measures other runtimes beside their plan"

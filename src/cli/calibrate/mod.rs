@@ -23,11 +23,13 @@ use super::args::CatalogArgs;
 use super::files;
 use super::observe::{Report, ReportArgs, read_recording};
 use super::problem::Problem;
+use super::scenario;
 use crate::calibrate::fit::fit;
 use crate::calibrate::measurement::Measurement;
 use vramplan_disk::Disk;
 use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::read::Calibration;
+use vramplan_planner::spec::Runtime;
 use vramplan_planner::text::printable_path;
 use vramplan_planner::units::Bytes;
 
@@ -185,9 +187,15 @@ fn learn(measured: &Measurement, folder: &Path) -> anyhow::Result<()> {
     Ok(anstream::stderr().write_all(told.as_bytes())?)
 }
 
+/// The flags over those of a scenario: of vramplan's own engine, unless they name another.
+fn question(args: &CalibrateArgs) -> anyhow::Result<Question> {
+    let asked = scenario::merged(&args.plan, args.scenario.as_deref())?;
+    Ok(Question { runtime: asked.runtime.or(Some(Runtime::Vramplan)), ..asked })
+}
+
 fn deployment(args: &CalibrateArgs) -> anyhow::Result<Deployment> {
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    super::deployment(&args.plan, args.scenario.as_deref(), &catalog)
+    scenario::resolve(&question(args)?, &catalog)
 }
 
 #[cfg(not(target_os = "linux"))]

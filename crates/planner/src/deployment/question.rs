@@ -101,7 +101,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 
-    /// Runtime: `vramplan`, `transformers`, `llama.cpp` or `vllm`.
+    /// Runtime: `vramplan`, `transformers`, `llama.cpp` or `vllm` [default: by the model: llama.cpp for a
+    /// GGUF file, vllm for a checkpoint, vramplan for a name].
     #[cfg_attr(feature = "cli", arg(long, value_name = "RUNTIME"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -118,8 +119,7 @@ pub struct Question {
     pub runtime_version: Option<String>,
 
     /// Format of the weights, such as `q4_k_m`, `q8_0`, `nf4-dq`, `awq-int4`, `bf16`. A file's own
-    /// format unless given; `q4_k_m` (`nf4` under transformers, `awq-int4` under vllm) for a model
-    /// known by name.
+    /// format unless given; for a model known by name `q4_k_m`, `bf16` under transformers and vllm.
     #[cfg_attr(feature = "cli", arg(long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -129,9 +129,8 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub weights: Option<WeightFormat>,
 
-    /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`. Unless given, the
-    /// runtime's 8-bit format: `int8`, `hqq8` under transformers, `q8_0` under llama.cpp; `bf16` under
-    /// vllm, as vLLM does.
+    /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`. Unless given, what the
+    /// runtime takes by itself: `int8`, `f16` under llama.cpp, `bf16` under transformers and vllm.
     #[cfg_attr(feature = "cli", arg(long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -150,7 +149,8 @@ pub struct Question {
     )]
     pub attention: Option<Attention>,
 
-    /// Tokens of the pinned system prompt [default: 6000].
+    /// Tokens of the pinned system prompt [default: 0; 6000 under vramplan where the context has room for
+    /// twice that].
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_tokens: Option<u64>,
@@ -196,8 +196,7 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<u64>,
 
-    /// Positions that get logits: `last` or `all` [default: last; all under llama.cpp, which reserves
-    /// them unless a recent server limits them].
+    /// Positions that get logits: `last` or `all` [default: last, one a sequence].
     #[cfg_attr(feature = "cli", arg(long, value_name = "WHICH", help_heading = "Workload"))]
     #[serde(
         deserialize_with = "text::deserialize",

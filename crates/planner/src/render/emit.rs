@@ -48,13 +48,14 @@ impl Target {
     }
 
     /// The runtime whose plans it takes; nothing for those of any.
-    const fn runtime(self) -> Option<Runtime> {
-        match self {
-            Self::LlamaCpp | Self::Ollama => Some(Runtime::LlamaCpp),
-            Self::Vllm => Some(Runtime::Vllm),
-            Self::Transformers => Some(Runtime::Transformers),
-            Self::Env => None,
-        }
+    fn runtime(self) -> Option<Runtime> {
+        let takes = [
+            (Self::LlamaCpp, Runtime::LlamaCpp),
+            (Self::Ollama, Runtime::LlamaCpp),
+            (Self::Vllm, Runtime::Vllm),
+            (Self::Transformers, Runtime::Transformers),
+        ];
+        takes.into_iter().find(|(target, _)| *target == self).map(|(_, runtime)| runtime)
     }
 }
 

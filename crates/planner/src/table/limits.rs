@@ -164,7 +164,7 @@ fn remove_leaf(table: &mut dyn TableLike, key: &str) {
 }
 
 /// Sets a value and keeps the space and the comment around it.
-fn set(table: &mut dyn TableLike, key: &str, leaf: &Leaf) {
+pub(super) fn set(table: &mut dyn TableLike, key: &str, leaf: &Leaf) {
     let mut value = match leaf {
         Leaf::Text(text) => Value::from(text.as_str()),
         Leaf::Number(number) => Value::from(*number),

@@ -63,6 +63,11 @@ pub struct Entry {
 }
 
 impl Flags {
+    /// Whether a key is among them.
+    fn says(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Reads the flags as something that can be deserialized.
     pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, TableError> {
         let document = DocumentMut::from(self.table.clone());
@@ -100,13 +105,31 @@ impl LimitsTable {
         Ok(Self { text: text.to_owned(), defaults, entries })
     }
 
-    /// The text with other limits, one to an entry: only what changed is written anew.
-    pub fn updated(&self, limits: &[Limits]) -> Result<String, TableError> {
+    /// The text as it was read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text with other limits, one to an entry, and with what each assumes where neither it nor the defaults
+    /// say so, that a change of a default moves no limit. Only what changed is written anew.
+    ///
+    /// # Errors
+    /// Where the text is no TOML, which it was when it was read.
+    pub fn updated(
+        &self,
+        limits: &[Limits],
+        assumed: &[Vec<(String, Leaf)>],
+    ) -> Result<String, TableError> {
         let parsed: Result<DocumentMut, toml_edit::TomlError> = self.text.parse();
         let mut document = parsed.map_err(|error| TableError::new(1, error.message()))?;
         let scenarios = document.get_mut("scenario").and_then(Item::as_array_of_tables_mut);
         let scenarios = scenarios.into_iter().flat_map(|scenarios| scenarios.iter_mut());
-        for ((table, entry), limits) in scenarios.zip(&self.entries).zip(limits) {
+        let computed = limits.iter().zip(assumed);
+        for ((table, entry), (limits, assumed)) in scenarios.zip(&self.entries).zip(computed) {
+            let said = |key: &str| entry.flags.says(key) || self.defaults.says(key);
+            for (key, leaf) in assumed.iter().filter(|(key, _)| !said(key)) {
+                limits::set(table, key, leaf);
+            }
             limits::write(table, &limits.changes(&entry.limits));
         }
         Ok(document.to_string())

@@ -28,6 +28,9 @@ peak = { expected = "10 MiB", high = "11 MiB" }
 gpu = "T4"
 "#;
 
+/// Nothing is assumed.
+const NOTHING: [Vec<(String, Leaf)>; 2] = [Vec::new(), Vec::new()];
+
 fn limits(tokens: [u64; 3]) -> Limits {
     let mib = |n| Bytes::mib(n).unwrap();
     let peak = Bounds::new(mib(9), mib(10), mib(11));
@@ -75,7 +78,7 @@ fn what_is_up_to_date_has_no_changes() {
 fn an_update_writes_what_changed_and_keeps_comments() {
     let table = LimitsTable::parse(TABLE).unwrap();
     let fresh = limits([1, 20, 3]);
-    let text = table.updated(&[fresh.clone(), fresh.clone()]).unwrap();
+    let text = table.updated(&[fresh.clone(), fresh.clone()], &NOTHING).unwrap();
     let start = TABLE.replace("balanced = 2,", "balanced = 20,");
     assert_eq!(
         text.strip_prefix(&start).unwrap(),
@@ -90,7 +93,7 @@ peak = { expected = "10 MiB", high = "11 MiB" }
     );
     let again = LimitsTable::parse(&text).unwrap();
     assert!(again.entries.iter().all(|entry| fresh.changes(&entry.limits).is_empty()));
-    assert_eq!(again.updated(&[fresh.clone(), fresh]).unwrap(), text);
+    assert_eq!(again.updated(&[fresh.clone(), fresh], &NOTHING).unwrap(), text);
 }
 
 #[test]
@@ -139,8 +142,28 @@ fn stale_limits_go_however_they_are_written() {
     ] {
         let table = LimitsTable::parse(text).unwrap();
         let fresh = limits([1, 2, 3]);
-        let updated = table.updated(std::slice::from_ref(&fresh)).unwrap();
+        let updated = table.updated(std::slice::from_ref(&fresh), &NOTHING).unwrap();
         let again = LimitsTable::parse(&updated).unwrap();
         assert_eq!(fresh.changes(&again.entries[0].limits), [], "{updated}");
     }
+}
+
+#[test]
+fn an_update_states_what_is_assumed() {
+    let table = LimitsTable::parse(TABLE).unwrap();
+    let assumed = |runtime: &str| {
+        let text = |key: &str, text: &str| (key.to_owned(), Leaf::Text(text.to_owned()));
+        let tokens = ("system_tokens".to_owned(), Leaf::Number(6000));
+        vec![text("runtime", runtime), text("kv", "int8"), tokens]
+    };
+    let same = limits([1, 2, 3]);
+    let assumed = [assumed("never written: the defaults say it"), assumed("nor this")];
+    let text = table.updated(&[same.clone(), same], &assumed).unwrap();
+    let stated = "gpu = \"L4\"\nkv = \"int8\"\nsystem_tokens = 6000\n";
+    assert!(text.contains(stated), "{text}");
+    assert_eq!(text.matches("kv = \"int8\"").count(), 2, "{text}");
+    assert_eq!(text.matches("runtime = ").count(), 1, "{text}");
+    let again = LimitsTable::parse(&text).unwrap();
+    let once_more = again.updated(&[limits([1, 2, 3]), limits([1, 2, 3])], &assumed).unwrap();
+    assert_eq!(once_more, text);
 }

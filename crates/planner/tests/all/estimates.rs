@@ -52,7 +52,8 @@ fn the_engine_with_an_f16_cache_and_without_eviction() {
 
 #[test]
 fn transformers_on_qwen_14b() {
-    let plan = Case::new("L4", "qwen2.5-14b", Runtime::Transformers).cache(7000).answer().plan;
+    let case = Case::new("L4", "qwen2.5-14b", Runtime::Transformers).weights("nf4").kv("hqq8");
+    let plan = case.pinned(6000).cache(7000).answer().plan;
     assert_eq!(most(&plan, Component::Weights), 10_547_756_032);
     // 8 bit and 4 B of scale and zero per 64 elements
     assert_eq!(most(&plan, Component::SystemPromptCache), 626_688_000);
@@ -65,7 +66,7 @@ fn transformers_on_qwen_14b() {
 #[test]
 fn eager_scores_are_those_of_one_layer() {
     let case = Case::new("H200", "qwen2.5-14b", Runtime::Transformers).kv("bf16");
-    let mut case = case.attention(Attention::Eager).cache(7000);
+    let mut case = case.attention(Attention::Eager).pinned(6000).cache(7000);
     case.workload.prefill_chunk = 6000;
     let plan = case.answer().plan;
     // 40 heads · 6000 rows · 13,000 columns · (bf16 + f32 + f32)
@@ -75,9 +76,7 @@ fn eager_scores_are_those_of_one_layer() {
 #[test]
 fn llama_cpp_on_qwen_14b() {
     let case = Case::new("RTX 3090", "qwen2.5-14b", Runtime::LlamaCpp).kv("f16");
-    let mut case = case.cache(8192);
-    case.workload.system_tokens = 0;
-    let plan = case.answer().plan;
+    let plan = case.pinned(0).cache(8192).answer().plan;
     // A public log: 8148.38 MiB of weights and 1536.00 MiB of cache at 8192 tokens
     let weights = plan.component(Component::Weights).unwrap().at_peak.expected;
     assert_eq!(format!("{:.2}", weights.as_mib()), "8148.38");
@@ -86,7 +85,8 @@ fn llama_cpp_on_qwen_14b() {
 
 #[test]
 fn captures_that_stay_take_all_their_layers() {
-    let mut case = Case::new("L4", "qwen2.5-14b", Runtime::Transformers).cache(7000);
+    let case = Case::new("L4", "qwen2.5-14b", Runtime::Transformers).weights("nf4").kv("hqq8");
+    let mut case = case.pinned(6000).cache(7000);
     let capture = Capture { layers: 48, tokens: 100, attention: true, keep: true };
     case.workload.capture = Some(capture);
     let kept = case.answer().plan;
@@ -113,7 +113,7 @@ fn the_components_add_up_to_the_peak() {
 #[test]
 fn vllm_on_qwen_7b() {
     let case = Case::new("L4", "qwen2.5-7b", Runtime::Vllm).weights("bf16");
-    let plan = case.cache(7000).answer().plan;
+    let plan = case.pinned(6000).cache(7000).answer().plan;
     let pool = plan.pool.unwrap();
     // 28 layers · K and V · 4 KV heads of 128 · 2 B · 16 tokens
     assert_eq!(pool.block, Bytes::new(28 * 2 * 4 * 128 * 2 * 16));
@@ -189,9 +189,9 @@ fn towers_are_planned_where_the_runtime_loads_them() {
     // 16 bits under vLLM; under bitsandbytes the linear layers of the tower are quantized too.
     let bf16 = case(Runtime::Vllm, None).weights("bf16").cache(1000).answer().plan;
     assert_eq!(buffer(&bf16, "vision tower"), 2 * 419_816_304);
-    let awq = case(Runtime::Vllm, None).cache(1000).answer().plan;
+    let awq = case(Runtime::Vllm, None).weights("awq-int4").cache(1000).answer().plan;
     assert_eq!(buffer(&awq, "vision tower"), 2 * 419_816_304);
-    let nf4 = case(Runtime::Transformers, None).cache(1000).answer().plan;
+    let nf4 = case(Runtime::Transformers, None).weights("nf4").cache(1000).answer().plan;
     assert!(buffer(&nf4, "vision tower") < 419_816_304 * 3 / 4);
 }
 

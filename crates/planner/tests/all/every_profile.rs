@@ -13,7 +13,14 @@ const CARD: &str = "H200";
 #[test]
 fn every_model_under_every_runtime() {
     let catalog = Catalog::built_in();
-    let base = Runtime::ALL.map(|runtime| Case::new(CARD, "qwen2.5-14b", runtime));
+    let base = Runtime::ALL.map(|runtime| {
+        let case = Case::new(CARD, "qwen2.5-14b", runtime);
+        match runtime {
+            Runtime::Transformers => case.weights("nf4"),
+            Runtime::Vllm => case.weights("awq-int4"),
+            Runtime::LlamaCpp | Runtime::Vramplan => case,
+        }
+    });
     let mut planned = 0;
     for listing in catalog.list(Kind::Model).unwrap() {
         let model = catalog.model(&listing.name).unwrap();

@@ -10,6 +10,7 @@ mod layers;
 mod names_and_files;
 mod profiles;
 mod properties;
+mod questions;
 mod real_files;
 mod several_gpus;
 #[path = "../../../../tests/support/skip.rs"]

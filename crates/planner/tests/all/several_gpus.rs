@@ -229,7 +229,7 @@ fn a_tower_is_where_the_runtime_puts_it() {
 
 #[test]
 fn a_tower_that_would_be_cut_is_refused() {
-    let case = on_equals("qwen2.5-vl-3b", Runtime::Transformers, Split::Layer, 4);
+    let case = on_equals("qwen2.5-vl-3b", Runtime::Transformers, Split::Layer, 4).weights("nf4");
     let error = answer(&case).unwrap_err();
     let text = error.to_string();
     assert!(

@@ -7,7 +7,7 @@ use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, gguf};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Logits, ModelSpec, Part, Split};
+use crate::spec::{Attention, GpuSpec, Layer, Logits, ModelSpec, Part, Split};
 
 /// Tokens by which llama.cpp rounds its cache up (`GGML_PAD(n_ctx, 256)` in `llama-context.cpp`).
 const CELL: u64 = 256;
@@ -28,17 +28,18 @@ impl RuntimeRules for Rules {
         "`f16`, `q8_0`, `q5_1`, `q4_0` or another GGML format"
     }
 
-    /// llama.cpp makes room for the logits of a whole micro-batch; only servers since mid-2026 ask for less.
+    /// `common/common.h`: f16 keys and values, `n_ubatch` 512; a server asks for one row of logits a slot
+    /// (`server-context.cpp`, `n_outputs_max`).
     fn defaults(&self, model: &ModelSpec, _gpu: &GpuSpec) -> Defaults {
         Defaults {
             weights: gguf::stored_or(model, WeightFormat::Gguf(FileType::Q4KM)),
-            kv: KvFormat::Ggml(GgmlType::Q8_0),
+            kv: KvFormat::F16,
             attention: Attention::Flash,
             prefill_chunk: 512,
-            logits: Logits::All,
+            logits: Logits::Last,
             grown_cache: false,
             split: Split::Layer,
-            pinned_prompt: 6000,
+            pinned_prompt: 0,
         }
     }
 
@@ -58,6 +59,10 @@ impl RuntimeRules for Rules {
         let reason = "llama.cpp's encoder is not modelled: it is a file of its own (`--mmproj`), whose \
                       size and buffers `--other-use` can leave room for";
         Err(EstimateError::Model { field: "images", reason: reason.to_owned() })
+    }
+
+    fn layers<'a>(&self, model: &'a ModelSpec) -> &'a [Layer] {
+        &model.gguf_layers
     }
 
     fn tensors(&self) -> &dyn TensorRule {

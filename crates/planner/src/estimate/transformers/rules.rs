@@ -31,14 +31,14 @@ impl RuntimeRules for Rules {
 
     fn defaults(&self, model: &ModelSpec, _gpu: &GpuSpec) -> Defaults {
         Defaults {
-            weights: torch::stored_or(model, WeightFormat::Nf4 { double_quant: false }),
-            kv: KvFormat::Hqq { bits: 8, group: 64 },
+            weights: torch::stored_or(model, WeightFormat::Bf16),
+            kv: KvFormat::Bf16,
             attention: Attention::Sdpa,
             prefill_chunk: 512,
             logits: Logits::Last,
             grown_cache: true,
             split: Split::Layer,
-            pinned_prompt: 6000,
+            pinned_prompt: 0,
         }
     }
 

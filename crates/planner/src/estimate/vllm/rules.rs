@@ -28,14 +28,14 @@ impl RuntimeRules for Rules {
 
     fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults {
         Defaults {
-            weights: torch::stored_or(model, WeightFormat::AwqInt4 { group: 128 }),
+            weights: torch::stored_or(model, WeightFormat::Bf16),
             kv: KvFormat::Bf16,
             attention: Attention::Flash,
             prefill_chunk: Serving::default_chunk(gpu),
             logits: Logits::Last,
             grown_cache: false,
             split: Split::Tensor,
-            pinned_prompt: 6000,
+            pinned_prompt: 0,
         }
     }
 
