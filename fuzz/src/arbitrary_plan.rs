@@ -6,7 +6,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use vramplan_planner::deployment::{
     CacheAllocation, CaptureLayers, Cards, Deployment, Found, Question, card_on,
 };
-use vramplan_planner::dtype::{FileType, KvFormat, WeightFormat};
+use vramplan_planner::dtype::{FileType, WeightFormat};
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::spec::{
     Architecture, Attention, GpuSpec, Headroom, Logits, Mla, ModelShape, ModelSpec, Moe, QkNorm,

@@ -4,6 +4,7 @@
 use super::nvml::unavailable;
 use vramplan_planner::read::{Catalog, SourceError};
 use vramplan_planner::spec::{Basis, Fact, GpuSpec};
+#[cfg(feature = "nvml")]
 use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
