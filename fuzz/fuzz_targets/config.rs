@@ -7,6 +7,6 @@ use vramplan_planner::read::hf_config;
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let (files, path) = file_of("config.json", bytes);
     if let Ok(model) = hf_config::model(&files, &path) {
-        plan(&model);
+        plan(model);
     }
 });

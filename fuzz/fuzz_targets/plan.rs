@@ -1,6 +1,8 @@
 //! Arbitrary shapes under arbitrary requests, through every estimator and every renderer.
 #![no_main]
 
+use std::sync::Arc;
+
 use arbitrary::Arbitrary;
 use vramplan_fuzz::arbitrary_plan::{Job, Shape};
 use vramplan_planner::estimate::Component;
@@ -17,9 +19,8 @@ struct Input {
 libfuzzer_sys::fuzz_target!(|input: Input| {
     let catalog = Catalog::built_in();
     let Some(model) = input.shape.model() else { return };
-    let Some(case) = input.job.case(&model, &catalog) else { return };
-    let request = case.request(&model);
-    let answer = match answer(&request) {
+    let Some(deployment) = input.job.deployment(&Arc::new(model), &catalog) else { return };
+    let answer = match answer(&deployment) {
         Ok(answer) => answer,
         Err(error) => {
             let _ = (error.to_string(), error.hint());
@@ -28,7 +29,7 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
     };
     let plan = &answer.plan;
     assert!(plan.peak.low <= plan.peak.expected && plan.peak.expected <= plan.peak.high);
-    let document = Document::new(&request, &answer);
+    let document = Document::new(&deployment, &answer);
     for (name, format) in Format::NAMES {
         let text = render(&document, format).expect("a document can be rendered");
         assert!(!text.is_empty(), "{name}");
@@ -40,7 +41,9 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
         let _ = explain(&document, component);
     }
     for (_, target) in Target::NAMES {
-        if let Err(error) = emit(&document, target, None, case.gpu.compute_capability) {
+        if let Err(error) =
+            emit(&document, target, None, deployment.cards.first().gpu.compute_capability)
+        {
             let _ = (error.to_string(), error.hint());
         }
     }

@@ -7,7 +7,7 @@ use vramplan_planner::read::profile;
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let (files, path) = file_of("profile.toml", bytes);
     if let Ok(model) = profile::read_model(&files, &path) {
-        plan(&model);
+        plan(model);
     }
     let _ = profile::read_gpu(&files, &path);
 });

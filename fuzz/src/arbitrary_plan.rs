@@ -1,16 +1,16 @@
 //! Shapes and requests that a fuzzer can write: numbers of any magnitude, formats and choices of all kinds.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use vramplan_planner::dtype::{FileType, KvFormat, WeightFormat};
-use vramplan_planner::plan::Capacity;
+use vramplan_planner::deployment::{
+    CacheAllocation, CaptureLayers, Cards, Deployment, Found, Question, card_on,
+};
+use vramplan_planner::dtype::{FileType, WeightFormat};
 use vramplan_planner::read::{Catalog, Kind};
-use vramplan_planner::recommend::{Card, Request};
 use vramplan_planner::spec::{
-    Architecture, Attention, BitsandbytesVersion, Capture, GpuSpec, Headroom, LlamaCppVersion,
-    Logits, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Runtime, RuntimeSpec, Serving,
-    Split, Ssm, TransformersStack, TransformersVersion, Utilization, VllmVersion, Window, Workload,
+    Architecture, Attention, GpuSpec, Headroom, Logits, Mla, ModelShape, ModelSpec, Moe, QkNorm,
+    Recurrent, Runtime, RuntimeSpec, Split, Ssm, Window,
 };
 use vramplan_planner::units::Bytes;
 
@@ -136,36 +136,37 @@ impl Shape {
     }
 }
 
-/// A request for a model.
+/// A question about a model.
 #[derive(Arbitrary, Debug)]
 pub struct Job {
     runtime: u8,
     gpu: u8,
     weights: u8,
     kv: u8,
-    attention: u8,
-    system_tokens: Tokens,
+    attention: Option<u8>,
+    system_tokens: Option<Tokens>,
     cache_tokens: Option<Tokens>,
     recent_window: Option<Tokens>,
-    prefill_chunk: Tokens,
-    batch: Size<20>,
+    prefill_chunk: Option<Tokens>,
+    batch: Option<Size<20>>,
     context: Option<Tokens>,
     capture: Option<(Few, Tokens, bool, bool)>,
-    logits: bool,
-    grown: bool,
-    version: u8,
-    serving: Option<(Size<20>, u8, Size<8>)>,
+    images: Option<u8>,
+    logits: Option<bool>,
+    grown: Option<bool>,
+    version: Option<u8>,
+    serving: Option<(Size<20>, u8)>,
     headroom: Option<Size<40>>,
     other_use: Size<40>,
     further_gpus: u8,
-    by_tensor: bool,
+    by_tensor: Option<bool>,
     speed: Option<Size<20>>,
 }
 
 /// Profiles, read once.
 struct Profiles {
     gpus: Vec<GpuSpec>,
-    runtimes: Vec<RuntimeSpec>,
+    runtimes: Vec<Arc<RuntimeSpec>>,
 }
 
 fn profiles(catalog: &Catalog) -> &'static Profiles {
@@ -174,24 +175,11 @@ fn profiles(catalog: &Catalog) -> &'static Profiles {
         let names: Vec<_> = catalog.names(Kind::Gpu).expect("GPUs").map(str::to_owned).collect();
         Profiles {
             gpus: names.iter().map(|name| catalog.gpu(name).expect("a profile")).collect(),
-            runtimes: Runtime::ALL.map(|r| catalog.runtime(r).expect("a profile")).to_vec(),
+            runtimes: Runtime::ALL
+                .map(|r| Arc::new(catalog.runtime(r).expect("a profile")))
+                .to_vec(),
         }
     })
-}
-
-/// A request without its model.
-pub struct Case {
-    /// The card.
-    pub gpu: &'static GpuSpec,
-    runtime: RuntimeSpec,
-    weights: WeightFormat,
-    kv: KvFormat,
-    workload: Workload,
-    capacity: Capacity,
-    others: Vec<Card>,
-    split: Split,
-    fixed_cache: bool,
-    min_decode_speed: Option<f64>,
 }
 
 const WEIGHTS: [&str; 13] = [
@@ -236,89 +224,64 @@ fn weights(index: u8) -> WeightFormat {
     }
 }
 
-impl Job {
-    /// The request, unless the command line would refuse it.
-    pub fn case(&self, model: &ModelSpec, catalog: &Catalog) -> Option<Case> {
-        let profiles = profiles(catalog);
-        let gpu = &profiles.gpus[usize::from(self.gpu) % profiles.gpus.len()];
-        let mut runtime =
-            profiles.runtimes[usize::from(self.runtime) % profiles.runtimes.len()].clone();
-        let kind = runtime.runtime;
-        runtime.stack = self.stack();
-        let headroom = self.headroom.map_or(Headroom::Default, |n| Headroom::Size(Bytes::new(n.0)));
-        let (total, reserved) = (gpu.total.value, gpu.reserved.value);
-        let other_use = Bytes::new(self.other_use.0.saturating_sub(1));
-        let most = 1 << 32;
-        let capacity = Capacity::new(total, reserved, other_use, headroom).ok()?;
-        let further =
-            if kind == Runtime::Vramplan { 0 } else { usize::from(self.further_gpus % 4) };
-        Some(Case {
-            gpu,
-            runtime,
-            weights: weights(self.weights),
-            kv: pick(&KV, self.kv).parse().ok()?,
-            workload: Workload {
-                system_tokens: self.system_tokens.0.saturating_sub(1).min(most),
-                cache_tokens: self.cache_tokens.map_or(1, |n| n.0.clamp(1, most)),
-                recent_window: self.recent_window.map(|n| n.0),
-                prefill_chunk: self.prefill_chunk.0.clamp(1, most),
-                batch: self.batch.0,
-                context: self.context.map_or(model.shape.context_len, |n| n.0.clamp(1, most)),
-                attention: pick(&Attention::ALL, self.attention),
-                capture: self.capture.map(|(layers, tokens, attention, keep)| Capture {
-                    layers: layers.0.min(model.shape.n_layers),
-                    tokens: tokens.0.min(most),
-                    attention,
-                    keep,
-                }),
-                logits: if self.logits { Logits::All } else { Logits::Last },
-                grown_cache: self.grown && kind == Runtime::Transformers,
-                llama_cpp: pick(&LlamaCppVersion::NAMES, self.version).1,
-                images: None,
-                serving: self.serving.map(|(max_seqs, share, ranks)| Serving {
-                    max_seqs: max_seqs.0,
-                    utilization: format!("0.{:02}", share % 99 + 1)
-                        .parse()
-                        .unwrap_or(Utilization::DEFAULT),
-                    ranks: ranks.0,
-                    version: pick(&[VllmVersion::Sorting, VllmVersion::Current], self.version),
-                    most_blocks: None,
-                }),
-            },
-            capacity,
-            others: vec![Card { gpu: gpu.clone(), capacity }; further],
-            split: if self.by_tensor { Split::Tensor } else { Split::Layer },
-            fixed_cache: self.cache_tokens.is_some(),
-            min_decode_speed: self.speed.map(|n| n.0 as f64 / 16.0),
-        })
-    }
-
-    fn stack(&self) -> TransformersStack {
-        let transformers = [TransformersVersion::AllLogits, TransformersVersion::Current];
-        let bitsandbytes = [BitsandbytesVersion::SingleRow, BitsandbytesVersion::Current];
-        TransformersStack {
-            transformers: pick(&transformers, self.version),
-            bitsandbytes: pick(&bitsandbytes, self.version / 2),
-        }
+/// Versions on the command line, the first of each runtime's generations.
+const fn versions(runtime: Runtime) -> &'static [&'static str] {
+    match runtime {
+        Runtime::Vramplan => &[],
+        Runtime::Transformers => &["4.44", "4.57,bitsandbytes=0.45", "5.0"],
+        Runtime::LlamaCpp => &["2025", "b7772", "b8193"],
+        Runtime::Vllm => &["0.6", "0.11.2", "0.19"],
     }
 }
 
-impl Case {
-    /// The request for this model.
-    pub fn request<'a>(&'a self, model: &'a ModelSpec) -> Request<'a> {
-        Request {
-            model,
-            gpu: self.gpu,
-            runtime: &self.runtime,
-            weights: self.weights,
-            kv: self.kv,
-            workload: self.workload.clone(),
-            capacity: self.capacity,
-            others: &self.others,
-            split: self.split,
-            fixed_cache: self.fixed_cache,
-            min_decode_speed: self.min_decode_speed,
-            siblings: &[],
-        }
+impl Job {
+    /// The question about this model, unless the command line would refuse it.
+    pub fn deployment(&self, model: &Arc<ModelSpec>, catalog: &Catalog) -> Option<Deployment> {
+        let profiles = profiles(catalog);
+        let gpu = &profiles.gpus[usize::from(self.gpu) % profiles.gpus.len()];
+        let runtime = &profiles.runtimes[usize::from(self.runtime) % profiles.runtimes.len()];
+        let question = self.question(runtime.kind())?;
+        let other_use = question.other_use.unwrap_or(Bytes::ZERO);
+        let card = card_on(&question, gpu.clone(), runtime.kind(), other_use).ok()?;
+        let cards = Cards::new(card.clone(), vec![card; usize::from(self.further_gpus % 4)]);
+        let (model, runtime) = (Arc::clone(model), Arc::clone(runtime));
+        let found = Found { model, file: None, runtime, cards, siblings: Arc::from([]) };
+        Deployment::new(question, found).ok()
+    }
+
+    fn question(&self, runtime: Runtime) -> Option<Question> {
+        let serving = self.serving.filter(|_| runtime == Runtime::Vllm);
+        let versions = versions(runtime);
+        let version = self.version.filter(|_| !versions.is_empty());
+        let allocation =
+            |grown| if grown { CacheAllocation::Grown } else { CacheAllocation::Preallocated };
+        Some(Question {
+            runtime: Some(runtime),
+            runtime_version: version.map(|index| pick(versions, index).to_owned()),
+            weights: Some(weights(self.weights)),
+            kv: Some(pick(&KV, self.kv).parse().ok()?),
+            attention: self.attention.map(|index| pick(&Attention::ALL, index)),
+            system_tokens: self.system_tokens.map(|n| n.0.saturating_sub(1)),
+            cache_tokens: self.cache_tokens.map(|n| n.0),
+            recent_window: self.recent_window.map(|n| n.0),
+            prefill_chunk: self.prefill_chunk.map(|n| n.0),
+            batch: self.batch.map(|n| n.0),
+            context: self.context.map(|n| n.0),
+            max_seqs: serving.map(|(most, _)| most.0),
+            images: self.images.map(u64::from),
+            logits: self.logits.map(|all| if all { Logits::All } else { Logits::Last }),
+            cache: self.grown.filter(|_| runtime == Runtime::Transformers).map(allocation),
+            capture_layers: self.capture.map(|(layers, ..)| CaptureLayers::Some(layers.0)),
+            capture_tokens: self.capture.map(|(_, tokens, ..)| tokens.0),
+            capture_attention: self.capture.is_some_and(|(.., attention, _)| attention),
+            capture_keep: self.capture.is_some_and(|(.., keep)| keep),
+            headroom: self.headroom.map(|n| Headroom::Size(Bytes::new(n.0))),
+            gpu_memory_utilization: serving
+                .and_then(|(_, n)| format!("0.{:02}", n % 99 + 1).parse().ok()),
+            other_use: Some(Bytes::new(self.other_use.0.saturating_sub(1))),
+            split: self.by_tensor.map(|by| if by { Split::Tensor } else { Split::Layer }),
+            min_decode_speed: self.speed.map(|n| n.0 as f64 / 16.0),
+            ..Question::default()
+        })
     }
 }
