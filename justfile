@@ -1,36 +1,45 @@
-# What contributors run; CI runs the same.
+# What contributors run.
 
 default: check
+
+# Everything that CI asks for: CI runs the same script.
+check:
+    bash .ci/run
 
 # The one command that passes the tests.
 test:
     cargo test --locked
 
-# Everything CI asks for.
-check: fmt clippy docs test
+# The fast part of `check`, for the command and the planner alone.
+quick: fmt
+    cargo clippy --locked -p vramplan -p vramplan-planner -p vramplan-disk --all-targets -- -D warnings
+    cargo test --locked -p vramplan-planner -p vramplan-disk -p vramplan-scoreboard
 
 fmt:
     cargo fmt --all --check
 
-clippy:
-    cargo clippy --locked --all-targets -- -D warnings
-    cargo clippy --locked -p vramplan --all-targets --no-default-features -- -D warnings
+# The command on systems that are not this one, by its types (`rustup target add` gets their libraries).
+systems:
+    cargo check --locked --target x86_64-pc-windows-msvc
+    cargo check --locked --target aarch64-apple-darwin
+    cargo check --locked --target aarch64-unknown-linux-gnu
 
-docs:
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+# The engine beside candle's stock models, which take minutes to build.
+stock:
+    cargo test --locked -p vramplan-beside-stock
 
 # Licences, advisories and spelling, whose databases are fetched.
 audit:
-    cargo deny check
+    cargo deny --workspace check
     typos
 
 # Regenerate what is generated: tables of limits, the audit of the seed, the accuracy, the README's picture,
-# snapshots.
+# schemas, snapshots.
 regenerate:
     cargo run --locked -- check profiles/tables examples/team-repo/limits.toml --update
     cargo run --locked --example seed_audit > docs/seed-audit.md
-    cargo run --locked --example scoreboard -- --format markdown --plots docs/accuracy > docs/accuracy.md
+    cargo run --locked -p vramplan-scoreboard -- --format markdown --plots docs/accuracy > docs/accuracy.md
     cargo run --locked -- budget --gpu L4 --model qwen2.5-14b --format svg > docs/budget.svg
-    VRAMPLAN_WRITE_SCHEMAS=1 cargo test --locked --lib schemas
-    TRYCMD=overwrite cargo test --locked --test cli
-    INSTA_UPDATE=always cargo test --locked --test html
+    VRAMPLAN_WRITE_SCHEMAS=1 cargo test --locked -p vramplan --lib schemas
+    TRYCMD=overwrite cargo test --locked -p vramplan --test all cli::
+    INSTA_UPDATE=always cargo test --locked -p vramplan-planner --test all html::

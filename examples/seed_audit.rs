@@ -169,7 +169,9 @@ fn most(document: &Document, component: Component) -> String {
     document.held().find(|doc| doc.id == component).map_or_else(
         || "none".to_owned(),
         |doc| match doc.lifetime {
-            Lifetime::Transient => format!("{}, in the {} phase", size(doc.most), doc.most_in.title()),
+            Lifetime::Transient => {
+                format!("{}, in the {} phase", size(doc.most), doc.most_in.title())
+            }
             Lifetime::Persistent => size(doc.most),
         },
     )

@@ -5,7 +5,7 @@
 //            [S, N - W)    heavy hitters: per kv head, the lowest score is evicted
 //            [N - W, N)    the recent window, a ring: token t is in slot N - W + t mod W
 //
-// `src/h2o/policy.rs` is the same for the CPU; `src/kernels/arguments.rs` mirrors these structs.
+// `crates/engine/src/h2o/policy.rs` is the same for the CPU; `launch/cache.rs` there mirrors these structs.
 #pragma once
 #include "common.cuh"
 

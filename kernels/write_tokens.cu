@@ -7,7 +7,7 @@
 //
 // Symmetric int8, one f16 scale per token and head for each of keys and values: the smallest whose 127-fold
 // is not below the largest magnitude; keys are divided by `smoothing` first. Bit for bit as
-// `src/h2o/quant.rs`. Reads 8 bytes per element, and per move twice 2 · (head_dim + 2) + 4 bytes.
+// `crates/engine/src/h2o/quant.rs`. Reads 8 bytes per element, and per move twice 2 · (head_dim + 2) + 4 bytes.
 // Block: one warp; grid: (tokens, kv_heads).
 #include "cache.cuh"
 #include "common.cuh"

@@ -75,17 +75,17 @@ step_doctor() {
 
 step_kernel_tests() {
     on_gpu || skip 'kernels are emulated by `cargo test`'
-    program test-kernels
-    "$BIN/test-kernels" on_gpu --ignored --test-threads 1 --nocapture
+    program test-engine
+    "$BIN/test-engine" kernels:: --ignored --test-threads 1 --nocapture
 }
 
 step_engine_tests() {
     program test-engine
     if on_gpu; then
         XDG_CACHE_HOME=$OUT/cache model_in_cache
-        XDG_CACHE_HOME=$OUT/cache "$BIN/test-engine" on_gpu --ignored --test-threads 1 --nocapture
+        XDG_CACHE_HOME=$OUT/cache "$BIN/test-engine" engine::real::on_gpu --ignored --test-threads 1 --nocapture
     else
-        VRAMPLAN_OFFLINE=1 "$BIN/test-engine" families:: --test-threads 1
+        VRAMPLAN_OFFLINE=1 "$BIN/test-engine" engine::families:: --test-threads 1
     fi
 }
 
@@ -99,8 +99,8 @@ model_in_cache() {
 sanitize() {
     on_gpu || skip 'the sanitizer needs a GPU'
     has compute-sanitizer || skip 'compute-sanitizer is not installed'
-    program test-kernels
-    compute-sanitizer --tool "$1" --error-exitcode 1 "$BIN/test-kernels" "$2" --ignored --test-threads 1
+    program test-engine
+    compute-sanitizer --tool "$1" --error-exitcode 1 "$BIN/test-engine" "kernels::$2" --ignored --test-threads 1
 }
 step_memcheck_ops() { sanitize memcheck ops::on_gpu; }
 step_memcheck_look() { sanitize memcheck look::on_gpu; }

@@ -6,8 +6,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use vramplan_disk::Disk;
 use vramplan::cli::deployment;
+use vramplan_disk::Disk;
 use vramplan_planner::deployment::Question;
 use vramplan_planner::read::{Catalog, gguf, hf_config, profile, safetensors};
 use vramplan_planner::table::LimitsTable;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes what the oracle says about made-up tokens to vectors/*.bin, for tests/h2o/oracle.rs.
+"""Writes what the oracle says about made-up tokens to vectors/*.bin, for crates/engine/tests/all/h2o/oracle.rs.
 
     pip install numpy==2.4.6
     python3 vectors.py

@@ -1,13 +1,12 @@
 //! Bytes as a `config.json`.
 #![no_main]
 
-use vramplan::source::hf_config;
-use vramplan_fuzz::{plan, with_file};
+use vramplan_fuzz::{file_of, plan};
+use vramplan_planner::read::hf_config;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    with_file(".json", bytes, |path| {
-        if let Ok(model) = hf_config::model(path) {
-            plan(&model);
-        }
-    });
+    let (files, path) = file_of("config.json", bytes);
+    if let Ok(model) = hf_config::model(&files, &path) {
+        plan(&model);
+    }
 });

@@ -1,13 +1,12 @@
 //! Bytes as a GGUF file.
 #![no_main]
 
-use vramplan::source::gguf;
-use vramplan_fuzz::{plan, with_file};
+use vramplan_fuzz::{file_of, plan};
+use vramplan_planner::read::gguf;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    with_file(".gguf", bytes, |path| {
-        if let Ok(model) = gguf::model(path) {
-            plan(&model);
-        }
-    });
+    let (files, path) = file_of("model.gguf", bytes);
+    if let Ok(model) = gguf::model(&files, &path) {
+        plan(&model);
+    }
 });

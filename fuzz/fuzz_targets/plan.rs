@@ -2,11 +2,11 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use vramplan::estimate::Component;
-use vramplan::recommend::answer;
-use vramplan::render::{Document, Format, Target, emit, explain, from_json, render};
-use vramplan::source::Catalog;
 use vramplan_fuzz::arbitrary_plan::{Job, Shape};
+use vramplan_planner::estimate::Component;
+use vramplan_planner::read::Catalog;
+use vramplan_planner::recommend::answer;
+use vramplan_planner::render::{Document, Format, Target, emit, explain, from_json, render};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -15,7 +15,7 @@ struct Input {
 }
 
 libfuzzer_sys::fuzz_target!(|input: Input| {
-    let catalog = Catalog::without_configuration(&[]);
+    let catalog = Catalog::built_in();
     let Some(model) = input.shape.model() else { return };
     let Some(case) = input.job.case(&model, &catalog) else { return };
     let request = case.request(&model);

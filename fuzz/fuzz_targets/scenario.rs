@@ -3,14 +3,14 @@
 
 use vramplan::cli::Resolved;
 use vramplan::cli::args::PlanArgs;
-use vramplan::recommend::answer;
-use vramplan::render::{Document, Format, render};
-use vramplan::source::Catalog;
 use vramplan_fuzz::with_file;
+use vramplan_planner::read::Catalog;
+use vramplan_planner::recommend::answer;
+use vramplan_planner::render::{Document, Format, render};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     with_file(".toml", bytes, |path| {
-        let catalog = Catalog::without_configuration(&[]);
+        let catalog = Catalog::built_in();
         let Ok(resolved) = Resolved::from_args(&PlanArgs::default(), Some(path), &catalog) else {
             return;
         };

@@ -3,15 +3,15 @@
 
 use vramplan::cli::Resolved;
 use vramplan::cli::args::PlanArgs;
-use vramplan::recommend::Solver;
-use vramplan::source::Catalog;
-use vramplan::table::{Limits, LimitsTable};
+use vramplan_planner::read::Catalog;
+use vramplan_planner::recommend::Solver;
+use vramplan_planner::table::{Limits, LimitsTable};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(table) = LimitsTable::parse(text) else { return };
     let Ok(defaults) = table.defaults.read::<PlanArgs>() else { return };
-    let catalog = Catalog::without_configuration(&[]);
+    let catalog = Catalog::built_in();
     let mut limits = Vec::new();
     for entry in &table.entries {
         let Ok(own) = entry.flags.read::<PlanArgs>() else { return };

@@ -3,16 +3,16 @@
 use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use vramplan::dtype::{FileType, KvFormat, WeightFormat};
-use vramplan::plan::Capacity;
-use vramplan::recommend::Request;
-use vramplan::source::{Catalog, Kind};
-use vramplan::spec::{
-    Architecture, Attention, Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, Mla, ModelShape,
-    ModelSpec, Moe, QkNorm, Recurrent, Runtime, RuntimeSpec, Serving, TransformersVersion,
-    Utilization, VllmVersion, Window, Workload,
+use vramplan_planner::dtype::{FileType, KvFormat, WeightFormat};
+use vramplan_planner::plan::Capacity;
+use vramplan_planner::read::{Catalog, Kind};
+use vramplan_planner::recommend::{Card, Request};
+use vramplan_planner::spec::{
+    Architecture, Attention, BitsandbytesVersion, Capture, GpuSpec, Headroom, LlamaCppVersion,
+    Logits, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Runtime, RuntimeSpec, Serving,
+    Split, Ssm, TransformersStack, TransformersVersion, Utilization, VllmVersion, Window, Workload,
 };
-use vramplan::units::Bytes;
+use vramplan_planner::units::Bytes;
 
 /// A number up to 2^`BITS` and a bit beyond, each magnitude as likely as any other.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,7 @@ pub struct Shape {
     moe: Option<(Few, Few, Width, Width, Few, [bool; 3])>,
     mla: Option<(Width, Option<Width>, Few, Few, Few)>,
     recurrent: Option<(Few, [Few; 4], Few)>,
+    ssm: Option<(Width, [Few; 4], bool)>,
 }
 
 impl Shape {
@@ -119,6 +120,17 @@ impl Shape {
                 value_head_dim: heads[3].0,
                 conv_kernel: conv.0,
             }),
+            ssm: self.ssm.map(|(inner, sizes, conv_bias)| Ssm {
+                inner_size: inner.0,
+                state_size: sizes[0].0,
+                n_groups: sizes[1].0,
+                n_heads: sizes[2].0,
+                conv_kernel: sizes[3].0,
+                conv_bias,
+            }),
+            keys_are_values: f[11],
+            per_layer: None,
+            vision: None,
         };
         ModelSpec::new("fuzzed", shape, "a fuzzer").ok()
     }
@@ -145,6 +157,8 @@ pub struct Job {
     serving: Option<(Size<20>, u8, Size<8>)>,
     headroom: Option<Size<40>>,
     other_use: Size<40>,
+    further_gpus: u8,
+    by_tensor: bool,
     speed: Option<Size<20>>,
 }
 
@@ -169,11 +183,13 @@ fn profiles(catalog: &Catalog) -> &'static Profiles {
 pub struct Case {
     /// The card.
     pub gpu: &'static GpuSpec,
-    runtime: &'static RuntimeSpec,
+    runtime: RuntimeSpec,
     weights: WeightFormat,
     kv: KvFormat,
     workload: Workload,
     capacity: Capacity,
+    others: Vec<Card>,
+    split: Split,
     fixed_cache: bool,
     min_decode_speed: Option<f64>,
 }
@@ -225,12 +241,17 @@ impl Job {
     pub fn case(&self, model: &ModelSpec, catalog: &Catalog) -> Option<Case> {
         let profiles = profiles(catalog);
         let gpu = &profiles.gpus[usize::from(self.gpu) % profiles.gpus.len()];
-        let runtime = &profiles.runtimes[usize::from(self.runtime) % profiles.runtimes.len()];
+        let mut runtime =
+            profiles.runtimes[usize::from(self.runtime) % profiles.runtimes.len()].clone();
         let kind = runtime.runtime;
+        runtime.stack = self.stack();
         let headroom = self.headroom.map_or(Headroom::Default, |n| Headroom::Size(Bytes::new(n.0)));
         let (total, reserved) = (gpu.total.value, gpu.reserved.value);
         let other_use = Bytes::new(self.other_use.0.saturating_sub(1));
         let most = 1 << 32;
+        let capacity = Capacity::new(total, reserved, other_use, headroom).ok()?;
+        let further =
+            if kind == Runtime::Vramplan { 0 } else { usize::from(self.further_gpus % 4) };
         Some(Case {
             gpu,
             runtime,
@@ -253,10 +274,7 @@ impl Job {
                 logits: if self.logits { Logits::All } else { Logits::Last },
                 grown_cache: self.grown && kind == Runtime::Transformers,
                 llama_cpp: pick(&LlamaCppVersion::NAMES, self.version).1,
-                transformers: pick(
-                    &[TransformersVersion::AllLogits, TransformersVersion::Current],
-                    self.version,
-                ),
+                images: None,
                 serving: self.serving.map(|(max_seqs, share, ranks)| Serving {
                     max_seqs: max_seqs.0,
                     utilization: format!("0.{:02}", share % 99 + 1)
@@ -264,12 +282,24 @@ impl Job {
                         .unwrap_or(Utilization::DEFAULT),
                     ranks: ranks.0,
                     version: pick(&[VllmVersion::Sorting, VllmVersion::Current], self.version),
+                    most_blocks: None,
                 }),
             },
-            capacity: Capacity::new(total, reserved, other_use, headroom).ok()?,
+            capacity,
+            others: vec![Card { gpu: gpu.clone(), capacity }; further],
+            split: if self.by_tensor { Split::Tensor } else { Split::Layer },
             fixed_cache: self.cache_tokens.is_some(),
             min_decode_speed: self.speed.map(|n| n.0 as f64 / 16.0),
         })
+    }
+
+    fn stack(&self) -> TransformersStack {
+        let transformers = [TransformersVersion::AllLogits, TransformersVersion::Current];
+        let bitsandbytes = [BitsandbytesVersion::SingleRow, BitsandbytesVersion::Current];
+        TransformersStack {
+            transformers: pick(&transformers, self.version),
+            bitsandbytes: pick(&bitsandbytes, self.version / 2),
+        }
     }
 }
 
@@ -279,11 +309,13 @@ impl Case {
         Request {
             model,
             gpu: self.gpu,
-            runtime: self.runtime,
+            runtime: &self.runtime,
             weights: self.weights,
             kv: self.kv,
             workload: self.workload.clone(),
             capacity: self.capacity,
+            others: &self.others,
+            split: self.split,
             fixed_cache: self.fixed_cache,
             min_decode_speed: self.min_decode_speed,
             siblings: &[],

@@ -4,22 +4,28 @@ pub mod arbitrary_plan;
 
 use std::cell::RefCell;
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
-use vramplan::plan::Capacity;
-use vramplan::recommend::{Request, answer};
-use vramplan::source::Catalog;
-use vramplan::spec::{
-    Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, TransformersVersion, Workload,
+use vramplan_planner::plan::Capacity;
+use vramplan_planner::read::{Catalog, MemoryFiles};
+use vramplan_planner::recommend::{Request, answer};
+use vramplan_planner::spec::{
+    Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, Split, Workload,
 };
-use vramplan::units::Bytes;
+use vramplan_planner::units::Bytes;
 
 thread_local! {
     static FILE: RefCell<Option<NamedTempFile>> = const { RefCell::new(None) };
 }
 
-/// Calls `read` with a file of these bytes, on a memory file system where there is one.
+/// A file of these bytes, for a reader that is handed its files.
+pub fn file_of(name: &str, bytes: &[u8]) -> (MemoryFiles, PathBuf) {
+    let path = PathBuf::from(name);
+    (MemoryFiles::from([(path.clone(), bytes.to_vec())]), path)
+}
+
+/// Calls `read` with a file of these bytes, on a memory file system where there is one: for what takes paths.
 pub fn with_file(suffix: &str, bytes: &[u8], read: impl FnOnce(&Path)) {
     FILE.with_borrow_mut(|slot| {
         let file = slot.get_or_insert_with(|| {
@@ -36,7 +42,7 @@ pub fn with_file(suffix: &str, bytes: &[u8], read: impl FnOnce(&Path)) {
 
 /// Plans a model that was read: whatever a file claims, planning must answer or refuse.
 pub fn plan(model: &ModelSpec) {
-    let catalog = Catalog::without_configuration(&[]);
+    let catalog = Catalog::built_in();
     let gpu = catalog.gpu("L4").expect("a profile");
     let (total, reserved) = (gpu.total.value, gpu.reserved.value);
     let capacity =
@@ -65,10 +71,12 @@ pub fn plan(model: &ModelSpec) {
                 logits: Logits::All,
                 grown_cache: kind == Runtime::Transformers,
                 llama_cpp: LlamaCppVersion::default(),
-                transformers: TransformersVersion::default(),
+                images: None,
                 serving: None,
             },
             capacity,
+            others: &[],
+            split: Split::default(),
             fixed_cache: false,
             min_decode_speed: None,
             siblings: &[],

@@ -1,33 +1,15 @@
 //! The date of a recording, without a time zone's rules: UTC.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use jiff::Timestamp;
 
-/// Now, as RFC 3339 writes it: `2026-03-01T12:00:00Z`.
+/// Now, to the second, as RFC 3339 writes it: `2026-03-01T12:00:00Z`.
 pub fn now() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    rfc3339(since.as_secs())
+    to_the_second(Timestamp::now())
 }
 
-/// Seconds since 1970 as RFC 3339 writes them.
-pub fn rfc3339(seconds: u64) -> String {
-    let (year, month, day) = civil(seconds / 86_400);
-    let rest = seconds % 86_400;
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// The date of a day since 1970, by Hinnant's algorithm: years begin in March, eras have 400 years.
-const fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
+fn to_the_second(time: Timestamp) -> String {
+    // Whole seconds of a time are a time.
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
 #[cfg(test)]
@@ -35,10 +17,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
-        assert_eq!(rfc3339(951_782_399), "2000-02-28T23:59:59Z");
-        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(rfc3339(4_107_542_400), "2100-03-01T00:00:00Z");
+    fn a_fraction_of_a_second_is_left_out() {
+        for (nanoseconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399_999_999_999, "2000-02-28T23:59:59Z"),
+            (951_782_400_000_000_001, "2000-02-29T00:00:00Z"),
+            (4_107_542_400_000_000_000, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(to_the_second(Timestamp::from_nanosecond(nanoseconds).unwrap()), text);
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::measurement::Measurement;
 use super::planned::PlannedRun;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::spec::Bounds;
+use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
 /// How far outside of the plan's bounds a figure may be, as a share of the expected value.
@@ -33,7 +34,9 @@ impl FromStr for Tolerance {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no tolerance: expected a percentage from 0 to 100");
+        let wrong = || {
+            format!("`{}` is no tolerance: expected a percentage from 0 to 100", printable(text))
+        };
         let percent: f64 = text.trim().trim_end_matches('%').parse().map_err(|_| wrong())?;
         if !(0.0..=100.0).contains(&percent) {
             return Err(wrong());

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use vramplan_planner::text::{printable_message, printable_path};
+
 /// Libraries that are opened on a GPU, each with what it is for.
 const LIBRARIES: [(&str, &str); 2] =
     [("libcuda.so.1", "running the engine"), ("libnvidia-ml.so.1", "reading the card's memory")];
@@ -86,8 +88,8 @@ fn device_files() -> Vec<DeviceFile> {
         .map(|path| {
             let opened = fs_err::OpenOptions::new().read(true).write(true).open(&path);
             DeviceFile {
-                path: path.display().to_string(),
-                refused: opened.err().map(|error| error.to_string()),
+                path: printable_path(&path),
+                refused: opened.err().map(|error| printable_message(&error.to_string())),
             }
         })
         .collect()

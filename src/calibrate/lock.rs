@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use vramplan_planner::read::printable;
+use vramplan_planner::text::printable;
 
 /// A device that is reserved for this process until it is dropped.
 #[derive(Debug)]

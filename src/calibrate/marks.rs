@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::recording::By;
 use vramplan_planner::estimate::Component;
-use vramplan_planner::read::printable;
+
+use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
 /// Something that a run says about itself.
@@ -66,7 +67,7 @@ impl std::str::FromStr for Pattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = || format!("`{text}` is no pattern: expected NAME=REGEX");
+        let malformed = || format!("`{}` is no pattern: expected NAME=REGEX", printable(text));
         let (phase, regex) = text.split_once('=').ok_or_else(malformed)?;
         let regex = Regex::new(regex).map_err(|error| error.to_string())?;
         Ok(Self { name: name(phase.trim().to_owned())?, regex })
@@ -95,7 +96,10 @@ impl std::str::FromStr for Timed {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let malformed = || {
-            format!("`{text}` is no time of a phase: expected NAME=SECONDS, such as `decode=12.5`")
+            format!(
+                "`{}` is no time of a phase: expected NAME=SECONDS, such as `decode=12.5`",
+                printable(text)
+            )
         };
         let (phase, seconds) = text.split_once('=').ok_or_else(malformed)?;
         let seconds = seconds.trim().trim_end_matches('s');

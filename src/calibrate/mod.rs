@@ -43,5 +43,5 @@ pub use meter::{Device, Holder, Meter, MeterError, MeterKind, Reading};
 #[cfg(all(feature = "nvml", target_os = "linux"))]
 pub use nvml::{DeviceError, NvmlMeter, inventory};
 pub use planned::{PlannedComponent, PlannedPhase, PlannedRun};
-pub use record_file::{RecordFailure, RecordFile};
+pub use record_file::{RecordFailure, RecordFile, beside};
 pub use recorder::Recorder;

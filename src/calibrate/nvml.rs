@@ -15,7 +15,8 @@ use nvml_wrapper::{Device as Handle, Nvml};
 use super::devices::{DeviceFacts, Inventory, Occupant};
 use super::meter::{Device, Holder, Meter, MeterError, MeterKind, Reading};
 use super::tree;
-use vramplan_planner::read::printable;
+
+use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
 /// How often the driver is asked who holds memory while how much does not change: that takes longer

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use vramplan_planner::protocol::Stage;
-use vramplan_planner::estimate::{Component, Phase};
 use vramplan_planner::deployment::Question;
+use vramplan_planner::estimate::{Component, Phase};
 use vramplan_planner::plan::Plan;
+use vramplan_planner::protocol::Stage;
 use vramplan_planner::render::{ComponentDoc, Document, PhaseDoc};
-use vramplan_planner::read::printable;
 use vramplan_planner::spec::Bounds;
+use vramplan_planner::text::printable;
 use vramplan_planner::units::Overflow;
 
 /// What a run was planned to hold.
@@ -87,11 +87,8 @@ impl PlannedRun {
 
     /// The part of a document that a measurement is compared with.
     pub fn of(document: &Document) -> Self {
-        let phase = |row: &PhaseDoc| PlannedPhase {
-            id: row.id,
-            total: row.total,
-            components: Vec::new(),
-        };
+        let phase =
+            |row: &PhaseDoc| PlannedPhase { id: row.id, total: row.total, components: Vec::new() };
         let component = |row: &ComponentDoc| PlannedComponent {
             id: row.id,
             at_peak: Bounds { low: row.low, expected: row.expected, high: row.high },

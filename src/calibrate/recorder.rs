@@ -16,6 +16,9 @@ const MANY: usize = 500_000;
 /// The smallest change that is kept from then on; doubled each time.
 const GRAIN: Bytes = Bytes::new(64 << 10);
 
+/// Marks that are kept: phases, and what the program says of itself.
+const MARKS: u64 = 100_000;
+
 /// Where events go.
 #[derive(Debug)]
 pub struct Recorder {
@@ -31,6 +34,7 @@ struct Inner {
     flushed: Instant,
     taken: u64,
     samples: usize,
+    marks: u64,
     last: Option<Bytes>,
     holders: Option<Vec<Holder>>,
     most: Bytes,
@@ -49,6 +53,7 @@ impl Recorder {
             flushed: Instant::now(),
             taken: 0,
             samples: 0,
+            marks: 0,
             last: None,
             holders: None,
             most: Bytes::ZERO,
@@ -79,6 +84,18 @@ impl Recorder {
         inner.flush();
     }
 
+    /// The same of an event that a program can make as often as it likes.
+    fn mark(&self, event: impl FnOnce(u64, u64) -> Event) {
+        let kept = {
+            let mut inner = self.lock();
+            inner.marks = inner.marks.saturating_add(1);
+            inner.marks <= MARKS
+        };
+        if kept {
+            self.add(event);
+        }
+    }
+
     /// A reading; written where it is another than the last.
     pub fn sample(&self, reading: &Reading) {
         let mut inner = self.lock();
@@ -95,25 +112,26 @@ impl Recorder {
         }
     }
 
-    /// The command was started.
+    /// The command was started: there is something to record.
     pub fn started(&self) {
+        self.lock().begin();
         self.add(|t, taken| Event::Started { t, taken });
     }
 
     /// A phase begins, or none does.
     pub fn phase(&self, name: Option<String>, by: By) {
         self.lock().enter(name.as_deref());
-        self.add(|t, taken| Event::Phase { t, name, by, taken });
+        self.mark(|t, taken| Event::Phase { t, name, by, taken });
     }
 
     /// The program says what a part of it holds.
     pub fn holds(&self, component: Component, bytes: Bytes) {
-        self.add(|t, _| Event::Holds { t, component, bytes });
+        self.mark(|t, _| Event::Holds { t, component, bytes });
     }
 
     /// The program counts something.
     pub fn counter(&self, name: String, value: u64) {
-        self.add(|t, _| Event::Counter { t, name, value });
+        self.mark(|t, _| Event::Counter { t, name, value });
     }
 
     /// The command ended.
@@ -143,7 +161,14 @@ impl Recorder {
 
     /// Ends the recording, whose time and number of readings are filled in: all events, and why the
     /// file lacks some, if it does.
-    pub fn finish(self, end: End) -> (Vec<Event>, Option<RecordFailure>) {
+    pub fn finish(self, mut end: End) -> (Vec<Event>, Option<RecordFailure>) {
+        let more = self.lock().marks.saturating_sub(MARKS);
+        if more > 0 {
+            end.complaints.push(format!(
+                "{more} phases and figures after the first {MARKS} were left out: the last phase that was \
+                 kept lasts to the end"
+            ));
+        }
         self.add(|t, taken| Event::End(End { t, taken, ..end }));
         let inner = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
         (inner.events, inner.failure)
@@ -205,6 +230,14 @@ impl Inner {
         }
     }
 
+    /// There is something to record.
+    fn begin(&mut self) {
+        if let Some(file) = &mut self.file {
+            let outcome = file.begin();
+            self.keep(outcome);
+        }
+    }
+
     /// The first failure ends the file, not the run.
     fn keep(&mut self, outcome: std::io::Result<()>) {
         if let Err(cause) = outcome {
@@ -260,6 +293,26 @@ mod tests {
         let (events, _) = recorder.finish(End::default());
         let gaps = events.iter().filter(|event| matches!(event, Event::Gap { .. })).count();
         assert_eq!((gaps, samples(&events)), (2, vec![1, 1]));
+    }
+
+    #[test]
+    fn what_is_said_without_end_is_left_out_and_that_is_told() {
+        let recorder = recorder(None);
+        for _ in 0..MARKS + 7 {
+            recorder.counter("c".to_owned(), 1);
+        }
+        recorder.phase(Some("late".to_owned()), By::Pipe);
+        recorder.sample(&reading(1));
+        recorder.exit(Some(0), None);
+        let (events, _) = recorder.finish(End::default());
+        let counters = events.iter().filter(|event| matches!(event, Event::Counter { .. })).count();
+        assert_eq!((counters as u64, samples(&events)), (MARKS, vec![1]));
+        let Some(Event::End(end)) = events.last() else { panic!("no end") };
+        assert!(
+            end.complaints[0].starts_with("8 phases and figures after"),
+            "{:?}",
+            end.complaints
+        );
     }
 
     #[test]

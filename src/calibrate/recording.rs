@@ -14,13 +14,15 @@
 //! off is valid up to its last whole line.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, Read as _};
 
 use serde::{Deserialize, Serialize};
 
 use super::meter::{Device, Holder};
 use super::planned::PlannedRun;
 use vramplan_planner::estimate::Component;
-use vramplan_planner::read::printable;
+
+use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
 /// The name and version of the format.
@@ -207,45 +209,114 @@ pub enum RecordingError {
         /// What is taken.
         most: usize,
     },
+    /// It is no text.
+    #[error("line {line} is not UTF-8")]
+    NotText {
+        /// Which, from 1.
+        line: usize,
+    },
+    /// Too long as a whole.
+    #[error("it is larger than {most} bytes")]
+    TooLarge {
+        /// What is taken.
+        most: u64,
+    },
+    /// It cannot be read on.
+    #[error("line {line} cannot be read: {message}")]
+    Unreadable {
+        /// Which, from 1.
+        line: usize,
+        /// What the system said.
+        message: String,
+    },
 }
 
 /// The longest line that is read.
 const LONGEST: usize = 1 << 20;
+/// The largest recording that is read, in bytes.
+pub const MOST: u64 = 512 << 20;
 
 /// The events of a recording. The last line may have been cut off.
 pub fn parse(text: &str) -> Result<Vec<Event>, RecordingError> {
-    let mut events: Vec<Event> = Vec::new();
-    let mut latest = 0;
-    let whole = text.ends_with('\n');
-    let mut lines = text.lines().enumerate().peekable();
-    while let Some((index, line)) = lines.next() {
-        let number = index + 1;
+    read(text.as_bytes())
+}
+
+/// The events of a recording, read line by line: what is none is refused by its first line, however much
+/// of it there is.
+///
+/// # Errors
+/// Where it is no recording, is larger than [`MOST`], or cannot be read.
+pub fn read(mut from: impl BufRead) -> Result<Vec<Event>, RecordingError> {
+    let mut reader = Reader::default();
+    let mut size = 0;
+    for number in 1.. {
+        let mut line = Vec::new();
+        // One more than the longest line with its end, to tell a longer one by.
+        let most = LONGEST as u64 + 3;
+        from.by_ref().take(most).read_until(b'\n', &mut line).map_err(|error| {
+            let message = printable(&error.to_string());
+            RecordingError::Unreadable { line: number, message }
+        })?;
+        size += line.len() as u64;
+        if size > MOST {
+            return Err(RecordingError::TooLarge { most: MOST });
+        }
+        if line.is_empty() || !reader.take(number, &line)? {
+            break;
+        }
+    }
+    reader.finish()
+}
+
+/// The lines of a recording that were read so far.
+#[derive(Default)]
+struct Reader {
+    events: Vec<Event>,
+    latest: u64,
+}
+
+impl Reader {
+    /// Takes the next line, its end included; whether another may follow.
+    fn take(&mut self, number: usize, line: &[u8]) -> Result<bool, RecordingError> {
+        let whole = line.ends_with(b"\n");
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > LONGEST {
             return Err(RecordingError::TooLong { line: number, most: LONGEST });
         }
-        let cut_off = lines.peek().is_none() && !whole && index > 0;
+        let line = match std::str::from_utf8(line) {
+            Ok(line) => line,
+            // It was cut off within a character.
+            Err(_) if !whole && number > 1 => return Ok(false),
+            Err(_) => return Err(RecordingError::NotText { line: number }),
+        };
         match serde_json::from_str::<Event>(line) {
-            Ok(event) if events.is_empty() != matches!(event, Event::Header(_)) => {
-                return Err(misplaced(number));
+            Ok(event) if self.events.is_empty() != matches!(event, Event::Header(_)) => {
+                Err(misplaced(number))
+            }
+            Ok(event) if event.time() < self.latest => {
+                Err(RecordingError::Backwards { line: number, t: event.time() })
             }
             Ok(event) => {
-                if event.time() < latest {
-                    return Err(RecordingError::Backwards { line: number, t: event.time() });
-                }
-                latest = event.time();
-                events.push(event.cleaned());
+                self.latest = event.time();
+                self.events.push(event.cleaned());
+                Ok(true)
             }
-            Err(_) if cut_off => break,
-            Err(_) if index == 0 => return Err(RecordingError::NoHeader),
+            Err(_) if number == 1 => Err(RecordingError::NoHeader),
+            // It was cut off.
+            Err(_) if !whole => Ok(false),
             Err(error) => {
                 let message = printable(&error.to_string());
-                return Err(RecordingError::Malformed { line: number, message });
+                Err(RecordingError::Malformed { line: number, message })
             }
         }
     }
-    match events.first() {
-        Some(Event::Header(header)) if header.schema == SCHEMA => Ok(events),
-        _ => Err(RecordingError::NoHeader),
+
+    fn finish(self) -> Result<Vec<Event>, RecordingError> {
+        match self.events.first() {
+            Some(Event::Header(header)) if header.schema == SCHEMA => Ok(self.events),
+            _ => Err(RecordingError::NoHeader),
+        }
     }
 }
 
@@ -370,6 +441,19 @@ pub(super) mod tests {
         );
         let other = head.replace(SCHEMA, "vramplan/recording/v9");
         assert_eq!(parse(&other), Err(RecordingError::NoHeader));
+    }
+
+    #[test]
+    fn what_has_no_end_is_refused_by_its_first_line() {
+        let endless = std::io::BufReader::new(std::io::repeat(0));
+        assert_eq!(read(endless), Err(RecordingError::TooLong { line: 1, most: LONGEST }));
+        let head = text(&[header(MeterKind::Mock)]);
+        let then = std::io::repeat(b'x');
+        let endless = std::io::BufReader::new(head.as_bytes().chain(then));
+        assert_eq!(read(endless), Err(RecordingError::TooLong { line: 2, most: LONGEST }));
+        let blank = |size: usize| parse(&format!("{head}{}\n", " ".repeat(size)));
+        assert!(matches!(blank(LONGEST), Err(RecordingError::Malformed { line: 2, .. })));
+        assert!(matches!(blank(LONGEST + 1), Err(RecordingError::TooLong { line: 2, .. })));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::recorder::Recorder;
 use super::recording::By;
 use vramplan_planner::protocol::Stage;
 use vramplan_planner::protocol::{FailureKind, Message, PROTOCOL};
-use vramplan_planner::read::{printable, printable_message};
+use vramplan_planner::text::{printable, printable_message};
 
 /// How long a worker may take to say hello.
 const HELLO: Duration = Duration::from_secs(60);

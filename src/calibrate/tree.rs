@@ -23,7 +23,7 @@ pub fn descendants() -> BTreeSet<u32> {
 }
 
 /// The children of every thread; none where the process is gone.
-fn children(pid: u32) -> Vec<u32> {
+pub fn children(pid: u32) -> Vec<u32> {
     let Ok(threads) = fs_err::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut found = Vec::new();
     for thread in threads.flatten() {
@@ -57,7 +57,7 @@ impl Resident {
 #[cfg(feature = "nvml")]
 pub fn name(pid: u32) -> Option<String> {
     let name = fs_err::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(vramplan_planner::read::printable(name.trim_end()))
+    Some(vramplan_planner::text::printable(name.trim_end()))
 }
 
 #[cfg(test)]

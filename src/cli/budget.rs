@@ -10,6 +10,7 @@ use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{Document, Target, emit, explain, render};
+use vramplan_planner::text::printable;
 
 /// Plans, recommends and prints.
 pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
@@ -60,7 +61,7 @@ fn component(name: &str) -> anyhow::Result<Option<Component>> {
     }
     let known: Vec<_> = Component::ALL.iter().map(|component| format!("`{component}`")).collect();
     let unknown = || {
-        Problem::new(format!("`--explain {name}` is no component"))
+        Problem::new(format!("`--explain {}` is no component", printable(name)))
             .hint(format!("expected one of {}", known.join(", ")))
     };
     Ok(Some(Component::from_id(name).ok_or_else(unknown)?))

@@ -10,11 +10,12 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use super::problem::Problem;
 use super::scenario;
-use vramplan_planner::read::{Catalog, profile};
 use vramplan_planner::deployment::{Deployment, Question};
+use vramplan_planner::read::{Catalog, profile};
 use vramplan_planner::recommend::{RecommendError, Solver};
 use vramplan_planner::render::{FileReport, ScenarioReport, to_github, to_report};
 use vramplan_planner::table::{Entry, Leaf, Limits, LimitsTable, TableError};
+use vramplan_planner::text::printable_path;
 
 /// Where tables are unless a path is given.
 const TABLES: &str = "profiles/tables";
@@ -90,7 +91,8 @@ fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         }
         inside.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
         if inside.is_empty() {
-            let message = format!("`{}` has no tables: expected `.toml` files", path.display());
+            let message =
+                format!("`{}` has no tables: expected `.toml` files", printable_path(path));
             return Err(Problem::new(message).hint(HINT).into());
         }
         inside.sort();
@@ -115,12 +117,13 @@ struct Checked {
 impl Checked {
     fn read(path: PathBuf, catalog: &Catalog) -> anyhow::Result<Self> {
         if !path.exists() {
-            let message = format!("`{}` does not exist: expected a table", path.display());
+            let message = format!("`{}` does not exist: expected a table", printable_path(&path));
             return Err(Problem::new(message).hint(HINT).into());
         }
         let text = profile::text_of(&vramplan_disk::Disk, &path)?;
-        let invalid =
-            |error: TableError| Problem::new(format!("`{}`: {error}", path.display())).hint(HINT);
+        let invalid = |error: TableError| {
+            Problem::new(format!("`{}`: {error}", printable_path(&path))).hint(HINT)
+        };
         let table = LimitsTable::parse(&text).map_err(invalid)?;
         let defaults: Question = table.defaults.read().map_err(invalid)?;
         let (mut labels, mut limits, mut assumed) = (Vec::new(), Vec::new(), Vec::new());
@@ -142,7 +145,7 @@ impl Checked {
             changes: limits.changes(&entry.limits),
         };
         FileReport {
-            path: self.path.display().to_string(),
+            path: printable_path(&self.path),
             scenarios: self.table.entries.iter().zip(computed).map(scenario).collect(),
         }
     }
@@ -158,7 +161,7 @@ impl Checked {
 }
 
 fn at(path: &Path, entry: &Entry) -> String {
-    format!("`{}`: line {}", path.display(), entry.flags.line)
+    format!("`{}`: line {}", printable_path(path), entry.flags.line)
 }
 
 /// A scenario, computed.
@@ -203,10 +206,10 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let path = fs_err::canonicalize(path)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)
-        .with_context(|| format!("cannot write into `{}`", folder.display()))?;
+        .with_context(|| format!("cannot write into `{}`", printable_path(folder)))?;
     file.write_all(text.as_bytes())?;
     let permissions = fs_err::metadata(&path)?.permissions();
     file.as_file().set_permissions(permissions)?;
-    file.persist(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
+    file.persist(&path).with_context(|| format!("cannot write `{}`", printable_path(&path)))?;
     Ok(())
 }

@@ -10,11 +10,12 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use super::problem::Problem;
 use super::scenario;
-use vramplan_planner::read::Catalog;
 use vramplan_planner::deployment::Question;
 use vramplan_planner::plan::Verdict;
+use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{CompareDoc, Document};
+use vramplan_planner::text::printable_path;
 
 /// A format of `vramplan compare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,15 +60,15 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<Outcome> {
     let proposed = args.plan.clone().or(scenario::read(base)?);
     if args.proposed.is_none() && proposed == current {
         let same = Problem::new("nothing is proposed: expected a second scenario, or flags");
-        let hint = format!("try `vramplan compare {} --kv f16`", args.current.display());
+        let hint = format!("try `vramplan compare {} --kv f16`", printable_path(&args.current));
         return Err(same.hint(hint).into());
     }
     let plan = |flags: &Question, path: &PathBuf| {
-        document(flags, &catalog).with_context(|| format!("scenario `{}`", path.display()))
+        document(flags, &catalog).with_context(|| format!("scenario `{}`", printable_path(path)))
     };
     let with_flags = args.plan != Question::default();
     let suffix = if with_flags { " with flags" } else { "" };
-    let names = (args.current.display().to_string(), format!("{}{suffix}", base.display()));
+    let names = (printable_path(&args.current), format!("{}{suffix}", printable_path(base)));
     let (current, proposed) = (plan(&current, &args.current)?, plan(&proposed, base)?);
     let document = CompareDoc::new((&names.0, &current), (&names.1, &proposed));
     let text = match args.format {

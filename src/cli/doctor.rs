@@ -11,7 +11,8 @@ use crate::calibrate::host::{Host, host};
 use crate::report::doctor::{
     DoctorDoc, Finding, ProfileCounts, ProfileMatch, SCHEMA, Severity, WorkerDoc, to_text,
 };
-use vramplan_planner::read::{Catalog, Kind, printable};
+use vramplan_planner::read::{Catalog, Kind};
+use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
 /// A format of `vramplan doctor`.

@@ -1,55 +1,50 @@
 //! Files that commands write and read as a whole.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::problem::Problem;
 use crate::calibrate::recording::{Header, SCHEMA};
-use crate::calibrate::{Device, PlannedRun, now};
+use crate::calibrate::{Device, PlannedRun, beside, now};
+use vramplan_planner::text::printable_path;
 
-/// The largest recording that is read, in bytes.
-const MOST: u64 = 512 << 20;
-
-/// Writes a file: all of it or nothing. What is no regular file is written to as it is.
+/// Writes a file: all of it or nothing. What is no regular file is written to as it is; a link stays one,
+/// and a file that is there keeps its permissions.
 pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    if path.exists() && !path.is_file() {
+    if is_special(path) {
         fs_err::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())?;
         return Ok(());
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)
-        .with_context(|| format!("cannot write into `{}`", folder.display()))?;
-    file.write_all(text.as_bytes())
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
-    readable(&file);
-    file.persist(path).with_context(|| format!("cannot write `{}`", path.display()))?;
+    let path = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let cannot = || format!("cannot write `{}`", printable_path(&path));
+    let mut file = beside(&path).with_context(cannot)?;
+    file.write_all(text.as_bytes()).with_context(cannot)?;
+    file.persist(&path).with_context(cannot)?;
     Ok(())
 }
 
-/// A temporary file is private; a report need not be.
-#[cfg(unix)]
-fn readable(file: &tempfile::NamedTempFile) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let _ = file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644));
+/// Refuses a path that [`write`] could not write to, before there is something to write.
+pub fn check_writable(path: &Path) -> anyhow::Result<()> {
+    if is_special(path) {
+        return Ok(());
+    }
+    let path = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    beside(&path).map_err(|error| {
+        Problem::new(format!("the report cannot be written: {error}"))
+            .hint("name a file in a directory that exists and can be written to")
+    })?;
+    Ok(())
 }
 
-#[cfg(not(unix))]
-fn readable(_file: &tempfile::NamedTempFile) {}
-
-/// The text of a file that is not larger than it should be.
-pub fn read_bounded(path: &Path) -> Result<String, String> {
-    let file = fs_err::File::open(path.to_owned()).map_err(|error| error.to_string())?;
-    let mut text = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
-    if text.len() as u64 > MOST {
-        return Err(format!("it is larger than {MOST} bytes"));
-    }
-    String::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())
+/// A pipe or a device; a directory too, whose error comes from the system.
+fn is_special(path: &Path) -> bool {
+    path.exists() && !path.is_file()
 }
 
 /// The header of a recording that begins now.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "runs are measured on Linux"))]
 pub fn header(device: Device, command: Vec<String>, plan: Option<PlannedRun>) -> Header {
     Header {
         schema: SCHEMA.to_owned(),

@@ -12,7 +12,8 @@ use signal_hook::flag;
 use tempfile::NamedTempFile;
 
 use super::problem::Problem;
-use vramplan_planner::read::printable;
+
+use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
 /// Where a file is to be.
@@ -71,11 +72,8 @@ impl<'a> NewFile<'a> {
     }
 
     fn check_space(self, folder: &Path, needed: Bytes) -> anyhow::Result<()> {
-        let free = fs4::available_space(folder).with_context(|| self.cannot_write())?;
-        let free = Bytes::new(free);
-        if needed <= free {
-            return Ok(());
-        }
+        let free = available_space(folder).with_context(|| self.cannot_write())?;
+        let Some(free) = free.filter(|free| needed > *free) else { return Ok(()) };
         let message = format!("`{}` needs {needed}, and its disk has {free} left", self.shown());
         Err(Problem::new(message).hint("write it to another disk, or name a smaller format").into())
     }
@@ -92,6 +90,19 @@ impl<'a> NewFile<'a> {
     fn shown(self) -> String {
         printable(&self.path.to_string_lossy())
     }
+}
+
+/// What an ordinary user may still write to the disk of a directory.
+#[cfg(unix)]
+fn available_space(folder: &Path) -> io::Result<Option<Bytes>> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(Bytes::new(disk.f_frsize).times(disk.f_bavail).ok())
+}
+
+/// It is not asked for: a full disk is noticed where it fills up.
+#[cfg(not(unix))]
+fn available_space(_folder: &Path) -> io::Result<Option<Bytes>> {
+    Ok(None)
 }
 
 /// A file that is removed when it is dropped, with the permissions of any new file.

@@ -1,7 +1,7 @@
 //! `vramplan observe`.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -12,11 +12,12 @@ use super::{Outcome, files};
 use crate::calibrate::comparison::{Comparison, Tolerance};
 use crate::calibrate::marks::{Pattern, Timed};
 use crate::calibrate::measurement::Measurement;
-use crate::calibrate::recording;
+use crate::calibrate::recording::{self, RecordingError};
 use crate::calibrate::{Device, MeterKind, PlannedRun};
+use crate::report::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
 use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::recommend::Answer;
-use crate::report::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
+use vramplan_planner::text::printable_path;
 
 /// A format of a measured run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,11 +119,20 @@ fn replay(args: &ObserveArgs, path: &Path) -> anyhow::Result<Outcome> {
 pub fn read_recording(path: &Path) -> anyhow::Result<Measurement> {
     let hint = "a recording is what `vramplan observe --record FILE` writes";
     let wrong = |message: String| {
-        Problem::new(format!("`{}` cannot be replayed: {message}", path.display())).hint(hint)
+        Problem::new(format!("`{}` cannot be replayed: {message}", printable_path(path))).hint(hint)
     };
-    let text = files::read_bounded(path).map_err(wrong)?;
-    let events = recording::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    let events = events_of(path).map_err(wrong)?;
     Ok(Measurement::new(&events).map_err(|error| wrong(error.to_string()))?)
+}
+
+/// The events of a file, or of a pipe.
+fn events_of(path: &Path) -> Result<Vec<recording::Event>, String> {
+    let file = fs_err::File::open(path).map_err(|error| error.to_string())?;
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    if size > recording::MOST {
+        return Err(RecordingError::TooLarge { most: recording::MOST }.to_string());
+    }
+    recording::read(BufReader::new(file)).map_err(|error| error.to_string())
 }
 
 /// The plan that is asked for, if any; on the measured GPU unless another is named.
@@ -200,6 +210,16 @@ impl Report {
         }
     }
 
+    /// The same of a run that cannot be repeated: should the file not be had, the stream gets it.
+    #[cfg(target_os = "linux")]
+    pub fn keep(&self, file: Option<&Path>, mut stream: impl std::io::Write) -> anyhow::Result<()> {
+        let written = self.write_to(file, &mut stream);
+        if file.is_some() && written.is_err() {
+            stream.write_all(self.text.as_bytes())?;
+        }
+        written
+    }
+
     /// What lies outside of the plan, by name.
     pub fn outside(&self) -> &[String] {
         &self.outside
@@ -228,6 +248,7 @@ fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyho
     use crate::calibrate::Recorder;
     use crate::calibrate::session::{self, Job};
     let plan = planned(args, Some(&meter.device()))?;
+    args.output.report.as_deref().map_or(Ok(()), files::check_writable)?;
     let words = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let header = files::header(meter.device(), words, plan.clone());
     let recorder = Recorder::new(header, super::meter::record_file(args.output.record.as_deref())?);
@@ -235,20 +256,33 @@ fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyho
     command.args(&args.command[1..]);
     let (patterns, timed) = (args.patterns.clone(), args.timed.clone());
     let job = Job { command, input: None, patterns, timed, watch: None };
-    let ended = session::run(job, meter, &recorder)
-        .map_err(|error| explain(error, args.output.record.as_deref()))?;
+    let ended = session::run(job, meter, &recorder).map_err(explain)?;
     let (events, failure) = recorder.finish(ended.end.clone());
-    let outcome = report(&events, plan.as_ref(), args)?;
-    let failed = ended.exit_code();
-    if let Some(failure) = failure {
-        let problem = Problem::new(failure.to_string())
-            .hint("make room, or name another file; the report above is of all that was measured");
-        if failed.is_none() {
-            return Err(problem.into());
+    let (reported, failed) = (report(&events, plan.as_ref(), args), ended.exit_code());
+    let failure = failure.map(|failure| {
+        Problem::new(failure.to_string())
+            .hint("make room, or name another file; the report above is of all that was measured")
+    });
+    match (reported, failed) {
+        (Ok(outcome), None) => failure.map_or(Ok(outcome), |failure| Err(failure.into())),
+        (reported, failed) => {
+            if let Some(failure) = failure {
+                tell(&failure.into())?;
+            }
+            // Scripts go by the command's own exit code, whatever became of the report.
+            let Some(code) = failed else { return reported };
+            reported.err().map_or(Ok(()), |error| tell(&error))?;
+            Ok(Outcome::Child(code))
         }
-        anstream::stderr().write_all(super::describe(&problem.into()).as_bytes())?;
     }
-    Ok(failed.map_or(outcome, Outcome::Child))
+}
+
+/// An error that does not decide the exit code.
+#[cfg(target_os = "linux")]
+fn tell(error: &anyhow::Error) -> std::io::Result<()> {
+    use std::io::Write as _;
+
+    anstream::stderr().write_all(super::describe(error).as_bytes())
 }
 
 #[cfg(target_os = "linux")]
@@ -259,21 +293,14 @@ fn report(
 ) -> anyhow::Result<Outcome> {
     let measured = Measurement::new(events)?;
     let report = Report::new(&measured, plan, &args.output)?;
-    report.write_to(args.output.report.as_deref(), anstream::stderr())?;
+    report.keep(args.output.report.as_deref(), anstream::stderr())?;
     Ok(report.outcome())
 }
 
-/// Why nothing was run. A record that holds no run is of no use.
+/// Why nothing was run.
 #[cfg(target_os = "linux")]
-pub fn explain(
-    error: crate::calibrate::session::SessionError,
-    record: Option<&Path>,
-) -> anyhow::Error {
+pub fn explain(error: crate::calibrate::session::SessionError) -> anyhow::Error {
     use crate::calibrate::session::SessionError;
-    if let Some(path) = record.filter(|path| path.is_file()) {
-        // It was made a moment ago; should it stay, it says that nothing was started.
-        let _ = fs_err::remove_file(path);
-    }
     let hint = match &error {
         SessionError::NoReading(_) => "see `vramplan doctor`; `--device cpu` measures main memory",
         SessionError::Start { .. } => "give the command as a shell would find it, after `--`",

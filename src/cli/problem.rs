@@ -2,24 +2,32 @@
 
 use std::fmt;
 
+use crate::local::LocalCardError;
 use vramplan_planner::deployment::DeploymentError;
+use vramplan_planner::read::SourceError;
 use vramplan_planner::recommend::RecommendError;
 use vramplan_planner::render::EmitError;
-use crate::local::LocalCardError;
-use vramplan_planner::read::SourceError;
 use vramplan_planner::synth::SynthError;
+use vramplan_planner::text::{printable_lines, printable_message};
 
 /// An error with a hint.
 #[derive(Debug)]
 pub struct Problem {
     message: String,
+    /// Whether the message has lines of its own, in all of which what is quoted was made safe.
+    has_lines: bool,
     hint: Option<String>,
 }
 
 impl Problem {
     /// An error without a hint.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
+        Self { message: message.into(), has_lines: false, hint: None }
+    }
+
+    /// An error that shows an excerpt: what is quoted in it must be safe to print.
+    pub fn with_lines(message: String) -> Self {
+        Self { message, has_lines: true, hint: None }
     }
 
     /// Adds a hint.
@@ -38,13 +46,23 @@ impl std::error::Error for Problem {}
 
 /// `error: …`, its causes on the same line, and the hints of the whole chain.
 pub fn describe(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error:#}\n");
+    let causes: Vec<_> = error.chain().map(shown).collect();
+    let mut text = format!("error: {}\n", causes.join(": "));
     for hint in error.chain().filter_map(hint_of) {
         text.push_str("hint: ");
-        text.push_str(&hint);
+        text.push_str(&printable_message(&hint));
         text.push('\n');
     }
     text
+}
+
+/// A cause as it is printed. Its words may be a system's or a library's, which quote names as they are.
+fn shown(cause: &(dyn std::error::Error + 'static)) -> String {
+    let text = cause.to_string();
+    match cause.downcast_ref::<Problem>() {
+        Some(problem) if problem.has_lines => printable_lines(&text),
+        _ => printable_message(&text),
+    }
 }
 
 fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {

@@ -11,6 +11,7 @@ use super::args::CatalogArgs;
 use vramplan_disk::Disk;
 use vramplan_planner::read::{self, Catalog, Kind, Listing, SourceError, profile};
 use vramplan_planner::spec::{GpuSpec, ModelSpec};
+use vramplan_planner::text::{printable_lines, printable_path};
 
 /// What a list is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -152,7 +153,8 @@ fn runtimes(catalog: &Catalog) -> Result<String, SourceError> {
 fn show(catalog: &Catalog, name: &str) -> anyhow::Result<String> {
     let kind = kind_of(catalog, name)?;
     let document = catalog.document(kind, name)?;
-    let mut text = format!("# {}\n{}", document.listing.path.display(), document.text);
+    let path = printable_path(&document.listing.path);
+    let mut text = format!("# {path}\n{}", printable_lines(&document.text));
     match kind {
         Kind::Model => show_model(&mut text, &catalog.model(name)?),
         Kind::Gpu => show_gpu(&mut text, &catalog.gpu(name)?),
@@ -193,6 +195,7 @@ fn show_gpu(text: &mut String, gpu: &GpuSpec) {
 fn import(catalog: &Catalog, file: &str, name: Option<&str>) -> anyhow::Result<String> {
     let mut model = read::model(&Disk, file, catalog)?;
     if let Some(name) = name {
+        profile::check_name(name)?;
         name.clone_into(&mut model.name);
     }
     Ok(profile::model_to_toml(&model)?)

@@ -8,23 +8,33 @@ use anyhow::Context as _;
 use super::problem::Problem;
 use vramplan_disk::Disk;
 use vramplan_planner::deployment::{self, Deployment, LocalCard, Question};
-use vramplan_planner::read::{Catalog, printable, profile};
+use vramplan_planner::read::{Catalog, profile};
 use vramplan_planner::render::SCHEMA;
+use vramplan_planner::text::{excerpt, one_line, printable, printable_path};
 
 /// Reads a scenario file: the flags of `budget` as TOML, or a plan that it printed as JSON.
 pub fn read(path: &Path) -> anyhow::Result<Question> {
     let text = profile::text_of(&Disk, path)?;
-    let read = if text.trim_start().starts_with('{') {
-        of_plan(&text)
-    } else {
-        toml::from_str(&text).map_err(|error| error.to_string())
-    };
-    let question = read.map_err(|error| {
-        Problem::new(format!("`{}` is no scenario: {}", path.display(), error.trim_end())).hint(
-            "its keys are the flags of `vramplan budget`, with `_` for `-`; a plan in JSON is one, too",
-        )
-    })?;
-    Ok(question)
+    if text.trim_start().starts_with('{') {
+        let refused = |message: String| {
+            let message = format!("`{}` is no scenario: {message}", printable_path(path));
+            Problem::new(message).hint(KEYS)
+        };
+        return Ok(of_plan(&text).map_err(refused)?);
+    }
+    Ok(toml::from_str(&text).map_err(|error| no_scenario(path, &text, &error))?)
+}
+
+/// What may stand in a scenario.
+const KEYS: &str =
+    "its keys are the flags of `vramplan budget`, with `_` for `-`; a plan in JSON is one, too";
+
+/// Says why a file is no scenario, and shows where.
+fn no_scenario(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
+    let place = error.span().map(|span| format!("TOML parse error at {}", excerpt(text, &span)));
+    let (path, message) = (printable_path(path), one_line(error.message()));
+    Problem::with_lines(format!("`{path}` is no scenario: {}{message}", place.unwrap_or_default()))
+        .hint(KEYS)
 }
 
 /// The question of a plan.

@@ -7,14 +7,11 @@ use std::path::{Path, PathBuf};
 use schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
-use self::validate::errors;
 use crate::report::doctor::DoctorDoc;
 use crate::report::observe::ObserveDoc;
 use vramplan_planner::deployment::Question;
-use vramplan_planner::render::{CompareDoc, Document, SweepDoc};
 use vramplan_planner::read::profile;
-
-mod validate;
+use vramplan_planner::render::{CompareDoc, Document, SweepDoc};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -33,7 +30,11 @@ fn schemas() -> Vec<(String, Value)> {
         titled("compare-v1", "vramplan/compare/v1", schema_for!(CompareDoc)),
         titled("observe-v1", "vramplan/observe/v1", schema_for!(ObserveDoc)),
         titled("doctor-v1", "vramplan/doctor/v1", schema_for!(DoctorDoc)),
-        titled("calibration", "vramplan calibration", schema_for!(vramplan_planner::read::Calibration)),
+        titled(
+            "calibration",
+            "vramplan calibration",
+            schema_for!(vramplan_planner::read::Calibration),
+        ),
         titled("scenario", "vramplan scenario", schema_for!(Question)),
         ("table".to_owned(), table()),
     ];
@@ -109,6 +110,13 @@ fn schema(name: &str) -> Value {
     schemas().into_iter().find(|(known, _)| known == name).unwrap().1
 }
 
+/// Where an instance does not follow a schema.
+fn errors(schema: &Value, instance: &Value) -> Vec<String> {
+    let validator = jsonschema::validator_for(schema).unwrap();
+    let told = |error: jsonschema::ValidationError| format!("{}: {error}", error.instance_path());
+    validator.iter_errors(instance).map(told).collect()
+}
+
 fn assert_valid(name: &str, instance: &Value, what: &str) {
     let errors = errors(&schema(name), instance);
     assert!(errors.is_empty(), "{what}: {errors:#?}");
@@ -178,7 +186,11 @@ fn outputs_follow_their_schemas() {
     };
     let (seed, small) = (plan(&seed), plan(&small));
     for document in [&seed, &small] {
-        assert_valid("plan-v2", &serde_json::to_value(document).unwrap(), &document.deployment.model.name);
+        assert_valid(
+            "plan-v2",
+            &serde_json::to_value(document).unwrap(),
+            &document.deployment.model.name,
+        );
     }
     let compared = CompareDoc::new(("a", &seed), ("b", &small));
     assert_valid("compare-v1", &serde_json::to_value(compared).unwrap(), "compare");

@@ -1,9 +1,9 @@
 //! `vramplan sweep`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
@@ -12,11 +12,11 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use super::problem::Problem;
 use super::scenario;
-use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question, runtime_of};
-use vramplan_planner::render::{SweepDoc, to_matrix};
 use vramplan_disk::Disk;
+use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question, runtime_of};
+use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::read::{Catalog, Kind};
+use vramplan_planner::render::{SweepDoc, to_matrix};
 use vramplan_planner::spec::Runtime;
 use vramplan_planner::sweep::{Cell, Sweep};
 
@@ -140,7 +140,7 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
     let document = document(&matrix, &catalog)?;
     let text = match args.format {
         SweepFormat::Table => to_matrix(&document),
-        SweepFormat::Csv => document.to_csv(),
+        SweepFormat::Csv => document.to_csv()?,
         SweepFormat::Json => document.to_json()?,
     };
     anstream::stdout().write_all(text.as_bytes())?;
@@ -197,11 +197,7 @@ fn rows_of(
 }
 
 /// The GPUs, `--gpus` of each; all of them in the order of what they offer.
-fn gpus(
-    matrix: &MatrixArgs,
-    plan: &Question,
-    catalog: &Catalog,
-) -> anyhow::Result<Vec<Cards>> {
+fn gpus(matrix: &MatrixArgs, plan: &Question, catalog: &Catalog) -> anyhow::Result<Vec<Cards>> {
     let mut gpus = Vec::new();
     for name in named(&matrix.gpus, Kind::Gpu, catalog)? {
         let question = Question { gpu: Some(name), ..plan.clone() };

@@ -15,8 +15,9 @@ use super::args::CatalogArgs;
 use super::new_file::NewFile;
 use vramplan_disk::Disk;
 use vramplan_planner::dtype::{FileType, WeightFormat};
-use vramplan_planner::read::{self, printable};
+use vramplan_planner::read::{self};
 use vramplan_planner::synth::SynthModel;
+use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
 /// Write a GGUF file with random weights in the shape of a model.

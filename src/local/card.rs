@@ -3,9 +3,9 @@
 #[cfg(feature = "nvml")]
 use super::nvml::unavailable;
 #[cfg(feature = "nvml")]
-use vramplan_planner::read::printable;
 use vramplan_planner::read::{Catalog, SourceError};
 use vramplan_planner::spec::{Basis, Fact, GpuSpec};
+use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
 /// What NVML says about the local card.
@@ -37,6 +37,7 @@ impl LocalCard {
 
 /// Why the local card cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(not(feature = "nvml"), allow(dead_code, reason = "what NVML says where it is asked"))]
 pub enum LocalCardError {
     /// Built without the `nvml` feature.
     #[cfg(not(feature = "nvml"))]

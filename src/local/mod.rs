@@ -5,5 +5,5 @@ mod card;
 mod nvml;
 
 pub use card::{LocalCardError, local_card};
-#[cfg(feature = "nvml")]
+#[cfg(all(feature = "nvml", target_os = "linux"))]
 pub use nvml::open_nvml;

@@ -1,8 +1,7 @@
 //! Opens NVML, the library of NVIDIA's driver that says what cards hold.
 
-use vramplan_planner::read::printable_message;
-
 use super::LocalCardError;
+use vramplan_planner::text::printable_message;
 
 /// The environment variable that names another library, for drivers that are elsewhere.
 pub const LIBRARY: &str = "VRAMPLAN_NVML_LIB";

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibrate::devices::{DeviceFacts, Inventory};
 use crate::calibrate::host::Host;
-use vramplan_planner::render::terminal::{WIDTH, finish, table, wrap};
+use vramplan_planner::render::terminal::{WIDTH, finish, table};
+use vramplan_planner::text::{printable_path, wrap};
 use vramplan_planner::units::Bytes;
 
 /// The name and version of the schema.
@@ -197,7 +198,7 @@ fn card(device: &DeviceFacts, found: &ProfileMatch) -> String {
 fn libraries(host: &Host) -> String {
     let mut rows = table(&["library", "for", "found"], &[]);
     for library in &host.libraries {
-        let path = library.path.as_ref().map(|path| path.display().to_string());
+        let path = library.path.as_ref().map(|path| printable_path(path));
         let path = path.unwrap_or_else(|| "no".to_owned());
         rows.add_row([library.name.clone(), library.purpose.clone(), path]);
     }

@@ -1,6 +1,6 @@
 //! The command line, session by session: every file of `tests/cmd` is what a user would see.
 //!
-//! `TRYCMD=overwrite cargo test --test cli` records what changed; read the difference.
+//! `TRYCMD=overwrite cargo test -p vramplan --test all cli::` records what changed; read the difference.
 
 #[test]
 fn sessions() {

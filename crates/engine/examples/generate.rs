@@ -1,5 +1,5 @@
 //! Chats with a GGUF model over the evicting cache:
-//! `cargo run --release --example generate -- model.gguf`, then one line for each turn.
+//! `cargo run --release -p vramplan-engine --example generate -- model.gguf`, then one line for each turn.
 
 #![allow(clippy::print_stdout, reason = "a chat prints")]
 

@@ -1,7 +1,7 @@
 //! What an evicting cache loses on a text of your own, and which recent window loses least.
 //!
 //! ```sh
-//! cargo run --release --example quality -- model.gguf text.txt --cache-tokens 1024
+//! cargo run --release -p vramplan-engine --example quality -- model.gguf text.txt --cache-tokens 1024
 //! ```
 //!
 //! The text has to be longer than the cache. It is read once by a full cache and by one evicting cache

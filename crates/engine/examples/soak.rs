@@ -2,7 +2,7 @@
 //! token.
 //!
 //! ```sh
-//! cargo run --release --example soak -- model.gguf --loads 50 --tokens 20000 [--device N]
+//! cargo run --release -p vramplan-engine --example soak -- model.gguf --loads 50 --tokens 20000 [--device N]
 //! ```
 //!
 //! Prints a line of JSON after every load, and one for every part of the tokens. Without a GPU the memory

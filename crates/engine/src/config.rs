@@ -2,6 +2,7 @@
 
 use super::EngineError;
 use super::rope::{Rope, Yarn};
+use crate::h2o::to_usize;
 use vramplan_planner::estimate::rules::Refusal;
 use vramplan_planner::estimate::vramplan::capabilities;
 use vramplan_planner::read::gguf::{GgufFile, Value};
@@ -66,15 +67,14 @@ impl Config {
     pub fn new(spec: &ModelSpec, eps: f32, rope: Rope) -> Result<Self, EngineError> {
         let shape = &spec.shape;
         check(shape)?;
-        let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         Ok(Self {
-            layers: number(shape.n_layers),
-            hidden: number(shape.hidden_size),
-            heads: number(shape.n_heads),
-            kv_heads: number(shape.kv_heads),
-            head_dim: number(shape.head_dim),
-            ffn: number(shape.ffn_size),
-            vocab: number(shape.vocab_size),
+            layers: to_usize(shape.n_layers),
+            hidden: to_usize(shape.hidden_size),
+            heads: to_usize(shape.n_heads),
+            kv_heads: to_usize(shape.kv_heads),
+            head_dim: to_usize(shape.head_dim),
+            ffn: to_usize(shape.ffn_size),
+            vocab: to_usize(shape.vocab_size),
             eps,
             rope,
             pairs: pairs(shape.architecture),
@@ -190,7 +190,7 @@ impl Keys<'_> {
     fn yarn(&self, shape: &ModelShape, rope: Rope, factor: f32) -> Result<Rope, EngineError> {
         let original = self.number("rope.scaling.original_context_length")?;
         let attention = self.float("rope.scaling.attn_factor")?.unwrap_or(1.0);
-        let head_dim = usize::try_from(shape.head_dim).unwrap_or(usize::MAX);
+        let head_dim = to_usize(shape.head_dim);
         let original = original.unwrap_or(shape.context_len);
         let yarn = Yarn::new(head_dim, rope.base, original, factor, attention);
         Ok(Rope { scale: 1.0 / factor, yarn: Some(yarn), ..rope })

@@ -4,8 +4,10 @@ use crate::h2o::CacheError;
 use crate::launch::LaunchError;
 use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::{Component, EstimateError};
-use vramplan_planner::read::{SourceError, printable};
+use vramplan_planner::read::SourceError;
 use vramplan_planner::synth::SynthError;
+use vramplan_planner::text::printable;
+use vramplan_planner::units::to_u64;
 use vramplan_planner::units::{Bytes, Overflow};
 
 /// What went wrong, with what was expected.
@@ -133,7 +135,7 @@ impl EngineError {
     }
 
     pub(crate) fn out_of_memory(what: &'static str, bytes: usize) -> Self {
-        Self::OutOfMemory { what, needed: Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX)) }
+        Self::OutOfMemory { what, needed: Bytes::new(to_u64(bytes)) }
     }
 
     pub(crate) fn unsupported(what: impl Into<String>, expected: impl Into<String>) -> Self {

@@ -13,8 +13,8 @@ use vramplan_planner::estimate::weights_of;
 #[cfg(target_os = "linux")]
 use vramplan_planner::plan::Capacity;
 use vramplan_planner::spec::{
-    Attention, Basis, Bounds, Capture, Fact, GpuSpec, Logits, ModelSpec, RuntimeOptions, RuntimeSpec,
-    Workload,
+    Attention, Basis, Bounds, Capture, Fact, GpuSpec, Logits, ModelSpec, RuntimeOptions,
+    RuntimeSpec, Workload,
 };
 use vramplan_planner::units::Bytes;
 

@@ -10,7 +10,9 @@ use vramplan_planner::estimate::BufferId;
 use super::EngineError;
 use super::backend::Part;
 use super::table::Table;
+use crate::h2o::to_usize;
 use vramplan_planner::estimate::{Buffer, Component, Life, Moment, Phase};
+use vramplan_planner::units::to_u64;
 use vramplan_planner::units::{Bytes, Overflow};
 
 /// One thing that the engine holds.
@@ -182,7 +184,7 @@ impl<'a> Memory<'a> {
 
     /// Bytes of the arena, as far as it was laid out.
     pub(super) fn scratch(&self) -> usize {
-        usize::try_from(self.scratch.get()).unwrap_or(usize::MAX)
+        to_usize(self.scratch.get())
     }
 
     /// The account, once everything was asked for.
@@ -213,7 +215,7 @@ fn agreed(
     needed: usize,
     planned: Bytes,
 ) -> Result<Bytes, EngineError> {
-    let needed = Bytes::new(u64::try_from(needed).unwrap_or(u64::MAX));
+    let needed = Bytes::new(to_u64(needed));
     if needed == planned {
         return Ok(needed);
     }
@@ -243,7 +245,7 @@ impl Layout<'_, '_> {
         let size = agreed(component, id, len, planned)?;
         self.memory.note(Entry { component, id, life, size });
         let span = Span { start: self.place(moment, len), len };
-        let end = Bytes::new(u64::try_from(span.range().end).unwrap_or(u64::MAX));
+        let end = Bytes::new(to_u64(span.range().end));
         self.memory.scratch = self.memory.scratch.max(end);
         Ok(span)
     }

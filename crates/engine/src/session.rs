@@ -1,8 +1,8 @@
 //! A model that runs: a pinned system prompt, and one conversation behind it.
 
 use std::sync::Arc;
-use vramplan_planner::estimate::{Component, Phase};
 use vramplan_planner::estimate::BufferId;
+use vramplan_planner::estimate::{Component, Phase};
 
 use super::EngineError;
 use super::backend::{Backend, CacheShape, Caches, Cpu, Extent, Target};
@@ -16,9 +16,11 @@ use super::source::Source;
 use super::spans::Spans;
 use super::table::{Table, all_logits};
 use super::weights::Weights;
+use crate::h2o::to_usize;
 use crate::h2o::{Heads, Policy, choose_smoothing};
 use vramplan_planner::spec::Capture;
 use vramplan_planner::units::Bytes;
+use vramplan_planner::units::to_u64;
 
 /// A model with its caches on one device.
 ///
@@ -75,7 +77,7 @@ impl<B: Backend> Model<B> {
 
     /// What the weights take.
     pub fn bytes(&self) -> Bytes {
-        Bytes::new(u64::try_from(self.weights.bytes).unwrap_or(u64::MAX))
+        Bytes::new(to_u64(self.weights.bytes))
     }
 
     /// The engine, with everything else that `table` lists.
@@ -319,9 +321,9 @@ impl<B: Backend> Engine<B> {
         fits("a capture", tokens.len(), spans.rows.min(self.room()))?;
         let known = layers.is_sorted_by(|a, b| a < b)
             && layers.last().is_none_or(|&last| last < self.config.layers)
-            && layers.len() <= number(capture.layers);
+            && layers.len() <= to_usize(capture.layers);
         if tokens.is_empty() || !known {
-            let most = self.config.layers.min(number(capture.layers));
+            let most = self.config.layers.min(to_usize(capture.layers));
             let expected = format!("tokens, and at most {most} layers in ascending order");
             return Err(EngineError::unsupported(format!("a capture of {layers:?}"), expected));
         }
@@ -454,15 +456,11 @@ fn extent(config: &Config, rows: usize) -> Extent {
     Extent { rows, layers: config.layers, widest }
 }
 
-fn number(n: u64) -> usize {
-    usize::try_from(n).unwrap_or(usize::MAX)
-}
-
 fn limits(table: &Table) -> Limits {
     let workload = &table.workload;
     Limits {
-        context: number(workload.context),
-        chunk: number(workload.prefill_chunk.min(table.cache_tokens)),
+        context: to_usize(workload.context),
+        chunk: to_usize(workload.prefill_chunk.min(table.cache_tokens)),
         all_logits: all_logits(workload),
     }
 }
@@ -471,8 +469,11 @@ fn cache_shape(config: &Config, table: &Table) -> Result<CacheShape, EngineError
     let workload = &table.workload;
     let heads = Heads::new(config.heads, config.kv_heads, config.head_dim)?;
     let window = workload.recent_window.unwrap_or(0);
-    let policy =
-        Policy::new(number(workload.system_tokens), number(table.cache_tokens), number(window))?;
+    let policy = Policy::new(
+        to_usize(workload.system_tokens),
+        to_usize(table.cache_tokens),
+        to_usize(window),
+    )?;
     Ok(CacheShape { heads, policy })
 }
 
@@ -532,7 +533,7 @@ fn lay_out(
 ) -> Result<Steps, EngineError> {
     let workload = &table.workload;
     let all = all_logits(workload);
-    let chunk = |tokens: u64| number(workload.prefill_chunk.min(tokens));
+    let chunk = |tokens: u64| to_usize(workload.prefill_chunk.min(tokens));
     let mut spans = |phase, rows| Spans::new(memory, config, shape, phase, rows, all, None);
     let system = match chunk(workload.system_tokens) {
         0 => None,
@@ -542,7 +543,7 @@ fn lay_out(
     let decode = spans(Phase::Decode, 1)?;
     let mut steps = Steps { system, prefill, decode, capture: None };
     if let Some(capture) = workload.capture {
-        let (rows, most) = (number(capture.tokens), steps.most_rows());
+        let (rows, most) = (to_usize(capture.tokens), steps.most_rows());
         fits("a capture, of which a step has to hold all,", rows, most)?;
         let phase = Phase::Capture;
         let spans = Spans::new(memory, config, shape, phase, rows, all, Some(capture))?;

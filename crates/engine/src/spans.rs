@@ -5,6 +5,7 @@ use super::backend::{AttentionSpans, CacheShape};
 use super::capture::CaptureSpans;
 use super::config::Config;
 use super::memory::{Layout, Memory, Span};
+use crate::h2o::to_usize;
 use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::vramplan::attention::{MAX_SPLITS, TILE};
 use vramplan_planner::estimate::{Component, Moment, Phase};
@@ -170,7 +171,7 @@ fn captured(
     (rows, capture): (usize, Option<Capture>),
 ) -> Result<CaptureSpans, EngineError> {
     let Some(capture) = capture else { return Ok(CaptureSpans::default()) };
-    let wanted = usize::try_from(capture.layers).unwrap_or(usize::MAX);
+    let wanted = to_usize(capture.layers);
     let layers = wanted.min(if capture.keep { config.layers } else { 1 });
     let columns = shape.policy.pinned() + shape.policy.max_cache_tokens();
     let weights = if capture.attention { config.heads * columns } else { 0 };
@@ -196,8 +197,8 @@ fn cut<const N: usize>(span: Span, sizes: [usize; N]) -> [Span; N] {
 /// update, and the partial results of every split.
 fn decode_work(layout: &mut Layout<'_, '_>, shape: CacheShape) -> Result<Span, EngineError> {
     let (heads, slots) = (shape.heads.query_heads(), shape.policy.max_cache_tokens());
-    let tile = usize::try_from(TILE).unwrap_or(usize::MAX);
-    let splits = usize::try_from(MAX_SPLITS).unwrap_or(usize::MAX);
+    let tile = to_usize(TILE);
+    let splits = to_usize(MAX_SPLITS);
     let partial = (shape.heads.head_dim() + 2) * F32;
     take_all(
         layout,

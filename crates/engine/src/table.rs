@@ -1,9 +1,9 @@
 //! The plan's table of buffers, as far as the engine allocates from it.
 
 use vramplan_planner::estimate::BufferId;
-use vramplan_planner::estimate::{Buffer, Component, Life, Moment, Phase, Scenario, buffers};
 use vramplan_planner::estimate::rules::Refusal;
 use vramplan_planner::estimate::vramplan::capabilities;
+use vramplan_planner::estimate::{Buffer, Component, Life, Moment, Phase, Scenario, buffers};
 use vramplan_planner::spec::{Logits, Runtime, Workload};
 use vramplan_planner::units::Bytes;
 

@@ -10,6 +10,7 @@ use super::EngineError;
 use super::backend::Backend;
 use super::config::{Config, PairOrder};
 use super::source::Source;
+use crate::h2o::to_usize;
 use vramplan_planner::dtype::GgmlType;
 pub use vramplan_planner::estimate::vramplan::capabilities::MATRIX_TYPES;
 use vramplan_planner::read::gguf::GgufTensor;
@@ -194,7 +195,7 @@ impl<B: Backend> Loader<'_, B> {
             EngineError::tensor(name, "not in the file", format!("a tensor of {dims:?}"))
         })?;
         check(&tensor, dims)?;
-        self.bytes += usize::try_from(tensor.size.get()).unwrap_or(usize::MAX);
+        self.bytes += to_usize(tensor.size.get());
         let (source, host) = (&mut *self.source, &mut self.host);
         self.backend.weight(&tensor, &mut |bytes| {
             source.read(&tensor, bytes)?;

@@ -1,4 +1,4 @@
-//! How long planning takes: `cargo bench`. Results and conditions are in `docs/benchmarks.md`.
+//! How long planning takes: `cargo bench -p vramplan-planner`. Results and conditions are in `docs/benchmarks.md`.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "benchmark")]
 

@@ -9,9 +9,10 @@
 //! ```
 //!
 //! Pure: no files, processes, clock, threads or terminal. Readers are given [`read::Files`]; it builds for
-//! `wasm32-unknown-unknown`. Dependencies point one way: `units → dtype → spec → {read, estimate} → {plan, synth}
-//! → deployment → {recommend, protocol} → {sweep, table} → render`.
+//! `wasm32-unknown-unknown`. Dependencies point one way: `{text, bounded} → units → dtype → spec → {read, estimate}
+//! → {plan, synth} → deployment → {recommend, protocol} → {sweep, table} → render`.
 
+pub mod bounded;
 pub mod deployment;
 pub mod dtype;
 pub mod estimate;
@@ -24,4 +25,5 @@ pub mod spec;
 pub mod sweep;
 pub mod synth;
 pub mod table;
+pub mod text;
 pub mod units;

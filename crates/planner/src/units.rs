@@ -9,10 +9,45 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::text::printable;
+
 /// An arithmetic result that does not fit in 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a size is larger than 16 EiB")]
 pub struct Overflow;
+
+// A length in memory is a count of 64 bits, here and on machines of 32.
+const _: () = assert!(usize::BITS <= u64::BITS);
+
+/// A length as a count.
+#[must_use]
+pub const fn to_u64(length: usize) -> u64 {
+    length as u64
+}
+
+/// A count as a length or an index.
+///
+/// # Errors
+/// [`Overflow`] where this machine cannot hold so many: one of 32 bits, such as `wasm32`.
+///
+/// ```
+/// use vramplan_planner::units::to_usize;
+/// assert_eq!(to_usize(7), Ok(7));
+/// ```
+pub fn to_usize(count: u64) -> Result<usize, Overflow> {
+    usize::try_from(count).map_err(|_| Overflow)
+}
+
+/// A count as an index into something that has `most` elements: `most` where it is more.
+///
+/// ```
+/// use vramplan_planner::units::at_most;
+/// assert_eq!([at_most(3, 5), at_most(u64::MAX, 5)], [3, 5]);
+/// ```
+#[must_use]
+pub fn at_most(count: u64, most: usize) -> usize {
+    to_usize(count).map_or(most, |count| count.min(most))
+}
 
 /// A size in bytes, printed in IEC units.
 ///
@@ -192,19 +227,19 @@ impl fmt::Debug for Bytes {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseBytesError {
     /// No unit, or a unit such as `G` that means 1000³ to some and 1024³ to others.
-    #[error("`{text}` is ambiguous: write `GiB` (1024³) or `GB` (1000³), `MiB` or `MB`")]
+    #[error("`{}` is ambiguous: write `GiB` (1024³) or `GB` (1000³), `MiB` or `MB`", printable(.text))]
     Ambiguous {
         /// The text as given.
         text: String,
     },
     /// Not a number followed by a unit.
-    #[error("`{text}` is not a size: expected a number and a unit, such as `512 MiB` or `1.5 GiB`")]
+    #[error("`{}` is not a size: expected a number and a unit, such as `512 MiB` or `1.5 GiB`", printable(.text))]
     Malformed {
         /// The text as given.
         text: String,
     },
     /// More than 64 bits can hold.
-    #[error("`{text}` is larger than 16 EiB")]
+    #[error("`{}` is larger than 16 EiB", printable(.text))]
     TooLarge {
         /// The text as given.
         text: String,

@@ -33,12 +33,12 @@ struct Talk {
     chunk: u64,
 }
 
-fn key<'a>(row: &Row<'a>) -> [&'a str; 4] {
-    ["model", "weights", "cache", "conversation"].map(|name| row.text(name))
+fn key(row: &Row) -> [String; 4] {
+    row.texts(["model", "weights", "cache", "conversation"])
 }
 
 /// The first prompt is all that is processed before the first token is generated.
-fn talks() -> HashMap<[&'static str; 4], Talk> {
+fn talks() -> HashMap<[String; 4], Talk> {
     let mut talks: HashMap<_, Talk> = HashMap::new();
     for row in rows(CONVERSATIONS) {
         let talk = talks.entry(key(&row)).or_default();
@@ -56,16 +56,18 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
     let catalog = Catalog::built_in();
     let (gpu, runtime) = (catalog.gpu("L4")?, catalog.runtime(Runtime::Transformers)?);
     let talks = talks();
-    let mut known: HashMap<[&str; 2], (ModelSpec, Weights)> = HashMap::new();
+    let mut known: HashMap<[String; 2], (ModelSpec, Weights)> = HashMap::new();
     for row in rows(CONVERSATIONS).filter(|row| row.text("stage") == "end") {
         let Talk { first, last, chunk } = talks[&key(&row)];
-        let [name, format, ..] = key(&row);
-        if let Entry::Vacant(entry) = known.entry([name, format]) {
-            let model = catalog.model(name)?;
-            let weights = weights_of(&model, format.parse::<WeightFormat>()?, &runtime)?;
-            entry.insert((model, weights));
-        }
-        let (model, weights) = &known[&[name, format]];
+        let name = row.text("model");
+        let (model, weights) = match known.entry(row.texts(["model", "weights"])) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let model = catalog.model(name)?;
+                let weights = weights_of(&model, row.get::<WeightFormat>("weights")?, &runtime)?;
+                new.insert((model, weights))
+            }
+        };
         let grown = row.text("cache") == "dynamic";
         let workload = Workload {
             system_tokens: first,

@@ -1,24 +1,31 @@
-//! Rows of a CSV file without quotes, by the names of their columns.
+//! Rows of a CSV file, by the names of their columns.
 
+use std::rc::Rc;
 use std::str::FromStr;
 
+use ::csv::StringRecord;
 use anyhow::Context as _;
 
 /// A row, with the header's names.
-pub struct Row<'a> {
-    names: Vec<&'a str>,
-    cells: Vec<&'a str>,
+pub struct Row {
+    names: Rc<StringRecord>,
+    cells: StringRecord,
 }
 
-impl<'a> Row<'a> {
+impl Row {
     /// The cell of a column.
     ///
     /// # Panics
     ///
     /// Without such a column: the fixture is at fault.
-    pub fn text(&self, name: &str) -> &'a str {
-        let column = self.names.iter().position(|known| *known == name);
-        self.cells[column.unwrap_or_else(|| panic!("no column `{name}`"))]
+    pub fn text(&self, name: &str) -> &str {
+        let column = self.names.iter().position(|known| known == name);
+        &self.cells[column.unwrap_or_else(|| panic!("no column `{name}`"))]
+    }
+
+    /// The cells of several columns, as a key.
+    pub fn texts<const N: usize>(&self, names: [&str; N]) -> [String; N] {
+        names.map(|name| self.text(name).to_owned())
     }
 
     /// The value in a column.
@@ -34,7 +41,7 @@ impl<'a> Row<'a> {
 
     /// Whether there is such a column.
     pub fn has(&self, name: &str) -> bool {
-        self.names.contains(&name)
+        self.names.iter().any(|known| known == name)
     }
 
     /// The number in a column.
@@ -53,13 +60,21 @@ impl<'a> Row<'a> {
 
     /// The row as it is written, for messages.
     pub fn line(&self) -> String {
-        self.cells.join(",")
+        self.cells.iter().collect::<Vec<_>>().join(",")
     }
 }
 
 /// Every row of a file.
-pub fn rows(file: &str) -> impl Iterator<Item = Row<'_>> {
-    let mut lines = file.lines();
-    let names: Vec<_> = lines.next().unwrap_or_default().split(',').collect();
-    lines.map(move |line| Row { names: names.clone(), cells: line.split(',').collect() })
+///
+/// # Panics
+///
+/// Where the file is no CSV, or a row has more or fewer cells than the header: the fixture is at fault.
+pub fn rows(file: &str) -> impl Iterator<Item = Row> {
+    let mut reader = ::csv::Reader::from_reader(file.as_bytes());
+    let names = reader.headers().unwrap_or_else(|error| panic!("{error}")).clone();
+    let names = Rc::new(names);
+    reader.into_records().map(move |cells| Row {
+        names: Rc::clone(&names),
+        cells: cells.unwrap_or_else(|error| panic!("{error}")),
+    })
 }

@@ -1,6 +1,6 @@
 //! Predictions beside what real runs printed and what the engines themselves answer.
 //!
-//! A log or an answer is a fixture under `tests/`; each file here predicts the rows of one runtime.
+//! A log or an answer is a row under `tests/corpus` or `evidence`; each file here predicts the rows of one runtime.
 //! Sizes are MiB.
 
 pub mod allocator;

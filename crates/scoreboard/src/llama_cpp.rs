@@ -64,7 +64,7 @@ impl Buffers {
 }
 
 /// The context of an engine's row.
-pub fn context(row: &Row<'_>) -> anyhow::Result<ContextParams> {
+pub fn context(row: &Row) -> anyhow::Result<ContextParams> {
     Ok(ContextParams {
         n_ctx: row.get("n_ctx")?,
         n_batch: row.get("n_batch")?,
@@ -85,7 +85,7 @@ pub fn context(row: &Row<'_>) -> anyhow::Result<ContextParams> {
 }
 
 /// The context of a log, as Ollama and servers of its time make it.
-pub fn logged_context(row: &Row<'_>) -> anyhow::Result<ContextParams> {
+pub fn logged_context(row: &Row) -> anyhow::Result<ContextParams> {
     let n_seq = row.maybe("n_seq_max")?.unwrap_or(1);
     let kv: KvFormat = row.get("kv")?;
     Ok(ContextParams {
@@ -166,7 +166,7 @@ pub fn logs(board: &mut Board) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log(board: &mut Board, row: &Row<'_>, wanted: [bool; 3]) -> anyhow::Result<()> {
+fn log(board: &mut Board, row: &Row, wanted: [bool; 3]) -> anyhow::Result<()> {
     let catalog = Catalog::built_in();
     let runtime = catalog.runtime(Runtime::LlamaCpp)?;
     let mut model = catalog.model(row.text("model"))?;
@@ -220,9 +220,6 @@ fn buffers_of(scenario: &Scenario<'_>, wanted: &[Component]) -> anyhow::Result<B
 }
 
 /// The request of a log, for what does not depend on its cache.
-fn workload(row: &Row<'_>) -> anyhow::Result<Workload> {
-    Ok(Workload {
-        prefill_chunk: row.get("n_ubatch")?,
-        ..super::workload(Runtime::LlamaCpp)
-    })
+fn workload(row: &Row) -> anyhow::Result<Workload> {
+    Ok(Workload { prefill_chunk: row.get("n_ubatch")?, ..super::workload(Runtime::LlamaCpp) })
 }

@@ -42,7 +42,7 @@ pub fn compare(board: &Board) -> anyhow::Result<Vec<Comparison>> {
     let mut seen = BTreeSet::new();
     let mut groups: BTreeMap<(&'static str, String), Vec<[f64; 2]>> = BTreeMap::new();
     for row in PEERS.into_iter().flat_map(rows) {
-        let key = ["runtime", "model", "weights", "tokens", "peer"].map(|name| row.text(name));
+        let key = row.texts(["runtime", "model", "weights", "tokens", "peer"]);
         if !seen.insert(key) {
             continue;
         }
@@ -58,7 +58,7 @@ pub fn compare(board: &Board) -> anyhow::Result<Vec<Comparison>> {
 }
 
 /// The total that a row adds up to, and ours.
-fn total(board: &Board, peer: &Row<'_>) -> anyhow::Result<Option<[f64; 2]>> {
+fn total(board: &Board, peer: &Row) -> anyhow::Result<Option<[f64; 2]>> {
     let (file, parts): (_, &[Part]) = match peer.text("runtime") {
         "vllm" => (vllm::LOGS, &[Part::Weights, Part::Kv, Part::Compute, Part::Overhead]),
         _ => (llama_cpp::LOGS, &[Part::Weights, Part::Kv, Part::Compute]),
@@ -78,7 +78,7 @@ fn total(board: &Board, peer: &Row<'_>) -> anyhow::Result<Option<[f64; 2]>> {
 }
 
 /// Of vLLM's pool the tokens asked for, of everything else all.
-fn share_of_pool(part: Part, row: &Row<'_>, peer: &Row<'_>) -> anyhow::Result<f64> {
+fn share_of_pool(part: Part, row: &Row, peer: &Row) -> anyhow::Result<f64> {
     if part != Part::Kv || peer.text("runtime") != "vllm" {
         return Ok(1.0);
     }

@@ -2,7 +2,7 @@
 //! (`evidence/transformers/quantized.py`).
 //!
 //! Which expert a token goes to is the router's decision: where experts run one by one, rows are its
-//! extremes, which bounds and not an expected value are compared with (`tests/quantized_passes.rs`).
+//! extremes, which bounds and not an expected value are compared with (`tests/all/quantized_passes.rs`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -28,7 +28,7 @@ const MIB: f64 = 1_048_576.0;
 #[allow(clippy::cast_precision_loss, reason = "bytes of a GPU")]
 pub fn engine(board: &mut Board) -> anyhow::Result<()> {
     let catalog = Catalog::built_in();
-    let mut models: HashMap<[&str; 4], (ModelSpec, RuntimeSpec, Weights)> = HashMap::new();
+    let mut models: HashMap<[String; 4], (ModelSpec, RuntimeSpec, Weights)> = HashMap::new();
     for row in rows(PASSES) {
         let version: TransformersVersion = row.get("transformers").map_err(anyhow::Error::msg)?;
         if row.text("experts") != "none" && version != TransformersVersion::Current {
@@ -36,8 +36,8 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
             board.leave_out(Runtime::Transformers, reason);
             continue;
         }
-        let key = ["model", "transformers", "bitsandbytes", "weights"].map(|name| row.text(name));
-        let (model, runtime, weights) = match models.entry(key) {
+        let key = row.texts(["model", "transformers", "bitsandbytes", "weights"]);
+        let (model, runtime, weights) = match models.entry(key.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(loaded(&catalog, &row)?),
         };
@@ -52,14 +52,14 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let transient = largest_moment(&listed, pass.phase())?;
         let measured = (pass.number("beyond_kv") + pass.inputs()) as f64 / MIB;
         let (runtime, origin) = (Runtime::Transformers, Origin::Engine);
-        let subject = Subject { runtime, origin, model: key[0], row: &line, digit: 0.0 };
+        let subject = Subject { runtime, origin, model: &key[0], row: &line, digit: 0.0 };
         let what = "beside weights and cache, quantized layers";
         subject.hit(board, Part::Compute, what, Some(measured), transient);
     }
     Ok(())
 }
 
-fn loaded(catalog: &Catalog, row: &Row<'_>) -> anyhow::Result<(ModelSpec, RuntimeSpec, Weights)> {
+fn loaded(catalog: &Catalog, row: &Row) -> anyhow::Result<(ModelSpec, RuntimeSpec, Weights)> {
     let model = catalog.model(row.text("model"))?;
     let mut runtime = catalog.runtime(Runtime::Transformers)?;
     runtime.options = RuntimeOptions::Transformers(TransformersStack {

@@ -33,9 +33,9 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let measured = Some(row.number("allocated") as f64 / MIB);
         subject(name, &line).hit(board, Part::Weights, "as stored", measured, predicted);
     }
-    let mut caches: BTreeMap<[&str; 4], u64> = BTreeMap::new();
+    let mut caches: BTreeMap<[String; 4], u64> = BTreeMap::new();
     for row in rows(CACHES) {
-        let key = ["format", "kv_heads", "head_dim", "tokens"].map(|name| row.text(name));
+        let key = row.texts(["format", "kv_heads", "head_dim", "tokens"]);
         *caches.entry(key).or_default() += row.number("bytes");
     }
     for ([format, heads, width, tokens], stored) in caches {
@@ -43,7 +43,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let kv: KvFormat = format.parse()?;
         let size = kv.size_of(heads.parse()?, width.parse()?, tokens.parse()?)?;
         let measured = Some(stored as f64 / MIB);
-        subject(format, &line).hit(board, Part::Kv, "as stored", measured, Bounds::exactly(size));
+        subject(&format, &line).hit(board, Part::Kv, "as stored", measured, Bounds::exactly(size));
     }
     Ok(())
 }

@@ -30,9 +30,9 @@ pub const LOGS: &str = include_str!("../../../tests/corpus/transformers.csv");
 const MIB: f64 = 1_048_576.0;
 
 /// A row of the tracker.
-pub(super) struct Pass<'a>(pub(super) Row<'a>);
+pub(super) struct Pass(pub(super) Row);
 
-impl Pass<'_> {
+impl Pass {
     pub(super) fn number(&self, column: &str) -> u64 {
         self.0.number(column)
     }
@@ -123,7 +123,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
 #[allow(clippy::cast_precision_loss, reason = "bytes of a GPU")]
 fn compare(
     board: &mut Board,
-    pass: &Pass<'_>,
+    pass: &Pass,
     listed: &[Buffer],
     subject: Subject<'_>,
 ) -> anyhow::Result<()> {
@@ -178,7 +178,7 @@ pub fn logs(board: &mut Board) {
 
 /// Weights, their rounding, the adapters, and what the allocator's segments lose.
 pub fn reserved(
-    row: &Row<'_>,
+    row: &Row,
     model: &ModelSpec,
     gpu: &GpuSpec,
     runtime: &RuntimeSpec,

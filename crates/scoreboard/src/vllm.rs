@@ -10,7 +10,8 @@ use vramplan_planner::estimate::weights_per_rank;
 use vramplan_planner::estimate::{Buffer, Holdings, Life, Moment, Scenario, holdings};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{
-    Bounds, GpuSpec, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Serving, VllmVersion, Workload,
+    Bounds, GpuSpec, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Serving, VllmVersion,
+    Workload,
 };
 use vramplan_planner::units::{Bytes, Overflow};
 
@@ -38,7 +39,7 @@ struct Case {
 }
 
 impl Case {
-    fn of(row: &Row<'_>) -> anyhow::Result<Self> {
+    fn of(row: &Row) -> anyhow::Result<Self> {
         let catalog = Catalog::built_in();
         let named = row.text("gpu");
         let mut gpu = catalog.gpu(if named.is_empty() { ANY_GPU } else { named })?;
@@ -110,14 +111,14 @@ pub fn logs(board: &mut Board) -> anyhow::Result<()> {
 
 /// Weights with adapters' slots, or of a rank that has a part of the layers are another thing than what
 /// is planned.
-fn not_comparable(row: &Row<'_>) -> Option<&'static str> {
+fn not_comparable(row: &Row) -> Option<&'static str> {
     if row.text("pipeline") != "1" {
         return Some("a rank has a part of the layers (pipeline parallelism)");
     }
     (row.text("lora") != "0").then_some("weights and totals: they include slots for adapters")
 }
 
-fn log(board: &mut Board, row: &Row<'_>) -> anyhow::Result<()> {
+fn log(board: &mut Board, row: &Row) -> anyhow::Result<()> {
     let case = Case::of(row)?;
     let held = case.holdings()?;
     let line = row.line();
@@ -198,7 +199,7 @@ fn is_alive(buffer: &Buffer, moment: Moment, stays: &[BufferId]) -> bool {
 
 /// Tokens (or blocks) of the pool as bytes: with weights, non-torch memory and activations as logged,
 /// or with the pool itself.
-fn pool(board: &mut Board, row: &Row<'_>, case: &Case, subject: Subject<'_>) -> anyhow::Result<()> {
+fn pool(board: &mut Board, row: &Row, case: &Case, subject: Subject<'_>) -> anyhow::Result<()> {
     let paging = Paging::of(&case.model, case.kv, case.serving.ranks)?;
     let parts = ["weights_gib", "non_torch_gib", "activation_peak_gib", "total_gib"];
     let mut known = Vec::new();
@@ -229,7 +230,7 @@ fn pool(board: &mut Board, row: &Row<'_>, case: &Case, subject: Subject<'_>) -> 
 }
 
 /// Four logged sizes, and the digits of the share of the card: Unsloth prints two.
-fn pool_digit(row: &Row<'_>, digit: f64) -> anyhow::Result<f64> {
+fn pool_digit(row: &Row, digit: f64) -> anyhow::Result<f64> {
     let total: f64 = row.maybe("total_gib")?.unwrap_or(0.0);
     let two_digits = row.text("source").starts_with("unslothai/") || row.text("gpu").is_empty();
     let share = if two_digits { 0.005 } else { 0.0 };
@@ -238,7 +239,7 @@ fn pool_digit(row: &Row<'_>, digit: f64) -> anyhow::Result<f64> {
 
 fn overheads(
     board: &mut Board,
-    row: &Row<'_>,
+    row: &Row,
     case: &Case,
     held: &Holdings,
     subject: Subject<'_>,
@@ -277,7 +278,7 @@ fn overheads(
 /// Weights, non-torch memory and the profile run: all that vLLM's own share counts beside the pool.
 fn totals(
     board: &mut Board,
-    row: &Row<'_>,
+    row: &Row,
     held: &Holdings,
     subject: Subject<'_>,
 ) -> anyhow::Result<()> {

@@ -67,7 +67,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
 
 /// What the GPU of a row has of the model.
 fn share(
-    row: &Row<'_>,
+    row: &Row,
     (model, format): (&ModelSpec, WeightFormat),
     gpu: &GpuSpec,
     runtime: &RuntimeSpec,

@@ -12,13 +12,14 @@ mod running;
 mod signals;
 
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
-use std::thread::Scope;
+use std::sync::mpsc::sync_channel;
+use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use rustix::process::WaitStatus;
 
 use self::pipe::PhasePipe;
+use self::processes::Group;
 use self::running::Running;
 use super::marks::{Mark, Pattern, Timed};
 use super::meter::Meter;
@@ -34,6 +35,9 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 const RETURNED: Bytes = Bytes::new(2 << 20);
 /// How long memory is waited for after the end.
 const SETTLE: Duration = Duration::from_secs(3);
+/// News that wait to be taken: who has more to tell waits in turn, so that a command that talks faster than
+/// it is listened to costs no memory.
+const BACKLOG: usize = 256;
 
 /// What is to be run and watched.
 pub struct Job<'w> {
@@ -138,7 +142,7 @@ pub fn run(
 ) -> Result<Ended, SessionError> {
     let control = Control::default();
     std::thread::scope(|scope| {
-        let sampler = scope.spawn(|| sample(meter, recorder, &control));
+        let sampler = Builder::new().spawn_scoped(scope, || sample(meter, recorder, &control))?;
         let outcome = baseline(recorder, &control).and_then(|baseline| {
             let ended = run_command(scope, job, recorder, &control)?;
             settle(recorder, &control, baseline);
@@ -187,23 +191,33 @@ fn run_command<'scope>(
     recorder: &Recorder,
     control: &Control,
 ) -> Result<Ended, SessionError> {
-    let (sender, news) = channel();
+    let (sender, news) = sync_channel(BACKLOG);
     let pipe = PhasePipe::new()?;
     // From here on nothing may return before the handle is closed: its thread waits for that.
     let handle = signals::forward(scope, sender.clone())?;
     let kills = processes::kernel_kills();
     processes::adopt_orphans(true);
-    let outcome = start(job.command, &job.patterns, job.watch.is_some(), &pipe).map(|mut child| {
+    let outcome = start(job.command, &job.patterns, job.watch.is_some(), &pipe);
+    let outcome = outcome.and_then(|mut child| {
         give(&mut child, job.input.as_deref());
         recorder.started();
         control.follow(child.id());
-        let mut run = Running::new(scope, child, job.patterns, job.timed, job.watch, sender, &pipe);
+        let group = Group::of(&child);
+        let run = Running::new(scope, child, job.patterns, job.timed, job.watch, sender, &pipe);
+        let mut run = run.inspect_err(|_| abandon(group, &pipe))?;
         run.until_exit(&news, recorder);
-        run.finish(&news, recorder, &pipe, kills)
+        Ok(run.finish(&news, recorder, &pipe, kills))
     });
     processes::adopt_orphans(false);
     handle.close();
     outcome
+}
+
+/// Ends a command that cannot be followed: no thread for it is to be had.
+fn abandon(group: Group, pipe: &PhasePipe) {
+    group.kill();
+    pipe.end();
+    processes::end_descendants();
 }
 
 /// Starts the command in a group of its own, with the pipe for its phases.
@@ -228,7 +242,7 @@ fn start(
     let outcome = command.process_group(0).spawn();
     drop(inherited);
     let name = command.get_program().to_string_lossy();
-    let command = vramplan_planner::read::printable(&name);
+    let command = vramplan_planner::text::printable(&name);
     outcome.map_err(|cause| SessionError::Start { command, cause })
 }
 

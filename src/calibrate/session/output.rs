@@ -2,12 +2,13 @@
 
 use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd as _;
-use std::sync::mpsc::Sender;
-use std::thread::{Scope, ScopedJoinHandle};
+use std::sync::mpsc::SyncSender;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use super::News;
 use crate::calibrate::marks::{Pattern, says_out_of_memory};
-use vramplan_planner::read::printable;
+
+use vramplan_planner::text::printable;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 16;
@@ -37,13 +38,13 @@ impl<'scope> Copy<'scope> {
         from: impl Read + Send + 'scope,
         which: Which,
         patterns: Vec<Pattern>,
-        sender: Sender<News>,
-    ) -> Self {
-        let thread = scope.spawn(move || {
+        sender: SyncSender<News>,
+    ) -> io::Result<Self> {
+        let thread = Builder::new().spawn_scoped(scope, move || {
             let mut lines = Lines { which, patterns, sender, line: Vec::new() };
             copy(from, &mut lines);
-        });
-        Self { thread }
+        })?;
+        Ok(Self { thread })
     }
 
     /// Whether all of it was copied.
@@ -92,7 +93,7 @@ fn target(which: Which) -> io::Result<Option<std::fs::File>> {
 struct Lines {
     which: Which,
     patterns: Vec<Pattern>,
-    sender: Sender<News>,
+    sender: SyncSender<News>,
     line: Vec<u8>,
 }
 
@@ -131,12 +132,12 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
 
     use super::*;
 
     fn lines_of(chunks: &[&[u8]]) -> Vec<String> {
-        let (sender, news) = channel();
+        let (sender, news) = sync_channel(16);
         let mut lines =
             Lines { which: Which::Lines, patterns: Vec::new(), sender, line: Vec::new() };
         for chunk in chunks {

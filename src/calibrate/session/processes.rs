@@ -1,8 +1,9 @@
 //! The command's processes: waited for, signalled, given the terminal, and ended to the last one.
 
+use std::io;
 use std::process::Child;
-use std::sync::mpsc::Sender;
-use std::thread::Scope;
+use std::sync::mpsc::SyncSender;
+use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use rustix::process::{
@@ -12,7 +13,8 @@ use rustix::process::{
 use signal_hook::consts::{SIGTSTP, SIGTTIN, SIGTTOU};
 
 use super::News;
-use crate::calibrate::tree::descendants;
+use crate::calibrate::tree::{children, descendants};
+use vramplan_planner::units::to_u64;
 
 /// How long a process that outlived the command may take to end when asked.
 const ASKED: Duration = Duration::from_secs(1);
@@ -48,9 +50,9 @@ impl Group {
         self,
         scope: &'scope Scope<'scope, '_>,
         child: Child,
-        sender: Sender<News>,
-    ) {
-        scope.spawn(move || {
+        sender: SyncSender<News>,
+    ) -> io::Result<()> {
+        Builder::new().spawn_scoped(scope, move || {
             // Its standard input stays open until it has ended.
             let _child = child;
             loop {
@@ -69,7 +71,14 @@ impl Group {
                     Err(_) => return,
                 }
             }
-        });
+        })?;
+        Ok(())
+    }
+
+    /// Takes note of orphans that came to this process and have ended, but not of the leader, for which a
+    /// thread waits.
+    pub fn reap_orphans(self) {
+        reap(Some(self.leader));
     }
 
     /// Sends a signal to the whole group.
@@ -106,8 +115,8 @@ impl Group {
 
 /// Ends everything that descends from this process, asking first; how many there were.
 pub fn end_descendants() -> u64 {
-    reap();
-    let left = u64::try_from(descendants().len()).unwrap_or(u64::MAX);
+    reap(None);
+    let left = to_u64(descendants().len());
     if left > 0 {
         signal_all(Signal::TERM);
         if !gone_within(ASKED) {
@@ -129,7 +138,7 @@ fn signal_all(signal: Signal) {
 fn gone_within(patience: Duration) -> bool {
     let begun = Instant::now();
     loop {
-        reap();
+        reap(None);
         if descendants().is_empty() {
             return true;
         }
@@ -140,7 +149,13 @@ fn gone_within(patience: Duration) -> bool {
     }
 }
 
-/// Takes note of children that have ended, so that they are no zombies.
-fn reap() {
-    while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+/// Takes note of children that have ended, so that they are no zombies. Each is asked for by itself: orphans
+/// have the command's process group, not this one's, and nobody else's child is taken away.
+fn reap(but: Option<Pid>) {
+    for pid in children(std::process::id()) {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid.filter(|pid| Some(*pid) != but) {
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+    }
 }

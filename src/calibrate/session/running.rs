@@ -1,7 +1,8 @@
 //! A command that runs: what its threads notice is taken here, one thing after another.
 
+use std::io;
 use std::process::Child;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ use crate::calibrate::recording::By;
 const LAST_OUTPUT: Duration = Duration::from_millis(100);
 /// The longest list of complaints.
 const COMPLAINTS: usize = 20;
+/// How often orphans that have ended are taken note of: until then each is a zombie.
+const REAP: Duration = Duration::from_secs(1);
 
 /// A command that was started.
 pub struct Running<'scope, 'w> {
@@ -27,6 +30,7 @@ pub struct Running<'scope, 'w> {
     watch: Option<&'w mut dyn Watch>,
     begun: Instant,
     heard: Instant,
+    reaped: Instant,
     asked: u32,
     ended: Ended,
 }
@@ -39,25 +43,25 @@ impl<'scope, 'w> Running<'scope, 'w> {
         patterns: Vec<Pattern>,
         mut timed: Vec<Timed>,
         watch: Option<&'w mut dyn Watch>,
-        sender: Sender<News>,
+        sender: SyncSender<News>,
         pipe: &PhasePipe,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let group = Group::of(&child);
         let worker = watch.is_some();
         let mut copies = Vec::new();
         if let Some(from) = child.stdout.take() {
             let which = if worker { Which::Lines } else { Which::Stdout };
-            copies.push(Copy::start(scope, from, which, patterns.clone(), sender.clone()));
+            copies.push(Copy::start(scope, from, which, patterns.clone(), sender.clone())?);
         }
         if let Some(from) = child.stderr.take() {
-            copies.push(Copy::start(scope, from, Which::Stderr, patterns, sender.clone()));
+            copies.push(Copy::start(scope, from, Which::Stderr, patterns, sender.clone())?);
         }
-        let phases = pipe.read(scope, sender.clone());
-        group.wait(scope, child, sender);
+        let phases = pipe.read(scope, sender.clone())?;
+        group.wait(scope, child, sender)?;
         // The earliest is the last, to be taken off the end.
         timed.sort_by_key(|timed| std::cmp::Reverse(timed.after));
         let now = Instant::now();
-        Self {
+        Ok(Self {
             group,
             copies,
             phases,
@@ -65,14 +69,19 @@ impl<'scope, 'w> Running<'scope, 'w> {
             watch,
             begun: now,
             heard: now,
+            reaped: now,
             asked: 0,
             ended: Ended::default(),
-        }
+        })
     }
 
     /// Takes news until the command has ended.
     pub fn until_exit(&mut self, news: &Receiver<News>, recorder: &Recorder) {
         loop {
+            if self.reaped.elapsed() >= REAP {
+                self.group.reap_orphans();
+                self.reaped = Instant::now();
+            }
             match news.recv_timeout(self.next_deadline()) {
                 Ok(News::Exited(status)) => {
                     self.ended.code = status.exit_status();
@@ -90,10 +99,9 @@ impl<'scope, 'w> Running<'scope, 'w> {
     fn next_deadline(&self) -> Duration {
         let phase = self.timed.last().map(|timed| self.begun + timed.after);
         let silence = self.watch.as_ref().map(|watch| self.heard + watch.patience());
-        let next = [phase, silence].into_iter().flatten().min();
-        next.map_or(Duration::from_secs(3600), |next| {
-            next.saturating_duration_since(Instant::now())
-        })
+        let reap = Some(self.reaped + REAP);
+        let next = [phase, silence, reap].into_iter().flatten().min();
+        next.map_or(REAP, |next| next.saturating_duration_since(Instant::now()))
     }
 
     /// A phase begins by the clock, or a worker was silent for too long.
@@ -169,49 +177,52 @@ impl<'scope, 'w> Running<'scope, 'w> {
     ) -> Ended {
         pipe.end();
         let begun = Instant::now();
-        while begun.elapsed() < LAST_OUTPUT && !self.copies.iter().all(Copy::is_done) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let _ = self.phases.join();
-        let mut late = Vec::new();
-        late.extend(news.try_iter());
-        let (watch, ended) = (self.watch.take(), &mut self.ended);
-        drain(late, watch, ended, recorder);
+        self.hear(news, recorder, |run| {
+            let copied = run.copies.iter().all(Copy::is_done) || begun.elapsed() >= LAST_OUTPUT;
+            copied && run.phases.is_finished()
+        });
         recorder.exit(self.ended.code, self.ended.signal);
+        // Orphans may say what they like, but a worker has had its last word.
+        self.watch = None;
         self.ended.end.left = processes::end_descendants();
+        self.hear(news, recorder, |run| run.copies.iter().all(Copy::is_done));
         for copy in self.copies {
             copy.join();
         }
-        drain(news.try_iter().collect(), None, &mut self.ended, recorder);
+        let _ = self.phases.join();
         let after = processes::kernel_kills();
         self.ended.end.oom_kills =
             after.zip(kills).map(|(after, before)| after.saturating_sub(before));
         self.ended
     }
-}
 
-/// News that came after the end.
-fn drain(
-    late: Vec<News>,
-    mut watch: Option<&mut dyn Watch>,
-    ended: &mut Ended,
-    recorder: &Recorder,
-) {
-    for item in late {
-        match item {
-            News::Mark(Mark::Phase(name, by)) => recorder.phase(name, by),
-            News::Mark(Mark::Holds(component, bytes)) => recorder.holds(component, bytes),
-            News::Complaint(text) => ended.end.complaints.push(text),
-            News::OutOfMemory(text) => {
-                ended.end.oom_text.get_or_insert(text);
+    /// Takes what is told after the end until all of it has been: who waits to be heard must be.
+    fn hear(&mut self, news: &Receiver<News>, recorder: &Recorder, done: impl Fn(&Self) -> bool) {
+        loop {
+            // Asked first, so that what was told before is heard.
+            let last = done(self);
+            while let Ok(item) = news.try_recv() {
+                self.take_late(item, recorder);
             }
+            if last {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// News that came after the end.
+    fn take_late(&mut self, news: News, recorder: &Recorder) {
+        match news {
+            // There is nobody left to hand them to.
+            News::Exited(_) | News::Stopped(_) | News::Signal(_) => {}
             News::Line(line) => {
-                let verdict = watch.as_mut().map(|watch| watch.line(&line, recorder));
+                let verdict = self.watch.as_mut().map(|watch| watch.line(&line, recorder));
                 if let Some(Verdict::Kill(reason)) = verdict {
-                    ended.killed.get_or_insert(reason);
+                    self.ended.killed.get_or_insert(reason);
                 }
             }
-            News::Exited(_) | News::Stopped(_) | News::Signal(_) => {}
+            other => self.take(other, recorder),
         }
     }
 }

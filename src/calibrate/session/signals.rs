@@ -1,8 +1,8 @@
 //! Signals that this process gets on behalf of the command.
 
 use std::io;
-use std::sync::mpsc::Sender;
-use std::thread::Scope;
+use std::sync::mpsc::SyncSender;
+use std::thread::{Builder, Scope};
 
 use signal_hook::consts::{
     SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH,
@@ -17,17 +17,17 @@ const FORWARDED: [i32; 9] =
 /// Hands signals on until the handle is closed.
 pub fn forward<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    sender: Sender<News>,
+    sender: SyncSender<News>,
 ) -> io::Result<Handle> {
     let mut signals = Signals::new(FORWARDED)?;
     let handle = signals.handle();
-    scope.spawn(move || {
+    Builder::new().spawn_scoped(scope, move || {
         for signal in signals.forever() {
             if sender.send(News::Signal(signal)).is_err() {
                 return;
             }
         }
-    });
+    })?;
     Ok(handle)
 }
 

@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 use crate::calibrate::PlannedRun;
 use crate::cli::problem::Problem;
 use crate::report::observe::{ObserveDoc, SCHEMA as REPORT};
-use vramplan_planner::read::printable;
 use vramplan_planner::render::{Document, SCHEMA};
 use vramplan_planner::spec::Bounds;
+use vramplan_planner::text::{printable, printable_message, printable_path};
 
 #[derive(Deserialize)]
 struct Head {
@@ -21,7 +21,7 @@ struct Head {
 pub fn read(path: &Path) -> anyhow::Result<PlannedRun> {
     let text = vramplan_disk::text(path)?;
     let wrong = |message: String| {
-        Problem::new(format!("`{}` is no plan: {message}", path.display()))
+        Problem::new(format!("`{}` is no plan: {message}", printable_path(path)))
             .hint("`--against` reads what `budget` and `calibrate` print with `--format json`")
     };
     Ok(parse(&text).map_err(wrong)?)
@@ -52,7 +52,9 @@ fn parse(text: &str) -> Result<PlannedRun, String> {
 }
 
 fn read_as<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| printable(&error.to_string()))
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| printable_message(&error.to_string()))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::calibrate::fit::FitError;
 use crate::calibrate::{Meter, MeterKind, PlannedRun};
 use crate::cli::observe::Report;
 use crate::cli::problem::Problem;
-use crate::cli::{Outcome, observe, scenario};
+use crate::cli::{Outcome, files, observe, scenario};
 use crate::report::observe::{Extras, QualityDoc};
 use vramplan_planner::deployment::{Cards, Deployment, card_on};
 use vramplan_planner::dtype::WeightFormat;
@@ -27,6 +27,7 @@ pub fn measure(
     meter: &mut dyn Meter,
 ) -> anyhow::Result<Outcome> {
     let mut args = args.clone();
+    args.output.report.as_deref().map_or(Ok(()), files::check_writable)?;
     let on_card = meter.device().meter == MeterKind::Nvml;
     if args.write.is_some() && !on_card {
         return Err(Problem::new(FitError::NotAGpu.to_string()).hint(WRITE_HINT).into());
@@ -94,7 +95,7 @@ fn last(
         steps.prove(measured.peak.as_ref().map(|peak| peak.held));
     }
     let report = Report::with(&measured, Some(&plan), &args.output, extras)?;
-    report.write_to(args.output.report.as_deref(), anstream::stdout())?;
+    report.keep(args.output.report.as_deref(), anstream::stdout())?;
     let interrupted = matches!(end, End::Interrupted);
     end.check()?;
     if let Some(folder) = args.write.as_ref().filter(|_| !interrupted) {

@@ -30,6 +30,7 @@ use vramplan_disk::Disk;
 use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::read::Calibration;
 use vramplan_planner::spec::Runtime;
+use vramplan_planner::text::printable_path;
 use vramplan_planner::units::Bytes;
 
 /// Run the engine as planned, measure it, and compare.
@@ -177,7 +178,7 @@ fn learn(measured: &Measurement, folder: &Path) -> anyhow::Result<()> {
     let path = Calibration::path(&folder, gpu, runtime);
     fs_err::create_dir_all(path.parent().unwrap_or(&folder))?;
     files::write(&path, &known.to_toml()?)?;
-    let mut told = format!("{} run(s) in `{}`\n", known.runs.len(), path.display());
+    let mut told = format!("{} run(s) in `{}`\n", known.runs.len(), printable_path(&path));
     if let Some(contradiction) = known.contradiction() {
         told.push_str("warning: ");
         told.push_str(&contradiction);

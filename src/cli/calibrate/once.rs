@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::CalibrateArgs;
 use super::end::{End, judge};
 use crate::calibrate::measurement::Measurement;
-use vramplan_planner::protocol::{Order, PROTOCOL};
 use crate::calibrate::session::{self, Job};
 use crate::calibrate::supervisor::{Quality, Supervisor};
 use crate::calibrate::{Meter, PlannedRun, RecordFailure, Recorder};
 use crate::cli::{files, meter, observe};
 use vramplan_planner::deployment::Deployment;
+use vramplan_planner::protocol::{Order, PROTOCOL};
 use vramplan_planner::recommend::Answer;
 
 /// What came of a run.
@@ -46,8 +46,7 @@ pub fn run(
     let input = Some((serde_json::to_string(order)? + "\n").into_bytes());
     let watch: Option<&mut dyn session::Watch> = Some(&mut supervisor);
     let job = Job { command, input, patterns: Vec::new(), timed: Vec::new(), watch };
-    let ended =
-        session::run(job, meter, &recorder).map_err(|error| observe::explain(error, record))?;
+    let ended = session::run(job, meter, &recorder).map_err(observe::explain)?;
     let (events, failure) = recorder.finish(ended.end.clone());
     let measured = Measurement::new(&events)?;
     let (end, quality) = (judge(&supervisor, &ended), supervisor.quality().cloned());

@@ -9,11 +9,11 @@ use super::CalibrateArgs;
 use super::end::End;
 use super::once;
 use crate::calibrate::{Meter, MeterKind};
-use crate::cli::problem::Problem;
 use crate::cli::observe;
+use crate::cli::problem::Problem;
+use crate::report::observe::{StepDoc, StepsDoc};
 use vramplan_planner::deployment::{CacheSize, Deployment};
 use vramplan_planner::recommend::{Limit, Recommendation, TierName, answer};
-use crate::report::observe::{StepDoc, StepsDoc};
 
 /// Tokens that a step generates: everything was allocated before.
 const DECODED: u64 = 4;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::problem::Problem;
 use vramplan_planner::protocol::{About, PROTOCOL};
-use vramplan_planner::read::printable;
+use vramplan_planner::text::printable_path;
 
 /// The environment variable that names another worker.
 const WORKER: &str = "VRAMPLAN_WORKER";
@@ -17,8 +17,7 @@ pub fn find() -> anyhow::Result<PathBuf> {
         if named.is_file() {
             return Ok(named);
         }
-        let message =
-            format!("`{WORKER}`: there is no file `{}`", printable(&named.to_string_lossy()));
+        let message = format!("`{WORKER}`: there is no file `{}`", printable_path(&named));
         let hint = format!("name a `{NAME}` there, or unset it to use the one beside `vramplan`");
         return Err(Problem::new(message).hint(hint).into());
     }
@@ -27,7 +26,7 @@ pub fn find() -> anyhow::Result<PathBuf> {
     if beside.is_file() {
         return Ok(beside);
     }
-    let message = format!("there is no worker: expected `{}`", beside.display());
+    let message = format!("there is no worker: expected `{}`", printable_path(&beside));
     Err(Problem::new(message)
         .hint(
             "build it with `cargo build --release -p vramplan-engine`, or name it in `VRAMPLAN_WORKER`; `vramplan observe` \
@@ -39,7 +38,7 @@ pub fn find() -> anyhow::Result<PathBuf> {
 /// What the worker says that it can do.
 pub fn about() -> Result<(PathBuf, About), String> {
     let worker = find().map_err(|error| error.to_string())?;
-    let name = printable(&worker.to_string_lossy());
+    let name = printable_path(&worker);
     let output = std::process::Command::new(&worker)
         .arg("--about")
         .stdin(std::process::Stdio::null())

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{ComparisonDoc, ObserveDoc, RowDoc, ending, signed};
+use vramplan_planner::text::markdown;
 
 /// The document as Markdown.
 pub fn to_markdown(document: &ObserveDoc) -> String {
@@ -11,7 +12,7 @@ pub fn to_markdown(document: &ObserveDoc) -> String {
         text,
         "`{}` on {}: {:.3} s, {}, {} readings ({:.0} a second). Figures are {}.\n",
         document.command.join(" ").replace('`', "'"),
-        cell(&document.device.name),
+        markdown(&document.device.name),
         document.seconds,
         ending(document.exit.as_ref()),
         document.sampling.readings,
@@ -53,7 +54,7 @@ fn phases(text: &mut String, document: &ObserveDoc) {
         let _ = writeln!(
             text,
             "| {} | {:.3} s | {:.3} s | {} | {} | {} | {} |",
-            cell(&phase.name),
+            markdown(&phase.name),
             phase.begins,
             phase.seconds,
             phase.begin,
@@ -76,7 +77,7 @@ fn compared(text: &mut String, comparison: &ComparisonDoc) {
     text.push_str("| plan | low | expected | high | measured | difference | |\n");
     text.push_str("|---|---:|---:|---:|---:|---:|---|\n");
     for phase in &comparison.phases {
-        row(text, &cell(&phase.name), &phase.row);
+        row(text, &markdown(&phase.name), &phase.row);
     }
     if let Some(peak) = &comparison.peak {
         row(text, &format!("**peak ({})**", comparison.plan.peak_phase.title()), peak);
@@ -138,7 +139,7 @@ fn by_phase(text: &mut String, comparison: &ComparisonDoc) {
     text.push_str("| component in a phase | low | expected | high | stated | difference | |\n");
     text.push_str("|---|---:|---:|---:|---:|---:|---|\n");
     for measure in &comparison.by_phase {
-        let name = format!("{}: {}", cell(&measure.phase), measure.id.title());
+        let name = format!("{}: {}", markdown(&measure.phase), measure.id.title());
         row(text, &name, &measure.stated);
     }
     text.push('\n');

@@ -15,9 +15,12 @@ use crate::calibrate::{Device, PlannedRun};
 use vramplan_planner::estimate::Component;
 use vramplan_planner::spec::Bounds;
 use vramplan_planner::units::Bytes;
+use vramplan_planner::units::to_u64;
 
 pub use markdown::to_markdown;
-pub use steps::{Extras, QualityDoc, StepDoc, StepsDoc};
+#[cfg(target_os = "linux")]
+pub use steps::StepDoc;
+pub use steps::{Extras, QualityDoc, StepsDoc};
 pub use table::to_table;
 pub use timeline::to_timeline;
 
@@ -234,7 +237,7 @@ impl ObserveDoc {
             sampling: SamplingDoc {
                 readings: measured.taken,
                 rate: measured.rate().round(),
-                kept: u64::try_from(measured.points.len()).unwrap_or(u64::MAX),
+                kept: to_u64(measured.points.len()),
             },
             baseline: measured.baseline,
             peak: measured.peak.as_ref().map(|peak| PeakMeasure {

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use vramplan_planner::render::terminal::{WIDTH, finish, table, wrap};
+use vramplan_planner::render::terminal::{WIDTH, finish, table};
+use vramplan_planner::text::wrap;
 use vramplan_planner::units::Bytes;
 
 /// What else was found.
@@ -70,6 +71,7 @@ const BACK: u64 = 64;
 impl StepsDoc {
     /// Notes that the largest size that ran did not run whole, and goes back a little, to the next smaller
     /// size that ran at most; nothing where there is none.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "climbed on Linux"))]
     pub fn retreat(&mut self, failure: &str) -> Option<u64> {
         self.runs.push(StepDoc {
             cache_tokens: self.proven_cache_tokens,
@@ -86,6 +88,7 @@ impl StepsDoc {
     }
 
     /// Notes that a size ran whole, unless it is known to run.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "climbed on Linux"))]
     pub fn prove(&mut self, peak: Option<Bytes>) {
         let cache_tokens = self.proven_cache_tokens;
         if self.runs.iter().all(|run| !run.ran || run.cache_tokens != cache_tokens) {

@@ -3,7 +3,8 @@
 use super::{
     ComparisonDoc, ObserveDoc, PhaseComponentMeasure, QualityDoc, RowDoc, StepsDoc, ending, signed,
 };
-use vramplan_planner::render::terminal::{WIDTH, finish, range, table, wrap};
+use vramplan_planner::render::terminal::{WIDTH, finish, range, table};
+use vramplan_planner::text::wrap;
 
 /// The document as text.
 pub fn to_table(document: &ObserveDoc) -> String {

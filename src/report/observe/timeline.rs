@@ -10,6 +10,7 @@ use crate::calibrate::PlannedRun;
 use crate::calibrate::measurement::{Measurement, Point, Span};
 use crate::calibrate::recording::shown;
 use vramplan_planner::spec::Bounds;
+use vramplan_planner::text::printable_message;
 use vramplan_planner::units::Bytes;
 
 const WIDTH: f64 = 860.0;
@@ -107,7 +108,7 @@ pub fn to_timeline(measured: &Measurement, plan: Option<&PlannedRun>) -> String 
 }
 
 fn text(x: f64, y: f64, class: &str, content: &str) -> Text {
-    Text::new(content).set("x", round(x)).set("y", round(y)).set("class", class)
+    Text::new(printable_message(content)).set("x", round(x)).set("y", round(y)).set("class", class)
 }
 
 fn heading(measured: &Measurement, plan: Option<&PlannedRun>) -> Group {
@@ -143,12 +144,16 @@ fn bands(measured: &Measurement, scale: &Scale) -> Group {
                 .set("width", round(right - left))
                 .set("height", BOTTOM - TOP)
                 .set("class", class)
-                .add(Title::new(name)),
+                .add(Title::new(printable_message(name))),
         );
         #[allow(clippy::cast_precision_loss)]
         let width = name.chars().count() as f64 * LETTER;
+        // A recording's names may be longer than the picture is wide.
+        if name.is_empty() || width > RIGHT - LEFT {
+            continue;
+        }
         let centre = f64::midpoint(left, right).clamp(LEFT + width / 2.0, RIGHT - width / 2.0);
-        if !name.is_empty() && centre - width / 2.0 >= free {
+        if centre - width / 2.0 >= free {
             let label = text(centre, TOP - 8.0, "ink", name).set("text-anchor", "middle");
             group = group.add(label);
             free = centre + width / 2.0 + LETTER;

@@ -9,5 +9,6 @@ mod doctor;
 mod ends;
 #[cfg(feature = "nvml")]
 mod gpu;
+mod limits;
 mod replay;
 pub mod support;

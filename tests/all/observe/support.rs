@@ -104,7 +104,10 @@ impl Drop for Place {
 
 fn assert_whole(path: &Path) {
     let name = path.file_name().unwrap().to_string_lossy();
-    assert!(!name.starts_with(".tmp"), "`{name}` was left behind");
+    assert!(
+        !name.starts_with(".tmp") && !name.starts_with(".vramplan-"),
+        "`{name}` was left behind"
+    );
     let whole = |text: &[u8]| serde_json::from_slice::<Value>(text).is_ok();
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => assert!(whole(&fs_err::read(path).unwrap()), "`{name}` is half-written"),

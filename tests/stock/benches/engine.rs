@@ -6,6 +6,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "benchmark")]
 
+#[path = "../../support/skip.rs"]
+mod skip;
 #[path = "../../support/smollm2.rs"]
 mod smollm2;
 

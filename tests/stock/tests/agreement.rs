@@ -5,6 +5,8 @@
 
 #[path = "../../support/logits.rs"]
 mod logits;
+#[path = "../../support/skip.rs"]
+mod skip;
 #[path = "../../support/smollm2.rs"]
 mod smollm2;
 

@@ -1,6 +1,6 @@
 //! Times the kernels on an NVIDIA GPU: attention over a full cache, its scores, eviction, chunks.
 //!
-//! `cargo run --release --features cuda --example kernel_bench -- --json kernels.jsonl`
+//! `cargo run --release -p vramplan-engine --features cuda --example kernel_bench -- --json kernels.jsonl`
 //!
 //! Every layer of a model has memory of its own, so that no layer finds its keys in L2. All layers' launches
 //! are one CUDA graph; a figure is the median over replays, timed by CUDA events, divided by the layers.

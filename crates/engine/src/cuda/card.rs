@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use candle_core::cuda_backend::cudarc::driver::{
+use cudarc::driver::{
     CudaContext, CudaGraph, CudaSlice, CudaStream, DevicePtr as _, DriverError, result,
     sys::{self, CUstreamCaptureMode as Mode},
 };
@@ -14,7 +14,9 @@ use super::matrix::{self, MatrixLimits};
 use super::runner::{CudaError, Runner};
 use crate::EngineError;
 use crate::gpu::{Device, OnDevice, Product};
+use crate::h2o::to_usize;
 use crate::launch::{Gpu, Launch, Span, ops};
+use vramplan_planner::units::to_u64;
 
 /// An NVIDIA GPU, with a stream of its own.
 #[derive(Clone, Debug)]
@@ -129,7 +131,7 @@ impl Device for Card {
         })?;
         let (address, order) = memory.device_ptr(self.stream());
         drop(order);
-        let span = Span { address, bytes: u64::try_from(bytes).unwrap_or(u64::MAX) };
+        let span = Span { address, bytes: to_u64(bytes) };
         Ok(Held { _memory: memory, span })
     }
 
@@ -205,7 +207,7 @@ impl Device for Card {
 }
 
 fn length(span: Span) -> usize {
-    usize::try_from(span.bytes).unwrap_or(usize::MAX)
+    to_usize(span.bytes)
 }
 
 /// Where no driver is, the functions that the program is linked with say so.

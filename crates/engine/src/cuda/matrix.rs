@@ -8,8 +8,8 @@
 
 use std::ffi::c_void;
 
-use candle_core::cuda_backend::cudarc::driver::sys;
 use candle_kernels::ffi;
+use cudarc::driver::sys;
 
 use super::card::refused;
 use super::runner::Runner;

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use candle_core::cuda_backend::cudarc::driver::sys::{CUmemPool_attribute as Attribute, CUresult};
-use candle_core::cuda_backend::cudarc::driver::{CudaContext, result};
+use cudarc::driver::sys::{CUmemPool_attribute as Attribute, CUresult};
+use cudarc::driver::{CudaContext, result};
 
 use super::card::{Card, refused};
 use crate::EngineError;
 use crate::gpu::OnDevice;
 use vramplan_planner::units::Bytes;
+use vramplan_planner::units::to_u64;
 
 impl OnDevice<Card> {
     /// The most that was ever used and reserved of the pool that this process allocates from; nothing
@@ -46,7 +47,7 @@ impl OnDevice<Card> {
     pub fn memory_info(&self) -> Result<(Bytes, Bytes), EngineError> {
         let info = self.device().context().mem_get_info();
         let (free, total) = info.map_err(|error| refused("reading the GPU's memory", error))?;
-        let bytes = |n: usize| Bytes::new(u64::try_from(n).unwrap_or(u64::MAX));
+        let bytes = |n: usize| Bytes::new(to_u64(n));
         Ok((bytes(free), bytes(total)))
     }
 }

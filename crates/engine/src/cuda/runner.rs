@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::cuda_backend::cudarc::driver::{
+use cudarc::driver::{
     CudaFunction, CudaModule, CudaStream, DriverError, LaunchConfig, PushKernelArg as _, sys,
 };
-use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
+use cudarc::nvrtc::Ptx;
 
 use crate::launch::{Gpu, Launch, Op, ptx};
 

@@ -4,6 +4,7 @@ use super::layout::CacheSpans;
 use super::{Device, OnDevice, Workspace};
 use crate::EngineError;
 use crate::backend::{AttentionSpans, CacheShape, Caches, Target};
+use crate::h2o::to_usize;
 use crate::launch::{
     DecodeMemory, LaunchError, LayerMemory, Leavers, LookMemory, PrefillMemory, Scoring, Span,
     TILE, WriteMemory, attention_weights, decode, evict, next_victim, prefill, prefill_scores,
@@ -132,7 +133,7 @@ impl<D: Device> OnDevice<D> {
         let CacheShape { heads, policy } = shape;
         let memory = self.cache_spans(caches).layer(shape, layer)?;
         let tokens = queries.bytes / (heads.query_width() * F32) as u64;
-        let tokens = usize::try_from(tokens).unwrap_or(usize::MAX);
+        let tokens = to_usize(tokens);
         let look = LookMemory { clock: self.clock(caches)?, queries, weights };
         let is_pinning = matches!(target, Target::Pinned { .. });
         self.run(&attention_weights(heads, &policy, &memory, &look, tokens, is_pinning)?)
@@ -157,7 +158,7 @@ impl Site {
     fn decode_sizes(&self) -> [usize; 3] {
         let CacheShape { heads, policy } = self.shape;
         let (queries, slots) = (heads.query_heads(), policy.max_cache_tokens());
-        let splits = usize::try_from(MAX_SPLITS).unwrap_or(usize::MAX);
+        let splits = to_usize(MAX_SPLITS);
         [
             queries * slots.div_ceil(TILE) * F32,
             queries * splits * (heads.head_dim() + 2) * F32,
@@ -191,7 +192,7 @@ impl Site {
             output: self.output,
             log_sum_exp: self.work.part(0, log_sum_exp)?,
         };
-        let rest = usize::try_from(self.work.bytes).unwrap_or(usize::MAX) - log_sum_exp;
+        let rest = to_usize(self.work.bytes) - log_sum_exp;
         let destinations = rest.min(heads.kv_heads() * self.tokens * size_of::<i32>());
         Ok((memory, self.work.part(log_sum_exp, destinations)?))
     }

@@ -3,6 +3,7 @@
 use super::{Device, OnDevice, Product, Weight, Workspace};
 use crate::EngineError;
 use crate::backend::{AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Part, Target};
+use crate::h2o::to_usize;
 use crate::launch::{add, add_bias, angles, clock_words, embed, linear, rms_norm, rope, silu_mul};
 use crate::memory::Span;
 use crate::weights::MATRIX_TYPES;
@@ -33,13 +34,13 @@ impl<D: Device> Backend for OnDevice<D> {
         tensor: &GgufTensor,
         fill: &mut dyn FnMut(&mut [u8]) -> Result<(), EngineError>,
     ) -> Result<Self::Weight, EngineError> {
-        let (ty, bytes) = (tensor.ty, number(tensor.size.get()));
+        let (ty, bytes) = (tensor.ty, to_usize(tensor.size.get()));
         if !MATRIX_TYPES.contains(&ty) {
             let types = MATRIX_TYPES.map(GgmlType::name).join(", ");
             return Err(EngineError::tensor(&tensor.name, format!("of type {ty}"), types));
         }
-        let width = number(tensor.row());
-        let rows = number(tensor.elements()) / width.max(1);
+        let width = to_usize(tensor.row());
+        let rows = to_usize(tensor.elements()) / width.max(1);
         let padding = if is_quantized(ty) { Product::padding(ty, rows, width) } else { 0 };
         let mut host = vec![0; bytes];
         fill(&mut host)?;
@@ -265,8 +266,4 @@ impl<D: Device> OnDevice<D> {
 
 fn is_quantized(ty: GgmlType) -> bool {
     ty.layout().elements > 1
-}
-
-fn number(n: u64) -> usize {
-    usize::try_from(n).unwrap_or(usize::MAX)
 }

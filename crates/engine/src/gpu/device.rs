@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 
 use crate::EngineError;
+use crate::h2o::to_usize;
 use crate::launch::{Gpu, Launch, Span};
 use vramplan_planner::dtype::GgmlType;
 
@@ -63,7 +64,7 @@ impl Product {
         let layout = ty.layout();
         let of = |elements: usize| {
             let blocks = elements as u64 / layout.elements;
-            usize::try_from(blocks * layout.bytes).unwrap_or(usize::MAX)
+            to_usize(blocks * layout.bytes)
         };
         let partner = if rows.is_multiple_of(2) { 0 } else { of(width) };
         partner.max(of(Self::ROW_PADDING))

@@ -6,6 +6,7 @@
 
 use crate::backend::CacheShape;
 use crate::h2o::Heads;
+use crate::h2o::to_usize;
 use crate::launch::{LaunchError, LayerMemory, RegionMemory, Span};
 
 const F16: usize = 2;
@@ -29,7 +30,7 @@ impl CacheSpans {
     ) -> Result<LayerMemory, LaunchError> {
         let CacheShape { heads, policy } = shape;
         let layers = self.smoothing.bytes / (heads.kv_width() * F32) as u64;
-        let layers = usize::try_from(layers).unwrap_or(usize::MAX);
+        let layers = to_usize(layers);
         let smoothing = heads.kv_width() * F32;
         Ok(LayerMemory {
             pinned: region(self.pinned, heads, policy.pinned(), (layers, layer))?,

@@ -3,11 +3,13 @@
 use super::{Device, OnDevice, Product};
 use crate::EngineError;
 use crate::backend::{CacheShape, Extent, Part};
+use crate::h2o::to_usize;
 use crate::launch::{Variant, check_heads, splits};
 use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::estimate::vramplan::attention::MAX_SPLITS;
 use vramplan_planner::units::Bytes;
+use vramplan_planner::units::to_u64;
 
 const F32: usize = 4;
 const U64: usize = 8;
@@ -65,7 +67,7 @@ impl<D: Device> OnDevice<D> {
         let variant = Variant::for_gpu(gpu);
         let mut parts = Vec::new();
         let mut allocate = |component, id, bytes: usize| {
-            let size = Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX));
+            let size = Bytes::new(to_u64(bytes));
             parts.push(Part { component, id, size });
             self.device.allocate(bytes)
         };
@@ -82,7 +84,7 @@ impl<D: Device> OnDevice<D> {
             victims: allocate(small, BufferId::NextVictims, victims)?,
             known: vec![None; extent.layers],
             variant,
-            splits: splits(gpu, variant, heads, usize::try_from(MAX_SPLITS).unwrap_or(usize::MAX)),
+            splits: splits(gpu, variant, heads, to_usize(MAX_SPLITS)),
             recording: Recording::None,
         };
         Ok((workspace, parts))

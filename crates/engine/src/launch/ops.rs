@@ -2,6 +2,7 @@
 
 use super::argument::Arguments;
 use super::launch::{Launch, LaunchError, Op, Span, blocks, int};
+use crate::h2o::to_usize;
 use vramplan_planner::dtype::GgmlType;
 
 /// Threads of a block of the element by element kernels.
@@ -165,7 +166,7 @@ pub fn linear(
             return Err(LaunchError::Unsupported { name, value, expected });
         }
     };
-    let size = usize::try_from(ty.layout().bytes).unwrap_or(usize::MAX);
+    let size = to_usize(ty.layout().bytes);
     weight.holds("weight", &[columns, width, size])?;
     x.holds("x", &[rows, width, 4])?;
     out.holds("out", &[rows, columns, 4])?;

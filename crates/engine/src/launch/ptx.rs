@@ -2,41 +2,8 @@
 
 use super::{Gpu, Op};
 
-/// Op, `head_dim`, the oldest architecture that runs it, PTX. Written by `scripts/build-kernels`.
-#[rustfmt::skip]
-const PTX: &[(&str, Option<u32>, u32, &str)] = &[
-    ("advance_clock", None, 75, include_str!("../../../../kernels/ptx/advance_clock.compute_75.ptx")),
-    ("angles", None, 75, include_str!("../../../../kernels/ptx/angles.compute_75.ptx")),
-    ("attention_weights", None, 75, include_str!("../../../../kernels/ptx/attention_weights.compute_75.ptx")),
-    ("combine", None, 75, include_str!("../../../../kernels/ptx/combine.compute_75.ptx")),
-    ("decode_core", Some(64), 75, include_str!("../../../../kernels/ptx/decode_core.d64.compute_75.ptx")),
-    ("decode_core", Some(128), 75, include_str!("../../../../kernels/ptx/decode_core.d128.compute_75.ptx")),
-    ("decode_core", Some(256), 75, include_str!("../../../../kernels/ptx/decode_core.d256.compute_75.ptx")),
-    ("decode_mma", Some(64), 80, include_str!("../../../../kernels/ptx/decode_mma.d64.compute_80.ptx")),
-    ("decode_mma", Some(128), 80, include_str!("../../../../kernels/ptx/decode_mma.d128.compute_80.ptx")),
-    ("decode_mma", Some(256), 80, include_str!("../../../../kernels/ptx/decode_mma.d256.compute_80.ptx")),
-    ("elementwise", None, 75, include_str!("../../../../kernels/ptx/elementwise.compute_75.ptx")),
-    ("embed", None, 75, include_str!("../../../../kernels/ptx/embed.compute_75.ptx")),
-    ("evict", None, 75, include_str!("../../../../kernels/ptx/evict.compute_75.ptx")),
-    ("linear", None, 75, include_str!("../../../../kernels/ptx/linear.compute_75.ptx")),
-    ("next_victim", None, 75, include_str!("../../../../kernels/ptx/next_victim.compute_75.ptx")),
-    ("prefill", Some(64), 75, include_str!("../../../../kernels/ptx/prefill.d64.compute_75.ptx")),
-    ("prefill", Some(64), 80, include_str!("../../../../kernels/ptx/prefill.d64.compute_80.ptx")),
-    ("prefill", Some(128), 75, include_str!("../../../../kernels/ptx/prefill.d128.compute_75.ptx")),
-    ("prefill", Some(128), 80, include_str!("../../../../kernels/ptx/prefill.d128.compute_80.ptx")),
-    ("prefill", Some(256), 75, include_str!("../../../../kernels/ptx/prefill.d256.compute_75.ptx")),
-    ("prefill", Some(256), 80, include_str!("../../../../kernels/ptx/prefill.d256.compute_80.ptx")),
-    ("prefill_scores", Some(64), 75, include_str!("../../../../kernels/ptx/prefill_scores.d64.compute_75.ptx")),
-    ("prefill_scores", Some(64), 80, include_str!("../../../../kernels/ptx/prefill_scores.d64.compute_80.ptx")),
-    ("prefill_scores", Some(128), 75, include_str!("../../../../kernels/ptx/prefill_scores.d128.compute_75.ptx")),
-    ("prefill_scores", Some(128), 80, include_str!("../../../../kernels/ptx/prefill_scores.d128.compute_80.ptx")),
-    ("prefill_scores", Some(256), 75, include_str!("../../../../kernels/ptx/prefill_scores.d256.compute_75.ptx")),
-    ("prefill_scores", Some(256), 80, include_str!("../../../../kernels/ptx/prefill_scores.d256.compute_80.ptx")),
-    ("rms_norm", None, 75, include_str!("../../../../kernels/ptx/rms_norm.compute_75.ptx")),
-    ("rope", None, 75, include_str!("../../../../kernels/ptx/rope.compute_75.ptx")),
-    ("scores", None, 75, include_str!("../../../../kernels/ptx/scores.compute_75.ptx")),
-    ("write_tokens", None, 75, include_str!("../../../../kernels/ptx/write_tokens.compute_75.ptx")),
-];
+/// Op, `head_dim`, the oldest architecture that runs it, PTX: what the build script unpacked.
+const PTX: &[(&str, Option<u32>, u32, &str)] = include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
 
 /// Every op that the GPU can run, those for heads of other sizes than `head_dim` left out.
 pub fn ops(head_dim: usize, gpu: Gpu) -> Vec<Op> {

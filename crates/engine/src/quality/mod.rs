@@ -21,6 +21,8 @@ pub use report::{Chosen, PasskeyReport, Report, RetainedMass, SCHEMA, WindowRepo
 
 use super::backend::Backend;
 use super::{Engine, EngineError, Settings, Source, Table};
+
+use crate::h2o::to_usize;
 use lockstep::{Lockstep, Measured};
 use statistics::{choose, interval, mean, percentile, resampled_means};
 use vramplan_planner::spec::{Capture, Logits, ModelSpec};
@@ -142,7 +144,7 @@ impl Measurement {
             let expected = format!("more than the cache and a step, {cache} + {}", self.step);
             return Err(EngineError::unsupported(format!("a text of {text} tokens"), expected));
         }
-        let context = usize::try_from(spec.shape.context_len).unwrap_or(usize::MAX);
+        let context = to_usize(spec.shape.context_len);
         let most = context.saturating_sub(self.system.len());
         if text > most {
             return Err(EngineError::TooLong { what: "a text", tokens: text, most });

@@ -8,7 +8,7 @@ use minijinja::{Environment, ErrorKind, Value, context};
 
 use super::Tokenizer;
 use crate::EngineError;
-use vramplan_planner::read::printable;
+use vramplan_planner::text::printable;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use tokenizers::AddedToken;
 use super::{bpe, sentence_piece};
 use crate::{EngineError, GgufSource};
 use vramplan_planner::read::gguf::{self, Metadata, Value};
-use vramplan_planner::read::printable;
+use vramplan_planner::text::printable;
 
 /// What the metadata says about tokens.
 #[derive(Clone, Debug, Default)]

@@ -2,6 +2,7 @@
 
 use super::device::{Device, Pool, Restricted};
 use crate::cuda::{Ballast, Cuda};
+use crate::h2o::to_usize;
 use crate::{Config, EngineError};
 use vramplan_planner::units::Bytes;
 
@@ -27,7 +28,7 @@ impl Device for Cuda {
             let message = format!("the GPU has {total}: expected at least {capacity}");
             EngineError::device("holding ballast", message)
         })?;
-        let ballast = self.ballast(usize::try_from(held.get()).unwrap_or(usize::MAX))?;
+        let ballast = self.ballast(to_usize(held.get()))?;
         Ok(Restricted { ballast, held })
     }
 }

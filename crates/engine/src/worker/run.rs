@@ -6,10 +6,10 @@ use super::device::{Device, Pool};
 use super::order::{self, Lengths};
 use super::quality;
 use super::voice::Voice;
-use vramplan_planner::protocol::Stage;
-use vramplan_planner::protocol::{Message, Order};
+use crate::h2o::to_usize;
 use crate::{Engine, EngineError, Model, Source, Table, most_likely};
 use vramplan_planner::estimate::Phase;
+use vramplan_planner::protocol::{Message, Order, Stage};
 use vramplan_planner::read::gguf::GgufTensor;
 use vramplan_planner::spec::ModelSpec;
 use vramplan_planner::units::Bytes;
@@ -189,7 +189,7 @@ impl<D: Device> Steps<'_, D> {
 
     fn capture(&mut self, tokens: u64) -> Result<(), EngineError> {
         let layers = self.table.workload.capture.map_or(0, |capture| capture.layers);
-        let layers = usize::try_from(layers).unwrap_or(usize::MAX);
+        let layers = to_usize(layers);
         let wanted: Vec<usize> = (0..layers.min(self.engine.config().layers)).collect();
         let tokens = self.tokens(0..tokens);
         self.engine.capture(&tokens, &wanted).map(drop)
@@ -197,7 +197,7 @@ impl<D: Device> Steps<'_, D> {
 
     /// Tokens in the pieces of a prompt.
     fn chunks(&self, tokens: u64) -> Vec<Vec<u32>> {
-        let size = usize::try_from(self.table.workload.prefill_chunk.max(1)).unwrap_or(usize::MAX);
+        let size = to_usize(self.table.workload.prefill_chunk.max(1));
         self.tokens(0..tokens).chunks(size).map(<[u32]>::to_vec).collect()
     }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::run::run;
 use super::voice::Voice;
-use vramplan_planner::protocol::Stage;
-use vramplan_planner::deployment::{CaptureLayers, Question};
-use vramplan_planner::protocol::{FailureKind, Message, Order, PROTOCOL};
-use vramplan::calibrate::supervisor::Supervisor;
 use crate::{Cpu, EngineError};
+use vramplan::calibrate::supervisor::Supervisor;
+use vramplan_planner::deployment::{CaptureLayers, Question};
 use vramplan_planner::estimate::{Component, Phase, Scenario, weights_of};
 use vramplan_planner::plan::{Capacity, plan};
+use vramplan_planner::protocol::Stage;
+use vramplan_planner::protocol::{FailureKind, Message, Order, PROTOCOL};
 use vramplan_planner::spec::{Attention, Basis, Bounds, Fact, GpuSpec, Headroom, Runtime};
 use vramplan_planner::units::Bytes;
 

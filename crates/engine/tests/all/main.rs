@@ -7,6 +7,8 @@ mod h2o;
 mod kernels;
 #[path = "../../../../tests/support/logits.rs"]
 mod logits;
+#[path = "../../../../tests/support/skip.rs"]
+mod skip;
 #[path = "../../../../tests/support/smollm2.rs"]
 mod smollm2;
 #[path = "../../../../tests/support/mod.rs"]

@@ -68,7 +68,10 @@ impl DeploymentError {
 }
 
 pub(super) const fn no_model() -> DeploymentError {
-    DeploymentError::Missing { flag: "--model", expected: "a name such as `qwen2.5-14b`, or a file" }
+    DeploymentError::Missing {
+        flag: "--model",
+        expected: "a name such as `qwen2.5-14b`, or a file",
+    }
 }
 
 pub(super) const fn no_gpu() -> DeploymentError {

@@ -2,9 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{
-    CacheAllocation, CacheSize, CaptureLayers, Cards, DeploymentError, Question,
-};
+use super::{CacheAllocation, CacheSize, CaptureLayers, Cards, DeploymentError, Question};
 use crate::estimate::rules::Defaults;
 use crate::spec::{Capture, ModelSpec, Runtime, RuntimeOptions, Serving, Split, Workload};
 
@@ -120,11 +118,7 @@ pub(super) fn options(
     })
 }
 
-fn serving(
-    question: &Question,
-    cards: &Cards,
-    split: Split,
-) -> Result<Serving, DeploymentError> {
+fn serving(question: &Question, cards: &Cards, split: Split) -> Result<Serving, DeploymentError> {
     let default = Serving::on(&cards.first().gpu);
     let max_seqs = question.max_seqs.unwrap_or(default.max_seqs);
     if !(1..=MOST_SEQUENCES).contains(&max_seqs) {

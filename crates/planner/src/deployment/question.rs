@@ -222,17 +222,31 @@ pub struct Question {
     pub capture_layers: Option<CaptureLayers>,
 
     /// Tokens of the captured pass [default: 100].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Introspection", requires = "capture_layers"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            value_name = "TOKENS",
+            help_heading = "Introspection",
+            requires = "capture_layers"
+        )
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture_tokens: Option<u64>,
 
     /// Capture attention weights too.
-    #[cfg_attr(feature = "cli", arg(long, help_heading = "Introspection", requires = "capture_layers"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, help_heading = "Introspection", requires = "capture_layers")
+    )]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub capture_attention: bool,
 
     /// Keep captures on the GPU until the pass ends, instead of moving them layer by layer.
-    #[cfg_attr(feature = "cli", arg(long, help_heading = "Introspection", requires = "capture_layers"))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, help_heading = "Introspection", requires = "capture_layers")
+    )]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub capture_keep: bool,
 

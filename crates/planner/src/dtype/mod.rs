@@ -11,6 +11,7 @@ pub use ggml::GgmlType;
 pub use kv::KvFormat;
 pub use weight::{FileType, WeightFormat};
 
+use crate::text::printable;
 use crate::units::{Bytes, Overflow};
 
 /// How many elements share a block, and how many bytes the block takes.
@@ -49,7 +50,7 @@ impl BlockLayout {
 
 /// A name that is no format of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is not a {kind} format: expected {known}")]
+#[error("`{}` is not a {kind} format: expected {known}", printable(.name))]
 pub struct UnknownFormat {
     /// The name as given.
     pub name: String,

@@ -4,7 +4,7 @@ use super::placement::{PlacementError, Room, Spread};
 use super::weights::TensorRule;
 use super::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::dtype::{KvFormat, WeightFormat};
-use crate::spec::{Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, Split, Workload};
+use crate::spec::{Attention, GpuSpec, Headroom, Layer, Logits, ModelSpec, Part, Split, Workload};
 
 /// What a runtime is asked for where nothing is said: what the runtime itself does then.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,6 +96,12 @@ pub trait RuntimeRules: Sync {
     /// # Errors
     /// As [`RuntimeRules::check`].
     fn check_images(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError>;
+
+    /// What each layer keeps there: by the model's configuration, or by what its GGUF file says, which knows fewer
+    /// windows.
+    fn layers<'a>(&self, model: &'a ModelSpec) -> &'a [Layer] {
+        &model.layers
+    }
 
     /// How it holds tensors.
     fn tensors(&self) -> &dyn TensorRule;

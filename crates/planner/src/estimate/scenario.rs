@@ -78,11 +78,7 @@ impl Scenario<'_> {
 
     /// What the layers on this GPU keep.
     pub fn layers(&self) -> &[Layer] {
-        let layers = match self.kind() {
-            Runtime::Vramplan | Runtime::LlamaCpp => &self.model.gguf_layers,
-            Runtime::Transformers | Runtime::Vllm => &self.model.layers,
-        };
-        self.part().layers_of(layers)
+        self.part().layers_of(rules(self.kind()).layers(self.model))
     }
 
     /// The same, each with its index in the model.

@@ -1,9 +1,9 @@
 //! How far what is measured lies from what is expected: every bound that is a share of a size.
 //!
 //! Set from the rows of a fixed half of the models (a hash of the name decides); the scoreboard
-//! (`cargo run --example scoreboard`) prints how the other half lies within them. Rows are public logs
-//! and the engines' own answers under `tests/`. A share covers what those rows spread over, rounded up;
-//! what is not here is exact, or a constant of a profile with its own range.
+//! (`cargo run -p vramplan-scoreboard`) prints how the other half lies within them. Rows are public logs
+//! (`tests/corpus`) and the engines' own answers (`evidence`). A share covers what those rows spread over,
+//! rounded up; what is not here is exact, or a constant of a profile with its own range.
 
 use crate::spec::Bounds;
 use crate::units::{Bytes, Overflow};

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::estimate::BufferId;
 use crate::spec::{Attention, Basis, Bounds, ModelSpec, Runtime, Serving, Vision};
-use crate::units::{Bytes, Overflow};
+use crate::units::{Bytes, Overflow, to_u64};
 
 /// The model's tower, where the runtime loads it; `images` as in [`crate::spec::Workload`].
 pub fn loaded(model: &ModelSpec, runtime: Runtime, images: Option<u64>) -> Option<Vision> {
@@ -67,7 +67,7 @@ pub fn push_weights(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     let tensors = scenario.model.vision_tensors.len();
     let formula = Formula::text(
         "Σ over tensors of the tower and its projector",
-        &[("tensors", u64::try_from(tensors).unwrap_or(u64::MAX))],
+        &[("tensors", to_u64(tensors))],
     );
     buffers.push(kind, BufferId::VisionTower, Bounds::exactly(weights.vision), formula);
     let kind = Kind {

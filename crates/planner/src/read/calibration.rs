@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::SourceError;
 use super::error::At;
 use super::files::Files;
-use super::profile::text_of;
+use super::profile::{from_toml, text_of};
 use crate::spec::{Basis, Bounds, CalibratedParts, Fact, Runtime};
 use crate::units::Bytes;
 
@@ -124,8 +124,7 @@ impl Calibration {
             return Ok(None);
         }
         let at = At::new(&path);
-        let read: Self =
-            toml::from_str(&text_of(files, &path)?).map_err(|error| at.malformed(error))?;
+        let read: Self = from_toml(&at, &text_of(files, &path)?)?;
         if read.schema != SCHEMA {
             return Err(at.invalid("schema", read.schema, SCHEMA.to_string()));
         }

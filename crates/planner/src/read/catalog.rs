@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use super::error::At;
 use super::files::{Files, NoFiles};
 use super::names::Kind;
-use super::text::printable;
+use super::profile::Written;
 use super::{Calibration, SourceError, mig, profile};
 use crate::spec::{GpuSpec, ModelSpec, Runtime, RuntimeSpec};
+use crate::text::printable;
 
 /// A profile in the binary.
 struct Embedded {
@@ -28,7 +29,9 @@ include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 struct Own {
     kind: Kind,
     name: String,
-    /// Every name of it, normalised.
+    /// Its other names as they are written.
+    aliases: Vec<String>,
+    /// Every name of it, normalised: its own first, then its aliases in order.
     names: Vec<String>,
     path: PathBuf,
     text: String,
@@ -167,13 +170,13 @@ impl Catalog {
         &self,
         kind: Kind,
         name: &str,
-        read: impl FnOnce(&At, &str) -> Result<T, SourceError>,
+        read: impl FnOnce(&At, Written<'_>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         if let Some(own) = self.own_of(kind, name)? {
-            return read(&At::new(&own.path), &own.text);
+            return read(&At::new(&own.path), Written::Toml(&own.text));
         }
         let embedded = embedded_of(kind, name).ok_or_else(|| self.unknown(kind, name))?;
-        read(&At::named(embedded.path), embedded.json)
+        read(&At::named(embedded.path), Written::Json(embedded.json))
     }
 
     fn own(&self) -> Result<&[Own], SourceError> {
@@ -275,18 +278,26 @@ fn read_folder(files: &dyn Files, folder: &Path) -> Result<Vec<Own>, SourceError
     for (folder, kind) in kinds.into_iter().chain([(folder.to_owned(), None)]) {
         for path in profiles_in(files, &folder)? {
             let profile = read_own(files, path, kind)?;
-            let twin = own.iter().find(|other| {
-                other.kind == profile.kind && other.names.iter().any(|n| profile.names.contains(n))
-            });
-            if let Some(twin) = twin {
-                let expected = format!("another name: `{}` has it", At::new(&twin.path).path());
-                let at = At::new(&profile.path);
-                return Err(at.invalid("name", format!("\"{}\"", profile.name), expected));
-            }
+            check_unique(&own, &profile)?;
             own.push(profile);
         }
     }
     Ok(own)
+}
+
+/// Refuses a profile one of whose names another one has, by the name that both have.
+fn check_unique(others: &[Own], profile: &Own) -> Result<(), SourceError> {
+    let same_kind = || others.iter().filter(|other| other.kind == profile.kind);
+    for (index, name) in profile.names.iter().enumerate() {
+        let Some(twin) = same_kind().find(|other| other.names.contains(name)) else { continue };
+        let (field, written) = match index.checked_sub(1) {
+            None => ("name", &profile.name),
+            Some(alias) => ("aliases", profile.aliases.get(alias).unwrap_or(name)),
+        };
+        let expected = format!("another name: `{}` has it", At::new(&twin.path).path());
+        return Err(At::new(&profile.path).invalid(field, format!("\"{written}\""), expected));
+    }
+    Ok(())
 }
 
 fn profiles_in(files: &dyn Files, folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
@@ -311,7 +322,7 @@ fn read_own(files: &dyn Files, path: PathBuf, kind: Option<Kind>) -> Result<Own,
     })?;
     let names = std::iter::once(&header.name).chain(&header.aliases);
     let names = names.map(|name| kind.normalise(name)).collect();
-    Ok(Own { kind, name: header.name, names, path, text })
+    Ok(Own { kind, name: header.name, aliases: header.aliases, names, path, text })
 }
 
 #[cfg(test)]

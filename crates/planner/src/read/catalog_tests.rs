@@ -131,6 +131,14 @@ fn directories_and_files_that_are_not_usable_are_named() {
     assert!(error(&[("a.toml", "schema = 1")]).contains("missing field `name`"));
     assert!(error(&[("a.toml", "schema = 1\nname = \"x\"")]).contains("no known kind"));
     assert!(error(&[("a.toml", GPU), ("gpus/b.toml", GPU)]).contains("another name"));
+    let aliased = |name: &str, alias: &str| {
+        GPU.replace("Test 9000\"", &format!("{name}\""))
+            .replace("NVIDIA GeForce Test 9000 Super", alias)
+    };
+    let (first, second) = (aliased("m1", "The Card"), aliased("m2", "the card"));
+    let clash = error(&[("a.toml", &first), ("b.toml", &second)]);
+    assert!(clash.contains("`aliases` = \"the card\": expected another name"), "{clash}");
+    assert!(clash.contains("b.toml`: ") && clash.contains("a.toml` has it"), "{clash}");
     assert!(error(&[("a.toml", "= 1")]).contains("a.toml`: line 1"));
 }
 

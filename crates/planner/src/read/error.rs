@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use super::text::{printable, printable_message, printable_path};
 use super::unmodelled::Unmodelled;
 use crate::spec::InvalidShape;
+use crate::text::{printable, printable_message, printable_path};
 use crate::units::Overflow;
 
 /// Why a file or a name cannot be read as a model, a GPU or a runtime.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::SourceError;
 use super::error::At;
+use crate::bounded::{self, ReadError};
 
 /// What can be read by ranges.
 pub trait ReadSeek: Read + Seek {}
@@ -94,12 +95,10 @@ pub fn read_bounded(files: &dyn Files, path: &Path, max: u64) -> Result<Vec<u8>,
     if size > max {
         return refuse(format!("{size} B"));
     }
-    let mut bytes = Vec::new();
-    reader.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| at.io(&error))?;
-    if bytes.len() as u64 > max {
-        return refuse(format!("more than {max} B"));
-    }
-    Ok(bytes)
+    bounded::read(reader, max).or_else(|error| match error {
+        ReadError::TooLong { most } => refuse(format!("more than {most} B")),
+        ReadError::Io(error) => Err(at.io(&error)),
+    })
 }
 
 /// The UTF-8 text of a file that has at most `max` bytes.

@@ -21,6 +21,7 @@ use crate::spec::{
     Architecture, MAX_LAYERS, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm,
     Window,
 };
+use crate::units::to_u64;
 
 /// A `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +45,7 @@ pub fn read(files: &dyn Files, path: &Path) -> Result<HfConfig, SourceError> {
 pub fn model(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
     let config = read(files, path)?;
     let at = At::new(path);
-    let name = super::printable(&name_of(files, path));
+    let name = crate::text::printable(&name_of(files, path));
     ModelSpec::new(name, config.shape, at.path()).map_err(|error| at.shape(&error))
 }
 
@@ -108,7 +109,7 @@ fn quantization(top: Fields<'_>) -> Result<Option<String>, SourceError> {
     };
     let method = fields.text("quant_method")?.unwrap_or("quantized");
     let bits = bits.map(|bits| format!("-int{bits}")).unwrap_or_default();
-    Ok(Some(super::printable(&format!("{method}{bits}"))))
+    Ok(Some(crate::text::printable(&format!("{method}{bits}"))))
 }
 
 /// What `layer_types` calls a layer with a window.
@@ -234,13 +235,12 @@ impl Config<'_> {
 
     fn has_bias(&self, bias: Bias) -> Result<bool, SourceError> {
         match bias {
-            Bias::Never => Ok(false),
             Bias::Always => Ok(true),
             Bias::Stated(key, default) => Ok(self.fields.flag(key)?.unwrap_or(default)),
             Bias::Refused(key) if self.fields.flag(key)?.unwrap_or(false) => {
                 Err(self.fields.invalid(key, "`false`"))
             }
-            Bias::Refused(_) => Ok(false),
+            Bias::Never | Bias::Refused(_) => Ok(false),
         }
     }
 
@@ -387,7 +387,7 @@ impl Config<'_> {
         self.every_layer("decoder_sparse_step")?;
         let list = self.fields.list(KEY)?.unwrap_or_default();
         let leading = list.iter().zip(0..n_layers).all(|(item, n)| *item == Json::Unsigned(n));
-        let count = u64::try_from(list.len()).unwrap_or(u64::MAX);
+        let count = to_u64(list.len());
         if leading && count < n_layers {
             return Ok(count);
         }

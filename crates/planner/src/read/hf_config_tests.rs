@@ -152,6 +152,30 @@ const PUBLISHED: [(u64, &str); 16] = [
     ),
 ];
 
+/// `HuggingFaceTB/SmolLM3-3B`, without the keys that do not matter here: the layers without positions are full
+/// ones like the others.
+const SMOLLM3: &str = r#"{"model_type": "smollm3", "attention_bias": false, "hidden_size": 2048,
+    "intermediate_size": 11008, "max_position_embeddings": 65536, "mlp_bias": false,
+    "no_rope_layer_interval": 4, "num_attention_heads": 16, "num_hidden_layers": 36,
+    "num_key_value_heads": 4, "rope_theta": 5000000.0, "sliding_window": null,
+    "tie_word_embeddings": true, "use_sliding_window": false, "vocab_size": 128256}"#;
+
+#[test]
+fn smollm3_is_its_profile() {
+    let catalog = crate::read::Catalog::built_in();
+    let profile = catalog.model("smollm3-3b").unwrap();
+    assert_eq!(config(SMOLLM3).unwrap().shape, profile.shape);
+    assert_eq!(parameters(SMOLLM3), 3_075_098_624);
+    let family = Architecture::from_model_type("smollm3").unwrap();
+    assert_eq!((family, family.gguf_name()), (profile.shape.architecture, "smollm3"));
+    let unrotated = (0..36).filter(|&index| !family.family().rotates(index));
+    assert!(unrotated.eq((3..36).step_by(4)));
+    // Windows, which no published model uses, would be on the layers without positions.
+    let windowed =
+        SMOLLM3.replace(r#""use_sliding_window": false"#, r#""use_sliding_window": true"#);
+    assert!(error(&windowed).contains("max_window_layers"), "{}", error(&windowed));
+}
+
 #[test]
 fn published_parameter_counts_follow_from_published_configs() {
     for (expected, text) in PUBLISHED {

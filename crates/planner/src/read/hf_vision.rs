@@ -7,6 +7,7 @@
 use super::SourceError;
 use super::json::Fields;
 use crate::spec::{Tower, Vision};
+use crate::units::to_u64;
 
 /// Parts of a checkpoint that take memory and that no formula covers.
 const UNMODELLED: [&str; 6] = [
@@ -157,8 +158,7 @@ impl Config<'_> {
         let inner = self.fields.list("deepstack_visual_indexes")?;
         let default_inner =
             if self.top.text("model_type")?.is_some_and(|t| t.contains("_vl")) { 3 } else { 0 };
-        let inner =
-            inner.map_or(default_inner, |list| u64::try_from(list.len()).unwrap_or(u64::MAX));
+        let inner = inner.map_or(default_inner, |list| to_u64(list.len()));
         Ok(Vision {
             tower,
             n_layers: self.number("depth", if is_qwen3 { 27 } else { 32 })?,

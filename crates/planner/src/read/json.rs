@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::SourceError;
 use super::error::At;
-use super::text::printable;
+use crate::text::printable;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]

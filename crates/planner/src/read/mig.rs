@@ -4,10 +4,11 @@
 //! MIG user guide, "Fraction of Memory"). What NVML shows as used on an idle slice counts as reserved: 12,
 //! 25 and 37 MiB on slices of one, two and three compute slices in public listings of an H100.
 
+use super::SourceError;
 use super::error::At;
 use super::profile::MigProfile;
-use super::{SourceError, printable};
 use crate::spec::{Basis, CalibratedParts, Fact, GpuSpec};
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// Memory slices of a whole card.

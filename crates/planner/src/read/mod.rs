@@ -17,7 +17,6 @@ mod names;
 mod pattern;
 pub mod profile;
 pub mod safetensors;
-mod text;
 mod unmodelled;
 
 pub use calibration::{CalibratedRun, Calibration};
@@ -26,5 +25,3 @@ pub use error::SourceError;
 pub use files::{Files, Found, MemoryFiles, NoFiles, Opened, ReadSeek, read_bounded, text_bounded};
 pub use model::model;
 pub use names::Kind;
-pub use text::printable;
-pub use text::{printable_message, printable_path};

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::At;
 use super::files::{Files, Found};
-use super::text::printable_path;
 use super::{Catalog, SourceError, gguf, hf_config, profile, safetensors};
 use crate::spec::ModelSpec;
+use crate::text::printable_path;
 
 /// The model that `arg` is: a GGUF or safetensors file, an index of such, a `config.json`, a
 /// directory with one, a profile, or the name of a profile.

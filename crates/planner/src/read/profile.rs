@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::error::At;
 use super::files::{Files, read_bounded};
 use super::names::Kind;
-use super::text::printable;
 use super::{SourceError, mig};
 use crate::spec::{
     Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, MOST_MULTIPROCESSORS,
     ModelShape, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec,
 };
+use crate::text::{self, printable, printable_message};
 use crate::units::Bytes;
 
 /// The version of the profile format.
@@ -27,35 +27,45 @@ const MAX_SIZE: u64 = 1 << 18;
 
 /// Reads a GPU's profile.
 pub fn read_gpu(files: &dyn Files, path: &Path) -> Result<GpuSpec, SourceError> {
-    gpu(&At::new(path), &text_of(files, path)?)
+    gpu(&At::new(path), Written::Toml(&text_of(files, path)?))
 }
 
 /// Reads a model's profile.
 pub fn read_model(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
-    model(&At::new(path), &text_of(files, path)?)
+    model(&At::new(path), Written::Toml(&text_of(files, path)?))
 }
 
 /// The text of a TOML file: a profile, a scenario or a table of limits.
 pub fn text_of(files: &dyn Files, path: &Path) -> Result<String, SourceError> {
     let bytes = read_bounded(files, path, MAX_SIZE)?;
     String::from_utf8(bytes).map_err(|error| {
-        let line =
-            error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
+        let valid = error.utf8_error().valid_up_to();
+        let line = text::line_at(&String::from_utf8_lossy(&error.as_bytes()[..valid]), valid);
         At::new(path).malformed(format!("line {line} is not UTF-8: expected TOML"))
     })
 }
 
-pub(super) fn gpu(at: &At, text: &str) -> Result<GpuSpec, SourceError> {
+/// A profile as it comes.
+#[derive(Clone, Copy)]
+pub(super) enum Written<'a> {
+    /// As its author wrote it.
+    Toml(&'a str),
+    /// What the build script makes of the embedded ones, which is read many times faster.
+    Json(&'a str),
+}
+
+pub(super) fn gpu(at: &At, text: Written<'_>) -> Result<GpuSpec, SourceError> {
     Ok(card(at, parse(at, text)?)?.0)
 }
 
 /// A MIG slice of the GPU that a profile describes.
-pub(super) fn gpu_slice(at: &At, text: &str, slice: &str) -> Result<GpuSpec, SourceError> {
+pub(super) fn gpu_slice(at: &At, text: Written<'_>, slice: &str) -> Result<GpuSpec, SourceError> {
     let (card, slices) = card(at, parse(at, text)?)?;
     mig::slice(at, &card, slices, slice)
 }
 
 fn card(at: &At, profile: GpuProfile) -> Result<(GpuSpec, Vec<MigProfile>), SourceError> {
+    check_names(at, &profile.name, &profile.aliases)?;
     for slice in &profile.mig {
         if !(1..=8).contains(&slice.memory_slices) {
             return Err(at.invalid("mig.memory_slices", slice.memory_slices, "1 to 8"));
@@ -81,8 +91,9 @@ fn card(at: &At, profile: GpuProfile) -> Result<(GpuSpec, Vec<MigProfile>), Sour
     Ok((spec, profile.mig))
 }
 
-pub(super) fn model(at: &At, text: &str) -> Result<ModelSpec, SourceError> {
+pub(super) fn model(at: &At, text: Written<'_>) -> Result<ModelSpec, SourceError> {
     let profile: ModelProfile = parse(at, text)?;
+    check_names(at, &profile.name, &profile.aliases)?;
     let mut model =
         ModelSpec::new(profile.name, profile.shape, profile.source).map_err(|error| {
             at.invalid(&format!("shape.{}", error.field), error.value, error.expected)
@@ -93,7 +104,7 @@ pub(super) fn model(at: &At, text: &str) -> Result<ModelSpec, SourceError> {
     Ok(model)
 }
 
-pub(super) fn runtime(at: &At, text: &str) -> Result<RuntimeSpec, SourceError> {
+pub(super) fn runtime(at: &At, text: Written<'_>) -> Result<RuntimeSpec, SourceError> {
     let profile: RuntimeProfile = parse(at, text)?;
     let known = || {
         let names: Vec<_> = Runtime::ALL.iter().map(|runtime| format!("`{runtime}`")).collect();
@@ -135,6 +146,26 @@ pub fn model_to_toml(model: &ModelSpec) -> Result<String, SourceError> {
     toml::to_string(&profile).map_err(|error| At::named(&model.name).malformed(error))
 }
 
+/// Names go into tables, titles and logs, and are what a profile is asked for by: one that cannot be shown
+/// as it is could not be typed from what is shown.
+fn check_names(at: &At, name: &str, aliases: &[String]) -> Result<(), SourceError> {
+    let name = std::iter::once(("name", name));
+    let mut names = name.chain(aliases.iter().map(|alias| ("aliases", alias.as_str())));
+    let unfit = names.find(|(_, name)| name.trim().is_empty() || printable(name) != *name);
+    unfit.map_or(Ok(()), |(field, name)| {
+        let expected = "1 to 120 characters, none of them a control character or invisible";
+        Err(at.invalid(field, format!("\"{name}\""), expected))
+    })
+}
+
+/// Checks a name that a profile is to be given.
+///
+/// # Errors
+/// Where it is empty, too long, or holds what cannot be shown.
+pub fn check_name(name: &str) -> Result<(), SourceError> {
+    check_names(&At::named(name), name, &[])
+}
+
 /// What a profile is called, and what it describes as far as its tables tell.
 pub(super) struct Header {
     pub(super) name: String,
@@ -152,7 +183,8 @@ pub(super) fn header(at: &At, text: &str) -> Result<Header, SourceError> {
         libraries: Option<de::IgnoredAny>,
         total: Option<de::IgnoredAny>,
     }
-    let names: Names = parse(at, text)?;
+    let names: Names = parse(at, Written::Toml(text))?;
+    check_names(at, &names.name, &names.aliases)?;
     let kind = match (names.shape, names.libraries, names.total) {
         (Some(_), None, None) => Some(Kind::Model),
         (None, Some(_), None) => Some(Kind::Runtime),
@@ -176,19 +208,19 @@ fn check_multiprocessors(at: &At, key: &str, count: u64) -> Result<(), SourceErr
     Err(at.invalid(key, count, format!("1 to {MOST_MULTIPROCESSORS} multiprocessors")))
 }
 
-/// Parses a profile; its schema is checked first, since of another schema nothing else is known.
-/// Parses a profile: TOML, or the JSON that the build script makes of the embedded ones, which is
-/// read many times faster. No TOML document begins with a brace.
-fn parse<T: de::DeserializeOwned>(at: &At, text: &str) -> Result<T, SourceError> {
+/// Parses a profile. Of one in TOML the schema is checked first: of another schema nothing else is known.
+fn parse<T: de::DeserializeOwned>(at: &At, text: Written<'_>) -> Result<T, SourceError> {
     #[derive(Deserialize)]
     struct Version {
         schema: Option<toml::Value>,
     }
-    if text.starts_with('{') {
-        return serde_json::from_str(text).map_err(|error| at.malformed(error));
-    }
-    let version: Version = toml::from_str(text).map_err(|error| describe(at, text, &error))?;
-    match version.schema {
+    let text = match text {
+        Written::Toml(text) => text,
+        Written::Json(text) => {
+            return serde_json::from_str(text).map_err(|error| at.malformed(error));
+        }
+    };
+    match from_toml::<Version>(at, text)?.schema {
         Some(toml::Value::Integer(1)) => {}
         Some(other) => {
             let expected = format!("{SCHEMA}, the schema that this version reads");
@@ -196,41 +228,23 @@ fn parse<T: de::DeserializeOwned>(at: &At, text: &str) -> Result<T, SourceError>
         }
         None => return Err(at.missing("schema", format!("`schema = {SCHEMA}`"))),
     }
-    toml::from_str(text).map_err(|error| describe(at, text, &error))
+    from_toml(at, text)
 }
 
-/// An error of the TOML parser with the key that it is about.
-fn describe(at: &At, text: &str, error: &toml::de::Error) -> SourceError {
-    let message = error.message().trim_end();
-    match error.span() {
-        Some(span) => {
-            let line = text.get(..span.start).unwrap_or(text).matches('\n').count() + 1;
-            let key = key_at(text, line);
-            let key =
-                if key.is_empty() { String::new() } else { format!("`{}`: ", printable(&key)) };
-            at.malformed(format!("line {line}: {key}{message}"))
-        }
-        None => at.malformed(message),
-    }
-}
-
-/// The dotted key that is set in `line`, its table included, as far as it shows.
-fn key_at(text: &str, line: usize) -> String {
-    let mut table = "";
-    let mut key = "";
-    for text in text.lines().take(line) {
-        let text = text.trim();
-        if let Some(header) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            (table, key) = (header.trim(), "");
-        } else if let Some((name, _)) = text.split_once('=') {
-            key = name.trim();
-        }
-    }
-    match (table, key) {
-        ("", key) => key.to_owned(),
-        (table, "") => table.to_owned(),
-        (table, key) => format!("{table}.{key}"),
-    }
+/// Reads TOML; an error names the line, and the key where a value is at fault.
+pub(super) fn from_toml<T: de::DeserializeOwned>(at: &At, text: &str) -> Result<T, SourceError> {
+    let wrong = |key: &str, error: &toml::de::Error| {
+        let line = error.span().map(|span| format!("line {}: ", text::line_at(text, span.start)));
+        let key = if key.is_empty() { String::new() } else { format!("`{}`: ", printable(key)) };
+        let message = text::one_line(error.message());
+        at.malformed(format!("{}{key}{message}", line.unwrap_or_default()))
+    };
+    let document = toml::Deserializer::parse(text).map_err(|error| wrong("", &error))?;
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let key = error.path().to_string();
+        // The path of a document as a whole is a dot.
+        wrong(if key == "." { "" } else { &key }, error.inner())
+    })
 }
 
 #[derive(Deserialize)]
@@ -269,6 +283,8 @@ pub(super) struct MigProfile {
     /// Memory slices that it has of the card's eight.
     pub(super) memory_slices: u64,
     pub(super) basis: Basis,
+    #[serde(deserialize_with = "shown")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub(super) source: String,
 }
 
@@ -301,6 +317,8 @@ struct ModelProfile {
     name: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     aliases: Vec<String>,
+    #[serde(deserialize_with = "shown")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     source: String,
     shape: ModelShape,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -316,6 +334,8 @@ struct RuntimeProfile {
     #[serde(rename = "schema")]
     _schema: u64,
     name: String,
+    #[serde(deserialize_with = "shown")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     version: String,
     libraries: Range,
     blas_workspace: Size,
@@ -331,6 +351,8 @@ struct RuntimeProfile {
 struct Count {
     value: u64,
     basis: Basis,
+    #[serde(deserialize_with = "shown")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     source: String,
 }
 
@@ -349,6 +371,8 @@ struct Size {
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     value: Bytes,
     basis: Basis,
+    #[serde(deserialize_with = "shown")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     source: String,
 }
 
@@ -367,6 +391,8 @@ struct Rate {
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     value: Bytes,
     basis: Basis,
+    #[serde(deserialize_with = "shown")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     source: String,
 }
 
@@ -391,6 +417,8 @@ struct Range {
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     high: Bytes,
     basis: Basis,
+    #[serde(deserialize_with = "shown")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     source: String,
 }
 
@@ -403,6 +431,11 @@ impl Range {
         }
         Ok(Fact::new(Bounds { low, expected, high }, basis, source))
     }
+}
+
+/// Words of the profile's author, such as where a figure is from: made safe to print where they are read.
+fn shown<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|text| printable_message(&text))
 }
 
 /// A text with a unit.

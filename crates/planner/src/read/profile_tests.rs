@@ -99,12 +99,12 @@ fn at() -> At {
 
 fn gpu_error(from: &str, to: &str) -> String {
     assert!(GPU.contains(from), "{from}");
-    gpu(&at(), &GPU.replace(from, to)).unwrap_err().to_string()
+    gpu(&at(), Written::Toml(&GPU.replace(from, to))).unwrap_err().to_string()
 }
 
 #[test]
 fn a_gpu_is_read_exactly() {
-    let gpu = gpu(&at(), GPU).unwrap();
+    let gpu = gpu(&at(), Written::Toml(GPU)).unwrap();
     assert_eq!(gpu.total.value, Bytes::mib(23_034).unwrap());
     assert_eq!(gpu.bandwidth.value, Bytes::new(300_000_000_000));
     assert_eq!((gpu.compute_capability.major, gpu.sm_count.value), (8, 58));
@@ -114,26 +114,27 @@ fn a_gpu_is_read_exactly() {
 
 #[test]
 fn a_runtime_is_read_exactly() {
-    let runtime = runtime(&at(), RUNTIME).unwrap();
+    let runtime = runtime(&at(), Written::Toml(RUNTIME)).unwrap();
     assert_eq!(runtime.kind(), Runtime::LlamaCpp);
     assert_eq!(runtime.allocation_granule.value, Bytes::new(512));
-    let error = super::runtime(&at(), &RUNTIME.replace("\"llama.cpp\"", "\"tgi\"")).unwrap_err();
+    let error = super::runtime(&at(), Written::Toml(&RUNTIME.replace("\"llama.cpp\"", "\"tgi\"")))
+        .unwrap_err();
     assert!(error.to_string().contains("`name` = \"tgi\": expected one of `vramplan`"));
 }
 
 #[test]
 fn a_model_survives_being_written_and_read() {
-    let first = model(&at(), MODEL).unwrap();
+    let first = model(&at(), Written::Toml(MODEL)).unwrap();
     assert_eq!(first.parameters(), 14_770_033_664);
     assert_eq!(first.published_parameters.as_ref().unwrap().value, 14_770_033_664);
     let text = model_to_toml(&first).unwrap();
-    assert_eq!(model(&at(), &text).unwrap(), first);
+    assert_eq!(model(&at(), Written::Toml(&text)).unwrap(), first);
     assert!(text.starts_with("schema = 1\nname = \"qwen2.5-14b\"\n"), "{text}");
 }
 
 #[test]
 fn models_with_every_kind_of_layer_survive_it_too() {
-    let mut shape = model(&at(), MODEL).unwrap().shape;
+    let mut shape = model(&at(), Written::Toml(MODEL)).unwrap().shape;
     shape.window = Some(crate::spec::Window { size: 4096, full_every: Some(2) });
     shape.qk_norm = crate::spec::QkNorm::Full;
     shape.mla = Some(crate::spec::Mla {
@@ -145,7 +146,7 @@ fn models_with_every_kind_of_layer_survive_it_too() {
     });
     shape.attention_sinks = true;
     let first = ModelSpec::new("m", shape, "s").unwrap();
-    assert_eq!(model(&at(), &model_to_toml(&first).unwrap()).unwrap(), first);
+    assert_eq!(model(&at(), Written::Toml(&model_to_toml(&first).unwrap())).unwrap(), first);
 }
 
 #[test]
@@ -182,14 +183,54 @@ fn every_defect_is_named_with_its_key() {
         assert!(error.contains(&wanted), "{error}");
     }
     assert!(gpu_error("low = \"180", "low = \"1800").contains("`low` ≤ `expected` ≤ `high`"));
-    assert!(gpu_error("name = \"L4\"", "name = ").contains("line 3: `name`"));
-    let error = model(&at(), &MODEL.replace("kv_heads = 8", "kv_heads = 7")).unwrap_err();
+    assert!(gpu_error("name = \"L4\"", "name = ").contains("line 3: "));
+    let error =
+        model(&at(), Written::Toml(&MODEL.replace("kv_heads = 8", "kv_heads = 7"))).unwrap_err();
     assert_eq!(
         error.to_string(),
         "`profiles/x.toml`: `shape.kv_heads` = 7: expected a divisor of `n_heads` = 40"
     );
-    let unknown = model(&at(), &MODEL.replace("\"qwen2\"", "\"bert\"")).unwrap_err().to_string();
+    let unknown = model(&at(), Written::Toml(&MODEL.replace("\"qwen2\"", "\"bert\"")))
+        .unwrap_err()
+        .to_string();
     assert!(unknown.contains("`shape.architecture`: unknown variant `bert`"), "{unknown}");
+}
+
+#[test]
+fn a_name_is_one_that_can_be_shown() {
+    for name in
+        ["", " ", "a\\u001b[31m", "a\\n::error::b", "\\u202eb", "\\u009b31m", &"x".repeat(121)]
+    {
+        let error = gpu_error("name = \"L4\"", &format!("name = \"{name}\""));
+        assert!(error.contains("`name` = \""), "{error}");
+        assert!(!error.chars().any(char::is_control), "{error}");
+        let text = MODEL.replace("\"Qwen2.5-14B-Instruct\"", &format!("\"{name}\""));
+        let error = model(&at(), Written::Toml(&text)).unwrap_err().to_string();
+        assert!(error.contains("`aliases` = \""), "{error}");
+    }
+    assert!(check_name("my model").is_ok() && check_name("a\u{7}").is_err());
+}
+
+#[test]
+fn sources_are_shown_without_what_commands_a_terminal() {
+    let text = GPU.replace("source = \"nvidia-smi\"", "source = \"a\\u009b31m\\u202e\\nb\"");
+    let gpu = gpu(&at(), Written::Toml(&text)).unwrap();
+    assert_eq!(gpu.total.source, "a\\u{9b}31m\\u{202e}\\u{a}b");
+}
+
+#[test]
+fn a_profile_in_braces_is_no_json() {
+    let json = "{\"schema\": 99, \"name\": \"x\"}";
+    assert!(header(&at(), json).is_err());
+}
+
+#[test]
+fn a_syntax_error_says_where_on_one_line() {
+    let error = gpu_error("[total]", "[total");
+    assert!(error.contains("line 8: ") && !error.contains("u{a}"), "{error}");
+    // The key is that of the value at fault, not of the line above it.
+    let error = gpu_error("[\"NVIDIA L4\"]", "[\n  \"a = b\",\n  4,\n]");
+    assert!(error.contains("line 6: `aliases[1]`: invalid type"), "{error}");
 }
 
 #[test]
@@ -197,7 +238,7 @@ fn hostile_text_is_refused_and_never_printed_raw() {
     let error = gpu_error("\"23034 MiB\"", "\"\\u001b[2J\"");
     assert!(!error.chars().any(char::is_control), "{error}");
     let deep = format!("schema = 1\nx = {}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(gpu(&at(), &deep).is_err());
+    assert!(gpu(&at(), Written::Toml(&deep)).is_err());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.toml");
     fs_err::write(&path, b"schema = 1\n\xff").unwrap();

@@ -99,7 +99,8 @@ impl Advisor<'_> {
                 "speed-binds",
                 format!(
                     "the decode speed asked for binds: {} cached tokens read the memory that {} allows at best",
-                    balanced.max_cache_tokens, self.deployment.cards.first().gpu.name
+                    balanced.max_cache_tokens,
+                    self.deployment.cards.first().gpu.name
                 ),
             );
         }
@@ -203,7 +204,8 @@ impl Advisor<'_> {
         let mut found = Vec::new();
         let workload = &self.deployment.workload;
         if workload.prefill_chunk >= 128 {
-            let changed = self.with(|changed| changed.workload.prefill_chunk = workload.prefill_chunk / 2);
+            let changed =
+                self.with(|changed| changed.workload.prefill_chunk = workload.prefill_chunk / 2);
             let what = format!("`--prefill-chunk {}`", changed.workload.prefill_chunk);
             found.extend(self.saving("smaller-prefill-chunk", &what, &changed));
         }
@@ -234,7 +236,9 @@ impl Advisor<'_> {
             found.extend(self.saving("last-logits", "`--logits last`", &changed));
         }
         if let Some(capture) = workload.capture.filter(|capture| capture.keep) {
-            let changed = self.with(|changed| changed.workload.capture = Some(Capture { keep: false, ..capture }));
+            let changed = self.with(|changed| {
+                changed.workload.capture = Some(Capture { keep: false, ..capture })
+            });
             let what = "moving captured activations to the host layer by layer";
             found.extend(self.saving("capture-to-host", what, &changed));
         }

@@ -83,8 +83,7 @@ pub(super) fn demands(
     cache_tokens: u64,
 ) -> Result<Vec<Demand>, RecommendError> {
     let of = |deployment: &Deployment| -> Result<Vec<Demand>, RecommendError> {
-        let demand =
-            |device: &Device<'_>| plan::demand(&device.scenario(deployment, cache_tokens));
+        let demand = |device: &Device<'_>| plan::demand(&device.scenario(deployment, cache_tokens));
         Ok(devices.iter().map(demand).collect::<Result<_, _>>()?)
     };
     let demands = of(deployment)?;

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::document::{DeploymentDoc, Document, PeakDoc, RecommendationDoc};
+use super::terminal::{finish, table};
 use crate::deployment::Question;
+use crate::estimate::Component;
 use crate::plan::Verdict;
 use crate::recommend::TierName;
-use super::terminal::{finish, table};
-use crate::estimate::Component;
+use crate::text::markdown;
 use crate::units::Bytes;
 
 /// The name and version of the schema.
@@ -118,7 +119,7 @@ impl CompareDoc {
     /// The document as Markdown tables.
     pub fn to_markdown(&self) -> String {
         let mut text =
-            format!("Current: `{}`. Proposed: `{}`.\n", self.current.name, self.proposed.name);
+            format!("Current: `{}`. Proposed: `{}`.\n", code(&self.current), code(&self.proposed));
         for section in self.sections() {
             let _ = writeln!(text, "\n| {} |", section.header.join(" | "));
             let right = section.right();
@@ -126,7 +127,7 @@ impl CompareDoc {
                 .map(|index| if right.contains(&index) { "---:" } else { "---" });
             let _ = writeln!(text, "|{}|", rules.collect::<Vec<_>>().join("|"));
             for row in &section.rows {
-                let cells: Vec<_> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+                let cells: Vec<_> = row.iter().map(|cell| markdown(cell)).collect();
                 let _ = writeln!(text, "| {} |", cells.join(" | "));
             }
         }
@@ -169,7 +170,8 @@ impl CompareDoc {
             vec![title.to_owned(), current, proposed]
         };
         let tokens = |side: &SideDoc, window: bool| {
-            let balanced = side.recommendation.tiers.iter().find(|tier| tier.name == TierName::Balanced);
+            let balanced =
+                side.recommendation.tiers.iter().find(|tier| tier.name == TierName::Balanced);
             let number = |tier: &super::TierDoc| {
                 if window { tier.recent_window } else { tier.max_cache_tokens }
             };
@@ -198,6 +200,11 @@ impl Section {
     fn right(&self) -> Vec<usize> {
         if self.numbers { (1..self.header.len()).collect() } else { Vec::new() }
     }
+}
+
+/// A side's name within backticks.
+fn code(side: &SideDoc) -> String {
+    side.name.replace('`', "'")
 }
 
 fn side((name, document): (&str, &Document)) -> SideDoc {

@@ -10,6 +10,7 @@ use crate::estimate::Component;
 use crate::plan::Verdict;
 use crate::recommend::{Answer, DevicePlan};
 use crate::spec::{Basis, Bounds, Split};
+use crate::text::markdown;
 use crate::units::Bytes;
 
 /// One GPU's plan in short.
@@ -147,7 +148,7 @@ pub(super) fn to_markdown(document: &Document) -> String {
     let mut text = format!("| {} |\n|---|---|---:|---:|---:|---:|---|\n", HEADER.join(" | "));
     for device in &document.devices {
         let row = row(device, document.deployment.split());
-        let _ = writeln!(text, "| {} |", row.join(" | "));
+        let _ = writeln!(text, "| {} |", row.map(|cell| markdown(&cell)).join(" | "));
     }
     text + "\n"
 }

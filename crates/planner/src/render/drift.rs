@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::table::{Change, Leaf};
+use crate::text::{printable, printable_message};
 
 /// A table's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +41,15 @@ pub fn to_report(files: &[FileReport], updated: bool) -> String {
             (n, true) => format!("{n} updated"),
             (n, false) => format!("{n} drifted"),
         };
-        let _ = writeln!(text, "{}: {}, {state}", file.path, scenarios(file.scenarios.len()));
+        let _ = writeln!(
+            text,
+            "{}: {}, {state}",
+            printable_message(&file.path),
+            scenarios(file.scenarios.len())
+        );
         for scenario in file.scenarios.iter().filter(|scenario| !scenario.changes.is_empty()) {
-            let _ = writeln!(text, "  line {}: {}", scenario.line, scenario.label);
+            let _ =
+                writeln!(text, "  line {}: {}", scenario.line, printable_message(&scenario.label));
             for line in lines(scenario) {
                 let _ = writeln!(text, "    {line}");
             }
@@ -60,7 +67,7 @@ pub fn to_github(files: &[FileReport]) -> String {
     let mut text = String::new();
     for file in files {
         for scenario in file.scenarios.iter().filter(|scenario| !scenario.changes.is_empty()) {
-            let label = std::iter::once(scenario.label.clone());
+            let label = std::iter::once(printable_message(&scenario.label));
             let lines: Vec<_> = label.chain(lines(scenario)).collect();
             let _ = writeln!(
                 text,
@@ -74,17 +81,24 @@ pub fn to_github(files: &[FileReport]) -> String {
     text
 }
 
-/// What differs in a scenario, or that it had no limits.
+/// What differs in a scenario, or that it had no limits. What is committed may hold anything: a line of it
+/// must not pass for a command of the CI that prints it.
 fn lines(scenario: &ScenarioReport) -> Vec<String> {
     if scenario.changes.iter().all(|change| change.committed.is_none()) {
         return vec!["had no limits".to_owned()];
     }
-    scenario.changes.iter().map(|c| format!("{}: {}", c.key, difference(c))).collect()
+    scenario
+        .changes
+        .iter()
+        .map(|change| format!("{}: {}", printable(&change.key), difference(change)))
+        .collect()
 }
 
 /// `19522 → 18000 (−1522)`.
 fn difference(change: &Change) -> String {
-    let shown = |leaf: &Option<Leaf>| leaf.as_ref().map_or("nothing".to_owned(), Leaf::to_string);
+    let shown = |leaf: &Option<Leaf>| {
+        leaf.as_ref().map_or("nothing".to_owned(), |leaf| printable(&leaf.to_string()))
+    };
     let text = format!("{} → {}", shown(&change.committed), shown(&change.computed));
     match (&change.committed, &change.computed) {
         (Some(Leaf::Number(from)), Some(Leaf::Number(to))) => {

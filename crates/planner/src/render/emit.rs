@@ -6,6 +6,7 @@
 //! `OLLAMA_FLASH_ATTENTION` is read by `strconv.ParseBool`); vLLM's `engine/arg_utils.py`
 //! (`EngineArgs.add_cli_args`) and `config/cache.py` (`CacheDType`).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
@@ -13,6 +14,7 @@ use super::document::{Document, shown};
 use crate::dtype::KvFormat;
 use crate::estimate::llama_cpp::padded_context;
 use crate::spec::{Attention, ComputeCapability, Runtime, Split, Utilization};
+use crate::text::{printable, printable_lines, printable_message, shell_word};
 use crate::units::Overflow;
 
 /// A program to write settings for.
@@ -65,7 +67,7 @@ impl FromStr for Target {
         let found = Self::NAMES.iter().find(|(name, _)| *name == wanted);
         found.map(|(_, target)| *target).ok_or_else(|| {
             let known: Vec<_> = Self::NAMES.iter().map(|(name, _)| format!("`{name}`")).collect();
-            format!("`{text}` is no target: expected one of {}", known.join(", "))
+            format!("`{}` is no target: expected one of {}", printable(text), known.join(", "))
         })
     }
 }
@@ -95,6 +97,12 @@ pub enum EmitError {
         /// What it has.
         expected: &'static str,
     },
+    /// A name that cannot stand in a setting: it would end the line, or command a terminal.
+    #[error("`{}` cannot be written into settings: expected a name without control characters", printable_message(.name))]
+    Unprintable {
+        /// The name as given.
+        name: String,
+    },
     /// A number too large to be true.
     #[error(transparent)]
     Overflow(#[from] Overflow),
@@ -108,6 +116,7 @@ impl EmitError {
                 "plan with `--runtime {expected}`; `--emit env` takes the plan of any runtime"
             )),
             Self::Unsupported { .. } => Some("plan with another `--kv`".to_owned()),
+            Self::Unprintable { .. } => Some("rename the file".to_owned()),
             Self::Overflow(_) => None,
         }
     }
@@ -125,12 +134,17 @@ pub fn emit(
         let runtime = document.deployment.runtime();
         return Err(EmitError::Runtime { target: target.name(), runtime, expected });
     }
+    if let Some(name) =
+        file.filter(|file| printable_lines(file) != *file || file.contains(['\n', '\t']))
+    {
+        return Err(EmitError::Unprintable { name: name.to_owned() });
+    }
     match target {
         Target::LlamaCpp => llama_cpp(document, file),
         Target::Vllm => Ok(vllm(document)),
         Target::Transformers => Ok(transformers(document, gpu)),
         Target::Ollama => ollama(document, file),
-        Target::Env => Ok(env(document)),
+        Target::Env => env(document),
     }
 }
 
@@ -166,7 +180,7 @@ fn llama_cpp(document: &Document, file: Option<&str>) -> Result<String, EmitErro
     let context = slot(document)?.checked_mul(batch).ok_or(Overflow)?;
     let mut flags = Vec::new();
     if let Some(file) = file {
-        flags.push(format!("-m {}", quoted(file)));
+        flags.push(format!("-m {}", quoted(file)?));
     }
     flags.push(format!("-c {context} -np {batch}"));
     if batch > 1 {
@@ -196,12 +210,8 @@ fn llama_cpp_split(document: &Document) -> Option<String> {
 }
 
 /// A word for a shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._-/+:@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+fn quoted(word: &str) -> Result<Cow<'_, str>, EmitError> {
+    shell_word(word).ok_or_else(|| EmitError::Unprintable { name: word.to_owned() })
 }
 
 fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> {
@@ -217,7 +227,10 @@ fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> 
     }
     let from = match file {
         Some(file) => format!("FROM {file}"),
-        None => format!("# FROM the GGUF file of {} in {}", asked.model.name, asked.weights()),
+        None => {
+            let (model, weights) = (printable(&asked.model.name), printable(&asked.weights()));
+            format!("# FROM the GGUF file of {model} in {weights}")
+        }
     };
     let flash = u8::from(is_flash(document));
     let spread = match asked.resolved.split {
@@ -365,7 +378,7 @@ fn quantized_cache(kv: KvFormat) -> Option<String> {
     ))
 }
 
-fn env(document: &Document) -> String {
+fn env(document: &Document) -> Result<String, EmitError> {
     let asked = &document.deployment;
     let [system, cached] = cached(document);
     let numbers = [
@@ -385,16 +398,16 @@ fn env(document: &Document) -> String {
     let mut text = String::new();
     if let Some(split) = asked.resolved.split {
         let gpus: Vec<_> = document.devices.iter().map(|device| device.gpu.as_str()).collect();
-        let _ = writeln!(text, "VRAMPLAN_GPUS={}", quoted(&gpus.join(",")));
+        let _ = writeln!(text, "VRAMPLAN_GPUS={}", quoted(&gpus.join(","))?);
         let _ = writeln!(text, "VRAMPLAN_SPLIT={split}");
     }
     for (name, value) in numbers {
         let _ = writeln!(text, "VRAMPLAN_{name}={value}");
     }
     for (name, value) in names {
-        let _ = writeln!(text, "VRAMPLAN_{name}={}", quoted(&value));
+        let _ = writeln!(text, "VRAMPLAN_{name}={}", quoted(&value)?);
     }
-    text
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -407,14 +420,18 @@ mod tests {
             "\"backend\": \"hqq\", \"nbits\": 8, \"q_group_size\": 64, \"residual_length\": 128";
         assert_eq!(quantized_cache("hqq8".parse().unwrap()).as_deref(), Some(hqq));
         let quanto = hqq.replace("hqq", "quanto").replace('8', "2").replace("64", "32");
-        assert_eq!(quantized_cache("quanto2-g32".parse().unwrap()), Some(quanto.replace("122", "128")));
+        assert_eq!(
+            quantized_cache("quanto2-g32".parse().unwrap()),
+            Some(quanto.replace("122", "128"))
+        );
         assert_eq!(quantized_cache("bf16".parse().unwrap()), None);
     }
 
     #[test]
     fn words_are_quoted_for_a_shell() {
-        assert_eq!(quoted("models/a-Q4_K_M.gguf"), "models/a-Q4_K_M.gguf");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("models/a-Q4_K_M.gguf").unwrap(), "models/a-Q4_K_M.gguf");
+        assert_eq!(quoted("it's").unwrap(), "\"it's\"");
+        assert_eq!(quoted("").unwrap(), "''");
+        assert!(matches!(quoted("a\0"), Err(EmitError::Unprintable { .. })));
     }
 }

@@ -9,8 +9,7 @@ use crate::estimate::Component;
 /// Explains one component, or all of them.
 pub fn explain(document: &Document, component: Option<Component>) -> String {
     let wanted = |doc: &&ComponentDoc| component.is_none_or(|component| doc.id == component);
-    let explained: Vec<String> =
-        document.held().filter(wanted).map(explain_component).collect();
+    let explained: Vec<String> = document.held().filter(wanted).map(explain_component).collect();
     if explained.is_empty() {
         let name = component.map_or("", Component::title);
         return format!("{name}: nothing in this plan\n");

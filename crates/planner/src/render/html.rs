@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::document::{BufferDoc, ComponentDoc, Document, PhaseDoc, TierDoc, shown};
 use super::svg::to_svg;
+use crate::text::printable_lines;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
@@ -45,11 +46,11 @@ pub fn to_html(document: &Document) -> String {
 
 /// A text that stands for itself inside an element or a quoted attribute.
 fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(['&', '<', '>', '"', '\'']) {
+    if !text.contains(|c: char| c.is_control() || ['&', '<', '>', '"', '\''].contains(&c)) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
+    for c in printable_lines(text).chars() {
         match c {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),

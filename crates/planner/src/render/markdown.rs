@@ -4,15 +4,20 @@ use std::fmt::Write as _;
 
 use super::devices;
 use super::document::Document;
+use crate::text::markdown;
 
 /// The document as Markdown.
 pub fn to_markdown(document: &Document) -> String {
     let asked = &document.deployment;
-    let mut text = format!("## {} on {}\n\n", asked.model.name, devices::label_of(document));
+    let mut text = format!(
+        "## {} on {}\n\n",
+        markdown(&asked.model.name),
+        markdown(&devices::label_of(document))
+    );
     let _ = writeln!(
         text,
         "{} weights, {} KV, `{}` runtime, {} system tokens, {} cached tokens, prefill chunk {}.\n",
-        asked.weights(),
+        markdown(&asked.weights()),
         asked.kv(),
         asked.runtime(),
         asked.number(|asked| asked.system_tokens),

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::sweep::{CombinationDoc, SweepDoc};
-use super::terminal::{WIDTH, finish, table, wrap};
+use super::terminal::{WIDTH, finish, table};
+use crate::text::wrap;
 
 /// Columns between two columns.
 const GAP: usize = 2;

@@ -19,6 +19,8 @@ mod toml;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::printable;
+
 pub use compare::{ChangeDoc, CompareDoc, DifferenceDoc, SideDoc};
 pub use devices::{DeviceComponentDoc, DeviceDoc, PartDoc};
 pub use document::{
@@ -73,7 +75,8 @@ impl FromStr for Format {
         Self::NAMES.iter().find(|(name, _)| *name == wanted).map(|(_, format)| *format).ok_or_else(
             || {
                 format!(
-                    "`{text}` is no format: expected `table`, `json`, `toml`, `markdown`, `svg` or `html`"
+                    "`{}` is no format: expected `table`, `json`, `toml`, `markdown`, `svg` or `html`",
+ printable(text)
                 )
             },
         )

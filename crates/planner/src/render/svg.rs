@@ -4,6 +4,7 @@ use svg::node::element::{Group, Line, Rectangle, Text, Title};
 
 use super::document::{ComponentDoc, Document};
 use crate::plan::Verdict;
+use crate::text::printable_message;
 use crate::units::Bytes;
 
 const WIDTH: u32 = 860;
@@ -165,7 +166,7 @@ fn legend_row(index: usize, component: &ComponentDoc, colour: &str) -> Group {
 }
 
 fn text(x: f64, y: f64, content: &str) -> Text {
-    Text::new(content).set("x", x).set("y", y)
+    Text::new(printable_message(content)).set("x", x).set("y", y)
 }
 
 fn to_f64(n: usize) -> f64 {

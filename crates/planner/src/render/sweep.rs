@@ -1,7 +1,5 @@
 //! A matrix as data, schema `vramplan/sweep/v1`, and as CSV.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 
 use crate::deployment::Deployment;
@@ -9,6 +7,7 @@ use crate::dtype::WeightFormat;
 use crate::recommend::Summary;
 use crate::spec::{Bounds, ModelSpec, Workload};
 use crate::sweep::{Cell, Sweep};
+use crate::text::spreadsheet_text;
 use crate::units::Bytes;
 
 /// The name and version of the schema.
@@ -97,42 +96,63 @@ impl SweepDoc {
         serde_json::to_string_pretty(self).map(|json| json + "\n")
     }
 
-    /// The document as CSV (RFC 4180, `\n` between lines); sizes are bytes.
-    pub fn to_csv(&self) -> String {
-        let mut text = "gpu,model,runtime,weights,kv,system_tokens,verdict,max_cache_tokens,\
-            recent_window,cache_tokens,peak_low,peak_expected,peak_high,usable,limited_by,reason\n"
-            .to_owned();
+    /// The document as CSV (RFC 4180, `\n` between lines); sizes are bytes. A name that a spreadsheet would
+    /// take for a formula begins with an apostrophe.
+    pub fn to_csv(&self) -> csv::Result<String> {
+        let mut rows = csv::Writer::from_writer(Vec::new());
+        rows.write_record(COLUMNS)?;
         for combination in &self.combinations {
-            self.csv_row(&mut text, combination);
+            rows.write_record(self.csv_row(combination))?;
         }
-        text
+        let bytes = rows.into_inner().map_err(|error| error.into_error())?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    fn csv_row(&self, text: &mut String, row: &CombinationDoc) {
-        let (runtime, system) = (&self.runtime, self.system_tokens);
-        let names = [&row.gpu, &row.model, runtime, &row.weights, &row.kv].map(|name| quoted(name));
-        let _ = write!(text, "{},{system},{},", names.join(","), row.verdict);
-        let usable = row.usable.get();
-        let _ = if let Some(result) = &row.result {
-            let SummaryDoc { max_cache_tokens, recent_window, cache_tokens, peak, limited_by } =
-                result;
-            let [low, expected, high] = [peak.low, peak.expected, peak.high].map(Bytes::get);
-            let sizes = format!("{low},{expected},{high},{usable},{limited_by},");
-            writeln!(text, "{max_cache_tokens},{recent_window},{cache_tokens},{sizes}")
-        } else {
-            let reason = quoted(row.reason.as_deref().unwrap_or_default());
-            writeln!(text, ",,,,,,{usable},,{reason}")
-        };
+    fn csv_row(&self, row: &CombinationDoc) -> [String; COLUMNS.len()] {
+        let name = |name: &str| spreadsheet_text(name).into_owned();
+        let result = row.result.as_ref();
+        let number =
+            |of: fn(&SummaryDoc) -> u64| result.map(|r| of(r).to_string()).unwrap_or_default();
+        [
+            name(&row.gpu),
+            name(&row.model),
+            self.runtime.clone(),
+            name(&row.weights),
+            row.kv.clone(),
+            self.system_tokens.to_string(),
+            row.verdict.clone(),
+            number(|result| result.max_cache_tokens),
+            number(|result| result.recent_window),
+            number(|result| result.cache_tokens),
+            number(|result| result.peak.low.get()),
+            number(|result| result.peak.expected.get()),
+            number(|result| result.peak.high.get()),
+            row.usable.get().to_string(),
+            result.map(|result| result.limited_by.clone()).unwrap_or_default(),
+            name(row.reason.as_deref().unwrap_or_default()),
+        ]
     }
 }
 
-/// A field of a CSV file, in quotation marks where it needs them.
-fn quoted(field: &str) -> String {
-    if field.contains(['"', ',', '\n', '\r']) {
-        return format!("\"{}\"", field.replace('"', "\"\""));
-    }
-    field.to_owned()
-}
+/// The header of the CSV.
+const COLUMNS: [&str; 16] = [
+    "gpu",
+    "model",
+    "runtime",
+    "weights",
+    "kv",
+    "system_tokens",
+    "verdict",
+    "max_cache_tokens",
+    "recent_window",
+    "cache_tokens",
+    "peak_low",
+    "peak_expected",
+    "peak_high",
+    "usable",
+    "limited_by",
+    "reason",
+];
 
 /// The format of the weights, or what a file holds.
 fn weights_label(model: &ModelSpec, weights: WeightFormat) -> String {
@@ -170,8 +190,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_quoted_where_they_must_be() {
-        assert_eq!(quoted("L4"), "L4");
-        assert_eq!(quoted("a, \"b\""), "\"a, \"\"b\"\"\"");
+    fn fields_are_quoted_where_they_must_be_and_are_no_formulas() {
+        let refused = |model: &str, reason: &str| CombinationDoc {
+            gpu: "L4".to_owned(),
+            model: model.to_owned(),
+            weights: "q4_k_m".to_owned(),
+            kv: "int8".to_owned(),
+            verdict: "refused".to_owned(),
+            usable: Bytes::new(7),
+            result: None,
+            reason: Some(reason.to_owned()),
+        };
+        let document = SweepDoc {
+            schema: SCHEMA.to_owned(),
+            runtime: "vramplan".to_owned(),
+            system_tokens: 6000,
+            cache_tokens: None,
+            prefill_chunk: 512,
+            batch: 1,
+            combinations: vec![refused("a, \"b\"", "no"), refused("=cmd|'/c calc'!A0", "@x")],
+        };
+        let csv = document.to_csv().unwrap();
+        let rows: Vec<&str> = csv.lines().skip(1).collect();
+        assert_eq!(
+            rows,
+            [
+                "L4,\"a, \"\"b\"\"\",vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,no",
+                "L4,'=cmd|'/c calc'!A0,vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,'@x",
+            ]
+        );
     }
 }

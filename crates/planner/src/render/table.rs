@@ -1,8 +1,9 @@
 //! The plan for a terminal of 80 columns; readable without colour.
 
+use crate::text::wrap;
 use std::fmt::Write as _;
 
-use super::terminal::{WIDTH, finish, range, table, wrap};
+use super::terminal::{WIDTH, finish, range, table};
 
 use super::devices;
 use super::document::{ComponentDoc, Document, PoolDoc, TierDoc, shown};
@@ -156,7 +157,10 @@ fn pool_line(document: &Document, pool: &PoolDoc) -> String {
     let share = shown(asked.resolved.gpu_memory_utilization.as_ref());
     format!(
         "{} takes {} ({share}) whatever is cached: {} blocks, {} tokens by its own count",
-        asked.runtime(), pool.limit, pool.blocks, pool.tokens
+        asked.runtime(),
+        pool.limit,
+        pool.blocks,
+        pool.tokens
     )
 }
 

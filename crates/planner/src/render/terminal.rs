@@ -39,26 +39,6 @@ pub fn range(bounds: Bounds) -> String {
     }
 }
 
-/// Breaks a line at spaces; further lines are indented by two.
-pub fn wrap(line: &str, width: usize) -> String {
-    let mut text = String::new();
-    let mut column = 0;
-    for word in line.split(' ') {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > width {
-            text.push_str("\n  ");
-            column = 2;
-        } else if column > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += length;
-    }
-    text.push('\n');
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,10 +50,5 @@ mod tests {
         assert_eq!(range(Bounds::new(mib(10), mib(11), mib(12))), "10.00 – 12.00 MiB");
         assert_eq!(range(Bounds::new(mib(1), mib(2), mib(2048))), "1.00 MiB – 2.00 GiB");
         assert_eq!(range(Bounds::exactly(mib(1))), "");
-    }
-
-    #[test]
-    fn long_lines_break_at_spaces() {
-        assert_eq!(wrap("- aaa bbb ccc", 9), "- aaa bbb\n  ccc\n");
     }
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use super::version;
 
+use crate::text::printable;
+
 /// Versions whose matrix products differ in what they hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BitsandbytesVersion {
@@ -44,7 +46,8 @@ pub(super) fn parse(text: &str) -> Result<(BitsandbytesVersion, u64), String> {
         Some((0, minor @ 50..)) => Ok((BitsandbytesVersion::Current, minor)),
         Some(version::LATEST) => Ok((BitsandbytesVersion::Current, u64::MAX)),
         _ => Err(format!(
-            "`{text}` is no version of bitsandbytes: expected `0.41` or later, such as `0.49.2`, or `latest`"
+            "`{}` is no version of bitsandbytes: expected `0.41` or later, such as `0.49.2`, or `latest`",
+            printable(text)
         )),
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Basis, Bounds, Fact};
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// CUDA's compute capability.
@@ -25,8 +26,9 @@ impl FromStr for ComputeCapability {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed =
-            || format!("`{text}` is not a compute capability: expected one such as `8.9`");
+        let malformed = || {
+            format!("`{}` is not a compute capability: expected one such as `8.9`", printable(text))
+        };
         let (major, minor) = text.split_once('.').ok_or_else(malformed)?;
         let number = |digits: &str| digits.parse().map_err(|_| malformed());
         Ok(Self { major: number(major)?, minor: number(minor)? })

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::printable;
+
 /// Builds of llama.cpp whose graphs differ, oldest first. Real logs are the evidence for the older ones.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -92,8 +94,9 @@ impl FromStr for LlamaCppVersion {
             Some(7773..=8193) => Ok(Self::EmbeddingInput),
             Some(_) => Ok(Self::Current),
             None => Err(format!(
-                "`{text}` is no version of llama.cpp: expected a build such as `b8193`, `2025` for \
-                 builds before mid-2025, or `latest`"
+                "`{}` is no version of llama.cpp: expected a build such as `b8193`, `2025` for \
+                 builds before mid-2025, or `latest`",
+                printable(text)
             )),
         }
     }

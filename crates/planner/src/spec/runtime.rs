@@ -9,6 +9,7 @@ use super::{
     Attention, Bounds, Fact, LlamaCppVersion, Serving, TransformersStack, TransformersVersion,
     VllmVersion,
 };
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// A runtime whose buffers vramplan knows.
@@ -77,7 +78,7 @@ impl FromStr for Runtime {
         let wanted = text.to_ascii_lowercase().replace("llamacpp", "llama.cpp");
         Self::ALL.into_iter().find(|runtime| runtime.name() == wanted).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|r| format!("`{r}`")).collect();
-            format!("`{text}` is no runtime: expected one of {}", known.join(", "))
+            format!("`{}` is no runtime: expected one of {}", printable(text), known.join(", "))
         })
     }
 }
@@ -141,7 +142,9 @@ impl RuntimeOptions {
                 [V::AllLogits, V::ExpertModules, V::Current].map(V::range).to_vec()
             }
             Self::LlamaCpp(_) => LlamaCppVersion::NAMES.map(|(name, _)| name).to_vec(),
-            Self::Vllm(_) => [VllmVersion::Sorting, VllmVersion::Current].map(VllmVersion::range).to_vec(),
+            Self::Vllm(_) => {
+                [VllmVersion::Sorting, VllmVersion::Current].map(VllmVersion::range).to_vec()
+            }
         }
     }
 

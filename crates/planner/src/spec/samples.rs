@@ -3,8 +3,8 @@
 #![allow(clippy::missing_panics_doc)]
 
 use super::{
-    Architecture, Basis, Bounds, Fact, ModelShape, ModelSpec, QkNorm, Runtime, RuntimeSpec,
-    RuntimeOptions,
+    Architecture, Basis, Bounds, Fact, ModelShape, ModelSpec, QkNorm, Runtime, RuntimeOptions,
+    RuntimeSpec,
 };
 use crate::units::Bytes;
 

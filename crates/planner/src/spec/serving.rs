@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::GpuSpec;
+use crate::text::printable;
 use crate::units::{Bytes, Overflow};
 
 /// A share of the card's memory, in hundredths of a percent.
@@ -32,7 +33,8 @@ impl FromStr for Utilization {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = || format!("`{text}` is no share of the card: expected 0.01 to 1");
+        let malformed =
+            || format!("`{}` is no share of the card: expected 0.01 to 1", printable(text));
         let share: f64 = text.parse().map_err(|_| malformed())?;
         if !(0.01..=1.0).contains(&share) {
             return Err(malformed());
@@ -79,7 +81,8 @@ impl FromStr for VllmVersion {
             Some((0, 6..=15)) => Ok(Self::Sorting),
             Some(super::version::LATEST | (0, 16..)) => Ok(Self::Current),
             _ => Err(format!(
-                "`{text}` is no version of vLLM: expected `0.6` or later, such as `0.11.2`, or `latest`"
+                "`{}` is no version of vLLM: expected `0.6` or later, such as `0.11.2`, or `latest`",
+                printable(text)
             )),
         }
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Architecture, Vision};
+use crate::units::{at_most, to_u64};
 
 /// Norms on queries and keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -350,8 +351,8 @@ impl ModelShape {
         let Some(lists) = &self.per_layer else {
             return LayerShape { n_heads, kv_heads, head_dim, ffn_size };
         };
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        let of = |list: &[u64], own: u64| list.get(index).copied().unwrap_or(own);
+        let of =
+            |list: &[u64], own: u64| list.get(at_most(index, list.len())).copied().unwrap_or(own);
         LayerShape {
             n_heads: of(&lists.n_heads, n_heads),
             kv_heads: of(&lists.kv_heads, kv_heads),
@@ -486,7 +487,7 @@ impl ModelShape {
             ("per_layer.head_dim", &lists.head_dim, 1),
             ("per_layer.ffn_size", &lists.ffn_size, 1),
         ] {
-            let count = u64::try_from(list.len()).unwrap_or(u64::MAX);
+            let count = to_u64(list.len());
             if count != 0 && count != self.n_layers {
                 let expected = format!("none, or one for each of {} layers", self.n_layers);
                 return Err(InvalidShape { field, value: count, expected });

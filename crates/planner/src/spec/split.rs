@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Layer, ModelSpec};
 
+use crate::text::printable;
+use crate::units::at_most;
+
 /// How a model is spread over several GPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -45,7 +48,9 @@ impl FromStr for Split {
     fn from_str(text: &str) -> Result<Self, String> {
         let wanted = text.to_ascii_lowercase();
         let found = Self::ALL.into_iter().find(|split| split.name() == wanted);
-        found.ok_or_else(|| format!("`{text}` is no split: expected `layer` or `tensor`"))
+        found.ok_or_else(|| {
+            format!("`{}` is no split: expected `layer` or `tensor`", printable(text))
+        })
     }
 }
 
@@ -122,7 +127,6 @@ impl Part {
 
 /// The layers of a run.
 pub(crate) fn layers_in<'a>(run: &Range<u64>, layers: &'a [Layer]) -> &'a [Layer] {
-    let index = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(layers.len());
-    let (start, end) = (index(run.start), index(run.end));
+    let (start, end) = (at_most(run.start, layers.len()), at_most(run.end, layers.len()));
     &layers[start..end.max(start)]
 }

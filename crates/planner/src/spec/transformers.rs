@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use super::{Architecture, BitsandbytesVersion, bitsandbytes, version};
 
+use crate::text::printable;
+
 /// Versions whose forward passes, or whose modules, differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TransformersVersion {
@@ -65,7 +67,8 @@ impl FromStr for TransformersVersion {
             Some((4, 45..=57)) => Ok(Self::ExpertModules),
             Some(version::LATEST | (5, _)) => Ok(Self::Current),
             _ => Err(format!(
-                "`{text}` is no version of transformers: expected `4.36` to `4.57`, `5.0` and later, or `latest`"
+                "`{}` is no version of transformers: expected `4.36` to `4.57`, `5.0` and later, or `latest`",
+                printable(text)
             )),
         }
     }
@@ -101,12 +104,13 @@ impl FromStr for TransformersStack {
                 }
                 Some((name, _)) => {
                     return Err(format!(
-                        "`{name}` is no library with versions to choose: expected `transformers` or `bitsandbytes`"
+                        "`{}` is no library with versions to choose: expected `transformers` or `bitsandbytes`",
+                        printable(name)
                     ));
                 }
             };
             if twice {
-                return Err(format!("`{text}` names one library twice"));
+                return Err(format!("`{}` names one library twice", printable(text)));
             }
         }
         let transformers = transformers.unwrap_or_default();

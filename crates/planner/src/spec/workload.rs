@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::printable;
 use crate::units::{Bytes, Overflow, ParseBytesError};
 
 /// How attention is computed.
@@ -49,7 +50,10 @@ impl FromStr for Attention {
     fn from_str(text: &str) -> Result<Self, String> {
         let wanted = text.to_ascii_lowercase();
         Self::ALL.into_iter().find(|attention| attention.name() == wanted).ok_or_else(|| {
-            format!("`{text}` is no attention: expected `fused`, `flash`, `sdpa` or `eager`")
+            format!(
+                "`{}` is no attention: expected `fused`, `flash`, `sdpa` or `eager`",
+                printable(text)
+            )
         })
     }
 }
@@ -73,7 +77,10 @@ impl FromStr for Logits {
         match text.to_ascii_lowercase().as_str() {
             "last" => Ok(Self::Last),
             "all" => Ok(Self::All),
-            _ => Err(format!("`{text}` is not a choice of logits: expected `last` or `all`")),
+            _ => Err(format!(
+                "`{}` is not a choice of logits: expected `last` or `all`",
+                printable(text)
+            )),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::dtype::WeightFormat;
 use crate::read::gguf::{Field, file_type_id};
 use crate::spec::families::{HfExperts, StatedScales};
 use crate::spec::{ModelShape, ModelSpec};
+use crate::units::at_most;
 
 /// Metadata in the order in which it is written.
 pub(super) type Metadata = Vec<(String, Field)>;
@@ -199,7 +200,7 @@ impl List {
     }
 
     fn tokenizer(&mut self, shape: &ModelShape) {
-        let vocabulary = vocabulary(usize::try_from(shape.vocab_size).unwrap_or(usize::MAX));
+        let vocabulary = vocabulary(at_most(shape.vocab_size, usize::MAX));
         self.text("tokenizer.ggml.model", "gpt2");
         self.text("tokenizer.ggml.pre", "gpt-2");
         self.add("tokenizer.ggml.tokens", Field::Texts(vocabulary.tokens));

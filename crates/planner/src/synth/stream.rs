@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{SynthModel, SynthTensor, fill, padded};
+use crate::units::{at_most, to_u64};
 
 /// About the size of a piece. Part of what fixes the values: another size is another model.
 const PIECE: u64 = 1 << 20;
@@ -25,10 +26,10 @@ impl SynthTensor {
     pub fn piece(&self) -> usize {
         if let super::Values::Exactly(_) = self.values {
             // A table is not cut.
-            return usize::try_from(self.entry.size.get()).unwrap_or(usize::MAX).max(1);
+            return at_most(self.entry.size.get(), usize::MAX).max(1);
         }
         let block = self.entry.ty.layout().bytes;
-        usize::try_from(PIECE / block * block).unwrap_or(usize::MAX)
+        at_most(PIECE / block * block, usize::MAX)
     }
 
     /// Fills `bytes`, at most a piece long, with the piece of this index.
@@ -39,9 +40,8 @@ impl SynthTensor {
 
     /// Bytes of the piece of this index.
     pub fn piece_len(&self, index: u64) -> usize {
-        let whole = self.piece() as u64;
-        let left = self.entry.size.get().saturating_sub(index * whole);
-        usize::try_from(left.min(whole)).unwrap_or(usize::MAX)
+        let left = self.entry.size.get().saturating_sub(index * to_u64(self.piece()));
+        at_most(left, self.piece())
     }
 
     /// The zeros between it and what follows it in the file.

@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use toml_edit::{Document, DocumentMut, Item, Table, TableLike};
 
+use crate::text::{line_at, one_line, printable};
+
 pub use limits::{Change, Leaf, Limits};
 
 /// The version of the format.
@@ -21,8 +23,14 @@ pub const SCHEMA: i64 = 1;
 pub struct TableError {
     /// Where.
     pub line: usize,
-    /// What is wrong, and what was expected.
+    /// What is wrong, and what was expected; safe to print.
     pub message: String,
+}
+
+impl TableError {
+    fn new(line: usize, message: &str) -> Self {
+        Self { line, message: one_line(message) }
+    }
 }
 
 /// A table as it was read.
@@ -64,25 +72,23 @@ impl Flags {
     pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, TableError> {
         let document = DocumentMut::from(self.table.clone());
         toml_edit::de::from_document(document)
-            .map_err(|error| TableError { line: self.line, message: error.message().to_owned() })
+            .map_err(|error| TableError::new(self.line, error.message()))
     }
 }
 
 impl LimitsTable {
     /// Reads a table.
     pub fn parse(text: &str) -> Result<Self, TableError> {
-        let lines = Lines::of(text);
-        let document = Document::parse(text).map_err(|error| TableError {
-            line: lines.at(error.span()),
-            message: error.message().trim_end().to_owned(),
-        })?;
+        let lines = Lines(text);
+        let document = Document::parse(text)
+            .map_err(|error| TableError::new(lines.at(error.span()), error.message()))?;
         let root = document.as_table();
-        check_schema(&lines, root)?;
-        check_keys(&lines, root)?;
+        check_schema(lines, root)?;
+        check_keys(lines, root)?;
         let defaults = match root.get("defaults") {
             None => Flags::default(),
             Some(item) => {
-                let table = item.as_table().ok_or_else(|| unexpected(&lines, item, "a table"))?;
+                let table = item.as_table().ok_or_else(|| unexpected(lines, item, "a table"))?;
                 Flags { table: table.clone(), line: lines.at(table.span()) }
             }
         };
@@ -95,7 +101,7 @@ impl LimitsTable {
                 message: "no `[[scenario]]`: expected at least one".to_owned(),
             })?;
         let entries =
-            scenarios.iter().map(|table| entry(&lines, table)).collect::<Result<_, _>>()?;
+            scenarios.iter().map(|table| entry(lines, table)).collect::<Result<_, _>>()?;
         Ok(Self { text: text.to_owned(), defaults, entries })
     }
 
@@ -109,10 +115,13 @@ impl LimitsTable {
     ///
     /// # Errors
     /// Where the text is no TOML, which it was when it was read.
-    pub fn updated(&self, limits: &[Limits], assumed: &[Vec<(String, Leaf)>]) -> Result<String, TableError> {
-        let parsed: Result<DocumentMut, _> = self.text.parse();
-        let mut document =
-            parsed.map_err(|error| TableError { line: 1, message: error.to_string() })?;
+    pub fn updated(
+        &self,
+        limits: &[Limits],
+        assumed: &[Vec<(String, Leaf)>],
+    ) -> Result<String, TableError> {
+        let parsed: Result<DocumentMut, toml_edit::TomlError> = self.text.parse();
+        let mut document = parsed.map_err(|error| TableError::new(1, error.message()))?;
         let scenarios = document.get_mut("scenario").and_then(Item::as_array_of_tables_mut);
         let scenarios = scenarios.into_iter().flat_map(|scenarios| scenarios.iter_mut());
         let computed = limits.iter().zip(assumed);
@@ -127,7 +136,7 @@ impl LimitsTable {
     }
 }
 
-fn entry(lines: &Lines, table: &Table) -> Result<Entry, TableError> {
+fn entry(lines: Lines<'_>, table: &Table) -> Result<Entry, TableError> {
     let mut own = table.clone();
     let line = lines.at(table.span());
     let (limits, limits_line) = match own.remove("limits") {
@@ -142,7 +151,7 @@ fn entry(lines: &Lines, table: &Table) -> Result<Entry, TableError> {
     Ok(Entry { flags: Flags { table: own, line }, limits, line: limits_line })
 }
 
-fn check_schema(lines: &Lines, root: &Table) -> Result<(), TableError> {
+fn check_schema(lines: Lines<'_>, root: &Table) -> Result<(), TableError> {
     match root.get("schema") {
         Some(item) if item.as_integer() == Some(SCHEMA) => Ok(()),
         Some(item) => Err(unexpected(lines, item, "`schema = 1`, the one that this version reads")),
@@ -152,37 +161,35 @@ fn check_schema(lines: &Lines, root: &Table) -> Result<(), TableError> {
     }
 }
 
-fn check_keys(lines: &Lines, root: &Table) -> Result<(), TableError> {
+fn check_keys(lines: Lines<'_>, root: &Table) -> Result<(), TableError> {
     const KNOWN: [&str; 3] = ["schema", "defaults", "scenario"];
     match TableLike::iter(root).find(|(key, _)| !KNOWN.contains(key)) {
         None => Ok(()),
         Some((key, _)) => {
             let span = root.key(key).and_then(toml_edit::Key::span);
-            let message =
-                format!("unknown key `{key}`: expected `schema`, `[defaults]` and `[[scenario]]`");
-            Err(TableError { line: lines.at(span), message })
+            let message = format!(
+                "unknown key `{}`: expected `schema`, `[defaults]` and `[[scenario]]`",
+                printable(key)
+            );
+            Err(TableError::new(lines.at(span), &message))
         }
     }
 }
 
-fn unexpected(lines: &Lines, item: &Item, expected: &str) -> TableError {
+fn unexpected(lines: Lines<'_>, item: &Item, expected: &str) -> TableError {
     let value = item.to_string();
-    let message = format!("`{}`: expected {expected}", value.trim());
-    TableError { line: lines.at(item.span()), message }
+    let message = format!("`{}`: expected {expected}", printable(value.trim()));
+    TableError::new(lines.at(item.span()), &message)
 }
 
-/// Where the lines of a text begin.
-struct Lines(Vec<usize>);
+/// A text whose lines are asked for.
+#[derive(Clone, Copy)]
+struct Lines<'a>(&'a str);
 
-impl Lines {
-    fn of(text: &str) -> Self {
-        Self(text.match_indices('\n').map(|(at, _)| at + 1).collect())
-    }
-
+impl Lines<'_> {
     /// The line on which a span begins.
-    fn at(&self, span: Option<Range<usize>>) -> usize {
-        let start = span.map_or(0, |span| span.start);
-        self.0.partition_point(|line| *line <= start) + 1
+    fn at(self, span: Option<Range<usize>>) -> usize {
+        line_at(self.0, span.map_or(0, |span| span.start))
     }
 }
 

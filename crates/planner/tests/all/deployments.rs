@@ -10,15 +10,16 @@ use crate::support::Case;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
-use vramplan_planner::deployment::{CacheSize, Card, Cards};
-use vramplan_planner::dtype::{FileType, WeightFormat};
+use vramplan_planner::deployment::{CacheSize, Card, Cards, Deployment, Question};
+use vramplan_planner::dtype::{FileType, KvFormat, WeightFormat};
 use vramplan_planner::plan::Capacity;
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::recommend::{RecommendError, answer, smallest_cache};
 use vramplan_planner::render::{Document, Format, render, to_json};
 use vramplan_planner::spec::{
     Architecture, Attention, Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelShape,
-    ModelSpec, Runtime, RuntimeOptions, Serving, Split, TransformersStack, Window, Workload,
+    ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Serving, Split, TransformersStack, Window,
+    Workload,
 };
 use vramplan_planner::units::Bytes;
 
@@ -26,6 +27,7 @@ use vramplan_planner::units::Bytes;
 struct Profiles {
     models: Vec<ModelSpec>,
     gpus: Vec<GpuSpec>,
+    runtimes: Vec<RuntimeSpec>,
 }
 
 fn profiles() -> &'static Profiles {
@@ -39,6 +41,7 @@ fn profiles() -> &'static Profiles {
                 .map(|n| catalog.model(n).unwrap())
                 .collect(),
             gpus: catalog.names(Kind::Gpu).unwrap().map(|n| catalog.gpu(n).unwrap()).collect(),
+            runtimes: Runtime::ALL.map(|runtime| catalog.runtime(runtime).unwrap()).to_vec(),
         }
     })
 }
@@ -268,20 +271,68 @@ fn capture() -> impl Strategy<Value = Capture> {
         .prop_map(|(layers, tokens, attention, keep)| Capture { layers, tokens, attention, keep })
 }
 
-/// What does not depend on the model: the work, tokens of its cache, and what llama.cpp or vLLM is told.
-fn workload(
-    runtime: Runtime,
-) -> impl Strategy<Value = (Workload, u64, LlamaCppVersion, Serving)> {
+/// What a run does, and what its runtime is told.
+#[derive(Clone, Debug)]
+struct Work {
+    workload: Workload,
+    cache_tokens: u64,
+    options: RuntimeOptions,
+}
+
+/// A deployment in the making.
+#[derive(Clone, Debug)]
+struct Draft {
+    model: ModelSpec,
+    first: Card,
+    others: Vec<Card>,
+    weights: WeightFormat,
+    kv: KvFormat,
+    work: Work,
+    split: Split,
+    fixed_cache: bool,
+}
+
+impl Draft {
+    fn deployment(self) -> Deployment {
+        let runtime = self.work.options.runtime();
+        let of = |spec: &&RuntimeSpec| spec.kind() == runtime;
+        let runtime = profiles().runtimes.iter().find(of).unwrap().clone();
+        let tokens = self.work.cache_tokens;
+        Deployment {
+            given: Arc::new(Question::default()),
+            model: Arc::new(self.model),
+            file: None,
+            cards: Cards::new(self.first, self.others),
+            runtime: Arc::new(RuntimeSpec { options: self.work.options, ..runtime }),
+            weights: self.weights,
+            kv: self.kv,
+            workload: self.work.workload,
+            cache: if self.fixed_cache { CacheSize::Fixed(tokens) } else { CacheSize::Solve },
+            split: self.split,
+            headroom: Headroom::Default,
+            min_decode_speed: None,
+            siblings: Arc::new([]),
+        }
+    }
+}
+
+/// What does not depend on the model.
+fn work(runtime: Runtime) -> impl Strategy<Value = Work> {
     let versions = LlamaCppVersion::NAMES.map(|(_, version)| version).to_vec();
     let sizes = (tokens(), tokens(), prop::option::weighted(0.2, tokens()), tokens());
     let sizes = (sizes, prop_oneof![magnitude(8), magnitude(32)], prop::option::of(tokens()));
     let choices = (any::<bool>(), any::<bool>(), prop::option::weighted(0.2, 0u64..=1 << 16));
-    let parts = (prop::option::weighted(0.2, capture()), serving(), prop::sample::select(versions));
+    let parts = (
+        prop::option::weighted(0.2, capture()),
+        serving(),
+        prop::sample::select(versions),
+        stack(),
+    );
     (sizes, choices, parts).prop_map(move |(sizes, choices, parts)| {
         let ((system, cache_tokens, recent_window, prefill_chunk), batch, context) = sizes;
         let (all, grown, images) = choices;
-        let (capture, serving, llama_cpp) = parts;
-        let work = Workload {
+        let (capture, serving, llama_cpp, stack) = parts;
+        let workload = Workload {
             system_tokens: system - 1,
             recent_window,
             prefill_chunk,
@@ -294,7 +345,13 @@ fn workload(
             logits: if all { Logits::All } else { Logits::Last },
             grown_cache: grown && runtime == Runtime::Transformers,
         };
-        (work, cache_tokens, llama_cpp, serving)
+        let options = match runtime {
+            Runtime::Vramplan => RuntimeOptions::Vramplan,
+            Runtime::Transformers => RuntimeOptions::Transformers(stack),
+            Runtime::LlamaCpp => RuntimeOptions::LlamaCpp(llama_cpp),
+            Runtime::Vllm => RuntimeOptions::Vllm(serving),
+        };
+        Work { workload, cache_tokens, options }
     })
 }
 
@@ -304,130 +361,100 @@ fn stack() -> impl Strategy<Value = TransformersStack> {
 }
 
 /// A deployment of any runtime; most of them what that runtime takes, the rest as it comes.
-fn case() -> impl Strategy<Value = Case> {
+fn case() -> impl Strategy<Value = Deployment> {
     let runtime = prop::sample::select(Runtime::ALL.to_vec());
-    let work = runtime
-        .prop_flat_map(|runtime| (Just(runtime), formats(runtime), workload(runtime), stack()));
+    let work = runtime.prop_flat_map(|runtime| (formats(runtime), work(runtime)));
     let choices = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1));
     (model(), cards(), work, choices).prop_map(
-        |(model, mut cards, (runtime, formats, work, stack), (fixed_cache, tensor, wild))| {
+        |(model, mut cards, (formats, mut work), (fixed_cache, tensor, wild))| {
             let (weights, kv, attention) = formats;
-            let (workload, cache_tokens, llama_cpp, serving) = work;
             let split = if tensor { Split::Tensor } else { Split::Layer };
             let first = cards.remove(0);
-            let mut case = Case::new("L4", "qwen2.5-0.5b", runtime).of(model).on(first, cards);
-            case.set_options(match RuntimeOptions::newest(runtime) {
-                RuntimeOptions::Vramplan => RuntimeOptions::Vramplan,
-                RuntimeOptions::Transformers(_) => RuntimeOptions::Transformers(stack),
-                RuntimeOptions::LlamaCpp(_) => RuntimeOptions::LlamaCpp(llama_cpp),
-                RuntimeOptions::Vllm(_) => RuntimeOptions::Vllm(serving),
-            });
-            case.weights = weights;
-            case.kv = kv.parse().unwrap();
-            case.workload = Workload { attention, ..workload };
-            case.split = split;
-            case.cache =
-                if fixed_cache { CacheSize::Fixed(cache_tokens) } else { CacheSize::Solve };
-            case.siblings = Arc::new([]);
+            work.workload.attention = attention;
+            let kv = kv.parse().unwrap();
+            let mut draft =
+                Draft { model, first, others: cards, weights, kv, work, split, fixed_cache };
             if !wild {
-                tame(&mut case);
+                tame(&mut draft);
             }
-            settle(&mut case);
-            case
+            settle(&mut draft);
+            draft.deployment()
         },
     )
 }
 
-/// Keeps so many of the cards.
-fn keep_cards(case: &mut Case, most: usize) {
-    let first = case.cards.first().clone();
-    let others = case.cards.iter().skip(1).take(most.saturating_sub(1)).cloned().collect();
-    case.cards = Cards::new(first, others);
-}
-
 /// Makes a deployment one that its runtime takes, as far as it is known beforehand.
-fn tame(case: &mut Case) {
-    match case.kind() {
-        Runtime::Vramplan => keep_cards(case, 1),
-        Runtime::Transformers => case.split = Split::Layer,
-        Runtime::LlamaCpp => keep_cards(case, 16),
-        Runtime::Vllm => {
-            // Heads divide by powers of two.
-            let cards = case.cards.len().min(8);
-            keep_cards(case, 1 << cards.ilog2());
-        }
-    }
-    if case.workload.attention == Attention::Eager
-        && case.kind() == Runtime::LlamaCpp
-        && case.kv.is_quantized()
-    {
-        case.kv = "f16".parse().unwrap();
-    }
-    let own_context = case.model.shape.context_len;
-    let sees = case.model.shape.vision.is_some();
-    let (kind, serving) = (case.kind(), case.options().serving());
-    let work = &mut case.workload;
-    match kind {
-        Runtime::Vramplan => {
+fn tame(draft: &mut Draft) {
+    let Work { workload: work, cache_tokens, options } = &mut draft.work;
+    match options {
+        RuntimeOptions::Vramplan => {
+            draft.others.clear();
             work.images = None;
             work.prefill_chunk = work.prefill_chunk % 512 + 1;
         }
-        Runtime::Transformers => {}
-        Runtime::LlamaCpp => {
+        RuntimeOptions::Transformers(_) => {
+            draft.split = Split::Layer;
+        }
+        RuntimeOptions::LlamaCpp(_) => {
+            draft.others.truncate(15);
             work.recent_window = None;
             work.batch = (work.batch - 1) % 256 + 1;
+            if work.attention == Attention::Eager && draft.kv.is_quantized() {
+                draft.kv = "f16".parse().unwrap();
+            }
         }
-        Runtime::Vllm => {
+        RuntimeOptions::Vllm(serving) => {
             work.recent_window = None;
             work.logits = Logits::Last;
-            work.batch = work.batch.min(serving.map_or(1, |serving| serving.max_seqs));
+            work.batch = work.batch.min(serving.max_seqs);
+            // Heads divide by powers of two.
+            let cards = (draft.others.len() + 1).min(8);
+            draft.others.truncate((1 << cards.ilog2()) - 1);
         }
     }
-    if !sees {
+    if draft.model.shape.vision.is_none() {
         work.images = None;
     }
-    work.context = if work.context == 0 { own_context } else { work.context.max(1 << 12) };
-    work.system_tokens %= work.context;
-    let room = work.context - work.system_tokens;
-    let most = case.cache.fixed().unwrap_or(room).min(room);
-    let work = &mut case.workload;
+    let context =
+        if work.context == 0 { draft.model.shape.context_len } else { work.context.max(1 << 12) };
+    work.context = context;
+    work.system_tokens %= context;
+    *cache_tokens = (*cache_tokens).min(context - work.system_tokens);
+    let most = *cache_tokens;
     let smallest = smallest_cache(work).min(most);
     work.recent_window = work.recent_window.map(|window| window.clamp(smallest, most));
-    if case.cache != CacheSize::Solve {
-        case.cache = CacheSize::Fixed(most);
-    }
 }
 
 /// What the command line itself settles.
-fn settle(case: &mut Case) {
-    let own_context = case.model.shape.context_len;
-    let (layers, cards) = (case.model.shape.n_layers, case.cards.len() as u64);
-    let work = &mut case.workload;
+fn settle(draft: &mut Draft) {
+    let Work { workload: work, options, .. } = &mut draft.work;
     if work.context == 0 {
-        work.context = own_context;
+        work.context = draft.model.shape.context_len;
     }
     if let Some(capture) = &mut work.capture {
-        capture.layers = capture.layers.min(layers);
+        capture.layers = capture.layers.min(draft.model.shape.n_layers);
     }
-    if cards > 1 {
+    if !draft.others.is_empty() {
         work.capture = None;
     }
-    if case.kind() == Runtime::Vllm {
-        let ranks = if case.split == Split::Tensor { cards } else { 1 };
-        case.serving(|serving| serving.ranks = ranks);
+    if let RuntimeOptions::Vllm(serving) = options {
+        serving.ranks = match draft.split {
+            Split::Tensor => draft.others.len() as u64 + 1,
+            Split::Layer => 1,
+        };
     }
 }
 
 /// Answers, and prints, or refuses with a reason.
-fn answers(case: &Case) -> Result<(), RecommendError> {
-    let answer = answer(case)?;
+fn answers(deployment: &Deployment) -> Result<(), RecommendError> {
+    let answer = answer(deployment)?;
     for plan in answer.devices.iter().map(|device| &device.plan).chain([&answer.plan]) {
         for buffer in &plan.buffers {
             let size = buffer.size;
             assert!(size.low <= size.expected && size.expected <= size.high, "{}", buffer.id);
         }
     }
-    let document = Document::new(case, &answer);
+    let document = Document::new(deployment, &answer);
     for format in [Format::Table, Format::Markdown, Format::Svg] {
         assert!(!render(&document, format).unwrap().is_empty());
     }
@@ -451,12 +478,12 @@ fn hybrids_are_planned_on_any_number_of_gpus() {
             for (gpu, gpus) in [("L4", 1), ("L4", 2), ("L4", 3), ("H200", 5), ("L4", 7), ("L4", 8)]
             {
                 let mut case = Case::new(gpu, "qwen2.5-0.5b", Runtime::Transformers).kv(kv);
-                case = case.of(ModelSpec::new("hybrid", shape.clone(), "test").unwrap());
                 case.weights = weights.parse().unwrap();
                 case.workload.context = shape.context_len;
                 case.workload.system_tokens = 100;
                 let card = case.cards.first().clone();
-                case = case.on(card.clone(), vec![card; gpus - 1]);
+                let model = ModelSpec::new("hybrid", shape.clone(), "test").unwrap();
+                let case = case.of(model).on(card.clone(), vec![card; gpus - 1]);
                 match answers(&case) {
                     Ok(()) => planned += 1,
                     Err(error) => assert!(error.to_string().contains('`'), "{error}"),

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// Each layer may use those before it; those in one row may not use each other.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
+    &["text", "bounded"],
     &["units"],
     &["dtype"],
     &["spec"],

@@ -13,6 +13,8 @@ mod properties;
 mod questions;
 mod real_files;
 mod several_gpus;
+#[path = "../../../../tests/support/skip.rs"]
+mod skip;
 #[path = "../../../../tests/support/smollm2.rs"]
 mod smollm2;
 #[path = "../../../../tests/support/mod.rs"]

@@ -3,7 +3,6 @@
 //! The file is the one that `synth` writes from the profile: its header, read back by the reader of GGUF files.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::support::Case;
 use vramplan_planner::dtype::WeightFormat;
@@ -42,8 +41,7 @@ fn by_file(model: &ModelSpec) -> Result<ModelSpec, SynthError> {
 fn case(model: ModelSpec, runtime: Runtime, weights: &str) -> Case {
     let mut case = Case::new("B200", "qwen2.5-0.5b", runtime).weights(weights).cache(CACHE);
     case.workload.context = 1 << 20;
-    case.model = Arc::new(model);
-    case
+    case.of(model)
 }
 
 /// What a plan says without what a file knows better: every buffer that is expected, in order.
@@ -158,7 +156,7 @@ fn windows_as_long_as_the_context_save_nothing() {
             case.workload.system_tokens = 0;
             case.workload.context = context;
             case.workload.grown_cache = false;
-            case.model = Arc::new(model.clone());
+            let case = case.of(model.clone());
             let plan = answer(&case).unwrap().plan;
             let held = plan.component(Component::ConversationCache).unwrap().at_peak.expected;
             // vLLM's pool is as large as there is room: what of it is needed counts.

@@ -75,7 +75,10 @@ fn a_phase_adds_up_and_every_component_is_there() {
 fn engines_do_what_they_do_where_nothing_is_said() {
     let of = |runtime| Case::new("L4", "qwen2.5-7b", runtime);
     let vramplan = of(Runtime::Vramplan);
-    assert_eq!((vramplan.weights.to_string(), vramplan.kv.to_string()), ("q4_k_m".into(), "int8".into()));
+    assert_eq!(
+        (vramplan.weights.to_string(), vramplan.kv.to_string()),
+        ("q4_k_m".into(), "int8".into())
+    );
     assert_eq!(vramplan.workload.system_tokens, 6000);
     let llama = of(Runtime::LlamaCpp);
     assert_eq!((llama.kv.to_string(), llama.workload.logits), ("f16".into(), Logits::Last));
@@ -84,7 +87,10 @@ fn engines_do_what_they_do_where_nothing_is_said() {
     assert_eq!((vllm.split, vllm.headroom), (Split::Tensor, Headroom::Size(Bytes::ZERO)));
     let transformers = of(Runtime::Transformers);
     assert_eq!(transformers.weights.to_string(), "bf16");
-    assert_eq!((transformers.kv.to_string(), transformers.workload.grown_cache), ("bf16".into(), true));
+    assert_eq!(
+        (transformers.kv.to_string(), transformers.workload.grown_cache),
+        ("bf16".into(), true)
+    );
     for case in [llama, vllm, transformers] {
         assert_eq!((case.workload.system_tokens, case.cache), (0, CacheSize::Solve));
     }

@@ -30,7 +30,9 @@ fn the_published_smollm2_is_read_to_the_byte() {
     let profile = Catalog::built_in().model("smollm2-135m").unwrap();
     assert_eq!(model.shape, profile.shape);
     assert_eq!(model.unexplained_elements(), Some(0));
+    assert_eq!(model.parameters(), 134_515_008);
     let stored = model.stored.as_ref().unwrap();
+    assert_eq!((stored.tensors.len(), stored.label.as_str()), (272, "q4_1"));
     // 210 tensors in Q4_1, the embedding in Q8_0, 61 norms in f32
     let blocks = profile.parameters() - 49_152 * 576 - 61 * 576;
     let expected = blocks / 32 * 20 + 49_152 * 576 / 32 * 34 + 61 * 576 * 4;

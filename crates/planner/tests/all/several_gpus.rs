@@ -1,16 +1,16 @@
 //! Laws that hold for every model that is spread over several GPUs.
 
+use crate::support::{Case, card};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use crate::support::{Case, card};
 use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
 use vramplan_planner::estimate::{weights_of, weights_of_part};
-use vramplan_planner::recommend::{Answer, Solver, answer};
-use vramplan_planner::render::{Document, from_json, to_json};
 use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::Catalog;
+use vramplan_planner::recommend::{Answer, Solver, answer};
+use vramplan_planner::render::{Document, from_json, to_json};
 use vramplan_planner::spec::{Part, Runtime, Split};
 use vramplan_planner::units::Bytes;
 

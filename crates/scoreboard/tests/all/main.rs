@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod generated;
 mod llama_cpp;
 mod pipelines;
 mod quantized_passes;

@@ -16,7 +16,7 @@ fn gib(n: f64) -> Bytes {
 }
 
 /// The plan of a log, one card of its kind for every stage.
-fn case(row: &Row<'_>) -> Case {
+fn case(row: &Row) -> Case {
     let gpu = if row.text("gpu").is_empty() { "H100" } else { row.text("gpu") };
     let mut case = Case::new(gpu, row.text("profile"), Runtime::Vllm).cache(1);
     case = case.weights(row.text("weights")).kv(row.text("kv"));

@@ -17,7 +17,7 @@ const PASSES: &str = include_str!("../../../../evidence/transformers/quantized.c
 const PASS_SPREAD: [f64; 2] = [0.98, 1.01];
 
 /// What a pass of the row's phase holds at most beside what stays.
-fn planned(row: &Row<'_>) -> Bounds {
+fn planned(row: &Row) -> Bounds {
     let mut case = Case::new(row.text("gpu"), row.text("model"), Runtime::Transformers);
     case = case.weights(row.text("weights")).kv("bf16");
     case.stack(|stack| {
@@ -52,7 +52,7 @@ fn largest_moment(listed: &[Buffer], phase: Phase) -> Bounds {
 }
 
 /// What the tracker saw, with ids and padding mask, which it takes as given.
-fn tracked(row: &Row<'_>) -> Bytes {
+fn tracked(row: &Row) -> Bytes {
     let seen = row.number("rows") + row.number("past");
     Bytes::new(row.number("beyond_kv") + 8 * row.number("batch") * (row.number("rows") + seen))
 }

@@ -1,5 +1,5 @@
 //! Predictions meet their targets on public runs and on the engines' own answers:
-//! `cargo run --example scoreboard`.
+//! `cargo run -p vramplan-scoreboard`.
 
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::Runtime::{LlamaCpp, Transformers, Vllm};

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vramplan_scoreboard::csv::{Row, rows};
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::weights::{Modules, parts};
 use vramplan_planner::estimate::weights_of;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{ModelSpec, Runtime, RuntimeOptions, TensorSpec, TransformersStack};
+use vramplan_scoreboard::csv::{Row, rows};
 
 const LAYERS: &str = include_str!("../../../../evidence/storage/layers.csv");
 const MODELS: &str = include_str!("../../../../evidence/storage/models.csv");
@@ -30,21 +30,22 @@ fn layer(model: &ModelSpec, inputs: u64, outputs: u64) -> TensorSpec {
 #[test]
 fn layers_store_what_the_libraries_store() {
     let catalog = catalog();
-    let mut layers: BTreeMap<[&str; 4], BTreeMap<&str, u64>> = BTreeMap::new();
+    let mut layers: BTreeMap<[String; 4], BTreeMap<String, u64>> = BTreeMap::new();
     for row in rows(LAYERS) {
-        let key = ["format", "model", "inputs", "outputs"].map(|name| row.text(name));
-        layers.entry(key).or_default().insert(row.text("tensor"), row.number("bytes"));
+        let key = row.texts(["format", "model", "inputs", "outputs"]);
+        layers.entry(key).or_default().insert(row.text("tensor").to_owned(), row.number("bytes"));
     }
     assert!(layers.len() > 220, "{}", layers.len());
     for ([format, model, inputs, outputs], stored) in layers {
         let tensor = layer(
-            &catalog.model(model).unwrap(),
+            &catalog.model(&model).unwrap(),
             inputs.parse().unwrap(),
             outputs.parse().unwrap(),
         );
         let ours = parts(&tensor, format.parse().unwrap(), Modules::default()).unwrap();
         let ours = ours.into_iter().filter(|part| !part.size.is_zero());
-        let ours: BTreeMap<&str, u64> = ours.map(|part| (part.name, part.size.get())).collect();
+        let ours = ours.map(|part| (part.name.to_owned(), part.size.get()));
+        let ours: BTreeMap<String, u64> = ours.collect();
         assert_eq!(ours, stored, "{format} {model} {inputs} by {outputs}");
     }
 }
@@ -95,9 +96,9 @@ fn experts_are_as_many_modules_as_the_libraries_quantize() {
 
 #[test]
 fn caches_store_what_the_libraries_store() {
-    let mut caches: BTreeMap<[&str; 4], u64> = BTreeMap::new();
+    let mut caches: BTreeMap<[String; 4], u64> = BTreeMap::new();
     for row in rows(CACHES) {
-        let key = ["format", "kv_heads", "head_dim", "tokens"].map(|name| row.text(name));
+        let key = row.texts(["format", "kv_heads", "head_dim", "tokens"]);
         *caches.entry(key).or_default() += row.number("bytes");
     }
     assert!(caches.len() >= 100, "{}", caches.len());
@@ -111,8 +112,7 @@ fn caches_store_what_the_libraries_store() {
 #[test]
 fn every_row_names_its_library_and_version() {
     for row in [LAYERS, MODELS, EXPERTS, CACHES].into_iter().flat_map(rows) {
-        let named =
-            |row: &Row<'_>| !row.text("library").is_empty() && !row.text("version").is_empty();
+        let named = |row: &Row| !row.text("library").is_empty() && !row.text("version").is_empty();
         assert!(named(&row), "{}", row.line());
     }
 }

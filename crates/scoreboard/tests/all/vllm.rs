@@ -28,7 +28,7 @@ fn catalog() -> Catalog {
 }
 
 /// What the GPU of a row has of the model.
-fn part(row: &Row<'_>, model: &ModelSpec, gpu: &GpuSpec, format: WeightFormat) -> Part {
+fn part(row: &Row, model: &ModelSpec, gpu: &GpuSpec, format: WeightFormat) -> Part {
     let (stages, stage) = (row.number("stages"), row.get::<usize>("stage").unwrap());
     if stages == 1 {
         return Part::rank(model, 0, row.number("ranks"));

@@ -11,7 +11,7 @@ use super::buffer::zeros;
 use crate::EngineError;
 use crate::backend::{AttentionSpans, CacheShape, Caches, Target};
 use crate::h2o::{
-    Layer, Pinned, Policy, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size,
+    Layer, Pinned, Policy, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size, to_usize,
 };
 use crate::memory::Span;
 use vramplan_planner::units::Bytes;
@@ -176,7 +176,7 @@ struct Region {
 impl Region {
     fn new(shape: CacheShape, capacity: usize, layer: usize) -> Result<Self, EngineError> {
         let size = rows_size(shape.heads, capacity)?.get();
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let size = to_usize(size);
         Ok(Self {
             start: layer * size,
             keys: shape.heads.kv_width() * capacity,

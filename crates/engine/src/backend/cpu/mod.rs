@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 use super::{AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Part, Target};
 use crate::EngineError;
+use crate::h2o::to_usize;
 use crate::memory::Span;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::read::gguf::GgufTensor;
@@ -52,10 +53,9 @@ impl Backend for Cpu {
         tensor: &GgufTensor,
         fill: &mut dyn FnMut(&mut [u8]) -> Result<(), EngineError>,
     ) -> Result<Matrix, EngineError> {
-        let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let mut data = Buffer::zeroed(number(tensor.size.get()))?;
+        let mut data = Buffer::zeroed(to_usize(tensor.size.get()))?;
         fill(data.bytes_mut())?;
-        Ok(Matrix { ty: tensor.ty, row: number(tensor.row()), data })
+        Ok(Matrix { ty: tensor.ty, row: to_usize(tensor.row()), data })
     }
 
     fn clear(&self, buffer: &mut Buffer) -> Result<(), EngineError> {
@@ -114,7 +114,7 @@ impl Backend for Cpu {
         let [out] = arena.parts::<f32, 1>([out.range()]);
         let ids: &[u32] = ids.part(0..out.len() / table.row * 4);
         for (id, out) in ids.iter().zip(out.chunks_exact_mut(table.row)) {
-            table.expand_row(usize::try_from(*id).unwrap_or(usize::MAX), out)?;
+            table.expand_row(to_usize(u64::from(*id)), out)?;
         }
         Ok(())
     }

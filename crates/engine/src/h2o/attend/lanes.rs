@@ -1,4 +1,7 @@
 //! Eight floats in a register: portable, and AVX2 with FMA.
+//!
+//! A processor's instructions are a value, which exists only where the processor has them. Registers are
+//! made by it and by nothing else, so that whoever holds one may use its instructions.
 
 #![allow(unsafe_code, reason = "instructions that not every processor has")]
 #![allow(clippy::trivially_copy_pass_by_ref, reason = "read from where they are")]
@@ -8,13 +11,19 @@ use super::super::policy::LANES;
 use super::math::{mul_add, sum};
 use super::simd::FMA;
 
-/// Eight floats.
-pub trait Lanes: Copy {
+/// Instructions that the processor has.
+pub trait Instructions: Copy {
+    /// Eight floats.
+    type Lanes: Lanes;
     /// Whether a product and a sum are one instruction.
     const FMA: bool;
-    fn splat(x: f32) -> Self;
-    fn load(x: &[f32; LANES]) -> Self;
-    fn widen(x: &[i8; LANES]) -> Self;
+    fn splat(self, x: f32) -> Self::Lanes;
+    fn load(self, x: &[f32; LANES]) -> Self::Lanes;
+    fn widen(self, x: &[i8; LANES]) -> Self::Lanes;
+}
+
+/// Eight floats.
+pub trait Lanes: Copy {
     /// `self · b + c`
     fn mul_add(self, b: Self, c: Self) -> Self;
     fn store(self) -> [f32; LANES];
@@ -22,28 +31,35 @@ pub trait Lanes: Copy {
     fn sum(self) -> f32;
 }
 
+/// What every processor has.
+#[derive(Clone, Copy)]
+pub struct Portable;
+
 /// Whatever the compiler makes of an array.
 #[derive(Clone, Copy)]
-pub struct Portable([f32; LANES]);
+pub struct Array([f32; LANES]);
 
-impl Lanes for Portable {
+impl Instructions for Portable {
+    type Lanes = Array;
     const FMA: bool = FMA;
 
     #[inline(always)]
-    fn splat(x: f32) -> Self {
-        Self([x; LANES])
+    fn splat(self, x: f32) -> Array {
+        Array([x; LANES])
     }
 
     #[inline(always)]
-    fn load(x: &[f32; LANES]) -> Self {
-        Self(*x)
+    fn load(self, x: &[f32; LANES]) -> Array {
+        Array(*x)
     }
 
     #[inline(always)]
-    fn widen(x: &[i8; LANES]) -> Self {
-        Self(x.map(f32::from))
+    fn widen(self, x: &[i8; LANES]) -> Array {
+        Array(x.map(f32::from))
     }
+}
 
+impl Lanes for Array {
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
         Self(std::array::from_fn(|i| mul_add::<FMA>(self.0[i], b.0[i], c.0[i])))
@@ -61,7 +77,7 @@ impl Lanes for Portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub use wide::Wide;
+pub use wide::Avx2Fma;
 
 #[cfg(target_arch = "x86_64")]
 mod wide {
@@ -71,55 +87,71 @@ mod wide {
         _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps,
     };
 
-    use super::{LANES, Lanes};
+    use super::{Instructions, LANES, Lanes};
 
-    /// AVX2 with FMA. To be used nowhere but in functions compiled for both, which `simd` calls where
-    /// the processor has them.
+    /// AVX2 with FMA (2013), on a processor that has both.
     #[derive(Clone, Copy)]
-    pub struct Wide(__m256);
+    pub struct Avx2Fma(());
 
-    impl Lanes for Wide {
+    impl Avx2Fma {
+        /// Nothing where the processor lacks one of them.
+        #[inline]
+        pub fn detected() -> Option<Self> {
+            let both = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            both.then_some(Self(()))
+        }
+    }
+
+    /// A register of [`Avx2Fma`], the only one to make it.
+    #[derive(Clone, Copy)]
+    pub struct Register(__m256);
+
+    impl Instructions for Avx2Fma {
+        type Lanes = Register;
         const FMA: bool = true;
 
         #[inline(always)]
-        fn splat(x: f32) -> Self {
-            // SAFETY: AVX, see `Wide`.
-            Self(unsafe { _mm256_set1_ps(x) })
+        fn splat(self, x: f32) -> Register {
+            // SAFETY: `self` says that there is AVX.
+            Register(unsafe { _mm256_set1_ps(x) })
         }
 
         #[inline(always)]
-        fn load(x: &[f32; LANES]) -> Self {
-            // SAFETY: AVX, see `Wide`; reads the eight floats of `x`, aligned or not.
-            Self(unsafe { _mm256_loadu_ps(x.as_ptr()) })
+        fn load(self, x: &[f32; LANES]) -> Register {
+            // SAFETY: `self` says that there is AVX; reads the eight floats of `x`, aligned or not.
+            Register(unsafe { _mm256_loadu_ps(x.as_ptr()) })
         }
 
         #[inline(always)]
         #[allow(clippy::cast_ptr_alignment, reason = "the load has none")]
-        fn widen(x: &[i8; LANES]) -> Self {
-            // SAFETY: AVX2, see `Wide`; reads the eight bytes of `x`, aligned or not.
-            Self(unsafe {
+        fn widen(self, x: &[i8; LANES]) -> Register {
+            // SAFETY: `self` says that there is AVX2; reads the eight bytes of `x`, aligned or not.
+            Register(unsafe {
                 let bytes = _mm_loadl_epi64(x.as_ptr().cast::<__m128i>());
                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
             })
         }
+    }
 
+    impl Lanes for Register {
         #[inline(always)]
         fn mul_add(self, b: Self, c: Self) -> Self {
-            // SAFETY: FMA, see `Wide`.
+            // SAFETY: `self` was made by `Avx2Fma`: there is FMA.
             Self(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) })
         }
 
         #[inline(always)]
         fn store(self) -> [f32; LANES] {
             let mut out = [0.0; LANES];
-            // SAFETY: AVX, see `Wide`; writes the eight floats of `out`, aligned or not.
+            // SAFETY: `self` was made by `Avx2Fma`: there is AVX. Writes the eight floats of `out`, aligned
+            // or not.
             unsafe { _mm256_storeu_ps(out.as_mut_ptr(), self.0) };
             out
         }
 
         #[inline(always)]
         fn sum(self) -> f32 {
-            // SAFETY: AVX, see `Wide`.
+            // SAFETY: `self` was made by `Avx2Fma`: there is AVX.
             unsafe {
                 let high = _mm256_extractf128_ps::<1>(self.0);
                 let four = _mm_add_ps(_mm256_castps256_ps128(self.0), high);

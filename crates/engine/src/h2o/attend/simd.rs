@@ -8,9 +8,9 @@
 use half::f16;
 
 use super::kernels::{self, TileRows};
-use super::lanes::Portable;
 #[cfg(target_arch = "x86_64")]
-use super::lanes::Wide;
+use super::lanes::Avx2Fma;
+use super::lanes::Portable;
 use super::panels::{self, PANEL};
 
 /// Whether every processor of this architecture multiplies and adds in one instruction.
@@ -22,7 +22,7 @@ macro_rules! for_every_processor {
         #[inline]
         pub fn $name($($arg: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if Avx2Fma::detected().is_some() {
                 #[target_feature(enable = "avx2,fma")]
                 fn wide($($arg: $type),*) $(-> $result)? {
                     $module::$name::<true>($($arg),*)
@@ -45,21 +45,22 @@ pub fn attend_tile(
     partial: &mut [f32],
 ) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+    if let Some(cpu) = Avx2Fma::detected() {
         #[target_feature(enable = "avx2,fma")]
         fn wide(
+            cpu: Avx2Fma,
             queries: &[f32],
             rows: TileRows<'_>,
             p: &mut [f32],
             tops: &mut [f32],
             partial: &mut [f32],
         ) {
-            kernels::attend_tile::<Wide>(queries, rows, p, tops, partial);
+            kernels::attend_tile(cpu, queries, rows, p, tops, partial);
         }
         // SAFETY: the processor has both.
-        return unsafe { wide(queries, rows, p, tops, partial) };
+        return unsafe { wide(cpu, queries, rows, p, tops, partial) };
     }
-    kernels::attend_tile::<Portable>(queries, rows, p, tops, partial);
+    kernels::attend_tile(Portable, queries, rows, p, tops, partial);
 }
 
 for_every_processor! {

@@ -11,6 +11,7 @@
 mod capture;
 mod families;
 mod memory;
+mod profiles;
 mod quality;
 mod real;
 mod reference;

@@ -150,7 +150,7 @@ fn it_stays_coherent_while_it_forgets() {
     assert!(evicted.late < 2.0 * full.late && evicted.kl < 0.5, "{} {}", evicted.late, evicted.kl);
 }
 
-/// `cargo test --release --test engine -- --ignored --nocapture recent_windows`
+/// `cargo test --release -p vramplan-engine --test all -- --ignored --nocapture recent_windows`
 #[test]
 #[ignore = "a report, not a check: several minutes"]
 fn recent_windows_and_what_they_cost() {

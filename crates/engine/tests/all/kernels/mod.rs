@@ -1,7 +1,7 @@
 //! The kernels of `kernels/*.cu`, compiled for the CPU against an emulator, beside the CPU's cache.
 //!
-//! Needs g++. `VRAMPLAN_SEED` repeats a run whose seed was printed. With the feature `cuda`,
-//! `cargo test --test kernels on_gpu -- --ignored --test-threads 1` runs the same tests on a GPU.
+//! Needs g++. `VRAMPLAN_SEED` repeats a run whose seed was printed. With `--features cuda`,
+//! `cargo test -p vramplan-engine --test all kernels:: -- --ignored --test-threads 1` runs the same on a GPU.
 
 #![cfg(target_family = "unix")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "test code")]

@@ -7,7 +7,7 @@ use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, gguf};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Logits, ModelSpec, Part, Split};
+use crate::spec::{Attention, GpuSpec, Layer, Logits, ModelSpec, Part, Split};
 
 /// Tokens by which llama.cpp rounds its cache up (`GGML_PAD(n_ctx, 256)` in `llama-context.cpp`).
 const CELL: u64 = 256;
@@ -59,6 +59,10 @@ impl RuntimeRules for Rules {
         let reason = "llama.cpp's encoder is not modelled: it is a file of its own (`--mmproj`), whose \
                       size and buffers `--other-use` can leave room for";
         Err(EstimateError::Model { field: "images", reason: reason.to_owned() })
+    }
+
+    fn layers<'a>(&self, model: &'a ModelSpec) -> &'a [Layer] {
+        &model.gguf_layers
     }
 
     fn tensors(&self) -> &dyn TensorRule {

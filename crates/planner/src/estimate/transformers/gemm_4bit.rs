@@ -289,7 +289,7 @@ mod tests {
     const RULE: &str = include_str!("../../../../../evidence/transformers/gemm_4bit.csv");
 
     #[test]
-    fn the_rule_is_the_librarys() {
+    fn the_rule_is_that_of_the_library() {
         let mut lines = RULE.lines();
         let header = lines.next().unwrap().rsplit(',').next().unwrap();
         let rows: Vec<u64> = header.split(' ').map(|rows| rows.parse().unwrap()).collect();

@@ -7,7 +7,7 @@ use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Choices, Defaults, Ladders, Refusal, RuntimeRules};
 use crate::estimate::weights::{TensorRule, gguf};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Logits, ModelSpec, Part, Split, Workload};
+use crate::spec::{Attention, GpuSpec, Layer, Logits, ModelSpec, Part, Split, Workload};
 
 /// The rules of vramplan's engine.
 pub struct Rules;
@@ -57,6 +57,10 @@ impl RuntimeRules for Rules {
     fn check_images(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
         let reason = "vramplan's engine reads text only, see `--images 0`".to_owned();
         Err(EstimateError::Model { field: "images", reason })
+    }
+
+    fn layers<'a>(&self, model: &'a ModelSpec) -> &'a [Layer] {
+        &model.gguf_layers
     }
 
     fn tensors(&self) -> &dyn TensorRule {

@@ -4,6 +4,7 @@ use std::io::{BufReader, Read, Seek};
 
 use crate::read::SourceError;
 use crate::read::error::At;
+use crate::units::to_u64;
 
 /// Read ahead: large enough that skipping a vocabulary is one pass over memory.
 const BUFFER: usize = 256 << 10;
@@ -101,7 +102,7 @@ impl<'a, R: Read + Seek> Cursor<'a, R> {
 
     fn fill(&mut self, bytes: &mut [u8], what: &str) -> Result<(), SourceError> {
         // A slice is never longer than 64 bits can count.
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let length = to_u64(bytes.len());
         self.need(length, what)?;
         self.reader.read_exact(bytes).map_err(|error| self.at.io(&error))?;
         self.position += length;

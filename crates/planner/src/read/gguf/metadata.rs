@@ -6,7 +6,8 @@ use std::io::{Read, Seek};
 
 use super::cursor::Cursor;
 use crate::read::SourceError;
-use crate::read::text::printable;
+use crate::text::printable;
+use crate::units::to_u64;
 
 /// A value of the metadata.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,7 +138,7 @@ fn footprint(key: &str, value: &Value) -> u64 {
         }
         _ => 0,
     };
-    u64::try_from(key.len() + bytes).unwrap_or(u64::MAX).saturating_add(128)
+    to_u64(key.len() + bytes).saturating_add(128)
 }
 
 fn value<R: Read + Seek>(

@@ -27,8 +27,10 @@ pub use self::write::{Field, aligned, header as header_bytes};
 use super::SourceError;
 use super::error::At;
 use super::files::{Files, Opened};
-use super::text::printable_path;
+
+use crate::text::printable_path;
 use crate::units::Bytes;
+use crate::units::to_u64;
 
 /// The header of a GGUF file, or of all files of a split one.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,7 +198,7 @@ fn check_part(at: &At, part: &GgufFile, index: u64, parts: u64) -> Result<(), So
 
 fn check_total(at: &At, whole: &GgufFile) -> Result<(), SourceError> {
     const KEY: &str = "split.tensors.count";
-    let found = u64::try_from(whole.tensors.len()).unwrap_or(u64::MAX);
+    let found = to_u64(whole.tensors.len());
     match count(at, whole, KEY)? {
         Some(stated) if stated != found => {
             Err(at.invalid(KEY, stated, format!("{found}, the tensors that the files hold")))

@@ -19,6 +19,7 @@ use crate::spec::{
     Architecture, MAX_LAYERS, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm,
     StoredTensor, StoredWeights, Window,
 };
+use crate::units::{at_most, to_u64};
 
 /// Reads a GGUF file as a model: its shape, and its weights tensor by tensor.
 pub fn model(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
@@ -42,7 +43,7 @@ fn name(path: &Path, file: &GgufFile) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let split = format!("-of-{:05}", file.parts.len());
     let whole = stem.strip_suffix(&split).and_then(|rest| rest.rsplit_once('-'));
-    crate::read::printable(whole.map_or(&*stem, |(name, _)| name))
+    crate::text::printable(whole.map_or(&*stem, |(name, _)| name))
 }
 
 struct Header<'a> {
@@ -110,11 +111,11 @@ impl<'a> Header<'a> {
             let value = Value::Numbers(numbers.clone());
             Err(self.at.invalid(&self.key(key), value, expected))
         };
-        let count = u64::try_from(numbers.len()).unwrap_or(u64::MAX);
+        let count = to_u64(numbers.len());
         if count < self.n_layers {
             return wrong(format!("one number for each of {} layers", self.n_layers));
         }
-        let kept = numbers.iter().take(usize::try_from(self.n_layers).unwrap_or(0));
+        let kept = numbers.iter().take(at_most(self.n_layers, numbers.len()));
         let list: Result<Vec<u64>, _> = kept.map(|&n| u64::try_from(n)).collect();
         match list {
             Ok(list) => Ok(ModelShape::list_of(list)),

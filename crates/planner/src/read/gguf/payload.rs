@@ -6,7 +6,8 @@ use super::{GgufFile, GgufTensor};
 use crate::read::SourceError;
 use crate::read::error::At;
 use crate::read::files::{Files, Opened};
-use crate::read::text::printable;
+use crate::text::printable;
+use crate::units::{at_most, to_u64};
 
 /// Open files of a model, whose header was read before: where a tensor lies was checked then, and a
 /// file that has shrunk since is an error.
@@ -35,12 +36,12 @@ impl Payload {
 
     /// Reads the data of `tensor` into `bytes`, which is as long as the tensor is large.
     pub fn read(&mut self, tensor: &GgufTensor, bytes: &mut [u8]) -> Result<(), SourceError> {
-        let index = usize::try_from(tensor.part).unwrap_or(usize::MAX);
+        let index = at_most(tensor.part, self.parts.len());
         let Some(part) = self.parts.get_mut(index) else {
             let expected = "a file of this model".to_owned();
             return Err(At::named("GGUF file").invalid(&tensor.name, tensor.part, expected));
         };
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let length = to_u64(bytes.len());
         if length != tensor.size.get() {
             let expected = format!("a buffer of {} B", tensor.size.get());
             return Err(part.at.invalid(&tensor.name, format!("{length} B"), expected));

@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use crate::dtype::GgmlType;
 use crate::read::SourceError;
 use crate::read::error::At;
-use crate::read::text::printable;
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// A tensor of a GGUF file.

@@ -9,7 +9,7 @@ use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use super::dtype::Dtype;
 use crate::read::SourceError;
 use crate::read::error::At;
-use crate::read::text::printable;
+use crate::text::printable;
 use crate::units::Bytes;
 
 /// A tensor of a safetensors file.

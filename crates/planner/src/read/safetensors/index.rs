@@ -10,7 +10,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use crate::read::SourceError;
 use crate::read::error::At;
 use crate::read::files::{Files, read_bounded};
-use crate::read::text::printable;
+use crate::text::printable;
 
 /// No index is larger: that of a model of a thousand billion parameters has 20 MB.
 const MAX_SIZE: u64 = 64 << 20;

@@ -16,9 +16,10 @@ pub use self::dtype::Dtype;
 pub use self::header::SafeTensor;
 use super::error::At;
 use super::files::{Files, Opened};
-use super::text::printable_path;
 use super::{SourceError, hf_config};
 use crate::spec::{ModelSpec, StoredTensor, StoredWeights};
+use crate::text::printable_path;
+use crate::units::to_u64;
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
@@ -119,7 +120,7 @@ fn shards(files: &dyn Files, index: &Path) -> Result<Vec<PathBuf>, SourceError> 
     if missing.is_empty() {
         return Ok(shards);
     }
-    let count = u64::try_from(shards.len()).unwrap_or(u64::MAX);
+    let count = to_u64(shards.len());
     Err(SourceError::MissingParts { path: at.path().to_owned(), count, missing })
 }
 
@@ -167,7 +168,8 @@ impl Weights {
         let listed = index::read(files, &at, &index)?;
         match listed.iter().find(|(tensor, _)| !names.contains(*tensor)) {
             Some((tensor, file)) => {
-                let expected = format!("in `{}`, where the index has it", super::printable(file));
+                let expected =
+                    format!("in `{}`, where the index has it", crate::text::printable(file));
                 Err(at.missing(tensor, expected))
             }
             None => Ok(()),

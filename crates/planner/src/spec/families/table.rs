@@ -69,7 +69,7 @@ const LLAMA_LIKE: Family = Family {
     image_layers: 0,
     gguf_extras: GgufExtras { frequencies: Frequencies::Never, predicting_layers: 0 },
     graph: GRAPH,
-    synthetic: synthetic(10_000.0, 1e-6),
+    synthetic: Some(synthetic(10_000.0, 1e-6)),
     transformers: Transformers { since: TransformersVersion::ExpertModules, eager_only: false },
     vllm: Vllm {
         every_stage: EveryStage { embedding: false, norm: false, head: false },
@@ -102,8 +102,8 @@ impl Defaults {
     }
 }
 
-const fn synthetic(rope_base: f32, epsilon: f32) -> Option<Synthetic> {
-    Some(Synthetic { rope_base, epsilon })
+const fn synthetic(rope_base: f32, epsilon: f32) -> Synthetic {
+    Synthetic { rope_base, epsilon }
 }
 
 /// Biases by `attention_bias`, without it none.
@@ -179,8 +179,8 @@ const fn windows(hf: HfWindows) -> Windows {
     Windows { hf, ..LLAMA_LIKE.windows }
 }
 
-const fn gguf_windows(size: Option<u64>, full_every: u64) -> Option<GgufWindow> {
-    Some(GgufWindow { size, full_every })
+const fn gguf_windows(size: Option<u64>, full_every: u64) -> GgufWindow {
+    GgufWindow { size, full_every }
 }
 
 /// Rotates one of so many elements.
@@ -219,7 +219,7 @@ families! {
         rope: INTERLEAVED,
         biases: NO_BIASES,
         experts: Experts { hf: HfExperts::Plain, gguf_width: false, ..NO_EXPERTS },
-        synthetic: synthetic(1e6, 1e-5),
+        synthetic: Some(synthetic(1e6, 1e-5)),
         transformers: LONG,
         vllm: stages(true, true, true),
         ..LLAMA_LIKE
@@ -231,7 +231,7 @@ families! {
         defaults: assumed(151_936, 32, 32_768).kv_heads(32),
         windows: windows(HfWindows::FromLayerIfUsed),
         biases: QKV_BIASES,
-        synthetic: synthetic(1e6, 1e-6),
+        synthetic: Some(synthetic(1e6, 1e-6)),
         transformers: LONG,
         ..LLAMA_LIKE
     };
@@ -258,7 +258,7 @@ families! {
             divided_gate: true,
             ..LISTED_AND_SHARED
         },
-        synthetic: synthetic(1e6, 1e-6),
+        synthetic: Some(synthetic(1e6, 1e-6)),
         transformers: LONG,
         vllm: stages(true, true, true),
         ..LLAMA_LIKE
@@ -270,7 +270,7 @@ families! {
         defaults: assumed(151_936, 32, 32_768).kv_heads(32).head_dim(128),
         windows: windows(HfWindows::FromLayerIfUsed),
         norms: PER_HEAD,
-        synthetic: synthetic(1e6, 1e-6),
+        synthetic: Some(synthetic(1e6, 1e-6)),
         ..LLAMA_LIKE
     };
     /// Qwen3 with experts.
@@ -281,7 +281,7 @@ families! {
         windows: windows(HfWindows::EveryIfUsed),
         norms: PER_HEAD,
         experts: LISTED,
-        synthetic: synthetic(1e6, 1e-6),
+        synthetic: Some(synthetic(1e6, 1e-6)),
         vllm: stages(true, true, true),
         ..LLAMA_LIKE
     };
@@ -319,7 +319,7 @@ families! {
         norms: Norms { qk: QkNorm::PerHead, ..RENAMED },
         experts: LISTED_AND_SHARED,
         graph: KEEPS_NORMED,
-        synthetic: synthetic(1e7, 1e-6),
+        synthetic: Some(synthetic(1e7, 1e-6)),
         vllm: stages(true, false, true),
         ..LLAMA_LIKE
     };
@@ -332,7 +332,7 @@ families! {
         rope: Rope { sections: true, ..partly(4) },
         norms: Norms { qk: QkNorm::PerHead, ..RENAMED },
         graph: KEEPS_NORMED,
-        synthetic: synthetic(1e7, 1e-6),
+        synthetic: Some(synthetic(1e7, 1e-6)),
         transformers: NEW,
         vllm: stages(true, false, false),
         ..LLAMA_LIKE
@@ -347,7 +347,7 @@ families! {
         norms: Norms { qk: QkNorm::PerHead, ..RENAMED },
         experts: LISTED_AND_SHARED,
         graph: KEEPS_NORMED,
-        synthetic: synthetic(1e7, 1e-6),
+        synthetic: Some(synthetic(1e7, 1e-6)),
         transformers: NEW,
         vllm: stages(true, false, false),
         ..LLAMA_LIKE
@@ -367,7 +367,7 @@ families! {
         gguf: "gemma2",
         hf: &["gemma2"],
         defaults: assumed(256_000, 8, 8192).kv_heads(4).head_dim(256).tied(),
-        windows: Windows { gguf: gguf_windows(Some(4096), 2), ..windows(HfWindows::AllBut(2)) },
+        windows: Windows { gguf: Some(gguf_windows(Some(4096), 2)), ..windows(HfWindows::AllBut(2)) },
         norms: FOUR,
         softcaps: SoftCaps::Usual,
         scales: GEMMA,
@@ -380,12 +380,12 @@ families! {
         gguf: "gemma3",
         hf: &["gemma3", "gemma3_text"],
         defaults: assumed(262_208, 8, 131_072).kv_heads(4).head_dim(256).tied(),
-        windows: Windows { gguf: gguf_windows(None, 6), ..windows(HfWindows::AllButStated(6)) },
+        windows: Windows { gguf: Some(gguf_windows(None, 6)), ..windows(HfWindows::AllButStated(6)) },
         rope: Rope { tables: 2, ..LLAMA_LIKE.rope },
         norms: Norms { qk: QkNorm::PerHead, ..FOUR },
         softcaps: SoftCaps::Stated,
         scales: GEMMA,
-        synthetic: synthetic(1e6, 1e-6),
+        synthetic: Some(synthetic(1e6, 1e-6)),
         vllm: Vllm {
             rotation: RotationTables::TwoStretched,
             images_attend: true,
@@ -401,7 +401,7 @@ families! {
         layers: LayerKinds::TwoHeadSizes,
         windows: Windows {
             hf_size: Some(512),
-            gguf: gguf_windows(None, 6),
+            gguf: Some(gguf_windows(None, 6)),
             ..windows(HfWindows::AllButStated(6))
         },
         rope: Rope { tables: 2, ..LLAMA_LIKE.rope },
@@ -426,7 +426,7 @@ families! {
         fused_projections: true,
         scales: Scales { queries: true, ..NO_SCALES },
         graph: LlamaGraph { residual_first: true, ..GRAPH },
-        synthetic: synthetic(10_000.0, 1e-5),
+        synthetic: Some(synthetic(10_000.0, 1e-5)),
         transformers: LONG,
         ..LLAMA_LIKE
     };
@@ -437,7 +437,7 @@ families! {
         defaults: assumed(201_088, 64, 131_072).kv_heads(8).head_dim(64),
         windows: Windows {
             hf_size: Some(128),
-            gguf: gguf_windows(None, 2),
+            gguf: Some(gguf_windows(None, 2)),
             ..windows(HfWindows::AllBut(2))
         },
         norms: RENAMED,
@@ -458,7 +458,7 @@ families! {
             ..NO_EXPERTS
         },
         graph: LlamaGraph { hidden_states: HiddenStates::BeforeNorm, ..GRAPH },
-        synthetic: synthetic(150_000.0, 1e-5),
+        synthetic: Some(synthetic(150_000.0, 1e-5)),
         transformers: Transformers { eager_only: true, ..LLAMA_LIKE.transformers },
         vllm: Vllm { rotation_in_f32: true, captures_more: true, ..stages(true, true, true) },
         ..LLAMA_LIKE
@@ -527,7 +527,7 @@ families! {
             ..NO_EXPERTS
         },
         gguf_extras: GgufExtras { predicting_layers: 1, ..LLAMA_LIKE.gguf_extras },
-        synthetic: synthetic(10_000.0, 1e-5),
+        synthetic: Some(synthetic(10_000.0, 1e-5)),
         vllm: Vllm { router_in_f32: true, ..LLAMA_LIKE.vllm },
         ..LLAMA_LIKE
     };
@@ -537,15 +537,26 @@ families! {
         hf: &["olmo2"],
         defaults: assumed(50_304, 32, 2048),
         order: LayerOrder::PostNorm,
-        windows: Windows { gguf: gguf_windows(None, 4), ..LLAMA_LIKE.windows },
+        windows: Windows { gguf: Some(gguf_windows(None, 4)), ..LLAMA_LIKE.windows },
         rope: Rope { in_f32: true, ..LLAMA_LIKE.rope },
         norms: Norms {
             stems: &["post_attention_norm", "post_ffw_norm"],
             qk: QkNorm::Full,
             ..RMS
         },
-        synthetic: synthetic(10_000.0, 1e-5),
+        synthetic: Some(synthetic(10_000.0, 1e-5)),
         vllm: stages(true, true, true),
+        ..LLAMA_LIKE
+    };
+    /// `SmolLM3`: Llama without positions in every fourth layer.
+    SmolLm3 = "smollm3": Family {
+        gguf: "smollm3",
+        hf: &["smollm3"],
+        defaults: assumed(128_256, 16, 32_768).kv_heads(4).tied(),
+        windows: windows(HfWindows::FromLayerIfUsed),
+        rope: Rope { layers: RopeLayers::AllBut(4), ..INTERLEAVED },
+        biases: MLP_BIASES,
+        synthetic: Some(synthetic(2e6, 1e-6)),
         ..LLAMA_LIKE
     };
     /// Command-R: one norm a layer, attention and MLP in parallel, tied embeddings.
@@ -563,7 +574,7 @@ families! {
             ..RMS
         },
         scales: Scales { logits: true, stated: StatedScales::Logits(0.0625), ..NO_SCALES },
-        synthetic: synthetic(500_000.0, 1e-5),
+        synthetic: Some(synthetic(500_000.0, 1e-5)),
         transformers: LONG,
         vllm: stages(true, true, false),
         ..LLAMA_LIKE
@@ -581,7 +592,7 @@ families! {
             ffn: Bias::Stated("use_bias", true),
         },
         gated_ffn: false,
-        synthetic: synthetic(10_000.0, 1e-5),
+        synthetic: Some(synthetic(10_000.0, 1e-5)),
         transformers: LONG,
         vllm: stages(true, true, true),
         ..LLAMA_LIKE

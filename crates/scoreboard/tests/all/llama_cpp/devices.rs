@@ -17,7 +17,7 @@ use super::{context, csv, shapes, weights as rows};
 const DEVICES: &str = include_str!("../../../../../evidence/llama_cpp/llama_cpp_devices.csv");
 
 /// The parts of a row, by the free memory that the GPUs claimed to have.
-fn parts(row: &Row<'_>, model: &ModelSpec) -> Vec<Part> {
+fn parts(row: &Row, model: &ModelSpec) -> Vec<Part> {
     let free: Vec<Bytes> =
         list(row, "free_mib").into_iter().map(|mib| Bytes::new(mib << 20)).collect();
     let (of, n_layers) = (free.len() as u64, model.shape.n_layers);
@@ -43,7 +43,7 @@ fn parts(row: &Row<'_>, model: &ModelSpec) -> Vec<Part> {
     (0..).zip(layers_by_memory(&free, count)).map(part).collect()
 }
 
-fn list(row: &Row<'_>, column: &str) -> Vec<u64> {
+fn list(row: &Row, column: &str) -> Vec<u64> {
     row.text(column).split(';').map(|n| n.parse().unwrap()).collect()
 }
 
@@ -91,7 +91,7 @@ fn every_device_has_what_the_library_gives_it() {
 
 /// Compute buffers of state-space hybrids: stages are up to twice as large as what is placed here, for
 /// which reason they are refused; under `row` they are within 4%.
-fn hybrid(row: &Row<'_>, predicted: &mut [Vec<u64>; 3], measured: &mut [Vec<u64>; 3]) {
+fn hybrid(row: &Row, predicted: &mut [Vec<u64>; 3], measured: &mut [Vec<u64>; 3]) {
     assert!(!is_certain(&shapes::models()[row.text("model")].shape));
     if row.text("split") == "row" {
         for (size, logged) in predicted[2].iter().zip(&measured[2]) {
@@ -143,7 +143,7 @@ fn devices_match_public_logs() {
     }
 }
 
-fn logged_context(row: &Row<'_>, model: &ModelSpec) -> Context {
+fn logged_context(row: &Row, model: &ModelSpec) -> Context {
     let params = ContextParams {
         n_ctx: row.number("n_ctx"),
         n_batch: row.number("n_batch"),

@@ -17,14 +17,14 @@ use vramplan_scoreboard::csv::{self, Row};
 use vramplan_scoreboard::llama_cpp::{FAMILIES, HOLDOUT, MATRIX};
 use vramplan_scoreboard::shapes;
 
-fn context(row: &Row<'_>, model: &ModelSpec) -> Context {
+fn context(row: &Row, model: &ModelSpec) -> Context {
     vramplan_scoreboard::llama_cpp::context(row).unwrap().resolve(&model.shape).unwrap()
 }
 
 /// Compares a prediction with a column of every row; returns how many rows there were.
 fn compare(
     models: &HashMap<String, ModelSpec>,
-    predict: impl Fn(&Row<'_>, &ModelSpec) -> Vec<(&'static str, u64)>,
+    predict: impl Fn(&Row, &ModelSpec) -> Vec<(&'static str, u64)>,
 ) -> usize {
     let mut compared = 0;
     let mut misses = Vec::new();
@@ -45,7 +45,7 @@ fn compare(
 #[test]
 fn compute_buffers_match_the_library_to_the_byte() {
     let models = shapes::models();
-    let predict = |row: &Row<'_>, model: &ModelSpec| {
+    let predict = |row: &Row, model: &ModelSpec| {
         if row.text("model").ends_with("-groups") || is_hybrid_with_all_outputs(row) {
             return Vec::new();
         }
@@ -70,7 +70,7 @@ fn compute_buffers_match_the_library_to_the_byte() {
 }
 
 /// The one kind of row that is known to be off: a state-space hybrid with logits of every row.
-fn is_hybrid_with_all_outputs(row: &Row<'_>) -> bool {
+fn is_hybrid_with_all_outputs(row: &Row) -> bool {
     row.text("architecture") == "granitehybrid" && row.text("outputs") == "all"
 }
 
@@ -94,7 +94,7 @@ fn hybrids_with_all_outputs_are_within_four_percent() {
 #[test]
 fn caches_match_the_library_to_the_byte() {
     let models = shapes::models();
-    let predict = |row: &Row<'_>, model: &ModelSpec| {
+    let predict = |row: &Row, model: &ModelSpec| {
         let layers = &model.gguf_layers;
         let context = context(row, model);
         let sizes =

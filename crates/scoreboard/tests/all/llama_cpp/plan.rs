@@ -47,7 +47,7 @@ fn runtime() -> RuntimeSpec {
 }
 
 /// The workload of a row, a quarter of whose slot is the system prompt's.
-fn workload(row: &Row<'_>) -> Workload {
+fn workload(row: &Row) -> Workload {
     let slot = row.number("n_ctx") / row.number("n_seq_max");
     Workload {
         system_tokens: slot / 4,
@@ -63,7 +63,7 @@ fn workload(row: &Row<'_>) -> Workload {
     }
 }
 
-fn is_a_workload(row: &Row<'_>) -> bool {
+fn is_a_workload(row: &Row) -> bool {
     let default_batch = row.number("n_batch") == row.number("n_ubatch").max(2048);
     default_batch
         && !row.flag("kv_unified")
@@ -80,7 +80,7 @@ fn plans_match_the_library_component_by_component() {
     let mut compared = 0;
     for row in csv::rows(MATRIX).filter(is_a_workload) {
         let model = &models[row.text("model")];
-        let weights = sized.entry(row.text("model")).or_insert_with(|| {
+        let weights = sized.entry(row.text("model").to_owned()).or_insert_with(|| {
             weights_of(model, rows::format(row.text("file_type")), &runtime).unwrap()
         });
         let kv: KvFormat = row.text("type_k").parse().unwrap();

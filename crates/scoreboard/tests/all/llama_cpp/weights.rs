@@ -91,7 +91,7 @@ fn model_buffers_match_the_library_to_the_byte() {
     for row in [MATRIX, HOLDOUT, FAMILIES].into_iter().flat_map(csv::rows) {
         let _ = sizes(row.text("model"), row.text("file_type"));
     }
-    let predict = |row: &csv::Row<'_>, _: &ModelSpec| {
+    let predict = |row: &csv::Row, _: &ModelSpec| {
         let (device, host) = known[row.text("model")];
         vec![("weights_gpu_bytes", device), ("weights_host_bytes", host)]
     };

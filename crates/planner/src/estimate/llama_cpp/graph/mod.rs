@@ -200,7 +200,8 @@ mod tests {
         };
         let sparse =
             ModelShape { architecture: Architecture::Qwen3Moe, moe: Some(moe), ..base.clone() };
-        [base, windowed, sparse, hybrid]
+        let unrotated = ModelShape { architecture: Architecture::SmolLm3, ..base.clone() };
+        [base, windowed, sparse, hybrid, unrotated]
             .into_iter()
             .map(|shape| ModelSpec::new("variant", shape, "test").unwrap())
             .collect()
