@@ -276,7 +276,7 @@ mod tests {
             (vec![hello(), Message::Done, Message::Alive], "after its last word"),
             (
                 vec![Message::Hello { protocol: 9, version: "7".to_owned() }],
-                "version 7) speaks protocol 9, not 2",
+                "version 7) speaks protocol 9, not 3",
             ),
         ] {
             let (_, outcome) = after(&messages);

@@ -23,7 +23,8 @@ fn document() -> Document {
 
 #[test]
 fn flags_of_vllm() {
-    let text = printed(&["--runtime", "vllm", "--kv", "fp8", "--emit", "vllm"]);
+    let text =
+        printed(&["--runtime", "vllm", "--weights", "awq-int4", "--kv", "fp8", "--emit", "vllm"]);
     assert_eq!(
         text,
         "--max-model-len 32768 --max-num-seqs 256 --max-num-batched-tokens 2048 \
@@ -55,7 +56,9 @@ fn files_are_named_and_quoted() {
 
 #[test]
 fn python_takes_the_dictionary() {
-    let text = printed(&["--runtime", "transformers", "--emit", "transformers"]);
+    let formats = ["--weights", "nf4", "--kv", "hqq8", "--system-tokens", "6000"];
+    let flags = ["--runtime", "transformers", "--emit", "transformers"];
+    let text = printed(&[flags.as_slice(), formats.as_slice()].concat());
     let script = format!(
         "{text}\nassert plan['quantization_config']['bnb_4bit_quant_type'] == 'nf4'\n\
          assert plan['generate']['cache_config']['nbits'] == 8\n\

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::support::{Place, file, mib, runs, stderr};
 
-const HELLO: &str = r#"{"type":"hello","protocol":2,"version":"0"}"#;
+const HELLO: &str = r#"{"type":"hello","protocol":3,"version":"0"}"#;
 const PHASES: [&str; 4] = ["weights", "system_prefill", "prefill", "decode"];
 const FLAGS: [&str; 14] = [
     "calibrate",

@@ -16,7 +16,7 @@ import threading
 import time
 
 order = json.loads(sys.stdin.readline())
-assert order["protocol"] == 2, order
+assert order["protocol"] == 3, order
 with open("order.json", "w", encoding="utf-8") as file:
     json.dump(order, file)
 

@@ -205,7 +205,7 @@ fn without_a_supervisor_it_explains_itself() {
         Command::new(worker()).args(arguments).stdin(Stdio::null()).output().unwrap()
     };
     let about: Value = serde_json::from_slice(&run(&["--about"]).stdout).unwrap();
-    assert_eq!((&about["protocol"], &about["devices"][0]), (&json!(2), &json!("cpu")));
+    assert_eq!((&about["protocol"], &about["devices"][0]), (&json!(3), &json!("cpu")));
     let other = run(&["--help"]);
     assert_eq!(other.status.code(), Some(2));
     assert!(stderr(&other).contains("vramplan calibrate"), "{}", stderr(&other));

@@ -60,7 +60,7 @@ impl DeploymentError {
 
     pub(super) fn out_of_range(
         flag: &'static str,
-        value: impl ToString,
+        value: impl std::fmt::Display,
         expected: impl Into<String>,
     ) -> Self {
         Self::OutOfRange { flag, value: value.to_string(), expected: expected.into() }

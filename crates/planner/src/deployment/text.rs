@@ -29,15 +29,20 @@ where
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
-/// Sizes are written to the byte.
+/// Sizes are written to the byte, and what reads as a number is one.
 #[allow(clippy::ref_option, reason = "serde's signature")]
 pub(super) fn serialize<S, T>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error>
 where
     S: Serializer,
     T: Display,
 {
-    match value {
-        Some(value) => serializer.serialize_str(&format!("{value:#}")),
-        None => serializer.serialize_none(),
+    let Some(value) = value else { return serializer.serialize_none() };
+    let text = format!("{value:#}");
+    if let Ok(number) = text.parse::<u64>() {
+        return serializer.serialize_u64(number);
+    }
+    match text.parse::<f64>() {
+        Ok(fraction) => serializer.serialize_f64(fraction),
+        Err(_) => serializer.serialize_str(&text),
     }
 }

@@ -225,6 +225,8 @@ fn changes(current: &DeploymentDoc, proposed: &DeploymentDoc) -> Vec<ChangeDoc> 
         let resolved = Question { model: Some(asked.model.name.clone()), ..asked.resolved.clone() };
         toml::Table::try_from(resolved).unwrap_or_default()
     };
+    // Versions of different runtimes have nothing in common.
+    let same_runtime = current.resolved.runtime == proposed.resolved.runtime;
     let (current, proposed) = (fields(current), fields(proposed));
     let text = |value: Option<&toml::Value>| match value {
         None => "–".to_owned(),
@@ -235,6 +237,7 @@ fn changes(current: &DeploymentDoc, proposed: &DeploymentDoc) -> Vec<ChangeDoc> 
     current
         .keys()
         .chain(new)
+        .filter(|name| same_runtime || *name != "runtime_version")
         .filter(|name| current.get(*name) != proposed.get(*name))
         .map(|name| ChangeDoc {
             input: name.clone(),

@@ -30,7 +30,7 @@ pub fn to_table(document: &Document) -> String {
 
 fn heading(document: &Document) -> String {
     let asked = &document.deployment;
-    let chosen = if asked.given.runtime.is_some() { "" } else { " (`--runtime` for another)" };
+    let chosen = if asked.given.runtime.is_some() { "" } else { " (see `--runtime`)" };
     let title = format!(
         "{} · {} weights · {} KV · {} runtime{chosen} · {}",
         asked.model.name,
