@@ -18,8 +18,8 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
     let catalog = Catalog::built_in();
     let Some(model) = input.shape.model() else { return };
     let Some(case) = input.job.case(&model, &catalog) else { return };
-    let request = case.request(&model);
-    let answer = match answer(&request) {
+    let deployment = case.deployment(&model);
+    let answer = match answer(&deployment) {
         Ok(answer) => answer,
         Err(error) => {
             let _ = (error.to_string(), error.hint());
@@ -28,7 +28,7 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
     };
     let plan = &answer.plan;
     assert!(plan.peak.low <= plan.peak.expected && plan.peak.expected <= plan.peak.high);
-    let document = Document::new(&request, &answer);
+    let document = Document::new(&deployment, &answer);
     for (name, format) in Format::NAMES {
         let text = render(&document, format).expect("a document can be rendered");
         assert!(!text.is_empty(), "{name}");

@@ -1,15 +1,16 @@
 //! Shapes and requests that a fuzzer can write: numbers of any magnitude, formats and choices of all kinds.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
+use vramplan_planner::deployment::{CacheSize, Card, Cards, Deployment};
 use vramplan_planner::dtype::{FileType, KvFormat, WeightFormat};
 use vramplan_planner::plan::Capacity;
 use vramplan_planner::read::{Catalog, Kind};
-use vramplan_planner::recommend::{Card, Request};
 use vramplan_planner::spec::{
     Architecture, Attention, BitsandbytesVersion, Capture, GpuSpec, Headroom, LlamaCppVersion,
-    Logits, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Runtime, RuntimeSpec, Serving,
+    Logits, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Runtime, RuntimeOptions, RuntimeSpec,
+    Serving,
     Split, Ssm, TransformersStack, TransformersVersion, Utilization, VllmVersion, Window, Workload,
 };
 use vramplan_planner::units::Bytes;
@@ -179,18 +180,18 @@ fn profiles(catalog: &Catalog) -> &'static Profiles {
     })
 }
 
-/// A request without its model.
+/// A deployment without its model.
 pub struct Case {
     /// The card.
     pub gpu: &'static GpuSpec,
-    runtime: RuntimeSpec,
+    runtime: Arc<RuntimeSpec>,
     weights: WeightFormat,
     kv: KvFormat,
     workload: Workload,
-    capacity: Capacity,
-    others: Vec<Card>,
+    cards: Cards,
     split: Split,
-    fixed_cache: bool,
+    headroom: Headroom,
+    cache: CacheSize,
     min_decode_speed: Option<f64>,
 }
 
@@ -243,23 +244,23 @@ impl Job {
         let gpu = &profiles.gpus[usize::from(self.gpu) % profiles.gpus.len()];
         let mut runtime =
             profiles.runtimes[usize::from(self.runtime) % profiles.runtimes.len()].clone();
-        let kind = runtime.runtime;
-        runtime.stack = self.stack();
+        let kind = runtime.kind();
+        runtime.options = self.options(kind);
         let headroom = self.headroom.map_or(Headroom::Default, |n| Headroom::Size(Bytes::new(n.0)));
         let (total, reserved) = (gpu.total.value, gpu.reserved.value);
         let other_use = Bytes::new(self.other_use.0.saturating_sub(1));
         let most = 1 << 32;
         let capacity = Capacity::new(total, reserved, other_use, headroom).ok()?;
+        let card = Card { gpu: gpu.clone(), capacity };
         let further =
             if kind == Runtime::Vramplan { 0 } else { usize::from(self.further_gpus % 4) };
         Some(Case {
             gpu,
-            runtime,
+            runtime: Arc::new(runtime),
             weights: weights(self.weights),
             kv: pick(&KV, self.kv).parse().ok()?,
             workload: Workload {
                 system_tokens: self.system_tokens.0.saturating_sub(1).min(most),
-                cache_tokens: self.cache_tokens.map_or(1, |n| n.0.clamp(1, most)),
                 recent_window: self.recent_window.map(|n| n.0),
                 prefill_chunk: self.prefill_chunk.0.clamp(1, most),
                 batch: self.batch.0,
@@ -273,9 +274,28 @@ impl Job {
                 }),
                 logits: if self.logits { Logits::All } else { Logits::Last },
                 grown_cache: self.grown && kind == Runtime::Transformers,
-                llama_cpp: pick(&LlamaCppVersion::NAMES, self.version).1,
                 images: None,
-                serving: self.serving.map(|(max_seqs, share, ranks)| Serving {
+            },
+            cards: Cards::new(card.clone(), vec![card; further]),
+            split: if self.by_tensor { Split::Tensor } else { Split::Layer },
+            headroom,
+            cache: self
+                .cache_tokens
+                .map_or(CacheSize::Solve, |n| CacheSize::Fixed(n.0.clamp(1, most))),
+            min_decode_speed: self.speed.map(|n| n.0 as f64 / 16.0),
+        })
+    }
+
+    fn options(&self, kind: Runtime) -> RuntimeOptions {
+        match RuntimeOptions::newest(kind) {
+            RuntimeOptions::Vramplan => RuntimeOptions::Vramplan,
+            RuntimeOptions::Transformers(_) => RuntimeOptions::Transformers(self.stack()),
+            RuntimeOptions::LlamaCpp(_) => {
+                RuntimeOptions::LlamaCpp(pick(&LlamaCppVersion::NAMES, self.version).1)
+            }
+            RuntimeOptions::Vllm(default) => RuntimeOptions::Vllm(self.serving.map_or(
+                default,
+                |(max_seqs, share, ranks)| Serving {
                     max_seqs: max_seqs.0,
                     utilization: format!("0.{:02}", share % 99 + 1)
                         .parse()
@@ -283,14 +303,9 @@ impl Job {
                     ranks: ranks.0,
                     version: pick(&[VllmVersion::Sorting, VllmVersion::Current], self.version),
                     most_blocks: None,
-                }),
-            },
-            capacity,
-            others: vec![Card { gpu: gpu.clone(), capacity }; further],
-            split: if self.by_tensor { Split::Tensor } else { Split::Layer },
-            fixed_cache: self.cache_tokens.is_some(),
-            min_decode_speed: self.speed.map(|n| n.0 as f64 / 16.0),
-        })
+                },
+            )),
+        }
     }
 
     fn stack(&self) -> TransformersStack {
@@ -304,21 +319,22 @@ impl Job {
 }
 
 impl Case {
-    /// The request for this model.
-    pub fn request<'a>(&'a self, model: &'a ModelSpec) -> Request<'a> {
-        Request {
-            model,
-            gpu: self.gpu,
-            runtime: &self.runtime,
+    /// The deployment of this model.
+    pub fn deployment(&self, model: &ModelSpec) -> Deployment {
+        Deployment {
+            given: Arc::default(),
+            model: Arc::new(model.clone()),
+            file: None,
+            cards: self.cards.clone(),
+            runtime: Arc::clone(&self.runtime),
             weights: self.weights,
             kv: self.kv,
-            workload: self.workload.clone(),
-            capacity: self.capacity,
-            others: &self.others,
+            workload: self.workload,
+            cache: self.cache,
             split: self.split,
-            fixed_cache: self.fixed_cache,
+            headroom: self.headroom,
             min_decode_speed: self.min_decode_speed,
-            siblings: &[],
+            siblings: Arc::new([]),
         }
     }
 }

@@ -5,14 +5,13 @@ pub mod arbitrary_plan;
 use std::cell::RefCell;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::NamedTempFile;
-use vramplan_planner::plan::Capacity;
+use vramplan_planner::deployment::{Cards, Deployment, Found, Question, card_on};
 use vramplan_planner::read::{Catalog, MemoryFiles};
-use vramplan_planner::recommend::{Request, answer};
-use vramplan_planner::spec::{
-    Headroom, LlamaCppVersion, Logits, ModelSpec, Runtime, Split, Workload,
-};
+use vramplan_planner::recommend::answer;
+use vramplan_planner::spec::{Logits, ModelSpec, Runtime};
 use vramplan_planner::units::Bytes;
 
 thread_local! {
@@ -43,43 +42,31 @@ pub fn with_file(suffix: &str, bytes: &[u8], read: impl FnOnce(&Path)) {
 /// Plans a model that was read: whatever a file claims, planning must answer or refuse.
 pub fn plan(model: &ModelSpec) {
     let catalog = Catalog::built_in();
-    let gpu = catalog.gpu("L4").expect("a profile");
-    let (total, reserved) = (gpu.total.value, gpu.reserved.value);
-    let capacity =
-        Capacity::new(total, reserved, Bytes::ZERO, Headroom::Default).expect("a capacity");
+    let model = Arc::new(model.clone());
     for kind in [Runtime::Vramplan, Runtime::Transformers, Runtime::LlamaCpp] {
-        let runtime = catalog.runtime(kind).expect("a profile");
         let (weights, kv) = match kind {
             Runtime::Transformers => ("nf4", "hqq8"),
             _ => ("q4_k_m", if kind == Runtime::Vramplan { "int8" } else { "q8_0" }),
         };
-        let _ = answer(&Request {
-            model,
-            gpu: &gpu,
-            runtime: &runtime,
-            weights: weights.parse().expect("a format"),
-            kv: kv.parse().expect("a format"),
-            workload: Workload {
-                system_tokens: 100,
-                cache_tokens: 1,
-                recent_window: None,
-                prefill_chunk: 64,
-                batch: 1,
-                context: model.shape.context_len,
-                attention: kind.default_attention(),
-                capture: None,
-                logits: Logits::All,
-                grown_cache: kind == Runtime::Transformers,
-                llama_cpp: LlamaCppVersion::default(),
-                images: None,
-                serving: None,
-            },
-            capacity,
-            others: &[],
-            split: Split::default(),
-            fixed_cache: false,
-            min_decode_speed: None,
-            siblings: &[],
-        });
+        let question = Question {
+            weights: weights.parse().ok(),
+            kv: kv.parse().ok(),
+            system_tokens: Some(100),
+            prefill_chunk: Some(64),
+            logits: Some(Logits::All),
+            ..Question::default()
+        };
+        let gpu = catalog.gpu("L4").expect("a profile");
+        let card = card_on(&question, gpu, kind, Bytes::ZERO).expect("a card");
+        let found = Found {
+            model: Arc::clone(&model),
+            file: None,
+            runtime: Arc::new(catalog.runtime(kind).expect("a profile")),
+            cards: Cards::one(card),
+            siblings: Arc::new([]),
+        };
+        if let Ok(deployment) = Deployment::new(question, found) {
+            let _ = answer(&deployment);
+        }
     }
 }

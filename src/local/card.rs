@@ -2,9 +2,9 @@
 
 #[cfg(feature = "nvml")]
 use super::nvml::unavailable;
-#[cfg(feature = "nvml")]
 use vramplan_planner::read::{Catalog, SourceError};
 use vramplan_planner::spec::{Basis, Fact, GpuSpec};
+#[cfg(feature = "nvml")]
 use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
