@@ -10,6 +10,7 @@ use crate::cli::problem::Problem;
 use crate::report::observe::{ObserveDoc, SCHEMA as REPORT};
 use vramplan_planner::render::{Document, SCHEMA};
 use vramplan_planner::spec::Bounds;
+use vramplan_planner::units::Bytes;
 use vramplan_planner::text::{printable, printable_message, printable_path};
 
 #[derive(Deserialize)]
@@ -44,7 +45,7 @@ fn parse(text: &str) -> Result<PlannedRun, String> {
     let upset = plan.bounds().find(upset);
     match upset {
         Some(Bounds { low, expected, high }) => {
-            let [low, expected, high] = [low, expected, high].map(|size| size.get());
+            let [low, expected, high] = [low, expected, high].map(Bytes::get);
             Err(format!("{low} ≤ {expected} ≤ {high} does not hold"))
         }
         None => Ok(plan.cleaned()),
