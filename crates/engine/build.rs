@@ -53,6 +53,7 @@ fn listed(text: &str, out: &Path) -> Result<String, Box<dyn Error>> {
             parts(name).ok_or_else(|| format!("`{name}` names no kernel"))?;
         let path = out.join(format!("{name}.ptx"));
         fs::write(&path, ptx)?;
+        let path = path.to_str().ok_or("the folder of build outputs is not named in UTF-8")?;
         writeln!(table, "    ({op:?}, {head_dim:?}, {oldest}, include_str!({path:?})),")?;
     }
     Ok(format!("{table}]\n"))

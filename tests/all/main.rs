@@ -1,5 +1,7 @@
 //! The command as users run it: real processes, and a fake driver where a GPU is needed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
 mod cli;
 mod emit;
 mod fuzz_seeds;

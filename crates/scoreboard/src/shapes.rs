@@ -164,6 +164,9 @@ impl<'a> Line<'a> {
 }
 
 /// Every model of the table.
+///
+/// # Panics
+/// Where the recorded list describes no model.
 pub fn models() -> HashMap<String, ModelSpec> {
     include_str!("../../../evidence/llama_cpp/shapes.txt")
         .lines()

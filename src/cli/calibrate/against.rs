@@ -10,8 +10,8 @@ use crate::cli::problem::Problem;
 use crate::report::observe::{ObserveDoc, SCHEMA as REPORT};
 use vramplan_planner::render::{Document, SCHEMA};
 use vramplan_planner::spec::Bounds;
-use vramplan_planner::units::Bytes;
 use vramplan_planner::text::{printable, printable_message, printable_path};
+use vramplan_planner::units::Bytes;
 
 #[derive(Deserialize)]
 struct Head {

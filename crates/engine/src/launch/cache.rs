@@ -2,7 +2,7 @@
 
 use super::Span;
 use super::argument::Argument;
-use super::launch::{LaunchError, int};
+use super::shape::{LaunchError, int};
 use crate::h2o::{Heads, Policy};
 
 /// Keys and values of `capacity` tokens: `Rows` of [`crate::h2o`] on a device.

@@ -3,7 +3,7 @@
 use super::TILE;
 use super::argument::{Argument, Arguments};
 use super::cache::{LayerArgument, LayerMemory};
-use super::launch::{Gpu, Launch, LaunchError, Op, Span, blocks, check_heads, compiled_for, int};
+use super::shape::{Gpu, Launch, LaunchError, Op, Span, blocks, check_heads, compiled_for, int};
 use crate::h2o::{Heads, Policy};
 
 /// Query heads that one block serves: `MAX_GROUP` of `kernels/decode.cuh`.

@@ -8,20 +8,20 @@
 mod argument;
 mod cache;
 mod decode;
-mod launch;
 mod ops;
 mod prefill;
 mod ptx;
+mod shape;
 mod weights;
 mod write;
 
 pub use argument::{Argument, Arguments};
 pub use cache::{LayerMemory, RegionMemory, clock_words};
 pub use decode::{DecodeMemory, Scoring, Variant, decode, splits, update_scores};
-pub use launch::{Gpu, Launch, LaunchError, Op, Span, check_heads};
 pub use ops::{add, add_bias, angles, embed, linear, rms_norm, rope, silu_mul};
 pub use prefill::{PrefillMemory, advance, evict, next_victim, prefill, prefill_scores};
 pub use ptx::{ops, ptx};
+pub use shape::{Gpu, Launch, LaunchError, Op, Span, check_heads};
 pub use weights::{LookMemory, attention_weights};
 pub use write::{Leavers, WriteMemory, write};
 

@@ -1,7 +1,7 @@
 //! The operations of a decoder layer beside attention and matrix products.
 
 use super::argument::Arguments;
-use super::launch::{Launch, LaunchError, Op, Span, blocks, int};
+use super::shape::{Launch, LaunchError, Op, Span, blocks, int};
 use crate::h2o::to_usize;
 use vramplan_planner::dtype::GgmlType;
 

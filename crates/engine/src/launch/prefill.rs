@@ -2,7 +2,7 @@
 
 use super::argument::{Argument, Arguments};
 use super::cache::{LayerArgument, LayerMemory};
-use super::launch::{Launch, LaunchError, Op, Span, blocks, compiled_for, int};
+use super::shape::{Launch, LaunchError, Op, Span, blocks, compiled_for, int};
 use crate::h2o::{Heads, Policy, decay_over};
 
 /// Query rows of a block: `ROWS` of `kernels/prefill.cuh`.

@@ -2,7 +2,7 @@
 
 use super::argument::{Argument, Arguments};
 use super::cache::{LayerArgument, LayerMemory};
-use super::launch::{Launch, LaunchError, Op, Span, blocks, int};
+use super::shape::{Launch, LaunchError, Op, Span, blocks, int};
 use crate::h2o::{Heads, Policy};
 
 /// New tokens.

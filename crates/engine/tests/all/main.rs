@@ -1,5 +1,7 @@
 //! The engine: its cache, its kernels on an emulator, whole models, and its memory beside the plan.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
 #[path = "../../../../tests/support/decoder.rs"]
 mod decoder;
 mod engine;

@@ -5,7 +5,7 @@
 //! is the default on Linux since CUDA 12.2. Per-card figures come from processes seen in public
 //! out-of-memory messages (process − allocated − reserved), or from `calibrate`.
 
-use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
+use super::{Buffers, Component, Formula, Kind, Life, Phase, Scenario};
 use crate::estimate::BufferId;
 use crate::spec::{Basis, Bounds, Fact};
 
@@ -121,13 +121,12 @@ fn push_process(buffers: &mut Buffers, scenario: &Scenario<'_>) {
 }
 
 /// Lists context, libraries and cuBLAS workspace.
-pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     if scenario.gpu.is_main_memory() {
         push_process(buffers, scenario);
-        return Ok(());
+        return;
     }
     push_context(buffers, scenario);
     push_libraries(buffers, scenario);
     push_workspace(buffers, scenario);
-    Ok(())
 }

@@ -237,7 +237,7 @@ impl Advisor<'_> {
         }
         if let Some(capture) = workload.capture.filter(|capture| capture.keep) {
             let changed = self.with(|changed| {
-                changed.workload.capture = Some(Capture { keep: false, ..capture })
+                changed.workload.capture = Some(Capture { keep: false, ..capture });
             });
             let what = "moving captured activations to the host layer by layer";
             found.extend(self.saving("capture-to-host", what, &changed));

@@ -225,12 +225,11 @@ fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> 
             expected: "`f16`, `q8_0` or `q4_0`",
         });
     }
-    let from = match file {
-        Some(file) => format!("FROM {file}"),
-        None => {
-            let (model, weights) = (printable(&asked.model.name), printable(&asked.weights()));
-            format!("# FROM the GGUF file of {model} in {weights}")
-        }
+    let from = if let Some(file) = file {
+        format!("FROM {file}")
+    } else {
+        let (model, weights) = (printable(&asked.model.name), printable(&asked.weights()));
+        format!("# FROM the GGUF file of {model} in {weights}")
     };
     let flash = u8::from(is_flash(document));
     let spread = match asked.resolved.split {

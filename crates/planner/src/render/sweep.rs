@@ -104,7 +104,7 @@ impl SweepDoc {
         for combination in &self.combinations {
             rows.write_record(self.csv_row(combination))?;
         }
-        let bytes = rows.into_inner().map_err(|error| error.into_error())?;
+        let bytes = rows.into_inner().map_err(csv::IntoInnerError::into_error)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 

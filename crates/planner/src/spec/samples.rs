@@ -1,6 +1,10 @@
 //! Models that the unit tests of several modules use.
 
-#![allow(clippy::missing_panics_doc)]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "shapes that are known to be valid"
+)]
 
 use super::{
     Architecture, Basis, Bounds, Fact, ModelShape, ModelSpec, QkNorm, Runtime, RuntimeOptions,

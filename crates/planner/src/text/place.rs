@@ -17,7 +17,7 @@ const BEFORE: usize = 40;
 /// ```
 pub fn line_at(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
+    before.split(|byte| *byte == b'\n').count()
 }
 
 /// `line 3, column 12`, and that line with marks beneath the bytes of `span`: of a long line, the part

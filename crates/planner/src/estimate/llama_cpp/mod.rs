@@ -50,7 +50,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
         let compute = stage_buffer(&scenario.model.shape, layers, &context.graph, &stage)?;
         push_compute(buffers, scenario, &context, compute)?;
     }
-    overhead::push(buffers, scenario)?;
+    overhead::push(buffers, scenario);
     fragmentation::push(buffers, scenario)
 }
 

@@ -6,7 +6,7 @@ use crate::dtype::{GgmlType, WeightFormat};
 use crate::estimate::Deviation;
 use crate::estimate::weights::gguf::{self, Types};
 use crate::estimate::weights::{
-    Modules, Place, SizedTensor, TensorRule, WeightsError, is_gguf_file,
+    Modules, Place, SizedTensor, Sizer, TensorRule, WeightsError, is_gguf_file,
 };
 use crate::spec::{Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
@@ -32,7 +32,7 @@ impl TensorRule for LlamaCppTensors {
         model: &'a ModelSpec,
         format: WeightFormat,
         _modules: Modules,
-    ) -> Box<dyn Fn(&TensorSpec) -> Result<SizedTensor, Overflow> + 'a> {
+    ) -> Sizer<'a> {
         let types = Types::new(model, format);
         Box::new(move |tensor| gguf::sized(tensor, types.of(tensor)))
     }
@@ -88,8 +88,8 @@ pub fn file_tensors(
         return Err(WeightsError::NothingStored { model: model.name.clone() });
     }
     let types = Types::new(model, format);
-    let typed = |tensor: TensorSpec| (tensor, types.of(&tensor));
-    Ok(gguf::file_tensors(model).into_iter().map(typed).collect())
+    let with_type = |tensor: TensorSpec| (tensor, types.of(&tensor));
+    Ok(gguf::file_tensors(model).into_iter().map(with_type).collect())
 }
 
 /// What published GGUF files differ by from the rule.

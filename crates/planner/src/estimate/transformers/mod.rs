@@ -56,7 +56,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     if let Some(capture) = scenario.workload.capture {
         push_capture(buffers, scenario, capture, full)?;
     }
-    overhead::push(buffers, scenario)?;
+    overhead::push(buffers, scenario);
     fragmentation::push(buffers, scenario)
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::dtype::WeightFormat;
 use crate::estimate::weights::gguf::{self, published_experts};
 use crate::estimate::weights::{
-    Modules, SizedTensor, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
+    Modules, SizedTensor, Sizer, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
 };
 use crate::spec::{ModelSpec, Runtime, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
@@ -39,12 +39,7 @@ impl TensorRule for TransformersTensors {
         model.tensors.iter().chain(&model.vision_tensors).copied().collect()
     }
 
-    fn sizer<'a>(
-        &self,
-        model: &'a ModelSpec,
-        format: WeightFormat,
-        modules: Modules,
-    ) -> Box<dyn Fn(&TensorSpec) -> Result<SizedTensor, Overflow> + 'a> {
+    fn sizer<'a>(&self, model: &'a ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'a> {
         let experts = published_experts(model, format);
         Box::new(move |tensor| match experts.filter(|_| tensor.role.is_routed_expert()) {
             Some(ty) => gguf::sized(tensor, ty),

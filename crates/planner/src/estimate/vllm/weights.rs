@@ -17,7 +17,7 @@ use crate::dtype::WeightFormat;
 use crate::estimate::Deviation;
 use crate::estimate::weights::gguf::{self, published_experts};
 use crate::estimate::weights::{
-    Modules, SizedTensor, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
+    Modules, SizedTensor, Sizer, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
 };
 use crate::spec::families::RouterBias;
 use crate::spec::{
@@ -54,12 +54,7 @@ impl TensorRule for VllmTensors {
         tensors(model, ranks).into()
     }
 
-    fn sizer<'a>(
-        &self,
-        model: &'a ModelSpec,
-        format: WeightFormat,
-        modules: Modules,
-    ) -> Box<dyn Fn(&TensorSpec) -> Result<SizedTensor, Overflow> + 'a> {
+    fn sizer<'a>(&self, model: &'a ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'a> {
         let experts = published_experts(model, format);
         let held = held_as(format);
         Box::new(move |tensor| match experts.filter(|_| tensor.role.is_routed_expert()) {

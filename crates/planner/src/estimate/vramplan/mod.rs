@@ -34,7 +34,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     }
     activations::push_products(buffers, scenario, rows)?;
     tables::push(buffers, scenario, rows)?;
-    overhead::push(buffers, scenario)?;
+    overhead::push(buffers, scenario);
     fragmentation::push(buffers, scenario);
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::dtype::{GgmlType, WeightFormat};
 use crate::estimate::llama_cpp::weights::{check_gguf, gguf_bounds};
 use crate::estimate::weights::gguf::{self, Types};
 use crate::estimate::weights::{
-    Asked, Modules, SizedTensor, TensorRule, WeightsError, each_tensor, rounded_apart,
+    Asked, Modules, SizedTensor, Sizer, TensorRule, WeightsError, each_tensor, rounded_apart,
 };
 use crate::spec::{Bounds, ModelSpec, Runtime, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
@@ -38,7 +38,7 @@ impl TensorRule for EngineTensors {
         model: &'a ModelSpec,
         format: WeightFormat,
         _modules: Modules,
-    ) -> Box<dyn Fn(&TensorSpec) -> Result<SizedTensor, Overflow> + 'a> {
+    ) -> Sizer<'a> {
         let types = Types::new(model, format);
         Box::new(move |tensor| gguf::sized(tensor, types.of(tensor)))
     }

@@ -24,6 +24,9 @@ use crate::units::{Bytes, Overflow};
 pub use gguf::{Mixture, file_layers};
 pub use torch::{Modules, Stored, is_bitsandbytes, parts};
 
+/// What gives the size of a tensor in a format.
+pub type Sizer<'a> = Box<dyn Fn(&TensorSpec) -> Result<SizedTensor, Overflow> + 'a>;
+
 /// How a runtime holds tensors: which there are, in which types and sizes, and on which device.
 pub trait TensorRule: Sync {
     /// Refuses a format that the runtime cannot load.
@@ -36,12 +39,7 @@ pub trait TensorRule: Sync {
     fn tensors<'a>(&self, model: &'a ModelSpec, ranks: u64) -> Cow<'a, [TensorSpec]>;
 
     /// What gives the size of one of those tensors in `format`.
-    fn sizer<'a>(
-        &self,
-        model: &'a ModelSpec,
-        format: WeightFormat,
-        modules: Modules,
-    ) -> Box<dyn Fn(&TensorSpec) -> Result<SizedTensor, Overflow> + 'a>;
+    fn sizer<'a>(&self, model: &'a ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'a>;
 
     /// Bytes that a tensor takes in the runtime's model buffer.
     ///

@@ -30,7 +30,7 @@ pub enum Place {
 
 /// Where a tensor of this role and layer is.
 pub(super) fn place(
-    rule: &dyn TensorRule,
+    tensors: &dyn TensorRule,
     part: &Part,
     tensor: &SizedTensor,
     shape: &ModelShape,
@@ -39,14 +39,14 @@ pub(super) fn place(
     let of_stages = part.split == Split::Layer;
     match (tensor.layer, tensor.role) {
         (Some(layer), _) => here(part.layers.contains(&layer)),
-        (None, Some(role)) if of_stages && rule.is_on_every_stage(shape.architecture, role) => {
+        (None, Some(role)) if of_stages && tensors.is_on_every_stage(shape.architecture, role) => {
             if part.index > 0 {
                 Place::Repeated
             } else {
                 Place::Here
             }
         }
-        (None, Some(Role::TokenEmbedding)) => rule.embedding(part, shape.tied_embeddings),
+        (None, Some(Role::TokenEmbedding)) => tensors.embedding(part, shape.tied_embeddings),
         (None, Some(Role::OutputHead)) => here(part.has_head),
         (None, Some(Role::RopeFrequencies) | None) if part.layers.is_empty() => Place::Elsewhere,
         (None, Some(Role::RopeFrequencies) | None) if part.index > 0 => Place::Repeated,
