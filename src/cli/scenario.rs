@@ -86,7 +86,7 @@ pub fn deployment(
 ) -> anyhow::Result<Deployment> {
     let resolved = resolve(&merged(flags, scenario)?, catalog);
     match scenario {
-        Some(path) => resolved.with_context(|| format!("scenario `{}`", path.display())),
+        Some(path) => resolved.with_context(|| format!("scenario `{}`", printable_path(path))),
         None => resolved,
     }
 }

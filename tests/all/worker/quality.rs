@@ -36,7 +36,7 @@ fn the_window_that_loses_least_is_run_with() {
     assert!(tried.len() > 1 && tried.contains(&window), "{tried:?}");
     assert_eq!(quality["used"], true);
     let planned = &report["comparison"]["plan"]["deployment"]["recent_window"];
-    assert_eq!(planned.as_str().unwrap(), window.to_string());
+    assert_eq!(planned.as_u64(), Some(window));
     let short = run(&["--quality", "/dev/null"]);
     assert_eq!(short.status.code(), Some(1));
     assert!(stderr(&short).contains("a text of 0 tokens"), "{}", stderr(&short));
