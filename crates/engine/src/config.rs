@@ -66,7 +66,7 @@ impl Config {
     /// For families and features that the engine does not run.
     pub fn new(spec: &ModelSpec, eps: f32, rope: Rope) -> Result<Self, EngineError> {
         let shape = &spec.shape;
-        check(shape)?;
+        check(spec)?;
         Ok(Self {
             layers: to_usize(shape.n_layers),
             hidden: to_usize(shape.hidden_size),
@@ -107,8 +107,8 @@ const fn pairs(architecture: Architecture) -> PairOrder {
     }
 }
 
-fn check(shape: &ModelShape) -> Result<(), EngineError> {
-    match capabilities::refuses_model(shape) {
+fn check(model: &ModelSpec) -> Result<(), EngineError> {
+    match capabilities::refuses_model(model) {
         Some(Refusal { what, expected }) => Err(EngineError::unsupported(what, expected)),
         None => Ok(()),
     }

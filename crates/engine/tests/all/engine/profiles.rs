@@ -48,13 +48,13 @@ fn the_plan_of_every_profile_is_the_engines_table() {
     for model in profiles() {
         match SyntheticSource::new(&model, format(), 0) {
             Ok(source) => {
-                assert!(refuses_model(&model.shape).is_none(), "{}", model.name);
+                assert!(refuses_model(&model).is_none(), "{}", model.name);
                 let held = settings(300, 8192, 512, Logits::Last).table(source.spec()).unwrap();
                 assert_eq!(rows(&by_name(&model).unwrap()), rows(&held), "{}", model.name);
                 compared += 1;
             }
             Err(error) => {
-                assert!(refuses_model(&model.shape).is_some(), "{}: {error}", model.name);
+                assert!(refuses_model(&model).is_some(), "{}: {error}", model.name);
                 refused += 1;
             }
         }

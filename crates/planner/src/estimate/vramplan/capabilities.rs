@@ -3,7 +3,7 @@
 
 use crate::dtype::{GgmlType, KvFormat};
 use crate::estimate::rules::Refusal;
-use crate::spec::{Architecture, Attention, ModelShape, QkNorm, Workload};
+use crate::spec::{Architecture, Attention, Layer, ModelSpec, QkNorm, Workload};
 
 /// The types that a matrix can have: those of candle's `GgmlDType` that its kernels multiply with.
 pub const MATRIX_TYPES: [GgmlType; 13] = [
@@ -34,7 +34,8 @@ pub const ATTENTION: Attention = Attention::Fused;
 pub const SEQUENCES: u64 = 1;
 
 /// The first thing about a model that the engine does not run.
-pub fn refuses_model(shape: &ModelShape) -> Option<Refusal> {
+pub fn refuses_model(model: &ModelSpec) -> Option<Refusal> {
+    let shape = &model.shape;
     let families = || {
         let [first @ .., last] = FAMILIES.map(|family| format!("`{family}`"));
         format!("{} or {last}", first.join(", "))
@@ -44,7 +45,8 @@ pub fn refuses_model(shape: &ModelShape) -> Option<Refusal> {
         return Some(Refusal { what, expected: families() });
     }
     let present = [
-        (shape.window.is_some(), "sliding windows"),
+        // What the engine reads are GGUF files, whose families keep few of the windows that they were trained with.
+        (Layer::windowed(&model.gguf_layers) > 0, "sliding windows"),
         (shape.ssm.is_some(), "state-space layers"),
         (shape.per_layer.is_some(), "layers that differ"),
         (shape.keys_are_values, "keys that are values"),

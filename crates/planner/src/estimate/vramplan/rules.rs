@@ -89,7 +89,7 @@ impl RuntimeRules for Rules {
     }
 
     fn refusal(&self, model: &ModelSpec, workload: &Workload, kv: KvFormat) -> Option<Refusal> {
-        capabilities::refuses_model(&model.shape)
+        capabilities::refuses_model(model)
             .or_else(|| capabilities::refuses_work(workload, kv))
     }
 
