@@ -89,8 +89,7 @@ impl RuntimeRules for Rules {
     }
 
     fn refusal(&self, model: &ModelSpec, workload: &Workload, kv: KvFormat) -> Option<Refusal> {
-        capabilities::refuses_model(model)
-            .or_else(|| capabilities::refuses_work(workload, kv))
+        capabilities::refuses_model(model).or_else(|| capabilities::refuses_work(workload, kv))
     }
 
     fn needs_window_of_chunk(&self) -> bool {
