@@ -186,43 +186,4 @@ impl Deployment {
     pub fn with_cache(&self, tokens: u64) -> Self {
         Self { cache: CacheSize::Fixed(tokens), ..self.clone() }
     }
-
-    /// The question with every key that counts: what reads back as this deployment.
-    pub fn resolved(&self) -> Question {
-        let Workload { capture, .. } = self.workload;
-        let serving = self.options().serving();
-        let versioned = self.kind() != Runtime::Vramplan;
-        let version = self.given.runtime_version.clone().or_else(|| Some("latest".to_owned()));
-        let (gpu, gpus) = self.cards.names();
-        let other_use = self.cards.first().capacity.other_use;
-        Question {
-            gpu: Some(gpu),
-            gpus,
-            split: (self.cards.len() > 1).then_some(self.split),
-            model: self.given.model.clone().or_else(|| Some(self.model.name.clone())),
-            runtime: Some(self.kind()),
-            runtime_version: version.filter(|_| versioned),
-            weights: Some(self.weights),
-            kv: Some(self.kv),
-            attention: Some(self.workload.attention),
-            system_tokens: Some(self.workload.system_tokens),
-            cache_tokens: self.cache.fixed(),
-            recent_window: self.workload.recent_window,
-            prefill_chunk: Some(self.workload.prefill_chunk),
-            batch: Some(self.workload.batch),
-            context: Some(self.workload.context),
-            max_seqs: serving.map(|serving| serving.max_seqs),
-            images: self.workload.images,
-            logits: Some(self.workload.logits),
-            cache: Some(CacheAllocation::of(self.workload.grown_cache)),
-            capture_layers: capture.map(|capture| CaptureLayers::Some(capture.layers)),
-            capture_tokens: capture.map(|capture| capture.tokens),
-            capture_attention: capture.is_some_and(|capture| capture.attention),
-            capture_keep: capture.is_some_and(|capture| capture.keep),
-            headroom: Some(self.headroom),
-            gpu_memory_utilization: serving.map(|serving| serving.utilization),
-            other_use: (!other_use.is_zero()).then_some(other_use),
-            min_decode_speed: self.min_decode_speed,
-        }
-    }
 }
