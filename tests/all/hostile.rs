@@ -203,7 +203,7 @@ fn paths_are_quoted_as_text() {
         &["compare", missing],
         &["observe", "--replay", missing],
         &["observe", "--device", "cpu", "--record", missing, "--", "true"],
-        &["observe", "--replay", "tests/fixtures/hostile/long-phase.jsonl", "--against", missing],
+        &["calibrate", "--replay", "tests/fixtures/hostile/long-phase.jsonl", "--against", missing],
         &["synth", "--model", "qwen2.5-0.5b", "-o", inside],
         &["man", missing],
     ] {
