@@ -2,9 +2,9 @@
 #![no_main]
 
 use vramplan_planner::deployment::{Question, resolve};
+use vramplan_planner::limits_table::{Leaf, Limits, LimitsTable};
 use vramplan_planner::read::{Catalog, NoFiles};
 use vramplan_planner::recommend::Solver;
-use vramplan_planner::limits_table::{Leaf, Limits, LimitsTable};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -25,7 +25,7 @@ pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses a path that [`write`] could not write to, before there is something to write.
+/// Refuses a path that [`write()`] could not write to, before there is something to write.
 pub fn check_writable(path: &Path) -> anyhow::Result<()> {
     if is_special(path) {
         return Ok(());
