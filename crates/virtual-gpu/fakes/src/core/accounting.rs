@@ -1,0 +1,123 @@
+//! Takes memory of the cards and gives it back, in the books of all processes.
+
+use vramplan_virtual_gpu::event::What;
+use vramplan_virtual_gpu::shared::{Kind, resident};
+
+use super::{events, process};
+use crate::error::{Code, Result};
+use crate::machine::card;
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) card: usize,
+    pub(crate) kind: Kind,
+    /// In the driver's units.
+    pub(crate) bytes: u64,
+    pub(crate) call: &'static str,
+}
+
+struct Outcome {
+    granted: bool,
+    held: u64,
+    free: u64,
+    rises: bool,
+}
+
+/// Takes memory.
+///
+/// # Errors
+/// Where the card has less; the refusal is reported with what was free.
+pub(crate) fn take(request: Request) -> Result {
+    let outcome = try_take(request)?;
+    let Request { card, kind, bytes, call } = request;
+    if outcome.granted {
+        events::changed(card, kind, bytes, false, outcome.held, outcome.rises);
+        return Ok(());
+    }
+    let call = call.to_owned();
+    events::send(What::Refuse { card, kind, bytes, free: outcome.free, call });
+    Err(Code::OUT_OF_MEMORY)
+}
+
+/// Takes memory if there is enough, and keeps silent where there is not: for who can make room.
+pub(crate) fn take_quietly(request: Request) -> Result<bool> {
+    let outcome = try_take(Request { call: "", ..request })?;
+    if outcome.granted {
+        let Request { card, kind, bytes, .. } = request;
+        events::changed(card, kind, bytes, false, outcome.held, outcome.rises);
+    }
+    Ok(outcome.granted)
+}
+
+fn try_take(request: Request) -> Result<Outcome> {
+    let Request { card: at, kind, bytes, call } = request;
+    let slot = process::slot().ok_or(Code::OUT_OF_MEMORY)?;
+    let capacity = card(at).capacity();
+    Ok(process::shared().with(|books| {
+        // Managed memory moves to the host where the card is full; host memory is the host's.
+        let bounded = !kind.on_host() && kind != Kind::Managed;
+        if bounded && books.available(at, capacity) < bytes {
+            books.bury();
+        }
+        let free = books.available(at, capacity);
+        let granted = !bounded || free >= bytes;
+        let before = books.card(at).peak_total;
+        if granted {
+            *books.own(slot, at, kind) += bytes;
+            books.note_peak(at, capacity);
+        } else if !call.is_empty() {
+            books.note_refusal(at);
+        }
+        let held = held(&books.used(at), kind, capacity);
+        Outcome { granted, held, free, rises: books.card(at).peak_total > before }
+    }))
+}
+
+/// Gives memory back.
+pub(crate) fn give(card_at: usize, kind: Kind, bytes: u64) {
+    let Some(slot) = process::slot().filter(|_| bytes > 0) else { return };
+    let capacity = card(card_at).capacity();
+    let held = process::shared().with(|books| {
+        let own = books.own(slot, card_at, kind);
+        *own = own.saturating_sub(bytes);
+        held(&books.used(card_at), kind, capacity)
+    });
+    events::changed(card_at, kind, bytes, true, held, false);
+}
+
+fn held(used: &vramplan_virtual_gpu::shared::ByKind, kind: Kind, capacity: u64) -> u64 {
+    if kind.on_host() { used[kind as usize] } else { resident(used, capacity) }
+}
+
+/// What a card's memory looks like to CUDA.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Levels {
+    pub(crate) free: u64,
+    pub(crate) total: u64,
+}
+
+pub(crate) fn levels(at: usize) -> Levels {
+    let capacity = card(at).capacity();
+    let used = process::shared().with(|books| {
+        // Another process may have been killed since; its memory is free.
+        if books.processes().any(|slot| slot.pid != process::pid()) {
+            books.bury();
+        }
+        books.used(at)
+    });
+    Levels {
+        free: capacity.saturating_sub(resident(&used, capacity)),
+        total: card(at).cuda_total(),
+    }
+}
+
+/// Every process on a card and what it holds there.
+pub(crate) fn holders(at: usize) -> Vec<(i32, u64)> {
+    let capacity = card(at).capacity();
+    process::shared().with(|books| {
+        books.bury();
+        let held = books.processes().map(|slot| (slot.pid, resident(&slot.used[at], capacity)));
+        held.filter(|(_, bytes)| *bytes > 0).collect()
+    })
+}
