@@ -24,6 +24,8 @@ pub const FAKES: &str = "libvramplan_gpu.so";
 pub const HOOKS: &str = "libvramplan_gpu_hooks.so";
 /// The unit of the driver's own bookkeeping.
 pub const GRANULE: u64 = 2 << 20;
+/// The same as a length in memory.
+pub const GRANULE_LEN: usize = 2 << 20;
 
 const MIB: u64 = 1 << 20;
 
@@ -135,10 +137,9 @@ impl Card {
             (7, _) => (kib(96), kib(96), 2048, 32),
             (8, 0) => (kib(164), kib(163), 2048, 32),
             (8, 7) => (kib(164), kib(163), 1536, 16),
-            (8, 9) => (kib(100), kib(99), 1536, 24),
+            (8, 9) | (11 | 12, _) => (kib(100), kib(99), 1536, 24),
             (8, _) => (kib(100), kib(99), 1536, 16),
             (9 | 10, _) => (kib(228), kib(227), 2048, 32),
-            (11 | 12, _) => (kib(100), kib(99), 1536, 24),
             _ => (kib(96), kib(48), 2048, 32),
         };
         let or = |field: &mut u32, value: u32| {

@@ -81,14 +81,13 @@ pub fn major(name: &str) -> Option<u32> {
 pub fn unversioned(stem_wanted: &str, cuda: u32) -> Option<&'static Soname> {
     let of_stem = || SONAMES.iter().filter(|s| stem(s.name) == stem_wanted);
     let by_cuda = match (stem_wanted, cuda) {
-        ("libcusparse", 11) | ("libcusolver", 11 | 12) | ("libcufft", 12) => Some(11),
-        ("libcusparse" | "libcusolver", _) => Some(12),
         ("libcufft", 11) => Some(10),
-        ("libcufft", _) => Some(12),
+        ("libcusparse", 11) | ("libcusolver", 11 | 12) | ("libcufft", 12) => Some(11),
+        ("libcusparse" | "libcusolver" | "libcufft", _) => Some(12),
         _ => None,
     };
     let wanted = by_cuda.unwrap_or(cuda);
-    of_stem().find(|s| major(s.name) == Some(wanted)).or_else(|| of_stem().last())
+    of_stem().find(|s| major(s.name) == Some(wanted)).or_else(|| of_stem().next_back())
 }
 
 #[cfg(test)]

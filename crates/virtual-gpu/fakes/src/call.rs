@@ -88,7 +88,7 @@ impl<T> Out<T> {
         Self(self.0.wrapping_add(n))
     }
 
-    pub(crate) fn is_null(self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         self.0.is_null()
     }
 

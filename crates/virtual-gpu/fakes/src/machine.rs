@@ -1,6 +1,7 @@
 //! The machine as this process sees it.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::fmt::Write;
 use std::sync::OnceLock;
 
 use vramplan_virtual_gpu::contract::{self, Card, Machine};
@@ -80,7 +81,8 @@ pub(crate) fn uuid_text(card: usize) -> String {
         if matches!(at, 4 | 6 | 8 | 10) {
             text.push('-');
         }
-        text.push_str(&format!("{byte:02x}"));
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
     }
     text
 }

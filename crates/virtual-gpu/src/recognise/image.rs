@@ -120,14 +120,14 @@ impl Reader<'_> {
         let table = self.at(at, u64::from(size) * u64::from(count))?;
         let sections: Vec<&[u8]> = table.chunks_exact(usize::from(size).max(64)).collect();
         let body = |s: &[u8]| self.at(long(s, 24), long(s, 32));
-        let strings = body(sections.get(usize::from(names))?)?;
-        image.sections = sections.iter().map(|s| text(&strings, word(s, 0) as usize)).collect();
-        let named = |name: &str| image.sections.iter().position(|n| n == name);
-        let symbols = body(sections[named(".dynsym")?])?;
-        let names = body(sections[named(".dynstr")?])?;
+        let labels = body(sections.get(usize::from(names))?)?;
+        image.sections = sections.iter().map(|s| text(&labels, word(s, 0) as usize)).collect();
+        let position = |name: &str| image.sections.iter().position(|n| n == name);
+        let symbols = body(sections[position(".dynsym")?])?;
+        let strings = body(sections[position(".dynstr")?])?;
         image.registers_elsewhere = symbols.chunks_exact(24).any(|symbol| {
             half(symbol, 6) == 0
-                && text(&names, word(symbol, 0) as usize) == "__cudaRegisterFatBinary"
+                && text(&strings, word(symbol, 0) as usize) == "__cudaRegisterFatBinary"
         });
         Some(())
     }

@@ -1,5 +1,5 @@
 //! Cards and programs that the tests share.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::expect_used)] // each test binary uses some
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -26,10 +26,13 @@ pub fn compiled(name: &str, flags: &[&str]) -> PathBuf {
     let source =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(format!("{name}.c"));
     let tag: String = flags.concat().chars().filter(char::is_ascii_alphanumeric).collect();
-    let out = folder.join(format!("{name}-{tag}-{}", std::process::id()));
+    let out = folder.join(format!("{name}-{tag}"));
+    // Tests run at once: each puts a whole file in place.
+    let fresh = tempfile::NamedTempFile::new_in(folder).expect("a file").into_temp_path();
     let mut cc = Command::new("cc");
-    cc.args(["-w", "-O1", "-o"]).arg(&out).arg(source).args(flags);
+    cc.args(["-w", "-O1", "-o"]).arg(&fresh).arg(source).args(flags);
     assert!(cc.status().expect("a C compiler").success());
+    fresh.persist(&out).expect("the program in its place");
     out
 }
 

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use vramplan_virtual_gpu::contract::GRANULE;
+use vramplan_virtual_gpu::contract::GRANULE_LEN as G;
 
 use crate::machine::machine;
 
-const G: usize = GRANULE as usize;
 /// Addresses are made accessible in steps, so that they stay one mapping.
 const STEP: usize = 1 << 30;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vramplan_virtual_gpu::contract::GRANULE;
+use vramplan_virtual_gpu::contract::{GRANULE, GRANULE_LEN};
 use vramplan_virtual_gpu::shared::Kind;
 
 use super::accounting::{self, Request};
@@ -89,7 +89,7 @@ fn small(card: usize, kind: Kind, bytes: u64, call: &'static str) -> Result<usiz
     drop(world);
     accounting::take(Request { card, kind, bytes: GRANULE, call })?;
     world = self::world();
-    let Some(slab) = world.memory.arena.take(GRANULE as usize) else {
+    let Some(slab) = world.memory.arena.take(GRANULE_LEN) else {
         drop(world);
         accounting::give(card, kind, GRANULE);
         return Err(Code::OUT_OF_MEMORY);
@@ -179,7 +179,7 @@ impl Memory {
             return 0;
         }
         self.slabs.remove(&slab_at);
-        self.arena.give(slab_at, GRANULE as usize);
+        self.arena.give(slab_at, GRANULE_LEN);
         GRANULE
     }
 }

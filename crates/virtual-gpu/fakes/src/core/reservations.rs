@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use vramplan_virtual_gpu::contract::GRANULE;
+use vramplan_virtual_gpu::contract::{GRANULE, GRANULE_LEN};
 use vramplan_virtual_gpu::shared::Kind;
 
 use super::accounting::{self, Request};
 use super::{arena, context, fresh_handle, world};
 use crate::error::{Code, Result};
-
-const G: usize = GRANULE as usize;
 
 /// Memory without an address. It lives while its handle or a mapping does.
 struct Physical {
@@ -80,7 +78,7 @@ impl Reservations {
 
 /// Reserves addresses.
 pub(crate) fn reserve(len: usize) -> Result<usize> {
-    if len == 0 || len % G != 0 {
+    if len == 0 || !len.is_multiple_of(GRANULE_LEN) {
         return Err(Code::INVALID_VALUE);
     }
     let at = arena::reserve(len).ok_or(Code::OUT_OF_MEMORY)?;
@@ -102,7 +100,7 @@ pub(crate) fn unreserve(at: usize, len: usize) -> Result {
 
 /// Takes memory of a card, or of the host.
 pub(crate) fn create(card: usize, kind: Kind, bytes: u64) -> Result<usize> {
-    if bytes == 0 || bytes % GRANULE != 0 {
+    if bytes == 0 || !bytes.is_multiple_of(GRANULE) {
         return Err(Code::INVALID_VALUE);
     }
     context::ensure(card)?;
@@ -137,7 +135,8 @@ pub(crate) fn map(at: usize, len: usize, handle: usize) -> Result {
     let mut world = world();
     let reservations = &mut world.reservations;
     let reserved = reservations.holds(at) && reservations.holds(at + len.max(1) - 1);
-    if len == 0 || len % G != 0 || !reserved || reservations.find(at).is_some() {
+    if len == 0 || !len.is_multiple_of(GRANULE_LEN) || !reserved || reservations.find(at).is_some()
+    {
         return Err(Code::INVALID_VALUE);
     }
     let physical = reservations.physical.get_mut(&handle).ok_or(Code::INVALID_VALUE)?;

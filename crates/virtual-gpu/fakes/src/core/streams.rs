@@ -31,7 +31,7 @@ struct Event {
 /// The streams and events of this process.
 #[derive(Default)]
 pub(crate) struct Streams {
-    streams: BTreeMap<usize, Stream>,
+    by_handle: BTreeMap<usize, Stream>,
     events: BTreeMap<usize, Event>,
     captures: BTreeMap<usize, Capture>,
 }
@@ -46,22 +46,24 @@ impl Streams {
     fn get(&mut self, handle: usize, card: usize) -> Result<&mut Stream> {
         let id = if handle == 0 { LEGACY } else { handle };
         if matches!(id, LEGACY | PER_THREAD) {
+            // Each card has its own; handles that are given out are larger.
+            let id = id + 16 * card;
             let default = Stream { id, card, priority: 0, flags: 0, capture: None };
-            return Ok(self.streams.entry(id).or_insert(default));
+            return Ok(self.by_handle.entry(id).or_insert(default));
         }
-        self.streams.get_mut(&id).ok_or(Code::INVALID_HANDLE)
+        self.by_handle.get_mut(&id).ok_or(Code::INVALID_HANDLE)
     }
 }
 
 pub(crate) fn create(card: usize, flags: u32, priority: i32) -> usize {
     let id = fresh_handle();
     let stream = Stream { id, card, priority: priority.clamp(-5, 0), flags, capture: None };
-    world().streams.streams.insert(id, stream);
+    world().streams.by_handle.insert(id, stream);
     id
 }
 
 pub(crate) fn destroy(handle: usize) -> Result {
-    world().streams.streams.remove(&handle).map(|_| ()).ok_or(Code::INVALID_HANDLE)
+    world().streams.by_handle.remove(&handle).map(|_| ()).ok_or(Code::INVALID_HANDLE)
 }
 
 pub(crate) fn get(handle: usize, card: usize) -> Result<Stream> {
@@ -152,7 +154,7 @@ pub(crate) fn end_capture(stream: usize, card: usize) -> Result<usize> {
     }
     let graph = capture.graph;
     world.streams.captures.remove(&id);
-    for other in world.streams.streams.values_mut().filter(|s| s.capture == Some(id)) {
+    for other in world.streams.by_handle.values_mut().filter(|s| s.capture == Some(id)) {
         other.capture = None;
     }
     Ok(graph)

@@ -72,7 +72,6 @@ fn pointer_attribute(value: Out<u64>, attribute: c_int, at: Address) -> Result {
         7 => value.set(at as u64),
         8 => value.cast::<c_uint>().set(c_uint::from(kind == 3)),
         9 => value.cast::<c_int>().set(device),
-        10 | 13 | 14 => value.cast::<c_int>().set(0),
         11 => value.set(block()?.at as u64),
         12 => value.set(block()?.bytes),
         15 => value.cast::<c_int>().set(1),

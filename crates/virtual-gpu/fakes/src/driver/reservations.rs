@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_uint};
 
-use vramplan_virtual_gpu::contract::GRANULE;
+use vramplan_virtual_gpu::contract::GRANULE_LEN;
 use vramplan_virtual_gpu::shared::Kind;
 
 use crate::call::{Address, Handle, In, Out, Unused, api, driver};
@@ -31,7 +31,7 @@ fn offered() -> Result {
 api! { driver;
     fn cuMemGetAllocationGranularity(bytes: Out<usize>, properties: In<u8>, option: c_int) {
         offered()?;
-        bytes.set(GRANULE as usize)
+        bytes.set(GRANULE_LEN)
     }
     fn cuMemAddressReserve(out: Out<Address>, bytes: usize, alignment: usize, hint: Address, flags: u64) {
         offered()?;

@@ -83,7 +83,7 @@ pub(crate) fn occupancy(block: c_int, shared: usize, at: usize) -> Result<c_int>
 
 /// The attributes that `cuFuncGetAttribute` numbers.
 pub(crate) fn function_attribute(number: c_int, function: Handle, at: usize) -> Result<c_int> {
-    let arch = || fatbin::architecture(function, at).map(|arch| arch.cast_signed());
+    let arch = || fatbin::architecture(function, at).map(u32::cast_signed);
     Ok(match number {
         0 => 1024,
         4 => REGISTERS.cast_signed(),

@@ -118,7 +118,7 @@ fn write(out: Out<u8>, card_at: usize, layout: usize) -> Result {
         match field.value {
             Value::Int(number) => at.cast::<c_int>().set(of(number))?,
             Value::Size(number) => {
-                at.cast::<usize>().set(usize::try_from(of(number)).unwrap_or(0))?
+                at.cast::<usize>().set(usize::try_from(of(number)).unwrap_or(0))?;
             }
             Value::Is(value) => at.cast::<c_int>().set(value)?,
             Value::SizeIs(value) => at.cast::<usize>().set(value)?,
