@@ -23,11 +23,10 @@ pub struct Event {
 pub enum What {
     /// A process uses the virtual GPU for the first time.
     Start { program: String },
-    /// Memory was taken. `held` is what all processes hold on the card after it, all kinds together;
-    /// of host kinds what this process holds of the kind.
-    Take { card: usize, kind: Kind, bytes: u64, held: u64 },
+    /// Memory was taken.
+    Take(Change),
     /// Memory was given back.
-    Give { card: usize, kind: Kind, bytes: u64, held: u64 },
+    Give(Change),
     /// A request was refused, as the card would.
     Refuse { card: usize, kind: Kind, bytes: u64, free: u64, call: String },
     /// A function was called that only succeeds: what it should have done did not happen.
@@ -38,6 +37,20 @@ pub enum What {
     Impossible { reason: String },
     /// The process ends by itself.
     End { launches: u64 },
+}
+
+/// Memory that was taken or given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub card: usize,
+    pub kind: Kind,
+    /// In the driver's units. Small requests share a unit: only the one that opens it is told.
+    pub bytes: u64,
+    /// As the program asked for it.
+    pub asked: u64,
+    /// What all processes hold on the card after it, all kinds together; of the host's kinds what
+    /// all hold of the kind.
+    pub held: u64,
 }
 
 impl Event {
@@ -60,12 +73,18 @@ mod tests {
 
     #[test]
     fn a_line_reads_back() {
-        let what = What::Take { card: 1, kind: Kind::Malloc, bytes: 2 << 20, held: 5 << 20 };
+        let what = What::Take(Change {
+            card: 1,
+            kind: Kind::Malloc,
+            bytes: 2 << 20,
+            asked: 9,
+            held: 5 << 20,
+        });
         let event = Event { pid: 7, t: 12, what };
         let line = event.line().unwrap();
         assert_eq!(
             String::from_utf8(line.clone()).unwrap(),
-            "{\"pid\":7,\"t\":12,\"event\":\"take\",\"card\":1,\"kind\":\"malloc\",\"bytes\":2097152,\"held\":5242880}\n"
+            "{\"pid\":7,\"t\":12,\"event\":\"take\",\"card\":1,\"kind\":\"malloc\",\"bytes\":2097152,\"asked\":9,\"held\":5242880}\n"
         );
         assert_eq!(Event::parse(&line), Some(event));
     }

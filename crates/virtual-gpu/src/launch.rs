@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::contract::{self, Machine};
 use crate::error::Error;
+use crate::event::Event;
 use crate::folder::Folder;
 use crate::listen::Listener;
 use crate::recognise;
@@ -106,6 +107,12 @@ impl Rehearsal {
             // Triton looks for the driver with `ldconfig`, which knows no private folder.
             ("TRITON_LIBCUDA_PATH", folder.into()),
         ]
+    }
+
+    /// Calls a function with every event from now on, in the thread that reads them: to record them,
+    /// or to follow the program's phases. It must be quick; a reader that is slow loses events.
+    pub fn observe(&self, observer: impl FnMut(&Event) + Send + 'static) {
+        self.listener.observe(Box::new(observer));
     }
 
     /// What the rehearsal has shown so far.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::event::Event;
-use crate::report::Gatherer;
+use crate::report::{Gatherer, Observer};
 
 const WAIT_MS: i32 = 20;
 
@@ -37,6 +37,10 @@ impl Listener {
             .name("rehearsal-events".to_owned())
             .spawn(move || listen(stream, &theirs, &flag))?;
         Ok(Self { gatherer, stop, thread: Some(thread) })
+    }
+
+    pub(crate) fn observe(&self, observer: Observer) {
+        self.gatherer.lock().unwrap_or_else(PoisonError::into_inner).observe(observer);
     }
 
     /// Looks at what was gathered so far.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::contract::Machine;
-use crate::event::{Event, What};
+use crate::event::{Change, Event, What};
 use crate::shared::{ByKind, Kind, Shared, resident};
 
 /// Moments that a card's timeline keeps at most; a longer one is thinned, never losing a maximum.
@@ -134,6 +134,9 @@ impl Report {
     }
 }
 
+/// Who sees every event as it comes.
+pub(crate) type Observer = Box<dyn FnMut(&Event) + Send>;
+
 /// Gathers events within bounded memory.
 pub(crate) struct Gatherer {
     timelines: Vec<Timeline>,
@@ -143,6 +146,7 @@ pub(crate) struct Gatherer {
     remarks: Vec<String>,
     impossible: Option<String>,
     garbled: u64,
+    observers: Vec<Observer>,
 }
 
 impl Gatherer {
@@ -155,6 +159,7 @@ impl Gatherer {
             remarks: Vec::new(),
             impossible: None,
             garbled: 0,
+            observers: Vec::new(),
         }
     }
 
@@ -166,11 +171,19 @@ impl Gatherer {
         self.impossible.as_deref()
     }
 
+    pub(crate) fn observe(&mut self, observer: Observer) {
+        self.observers.push(observer);
+    }
+
     pub(crate) fn take(&mut self, event: Event) {
+        for observer in &mut self.observers {
+            observer(&event);
+        }
         let Event { pid, t, what } = event;
         match what {
             What::Start { program } => self.start(pid, program),
-            What::Take { card, kind, held, .. } | What::Give { card, kind, held, .. } => {
+            What::Take(Change { card, kind, held, .. })
+            | What::Give(Change { card, kind, held, .. }) => {
                 if !kind.on_host()
                     && let Some(timeline) = self.timelines.get_mut(card)
                 {

@@ -148,7 +148,7 @@ pub(crate) fn charge(function: usize, at: usize) -> Result {
         module.charged.push(at);
         module.image(card(at).arch()).map_or(0, |image| image.bytes)
     };
-    accounting::take(Request { card: at, kind: Kind::Module, bytes, call: "a module's image" })
+    accounting::take(Request::exact(at, Kind::Module, bytes, "a module's image"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Takes memory of the cards and gives it back, in the books of all processes.
 
-use vramplan_virtual_gpu::event::What;
-use vramplan_virtual_gpu::shared::{Kind, resident};
+use vramplan_virtual_gpu::event::{Change, What};
+use vramplan_virtual_gpu::shared::{ByKind, Kind, resident};
 
 use super::{events, process};
 use crate::error::{Code, Result};
@@ -14,7 +14,21 @@ pub(crate) struct Request {
     pub(crate) kind: Kind,
     /// In the driver's units.
     pub(crate) bytes: u64,
+    /// As the program asked for it.
+    pub(crate) asked: u64,
     pub(crate) call: &'static str,
+}
+
+impl Request {
+    /// A request that is not rounded.
+    pub(crate) fn exact(card: usize, kind: Kind, bytes: u64, call: &'static str) -> Self {
+        Self { card, kind, bytes, asked: bytes, call }
+    }
+
+    fn change(self, held: u64) -> Change {
+        let Self { card, kind, bytes, asked, .. } = self;
+        Change { card, kind, bytes, asked, held }
+    }
 }
 
 struct Outcome {
@@ -29,29 +43,28 @@ struct Outcome {
 /// # Errors
 /// Where the card has less; the refusal is reported with what was free.
 pub(crate) fn take(request: Request) -> Result {
-    let outcome = try_take(request)?;
-    let Request { card, kind, bytes, call } = request;
+    let outcome = try_take(request, true)?;
     if outcome.granted {
-        events::changed(card, kind, bytes, false, outcome.held, outcome.rises);
+        events::took(request.change(outcome.held), outcome.rises);
         return Ok(());
     }
+    let Request { card, kind, asked, call, .. } = request;
     let call = call.to_owned();
-    events::send(What::Refuse { card, kind, bytes, free: outcome.free, call });
+    events::send(What::Refuse { card, kind, bytes: asked, free: outcome.free, call });
     Err(Code::OUT_OF_MEMORY)
 }
 
 /// Takes memory if there is enough, and keeps silent where there is not: for who can make room.
 pub(crate) fn take_quietly(request: Request) -> Result<bool> {
-    let outcome = try_take(Request { call: "", ..request })?;
+    let outcome = try_take(request, false)?;
     if outcome.granted {
-        let Request { card, kind, bytes, .. } = request;
-        events::changed(card, kind, bytes, false, outcome.held, outcome.rises);
+        events::took(request.change(outcome.held), outcome.rises);
     }
     Ok(outcome.granted)
 }
 
-fn try_take(request: Request) -> Result<Outcome> {
-    let Request { card: at, kind, bytes, call } = request;
+fn try_take(request: Request, counts: bool) -> Result<Outcome> {
+    let Request { card: at, kind, bytes, .. } = request;
     let slot = process::slot().ok_or(Code::OUT_OF_MEMORY)?;
     let capacity = card(at).capacity();
     Ok(process::shared().with(|books| {
@@ -66,7 +79,7 @@ fn try_take(request: Request) -> Result<Outcome> {
         if granted {
             *books.own(slot, at, kind) += bytes;
             books.note_peak(at, capacity);
-        } else if !call.is_empty() {
+        } else if counts {
             books.note_refusal(at);
         }
         let held = held(&books.used(at), kind, capacity);
@@ -74,19 +87,20 @@ fn try_take(request: Request) -> Result<Outcome> {
     }))
 }
 
-/// Gives memory back.
-pub(crate) fn give(card_at: usize, kind: Kind, bytes: u64) {
+/// Gives back what a request took.
+pub(crate) fn give(request: Request) {
+    let Request { card: at, kind, bytes, .. } = request;
     let Some(slot) = process::slot().filter(|_| bytes > 0) else { return };
-    let capacity = card(card_at).capacity();
+    let capacity = card(at).capacity();
     let held = process::shared().with(|books| {
-        let own = books.own(slot, card_at, kind);
+        let own = books.own(slot, at, kind);
         *own = own.saturating_sub(bytes);
-        held(&books.used(card_at), kind, capacity)
+        held(&books.used(at), kind, capacity)
     });
-    events::changed(card_at, kind, bytes, true, held, false);
+    events::gave(request.change(held));
 }
 
-fn held(used: &vramplan_virtual_gpu::shared::ByKind, kind: Kind, capacity: u64) -> u64 {
+fn held(used: &ByKind, kind: Kind, capacity: u64) -> u64 {
     if kind.on_host() { used[kind as usize] } else { resident(used, capacity) }
 }
 

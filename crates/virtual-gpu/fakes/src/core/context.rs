@@ -33,7 +33,7 @@ pub(crate) fn ensure(card: usize) -> Result {
     }
     process::note_context();
     let bytes = machine::card(card).context;
-    let made = accounting::take(Request { card, kind: Kind::Context, bytes, call: "the context" });
+    let made = accounting::take(Request::exact(card, Kind::Context, bytes, "the context"));
     if made.is_err() {
         world().contexts.made.remove(&card);
     }
@@ -49,7 +49,8 @@ pub(crate) fn is_made(card: usize) -> bool {
 /// caller's frees.
 pub(crate) fn reset(card: usize) {
     if world().contexts.made.remove(&card) {
-        accounting::give(card, Kind::Context, machine::card(card).context);
+        let bytes = machine::card(card).context;
+        accounting::give(Request::exact(card, Kind::Context, bytes, "cudaDeviceReset"));
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use vramplan_virtual_gpu::contract;
-use vramplan_virtual_gpu::event::{Event, What};
-use vramplan_virtual_gpu::shared::{Kind, count};
+use vramplan_virtual_gpu::event::{Change, Event, What};
+use vramplan_virtual_gpu::shared::count;
 
 use super::process;
 use crate::machine::machine;
@@ -35,19 +35,28 @@ pub(crate) fn forget_count() {
     SENT.store(0, Relaxed);
 }
 
-/// Memory was taken (`bytes > 0`) or given back; `rises` says whether it made a new peak, which is
-/// told even where a process has sent its share of events.
-pub(crate) fn changed(card: usize, kind: Kind, bytes: u64, gives: bool, held: u64, rises: bool) {
-    count(&process::shared().counters().allocations, 1);
-    if SENT.fetch_add(1, Relaxed) >= machine().event_limit && !rises {
-        count(&process::shared().counters().dropped, 1);
-        return;
+/// Memory was taken; `rises` says whether it made a new peak, which is told even where a process has
+/// sent its share of events.
+pub(crate) fn took(change: Change, rises: bool) {
+    if within_limit() || rises {
+        send(What::Take(change));
     }
-    send(if gives {
-        What::Give { card, kind, bytes, held }
-    } else {
-        What::Take { card, kind, bytes, held }
-    });
+}
+
+/// Memory was given back.
+pub(crate) fn gave(change: Change) {
+    if within_limit() {
+        send(What::Give(change));
+    }
+}
+
+fn within_limit() -> bool {
+    count(&process::shared().counters().allocations, 1);
+    let within = SENT.fetch_add(1, Relaxed) < machine().event_limit;
+    if !within {
+        count(&process::shared().counters().dropped, 1);
+    }
+    within
 }
 
 /// Something worth a line in the report, once.

@@ -17,6 +17,12 @@ pub(crate) struct HostBlock {
     kind: Kind,
 }
 
+impl HostBlock {
+    fn request(&self, call: &'static str) -> Request {
+        Request::exact(self.card, self.kind, self.len as u64, call)
+    }
+}
+
 /// What this process has pinned and registered.
 #[derive(Default)]
 pub(crate) struct Host {
@@ -67,8 +73,7 @@ pub(crate) fn register(card: usize, at: usize, len: usize, flags: u32) -> Result
 }
 
 fn charge(block: HostBlock, call: &'static str) -> Result {
-    let HostBlock { card, kind, len, .. } = block;
-    accounting::take(Request { card, kind, bytes: len as u64, call })
+    accounting::take(block.request(call))
 }
 
 /// Frees pinned memory.
@@ -79,14 +84,14 @@ pub(crate) fn free(at: usize) -> Result {
     let block = remove(at, Kind::Pinned).ok_or(Code::INVALID_VALUE)?;
     // SAFETY: mapped by `allocate` with this length, and given back by the program.
     unsafe { libc::munmap(block.at as *mut _, block.len) };
-    accounting::give(block.card, block.kind, block.len as u64);
+    accounting::give(block.request("its end"));
     Ok(())
 }
 
 /// Forgets registered memory.
 pub(crate) fn unregister(at: usize) -> Result {
     let block = remove(at, Kind::Registered).ok_or(Code::NOT_REGISTERED)?;
-    accounting::give(block.card, block.kind, block.len as u64);
+    accounting::give(block.request("its end"));
     Ok(())
 }
 

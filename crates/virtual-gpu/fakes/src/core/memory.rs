@@ -69,11 +69,12 @@ pub(crate) fn allocate(card: usize, kind: Kind, bytes: u64, call: &'static str) 
 fn large(card: usize, kind: Kind, bytes: u64, call: &'static str) -> Result<usize> {
     // Sizes near 2⁶⁴ come of negative numbers: they are refused as too large, not rounded to 0.
     let rounded = bytes.checked_next_multiple_of(GRANULE).unwrap_or(u64::MAX);
-    accounting::take(Request { card, kind, bytes: rounded, call })?;
+    let request = Request { card, kind, bytes: rounded, asked: bytes, call };
+    accounting::take(request)?;
     let mut world = world();
     let Some(at) = usize::try_from(rounded).ok().and_then(|n| world.memory.arena.take(n)) else {
         drop(world);
-        accounting::give(card, kind, rounded);
+        accounting::give(request);
         return Err(Code::OUT_OF_MEMORY);
     };
     world.memory.add(Block { at, bytes, card, kind, home: Home::Own });
@@ -87,11 +88,12 @@ fn small(card: usize, kind: Kind, bytes: u64, call: &'static str) -> Result<usiz
         return Ok(at);
     }
     drop(world);
-    accounting::take(Request { card, kind, bytes: GRANULE, call })?;
+    let request = Request { card, kind, bytes: GRANULE, asked: bytes, call };
+    accounting::take(request)?;
     world = self::world();
     let Some(slab) = world.memory.arena.take(GRANULE_LEN) else {
         drop(world);
-        accounting::give(card, kind, GRANULE);
+        accounting::give(request);
         return Err(Code::OUT_OF_MEMORY);
     };
     let holes = BTreeMap::from([(0, GRANULE)]);
@@ -113,7 +115,8 @@ pub(crate) fn free(at: usize) -> Result {
     world.memory.blocks.remove(&at);
     let given = world.memory.vacate(block);
     drop(world);
-    accounting::give(block.card, block.kind, given);
+    let Block { card, kind, bytes: asked, .. } = block;
+    accounting::give(Request { card, kind, bytes: given, asked, call: "cudaFree" });
     Ok(())
 }
 

@@ -158,7 +158,7 @@ pub(crate) fn allocate(handle: usize, bytes: u64, call: &'static str) -> Result<
 /// Memory for a pool to grow by: of the card, else of what other pools of the card keep unused.
 fn chunk(card: usize, len: u64, call: &'static str) -> Result<(usize, u64)> {
     let bytes = len.next_multiple_of(GRANULE).max(machine().pool_chunk.max(GRANULE));
-    let request = Request { card, kind: Kind::Pool, bytes, call };
+    let request = Request { card, kind: Kind::Pool, bytes, asked: len, call };
     if !accounting::take_quietly(request)? {
         let handles: Vec<usize> = {
             let world = world();
@@ -172,7 +172,7 @@ fn chunk(card: usize, len: u64, call: &'static str) -> Result<(usize, u64)> {
     }
     let at = usize::try_from(bytes).ok().and_then(|n| world().memory.arena.take(n));
     at.map(|at| (at, bytes)).ok_or_else(|| {
-        accounting::give(card, Kind::Pool, bytes);
+        accounting::give(request);
         Code::OUT_OF_MEMORY
     })
 }
@@ -201,7 +201,7 @@ pub(crate) fn trim(handle: usize, keep: u64) -> Result {
     }
     drop(world);
     for (_, len) in out {
-        accounting::give(card, Kind::Pool, len);
+        accounting::give(Request::exact(card, Kind::Pool, len, "a pool's trim"));
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ pub(crate) fn create(card: usize, kind: Kind, bytes: u64) -> Result<usize> {
         return Err(Code::INVALID_VALUE);
     }
     context::ensure(card)?;
-    accounting::take(Request { card, kind, bytes, call: "cuMemCreate" })?;
+    accounting::take(Request::exact(card, kind, bytes, "cuMemCreate"))?;
     let handle = fresh_handle();
     world().reservations.physical.insert(handle, Physical { card, kind, bytes, holders: 1 });
     Ok(handle)
@@ -114,7 +114,7 @@ pub(crate) fn create(card: usize, kind: Kind, bytes: u64) -> Result<usize> {
 pub(crate) fn release(handle: usize) -> Result {
     let freed = world().reservations.release(handle)?;
     if let Some(Physical { card, kind, bytes, .. }) = freed {
-        accounting::give(card, kind, bytes);
+        accounting::give(Request::exact(card, kind, bytes, "cuMemRelease"));
     }
     Ok(())
 }
@@ -167,7 +167,7 @@ pub(crate) fn unmap(at: usize, len: usize) -> Result {
     }
     drop(world);
     for Physical { card, kind, bytes, .. } in freed {
-        accounting::give(card, kind, bytes);
+        accounting::give(Request::exact(card, kind, bytes, "cuMemRelease"));
     }
     Ok(())
 }
