@@ -48,26 +48,36 @@ pub struct Card {
     pub context: u64,
     /// Major and minor.
     pub compute_capability: (u32, u32),
+    /// Streaming multiprocessors.
     pub sm_count: u32,
+    /// Bytes, as the fields below unless their names say otherwise.
     #[serde(default)]
     pub shared_memory_per_sm: u32,
+    /// What a kernel may opt in to.
     #[serde(default)]
     pub shared_memory_per_block: u32,
+    /// The whole of it.
     #[serde(default)]
     pub l2_cache: u32,
+    /// Resident at once.
     #[serde(default)]
     pub threads_per_sm: u32,
+    /// Resident at once.
     #[serde(default)]
     pub blocks_per_sm: u32,
+    /// Width of the bus to memory.
     #[serde(default)]
     pub memory_bus_bits: u32,
+    /// Of the multiprocessors.
     #[serde(default)]
     pub clock_khz: u32,
+    /// Of the memory.
     #[serde(default)]
     pub memory_clock_khz: u32,
     /// Device and vendor, `0x27b8_10de`.
     #[serde(default)]
     pub pci_id: u32,
+    /// Whether error correction is on.
     #[serde(default)]
     pub ecc: bool,
 }
@@ -164,6 +174,7 @@ impl Card {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Machine {
+    /// In the order of NVML.
     pub cards: Vec<Card>,
     /// What `cuDriverGetVersion` says: 13020 for CUDA 13.2.
     pub driver_version: u32,
@@ -197,6 +208,7 @@ pub struct Machine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unwritten {
+    /// All bytes 0.
     #[default]
     Zeros,
     /// 32-bit integers 0, 1, … n−1, 0, …: distinct numbers of experts; as floats all are denormal.

@@ -7,6 +7,7 @@
 /// What a shim says of itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Shim<'a> {
+    /// The name that programs ask for.
     pub soname: &'a str,
     /// The library that holds the functions, looked for beside the shim.
     pub needed: &'a str,

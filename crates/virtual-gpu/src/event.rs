@@ -10,9 +10,11 @@ pub const LINE_LIMIT: usize = 4096;
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
+    /// The process that says it.
     pub pid: i32,
     /// Microseconds since the rehearsal began.
     pub t: u64,
+    /// What happened.
     #[serde(flatten)]
     pub what: What,
 }
@@ -22,27 +24,57 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
     /// A process uses the virtual GPU for the first time.
-    Start { program: String },
+    Start {
+        /// Its first argument.
+        program: String,
+    },
     /// Memory was taken.
     Take(Change),
     /// Memory was given back.
     Give(Change),
     /// A request was refused, as the card would.
-    Refuse { card: usize, kind: Kind, bytes: u64, free: u64, call: String },
+    Refuse {
+        /// Which card refused.
+        card: usize,
+        /// What was asked for.
+        kind: Kind,
+        /// How much, as the program asked.
+        bytes: u64,
+        /// What was free.
+        free: u64,
+        /// The function that was called.
+        call: String,
+    },
     /// A function was called that only succeeds: what it should have done did not happen.
-    Stub { library: String, function: String },
+    Stub {
+        /// The library without `lib` and version.
+        library: String,
+        /// The function.
+        function: String,
+    },
     /// Something that the reader of the report should know, once each.
-    Remark { text: String },
+    Remark {
+        /// A sentence.
+        text: String,
+    },
     /// The program cannot be rehearsed, for the reason given.
-    Impossible { reason: String },
+    Impossible {
+        /// The reason, to follow "because".
+        reason: String,
+    },
     /// The process ends by itself.
-    End { launches: u64 },
+    End {
+        /// Kernels that it launched.
+        launches: u64,
+    },
 }
 
 /// Memory that was taken or given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
+    /// Which card.
     pub card: usize,
+    /// Which kind of memory.
     pub kind: Kind,
     /// In the driver's units. Small requests share a unit: only the one that opens it is told.
     pub bytes: u64,

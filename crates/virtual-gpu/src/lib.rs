@@ -23,6 +23,7 @@
 //! What is counted is what the program asks the driver for, in the driver's granularity, plus the
 //! context that the card's description gives. What libraries and the driver take by themselves
 //! (module images, local memory, NCCL's buffers) is not seen. Time never is.
+#![cfg(target_os = "linux")]
 
 pub mod contract;
 pub mod elf;

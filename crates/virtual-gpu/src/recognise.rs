@@ -19,24 +19,31 @@ use crate::launch::variable;
 /// Why a program cannot be rehearsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CannotRehearse {
+    /// Not Linux on x86-64 with the GNU C library.
     #[error("cannot be rehearsed because the virtual GPU exists for Linux on x86-64 only")]
     Platform,
+    /// No such program.
     #[error("cannot be rehearsed because `{0}` was not found")]
     NotFound(PathBuf),
+    /// A text without `#!`, or a program for another processor.
     #[error("cannot be rehearsed because `{0}` is not a program of this machine's kind")]
     OtherMachine(PathBuf),
+    /// No dynamic loader.
     #[error(
         "cannot be rehearsed because `{0}` is linked statically: it asks the loader for no library\nhint: use a build with shared libraries"
     )]
     Static(PathBuf),
+    /// Another loader, without `LD_AUDIT`.
     #[error(
         "cannot be rehearsed because `{0}` uses musl, whose loader cannot be given other libraries"
     )]
     Musl(PathBuf),
+    /// The file that holds the runtime.
     #[error(
         "cannot be rehearsed because `{0}` has the CUDA runtime linked in, which accepts NVIDIA's driver only\nhint: use a build with `libcudart.so` as a shared library"
     )]
     StaticRuntime(PathBuf),
+    /// The loader drops `LD_*` for it.
     #[error(
         "cannot be rehearsed because `{0}` runs with another user's rights: the loader ignores what it is told"
     )]

@@ -18,15 +18,25 @@ const PROCESSES: usize = 1024;
 /// Bytes by kind of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KindBytes {
+    /// [`Kind::Context`].
     pub context: u64,
+    /// [`Kind::Malloc`].
     pub malloc: u64,
+    /// [`Kind::Pool`].
     pub pool: u64,
+    /// [`Kind::Virtual`].
     pub r#virtual: u64,
+    /// [`Kind::Managed`].
     pub managed: u64,
+    /// [`Kind::Array`].
     pub array: u64,
+    /// [`Kind::Module`].
     pub module: u64,
+    /// [`Kind::Library`].
     pub library: u64,
+    /// [`Kind::Pinned`].
     pub pinned: u64,
+    /// [`Kind::Registered`].
     pub registered: u64,
 }
 
@@ -65,63 +75,88 @@ impl KindBytes {
 pub struct Moment {
     /// Microseconds since the rehearsal began.
     pub t: u64,
+    /// What it held.
     pub bytes: u64,
 }
 
 /// One card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CardReport {
+    /// As described.
     pub name: String,
     /// What the processes could share, their contexts included.
     pub capacity: u64,
     /// What the card held at its fullest moment. Of managed memory more may be listed than was
     /// resident: `peak_resident` says what was.
     pub peak: KindBytes,
+    /// What of it was on the card.
     pub peak_resident: u64,
     /// The largest that each kind was by itself, at any time.
     pub largest: KindBytes,
+    /// Requests that were refused.
     pub refusals: u64,
+    /// What the card held, thinned to a few thousand moments.
     pub timeline: Vec<Moment>,
 }
 
 /// A request that the card refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
+    /// The process that asked.
     pub pid: i32,
+    /// Microseconds since the rehearsal began.
     pub t: u64,
+    /// The card that refused.
     pub card: usize,
+    /// What was asked for.
     pub kind: Kind,
+    /// How much, as the program asked.
     pub bytes: u64,
+    /// What was free.
     pub free: u64,
+    /// The function that was called.
     pub call: String,
 }
 
 /// One process that used the cards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessReport {
+    /// Its number.
     pub pid: i32,
+    /// Its first argument.
     pub program: String,
     /// Whether it ended by itself; false where it was killed, crashed or replaced itself.
     pub ended: bool,
+    /// Kernels that it launched, where it ended by itself.
     pub launches: u64,
 }
 
 /// What a rehearsal has shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// In the order of the machine.
     pub cards: Vec<CardReport>,
+    /// All that used a card.
     pub processes: Vec<ProcessReport>,
+    /// The first few hundred.
     pub refusals: Vec<Refusal>,
     /// Functions that only succeeded, as `library: function`.
     pub stubs: Vec<String>,
+    /// What the reader should know.
     pub remarks: Vec<String>,
     /// Why the program could not be rehearsed after all.
     pub impossible: Option<String>,
+    /// Calls of any function.
     pub calls: u64,
+    /// Kernels and graphs launched.
     pub launches: u64,
+    /// Times that memory was taken or given back.
     pub allocations: u64,
+    /// Bytes copied.
     pub host_to_device: u64,
+    /// Bytes copied.
     pub device_to_host: u64,
+    /// Bytes copied.
     pub device_to_device: u64,
     /// Events that were lost. Peaks and counts are exact all the same, the timeline is not.
     pub dropped: u64,

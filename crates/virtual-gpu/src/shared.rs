@@ -81,6 +81,7 @@ pub struct Slot {
     pub pid: i32,
     /// When the process started, in clock ticks since boot: tells it from a later one of its number.
     pub started: u64,
+    /// What it holds of each card.
     pub used: [ByKind; MAX_CARDS],
 }
 
@@ -119,8 +120,11 @@ pub struct Counters {
     pub launches: AtomicU64,
     /// Allocations and frees: with `launches`, progress.
     pub allocations: AtomicU64,
+    /// Bytes copied.
     pub host_to_device: AtomicU64,
+    /// Bytes copied.
     pub device_to_host: AtomicU64,
+    /// Bytes copied.
     pub device_to_device: AtomicU64,
     /// Events that were not sent, because nobody read fast enough or a process sent too many.
     pub dropped: AtomicU64,

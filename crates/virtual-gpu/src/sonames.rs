@@ -3,6 +3,7 @@
 /// One library of NVIDIA's as a program knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Soname {
+    /// As in `DT_NEEDED`.
     pub name: &'static str,
     /// The symbol version that its users require; they bind to an unversioned library as well, but
     /// the loader then prints a remark.

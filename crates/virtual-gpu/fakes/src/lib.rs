@@ -4,6 +4,7 @@
 //! accounted for as the described card would ([`core`]), streams and graphs keep the order that
 //! programs can observe, copies of up to a MiB carry values, and no kernel runs. Written against the
 //! public headers and manuals.
+#![cfg(target_os = "linux")]
 
 mod call;
 mod core;

@@ -5,6 +5,7 @@
 //! it keeps a model file that is mapped from being read: a rehearsal needs its size alone.
 //!
 //! It runs before `main`, in every process of the rehearsal, and keeps to libc.
+#![cfg(target_os = "linux")]
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 

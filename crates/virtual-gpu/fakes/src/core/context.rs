@@ -45,9 +45,9 @@ pub(crate) fn is_made(card: usize) -> bool {
     world().contexts.made.contains(&card)
 }
 
-/// Ends what the process holds of a card's context (`cudaDeviceReset`); memory is given back by the
-/// caller's frees.
+/// Ends what the process holds of a card: its memory, and its context (`cudaDeviceReset`).
 pub(crate) fn reset(card: usize) {
+    super::memory::free_all(card);
     if world().contexts.made.remove(&card) {
         let bytes = machine::card(card).context;
         accounting::give(Request::exact(card, Kind::Context, bytes, "cudaDeviceReset"));

@@ -120,6 +120,20 @@ pub(crate) fn free(at: usize) -> Result {
     Ok(())
 }
 
+/// Gives back all blocks on a card.
+pub(crate) fn free_all(card: usize) {
+    let of_card: Vec<usize> = {
+        let world = world();
+        let blocks = world.memory.blocks.values().filter(|block| block.card == card);
+        blocks.map(|block| block.at).collect()
+    };
+    for at in of_card {
+        // Another thread may have freed it since.
+        let _ = free(at);
+    }
+    super::pools::settle();
+}
+
 /// The block that holds an address.
 pub(crate) fn find(at: usize) -> Option<Block> {
     world().memory.find(at)
