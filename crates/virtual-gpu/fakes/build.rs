@@ -45,11 +45,14 @@ fn main() -> io::Result<()> {
     let mut stubs = String::new();
     for (library, default) in LIBRARIES {
         let names = fs::read_to_string(format!("names/{library}.txt"))?;
-        let (mut plain, mut handles) = (Vec::new(), Vec::new());
+        let (mut plain, mut handles, mut quiet) = (Vec::new(), Vec::new(), Vec::new());
         for name in names.split_whitespace().filter(|name| written.insert((*name).to_owned())) {
-            let creates = name.contains("Create") || name.ends_with("Init");
-            if matches!(default, Default::Handles) && creates {
+            let of_handles = matches!(default, Default::Handles);
+            if of_handles && (name.contains("Create") || name.ends_with("Init")) {
                 handles.push(name);
+            } else if of_handles && (name.contains("Destroy") || name.contains("Set")) {
+                // There is nothing behind a handle that could be set or ended.
+                quiet.push(name);
             } else {
                 plain.push(name);
             }
@@ -57,6 +60,7 @@ fn main() -> io::Result<()> {
         let value = if matches!(default, Default::Unsupported) { 3 } else { 0 };
         write_list(&mut stubs, "stubs", library, &format!("{value};"), &plain);
         write_list(&mut stubs, "creating_stubs", library, "", &handles);
+        write_list(&mut stubs, "quiet_stubs", library, "", &quiet);
     }
     fs::write(out.join("stubs.rs"), stubs)
 }

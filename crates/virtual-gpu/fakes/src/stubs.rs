@@ -34,6 +34,17 @@ macro_rules! creating_stubs {
     )*};
 }
 
+/// Functions that have nothing to do here: they are not worth a word.
+macro_rules! quiet_stubs {
+    ($library:literal; $($name:ident)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(crate) extern "C" fn $name() -> c_long {
+            count(&process::shared().counters().calls, 1);
+            0
+        }
+    )*};
+}
+
 include!(concat!(env!("OUT_DIR"), "/stubs.rs"));
 
 #[cold]

@@ -40,6 +40,16 @@ pub(crate) fn ensure(card: usize) -> Result {
     made
 }
 
+/// Makes the process's context on a card, and the thread's current, as the runtime does with a
+/// thread's first use of the card.
+pub(crate) fn enter(card: usize) -> Result {
+    ensure(card)?;
+    if current().is_none() {
+        set(primary(current_card()?))?;
+    }
+    Ok(())
+}
+
 /// Whether the process has a context on a card.
 pub(crate) fn is_made(card: usize) -> bool {
     world().contexts.made.contains(&card)

@@ -38,7 +38,7 @@ impl Host {
 
 /// Host memory that the program may use at once; pages come as it writes.
 pub(crate) fn allocate(card: usize, bytes: usize, flags: u32) -> Result<usize> {
-    context::ensure(card)?;
+    context::enter(card)?;
     if bytes == 0 {
         return Ok(0);
     }
@@ -57,7 +57,7 @@ pub(crate) fn allocate(card: usize, bytes: usize, flags: u32) -> Result<usize> {
 
 /// Takes note of memory that the program has.
 pub(crate) fn register(card: usize, at: usize, len: usize, flags: u32) -> Result {
-    context::ensure(card)?;
+    context::enter(card)?;
     if at == 0 || len == 0 {
         return Err(Code::INVALID_VALUE);
     }

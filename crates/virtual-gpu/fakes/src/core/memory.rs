@@ -55,7 +55,7 @@ pub(crate) struct Memory {
 
 /// Takes memory of a card for the program.
 pub(crate) fn allocate(card: usize, kind: Kind, bytes: u64, call: &'static str) -> Result<usize> {
-    context::ensure(card)?;
+    context::enter(card)?;
     if bytes == 0 {
         return Ok(0);
     }
@@ -141,7 +141,7 @@ pub(crate) fn find(at: usize) -> Option<Block> {
 
 /// Makes addresses for memory that another process holds.
 pub(crate) fn open_foreign(card: usize, bytes: u64) -> Result<usize> {
-    context::ensure(card)?;
+    context::enter(card)?;
     let mut world = world();
     let len = usize::try_from(bytes).map_err(|_| Code::INVALID_VALUE)?;
     let at = world.memory.arena.take(len).ok_or(Code::OUT_OF_MEMORY)?;

@@ -135,7 +135,7 @@ impl Pool {
 /// Takes memory from a pool, which grows where it must.
 pub(crate) fn allocate(handle: usize, bytes: u64, call: &'static str) -> Result<usize> {
     let card = world().pools.get(handle)?.card;
-    context::ensure(card)?;
+    context::enter(card)?;
     if bytes == 0 {
         return Ok(0);
     }

@@ -95,7 +95,7 @@ api! { runtime;
         context::disable_peer(current()?, ordinal(peer)?)
     }
     fn cudaDeviceSynchronize() {
-        context::ensure(current()?)?;
+        context::enter(current()?)?;
         pools::settle();
         Ok(())
     }
@@ -110,7 +110,7 @@ api! { runtime;
     fn cudaDeviceFlushGPUDirectRDMAWrites(target: c_int, scope: c_int) { Ok(()) }
     fn cudaMemGetInfo(free: Out<usize>, total: Out<usize>) {
         let card = current()?;
-        context::ensure(card)?;
+        context::enter(card)?;
         let levels = accounting::levels(card);
         free.set(usize::try_from(levels.free).unwrap_or(usize::MAX))?;
         total.set(usize::try_from(levels.total).unwrap_or(usize::MAX))

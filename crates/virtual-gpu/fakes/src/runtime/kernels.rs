@@ -51,7 +51,7 @@ pub(crate) struct Launch {
 /// Accepts a launch that the card could run.
 pub(crate) fn launch(launch: Launch) -> Result {
     let at = current()?;
-    context::ensure(at)?;
+    context::enter(at)?;
     let limit = card(at).shared_memory_per_block as usize;
     if launch.grid.count() == 0 || launch.block.count() == 0 || launch.block.count() > 1024 {
         return Err(Code::INVALID_CONFIGURATION);

@@ -80,7 +80,7 @@ api! { runtime;
         give(out, Kind::Malloc, bytes, "cudaMallocPitch")
     }
     fn cudaFree(at: Address) {
-        context::ensure(current()?)?;
+        context::enter(current()?)?;
         if at == 0 { Ok(()) } else { memory::free(at) }
     }
     fn cudaMallocAsync(out: Out<Address>, bytes: usize, stream: Handle) {
@@ -110,7 +110,7 @@ api! { runtime;
     }
 
     fn cudaMemcpy(to: Address, from: Address, bytes: usize, kind: c_int) {
-        context::ensure(current()?)?;
+        context::enter(current()?)?;
         copies::copy(to, from, bytes)
     }
     fn cudaMemcpyAsync(to: Address, from: Address, bytes: usize, kind: c_int, stream: Handle) {

@@ -16,12 +16,12 @@ type Callback = extern "C" fn(Handle, c_int, *mut c_void);
 
 fn new_stream(out: Out<Handle>, flags: c_uint, priority: c_int) -> Result {
     let card = current()?;
-    context::ensure(card)?;
+    context::enter(card)?;
     out.set(streams::create(card, flags, priority))
 }
 
 fn new_event(out: Out<Handle>) -> Result {
-    context::ensure(current()?)?;
+    context::enter(current()?)?;
     out.set(streams::create_event())
 }
 
