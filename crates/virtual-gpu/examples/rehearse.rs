@@ -5,12 +5,18 @@
 //! The program's own output goes where this one's goes; its exit code is this one's.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::error::Error;
-use std::io::Write;
-use std::process::{Command, ExitCode};
+#[cfg(target_os = "linux")]
+use {
+    std::error::Error,
+    std::io::Write,
+    std::process::{Command, ExitCode},
+    vramplan_virtual_gpu::{Machine, Rehearsal},
+};
 
-use vramplan_virtual_gpu::{Machine, Rehearsal};
+#[cfg(not(target_os = "linux"))]
+fn main() {}
 
+#[cfg(target_os = "linux")]
 fn main() -> ExitCode {
     match run() {
         Ok(code) => ExitCode::from(code),
@@ -21,6 +27,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn run() -> Result<u8, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let at = arguments.iter().position(|a| a == "--").ok_or("usage: MACHINE.json -- COMMAND")?;

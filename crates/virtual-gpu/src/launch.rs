@@ -41,6 +41,16 @@ impl Libraries {
     }
 }
 
+/// Numbers that grow while a program gets on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Calls of any function. Where only these grow, the program waits in a loop for something that
+    /// will not happen.
+    pub calls: u64,
+    /// Launches, and memory taken or given back.
+    pub work: u64,
+}
+
 /// A virtual machine, as long as the value lives: its folder, its accounting, and the thread that
 /// reads its events. Any number of programs can run in it, one after another or together.
 pub struct Rehearsal {
@@ -125,13 +135,12 @@ impl Rehearsal {
         self.listener.look(|gathered| gathered.impossible().map(str::to_owned))
     }
 
-    /// Calls, and launches and allocations: what stands still in a hang. A program that only calls
-    /// waits in a loop for something that will not happen.
-    pub fn progress(&self) -> (u64, u64) {
+    /// How far the program is: what stands still in a hang.
+    pub fn progress(&self) -> Progress {
         use std::sync::atomic::Ordering::Relaxed;
         let counters = self.shared.counters();
         let work = counters.launches.load(Relaxed) + counters.allocations.load(Relaxed);
-        (counters.calls.load(Relaxed), work)
+        Progress { calls: counters.calls.load(Relaxed), work }
     }
 
     /// Ends the rehearsal: reads the last events, removes the folder, and reports.

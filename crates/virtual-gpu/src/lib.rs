@@ -40,7 +40,7 @@ pub mod sonames;
 pub use contract::{Card, Machine};
 pub use error::Error;
 pub use event::{Change, Event, What};
-pub use launch::{Libraries, Rehearsal};
+pub use launch::{Libraries, Progress, Rehearsal};
 pub use recognise::CannotRehearse;
 pub use report::{CardReport, KindBytes, Moment, ProcessReport, Refusal, Report};
 pub use shared::Kind;

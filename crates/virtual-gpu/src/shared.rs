@@ -399,14 +399,18 @@ mod tests {
         });
         assert_eq!(ours.with(|b| (b.available(0, 12), b.card(0).peak_total)), (2, 12));
         child.kill().unwrap(); // not waited for: a zombie
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        assert_eq!(
+        let after_burial = || {
             ours.with(|b| {
                 b.bury();
                 on_card(&b.used(0))
-            }),
-            10
-        );
+            })
+        };
+        // A signal takes its time.
+        let begun = std::time::Instant::now();
+        while after_burial() != 10 && begun.elapsed().as_secs() < 20 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(after_burial(), 10);
         child.wait().unwrap();
     }
 

@@ -1,4 +1,5 @@
 //! A plain program sees the described cards, and is refused as they would refuse it.
+#![cfg(target_os = "linux")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The driver's own interface, NVML, and what a library takes by itself.
+#![cfg(target_os = "linux")]
 #![allow(clippy::expect_used)]
 
 mod common;

@@ -1,5 +1,5 @@
 //! What cannot be rehearsed is refused before anything runs, with the reason.
-
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

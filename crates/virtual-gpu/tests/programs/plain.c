@@ -178,6 +178,14 @@ static void capture(void)
            CALL(cudaGraphLaunch, (void *) 0x12345, stream));
 }
 
+/* Runs after the virtual GPU has heard of the end. */
+static void late(void)
+{
+    void *at;
+    int code = CALL(cudaMalloc, &at, (size_t) 40 << 30);
+    printf("late %d %d\n", code, CALL(cudaFree, at));
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -255,6 +263,38 @@ int main(int argc, char **argv)
         void *at;
         CALL(cudaMalloc, &at, (size_t) 8 << 30);
         execl(argv[0], argv[0], argv[1], "describe", NULL);
+    } else if (!strcmp(what, "share")) {
+        /* Its memory, opened by a program that it starts. */
+        void *at;
+        unsigned char handle[64];
+        char text[129];
+        CALL(cudaMalloc, &at, (size_t) 3 << 30);
+        CALL(cudaIpcGetMemHandle, handle, at);
+        for (int i = 0; i < 64; i++)
+            sprintf(text + 2 * i, "%02x", handle[i]);
+        if (!fork()) {
+            execl(argv[0], argv[0], argv[1], "open", text, NULL);
+            _exit(1);
+        }
+        wait(NULL);
+        memory("owner");
+    } else if (!strcmp(what, "open")) {
+        struct { unsigned char bytes[64]; } handle;
+        void *at;
+        unsigned byte;
+        for (int i = 0; i < 64; i++) {
+            sscanf(argv[3] + 2 * i, "%02x", &byte);
+            handle.bytes[i] = byte;
+        }
+        int (*open)(void **, __typeof__(handle), unsigned) = (void *) dlsym(runtime, "cudaIpcOpenMemHandle");
+        int code = open(&at, handle, 1);
+        printf("opened %d\n", code);
+        memory("user");
+        code = CALL(cudaIpcCloseMemHandle, at);
+        printf("closed %d\n", code);
+    } else if (!strcmp(what, "late")) {
+        atexit(late);
+        memory("at first");
     } else if (!strcmp(what, "stub")) {
         for (int i = 0; i < 2; i++)
             printf("stub %d\n", CALL(cudaGraphicsMapResources));

@@ -43,6 +43,9 @@ struct Outcome {
 /// # Errors
 /// Where the card has less; the refusal is reported with what was free.
 pub(crate) fn take(request: Request) -> Result {
+    if process::is_ending() {
+        return Ok(());
+    }
     let outcome = try_take(request, true)?;
     if outcome.granted {
         events::took(request.change(outcome.held), outcome.rises);
@@ -56,6 +59,9 @@ pub(crate) fn take(request: Request) -> Result {
 
 /// Takes memory if there is enough, and keeps silent where there is not: for who can make room.
 pub(crate) fn take_quietly(request: Request) -> Result<bool> {
+    if process::is_ending() {
+        return Ok(true);
+    }
     let outcome = try_take(request, false)?;
     if outcome.granted {
         events::took(request.change(outcome.held), outcome.rises);

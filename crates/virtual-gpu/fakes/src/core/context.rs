@@ -1,6 +1,6 @@
 //! Which card a thread talks to, and what its context takes.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use vramplan_virtual_gpu::shared::Kind;
@@ -10,8 +10,14 @@ use super::{fresh_handle, process, world};
 use crate::error::{Code, Result};
 use crate::machine::{self, visible};
 
+/// Contexts that a thread can have pushed.
+const DEPTH: usize = 32;
+
 thread_local! {
-    static STACK: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    // Plain cells, which need no destructor: programs still call CUDA in theirs, when a thread's
+    // values with destructors are gone.
+    static STACK: Cell<[usize; DEPTH]> = const { Cell::new([0; DEPTH]) };
+    static HEIGHT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The contexts of this process.
@@ -90,7 +96,8 @@ pub(crate) fn card_of(context: usize) -> Result<usize> {
 
 /// The thread's context, as the driver sees it: none until one was set.
 pub(crate) fn current() -> Option<usize> {
-    STACK.with_borrow(|stack| stack.last().copied())
+    let top = HEIGHT.get().checked_sub(1)?;
+    Some(STACK.get()[top])
 }
 
 /// The thread's card, as the runtime sees it: the first that is visible until one was set.
@@ -106,23 +113,26 @@ pub(crate) fn set(context: usize) -> Result {
     if context != 0 {
         card_of(context)?;
     }
-    STACK.with_borrow_mut(|stack| {
-        stack.pop();
-        if context != 0 {
-            stack.push(context);
-        }
-    });
-    Ok(())
+    if HEIGHT.get() > 0 {
+        pop()?;
+    }
+    if context == 0 { Ok(()) } else { push(context) }
 }
 
 pub(crate) fn push(context: usize) -> Result {
     card_of(context)?;
-    STACK.with_borrow_mut(|stack| stack.push(context));
+    let height = HEIGHT.get();
+    let mut stack = STACK.get();
+    *stack.get_mut(height).ok_or(Code::INVALID_CONTEXT)? = context;
+    STACK.set(stack);
+    HEIGHT.set(height + 1);
     Ok(())
 }
 
 pub(crate) fn pop() -> Result<usize> {
-    STACK.with_borrow_mut(Vec::pop).ok_or(Code::INVALID_CONTEXT)
+    let context = current().ok_or(Code::INVALID_CONTEXT)?;
+    HEIGHT.set(HEIGHT.get() - 1);
+    Ok(context)
 }
 
 /// Lets a card read another.

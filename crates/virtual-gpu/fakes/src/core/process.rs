@@ -16,6 +16,7 @@ static SLOT: AtomicUsize = AtomicUsize::new(NO_SLOT);
 static PID: AtomicI32 = AtomicI32::new(0);
 static HAS_CONTEXT: AtomicBool = AtomicBool::new(false);
 static FORKED: AtomicBool = AtomicBool::new(false);
+static ENDING: AtomicBool = AtomicBool::new(false);
 static LAUNCHES: AtomicU64 = AtomicU64::new(0);
 
 /// The rehearsal's folder, where the program was started by one.
@@ -47,8 +48,16 @@ pub(crate) fn pid() -> i32 {
     pid
 }
 
-/// This process's slot, which it takes with its first context.
+/// Whether the process ends: what it held is given back, and its destructors change nothing.
+pub(crate) fn is_ending() -> bool {
+    ENDING.load(Relaxed)
+}
+
+/// This process's slot, which it takes with its first context. None where it ends.
 pub(crate) fn slot() -> Option<usize> {
+    if is_ending() {
+        return None;
+    }
     let slot = SLOT.load(Relaxed);
     if slot != NO_SLOT {
         return Some(slot);
@@ -72,6 +81,7 @@ extern "C" fn at_exit() {
     if is_forked() || SLOT.load(Relaxed) == NO_SLOT {
         return;
     }
+    ENDING.store(true, Relaxed);
     events::send(What::End { launches: LAUNCHES.load(Relaxed) });
     let slot = SLOT.swap(NO_SLOT, Relaxed);
     if slot != NO_SLOT {

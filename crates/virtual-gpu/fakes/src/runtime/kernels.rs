@@ -1,6 +1,6 @@
 //! Kernels: registered, asked about, launched, never run.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_uint};
 
 use vramplan_virtual_gpu::shared::Kind;
@@ -94,15 +94,26 @@ pub(crate) fn function_attribute(number: c_int, function: Handle, at: usize) -> 
     })
 }
 
+/// What `<<<…>>>` says of a launch: grid, block, shared bytes, stream.
+#[derive(Clone, Copy)]
+struct Configuration(Dim3, Dim3, usize, Handle);
+
+const NO_BLOCKS: Dim3 = Dim3 { x: 0, y: 0, z: 0 };
+/// Configurations that can wait at once: arguments of a launch may launch themselves.
+const WAITING: usize = 8;
+
 thread_local! {
-    /// Configurations between `<<<…>>>` and the stub that the compiler made for the kernel.
-    static CONFIGURED: RefCell<Vec<(Dim3, Dim3, usize, Handle)>> = const { RefCell::new(Vec::new()) };
+    // Plain cells, as for contexts: launches may come from destructors.
+    static CONFIGURED: Cell<[Configuration; WAITING]> =
+        const { Cell::new([Configuration(NO_BLOCKS, NO_BLOCKS, 0, 0); WAITING]) };
+    static CONFIGURATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
 api! { runtime;
     fn __cudaPopCallConfiguration(grid: Out<Dim3>, block: Out<Dim3>, shared: Out<usize>, stream: Out<Handle>) {
-        let top = CONFIGURED.with_borrow_mut(Vec::pop);
-        let (g, b, m, s) = top.ok_or(Code(52))?; // missing configuration
+        let top = CONFIGURATIONS.get().checked_sub(1).ok_or(Code(52))?; // missing configuration
+        CONFIGURATIONS.set(top);
+        let Configuration(g, b, m, s) = CONFIGURED.get()[top];
         grid.set(g)?;
         block.set(b)?;
         shared.set(m)?;
@@ -202,7 +213,12 @@ pub(crate) extern "C" fn __cudaPushCallConfiguration(
     shared: usize,
     stream: Handle,
 ) -> c_uint {
-    CONFIGURED.with_borrow_mut(|stack| stack.push((grid, block, shared, stream)));
+    let at = CONFIGURATIONS.get();
+    let mut waiting = CONFIGURED.get();
+    let Some(free) = waiting.get_mut(at) else { return 1 };
+    *free = Configuration(grid, block, shared, stream);
+    CONFIGURED.set(waiting);
+    CONFIGURATIONS.set(at + 1);
     0
 }
 

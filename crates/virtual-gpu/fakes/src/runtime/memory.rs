@@ -130,6 +130,11 @@ api! { runtime;
         to: Address, to_pitch: usize, from: Address, from_pitch: usize, width: usize, height: usize,
         kind: c_int, stream: Handle,
     ) { on_stream(stream, || Rectangle { to, to_pitch, from, from_pitch, width, height }.copy()) }
+    // Of three dimensions no value is carried: textures and transfers between cards use them.
+    fn cudaMemcpy3D(what: Unused) { context::enter(current()?) }
+    fn cudaMemcpy3DAsync(what: Unused, stream: Handle) { on_stream(stream, || Ok(())) }
+    fn cudaMemcpy3DPeer(what: Unused) { context::enter(current()?) }
+    fn cudaMemcpy3DPeerAsync(what: Unused, stream: Handle) { on_stream(stream, || Ok(())) }
     fn cudaMemset(at: Address, value: c_int, bytes: usize) { copies::fill(at, byte(value), bytes) }
     fn cudaMemsetAsync(at: Address, value: c_int, bytes: usize, stream: Handle) {
         on_stream(stream, || copies::fill(at, byte(value), bytes))
