@@ -4,13 +4,23 @@
 mod common;
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{GIB, MIB, l4, plain, rehearse, rehearse_command};
 use vramplan_virtual_gpu::{Card, Machine, Rehearsal};
 
 const FREE: u64 = (23_034 - 475 - 258) * MIB;
+
+/// A program that a test which fails does not leave behind.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 fn on_l4() -> Machine {
     Machine::of(vec![l4()])
@@ -31,11 +41,16 @@ fn a_killed_program_gives_its_memory_back() {
     let mut holder = Command::new(plain());
     holder.args(["libcudart.so.12", "hold"]).stdout(Stdio::null());
     rehearsal.prepare(&mut holder).unwrap();
-    let mut holder = holder.spawn().unwrap();
+    let mut holder = Running(holder.spawn().unwrap());
     let begun = Instant::now();
     while !rehearsal.so_far().ran_out() && begun.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(10));
     }
+    // The program waits: nothing gets on, and that is what a hang looks like.
+    let progress = rehearsal.progress();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(rehearsal.progress(), progress);
+    assert!(progress.calls >= 22 && progress.work >= 21, "{progress:?}");
     let describe = || {
         let mut second = Command::new(plain());
         second.args(["libcudart.so.12", "describe"]);
@@ -45,13 +60,13 @@ fn a_killed_program_gives_its_memory_back() {
     // A second process: the first one's memory and context are gone from it, and its own context.
     let beside = FREE - FREE / GIB * GIB - 258 * MIB;
     assert!(describe().contains(&format!("at first free {beside} of")), "{}", describe());
-    holder.kill().unwrap();
+    holder.0.kill().unwrap();
     // Not waited for: a zombie holds nothing either. A signal takes its time.
     let free = || describe().contains(&format!("at first free {FREE} of"));
     let begun = Instant::now();
     while !free() && begun.elapsed() < Duration::from_secs(20) {}
     assert!(free(), "{}", describe());
-    holder.wait().unwrap();
+    holder.0.wait().unwrap();
     let folder = rehearsal.folder().to_owned();
     let report = rehearsal.finish();
     assert_eq!(report.cards[0].peak.malloc, FREE / GIB * GIB);
