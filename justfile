@@ -18,11 +18,12 @@ quick: fmt
 fmt:
     cargo fmt --all --check
 
-# The command on systems that are not this one, by its types (`rustup target add` gets their libraries).
+# The command on systems that are not this one, by its types (`rustup target add` gets their libraries). The virtual
+# GPU is for Linux alone.
 systems:
-    cargo check --locked --target x86_64-pc-windows-msvc
-    cargo check --locked --target aarch64-apple-darwin
-    cargo check --locked --target aarch64-unknown-linux-gnu
+    cargo check --locked -p vramplan -p vramplan-planner -p vramplan-disk -p vramplan-engine --target x86_64-pc-windows-msvc
+    cargo check --locked -p vramplan -p vramplan-planner -p vramplan-disk -p vramplan-engine --target aarch64-apple-darwin
+    cargo check --locked -p vramplan -p vramplan-planner -p vramplan-disk -p vramplan-engine --target aarch64-unknown-linux-gnu
 
 # The engine beside candle's stock models, which take minutes to build.
 stock:

@@ -140,7 +140,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares.
+    /// Puts what was measured beside every figure of the plan that it has a counterpart to; what misses the
+    /// bounds by no more than `tolerance` is within.
     pub fn new(measured: &Measurement, plan: &PlannedRun, tolerance: Tolerance) -> Self {
         let row = |planned: Bounds, held: Bytes| Row::new(planned, held, tolerance);
         let phases = measured.phases.iter().filter_map(|phase| {

@@ -19,7 +19,7 @@ const GRAIN: Bytes = Bytes::new(64 << 10);
 /// Marks that are kept: phases, and what the program says of itself.
 const MARKS: u64 = 100_000;
 
-/// Where events go.
+/// Collects what happens in a run for the report, and writes it to the recording, where one is asked for.
 #[derive(Debug)]
 pub struct Recorder {
     start: Instant,

@@ -14,6 +14,10 @@ use vramplan_planner::text::{excerpt, one_line, printable, printable_path};
 
 /// Reads a scenario file: the flags of `budget` as TOML, or a plan that it printed as JSON.
 pub fn read(path: &Path) -> anyhow::Result<Question> {
+    if matches!(path.try_exists(), Ok(false)) {
+        let message = format!("`{}` does not exist: expected a scenario", printable_path(path));
+        return Err(Problem::new(message).hint(KEYS).into());
+    }
     let text = profile::text_of(&Disk, path)?;
     if text.trim_start().starts_with('{') {
         let refused = |message: String| {

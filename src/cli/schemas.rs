@@ -1,6 +1,6 @@
 //! The JSON Schemas in `schemas/` are made from the types, and every file and output follows them.
 //!
-//! `VRAMPLAN_WRITE_SCHEMAS=1 cargo test --lib schemas` writes them.
+//! `VRAMPLAN_WRITE_SCHEMAS=1 cargo test -p vramplan --lib schemas` writes them.
 
 use std::path::{Path, PathBuf};
 

@@ -31,7 +31,7 @@ pub(super) struct Looks<'a> {
 }
 
 impl Looks<'_> {
-    /// Whether anything looks.
+    /// Whether anything looks into this pass: the short way of a single token shows nothing.
     pub(super) const fn is_open(&self) -> bool {
         self.positions.is_some() || self.capture.is_some()
     }

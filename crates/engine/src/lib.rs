@@ -5,7 +5,7 @@
 //! plan ─→ table ─→ memory (arena, caches) ├─→ session: prefill, step ─→ forward ─→ backend
 //! ```
 //!
-//! A [`Table`] is the plan's list of buffers. [`Engine::load`] asks for each of them by name, and
+//! A [`Table`] is the plan's list of buffers. [`Engine::load`] asks for each of them by its `BufferId`, and
 //! refuses to run where a size differs from what it needs: what a plan says is what is allocated.
 //! [`Backend`] is where it runs; [`Cpu`] is the reference. [`h2o`] is the cache that evicts, [`launch`] the same in
 //! CUDA, [`worker`] the process that `vramplan calibrate` starts.

@@ -137,7 +137,7 @@ impl Verdict {
         }
     }
 
-    /// In words.
+    /// As reports for people say it.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Fits => "fits",
@@ -158,17 +158,6 @@ pub enum Reason {
     WillNotStart,
     /// It would generate fewer tokens a second than asked for.
     TooSlow,
-}
-
-impl Reason {
-    /// In words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::WillNotStart => "will not start",
-            Self::TooSlow => "too slow",
-        }
-    }
 }
 
 /// A scenario's memory, phase by phase.

@@ -52,7 +52,7 @@ impl<'scope> Copy<'scope> {
         self.thread.is_finished()
     }
 
-    /// Waits for that.
+    /// Waits until the writer has closed its end and all that it wrote is passed on.
     pub fn join(self) {
         // A panic is a defect; the scope passes it on.
         let _ = self.thread.join();

@@ -142,11 +142,7 @@ fn plan_on(args: &CalibrateArgs, meter: &dyn Meter) -> anyhow::Result<Deployment
 
 /// Refuses what there is nothing to run of.
 fn check(args: &CalibrateArgs, deployment: &Deployment) -> anyhow::Result<()> {
-    if deployment.kind() != Runtime::Vramplan {
-        bail!(Problem::new("`calibrate` runs vramplan's own engine").hint(
-            "drop `--runtime`; `vramplan observe` measures other runtimes beside their plan"
-        ));
-    }
+    super::only_the_engine(deployment.kind())?;
     refuse_what_the_engine_does(deployment)?;
     if args.synthetic {
         return Ok(());

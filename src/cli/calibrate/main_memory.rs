@@ -1,7 +1,5 @@
 //! A plan where the engine runs on the CPU: for main memory, in which it holds the same buffers.
 
-use anyhow::bail;
-
 use super::CalibrateArgs;
 use crate::calibrate::Device;
 use crate::cli::problem::Problem;
@@ -22,11 +20,7 @@ const PROCESS_SOURCE: &str =
 pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Deployment> {
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     let mut flags = super::question(args)?;
-    if flags.runtime.is_some_and(|runtime| runtime != Runtime::Vramplan) {
-        bail!(Problem::new("`calibrate` runs vramplan's own engine").hint(
-            "drop `--runtime`; `vramplan observe` measures other runtimes beside their plan"
-        ));
-    }
+    flags.runtime.map_or(Ok(()), super::only_the_engine)?;
     if flags.gpu.is_some() && flags.cache_tokens.is_none() {
         let on_gpu = resolve(&flags, &catalog)?;
         flags.cache_tokens = Some(answer(&on_gpu)?.cache_tokens);

@@ -193,6 +193,16 @@ fn question(args: &CalibrateArgs) -> anyhow::Result<Question> {
     Ok(Question { runtime: asked.runtime.or(Some(Runtime::Vramplan)), ..asked })
 }
 
+/// Refuses runtimes whose programs `calibrate` cannot run.
+#[cfg(target_os = "linux")]
+fn only_the_engine(runtime: Runtime) -> Result<(), Problem> {
+    if runtime == Runtime::Vramplan {
+        return Ok(());
+    }
+    let hint = "drop `--runtime`; `vramplan observe` measures other runtimes beside their plan";
+    Err(Problem::new("`calibrate` runs vramplan's own engine").hint(hint))
+}
+
 fn deployment(args: &CalibrateArgs) -> anyhow::Result<Deployment> {
     let catalog = vramplan_disk::catalog(&args.catalog.profiles);
     scenario::resolve(&question(args)?, &catalog)

@@ -298,7 +298,7 @@ pub struct Begin<'a> {
 }
 
 impl Begin<'_> {
-    /// Their positions.
+    /// Where the tokens stand in the sequence, which is what their angles are made from.
     pub const fn positions(&self) -> Range<usize> {
         let first = self.target.position();
         first..first + self.ids.len()

@@ -35,7 +35,7 @@ pub struct MatrixLimits {
 }
 
 impl MatrixLimits {
-    /// Of a GPU.
+    /// What the GPU of `runner` has; the driver is asked for the shared memory.
     pub fn of(runner: &Runner) -> Result<Self, EngineError> {
         let most = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
         let shared = runner.stream().context().attribute(most);

@@ -11,7 +11,7 @@ use vramplan_planner::protocol::{FailureKind, Message};
 /// How long a stage may go on without a word.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Where messages go.
+/// How a worker speaks to the command: one message a line, from any thread, and a sign of life where a stage is long.
 pub struct Voice {
     inner: Mutex<Inner>,
 }

@@ -37,9 +37,9 @@ impl Defaults {
 /// Formats that advice may offer, smallest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ladders {
-    /// Of weights.
+    /// What weights may be held as.
     pub weights: Vec<WeightFormat>,
-    /// Of keys and values.
+    /// What keys and values may be held as.
     pub kv: Vec<KvFormat>,
     /// What to use in place of a materialised score matrix.
     pub without_scores: Option<Attention>,

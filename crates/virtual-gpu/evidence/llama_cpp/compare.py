@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Rehearses recorded jobs with a real CUDA build of llama.cpp and compares what it asks of the card with the recording, to the byte.
-usage: compare.py WORKDIR REHEARSE RECORDED.csv OUT.csv [--models A,B] [--every N] [--limit N]
+usage: compare.py WORKDIR REHEARSE RECORDED.csv OUT.csv [--models A,B] [--every N] [--skip N] [--limit N]
 WORKDIR: of fetch.sh. REHEARSE: the example `rehearse`. RECORDED: llama_cpp.csv or llama_cpp_devices.csv, with shapes.py and quantize.py beside it."""
 import argparse, csv, json, os, re, subprocess, sys, time
 

@@ -1,5 +1,5 @@
 // Kernels that are wrong, each in one way. The emulator has to say so.
-#include "../../kernels/instructions.cuh"
+#include "instructions.cuh"
 
 extern __shared__ __align__(16) unsigned char dynamic_shared[];
 
