@@ -19,6 +19,7 @@ use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::render::{SweepDoc, to_matrix};
 use vramplan_planner::spec::Runtime;
 use vramplan_planner::sweep::{Cell, Sweep};
+use vramplan_planner::text::printable;
 
 /// A format of `vramplan sweep`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -149,11 +150,12 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
 
 fn document(matrix: &MatrixArgs, catalog: &Catalog) -> anyhow::Result<SweepDoc> {
     let models = named(&matrix.models, Kind::Model, catalog)?;
-    // One runtime for the whole matrix: the first model's, unless one is named.
-    let first = || runtime_of(models.first().map_or("", String::as_str), &Disk);
-    let runtime = Some(matrix.plan.runtime.unwrap_or_else(first));
-    let plan = Question { runtime, ..matrix.plan.clone() };
-    let gpus = gpus(matrix, &plan, catalog)?;
+    let runtime = match matrix.plan.runtime {
+        Some(runtime) => runtime,
+        None => runtime_of_all(&models)?,
+    };
+    let plan = Question { runtime: Some(runtime), ..matrix.plan.clone() };
+    let gpus = gpus(matrix, (&plan, runtime), catalog)?;
     let mut rows = Vec::new();
     for name in models {
         let question = Question { model: Some(name.clone()), ..plan.clone() };
@@ -162,6 +164,20 @@ fn document(matrix: &MatrixArgs, catalog: &Catalog) -> anyhow::Result<SweepDoc> 
     }
     let sweep = Sweep { rows };
     Ok(SweepDoc::new(&sweep, &answer(&sweep)))
+}
+
+/// The runtime that follows from the form of every model: a matrix has one.
+fn runtime_of_all(models: &[String]) -> anyhow::Result<Runtime> {
+    let first = models.first().map_or("", String::as_str);
+    let runtime = runtime_of(first, &Disk);
+    let other = models.iter().find(|model| runtime_of(model, &Disk) != runtime);
+    let Some(other) = other else { return Ok(runtime) };
+    let (first, named) = (printable(first), printable(other));
+    let others = runtime_of(other, &Disk);
+    let message = format!(
+        "`{first}` is planned for `{runtime}` and `{named}` for `{others}`: expected one runtime"
+    );
+    Err(Problem::new(message).hint("name it for the whole matrix: `--runtime NAME`").into())
 }
 
 /// A row of a model for each format of the weights and of the cache: first its defaults, on every GPU.
@@ -197,12 +213,15 @@ fn rows_of(
 }
 
 /// The GPUs, `--gpus` of each; all of them in the order of what they offer.
-fn gpus(matrix: &MatrixArgs, plan: &Question, catalog: &Catalog) -> anyhow::Result<Vec<Cards>> {
+fn gpus(
+    matrix: &MatrixArgs,
+    (plan, runtime): (&Question, Runtime),
+    catalog: &Catalog,
+) -> anyhow::Result<Vec<Cards>> {
     let mut gpus = Vec::new();
     for name in named(&matrix.gpus, Kind::Gpu, catalog)? {
         let question = Question { gpu: Some(name), ..plan.clone() };
         let local = scenario::local_card_for(&question, catalog)?;
-        let runtime = plan.runtime.unwrap_or(Runtime::Vramplan);
         gpus.push(deployment::cards(&question, runtime, catalog, local.as_ref())?);
     }
     if matrix.gpus.iter().any(|name| is_all(name)) {

@@ -170,15 +170,21 @@ fn what_a_profile_says_is_shown_as_text() {
 fn plans_to_compare_with_are_quoted_as_text() {
     let recording = "tests/fixtures/hostile/long-phase.jsonl";
     let escaped = serde_json::to_string(HOSTILE).unwrap();
-    let peak = r#"{"phase":"load","low":0,"expected":0,"high":0}"#;
+    let plan = vramplan(&["budget", "--gpu", "L4", "--model", "qwen2.5-0.5b", "--format", "json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    let with = |at: &str| {
+        let mut plan = plan.clone();
+        *plan.pointer_mut(at).unwrap() = HOSTILE.into();
+        plan.to_string()
+    };
     for text in [
         format!(r#"{{"schema":{escaped}}}"#),
-        format!(r#"{{"schema":"vramplan/plan/v1","components":[],"phases":[],"peak":{escaped}}}"#),
+        with("/peak"),
+        with("/peak/phase"),
+        with("/components/0/id"),
+        with("/verdict"),
         format!(
-            r#"{{"schema":"vramplan/plan/v1","components":[{{"id":{escaped},"low":0,"expected":0,"high":0}}],"phases":[],"peak":{peak}}}"#
-        ),
-        format!(
-            r#"{{"schema":"vramplan/observe/v1","comparison":{{"plan":{{"inputs":{{}},"peak_phase":{escaped}}}}}}}"#
+            r#"{{"schema":"vramplan/observe/v1","comparison":{{"plan":{{"deployment":{{}},"peak_phase":{escaped}}}}}}}"#
         ),
     ] {
         let (_folder, path) = file("plan.json", &text);

@@ -73,10 +73,11 @@ fn heading(doc: &SweepDoc, labels: &Labels, first: &CombinationDoc) -> String {
         None => "cells: max_cache_tokens (balanced)".to_owned(),
     };
     let batch = if doc.batch > 1 { format!(" · batch {}", doc.batch) } else { String::new() };
-    let line = format!(
-        "{} system tokens · prefill chunk {}{batch} · {cache}",
-        doc.system_tokens, doc.prefill_chunk
-    );
+    let chunk = match doc.prefill_chunk {
+        Some(chunk) => format!("prefill chunk {chunk}"),
+        None => "each GPU's own prefill chunk".to_owned(),
+    };
+    let line = format!("{} system tokens · {chunk}{batch} · {cache}", doc.system_tokens);
     text.push_str(&wrap(&line, WIDTH));
     text
 }

@@ -26,8 +26,9 @@ pub struct SweepDoc {
     /// Tokens of the conversation cache where they are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_tokens: Option<u64>,
-    /// Tokens of a prefill step.
-    pub prefill_chunk: u64,
+    /// Tokens of a prefill step, where they are the same on every GPU: each combination says its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill_chunk: Option<u64>,
     /// Sequences at once.
     pub batch: u64,
     /// Every combination: by model, weights and cache, and of those by GPU.
@@ -46,6 +47,8 @@ pub struct CombinationDoc {
     pub weights: String,
     /// The format of keys and values.
     pub kv: String,
+    /// Tokens of a prefill step.
+    pub prefill_chunk: u64,
     /// `fits`, `tight`, `does_not_fit` or `refused`.
     pub verdict: String,
     /// What the run can take of the card.
@@ -85,7 +88,9 @@ impl SweepDoc {
             runtime: first.map(|first| first.kind().to_string()).unwrap_or_default(),
             system_tokens: of(|work| work.system_tokens),
             cache_tokens: first.and_then(|first| first.cache.fixed()),
-            prefill_chunk: of(|work| work.prefill_chunk),
+            prefill_chunk: first.map(|first| first.workload.prefill_chunk).filter(|chunk| {
+                sweep.rows.iter().flatten().all(|asked| asked.workload.prefill_chunk == *chunk)
+            }),
             batch: of(|work| work.batch),
             combinations: pairs.map(|(asked, cell)| combination(asked, cell)).collect(),
         }
@@ -168,6 +173,7 @@ fn combination(asked: &Deployment, cell: &Cell) -> CombinationDoc {
         model: asked.model.name.clone(),
         weights: weights_label(&asked.model, asked.weights),
         kv: asked.kv.to_string(),
+        prefill_chunk: asked.workload.prefill_chunk,
         verdict: cell.as_ref().map_or("refused", |summary| summary.verdict.id()).to_owned(),
         usable: asked.cards.first().capacity.usable,
         result: cell.as_ref().ok().map(summary_doc),
@@ -196,6 +202,7 @@ mod tests {
             model: model.to_owned(),
             weights: "q4_k_m".to_owned(),
             kv: "int8".to_owned(),
+            prefill_chunk: 512,
             verdict: "refused".to_owned(),
             usable: Bytes::new(7),
             result: None,
@@ -206,7 +213,7 @@ mod tests {
             runtime: "vramplan".to_owned(),
             system_tokens: 6000,
             cache_tokens: None,
-            prefill_chunk: 512,
+            prefill_chunk: Some(512),
             batch: 1,
             combinations: vec![refused("a, \"b\"", "no"), refused("=cmd|'/c calc'!A0", "@x")],
         };
