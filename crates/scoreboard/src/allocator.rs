@@ -75,7 +75,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
             attention: Attention::Sdpa,
             images: None,
             grown_cache: grown,
-            ..super::workload(Runtime::Transformers)
+            ..super::workload(Runtime::Transformers, model, &gpu)
         };
         let (gpu, runtime, kv) = (&gpu, &runtime, KvFormat::Bf16);
         let listed = buffers(&Scenario {

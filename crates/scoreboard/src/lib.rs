@@ -18,7 +18,8 @@ pub mod vllm_engine;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use vramplan_planner::spec::{Bounds, Logits, Runtime, Workload};
+use vramplan_planner::estimate::rules;
+use vramplan_planner::spec::{Bounds, GpuSpec, Logits, ModelSpec, Runtime, Workload};
 use vramplan_planner::units::{Bytes, Overflow};
 
 /// What a figure is of.
@@ -237,17 +238,18 @@ fn sum(sizes: impl IntoIterator<Item = Bounds>) -> Result<Bounds, Overflow> {
 }
 
 /// The work of a row before it says anything.
-fn workload(runtime: Runtime) -> Workload {
+fn workload(runtime: Runtime, model: &ModelSpec, gpu: &GpuSpec) -> Workload {
+    let defaults = rules(runtime).defaults(model, gpu);
     Workload {
         system_tokens: 0,
         recent_window: None,
         prefill_chunk: 512,
         batch: 1,
         context: 1 << 20,
-        attention: runtime.default_attention(),
+        attention: defaults.attention,
         capture: None,
         images: None,
         logits: Logits::Last,
-        grown_cache: runtime == Runtime::Transformers,
+        grown_cache: defaults.grown_cache,
     }
 }

@@ -194,13 +194,17 @@ fn log(board: &mut Board, row: &Row, wanted: [bool; 3]) -> anyhow::Result<()> {
         }
     }
     let Some(total) = row.maybe("total_mib")? else { return Ok(()) };
+    let gpu = &catalog.gpu(row.text("gpu"))?;
     let scenario = Scenario {
-        gpu: &catalog.gpu(row.text("gpu"))?,
+        gpu,
         runtime: &runtime,
         model: &model,
         weights: &weights,
         kv: row.get("kv")?,
-        workload: workload(row)?,
+        workload: Workload {
+            prefill_chunk: row.get("n_ubatch")?,
+            ..super::workload(Runtime::LlamaCpp, &model, gpu)
+        },
         cache_tokens: row.get("n_ctx")?,
     };
     let beside = [Component::RuntimeOverhead, Component::Fragmentation];
@@ -217,9 +221,4 @@ fn buffers_of(scenario: &Scenario<'_>, wanted: &[Component]) -> anyhow::Result<B
     let buffers = buffers(scenario)?;
     let mine = buffers.iter().filter(|buffer| wanted.contains(&buffer.component));
     Ok(sum(mine.map(|buffer| buffer.size))?)
-}
-
-/// The request of a log, for what does not depend on its cache.
-fn workload(row: &Row) -> anyhow::Result<Workload> {
-    Ok(Workload { prefill_chunk: row.get("n_ubatch")?, ..super::workload(Runtime::LlamaCpp) })
 }

@@ -44,7 +44,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let gpu = &catalog.gpu(row.text("gpu"))?;
         let line = row.line();
         let pass = Pass(row);
-        let workload = pass.workload(model.shape.n_layers)?;
+        let workload = pass.workload(model, gpu)?;
         let kv = KvFormat::Bf16;
         let cache_tokens = pass.cache_tokens();
         let listed =

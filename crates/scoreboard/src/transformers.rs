@@ -68,7 +68,8 @@ impl Pass {
     }
 
     /// The request whose pass of this phase is the row's.
-    pub(super) fn workload(&self, layers: u64) -> anyhow::Result<Workload> {
+    pub(super) fn workload(&self, model: &ModelSpec, gpu: &GpuSpec) -> anyhow::Result<Workload> {
+        let layers = model.shape.n_layers;
         let rows = self.number("rows");
         let first = self.is("phase", "system_prefill");
         let capture = (!self.is("capture", "none")).then_some(Capture {
@@ -86,7 +87,7 @@ impl Pass {
             images: None,
             logits: self.0.get("logits")?,
             grown_cache: self.is("cache", "dynamic"),
-            ..super::workload(Runtime::Transformers)
+            ..super::workload(Runtime::Transformers, model, gpu)
         })
     }
 }
@@ -107,7 +108,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
             models.insert(name.to_owned(), (model, weights));
         }
         let (model, weights) = &models[name];
-        let workload = pass.workload(model.shape.n_layers)?;
+        let workload = pass.workload(model, &gpu)?;
         let (gpu, runtime, kv) = (&gpu, &runtime, KvFormat::Bf16);
         let cache_tokens = pass.cache_tokens();
         let listed =
@@ -184,7 +185,8 @@ pub fn reserved(
     runtime: &RuntimeSpec,
 ) -> anyhow::Result<Bounds> {
     let weights = &weights_of(model, row.get::<WeightFormat>("weights")?, runtime)?;
-    let workload = Workload { grown_cache: false, ..super::workload(Runtime::Transformers) };
+    let workload =
+        Workload { grown_cache: false, ..super::workload(Runtime::Transformers, model, gpu) };
     let (kv, cache_tokens) = (KvFormat::F16, 1);
     let listed = buffers(&Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens })?;
     let wanted = [Component::Weights, Component::Fragmentation];

@@ -62,7 +62,7 @@ impl Case {
         let workload = Workload {
             prefill_chunk: row.maybe("chunk")?.unwrap_or_else(|| Serving::default_chunk(&gpu)),
             context: model.shape.context_len,
-            ..super::workload(Runtime::Vllm)
+            ..super::workload(Runtime::Vllm, &model, &gpu)
         };
         Ok(Self {
             weights: weights_per_rank(&model, format, &runtime, serving.ranks)?,

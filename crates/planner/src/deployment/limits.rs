@@ -1,10 +1,9 @@
 //! What a question may ask: ranges, and options that a runtime does not have.
 
-use std::str::FromStr;
-
 use super::{CacheAllocation, CacheSize, CaptureLayers, Cards, DeploymentError, Question};
-use crate::estimate::rules::Defaults;
-use crate::spec::{Capture, ModelSpec, Runtime, RuntimeOptions, Serving, Split, Workload};
+use crate::estimate::rules;
+use crate::estimate::rules::{Asked, Defaults};
+use crate::spec::{Capture, ModelSpec, Runtime, RuntimeOptions, Split, Workload};
 
 /// More GPUs than one machine has.
 pub const MOST_GPUS: u64 = 64;
@@ -60,7 +59,7 @@ pub(super) fn workload(
 ) -> Result<Workload, DeploymentError> {
     let grown =
         question.cache.map_or(defaults.grown_cache, |cache| cache == CacheAllocation::Grown);
-    if grown && runtime != Runtime::Transformers {
+    if grown && !rules(runtime).grows_cache() {
         return Err(DeploymentError::refused(
             format!("the `{runtime}` runtime allocates its cache at full size"),
             "drop `--cache grown`, or use `--runtime transformers`",
@@ -95,7 +94,8 @@ pub(super) fn options(
     cards: &Cards,
     split: Split,
 ) -> Result<RuntimeOptions, DeploymentError> {
-    if runtime != Runtime::Vllm {
+    let newest = RuntimeOptions::newest(runtime);
+    if newest.serving().is_none() {
         let given = [
             ("--max-seqs", question.max_seqs.is_some()),
             ("--gpu-memory-utilization", question.gpu_memory_utilization.is_some()),
@@ -106,42 +106,23 @@ pub(super) fn options(
             return Err(DeploymentError::refused(message, hint));
         }
     }
-    Ok(match RuntimeOptions::newest(runtime) {
-        RuntimeOptions::Vramplan if question.runtime_version.is_some() => {
-            let message = format!("the version of the `{runtime}` runtime cannot be chosen");
-            return Err(DeploymentError::refused(message, "drop `--runtime-version`"));
-        }
-        RuntimeOptions::Vramplan => RuntimeOptions::Vramplan,
-        RuntimeOptions::Transformers(_) => RuntimeOptions::Transformers(version(question)?),
-        RuntimeOptions::LlamaCpp(_) => RuntimeOptions::LlamaCpp(version(question)?),
-        RuntimeOptions::Vllm(_) => RuntimeOptions::Vllm(serving(question, cards, split)?),
-    })
-}
-
-fn serving(question: &Question, cards: &Cards, split: Split) -> Result<Serving, DeploymentError> {
-    let default = Serving::on(&cards.first().gpu);
-    let max_seqs = question.max_seqs.unwrap_or(default.max_seqs);
-    if !(1..=MOST_SEQUENCES).contains(&max_seqs) {
+    if newest.version().is_none() && question.runtime_version.is_some() {
+        let message = format!("the version of the `{runtime}` runtime cannot be chosen");
+        return Err(DeploymentError::refused(message, "drop `--runtime-version`"));
+    }
+    if let Some(max_seqs) = question.max_seqs.filter(|seqs| !(1..=MOST_SEQUENCES).contains(seqs)) {
         let expected = format!("1 to {MOST_SEQUENCES}");
         return Err(DeploymentError::out_of_range("--max-seqs", max_seqs, expected));
     }
-    Ok(Serving {
-        max_seqs,
-        utilization: question.gpu_memory_utilization.unwrap_or(default.utilization),
+    let asked = Asked {
+        version: question.runtime_version.as_deref(),
+        max_seqs: question.max_seqs,
+        utilization: question.gpu_memory_utilization,
         ranks: if split == Split::Tensor { cards.len() as u64 } else { 1 },
-        version: version(question)?,
-        ..default
-    })
-}
-
-/// The version asked for; the newest where none is.
-fn version<V>(question: &Question) -> Result<V, DeploymentError>
-where
-    V: FromStr<Err = String> + Default,
-{
-    question.runtime_version.as_ref().map_or(Ok(V::default()), |version| {
-        version.parse().map_err(|message: String| DeploymentError::refused(message, ""))
-    })
+    };
+    rules(runtime)
+        .options(&asked, &cards.first().gpu)
+        .map_err(|message| DeploymentError::refused(message, ""))
 }
 
 fn capture(
@@ -168,7 +149,7 @@ fn capture(
             "drop `--capture-layers`, or `--gpus`",
         ));
     }
-    if !runtime.captures() {
+    if !rules(runtime).captures() {
         return Err(DeploymentError::refused(
             format!("the `{runtime}` runtime cannot capture activations"),
             "drop `--capture-layers`, or use `--runtime transformers`",

@@ -327,7 +327,7 @@ impl Deployment {
     pub fn resolved(&self) -> Question {
         let Workload { capture, .. } = self.workload;
         let serving = self.options().serving();
-        let versioned = self.kind() != Runtime::Vramplan;
+        let versioned = self.options().version().is_some();
         let version = self.given.runtime_version.clone().or_else(|| Some("latest".to_owned()));
         let (gpu, gpus) = self.cards.names();
         let other_use = self.cards.first().capacity.other_use;

@@ -1,10 +1,15 @@
 //! What a runtime's room has to say: the one seam between the shared ground and the runtimes.
 
+use std::str::FromStr;
+
 use super::placement::{PlacementError, Room, Spread};
 use super::weights::TensorRule;
 use super::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::dtype::{KvFormat, WeightFormat};
-use crate::spec::{Attention, GpuSpec, Headroom, Layer, Logits, ModelSpec, Part, Split, Workload};
+use crate::spec::{
+    Attention, GpuSpec, Headroom, Layer, Logits, ModelSpec, Part, RuntimeOptions, Split,
+    Utilization, Workload,
+};
 
 /// What a runtime is asked for where nothing is said: what the runtime itself does then.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +50,29 @@ pub struct Ladders {
     pub without_scores: Option<Attention>,
 }
 
+/// What a question says of a runtime's own options, where it says anything.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Asked<'a> {
+    /// Its version.
+    pub version: Option<&'a str>,
+    /// Sequences that it may process together.
+    pub max_seqs: Option<u64>,
+    /// Its share of a card.
+    pub utilization: Option<Utilization>,
+    /// GPUs that every layer is split over.
+    pub ranks: u64,
+}
+
+impl Asked<'_> {
+    /// The version asked for; the newest where none is.
+    ///
+    /// # Errors
+    /// With a message where there is no such version.
+    pub fn version<V: FromStr<Err = String> + Default>(&self) -> Result<V, String> {
+        self.version.map_or_else(|| Ok(V::default()), str::parse)
+    }
+}
+
 /// Values that an option may have, and how a message lists them.
 #[derive(Clone, Copy, Debug)]
 pub struct Choices<T: 'static> {
@@ -76,6 +104,12 @@ pub trait RuntimeRules: Sync {
 
     /// What it does where nothing is said.
     fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults;
+
+    /// Its options as they are asked for. What another runtime has was refused before.
+    ///
+    /// # Errors
+    /// With a message where it has no such version.
+    fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String>;
 
     /// What is to stay free of a card.
     fn headroom(&self) -> Headroom {
@@ -133,6 +167,21 @@ pub trait RuntimeRules: Sync {
     fn refusal(&self, model: &ModelSpec, workload: &Workload, kv: KvFormat) -> Option<Refusal> {
         let _ = (model, workload, kv);
         None
+    }
+
+    /// Whether a conversation cache can be evicted by attention mass: other runtimes shift or stop.
+    fn evicts(&self) -> bool {
+        false
+    }
+
+    /// Whether its cache can grow by concatenation, rather than be allocated at full size.
+    fn grows_cache(&self) -> bool {
+        false
+    }
+
+    /// Whether activations can be captured.
+    fn captures(&self) -> bool {
+        false
     }
 
     /// Layers of a capture that are counted with the last layer's own buffers: hidden states, attention weights.

@@ -230,7 +230,7 @@ const CONTRADICTION: Bytes = Bytes::new(64 << 20);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::files::TestDisk;
+    use crate::read::testing::TestDisk;
 
     fn run(overhead: u64) -> CalibratedRun {
         CalibratedRun {

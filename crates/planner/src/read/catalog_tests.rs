@@ -1,5 +1,5 @@
 use super::*;
-use crate::read::files::TestDisk;
+use crate::read::testing::TestDisk;
 
 fn on_disk(folders: &[PathBuf]) -> Catalog {
     Catalog::new(Box::new(TestDisk), folders.iter().map(Folder::asked_for))

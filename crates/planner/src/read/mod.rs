@@ -17,6 +17,8 @@ mod names;
 mod pattern;
 pub mod profile;
 pub mod safetensors;
+#[cfg(test)]
+mod testing;
 mod unmodelled;
 
 pub use calibration::{CalibratedRun, Calibration};

@@ -102,7 +102,7 @@ mod tests {
     use super::super::catalog::Folder;
     use super::super::gguf::testing::tiny_llama;
     use super::*;
-    use crate::read::files::TestDisk;
+    use crate::read::testing::TestDisk;
 
     const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1,
         "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 4}"#;

@@ -243,7 +243,7 @@ fn hostile_text_is_refused_and_never_printed_raw() {
     let path = dir.path().join("x.toml");
     fs_err::write(&path, b"schema = 1\n\xff").unwrap();
     assert!(
-        read_gpu(&crate::read::files::TestDisk, &path)
+        read_gpu(&crate::read::testing::TestDisk, &path)
             .unwrap_err()
             .to_string()
             .contains("line 2 is not UTF-8")

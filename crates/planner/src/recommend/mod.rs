@@ -309,7 +309,7 @@ impl Answer {
     /// The deployment as it was planned: with the size of the cache, and the recent window where there is one.
     pub fn planned(&self, deployment: &Deployment) -> Deployment {
         let mut planned = deployment.with_cache(self.cache_tokens);
-        let evicts = deployment.kind().evicts();
+        let evicts = rules(deployment.kind()).evicts();
         planned.workload.recent_window = evicts.then_some(self.recent_window.tokens);
         planned
     }

@@ -130,13 +130,14 @@ pub fn recent_window(
     workload: &Workload,
     cache_tokens: u64,
 ) -> Result<RecentWindow, WindowError> {
-    if !runtime.evicts() {
+    let rules = rules(runtime);
+    if !rules.evicts() {
         return match workload.recent_window {
             Some(_) => Err(WindowError::NoEviction { runtime }),
             None => Ok(RecentWindow { tokens: 0, basis: WindowBasis::NoEviction }),
         };
     }
-    let needs_window = rules(runtime).needs_window_of_chunk();
+    let needs_window = rules.needs_window_of_chunk();
     let (floor, sinks) = floor(workload);
     let most = cache_tokens.saturating_sub(sinks);
     if let Some(given) = workload.recent_window {

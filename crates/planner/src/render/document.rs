@@ -9,7 +9,7 @@ use crate::dtype::WeightFormat;
 use crate::estimate::{Buffer, Component, Life, Phase, Pool};
 use crate::plan::{Capacity, ComponentRow, PhaseRow, Reason, Verdict};
 use crate::recommend::{Advice, Answer, ENGINE_REFUSES, Limit, Speed, Tier, TierName};
-use crate::spec::{Basis, Bounds, GpuSpec, RuntimeOptions, Split};
+use crate::spec::{Basis, Bounds, GpuSpec, Split};
 use crate::units::Bytes;
 
 /// The name and version of the schema.
@@ -403,12 +403,10 @@ impl ComponentDoc {
 
 fn runtime_version(deployment: &Deployment) -> String {
     let version = &deployment.runtime.version;
-    match deployment.options() {
-        RuntimeOptions::Vramplan => version.clone(),
-        RuntimeOptions::Transformers(stack) => format!("{stack} ({version})"),
-        RuntimeOptions::LlamaCpp(build) => format!("{build} ({version})"),
-        RuntimeOptions::Vllm(serving) => format!("{} ({version})", serving.version),
-    }
+    deployment
+        .options()
+        .version()
+        .map_or_else(|| version.clone(), |chosen| format!("{chosen} ({version})"))
 }
 
 fn capacity_doc(deployment: &Deployment, answer: &Answer) -> CapacityDoc {

@@ -6,8 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attention, Bounds, Fact, LlamaCppVersion, Serving, TransformersStack, TransformersVersion,
-    VllmVersion,
+    Bounds, Fact, LlamaCppVersion, Serving, TransformersStack, TransformersVersion, VllmVersion,
 };
 use crate::text::printable;
 use crate::units::Bytes;
@@ -41,26 +40,6 @@ impl Runtime {
             Self::Transformers => "transformers",
             Self::LlamaCpp => "llama.cpp",
             Self::Vllm => "vllm",
-        }
-    }
-
-    /// Whether a conversation cache can be evicted by attention mass there: by vramplan's engine, and
-    /// by code on top of transformers; other runtimes shift or stop.
-    pub const fn evicts(self) -> bool {
-        matches!(self, Self::Vramplan | Self::Transformers)
-    }
-
-    /// Whether activations can be captured there.
-    pub const fn captures(self) -> bool {
-        matches!(self, Self::Vramplan | Self::Transformers)
-    }
-
-    /// The attention implementation that it uses unless told otherwise.
-    pub const fn default_attention(self) -> Attention {
-        match self {
-            Self::Vramplan => Attention::Fused,
-            Self::Transformers => Attention::Sdpa,
-            Self::LlamaCpp | Self::Vllm => Attention::Flash,
         }
     }
 }
@@ -121,7 +100,7 @@ impl RuntimeOptions {
     pub fn stack(&self) -> TransformersStack {
         match self {
             Self::Transformers(stack) => *stack,
-            _ => TransformersStack::default(),
+            Self::Vramplan | Self::LlamaCpp(_) | Self::Vllm(_) => TransformersStack::default(),
         }
     }
 
@@ -129,7 +108,17 @@ impl RuntimeOptions {
     pub fn llama_cpp(&self) -> LlamaCppVersion {
         match self {
             Self::LlamaCpp(version) => *version,
-            _ => LlamaCppVersion::default(),
+            Self::Vramplan | Self::Transformers(_) | Self::Vllm(_) => LlamaCppVersion::default(),
+        }
+    }
+
+    /// The version that is planned, where one can be chosen: vramplan's own has none.
+    pub fn version(&self) -> Option<String> {
+        match self {
+            Self::Vramplan => None,
+            Self::Transformers(stack) => Some(stack.to_string()),
+            Self::LlamaCpp(build) => Some(build.to_string()),
+            Self::Vllm(serving) => Some(serving.version.to_string()),
         }
     }
 
@@ -152,7 +141,7 @@ impl RuntimeOptions {
     pub const fn serving(&self) -> Option<Serving> {
         match self {
             Self::Vllm(serving) => Some(*serving),
-            _ => None,
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => None,
         }
     }
 }

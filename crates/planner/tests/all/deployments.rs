@@ -12,6 +12,7 @@ use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
 use vramplan_planner::deployment::{CacheSize, Card, Cards, Deployment, Question};
 use vramplan_planner::dtype::{FileType, KvFormat, WeightFormat};
+use vramplan_planner::estimate::rules;
 use vramplan_planner::plan::Capacity;
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::recommend::{RecommendError, answer, smallest_cache};
@@ -318,6 +319,8 @@ impl Draft {
 
 /// What does not depend on the model.
 fn work(runtime: Runtime) -> impl Strategy<Value = Work> {
+    let plain = Case::new("L4", "qwen2.5-0.5b", runtime);
+    let defaults = rules(runtime).defaults(&plain.model, &plain.cards.first().gpu);
     let versions = LlamaCppVersion::NAMES.map(|(_, version)| version).to_vec();
     let sizes = (tokens(), tokens(), prop::option::weighted(0.2, tokens()), tokens());
     let sizes = (sizes, prop_oneof![magnitude(8), magnitude(32)], prop::option::of(tokens()));
@@ -339,11 +342,11 @@ fn work(runtime: Runtime) -> impl Strategy<Value = Work> {
             batch,
             // 0 stands for the model's own.
             context: context.unwrap_or(0),
-            attention: runtime.default_attention(),
-            capture: capture.filter(|_| runtime.captures()),
+            attention: defaults.attention,
+            capture: capture.filter(|_| rules(runtime).captures()),
             images,
             logits: if all { Logits::All } else { Logits::Last },
-            grown_cache: grown && runtime == Runtime::Transformers,
+            grown_cache: grown && rules(runtime).grows_cache(),
         };
         let options = match runtime {
             Runtime::Vramplan => RuntimeOptions::Vramplan,

@@ -1,5 +1,6 @@
 //! Dependencies between modules point one way.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Each layer may use those before it; those in one row may not use each other.
@@ -83,13 +84,31 @@ const IMPURE: [&str; 12] = [
     ".exists()",
 ];
 
-/// A file of unit tests, or the code before a module of them.
+/// The code before the block of unit tests that ends a file; nothing of a file of them. Other items for tests only
+/// are code like the rest: what stands behind them counts.
 fn without_tests<'a>(file: &Path, text: &'a str) -> &'a str {
     let name = file.file_name().unwrap().to_str().unwrap();
     if name.ends_with("tests.rs") || name == "testing.rs" {
         return "";
     }
-    text.split("#[cfg(test)]").next().unwrap()
+    let begins_tests = |from: usize| {
+        let mut behind = text[from..].lines().skip(1).skip_while(|line| line.starts_with("#["));
+        behind.next() == Some("mod tests {")
+    };
+    let found = text.match_indices("#[cfg(test)]\n").find(|(from, _)| begins_tests(*from));
+    found.map_or(text, |(from, _)| &text[..from])
+}
+
+#[test]
+fn only_the_block_of_unit_tests_is_left_out() {
+    let code =
+        "use a;\n#[cfg(test)]\nuse b;\n\n#[cfg(test)]\n#[path = \"c_tests.rs\"]\nmod tests;\n\n";
+    let attributed = format!("{code}#[cfg(test)]\n#[allow(d)]\nmod tests {{\n}}\n");
+    let plain = format!("{code}#[cfg(test)]\nmod tests {{\n}}\n");
+    for text in [code, &attributed, &plain] {
+        assert_eq!(without_tests(Path::new("c.rs"), text), code);
+    }
+    assert_eq!(without_tests(Path::new("c_tests.rs"), code), "");
 }
 
 #[test]
@@ -113,20 +132,90 @@ fn the_planner_is_pure() {
 /// The one file that may tell runtimes apart by a `match`, and the one that names them.
 const OF_RUNTIMES: [&str; 2] = ["estimate/runtimes.rs", "spec/runtime.rs"];
 
+/// A runtime's own folder may look into the options that it is handed.
+const ROOMS: [&str; 4] =
+    ["estimate/llama_cpp", "estimate/vllm", "estimate/transformers", "estimate/vramplan"];
+
+/// Files that may ask whether a runtime is one in particular, and why.
+const ASKS_WHICH: [(&str, &str); 3] = [
+    ("engine/src/plan_table.rs", "the engine runs its own plans only"),
+    ("src/cli/calibrate/main_memory.rs", "the engine's own use of memory is what is measured"),
+    ("src/cli/calibrate/live.rs", "the engine is what is run"),
+];
+
+/// What a line of code tells runtimes apart by.
+#[derive(Debug, PartialEq, Eq)]
+enum ToldApartBy {
+    /// An arm, or a pattern, on [`vramplan_planner::spec::Runtime`].
+    Name,
+    /// The same on what holds a runtime's options.
+    Options,
+    /// A comparison.
+    Comparison,
+}
+
+fn told_apart(line: &str) -> Option<ToldApartBy> {
+    let code = line.split("//").next().unwrap_or_default();
+    let is_pattern = |of: &str| {
+        let Some((before, behind)) = code.split_once(of) else { return false };
+        behind.contains("=>") || before.contains("matches!") || before.ends_with("let ")
+    };
+    let compared = ["== Runtime::", "!= Runtime::"].iter().any(|compared| code.contains(compared));
+    if is_pattern("RuntimeOptions::") {
+        Some(ToldApartBy::Options)
+    } else if is_pattern("Runtime::") {
+        Some(ToldApartBy::Name)
+    } else {
+        compared.then_some(ToldApartBy::Comparison)
+    }
+}
+
+#[test]
+fn what_tells_runtimes_apart_is_seen() {
+    for (line, seen) in [
+        ("        Runtime::Vllm => 1,", Some(ToldApartBy::Name)),
+        ("if matches!(runtime, Runtime::Vllm | Runtime::LlamaCpp) {", Some(ToldApartBy::Name)),
+        ("RuntimeOptions::Vramplan if asked => {", Some(ToldApartBy::Options)),
+        ("if let RuntimeOptions::Vllm(serving) = options {", Some(ToldApartBy::Options)),
+        ("if kind != Runtime::Vramplan {", Some(ToldApartBy::Comparison)),
+        ("let runtime = plan.runtime.unwrap_or(Runtime::Vramplan);", None),
+        ("options: RuntimeOptions::newest(runtime), // Runtime::Vllm => no", None),
+    ] {
+        assert_eq!(told_apart(line), seen, "{line}");
+    }
+}
+
 #[test]
 fn runtimes_are_told_apart_in_one_place() {
     let planner = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let roots = ["src", "../engine/src", "../disk/src", "../../src"].map(|root| planner.join(root));
-    for file in roots.iter().flat_map(|root| rust_files(root)) {
+    let workspace = planner.parent().unwrap().parent().unwrap();
+    let crates =
+        ["planner", "engine", "disk", "scoreboard"].map(|name| format!("crates/{name}/src"));
+    let roots = crates.iter().map(|root| workspace.join(root)).chain([workspace.join("src")]);
+    let mut asking = BTreeSet::new();
+    for file in roots.flat_map(|root| rust_files(&root)) {
         if OF_RUNTIMES.iter().any(|own| file.ends_with(own)) {
             continue;
         }
+        let room = file.parent().is_some_and(|folder| {
+            ROOMS.iter().any(|room| folder.ancestors().any(|above| above.ends_with(room)))
+        });
+        let listed = ASKS_WHICH.iter().find(|(own, _)| file.ends_with(own));
         let text = fs_err::read_to_string(&file).unwrap();
         for (number, line) in without_tests(&file, &text).lines().enumerate() {
-            let code = line.split("//").next().unwrap_or_default();
-            let pattern =
-                code.contains("Runtime::") && (code.contains("=>") || code.contains("matches!"));
-            assert!(!pattern, "{}:{}: ask `rules(runtime)`", file.display(), number + 1);
+            let allowed = match told_apart(line) {
+                None => true,
+                Some(ToldApartBy::Name) => false,
+                Some(ToldApartBy::Options) => room,
+                Some(ToldApartBy::Comparison) => {
+                    asking.extend(listed.map(|(own, _)| *own));
+                    listed.is_some()
+                }
+            };
+            assert!(allowed, "{}:{}: ask `rules(runtime)`", file.display(), number + 1);
         }
+    }
+    for (own, why) in ASKS_WHICH {
+        assert!(asking.contains(own), "`{own}` no longer asks: `{why}` can leave the list");
     }
 }

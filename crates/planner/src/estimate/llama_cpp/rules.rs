@@ -4,10 +4,10 @@ use super::placement;
 use super::weights::LlamaCppTensors;
 use crate::dtype::{FileType, GgmlType, KvFormat, WeightFormat};
 use crate::estimate::placement::{PlacementError, Room, Spread};
-use crate::estimate::rules::{Choices, Defaults, Ladders, RuntimeRules};
+use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, gguf};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Layer, Logits, ModelSpec, Part, Split};
+use crate::spec::{Attention, GpuSpec, Layer, Logits, ModelSpec, Part, RuntimeOptions, Split};
 
 /// Tokens by which llama.cpp rounds its cache up (`GGML_PAD(n_ctx, 256)` in `llama-context.cpp`).
 const CELL: u64 = 256;
@@ -41,6 +41,10 @@ impl RuntimeRules for Rules {
             split: Split::Layer,
             pinned_prompt: 0,
         }
+    }
+
+    fn options(&self, asked: &Asked<'_>, _gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
+        asked.version().map(RuntimeOptions::LlamaCpp)
     }
 
     fn ladders(&self) -> Ladders {

@@ -4,10 +4,10 @@ use super::placement;
 use super::weights::TransformersTensors;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::placement::{PlacementError, Room, Spread};
-use crate::estimate::rules::{Choices, Defaults, Ladders, RuntimeRules};
+use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Logits, ModelSpec, Part, Split};
+use crate::spec::{Attention, GpuSpec, Logits, ModelSpec, Part, RuntimeOptions, Split};
 
 /// The rules of transformers.
 pub struct Rules;
@@ -40,6 +40,10 @@ impl RuntimeRules for Rules {
             split: Split::Layer,
             pinned_prompt: 0,
         }
+    }
+
+    fn options(&self, asked: &Asked<'_>, _gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
+        asked.version().map(RuntimeOptions::Transformers)
     }
 
     fn ladders(&self) -> Ladders {
@@ -99,6 +103,19 @@ impl RuntimeRules for Rules {
         scenario: &Scenario<'_>,
     ) -> Result<Option<Pool>, EstimateError> {
         super::push(buffers, scenario).map(|()| None)
+    }
+
+    /// By code on top of it.
+    fn evicts(&self) -> bool {
+        true
+    }
+
+    fn grows_cache(&self) -> bool {
+        true
+    }
+
+    fn captures(&self) -> bool {
+        true
     }
 
     /// In the last layer, where most is held, its input is counted with the layer's hidden states, its output does not

@@ -4,10 +4,12 @@ use super::placement;
 use super::weights::VllmTensors;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::placement::{PlacementError, Room, Spread};
-use crate::estimate::rules::{Choices, Defaults, Ladders, RuntimeRules};
+use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, Serving, Split};
+use crate::spec::{
+    Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, RuntimeOptions, Serving, Split,
+};
 use crate::units::Bytes;
 
 /// The rules of vLLM.
@@ -37,6 +39,17 @@ impl RuntimeRules for Rules {
             split: Split::Tensor,
             pinned_prompt: 0,
         }
+    }
+
+    fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
+        let default = Serving::on(gpu);
+        Ok(RuntimeOptions::Vllm(Serving {
+            max_seqs: asked.max_seqs.unwrap_or(default.max_seqs),
+            utilization: asked.utilization.unwrap_or(default.utilization),
+            ranks: asked.ranks,
+            version: asked.version()?,
+            ..default
+        }))
     }
 
     /// vLLM leaves free what its share of the card is short of; nothing more is asked of it.

@@ -4,10 +4,12 @@ use super::capabilities;
 use super::weights::EngineTensors;
 use crate::dtype::{FileType, KvFormat, WeightFormat};
 use crate::estimate::placement::{PlacementError, Room, Spread};
-use crate::estimate::rules::{Choices, Defaults, Ladders, Refusal, RuntimeRules};
+use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, Refusal, RuntimeRules};
 use crate::estimate::weights::{TensorRule, gguf};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Layer, Logits, ModelSpec, Part, Split, Workload};
+use crate::spec::{
+    Attention, GpuSpec, Layer, Logits, ModelSpec, Part, RuntimeOptions, Split, Workload,
+};
 
 /// The rules of vramplan's engine.
 pub struct Rules;
@@ -39,6 +41,10 @@ impl RuntimeRules for Rules {
             split: Split::Layer,
             pinned_prompt: 6000,
         }
+    }
+
+    fn options(&self, _asked: &Asked<'_>, _gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
+        Ok(RuntimeOptions::Vramplan)
     }
 
     fn ladders(&self) -> Ladders {
@@ -90,6 +96,14 @@ impl RuntimeRules for Rules {
 
     fn refusal(&self, model: &ModelSpec, workload: &Workload, kv: KvFormat) -> Option<Refusal> {
         capabilities::refuses_model(model).or_else(|| capabilities::refuses_work(workload, kv))
+    }
+
+    fn evicts(&self) -> bool {
+        true
+    }
+
+    fn captures(&self) -> bool {
+        true
     }
 
     fn needs_window_of_chunk(&self) -> bool {

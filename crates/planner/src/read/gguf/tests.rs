@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::testing::{Gguf, tiny_llama};
 use super::*;
-use crate::read::files::TestDisk;
+use crate::read::testing::TestDisk;
 use crate::spec::{Architecture, Role};
 
 fn parse(bytes: &[u8]) -> Result<GgufFile, SourceError> {

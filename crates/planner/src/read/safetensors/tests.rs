@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::read::files::TestDisk;
+use crate::read::testing::TestDisk;
 use crate::spec::Role;
 
 const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1,
