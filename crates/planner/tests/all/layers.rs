@@ -137,10 +137,9 @@ const ROOMS: [&str; 4] =
     ["estimate/llama_cpp", "estimate/vllm", "estimate/transformers", "estimate/vramplan"];
 
 /// Files that may ask whether a runtime is one in particular, and why.
-const ASKS_WHICH: [(&str, &str); 3] = [
+const ASKS_WHICH: [(&str, &str); 2] = [
     ("engine/src/plan_table.rs", "the engine runs its own plans only"),
-    ("src/cli/calibrate/main_memory.rs", "the engine's own use of memory is what is measured"),
-    ("src/cli/calibrate/live.rs", "the engine is what is run"),
+    ("src/cli/calibrate/mod.rs", "the engine is what is run and measured"),
 ];
 
 /// What a line of code tells runtimes apart by.
