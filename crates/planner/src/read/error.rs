@@ -116,7 +116,7 @@ pub enum SourceError {
         missing: Vec<String>,
     },
     /// A name that no profile has.
-    #[error("`{name}` is no known {kind}{}", near_names(near))]
+    #[error("unknown {kind} `{name}`{}", near_names(near))]
     Unknown {
         /// `GPU`, `model` or `runtime`.
         kind: &'static str,
