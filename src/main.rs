@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = anstream::stderr().write_all(vramplan::cli::describe(&error).as_bytes());
-            ExitCode::FAILURE
+            if vramplan::cli::is_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -5,7 +5,7 @@ use vramplan_fuzz::with_file;
 use vramplan_planner::deployment::Question;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::answer;
-use vramplan_planner::render::{Document, Format, render};
+use vramplan_planner::render::{Document, to_table};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     with_file(".toml", bytes, |path| {
@@ -15,7 +15,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             return;
         };
         if let Ok(answer) = answer(&deployment) {
-            let _ = render(&Document::new(&deployment, &answer), Format::Table);
+            let _ = to_table(&Document::new(&deployment, &answer));
         }
     });
 });

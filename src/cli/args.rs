@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::format;
 use vramplan_planner::deployment::Question;
+use vramplan_planner::render::{Format, PLAN};
 
 /// Where profiles are looked for.
 #[derive(Clone, Debug, Default, Args)]
@@ -30,9 +32,19 @@ pub struct BudgetArgs {
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
 
-    /// Output format: `table`, `json`, `toml`, `markdown`, `svg` or `html`.
-    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
-    pub format: vramplan_planner::render::Format,
+    /// Output format.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        value_parser = format::one_of(&PLAN),
+        help_heading = "Output"
+    )]
+    pub format: Format,
+
+    /// Short for `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    pub json: bool,
 
     /// Print the formula, the factors and the source behind every figure, or those of one component.
     #[arg(
@@ -49,7 +61,7 @@ pub struct BudgetArgs {
     #[arg(
         long,
         value_name = "TARGET",
-        conflicts_with_all = ["format", "explain"],
+        conflicts_with_all = ["format", "json", "explain"],
         help_heading = "Output"
     )]
     pub emit: Option<vramplan_planner::render::Target>,

@@ -4,12 +4,13 @@ use std::io::Write as _;
 
 use super::Outcome;
 use super::args::BudgetArgs;
+use super::format;
 use super::problem::Problem;
 use vramplan_planner::deployment::Deployment;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::recommend::answer;
-use vramplan_planner::render::{Document, Target, emit, explain, render};
+use vramplan_planner::render::{Document, PLAN, Target, emit, explain};
 use vramplan_planner::text::printable;
 
 /// Plans, recommends and prints.
@@ -22,7 +23,7 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let text = match (args.emit, explained) {
         (Some(target), _) => settings(target, &document, &deployment)?,
         (_, Some(component)) => explain(&document, component),
-        _ => render(&document, args.format)?,
+        _ => format::print(&PLAN, &document, format::chosen(args.format, args.json))?,
     };
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(match answer.verdict {
@@ -61,7 +62,7 @@ fn component(name: &str) -> anyhow::Result<Option<Component>> {
     }
     let known: Vec<_> = Component::ALL.iter().map(|component| format!("`{component}`")).collect();
     let unknown = || {
-        Problem::new(format!("`--explain {}` is no component", printable(name)))
+        Problem::usage(format!("`--explain {}` is no component", printable(name)))
             .hint(format!("expected one of {}", known.join(", ")))
     };
     Ok(Some(Component::from_id(name).ok_or_else(unknown)?))

@@ -1,33 +1,42 @@
 //! `vramplan check`.
 
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::Outcome;
 use super::args::CatalogArgs;
+use super::format;
 use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::limits_table::{Entry, Leaf, Limits, LimitsTable, TableError};
 use vramplan_planner::read::{Catalog, profile};
 use vramplan_planner::recommend::{RecommendError, Solver};
-use vramplan_planner::render::{FileReport, ScenarioReport, to_github, to_report};
+use vramplan_planner::render::{
+    FileReport, Format, Printers, ScenarioReport, to_github, to_report,
+};
 use vramplan_planner::text::printable_path;
 
 /// Where tables are unless a path is given.
 const TABLES: &str = "profiles/tables";
 
-/// A format of `vramplan check`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CheckFormat {
-    /// For people.
-    Text,
-    /// Annotations for GitHub Actions.
-    Github,
+/// What `check` prints.
+struct Checks {
+    reports: Vec<FileReport>,
+    updated: bool,
 }
+
+/// The formats of a check. What was updated is nothing to annotate.
+const CHECK: Printers<Checks, Infallible> = Printers(&[
+    (Format::Text, |checks| Ok(to_report(&checks.reports, checks.updated))),
+    (Format::Github, |checks| {
+        Ok(if checks.updated { String::new() } else { to_github(&checks.reports) })
+    }),
+]);
 
 /// Check that committed tables of limits still follow from the model.
 #[derive(Clone, Debug, Args)]
@@ -45,8 +54,14 @@ pub struct CheckArgs {
     update: bool,
 
     /// Output format.
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
-    format: CheckFormat,
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        value_parser = format::one_of(&CHECK),
+        help_heading = "Output"
+    )]
+    format: Format,
 }
 
 /// Computes every scenario anew, compares and prints.
@@ -59,20 +74,25 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
     if args.update {
         checked.iter().try_for_each(Checked::update)?;
     }
-    let reports: Vec<FileReport> = checked.iter().map(Checked::report).collect();
-    let text = match args.format {
-        CheckFormat::Text => to_report(&reports, args.update),
-        CheckFormat::Github if args.update => String::new(),
-        CheckFormat::Github => to_github(&reports),
-    };
+    let reports = checked.iter().map(Checked::report).collect();
+    let checks = Checks { reports, updated: args.update };
+    let text = format::print(&CHECK, &checks, args.format)?;
     anstream::stdout().write_all(text.as_bytes())?;
-    let drifted: usize = reports.iter().map(FileReport::drifted).sum();
+    let drifted: usize = checks.reports.iter().map(FileReport::drifted).sum();
     if drifted == 0 || args.update {
         return Ok(Outcome::Done);
     }
-    let hint = "hint: `vramplan check --update` writes what is computed into the tables\n";
+    let paths: String = args.paths.iter().map(|path| format!(" {}", quoted(path))).collect();
+    let hint =
+        format!("hint: `vramplan check --update{paths}` writes what is computed into the tables\n");
     anstream::stderr().write_all(hint.as_bytes())?;
     Ok(Outcome::Drifted)
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let path = printable_path(path);
+    shlex::try_quote(&path).map_or_else(|_| path.clone(), |quoted| quoted.into_owned())
 }
 
 /// The tables to check: those given, of a directory every TOML file in it.

@@ -4,29 +4,26 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::Outcome;
 use super::args::CatalogArgs;
+use super::format;
 use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::Question;
 use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::answer;
-use vramplan_planner::render::{CompareDoc, Document};
+use vramplan_planner::render::{CompareDoc, Document, Format, Printers};
 use vramplan_planner::text::printable_path;
 
-/// A format of `vramplan compare`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CompareFormat {
-    /// For a terminal of 80 columns.
-    Table,
-    /// Schema `vramplan/compare/v1`.
-    Json,
-    /// Tables for a repository or an issue.
-    Markdown,
-}
+/// The formats of a comparison; the JSON's schema is `vramplan/compare/v1`.
+const COMPARE: Printers<CompareDoc, serde_json::Error> = Printers(&[
+    (Format::Table, |compared| Ok(compared.to_table())),
+    (Format::Json, CompareDoc::to_json),
+    (Format::Markdown, |compared| Ok(compared.to_markdown())),
+]);
 
 /// Compare two plans component by component: current against proposed.
 #[derive(Clone, Debug, Args)]
@@ -48,8 +45,18 @@ pub struct CompareArgs {
     plan: Question,
 
     /// Output format.
-    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
-    format: CompareFormat,
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        value_parser = format::one_of(&COMPARE),
+        help_heading = "Output"
+    )]
+    format: Format,
+
+    /// Short for `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    json: bool,
 }
 
 /// Plans both, compares and prints.
@@ -59,7 +66,7 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<Outcome> {
     let current = scenario::read(&args.current)?;
     let proposed = args.plan.clone().or(scenario::read(base)?);
     if args.proposed.is_none() && proposed == current {
-        let same = Problem::new("nothing is proposed: expected a second scenario, or flags");
+        let same = Problem::usage("nothing is proposed: expected a second scenario, or flags");
         let hint = format!("try `vramplan compare {} --kv f16`", printable_path(&args.current));
         return Err(same.hint(hint).into());
     }
@@ -71,11 +78,7 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<Outcome> {
     let names = (printable_path(&args.current), format!("{}{suffix}", printable_path(base)));
     let (current, proposed) = (plan(&current, &args.current)?, plan(&proposed, base)?);
     let document = CompareDoc::new((&names.0, &current), (&names.1, &proposed));
-    let text = match args.format {
-        CompareFormat::Table => document.to_table(),
-        CompareFormat::Json => document.to_json()?,
-        CompareFormat::Markdown => document.to_markdown(),
-    };
+    let text = format::print(&COMPARE, &document, format::chosen(args.format, args.json))?;
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(if document.proposed.verdict == Verdict::DoesNotFit {
         Outcome::DoesNotFit

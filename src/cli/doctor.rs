@@ -2,27 +2,26 @@
 
 use std::io::Write as _;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::Outcome;
 use super::args::CatalogArgs;
+use super::format;
 use crate::calibrate::devices::{DeviceFacts, Inventory};
 use crate::calibrate::host::{Host, host};
 use crate::report::doctor::{
     DoctorDoc, Finding, ProfileCounts, ProfileMatch, SCHEMA, Severity, WorkerDoc, to_text,
 };
 use vramplan_planner::read::{Catalog, Kind};
+use vramplan_planner::render::{Format, Printers};
 use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
 
-/// A format of `vramplan doctor`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DoctorFormat {
-    /// For a terminal of 80 columns.
-    Table,
-    /// Schema `vramplan/doctor/v1`.
-    Json,
-}
+/// The formats of what was found; the JSON's schema is `vramplan/doctor/v1`.
+const DOCTOR: Printers<DoctorDoc, serde_json::Error> = Printers(&[
+    (Format::Table, |found| Ok(to_text(found))),
+    (Format::Json, |found| Ok(serde_json::to_string_pretty(found)? + "\n")),
+]);
 
 /// Say what this machine and this build can do: driver, GPUs, libraries.
 #[derive(Clone, Debug, Args)]
@@ -32,17 +31,24 @@ pub struct DoctorArgs {
     catalog: CatalogArgs,
 
     /// Output format.
-    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
-    format: DoctorFormat,
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        value_parser = format::one_of(&DOCTOR),
+        help_heading = "Output"
+    )]
+    format: Format,
+
+    /// Short for `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    json: bool,
 }
 
 /// Looks at the machine and prints.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<Outcome> {
     let document = document(&vramplan_disk::catalog(&args.catalog.profiles));
-    let text = match args.format {
-        DoctorFormat::Table => to_text(&document),
-        DoctorFormat::Json => serde_json::to_string_pretty(&document)? + "\n",
-    };
+    let text = format::print(&DOCTOR, &document, format::chosen(args.format, args.json))?;
     anstream::stdout().write_all(text.as_bytes())?;
     let prevented = document.findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if prevented { Outcome::Child(1) } else { Outcome::Done })

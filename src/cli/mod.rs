@@ -7,6 +7,7 @@ mod check;
 mod compare;
 mod doctor;
 mod files;
+mod format;
 mod generate;
 mod help;
 #[cfg(target_os = "linux")]
@@ -18,12 +19,13 @@ mod profiles;
 mod scenario;
 mod sweep;
 mod synth;
+mod usage;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use problem::describe;
+pub use problem::{describe, is_usage};
 pub use scenario::deployment;
 
 use args::BudgetArgs;
@@ -71,8 +73,7 @@ impl From<Outcome> for ExitCode {
     name = "vramplan",
     version,
     max_term_width = 100,
-    after_help = help::EXIT_CODES,
-    disable_help_subcommand = true
+    after_help = help::EXIT_CODES
 )]
 struct Cli {
     #[command(subcommand)]
@@ -127,7 +128,7 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn run() -> anyhow::Result<Outcome> {
-    match Cli::parse().command {
+    match usage::parse::<Cli>().command {
         Command::Budget(args) => budget::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),

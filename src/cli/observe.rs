@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::args::CatalogArgs;
+use super::format;
 use super::problem::Problem;
 use super::{Outcome, files};
 use crate::calibrate::comparison::{Comparison, Tolerance};
@@ -17,20 +18,22 @@ use crate::calibrate::{Device, MeterKind, PlannedRun};
 use crate::report::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
 use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::recommend::Answer;
+use vramplan_planner::render::{Format, Printers};
 use vramplan_planner::text::printable_path;
 
-/// A format of a measured run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// For a terminal of 80 columns.
-    Table,
-    /// Schema `vramplan/observe/v1`.
-    Json,
-    /// Tables for a repository or an issue.
-    Markdown,
-    /// A picture: memory over time.
-    Svg,
+/// A measured run as it is printed: its document, and memory over time as a picture.
+struct Reported {
+    document: ObserveDoc,
+    timeline: String,
 }
+
+/// The formats of a measured run; the JSON's schema is `vramplan/observe/v1`.
+const REPORT: Printers<Reported, serde_json::Error> = Printers(&[
+    (Format::Table, |run| Ok(to_table(&run.document))),
+    (Format::Json, |run| run.document.to_json()),
+    (Format::Markdown, |run| Ok(to_markdown(&run.document))),
+    (Format::Svg, |run| Ok(run.timeline.clone())),
+]);
 
 /// Where a measured run goes, and how it is judged.
 #[derive(Clone, Debug, Args)]
@@ -48,8 +51,18 @@ pub struct ReportArgs {
     pub report: Option<PathBuf>,
 
     /// Output format.
-    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
-    pub format: ReportFormat,
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        value_parser = format::one_of(&REPORT),
+        help_heading = "Output"
+    )]
+    pub format: Format,
+
+    /// Short for `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    pub json: bool,
 }
 
 /// Measure the memory of any program, phase by phase, beside a plan.
@@ -189,12 +202,8 @@ impl Report {
         let compared = compared.as_ref().map(|(plan, compared)| (*plan, compared));
         let document = ObserveDoc::new(measured, compared).with(extras);
         let outside = document.comparison.as_ref().map(|c| c.outside.clone()).unwrap_or_default();
-        let text = match args.format {
-            ReportFormat::Table => to_table(&document),
-            ReportFormat::Json => document.to_json()?,
-            ReportFormat::Markdown => to_markdown(&document),
-            ReportFormat::Svg => to_timeline(measured, plan),
-        };
+        let reported = Reported { document, timeline: to_timeline(measured, plan) };
+        let text = format::print(&REPORT, &reported, format::chosen(args.format, args.json))?;
         Ok(Self { text, within, outside })
     }
 

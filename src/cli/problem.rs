@@ -17,17 +17,24 @@ pub struct Problem {
     /// Whether the message has lines of its own, in all of which what is quoted was made safe.
     has_lines: bool,
     hint: Option<String>,
+    /// Whether the command line itself is wrong, and not what it names.
+    is_usage: bool,
 }
 
 impl Problem {
     /// An error without a hint.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), has_lines: false, hint: None }
+        Self { message: message.into(), has_lines: false, hint: None, is_usage: false }
     }
 
     /// An error that shows an excerpt: what is quoted in it must be safe to print.
     pub fn with_lines(message: String) -> Self {
-        Self { message, has_lines: true, hint: None }
+        Self { message, has_lines: true, hint: None, is_usage: false }
+    }
+
+    /// A mistake on the command line.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { is_usage: true, ..Self::new(message) }
     }
 
     /// Adds a hint.
@@ -43,6 +50,22 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+/// Whether an error is a mistake on the command line. One that is told with where it was found, such as a line of a
+/// table, is not.
+pub fn is_usage(error: &anyhow::Error) -> bool {
+    let Some(outermost) = error.chain().next() else { return false };
+    if let Some(problem) = outermost.downcast_ref::<Problem>() {
+        return problem.is_usage;
+    }
+    let source = match outermost.downcast_ref::<DeploymentError>() {
+        Some(DeploymentError::Source(source)) => Some(source),
+        Some(DeploymentError::Overflow(_)) => None,
+        Some(_) => return true,
+        None => outermost.downcast_ref::<SourceError>(),
+    };
+    matches!(source, Some(SourceError::Unknown { .. }))
+}
 
 /// `error: …`, its causes on the same line, and the hints of the whole chain.
 pub fn describe(error: &anyhow::Error) -> String {

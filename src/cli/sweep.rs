@@ -6,31 +6,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::Outcome;
 use super::args::CatalogArgs;
+use super::format;
 use super::problem::Problem;
 use super::scenario;
 use vramplan_disk::Disk;
 use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question, runtime_of};
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::read::{Catalog, Kind};
-use vramplan_planner::render::{SweepDoc, to_matrix};
+use vramplan_planner::render::{Format, Printers, SweepDoc, to_matrix};
 use vramplan_planner::spec::Runtime;
 use vramplan_planner::sweep::{Cell, Sweep};
 use vramplan_planner::text::printable;
 
-/// A format of `vramplan sweep`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SweepFormat {
-    /// A matrix for a terminal of 80 columns.
-    Table,
-    /// One line for each combination.
-    Csv,
-    /// Schema `vramplan/sweep/v1`.
-    Json,
-}
+/// The formats of a sweep; the JSON's schema is `vramplan/sweep/v1`.
+const SWEEP: Printers<SweepDoc, anyhow::Error> = Printers(&[
+    (Format::Table, |sweep| Ok(to_matrix(sweep))),
+    (Format::Csv, |sweep| Ok(sweep.to_csv()?)),
+    (Format::Json, |sweep| Ok(sweep.to_json()?)),
+]);
 
 /// Show what fits where: a matrix of GPUs, models and formats.
 #[derive(Clone, Debug, Args)]
@@ -48,8 +45,18 @@ pub struct SweepArgs {
     scenario: Option<PathBuf>,
 
     /// Output format.
-    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
-    format: SweepFormat,
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        value_parser = format::one_of(&SWEEP),
+        help_heading = "Output"
+    )]
+    format: Format,
+
+    /// Short for `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    json: bool,
 }
 
 /// The flags of a plan, four of which take lists.
@@ -139,11 +146,7 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
         None => args.matrix.clone(),
     };
     let document = document(&matrix, &catalog)?;
-    let text = match args.format {
-        SweepFormat::Table => to_matrix(&document),
-        SweepFormat::Csv => document.to_csv()?,
-        SweepFormat::Json => document.to_json()?,
-    };
+    let text = format::print(&SWEEP, &document, format::chosen(args.format, args.json))?;
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(Outcome::Done)
 }
@@ -177,7 +180,7 @@ fn runtime_of_all(models: &[String]) -> anyhow::Result<Runtime> {
     let message = format!(
         "`{first}` is planned for `{runtime}` and `{named}` for `{others}`: expected one runtime"
     );
-    Err(Problem::new(message).hint("name it for the whole matrix: `--runtime NAME`").into())
+    Err(Problem::usage(message).hint("name it for the whole matrix: `--runtime NAME`").into())
 }
 
 /// A row of a model for each format of the weights and of the cache: first its defaults, on every GPU.
@@ -240,7 +243,7 @@ fn named(given: &[String], kind: Kind, catalog: &Catalog) -> anyhow::Result<Vec<
         let flag = kind.name().to_lowercase();
         let missing = format!("`--{flag}` is missing: expected names, or `all`");
         let hint = "try `vramplan sweep --gpu L4,T4 --model all`";
-        return Err(Problem::new(missing).hint(hint).into());
+        return Err(Problem::usage(missing).hint(hint).into());
     }
     if given.iter().any(|name| is_all(name)) {
         return Ok(catalog.list(kind)?.into_iter().map(|listing| listing.name).collect());

@@ -130,7 +130,7 @@ fn write_on_threads(
             .map(|index| {
                 let (filled, pieces) = sync_channel(AHEAD);
                 let (used, empty) = sync_channel(AHEAD + 2);
-                scope.spawn(move || make(model, (index, threads), &filled, &empty));
+                scope.spawn(move || make(model, Turn { index, threads }, &filled, &empty));
                 (pieces, used)
             })
             .collect();
@@ -150,16 +150,18 @@ fn write_on_threads(
     })
 }
 
-/// Makes every piece whose number is `index` modulo `threads`, in buffers that come back.
-fn make(
-    model: &SynthModel,
-    (index, threads): (usize, usize),
-    filled: &SyncSender<Vec<u8>>,
-    empty: &Receiver<Vec<u8>>,
-) {
+/// Which pieces a thread makes: those whose number is `index` modulo `threads`.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    index: usize,
+    threads: usize,
+}
+
+/// Makes the pieces of a thread, in buffers that come back.
+fn make(model: &SynthModel, turn: Turn, filled: &SyncSender<Vec<u8>>, empty: &Receiver<Vec<u8>>) {
     let pieces =
         model.tensors.iter().flat_map(|tensor| (0..tensor.pieces()).map(move |n| (tensor, n)));
-    for (tensor, number) in pieces.skip(index).step_by(threads) {
+    for (tensor, number) in pieces.skip(turn.index).step_by(turn.threads) {
         let mut piece = empty.try_recv().unwrap_or_default();
         piece.resize(tensor.piece_len(number), 0);
         tensor.fill_piece(model.seed, number, &mut piece);

@@ -274,6 +274,9 @@ impl FromStr for Bytes {
             return Err(malformed());
         }
         let unit = unit.trim().to_ascii_uppercase();
+        if unit.is_empty() && number.chars().all(|digit| digit == '0') {
+            return Ok(Self::ZERO);
+        }
         if matches!(unit.as_str(), "" | "K" | "M" | "G" | "T") {
             return Err(ParseBytesError::Ambiguous { text: text.to_owned() });
         }
@@ -356,6 +359,7 @@ mod tests {
             ("23_034 mib", 23_034 << 20),
             (".5 GiB", 1 << 29),
             ("18446744073709551615 B", u64::MAX),
+            ("0", 0),
         ] {
             assert_eq!(text.parse::<Bytes>(), Ok(Bytes::new(expected)), "{text}");
         }

@@ -9,7 +9,7 @@ mod spans;
 use std::collections::BTreeMap;
 
 use self::levels::Levels;
-use self::spans::{part_teardown, spans};
+use self::spans::{Edge, part_teardown, spans};
 use super::recording::{By, End, Event, Exit, Header};
 use vramplan_planner::estimate::Component;
 use vramplan_planner::units::Bytes;
@@ -162,7 +162,9 @@ impl Measurement {
         let taken_at_end = exit.as_ref().map_or_else(|| taken_so_far(events), |exit| exit.taken);
         let mut levels = Levels::of(events, started, stopped);
         without_ballast(&mut levels.points, events, stopped);
-        let mut spans = spans(events, (started, taken_before), (stopped, taken_at_end));
+        let start = Edge { t: started, taken: taken_before };
+        let stop = Edge { t: stopped, taken: taken_at_end };
+        let mut spans = spans(events, start, stop);
         part_teardown(&mut spans, &levels.points, stopped);
         let phases = phases(&levels.points, &spans);
         Ok(Self {

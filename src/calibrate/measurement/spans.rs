@@ -4,8 +4,17 @@ use super::{BEFORE_MARKS, Point, Span, WHOLE_RUN, level_at};
 use crate::calibrate::recording::Event;
 use vramplan_planner::units::Bytes;
 
+/// A moment, and how many samples had been taken by then.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge {
+    /// When, in µs.
+    pub t: u64,
+    /// Samples so far.
+    pub taken: u64,
+}
+
 /// The phases in time; what comes before the first mark has a name too.
-pub fn spans(events: &[Event], (from, before): (u64, u64), (until, last): (u64, u64)) -> Vec<Span> {
+pub fn spans(events: &[Event], start: Edge, stop: Edge) -> Vec<Span> {
     let marks: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
@@ -17,19 +26,19 @@ pub fn spans(events: &[Event], (from, before): (u64, u64), (until, last): (u64, 
     let mut spans = vec![Span {
         name: Some(first.to_owned()),
         by: None,
-        start: from,
-        end: until,
-        taken: before,
+        start: start.t,
+        end: stop.t,
+        taken: start.taken,
     }];
     for (t, name, by, taken) in marks {
-        let t = t.clamp(from, until);
+        let t = t.clamp(start.t, stop.t);
         if let Some(open) = spans.last_mut() {
             (open.end, open.taken) = (t, taken.saturating_sub(open.taken));
         }
-        spans.push(Span { name, by: Some(by), start: t, end: until, taken });
+        spans.push(Span { name, by: Some(by), start: t, end: stop.t, taken });
     }
     if let Some(open) = spans.last_mut() {
-        open.taken = last.saturating_sub(open.taken);
+        open.taken = stop.taken.saturating_sub(open.taken);
     }
     spans
 }

@@ -79,7 +79,7 @@ fn last(
     let (plan, finished) = loop {
         let plan = compared_with(args, deployment)?;
         let order = once::order(args, deployment, &answer(deployment)?, on_card);
-        let how = (args.patience, args.output.record.as_deref());
+        let how = once::How { patience: args.patience, record: args.output.record.as_deref() };
         let finished = once::run(worker, &order, &plan, how, meter)?;
         let smaller = match (&finished.end, &mut extras.steps) {
             (End::Exhausted(message), Some(steps)) => steps.retreat(message),
@@ -190,7 +190,13 @@ fn quality(
     let mut order = once::order(args, deployment, &answer(deployment)?, on_card);
     order.quality = Some(text.to_owned());
     order.capacity = None;
-    let finished = once::run(worker, &order, &plan, (args.patience, None), meter)?;
+    let finished = once::run(
+        worker,
+        &order,
+        &plan,
+        once::How { patience: args.patience, record: None },
+        meter,
+    )?;
     if matches!(finished.end, End::Interrupted) {
         return Ok(None);
     }

@@ -26,12 +26,21 @@ pub struct Finished {
     pub quality: Option<Quality>,
 }
 
+/// How an order is run.
+#[derive(Clone, Copy, Debug)]
+pub struct How<'a> {
+    /// Seconds that a phase may take.
+    pub patience: u64,
+    /// Where the record goes.
+    pub record: Option<&'a Path>,
+}
+
 /// Runs an order, and writes a record where one is asked for.
 pub fn run(
     worker: &Path,
     order: &Order,
     plan: &PlannedRun,
-    (patience, record): (u64, Option<&Path>),
+    how: How<'_>,
     meter: &mut dyn Meter,
 ) -> anyhow::Result<Finished> {
     let device = meter.device();
@@ -41,8 +50,8 @@ pub fn run(
     }
     let words = vec![worker.to_string_lossy().into_owned()];
     let header = files::header(device, words, Some(plan.clone()));
-    let recorder = Recorder::new(header, meter::record_file(record)?);
-    let mut supervisor = Supervisor::new(Duration::from_secs(patience));
+    let recorder = Recorder::new(header, meter::record_file(how.record)?);
+    let mut supervisor = Supervisor::new(Duration::from_secs(how.patience));
     let input = Some((serde_json::to_string(order)? + "\n").into_bytes());
     let watch: Option<&mut dyn session::Watch> = Some(&mut supervisor);
     let job = Job { command, input, patterns: Vec::new(), timed: Vec::new(), watch };

@@ -172,7 +172,7 @@ impl Climb<'_> {
         order.prompt_tokens = Some(deployment.workload.prefill_chunk);
         order.decode_tokens = DECODED;
         let plan = observe::run_of(&deployment, &answer)?;
-        let how = (self.args.patience, None);
+        let how = once::How { patience: self.args.patience, record: None };
         let finished = once::run(self.worker, &order, &plan, how, self.meter)?;
         let failure = match finished.end {
             End::Done => None,

@@ -76,7 +76,7 @@ impl fmt::Display for CaptureLayers {
 pub struct Question {
     /// GPU by name (`L4`, `RTX 4090`, `A100-80GB`), a MIG slice of one (`H100-3g.40gb`), or `auto` for
     /// the local card. Several different ones are separated by commas: `L4,T4`.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "GPU"))]
+    #[cfg_attr(feature = "cli", arg(short = 'g', long, value_name = "GPU"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
 
@@ -97,7 +97,7 @@ pub struct Question {
     pub split: Option<Split>,
 
     /// Model by name, a GGUF file, a directory with safetensors, or a `config.json`.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL"))]
+    #[cfg_attr(feature = "cli", arg(short = 'm', long, value_name = "MODEL"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 
@@ -151,23 +151,23 @@ pub struct Question {
 
     /// Tokens of the pinned system prompt [default: 0; 6000 under vramplan where the context has room for
     /// twice that].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_tokens: Option<u64>,
 
     /// Fix `max_cache_tokens` instead of solving for it.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_tokens: Option<u64>,
 
     /// Fix `recent_window` instead of the published half.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent_window: Option<u64>,
 
     /// Tokens of a prefill step (llama.cpp: `n_ubatch`, vLLM: `max_num_batched_tokens`) [default:
     /// 512; under vllm 8192 on cards of 70 GiB and more but the A100, else 2048].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill_chunk: Option<u64>,
 
@@ -179,7 +179,7 @@ pub struct Question {
 
     /// Positions, where `RoPE` scaling allows more than the model was trained for, or fewer are
     /// wanted.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
 
@@ -226,7 +226,7 @@ pub struct Question {
         feature = "cli",
         arg(
             long,
-            value_name = "TOKENS",
+            value_name = "TOKENS", value_parser = text::tokens,
             help_heading = "Introspection",
             requires = "capture_layers"
         )

@@ -29,6 +29,21 @@ where
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
+/// A number of tokens as people write it: `8192`, `8_192`, `8k` and `8K` for 8 × 1,024, as model cards mean it.
+#[cfg(feature = "cli")]
+pub(super) fn tokens(text: &str) -> Result<u64, String> {
+    let wrong = || "expected a whole number of tokens, such as `8192` or `8k`".to_owned();
+    let digits = text.trim().replace('_', "");
+    let (digits, factor) = match digits.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1024),
+        None => (&*digits, 1),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
+}
+
 /// Sizes are written to the byte, and what reads as a number is one.
 #[allow(clippy::ref_option, reason = "serde's signature")]
 pub(super) fn serialize<S, T>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error>
@@ -44,5 +59,23 @@ where
     match text.parse::<f64>() {
         Ok(fraction) => serializer.serialize_f64(fraction),
         Err(_) => serializer.serialize_str(&text),
+    }
+}
+
+#[cfg(all(test, feature = "cli"))]
+mod tests {
+    use super::tokens;
+
+    #[test]
+    fn tokens_are_read_as_people_write_them() {
+        assert_eq!(tokens("8192"), Ok(8192));
+        assert_eq!(tokens("8_192"), Ok(8192));
+        assert_eq!(tokens("8k"), Ok(8192));
+        assert_eq!(tokens("128K"), Ok(131_072));
+        for wrong in
+            ["", "k", "-5", "1.5k", "8kk", "1e5", "99999999999999999999", "18446744073709551615k"]
+        {
+            assert!(tokens(wrong).unwrap_err().contains("whole number of tokens"), "{wrong}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod document;
 mod drift;
 mod emit;
 mod explain;
+mod format;
 mod html;
 mod json;
 mod markdown;
@@ -17,9 +18,6 @@ pub mod terminal;
 mod toml;
 
 use std::fmt;
-use std::str::FromStr;
-
-use crate::text::printable;
 
 pub use compare::{ChangeDoc, CompareDoc, DifferenceDoc, SideDoc};
 pub use devices::{DeviceComponentDoc, DeviceDoc, PartDoc};
@@ -30,6 +28,7 @@ pub use document::{
 pub use drift::{FileReport, ScenarioReport, to_github, to_report};
 pub use emit::{EmitError, Target, emit};
 pub use explain::explain;
+pub use format::{Format, Printer, Printers};
 pub use html::to_html;
 pub use json::{from_json, to_json};
 pub use matrix::to_matrix;
@@ -37,60 +36,12 @@ pub use plan_text::to_table;
 pub use svg::to_svg;
 pub use sweep::{CombinationDoc, SummaryDoc, SweepDoc};
 
-/// A format of `vramplan budget`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// For a terminal of 80 columns.
-    #[default]
-    Table,
-    /// Schema `vramplan/plan/v2`.
-    Json,
-    /// The same document as TOML.
-    Toml,
-    /// Tables for a repository or an issue.
-    Markdown,
-    /// A picture: the stack of components against the card.
-    Svg,
-    /// One page with picture, tables, advice and sources.
-    Html,
-}
-
-impl Format {
-    /// Every format with its name.
-    pub const NAMES: [(&'static str, Self); 6] = [
-        ("table", Self::Table),
-        ("json", Self::Json),
-        ("toml", Self::Toml),
-        ("markdown", Self::Markdown),
-        ("svg", Self::Svg),
-        ("html", Self::Html),
-    ];
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = text.to_ascii_lowercase();
-        Self::NAMES.iter().find(|(name, _)| *name == wanted).map(|(_, format)| *format).ok_or_else(
-            || {
-                format!(
-                    "`{}` is no format: expected `table`, `json`, `toml`, `markdown`, `svg` or `html`",
- printable(text)
-                )
-            },
-        )
-    }
-}
-
-/// Renders a document.
-pub fn render(document: &Document, format: Format) -> Result<String, fmt::Error> {
-    match format {
-        Format::Table => Ok(to_table(document)),
-        Format::Json => to_json(document).map_err(|_| fmt::Error),
-        Format::Toml => toml::to_toml(document).map_err(|_| fmt::Error),
-        Format::Markdown => Ok(markdown::to_markdown(document)),
-        Format::Svg => Ok(to_svg(document)),
-        Format::Html => Ok(to_html(document)),
-    }
-}
+/// The formats of a plan.
+pub const PLAN: Printers<Document, fmt::Error> = Printers(&[
+    (Format::Table, |document| Ok(to_table(document))),
+    (Format::Json, |document| to_json(document).map_err(|_| fmt::Error)),
+    (Format::Toml, |document| toml::to_toml(document).map_err(|_| fmt::Error)),
+    (Format::Markdown, |document| Ok(markdown::to_markdown(document))),
+    (Format::Svg, |document| Ok(to_svg(document))),
+    (Format::Html, |document| Ok(to_html(document))),
+]);

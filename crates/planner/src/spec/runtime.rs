@@ -50,11 +50,26 @@ impl fmt::Display for Runtime {
     }
 }
 
+/// Other words for a runtime: other spellings, and programs that run its engine.
+const OTHER_WORDS: [(&str, &str); 9] = [
+    ("llamacpp", "llama.cpp"),
+    ("llama-cpp", "llama.cpp"),
+    ("llama_cpp", "llama.cpp"),
+    ("llama-server", "llama.cpp"),
+    ("ollama", "llama.cpp"),
+    ("lmstudio", "llama.cpp"),
+    ("lm-studio", "llama.cpp"),
+    ("hf", "transformers"),
+    ("huggingface", "transformers"),
+];
+
 impl FromStr for Runtime {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = text.to_ascii_lowercase().replace("llamacpp", "llama.cpp");
+        let wanted = text.to_ascii_lowercase();
+        let wanted =
+            OTHER_WORDS.iter().find(|(word, _)| *word == wanted).map_or(&*wanted, |(_, name)| name);
         Self::ALL.into_iter().find(|runtime| runtime.name() == wanted).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|r| format!("`{r}`")).collect();
             format!("`{}` is no runtime: expected one of {}", printable(text), known.join(", "))

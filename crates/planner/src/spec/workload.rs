@@ -146,8 +146,22 @@ impl fmt::Display for Headroom {
     }
 }
 
+/// Why a text is no headroom.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadroomError {
+    /// Not a share of the card.
+    #[error("`{}` is not a share of the card: expected 0% or more, and less than 100%", printable(.text))]
+    Percentage {
+        /// The text as given.
+        text: String,
+    },
+    /// Not a size.
+    #[error(transparent)]
+    Size(#[from] ParseBytesError),
+}
+
 impl FromStr for Headroom {
-    type Err = ParseBytesError;
+    type Err = HeadroomError;
 
     /// `512 MiB`, a percentage of the total such as `5%`, or `default`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -155,12 +169,12 @@ impl FromStr for Headroom {
             return Ok(Self::Default);
         }
         let Some(percent) = text.trim().strip_suffix('%') else {
-            return text.parse().map(Self::Size);
+            return Ok(Self::Size(text.parse()?));
         };
-        let malformed = || ParseBytesError::Malformed { text: text.to_owned() };
-        let percent: f64 = percent.trim().parse().map_err(|_| malformed())?;
+        let wrong = || HeadroomError::Percentage { text: text.to_owned() };
+        let percent: f64 = percent.trim().parse().map_err(|_| wrong())?;
         if !(0.0..100.0).contains(&percent) {
-            return Err(malformed());
+            return Err(wrong());
         }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let points = (percent * 100.0).round() as u64;

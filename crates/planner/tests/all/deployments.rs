@@ -16,7 +16,7 @@ use vramplan_planner::estimate::rules;
 use vramplan_planner::plan::Capacity;
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::recommend::{RecommendError, answer, smallest_cache};
-use vramplan_planner::render::{Document, Format, render, to_json};
+use vramplan_planner::render::{Document, Format, PLAN, to_json};
 use vramplan_planner::spec::{
     Architecture, Attention, Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelShape,
     ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Serving, Split, TransformersStack, Window,
@@ -459,7 +459,7 @@ fn answers(deployment: &Deployment) -> Result<(), RecommendError> {
     }
     let document = Document::new(deployment, &answer);
     for format in [Format::Table, Format::Markdown, Format::Svg] {
-        assert!(!render(&document, format).unwrap().is_empty());
+        assert!(!PLAN.print(&document, format).unwrap().unwrap().is_empty());
     }
     assert!(to_json(&document).is_ok());
     Ok(())

@@ -1,7 +1,7 @@
 //! The page of `--format html` stands alone, and names cannot break out of it.
 
 use crate::support::Case;
-use vramplan_planner::render::{Document, Format, render, to_html};
+use vramplan_planner::render::{Document, Format, PLAN, to_html};
 use vramplan_planner::spec::Runtime;
 
 fn document() -> Document {
@@ -34,7 +34,7 @@ fn hostile_names_stay_text() {
             buffer.source = hostile.to_owned();
         }
     }
-    let page = render(&document, Format::Html).unwrap();
+    let page = PLAN.print(&document, Format::Html).unwrap().unwrap();
     assert!(page.contains("&lt;script&gt;"));
     for markup in ["<script", "onload=x>", "\"><"] {
         let places: Vec<_> = page.match_indices(markup).collect();

@@ -1,0 +1,33 @@
+//! `--format`: which formats a command's answer has, and printing it in one.
+
+use anyhow::Context as _;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use vramplan_planner::render::{Format, Printers};
+
+/// Takes the names of the formats that these printers print.
+pub fn one_of<D, E>(printers: &'static Printers<D, E>) -> impl TypedValueParser<Value = Format>
+where
+    D: 'static,
+    E: 'static,
+{
+    let value = |format: Format| PossibleValue::new(format.name()).help(format.about());
+    let values = PossibleValuesParser::new(printers.formats().map(value));
+    values.try_map(|name| {
+        let found = printers.formats().find(|format| format.name() == name);
+        found.ok_or_else(|| format!("`{name}` is no format"))
+    })
+}
+
+/// The format of `--format`, or of `--json`, which is short for one of them.
+pub fn chosen(format: Format, json: bool) -> Format {
+    if json { Format::Json } else { format }
+}
+
+/// Prints an answer in a format that [`one_of`] took.
+pub fn print<D, E>(printers: &Printers<D, E>, answer: &D, format: Format) -> anyhow::Result<String>
+where
+    E: Into<anyhow::Error>,
+{
+    let text = printers.print(answer, format);
+    text.with_context(|| format!("there is no `{format}` of this"))?.map_err(Into::into)
+}
