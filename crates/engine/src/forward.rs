@@ -1,7 +1,7 @@
 //! The forward pass, written once for every device.
 
 use super::EngineError;
-use super::backend::{Backend, Begin, CacheShape, Caches, Target};
+use super::backend::{Backend, Begin, CacheShape, Caches, LayerStep, RowHeads, Tables, Target};
 use super::capture::CapturePass;
 use super::config::Config;
 use super::observe::{Observer, Unobserved};
@@ -99,7 +99,7 @@ impl<B: Backend> Pass<'_, '_, B> {
         };
         let divisors = self.weights.rope_divisors.as_ref();
         let memory = &mut self.memory;
-        let tables = (&mut *memory.ids, &mut *memory.rotation);
+        let tables = Tables { ids: memory.ids, rotation: memory.rotation };
         self.backend.begin(begin, divisors, tables, memory.caches, memory.workspace)
     }
 
@@ -118,11 +118,13 @@ impl<B: Backend> Pass<'_, '_, B> {
             backend.rms_norm_in_place(arena, spans.q, q_norm, config.eps)?;
             backend.rms_norm_in_place(arena, spans.k, k_norm, config.eps)?;
         }
-        backend.rotate(arena, spans.q, (config.heads, config.head_dim), rotation)?;
-        backend.rotate(arena, spans.k, (config.kv_heads, config.head_dim), rotation)?;
-        backend.attend(arena, workspace, caches, shape, (index, target), spans)?;
+        let of = |heads| RowHeads { heads, head_dim: config.head_dim };
+        backend.rotate(arena, spans.q, of(config.heads), rotation)?;
+        backend.rotate(arena, spans.k, of(config.kv_heads), rotation)?;
+        let at = LayerStep { layer: index, target };
+        backend.attend(arena, workspace, caches, shape, at, spans)?;
         if let Some(capture) = &mut self.looks.capture {
-            capture.attended(backend, arena, caches, shape, (index, target), spans.q)?;
+            capture.attended(backend, arena, caches, shape, at, spans.q)?;
         }
         backend.linear(arena, workspace, spans.out, &layer.attn_output, None, step.normed)?;
         backend.add(arena, step.residual, step.normed)

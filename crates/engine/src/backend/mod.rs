@@ -147,13 +147,12 @@ pub trait Backend {
     /// Writes the ids and positions of a step, the cosines and sines of its positions, and where it
     /// begins.
     ///
-    /// `tables` are the ids, 4 B `[2, rows]`, ids then positions, and the rotation, f32 `[rows, head_dim]`, cosines
-    /// in the first half of a row; `divisors` is `rope_freqs.weight`.
+    /// `divisors` is `rope_freqs.weight`.
     fn begin(
         &self,
         step: Begin<'_>,
         divisors: Option<&Self::Weight>,
-        tables: (&mut Self::Buffer, &mut Self::Buffer),
+        tables: Tables<'_, Self::Buffer>,
         caches: &mut Caches<Self::Buffer>,
         workspace: &mut Self::Workspace,
     ) -> Result<(), EngineError>;
@@ -197,16 +196,16 @@ pub trait Backend {
         out: Span,
     ) -> Result<(), EngineError>;
 
-    /// Rotates the heads of every row, so many of so many elements, by the angles of its position.
+    /// Rotates the heads of every row by the angles of its position.
     fn rotate(
         &self,
         arena: &mut Self::Buffer,
         x: Span,
-        heads: (usize, usize),
+        heads: RowHeads,
         rotation: &Self::Buffer,
     ) -> Result<(), EngineError>;
 
-    /// Stores keys and values of a step in layer `at.0`, evicting where the cache is full, and attends
+    /// Stores keys and values of a step in layer `at.layer`, evicting where the cache is full, and attends
     /// to everything that the layer holds.
     fn attend(
         &self,
@@ -214,7 +213,7 @@ pub trait Backend {
         workspace: &mut Self::Workspace,
         caches: &mut Caches<Self::Buffer>,
         shape: CacheShape,
-        at: (usize, Target),
+        at: LayerStep,
         spans: AttentionSpans,
     ) -> Result<(), EngineError>;
 
@@ -261,7 +260,7 @@ pub trait Backend {
         Err(cannot_capture())
     }
 
-    /// What the step that layer `at.0` has just attended to weighs: f32 `[query_heads, tokens, pinned +
+    /// What the step that layer `at.layer` has just attended to weighs: f32 `[query_heads, tokens, pinned +
     /// max_cache_tokens]`, 0 where no token is or a later one. `queries` are rotated.
     ///
     /// # Errors
@@ -271,7 +270,7 @@ pub trait Backend {
         arena: &mut Self::Buffer,
         caches: &Caches<Self::Buffer>,
         shape: CacheShape,
-        at: (usize, Target),
+        at: LayerStep,
         queries: Span,
         out: Span,
     ) -> Result<(), EngineError> {
@@ -282,6 +281,33 @@ pub trait Backend {
 
 fn cannot_capture() -> EngineError {
     EngineError::unsupported("captures on this device", "the CPU")
+}
+
+/// What a step's tokens and positions are written to.
+#[derive(Debug)]
+pub struct Tables<'a, B> {
+    /// 4 B `[2, rows]`: ids, then positions.
+    pub ids: &'a mut B,
+    /// f32 `[rows, head_dim]`, cosines in the first half of a row.
+    pub rotation: &'a mut B,
+}
+
+/// The heads that a row of queries or keys holds.
+#[derive(Clone, Copy, Debug)]
+pub struct RowHeads {
+    /// How many.
+    pub heads: usize,
+    /// Elements of each.
+    pub head_dim: usize,
+}
+
+/// A step in one layer.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerStep {
+    /// Which layer.
+    pub layer: usize,
+    /// Where the step's tokens go.
+    pub target: Target,
 }
 
 /// A step's tokens.

@@ -2,7 +2,7 @@
 
 use super::CapturedLayer;
 use crate::EngineError;
-use crate::backend::{Backend, CacheShape, Caches, Target};
+use crate::backend::{Backend, CacheShape, Caches, LayerStep};
 use crate::memory::Span;
 
 /// Where a capture lies in the arena: for one layer, or for each chosen one.
@@ -50,18 +50,18 @@ impl<'a> CapturePass<'a> {
         arena: &mut B::Buffer,
         caches: &Caches<B::Buffer>,
         shape: CacheShape,
-        (layer, target): (usize, Target),
+        at: LayerStep,
         queries: Span,
     ) -> Result<(), EngineError> {
-        let Some(index) = self.index(layer).filter(|_| !self.spans.attention.is_empty()) else {
+        let Some(index) = self.index(at.layer).filter(|_| !self.spans.attention.is_empty()) else {
             return Ok(());
         };
         let tokens = queries.len() / (shape.heads.query_width() * size_of::<f32>());
         let columns = shape.policy.pinned() + shape.policy.max_cache_tokens();
         let len = shape.heads.query_heads() * tokens * columns * size_of::<f32>();
         let out = self.part(self.spans.attention, index, len);
-        backend.attention_weights(arena, caches, shape, (layer, target), queries, out)?;
-        self.layer(layer);
+        backend.attention_weights(arena, caches, shape, at, queries, out)?;
+        self.layer(at.layer);
         self.hold(index, None, Some(out));
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::layout::CacheSpans;
 use super::{Device, OnDevice, Workspace};
 use crate::EngineError;
-use crate::backend::{AttentionSpans, CacheShape, Caches, Target};
+use crate::backend::{AttentionSpans, CacheShape, Caches, LayerStep, Target};
 use crate::h2o::to_usize;
 use crate::launch::{
     DecodeMemory, LaunchError, LayerMemory, Leavers, LookMemory, PrefillMemory, Scoring, Span,
@@ -49,7 +49,7 @@ impl<D: Device> OnDevice<D> {
         workspace: &mut Workspace<D::Buffer, D::Graph>,
         caches: &Caches<D::Buffer>,
         shape: CacheShape,
-        (layer, target): (usize, Target),
+        LayerStep { layer, target }: LayerStep,
         spans: AttentionSpans,
     ) -> Result<(), EngineError> {
         let clock = self.clock(caches)?;
@@ -127,7 +127,7 @@ impl<D: Device> OnDevice<D> {
         &self,
         caches: &Caches<D::Buffer>,
         shape: CacheShape,
-        (layer, target): (usize, Target),
+        LayerStep { layer, target }: LayerStep,
         (queries, weights): (Span, Span),
     ) -> Result<(), EngineError> {
         let CacheShape { heads, policy } = shape;

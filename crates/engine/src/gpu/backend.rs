@@ -2,9 +2,15 @@
 
 use super::{Device, OnDevice, Product, Weight, Workspace};
 use crate::EngineError;
-use crate::backend::{AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Part, Target};
+use crate::backend::{
+    AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, LayerStep, Part, RowHeads, Tables,
+    Target,
+};
 use crate::h2o::to_usize;
-use crate::launch::{add, add_bias, angles, clock_words, embed, linear, rms_norm, rope, silu_mul};
+use crate::launch::{
+    HeadRows, ProductShape, Rows, TableShape, add, add_bias, angles, clock_words, embed, linear,
+    rms_norm, rope, silu_mul,
+};
 use crate::memory::Span;
 use crate::weights::MATRIX_TYPES;
 use vramplan_planner::dtype::GgmlType;
@@ -65,7 +71,7 @@ impl<D: Device> Backend for OnDevice<D> {
         &self,
         step: Begin<'_>,
         divisors: Option<&Self::Weight>,
-        (ids, rotation): (&mut D::Buffer, &mut D::Buffer),
+        Tables { ids, rotation }: Tables<'_, D::Buffer>,
         caches: &mut Caches<D::Buffer>,
         workspace: &mut Self::Workspace,
     ) -> Result<(), EngineError> {
@@ -85,8 +91,9 @@ impl<D: Device> Backend for OnDevice<D> {
             self.put(frequencies, bytemuck::cast_slice(&values))?;
             workspace.has_frequencies = true;
         }
-        let (rotation, rows) = (self.whole(rotation), (step.ids.len(), step.head_dim));
-        self.run(&angles(clock, frequencies, step.rope.magnitude(), rotation, rows)?)
+        let shape = Rows { rows: step.ids.len(), width: step.head_dim };
+        let rotation = self.whole(rotation);
+        self.run(&angles(clock, frequencies, step.rope.magnitude(), rotation, shape)?)
     }
 
     fn embed(
@@ -97,7 +104,7 @@ impl<D: Device> Backend for OnDevice<D> {
         out: Span,
     ) -> Result<(), EngineError> {
         let (width, rows) = (table.width, out.len() / F32 / table.width);
-        let shape = (rows, width, table.rows);
+        let shape = TableShape { rows, width, vocab: table.rows };
         let (data, out) = (self.data(table)?, self.part(arena, out)?);
         self.run(&embed(table.ty, data, self.whole(ids), out, shape)?)
     }
@@ -110,7 +117,7 @@ impl<D: Device> Backend for OnDevice<D> {
         eps: f32,
         out: Span,
     ) -> Result<(), EngineError> {
-        let shape = (x.len() / F32 / weight.width, weight.width);
+        let shape = Rows { rows: x.len() / F32 / weight.width, width: weight.width };
         let (x, out) = (self.part(arena, x)?, self.part(arena, out)?);
         self.run(&rms_norm(x, self.data(weight)?, out, shape, eps)?)
     }
@@ -136,26 +143,27 @@ impl<D: Device> Backend for OnDevice<D> {
     ) -> Result<(), EngineError> {
         let rows = x.len() / F32 / weight.width;
         let (x, out) = (self.part(arena, x)?, self.part(arena, out)?);
-        let (data, shape) = (self.data(weight)?, (rows, weight.width, weight.rows));
+        let data = self.data(weight)?;
+        let shape = ProductShape { rows, width: weight.width, columns: weight.rows };
         if is_quantized(weight.ty) {
             self.multiply(&self.product(weight, workspace, (x, out), rows)?)?;
         } else {
             self.run(&linear(weight.ty, data, x, out, shape)?)?;
         }
         let Some(bias) = bias else { return Ok(()) };
-        self.run(&add_bias(out, self.data(bias)?, (rows, weight.rows))?)
+        self.run(&add_bias(out, self.data(bias)?, Rows { rows, width: weight.rows })?)
     }
 
     fn rotate(
         &self,
         arena: &mut D::Buffer,
         x: Span,
-        (heads, head_dim): (usize, usize),
+        RowHeads { heads, head_dim }: RowHeads,
         rotation: &D::Buffer,
     ) -> Result<(), EngineError> {
         let rows = x.len() / F32 / (heads * head_dim);
         let x = self.part(arena, x)?;
-        self.run(&rope(x, self.whole(rotation), (rows, heads, head_dim))?)
+        self.run(&rope(x, self.whole(rotation), HeadRows { rows, heads, head_dim })?)
     }
 
     fn attend(
@@ -164,7 +172,7 @@ impl<D: Device> Backend for OnDevice<D> {
         workspace: &mut Self::Workspace,
         caches: &mut Caches<D::Buffer>,
         shape: CacheShape,
-        at: (usize, Target),
+        at: LayerStep,
         spans: AttentionSpans,
     ) -> Result<(), EngineError> {
         self.attend_layer(arena, workspace, caches, shape, at, spans)
@@ -211,7 +219,7 @@ impl<D: Device> Backend for OnDevice<D> {
         arena: &mut D::Buffer,
         caches: &Caches<D::Buffer>,
         shape: CacheShape,
-        at: (usize, Target),
+        at: LayerStep,
         queries: Span,
         out: Span,
     ) -> Result<(), EngineError> {

@@ -18,7 +18,10 @@ mod write;
 pub use argument::{Argument, Arguments};
 pub use cache::{LayerMemory, RegionMemory, clock_words};
 pub use decode::{DecodeMemory, Scoring, Variant, decode, splits, update_scores};
-pub use ops::{add, add_bias, angles, embed, linear, rms_norm, rope, silu_mul};
+pub use ops::{
+    HeadRows, ProductShape, Rows, TableShape, add, add_bias, angles, embed, linear, rms_norm, rope,
+    silu_mul,
+};
 pub use prefill::{PrefillMemory, advance, evict, next_victim, prefill, prefill_scores};
 pub use ptx::{ops, ptx};
 pub use shape::{Gpu, Launch, LaunchError, Op, Span, check_heads};

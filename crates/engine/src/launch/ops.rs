@@ -5,6 +5,48 @@ use super::shape::{Launch, LaunchError, Op, Span, blocks, int};
 use crate::h2o::to_usize;
 use vramplan_planner::dtype::GgmlType;
 
+/// A matrix of `rows` rows of `width` elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub width: usize,
+}
+
+/// `[rows, heads, head_dim]`.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadRows {
+    /// Rows.
+    pub rows: usize,
+    /// Heads of a row.
+    pub heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+}
+
+/// `rows` rows of `width` elements, looked up in a table of `vocab`.
+#[derive(Clone, Copy, Debug)]
+pub struct TableShape {
+    /// Rows that are looked up.
+    pub rows: usize,
+    /// Elements of a row.
+    pub width: usize,
+    /// Rows of the table.
+    pub vocab: usize,
+}
+
+/// `[rows, width]` times `[columns, width]` transposed.
+#[derive(Clone, Copy, Debug)]
+pub struct ProductShape {
+    /// Rows of the result.
+    pub rows: usize,
+    /// Elements that are summed.
+    pub width: usize,
+    /// Columns of the result.
+    pub columns: usize,
+}
+
 /// Threads of a block of the element by element kernels.
 const THREADS: usize = 256;
 
@@ -37,7 +79,7 @@ pub fn rms_norm(
     x: Span,
     weight: Span,
     out: Span,
-    (rows, width): (usize, usize),
+    Rows { rows, width }: Rows,
     eps: f32,
 ) -> Result<Launch, LaunchError> {
     x.holds("x", &[rows, width, 4])?;
@@ -54,7 +96,7 @@ pub fn rms_norm(
 pub fn rope(
     x: Span,
     rotation: Span,
-    (rows, heads, head_dim): (usize, usize, usize),
+    HeadRows { rows, heads, head_dim }: HeadRows,
 ) -> Result<Launch, LaunchError> {
     x.holds("x", &[rows, heads, head_dim, 4])?;
     rotation.holds("rotation", &[rows, head_dim, 4])?;
@@ -73,7 +115,7 @@ pub fn angles(
     frequencies: Span,
     magnitude: f32,
     rotation: Span,
-    (rows, head_dim): (usize, usize),
+    Rows { rows, width: head_dim }: Rows,
 ) -> Result<Launch, LaunchError> {
     clock.holds_at("clock", &[8], 4)?;
     frequencies.holds("frequencies", &[head_dim / 2, 4])?;
@@ -109,7 +151,7 @@ pub fn add(to: Span, from: Span, count: usize) -> Result<Launch, LaunchError> {
 ///
 /// # Errors
 /// Where memory is short.
-pub fn add_bias(x: Span, bias: Span, (rows, width): (usize, usize)) -> Result<Launch, LaunchError> {
+pub fn add_bias(x: Span, bias: Span, Rows { rows, width }: Rows) -> Result<Launch, LaunchError> {
     x.holds("x", &[rows, width, 4])?;
     bias.holds("bias", &[width, 4])?;
     let arguments = Arguments::new(&[&x, &bias, &int("width", width)?]);
@@ -127,7 +169,7 @@ pub fn embed(
     table: Span,
     ids: Span,
     out: Span,
-    (rows, width, vocab): (usize, usize, usize),
+    TableShape { rows, width, vocab }: TableShape,
 ) -> Result<Launch, LaunchError> {
     let (value, layout) = (width as u64, ty.layout());
     let refused = |expected| LaunchError::Unsupported { name: "width", value, expected };
@@ -154,7 +196,7 @@ pub fn linear(
     weight: Span,
     x: Span,
     out: Span,
-    (rows, width, columns): (usize, usize, usize),
+    ProductShape { rows, width, columns }: ProductShape,
 ) -> Result<Launch, LaunchError> {
     let function = match ty {
         GgmlType::F32 => "linear_f32",

@@ -9,7 +9,7 @@ use super::Buffer;
 use super::blocks::Quantized;
 use super::buffer::zeros;
 use crate::EngineError;
-use crate::backend::{AttentionSpans, CacheShape, Caches, Target};
+use crate::backend::{AttentionSpans, CacheShape, Caches, LayerStep, Target};
 use crate::h2o::{
     Layer, Pinned, Policy, Rows, RowsMut, Scratch, ScratchSize, Slots, Tokens, rows_size, to_usize,
 };
@@ -43,7 +43,7 @@ pub(super) fn attend(
     workspace: &mut Workspace,
     caches: &mut Caches<Buffer>,
     shape: CacheShape,
-    (layer, target): (usize, Target),
+    LayerStep { layer, target }: LayerStep,
     spans: AttentionSpans,
 ) -> Result<(), EngineError> {
     let CacheShape { heads, policy } = shape;
@@ -82,7 +82,7 @@ pub(super) fn weights(
     arena: &mut Buffer,
     caches: &Caches<Buffer>,
     shape: CacheShape,
-    (layer, target): (usize, Target),
+    LayerStep { layer, target }: LayerStep,
     (queries, out): (Span, Span),
 ) -> Result<(), EngineError> {
     let CacheShape { heads, policy } = shape;

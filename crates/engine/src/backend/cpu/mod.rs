@@ -16,7 +16,9 @@ use vramplan_planner::estimate::BufferId;
 
 use rayon::prelude::*;
 
-use super::{AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, Part, Target};
+use super::{
+    AttentionSpans, Backend, Begin, CacheShape, Caches, Extent, LayerStep, Part, RowHeads, Tables,
+};
 use crate::EngineError;
 use crate::h2o::to_usize;
 use crate::memory::Span;
@@ -79,7 +81,7 @@ impl Backend for Cpu {
         &self,
         step: Begin<'_>,
         divisors: Option<&Matrix>,
-        (ids, rotation): (&mut Buffer, &mut Buffer),
+        Tables { ids, rotation }: Tables<'_, Buffer>,
         _caches: &mut Caches<Buffer>,
         _workspace: &mut Workspace,
     ) -> Result<(), EngineError> {
@@ -169,7 +171,7 @@ impl Backend for Cpu {
         &self,
         arena: &mut Buffer,
         x: Span,
-        (heads, head_dim): (usize, usize),
+        RowHeads { heads, head_dim }: RowHeads,
         rotation: &Buffer,
     ) -> Result<(), EngineError> {
         let [x] = arena.parts::<f32, 1>([x.range()]);
@@ -187,7 +189,7 @@ impl Backend for Cpu {
         workspace: &mut Workspace,
         caches: &mut Caches<Buffer>,
         shape: CacheShape,
-        at: (usize, Target),
+        at: LayerStep,
         spans: AttentionSpans,
     ) -> Result<(), EngineError> {
         attention::attend(arena, workspace, caches, shape, at, spans)
@@ -225,7 +227,7 @@ impl Backend for Cpu {
         arena: &mut Buffer,
         caches: &Caches<Buffer>,
         shape: CacheShape,
-        at: (usize, Target),
+        at: LayerStep,
         queries: Span,
         out: Span,
     ) -> Result<(), EngineError> {

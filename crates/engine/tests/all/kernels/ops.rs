@@ -2,7 +2,8 @@
 
 use half::f16;
 use vramplan_engine::launch::{
-    add, add_bias, angles, clock_words, embed, linear, rms_norm, rope, silu_mul,
+    HeadRows, ProductShape, Rows, TableShape, add, add_bias, angles, clock_words, embed, linear,
+    rms_norm, rope, silu_mul,
 };
 use vramplan_planner::dtype::GgmlType;
 
@@ -34,7 +35,7 @@ fn norms(device: &mut dyn Device, random: &mut Random) {
         let (x, weight) = (random.normals(rows * width, 3.0), random.normals(width, 1.0));
         let spans = [upload(device, "x", &x), upload(device, "weight", &weight)];
         let out = poisoned(device, "out", rows * width * 4);
-        let launch = rms_norm(spans[0], spans[1], out, (rows, width), 1e-6).unwrap();
+        let launch = rms_norm(spans[0], spans[1], out, Rows { rows, width }, 1e-6).unwrap();
         run(device, &launch);
         let expected: Vec<f64> = wide(&x)
             .chunks_exact(width)
@@ -48,7 +49,7 @@ fn norms(device: &mut dyn Device, random: &mut Random) {
             })
             .collect();
         assert_near("norm", &download(device, out), &expected);
-        run(device, &rms_norm(spans[0], spans[1], spans[0], (rows, width), 1e-6).unwrap());
+        run(device, &rms_norm(spans[0], spans[1], spans[0], Rows { rows, width }, 1e-6).unwrap());
         assert_near("norm in place", &download(device, spans[0]), &expected);
     }
 }
@@ -60,7 +61,7 @@ fn rotations(device: &mut dyn Device, random: &mut Random) {
     let clock = upload(device, "clock", &clock_words(40, 1000).unwrap());
     let spans = upload(device, "frequencies", &frequencies);
     let rotation = poisoned(device, "rotation", rows * dim * 4);
-    run(device, &angles(clock, spans, 1.25, rotation, (rows, dim)).unwrap());
+    run(device, &angles(clock, spans, 1.25, rotation, Rows { rows, width: dim }).unwrap());
     let mut expected = Vec::new();
     for row in 0..rows {
         // The angle is an f32 product: at these positions its rounding is far above the tolerance.
@@ -72,7 +73,7 @@ fn rotations(device: &mut dyn Device, random: &mut Random) {
 
     let x = random.normals(rows * heads * dim, 1.0);
     let span = upload(device, "x", &x);
-    run(device, &rope(span, rotation, (rows, heads, dim)).unwrap());
+    run(device, &rope(span, rotation, HeadRows { rows, heads, head_dim: dim }).unwrap());
     let mut turned = wide(&x);
     for (at, head) in turned.chunks_exact_mut(dim).enumerate() {
         let row = &expected[at / heads * dim..][..dim];
@@ -97,7 +98,7 @@ fn element_by_element(device: &mut dyn Device, random: &mut Random) {
     run(device, &add(sum, other, rows * width).unwrap());
     assert_near("sum", &download(device, sum), &pairs().map(|(a, b)| a + b).collect::<Vec<_>>());
     let biased = upload(device, "biased", &a);
-    run(device, &add_bias(biased, other, (rows, width)).unwrap());
+    run(device, &add_bias(biased, other, Rows { rows, width }).unwrap());
     let bias = |at: usize| f64::from(b[at % width]);
     let expected: Vec<f64> = wide(&a).iter().enumerate().map(|(at, a)| a + bias(at)).collect();
     assert_near("bias", &download(device, biased), &expected);
@@ -120,7 +121,7 @@ fn products(device: &mut dyn Device, random: &mut Random) {
             let (bytes, stored) = stored(ty, &exact);
             let weight = upload(device, "weight", &bytes);
             let out = poisoned(device, "out", rows * columns * 4);
-            let shape = (rows, width, columns);
+            let shape = ProductShape { rows, width, columns };
             run(device, &linear(ty, weight, span, out, shape).unwrap());
             let dot = |at: usize| -> f64 {
                 let x = &x[at / columns * width..][..width];
@@ -164,7 +165,8 @@ fn embeddings(device: &mut dyn Device, random: &mut Random) {
         let ids: Vec<i32> = [3, 10, 0, 3].to_vec();
         let spans = [upload(device, "table", &table), upload(device, "ids", &ids)];
         let out = poisoned(device, "out", ids.len() * width * 4);
-        let launch = embed(ty, spans[0], spans[1], out, (ids.len(), width, vocab)).unwrap();
+        let shape = TableShape { rows: ids.len(), width, vocab };
+        let launch = embed(ty, spans[0], spans[1], out, shape).unwrap();
         run(device, &launch);
         let mut expected = Vec::new();
         for &id in &ids {
