@@ -82,9 +82,11 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
     if drifted == 0 || args.update {
         return Ok(Outcome::Done);
     }
-    let paths: String = args.paths.iter().map(|path| format!(" {}", quoted(path))).collect();
-    let hint =
-        format!("hint: `vramplan check --update{paths}` writes what is computed into the tables\n");
+    let words = ["vramplan check --update".to_owned()];
+    let words: Vec<_> =
+        words.into_iter().chain(args.paths.iter().map(|path| quoted(path))).collect();
+    let command = words.join(" ");
+    let hint = format!("hint: `{command}` writes what is computed into the tables\n");
     anstream::stderr().write_all(hint.as_bytes())?;
     Ok(Outcome::Drifted)
 }
@@ -92,7 +94,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
 /// A path as a shell takes it.
 fn quoted(path: &Path) -> String {
     let path = printable_path(path);
-    shlex::try_quote(&path).map_or_else(|_| path.clone(), |quoted| quoted.into_owned())
+    shlex::try_quote(&path).map_or_else(|_| path.clone(), std::borrow::Cow::into_owned)
 }
 
 /// The tables to check: those given, of a directory every TOML file in it.
