@@ -43,7 +43,7 @@ pub struct BudgetArgs {
     pub format: Format,
 
     /// Short for `--format json`.
-    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    #[arg(long, conflicts_with_all = ["format", "explain"], help_heading = "Output")]
     pub json: bool,
 
     /// Print the formula, the factors and the source behind every figure, or those of one component.
