@@ -6,6 +6,10 @@ import re, sys, pathlib
 d = pathlib.Path(sys.argv[1]) / "ggml/src/ggml-cuda"
 src = {}
 def text(f): return src.setdefault(f, (d / f).read_text())
+def has(f, start): return any(re.match(start, l) for l in text(f).split("\n"))
+def optional(f, start, end=r"^\}.*$"):
+    """the same, or nothing in sources that do not have it yet"""
+    return block(f, start, end) if has(f, start) else ""
 def block(f, start, end=r"^\}.*$"):
     """the definition that starts with the line matching `start` (a definition, not a prototype) up to a line matching `end`"""
     lines = text(f).split("\n")
@@ -28,13 +32,27 @@ out.append(block("fattn.cu", r"static bool ggml_cuda_fattn_kv_type_supported"))
 out.append(block("fattn.cu", r"static best_fattn_kernel ggml_cuda_get_best_fattn_kernel"))
 out.append(block("fattn.cu", r"size_t ggml_cuda_flash_attn_ext_get_alloc_size"))
 out.append(block("fattn.cu", r"bool ggml_cuda_flash_attn_ext_supported"))
+out.append(optional("ggml-cuda.cu", r"static bool ggml_cuda_env_flag"))
+out.append(optional("ggml-cuda.cu", r"static bool ggml_cuda_fusion_disabled"))
+out.append(optional("mmq.cuh", r"static __host__ bool ggml_cuda_mmq_needs_fallback").replace("__host__ ", ""))
+out.append(optional("mmq.cuh", r"static constexpr __host__ __device__ bool ggml_cuda_mmq_fusion_supported").replace("__host__ __device__ ", ""))
+if has("ggml-cuda.cu", r"static bool ggml_cuda_match_shared_expert"):
+    out.append(block("ggml-cuda.cu", r"static bool ggml_cuda_should_fuse_mul_mat\("))
+    out.append(block("ggml-cuda.cu", r"static bool ggml_cuda_match_shared_expert"))
+    out.append(optional("ggml-cuda.cu", r"static bool ggml_cuda_mul_mat_q_fusion_matches"))
+if has("ggml-cuda.cu", r"\} topk_moe_group_pattern"):
+    lines = text("ggml-cuda.cu").split("\n")
+    end = next(i for i, l in enumerate(lines) if re.match(r"\} topk_moe_group_pattern", l))
+    first = max(i for i in range(end) if re.match(r"static (constexpr |const )*struct", lines[i]))
+    last = next(i for i in range(end, len(lines)) if lines[i].startswith("};"))
+    out.append("\n".join(lines[first:last + 1]) + "\n")
+    out.append(block("ggml-cuda.cu", r"static bool ggml_cuda_topk_moe_group_fusion"))
 out.append(block("ggml-cuda.cu", r"static bool ggml_cuda_topk_moe_fusion"))
 out.append(block("ggml-cuda.cu", r"static constexpr int MOE_WEIGHTED_REDUCTION_MAX_EXPERTS", r".*;"))
 out.append(block("ggml-cuda.cu", r"struct ggml_cuda_moe_weighted_reduction_match"))
 out.append(block("ggml-cuda.cu", r"static bool ggml_cuda_match_moe_weighted_reduction"))
 g = block("ggml-cuda.cu", r"static void ggml_backend_cuda_graph_optimize", r"#ifdef USE_CUDA_GRAPH")
-g = g.replace("#ifdef USE_CUDA_GRAPH", "    GGML_UNUSED(backend);\n}").replace(
-    "    ggml_backend_cuda_context * cuda_ctx = (ggml_backend_cuda_context *) backend->context;\n", "")
+g = g.replace("#ifdef USE_CUDA_GRAPH", "    GGML_UNUSED(cuda_ctx);\n}")
 out.append(g)   # (the rest of the function only acts with GGML_CUDA_GRAPH_OPT=1)
 out.append(block("ggml-cuda.cu", r"static size_t ggml_backend_cuda_buffer_type_get_alloc_size"))
 out.append(block("ggml-cuda.cu", r"static bool ggml_backend_cuda_device_supports_op"))

@@ -7,8 +7,12 @@
 //
 // usage: memprobe MODEL.gguf < jobs      one job a line: n_ctx n_ubatch n_batch n_seq_max fa(0|1|2=auto) type_k type_v n_outputs_max(0=n_batch) kv_unified swa_full
 //        memprobe --quantize MODEL.gguf FTYPE_NUMBER [imatrix] [pure]    total size via llama_model_quantize(dry_run) (from the log)
+//        a job may end in: no_kv_offload(0|1) no_op_offload(0|1)
+//        memprobe --skeleton META.gguf OUT.gguf [SEED [biases]] writes the tensors that the library asks for under META's keys, with a hole for the data:
+//                                                        matrices in Q4_K or, where rows do not divide or SEED says so, another type; prints the tensors
 //        output: one JSON object a line.
-// environment: MEMPROBE_GPUS (1), MEMPROBE_FREE (free MiB of each GPU, separated by commas; 1 TiB), MEMPROBE_SPLIT (layer, or row without its
+// environment: MEMPROBE_NGL (999), MEMPROBE_OT (tensor overrides PATTERN=DEVICE, separated by ;), MEMPROBE_TS (proportions, separated by commas),
+//              MEMPROBE_GPUS (1), MEMPROBE_FREE (free MiB of each GPU, separated by commas; 1 TiB), MEMPROBE_SPLIT (layer, or row without its
 //              split buffers: weights stay with their layer), MEMPROBE_CC (890), MEMPROBE_ALLOC=1 (load with alloc on the stub: slow for large files), MEMPROBE_LOG=1 (whole log on stderr)
 #include "llama.h"
 #include "llama-ext.h"
@@ -18,7 +22,11 @@
 #include "ggml-impl.h"
 #include "ggml-cpu.h"
 #include "llama-version.h"
+#include "gguf.h"
+#include <unistd.h>
 #include <algorithm>
+#include <climits>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -48,6 +56,9 @@ static bool ggml_cuda_flash_attn_ext_mma_f16_shall_use_sparse(int, const ggml_te
 static bool ggml_cuda_lightning_indexer_supported(int, const ggml_tensor *) { return true; }
 static void * ggml_cuda_get_fattn_vec_case(int64_t D, ggml_type k, ggml_type v) { return k == v && (D == 64 || D == 128 || D == 256) ? (void *) 1 : nullptr; } // decode only
 
+static void ggml_cuda_set_device(int) {}
+static constexpr int WARP_SIZE = 32;
+struct ggml_backend_cuda_context { int device; };
 struct ggml_backend_cuda_buffer_type_context { int device; std::string name; };
 struct ggml_backend_cuda_device_context { int device; std::string name; int op_offload_min_batch_size = 32; };
 static const char * ggml_backend_cuda_buffer_type_get_name(ggml_backend_buffer_type_t buft) { return ((ggml_backend_cuda_buffer_type_context *) buft->context)->name.c_str(); }
@@ -88,9 +99,10 @@ static ggml_backend_buffer_t shb_alloc(ggml_backend_buffer_type_t buft, size_t s
 static ggml_backend_reg_t stub_reg();
 static ggml_backend_buffer_type_t stub_buft(int i) {
     static std::vector<ggml_backend_buffer_type> t = [] {
-        std::vector<ggml_backend_buffer_type> v(16);
+        std::vector<ggml_backend_buffer_type> v(16, ggml_backend_buffer_type{});
         for (int k = 0; k < 16; k++) {
-            v[k].iface = { ggml_backend_cuda_buffer_type_get_name, sbt_alloc, sbt_align, nullptr, ggml_backend_cuda_buffer_type_get_alloc_size, nullptr };
+            v[k].iface.get_name = ggml_backend_cuda_buffer_type_get_name; v[k].iface.alloc_buffer = sbt_alloc;
+            v[k].iface.get_alignment = sbt_align; v[k].iface.get_alloc_size = ggml_backend_cuda_buffer_type_get_alloc_size;
             v[k].context = new ggml_backend_cuda_buffer_type_context{ k, "CUDA" + std::to_string(k) };
         }
         return v;
@@ -107,7 +119,7 @@ static ggml_backend_buffer_type_t stub_host_buft() {
 
 // ---- backend (stream) ----
 static const char * be_name(ggml_backend_t b) { return ((ggml_backend_cuda_device_context *) b->device->context)->name.c_str(); }
-static void be_free(ggml_backend_t b) { delete b; }
+static void be_free(ggml_backend_t b) { delete (ggml_backend_cuda_context *) b->context; delete b; }
 static void be_sync(ggml_backend_t) {}
 static ggml_status be_compute(ggml_backend_t, ggml_cgraph *) { return GGML_STATUS_SUCCESS; }
 static void be_set_async(ggml_backend_t, ggml_tensor *, const void *, size_t, size_t) {}
@@ -131,13 +143,27 @@ static void dev_props(ggml_backend_dev_t d, ggml_backend_dev_props * p) {
     dev_mem(d, &p->memory_free, &p->memory_total);
     p->caps.async = true; p->caps.host_buffer = true; p->caps.buffer_from_host_ptr = false; p->caps.events = true; p->caps.mmap_support = true;
 }
+// MEMPROBE_GRAPH=1: what the backend is given of every graph, a node a line, on stderr
+static void dump(const ggml_cgraph * graph) {
+    fprintf(stderr, "graph of %d nodes\n", graph->n_nodes);
+    for (int i = 0; i < graph->n_nodes; i++) {
+        const ggml_tensor * t = graph->nodes[i];
+        fprintf(stderr, "%4d %-14s %-28s [%lld %lld %lld %lld] %s", i, ggml_op_desc(t), t->name, (long long) t->ne[0], (long long) t->ne[1], (long long) t->ne[2], (long long) t->ne[3], ggml_type_name(t->type));
+        for (int k = 0; k < GGML_MAX_SRC; k++) if (t->src[k]) fprintf(stderr, " <- %s", t->src[k]->name);
+        fprintf(stderr, "\n");
+    }
+}
+static void optimize(ggml_backend_t backend, ggml_cgraph * graph, ggml_backend_graph_optimize_params * params) {
+    ggml_backend_cuda_graph_optimize(backend, graph, params);
+    if (getenv("MEMPROBE_GRAPH")) dump(graph);
+}
 static ggml_backend_t dev_init(ggml_backend_dev_t d, const char *) {
     ggml_backend_i i = {};
     i.get_name = be_name; i.free = be_free; i.synchronize = be_sync; i.graph_compute = be_compute;
     i.set_tensor_async = be_set_async; i.get_tensor_async = be_get_async; i.cpy_tensor_async = be_cpy_async;
     i.event_record = be_event; i.event_wait = be_event;
-    i.graph_optimize = ggml_backend_cuda_graph_optimize;
-    return new ggml_backend{ be_guid(), i, d, nullptr };
+    i.graph_optimize = optimize;
+    return new ggml_backend{ be_guid(), i, d, new ggml_backend_cuda_context{ ((ggml_backend_cuda_device_context *) d->context)->device } };
 }
 static ggml_backend_buffer_type_t dev_buft(ggml_backend_dev_t d) { return stub_buft(((ggml_backend_cuda_device_context *) d->context)->device); }
 static ggml_backend_buffer_type_t dev_host_buft(ggml_backend_dev_t) { return stub_host_buft(); }
@@ -177,16 +203,64 @@ static void on_log(ggml_log_level level, const char * text, void *) {
     g_part.pop_back();
     if (getenv("MEMPROBE_LOG") || level == GGML_LOG_LEVEL_ERROR) fprintf(stderr, "%s\n", g_part.c_str());
     if (g_part.rfind("llama_graph_n_input", 0) != 0 && g_part.rfind("graph_reserve", 0) != 0)
-    if (g_part.find(" size ") != std::string::npos || g_part.find("cells") != std::string::npos || g_part.find("not supported") != std::string::npos
+    if (g_part.find(" size ") != std::string::npos || g_part.find("cells") != std::string::npos || g_part.find("lash") != std::string::npos || g_part.find("not supported") != std::string::npos
         || g_part.find("n_ctx ") != std::string::npos || g_part.find("n_ctx_seq  ") != std::string::npos || g_part.find("sched copies") != std::string::npos || g_part.find("graph") != std::string::npos) g_lines.push_back(g_part);
     g_part.clear();
 }
+// Where a library keeps that it was asked for sizes only: with the numbers of the model, or with the parameters it was loaded with.
+struct opened : llama_model { static auto params_of() { return &opened::params; } };
+template <class H> static auto forget_no_alloc(H & hparams, llama_model *, int) -> decltype((void) hparams.no_alloc) { hparams.no_alloc = false; }
+template <class H> static void forget_no_alloc(H &, llama_model * model, long) { (model->*opened::params_of()).no_alloc = false; }
 static std::string esc(const std::string & s) { std::string r; for (char c : s) { if (c == '"' || c == '\\') r += '\\'; if ((unsigned char) c >= 32) r += c; } return r; }
 static std::string lines_json() { std::string r = "["; for (auto & l : g_lines) { if (r.size() > 1) r += ", "; r += "\"" + esc(l) + "\""; } return r + "]"; }
 static ggml_type type_of(const std::string & s) { for (int i = 0; i < GGML_TYPE_COUNT; i++) if (ggml_type_name((ggml_type) i) && s == ggml_type_name((ggml_type) i)) return (ggml_type) i; fprintf(stderr, "type %s?\n", s.c_str()); exit(2); }
 
+static void no_data(ggml_tensor *, void *) {}
+// The tensors of a file of some architecture, asked of the library itself: it makes a model of metadata alone.
+static int skeleton(const char * meta_path, const char * out_path, unsigned seed, bool biases) {
+    gguf_context * meta = gguf_init_from_file(meta_path, { true, nullptr });
+    if (!meta) return 1;
+    ggml_backend_register(stub_reg());
+    llama_backend_init();
+    auto mp = llama_model_default_params();
+    mp.n_gpu_layers = 999;
+    llama_model * model = llama_model_init_from_user(meta, no_data, nullptr, mp);
+    if (!model) { printf("{\"error\": \"skeleton\"}\n"); return 1; }
+    gguf_context * out = gguf_init_empty();
+    gguf_set_kv(out, meta);
+    static const ggml_type exotic[] = { GGML_TYPE_Q6_K, GGML_TYPE_Q8_0, GGML_TYPE_F16, GGML_TYPE_Q5_K, GGML_TYPE_IQ4_XS, GGML_TYPE_Q3_K };
+    printf("[");
+    const char * sep = "";
+    for (auto & [name, tensor] : model->tensors_by_name) {
+        // scales go with NVFP4; most biases are optional
+        const auto ends = [&, &name = name](const std::string & end) { return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0; };
+        if (gguf_find_tensor(out, name.c_str()) >= 0 || ends(".scale") || ends(".input_scale") || (!biases && ends(".bias"))) continue;
+        ggml_tensor t = *tensor;
+        const bool matrix = name.size() > 7 && name.compare(name.size() - 7, 7, ".weight") == 0 && t.ne[1] > 1 && name.find("norm") == std::string::npos && name.find("conv") == std::string::npos
+            && name.find("ffn_gate_inp") == std::string::npos && name.find("ssm_a") == std::string::npos && name.find("lerp") == std::string::npos && t.ne[0] % 32 == 0;
+        t.type = GGML_TYPE_F32;
+        if (matrix) t.type = t.ne[0] % 256 == 0 ? GGML_TYPE_Q4_K : GGML_TYPE_Q8_0;
+        const auto stem = name.substr(name.rfind('.', name.size() - 8) + 1);
+        if (matrix && t.ne[0] % 256 == 0 && seed % 3 == 1) t.type = exotic[(seed + std::hash<std::string>{}(stem)) % 6];
+        if (matrix && seed % 3 == 2) t.type = GGML_TYPE_F16;
+        t.nb[0] = ggml_type_size(t.type); t.nb[1] = ggml_row_size(t.type, t.ne[0]);
+        for (int i = 2; i < GGML_MAX_DIMS; i++) t.nb[i] = t.nb[i - 1] * t.ne[i - 1];
+        t.buffer = nullptr; t.data = nullptr; t.view_src = nullptr; t.op = GGML_OP_NONE;
+        memset(t.src, 0, sizeof t.src);
+        gguf_add_tensor(out, &t);
+        printf("%s[\"%s\", \"%s\", [%lld, %lld, %lld, %lld]]", sep, name.c_str(), ggml_type_name(t.type), (long long) t.ne[0], (long long) t.ne[1], (long long) t.ne[2], (long long) t.ne[3]);
+        sep = ", ";
+    }
+    printf("]\n");
+    gguf_write_to_file(out, out_path, true);
+    size_t end = gguf_get_meta_size(out);
+    for (int64_t i = 0; i < gguf_get_n_tensors(out); i++) end = std::max(end, gguf_get_meta_size(out) + gguf_get_tensor_offset(out, i) + GGML_PAD(gguf_get_tensor_size(out, i), 32));
+    return truncate(out_path, end);
+}
+
 int main(int argc, char ** argv) {
     llama_log_set(on_log, nullptr);
+    if (argc >= 4 && std::string(argv[1]) == "--skeleton") return skeleton(argv[2], argv[3], argc > 4 ? atoi(argv[4]) : 0, argc > 5);
     if (argc >= 4 && std::string(argv[1]) == "--quantize") {
         llama_backend_init();
         auto p = llama_model_quantize_default_params();
@@ -203,7 +277,24 @@ int main(int argc, char ** argv) {
     ggml_backend_register(stub_reg());
     llama_backend_init();
     auto mp = llama_model_default_params();
-    mp.n_gpu_layers = 999;
+    mp.n_gpu_layers = getenv("MEMPROBE_NGL") ? atoi(getenv("MEMPROBE_NGL")) : 999;
+    static std::vector<std::string> patterns;
+    static std::vector<llama_model_tensor_buft_override> overrides;
+    {
+        std::istringstream list(getenv("MEMPROBE_OT") ? getenv("MEMPROBE_OT") : "");
+        std::vector<std::string> devices;
+        for (std::string one; std::getline(list, one, ';');) { auto at = one.find('='); patterns.push_back(one.substr(0, at)); devices.push_back(one.substr(at + 1)); }
+        for (size_t k = 0; k < patterns.size(); k++)
+            overrides.push_back({ patterns[k].c_str(), devices[k] == "CPU" ? ggml_backend_cpu_buffer_type() : stub_buft(atoi(devices[k].c_str() + 4)) });
+        if (!overrides.empty()) { overrides.push_back({ nullptr, nullptr }); mp.tensor_buft_overrides = overrides.data(); }
+    }
+    static float split[16] = {};
+    if (getenv("MEMPROBE_TS")) {
+        std::istringstream list(getenv("MEMPROBE_TS"));
+        int k = 0;
+        for (std::string one; k < 16 && std::getline(list, one, ',');) split[k++] = std::stof(one);
+        mp.tensor_split = split;
+    }
     if (getenv("MEMPROBE_SPLIT") && std::string(getenv("MEMPROBE_SPLIT")) == "row") mp.split_mode = LLAMA_SPLIT_MODE_ROW;
     mp.no_alloc = !getenv("MEMPROBE_ALLOC");
     if (mp.no_alloc) mp.load_mode = LLAMA_LOAD_MODE_NONE;
@@ -213,14 +304,15 @@ int main(int argc, char ** argv) {
     // ggml_backend_sched_reserve_size, which forgets on which GPU llama.cpp wants the first norm of a layer.
     std::map<ggml_backend_buffer_type_t, size_t> weights;
     for (auto & [buft, size] : model->memory_breakdown()) weights[buft] += size;
-    const_cast<llama_hparams &>(model->hparams).no_alloc = false;
+    forget_no_alloc(const_cast<llama_hparams &>(model->hparams), model, 0);
     std::string line;
     while (std::getline(std::cin, line)) {
         if (line.empty() || line[0] == '#') continue;
         std::istringstream is(line);
         auto cp = llama_context_default_params();
-        int fa, unified, swa_full; std::string tk, tv;
-        is >> cp.n_ctx >> cp.n_ubatch >> cp.n_batch >> cp.n_seq_max >> fa >> tk >> tv >> cp.n_outputs_max >> unified >> swa_full;
+        int fa, unified, swa_full, nkvo = 0, noop = 0; std::string tk, tv;
+        is >> cp.n_ctx >> cp.n_ubatch >> cp.n_batch >> cp.n_seq_max >> fa >> tk >> tv >> cp.n_outputs_max >> unified >> swa_full >> nkvo >> noop;
+        cp.offload_kqv = !nkvo; cp.op_offload = !noop;
         cp.flash_attn_type = fa == 0 ? LLAMA_FLASH_ATTN_TYPE_DISABLED : fa == 1 ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_AUTO;
         cp.type_k = type_of(tk); cp.type_v = type_of(tv);
         cp.kv_unified = unified; cp.swa_full = swa_full;

@@ -12,12 +12,14 @@ What is replaced, all of it here, and why no size depends on it:
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import types
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "transformers")]
@@ -35,13 +37,45 @@ def load_kernels():
         subprocess.run(["cc", *flags, "-o", library], check=True)
         sys.setdlopenflags(os.RTLD_LAZY | os.RTLD_GLOBAL)
         ctypes.CDLL(library, mode=os.RTLD_GLOBAL | os.RTLD_LAZY)
-    import vllm._C  # noqa: F401
-    import vllm._C_stable_libtorch  # noqa: F401
-    import vllm._moe_C  # noqa: F401
+    # What a release has of them: names changed from one to the next.
+    for name in ("_C", "_C_stable_libtorch", "_moe_C", "_moe_C_stable_libtorch"):
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(f"vllm.{name}")
 
 
+class Driver:
+    """What Triton's modules ask of a driver when they are imported: no kernel is compiled."""
+
+    def get_current_target(self):
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", 90, 32)
+
+    def get_device_interface(self):
+        return torch.cuda
+
+    def get_current_device(self):
+        return 0
+
+    utils = types.SimpleNamespace(
+        get_device_properties=lambda index: dict(multiprocessor_count=132, max_shared_mem=232_448, warpSize=32)
+    )
+
+
+def offer_triton():
+    """Triton's decorators without a driver: kernels are declared and never compiled."""
+    from triton.backends import backends
+    from triton.runtime import driver
+
+    if "nvidia" in backends:
+        backends["nvidia"].driver.is_active = staticmethod(lambda: True)
+    driver.driver.set_active(Driver()) if hasattr(driver, "driver") else driver.set_active(Driver())
+
+
+offer_triton()
 load_kernels()
 
+import vllm.model_executor.models.registry
 import vllm.platforms
 from vllm.platforms.cuda import CudaPlatformBase
 from vllm.platforms.interface import DeviceCapability
@@ -88,8 +122,24 @@ class Card(CudaPlatformBase):
 
 
 vllm.platforms._current_platform = Card()
+# A model's class is looked at in this process, not in one of its own that imports everything again.
+vllm.model_executor.models.registry._run_in_subprocess = lambda look: look()
 torch_utils._cuda_device_count_stateless = lambda *_: 8
 torch.cuda.current_device = lambda: torch.device("meta")
+
+
+def properties(*_):
+    """What PyTorch says of the card."""
+    major, minor = Card.capability
+    return types.SimpleNamespace(
+        name=Card.name, major=major, minor=minor, total_memory=Card.memory, multi_processor_count=Card.units,
+        shared_memory_per_block_optin=232_448, L2_cache_size=50 << 20, warp_size=32,
+    )
+
+
+torch.cuda.get_device_properties = properties
+torch.cuda.get_device_name = lambda *_: Card.name
+torch.cuda.get_device_capability = lambda *_: Card.capability
 
 
 class Nothing:

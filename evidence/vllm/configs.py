@@ -38,6 +38,22 @@ def delta_net(shape):
     )
 
 
+def qwen3_5(shape):
+    """Qwen3.5's language model alone, dense or of experts."""
+    told = track.common(shape) | delta_net(shape) | dict(attn_output_gate=shape["attention_output_gate"])
+    told |= dict(rope_parameters=dict(rope_type="default", rope_theta=1e7, partial_rotary_factor=0.25))
+    # As their `config.json` say it.
+    told |= dict(mamba_ssm_dtype="float32")
+    told.pop("full_attention_interval")
+    if moe := shape.get("moe"):
+        made = transformers.Qwen3_5MoeTextConfig(**told, **experts(shape))
+        made.shared_expert_intermediate_size = moe["shared_ffn_size"]
+    else:
+        made = transformers.Qwen3_5TextConfig(**told)
+    made.architectures = ["Qwen3_5MoeForCausalLM" if moe else "Qwen3_5ForCausalLM"]
+    return made
+
+
 def granite_hybrid(shape):
     ssm, heads = shape["ssm"], shape["per_layer"]["kv_heads"]
     return transformers.GraniteMoeHybridConfig(
@@ -104,4 +120,6 @@ FURTHER = {
     "gemma4": gemma4,
     "glm4_moe": glm4_moe,
     "deepseek2": deepseek,
+    "qwen3_5": qwen3_5,
+    "qwen3_5_moe": qwen3_5,
 }
