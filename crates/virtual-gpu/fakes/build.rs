@@ -28,6 +28,9 @@ const LIBRARIES: &[(&str, Default)] = &[
     ("nvml", Default::Unsupported),
 ];
 
+/// What is created to describe something for a later call: it takes no memory of a card.
+const DESCRIBED: &[&str] = &["Desc", "Layout"];
+
 #[derive(Clone, Copy)]
 enum Default {
     Succeed,
@@ -46,9 +49,12 @@ fn main() -> io::Result<()> {
     for (library, default) in LIBRARIES {
         let names = fs::read_to_string(format!("names/{library}.txt"))?;
         let (mut plain, mut handles, mut quiet) = (Vec::new(), Vec::new(), Vec::new());
+        let mut descriptors = Vec::new();
         for name in names.split_whitespace().filter(|name| written.insert((*name).to_owned())) {
             let of_handles = matches!(default, Default::Handles);
-            if of_handles && (name.contains("Create") || name.ends_with("Init")) {
+            if of_handles && name.contains("Create") && DESCRIBED.iter().any(|d| name.contains(d)) {
+                descriptors.push(name);
+            } else if of_handles && (name.contains("Create") || name.ends_with("Init")) {
                 handles.push(name);
             } else if of_handles && (name.contains("Destroy") || name.contains("Set")) {
                 // There is nothing behind a handle that could be set or ended.
@@ -61,6 +67,7 @@ fn main() -> io::Result<()> {
         write_list(&mut stubs, "stubs", library, &format!("{value};"), &plain);
         write_list(&mut stubs, "creating_stubs", library, "", &handles);
         write_list(&mut stubs, "quiet_stubs", library, "", &quiet);
+        write_list(&mut stubs, "describing_stubs", library, "", &descriptors);
     }
     fs::write(out.join("stubs.rs"), stubs)
 }

@@ -22,6 +22,8 @@ pub const STATE: &str = "state";
 pub const FAKES: &str = "libvramplan_gpu.so";
 /// The loader hooks, in the private folder.
 pub const HOOKS: &str = "libvramplan_gpu_hooks.so";
+/// The folder of Python modules in the private folder.
+pub const PYTHON: &str = "python";
 /// The unit of the driver's own bookkeeping.
 pub const GRANULE: u64 = 2 << 20;
 /// The same as a length in memory.
@@ -200,6 +202,9 @@ pub struct Machine {
     pub copy_limit: u64,
     /// What device memory that was never written reads as.
     pub unwritten: Unwritten,
+    /// PyTorch's operations on tensors of up to so many elements are computed on the CPU, so that
+    /// values which steer the program are true; 0 for none. A vocabulary of 262,144 fits.
+    pub shadow_elements: u64,
     /// How many events one process may send; later it sends only new peaks, refusals and stubs.
     pub event_limit: u64,
 }
@@ -230,6 +235,7 @@ impl Default for Machine {
             charge_modules: false,
             copy_limit: MIB,
             unwritten: Unwritten::Zeros,
+            shadow_elements: 1 << 18,
             event_limit: 100_000,
         }
     }

@@ -17,7 +17,8 @@ pub enum Error {
     /// A shared library of this crate is not installed.
     #[error(
         "the library `{name}` of the virtual GPU was not found beside the program (looked in {})\n\
-         hint: build the workspace, or name its folder in `VRAMPLAN_VIRTUAL_GPU_LIBRARIES`",
+         hint: `cargo build --release --workspace` places it beside the command; \
+         `VRAMPLAN_VIRTUAL_GPU_LIBRARIES` names another folder",
         looked.iter().map(|p| format!("`{}`", p.display())).collect::<Vec<_>>().join(", ")
     )]
     Library {

@@ -52,6 +52,18 @@ pub enum What {
         /// The function.
         function: String,
     },
+    /// The process launches its first kernel or graph.
+    Launch,
+    /// The process reads what the card computed, for the first time: a copy to the host after a launch.
+    Result,
+    /// A part of the program that is known by name begins; without a name, the one before it ends. Said by
+    /// what is put into Python beside the program, not by the fakes.
+    Mark {
+        /// Its name.
+        phase: Option<String>,
+    },
+    /// What PyTorch's allocator says of a card, likewise.
+    Torch(Torch),
     /// Something that the reader of the report should know, once each.
     Remark {
         /// A sentence.
@@ -83,6 +95,31 @@ pub struct Change {
     /// What all processes hold on the card after it, all kinds together; of the host's kinds what
     /// all hold of the kind.
     pub held: u64,
+}
+
+/// What PyTorch's allocator holds of a card (`torch.cuda.memory_stats`), in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Torch {
+    /// Which card.
+    pub card: usize,
+    /// What tensors asked for now.
+    pub requested: u64,
+    /// That, rounded to the allocator's blocks.
+    pub allocated: u64,
+    /// What the allocator took from the card.
+    pub reserved: u64,
+    /// The most that was asked for at once.
+    pub requested_peak: u64,
+    /// The most that was allocated at once.
+    pub allocated_peak: u64,
+    /// The most that was reserved at once.
+    pub reserved_peak: u64,
+    /// Free pieces of blocks that are partly used: what cannot be given back.
+    pub inactive_split: u64,
+    /// Times that it emptied its cache and tried again.
+    pub retries: u64,
+    /// Times that it had to say that memory ran out.
+    pub ooms: u64,
 }
 
 impl Event {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::contract::{self, FAKES, HOOKS};
 use crate::elf::Shim;
 use crate::launch::Libraries;
+use crate::python;
 use crate::sonames::{self, SONAMES};
 
 const PREFIX: &str = "vramplan-rehearsal-";
@@ -53,6 +54,7 @@ impl Folder {
                 symlink(soname.name, plain)?;
             }
         }
+        python::write(&at(contract::PYTHON))?;
         make_fifo(&contract::events_path(self.path()))
     }
 }

@@ -10,8 +10,8 @@ use crate::event::Event;
 use crate::folder::Folder;
 use crate::listen::Listener;
 use crate::recognise;
-use crate::report::{Gatherer, Report};
-use crate::shared::{MAX_CARDS, Shared};
+use crate::report::{Gatherer, Heard, Report};
+use crate::shared::{MAX_CARDS, Shared, resident};
 
 /// Names a folder to look for the two shared libraries in, before the usual places.
 pub const LIBRARIES: &str = "VRAMPLAN_VIRTUAL_GPU_LIBRARIES";
@@ -49,6 +49,8 @@ pub struct Progress {
     pub calls: u64,
     /// Launches, and memory taken or given back.
     pub work: u64,
+    /// Launches alone.
+    pub launches: u64,
 }
 
 /// A virtual machine, as long as the value lives: its folder, its accounting, and the thread that
@@ -114,6 +116,8 @@ impl Rehearsal {
             ("LD_LIBRARY_PATH", before("LD_LIBRARY_PATH", folder.as_os_str())),
             ("LD_AUDIT", before("LD_AUDIT", &hooks)),
             ("LD_PRELOAD", before("LD_PRELOAD", &hooks)),
+            // Python looks there for `sitecustomize`, which says what PyTorch holds and computes small values.
+            ("PYTHONPATH", before("PYTHONPATH", folder.join(contract::PYTHON).as_os_str())),
             // Triton looks for the driver with `ldconfig`, which knows no private folder.
             ("TRITON_LIBCUDA_PATH", folder.into()),
         ]
@@ -121,8 +125,37 @@ impl Rehearsal {
 
     /// Calls a function with every event from now on, in the thread that reads them: to record them,
     /// or to follow the program's phases. It must be quick; a reader that is slow loses events.
-    pub fn observe(&self, observer: impl FnMut(&Event) + Send + 'static) {
-        self.listener.observe(Box::new(observer));
+    pub fn observe(&self, mut observer: impl FnMut(&Event) + Send + 'static) {
+        self.listen(move |heard| {
+            if let Heard::Event(event) = heard {
+                observer(event);
+            }
+        });
+    }
+
+    /// The same with everything that comes down the stream, in its order: what a program writes to
+    /// [`Rehearsal::stream`] stands between the events before and after it.
+    pub fn listen(&self, listener: impl FnMut(Heard<'_>) + Send + 'static) {
+        self.listener.observe(Box::new(listener));
+    }
+
+    /// The stream of events: a FIFO, of which lines within [`LINE_LIMIT`](crate::event::LINE_LIMIT) are
+    /// written whole.
+    pub fn stream(&self) -> PathBuf {
+        contract::events_path(self.folder.path())
+    }
+
+    /// Microseconds since the rehearsal began: the time of events.
+    pub fn micros(&self) -> u64 {
+        self.shared.micros()
+    }
+
+    /// What every card holds now, all processes together.
+    pub fn levels(&self) -> Vec<u64> {
+        let level = |at: usize| {
+            self.shared.with(|books| resident(&books.used(at), self.machine.cards[at].capacity()))
+        };
+        (0..self.machine.cards.len()).map(level).collect()
     }
 
     /// What the rehearsal has shown so far.
@@ -139,8 +172,9 @@ impl Rehearsal {
     pub fn progress(&self) -> Progress {
         use std::sync::atomic::Ordering::Relaxed;
         let counters = self.shared.counters();
-        let work = counters.launches.load(Relaxed) + counters.allocations.load(Relaxed);
-        Progress { calls: counters.calls.load(Relaxed), work }
+        let launches = counters.launches.load(Relaxed);
+        let work = launches + counters.allocations.load(Relaxed);
+        Progress { calls: counters.calls.load(Relaxed), work, launches }
     }
 
     /// Ends the rehearsal: reads the last events, removes the folder, and reports.

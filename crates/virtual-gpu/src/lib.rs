@@ -32,6 +32,7 @@ pub mod event;
 mod folder;
 mod launch;
 mod listen;
+mod python;
 pub mod recognise;
 mod report;
 pub mod shared;
@@ -39,8 +40,8 @@ pub mod sonames;
 
 pub use contract::{Card, Machine};
 pub use error::Error;
-pub use event::{Change, Event, What};
+pub use event::{Change, Event, Torch, What};
 pub use launch::{Libraries, Progress, Rehearsal};
 pub use recognise::CannotRehearse;
-pub use report::{CardReport, KindBytes, Moment, ProcessReport, Refusal, Report};
+pub use report::{CardReport, Heard, KindBytes, Moment, ProcessReport, Refusal, Report};
 pub use shared::Kind;

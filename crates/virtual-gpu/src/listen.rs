@@ -101,7 +101,7 @@ fn take_lines(rest: &mut Vec<u8>, gatherer: &Mutex<Gatherer>) {
     for line in rest[..end].split(|&byte| byte == b'\n') {
         match Event::parse(line) {
             Some(event) => gatherer.take(event),
-            None => gatherer.garbled(),
+            None => gatherer.line(line),
         }
     }
     rest.drain(..=end);

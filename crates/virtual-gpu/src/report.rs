@@ -169,8 +169,17 @@ impl Report {
     }
 }
 
-/// Who sees every event as it comes.
-pub(crate) type Observer = Box<dyn FnMut(&Event) + Send>;
+/// Something that came down the stream of events.
+#[derive(Debug, Clone, Copy)]
+pub enum Heard<'a> {
+    /// An event of the fakes, or of what is put into Python.
+    Event(&'a Event),
+    /// Another line, which the program itself wrote: a phase, by the protocol of who supervises it.
+    Line(&'a [u8]),
+}
+
+/// Who sees everything as it comes.
+pub(crate) type Observer = Box<dyn FnMut(Heard<'_>) + Send>;
 
 /// Gathers events within bounded memory.
 pub(crate) struct Gatherer {
@@ -198,8 +207,14 @@ impl Gatherer {
         }
     }
 
-    pub(crate) fn garbled(&mut self) {
-        self.garbled += 1;
+    /// A line that is no event: the program's own word, or what is left of an event that was torn.
+    pub(crate) fn line(&mut self, line: &[u8]) {
+        if line.starts_with(b"{\"pid\"") {
+            self.garbled += 1;
+        }
+        for observer in &mut self.observers {
+            observer(Heard::Line(line));
+        }
     }
 
     pub(crate) fn impossible(&self) -> Option<&str> {
@@ -212,7 +227,7 @@ impl Gatherer {
 
     pub(crate) fn take(&mut self, event: Event) {
         for observer in &mut self.observers {
-            observer(&event);
+            observer(Heard::Event(&event));
         }
         let Event { pid, t, what } = event;
         match what {
@@ -243,6 +258,7 @@ impl Gatherer {
             What::Impossible { reason } => {
                 self.impossible.get_or_insert(reason);
             }
+            What::Launch | What::Result | What::Mark { .. } | What::Torch(_) => {}
             What::End { launches } => {
                 if let Some(process) = self.processes.get_mut(&pid) {
                     process.ended = true;

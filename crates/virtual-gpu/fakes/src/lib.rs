@@ -15,4 +15,5 @@ mod libraries;
 mod machine;
 mod nvml;
 mod runtime;
+mod shadow;
 mod stubs;

@@ -45,6 +45,18 @@ macro_rules! quiet_stubs {
     )*};
 }
 
+/// Functions that create a description: a handle is all that they are asked for.
+macro_rules! describing_stubs {
+    ($library:literal; $($name:ident)*) => {$(
+        #[unsafe(no_mangle)]
+        pub(crate) extern "C" fn $name(handle: Out<usize>) -> c_long {
+            count(&process::shared().counters().calls, 1);
+            handle.maybe(fresh_handle());
+            0
+        }
+    )*};
+}
+
 include!(concat!(env!("OUT_DIR"), "/stubs.rs"));
 
 #[cold]

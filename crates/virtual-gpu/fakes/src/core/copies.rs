@@ -47,6 +47,20 @@ fn side(at: usize, len: usize) -> Result<Side> {
     Ok(Side::Host)
 }
 
+/// Whether `len` bytes from an address are a card's memory that keeps values.
+pub(crate) fn keeps_values(at: usize, len: usize) -> bool {
+    side(at, len) == Ok(Side::Device { keeps_values: true })
+}
+
+/// Whether a byte is a card's that keeps values, or lies in a page that the host has.
+pub(crate) fn is_reachable(at: usize) -> bool {
+    match side(at, 1) {
+        Ok(Side::Device { keeps_values }) => keeps_values,
+        Ok(Side::Host) => is_mapped(at),
+        Err(_) => false,
+    }
+}
+
 /// Copies `len` bytes between any two places.
 pub(crate) fn copy(to: usize, from: usize, len: usize) -> Result {
     if len == 0 {
@@ -63,6 +77,7 @@ pub(crate) fn copy(to: usize, from: usize, len: usize) -> Result {
         }
         (Side::Host, Side::Device { keeps_values }) => {
             count(&counters.device_to_host, len as u64);
+            process::note_read();
             read(to, from, len, keeps_values);
         }
         (Side::Device { keeps_values: a }, Side::Device { keeps_values: b }) => {
@@ -156,6 +171,13 @@ fn pages(at: usize, len: usize) -> impl Iterator<Item = (usize, usize)> {
         offset += here;
         (here > 0).then_some(piece)
     })
+}
+
+/// Whether the host has a page at an address.
+fn is_mapped(at: usize) -> bool {
+    let mut there = 0u8;
+    // SAFETY: one byte is written for one page; a page that is not mapped is an error, not a fault.
+    unsafe { libc::mincore((at / PAGE * PAGE) as *mut _, 1, &raw mut there) == 0 }
 }
 
 /// Whether a page of device memory was ever written: whether there is memory behind it.

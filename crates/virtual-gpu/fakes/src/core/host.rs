@@ -13,7 +13,7 @@ pub(crate) struct HostBlock {
     pub(crate) at: usize,
     pub(crate) len: usize,
     pub(crate) flags: u32,
-    card: usize,
+    pub(crate) card: usize,
     kind: Kind,
 }
 

@@ -14,6 +14,8 @@ pub(crate) mod process;
 pub(crate) mod reservations;
 pub(crate) mod streams;
 
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -53,9 +55,30 @@ pub(crate) fn world() -> MutexGuard<'static, World> {
     unsafe { &*at }.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Begins anew in a forked child: the parent's lock may be held by a thread that is not there.
-pub(crate) fn forget_world() {
-    WORLD.store(std::ptr::null_mut(), Ordering::Release);
+thread_local! {
+    /// The world while this thread forks. Without a destructor, as `context::STACK`.
+    static HELD: Cell<Option<ManuallyDrop<MutexGuard<'static, World>>>> = const { Cell::new(None) };
+}
+
+/// Before a fork: no other thread is in the world while it is copied.
+pub(crate) fn hold_world() {
+    HELD.set(Some(ManuallyDrop::new(world())));
+}
+
+/// After a fork, in the parent.
+pub(crate) fn release_world() {
+    if let Some(guard) = HELD.take() {
+        drop(ManuallyDrop::into_inner(guard));
+    }
+}
+
+/// After a fork, in the child: the images that the program registered are still those of its
+/// libraries, everything else begins anew.
+pub(crate) fn begin_anew() {
+    // The old world stays locked, and is not looked at again.
+    let modules = HELD.take().map(|mut held| std::mem::take(&mut held.modules));
+    let fresh = World { modules: modules.unwrap_or_default(), ..World::default() };
+    WORLD.store(Box::into_raw(Box::new(Mutex::new(fresh))), Ordering::Release);
 }
 
 /// A number for a new object that a program holds: never 0, 1 or 2, which stand for default streams.

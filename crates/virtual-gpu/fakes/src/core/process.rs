@@ -8,7 +8,7 @@ use vramplan_virtual_gpu::contract;
 use vramplan_virtual_gpu::event::What;
 use vramplan_virtual_gpu::shared::{Shared, count};
 
-use super::{events, forget_world};
+use super::{begin_anew, events, hold_world, release_world};
 
 const NO_SLOT: usize = usize::MAX;
 
@@ -18,6 +18,7 @@ static HAS_CONTEXT: AtomicBool = AtomicBool::new(false);
 static FORKED: AtomicBool = AtomicBool::new(false);
 static ENDING: AtomicBool = AtomicBool::new(false);
 static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+static RESULT: AtomicBool = AtomicBool::new(false);
 
 /// The rehearsal's folder, where the program was started by one.
 pub(crate) fn folder() -> Option<PathBuf> {
@@ -95,8 +96,17 @@ pub(crate) fn note_context() {
 }
 
 pub(crate) fn note_launch() {
-    LAUNCHES.fetch_add(1, Relaxed);
     count(&shared().counters().launches, 1);
+    if LAUNCHES.fetch_add(1, Relaxed) == 0 {
+        events::send(What::Launch);
+    }
+}
+
+/// Something was copied to the host: a result, where a kernel was launched before.
+pub(crate) fn note_read() {
+    if LAUNCHES.load(Relaxed) > 0 && !RESULT.swap(true, Relaxed) {
+        events::send(What::Result);
+    }
 }
 
 /// Whether this process was forked from one that used the card.
@@ -106,8 +116,17 @@ pub(crate) fn is_forked() -> bool {
 
 /// Tells forks from their parent.
 pub(crate) fn watch_forks() {
-    // SAFETY: the handler touches atomics only.
-    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    // SAFETY: the handlers are functions of this library, which is never unloaded. The child's
+    // allocates, which the C library allows after a fork.
+    unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+}
+
+extern "C" fn before() {
+    hold_world();
+}
+
+extern "C" fn in_parent() {
+    release_world();
 }
 
 extern "C" fn in_child() {
@@ -117,6 +136,7 @@ extern "C" fn in_child() {
     PID.store(0, Relaxed);
     SLOT.store(NO_SLOT, Relaxed);
     LAUNCHES.store(0, Relaxed);
+    RESULT.store(false, Relaxed);
     events::forget_count();
-    forget_world();
+    begin_anew();
 }

@@ -5,12 +5,18 @@ use std::ffi::{c_char, c_int, c_uint};
 use vramplan_virtual_gpu::event::What;
 
 use super::lookup;
-use crate::call::{Address, Handle, In, Out, Text, api, driver, fill_text};
+use crate::call::{Address, Handle, In, Out, Text, Unused, api, driver, fill_text};
 use crate::core::{attributes, context, events};
 use crate::error::{self, Code};
 use crate::machine::{self, device_of, machine, ordinal, visible};
 
 api! { driver;
+    // The driver's log of errors: there is none.
+    fn cuLogsRegisterCallback(callback: Unused, data: Unused, out: Out<Handle>) {
+        out.maybe(crate::core::fresh_handle());
+        Ok(())
+    }
+    fn cuLogsUnregisterCallback(callback: Handle) { Ok(()) }
     fn cuInit(flags: c_uint) { if visible().is_empty() { Err(Code::NO_DEVICE) } else { Ok(()) } }
     fn cuDriverGetVersion(version: Out<c_int>) {
         version.set(c_int::try_from(machine().driver_version).unwrap_or(0))

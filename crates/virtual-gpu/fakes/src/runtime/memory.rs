@@ -249,9 +249,9 @@ pub(crate) fn pointer(at: Address) -> (c_int, c_int, Address, Address) {
     if let Some(piece) = world.reservations.find(at) {
         return (DEVICE, device_of(piece.card), at, 0);
     }
-    if world.host.find(at).is_some() {
-        let card = crate::machine::visible().first().copied().unwrap_or(0);
-        return (HOST, device_of(card), at, at);
+    // The card for which it was pinned.
+    if let Some(block) = world.host.find(at) {
+        return (HOST, device_of(block.card), at, at);
     }
     (UNREGISTERED, if runtime_major() >= 11 { -2 } else { 0 }, 0, at)
 }
