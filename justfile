@@ -12,18 +12,22 @@ test:
 
 # The fast part of `check`, for the command and the planner alone.
 quick: fmt
-    cargo clippy --locked -p vramplan -p vramplan-planner -p vramplan-disk --all-targets -- -D warnings
-    cargo test --locked -p vramplan-planner -p vramplan-disk -p vramplan-scoreboard
+    cargo clippy --locked -p vramplan -p vramplan-planner -p vramplan-disk -p vramplan-sources --all-targets -- -D warnings
+    cargo test --locked -p vramplan-planner -p vramplan-disk -p vramplan-sources -p vramplan-scoreboard
 
 fmt:
     cargo fmt --all --check
 
+# Packages that build elsewhere. TLS has C in it, for which a compiler of that system would be needed.
+elsewhere := "--locked -p vramplan -p vramplan-planner -p vramplan-disk -p vramplan-sources -p vramplan-engine \
+    --no-default-features --features vramplan/nvml"
+
 # The command on systems that are not this one, by its types (`rustup target add` gets their libraries). The virtual
 # GPU is for Linux alone.
 systems:
-    cargo check --locked -p vramplan -p vramplan-planner -p vramplan-disk -p vramplan-engine --target x86_64-pc-windows-msvc
-    cargo check --locked -p vramplan -p vramplan-planner -p vramplan-disk -p vramplan-engine --target aarch64-apple-darwin
-    cargo check --locked -p vramplan -p vramplan-planner -p vramplan-disk -p vramplan-engine --target aarch64-unknown-linux-gnu
+    cargo check {{ elsewhere }} --target x86_64-pc-windows-msvc
+    cargo check {{ elsewhere }} --target aarch64-apple-darwin
+    cargo check {{ elsewhere }} --target aarch64-unknown-linux-gnu
 
 # The engine beside candle's stock models, which take minutes to build.
 stock:

@@ -12,10 +12,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use measured::Measured;
-use vramplan::cli::deployment;
+use vramplan::cli::{Known, deployment};
 use vramplan_planner::deployment::Question;
 use vramplan_planner::estimate::Component;
-use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{Document, Lifetime};
 use vramplan_planner::units::Bytes;
@@ -23,7 +22,7 @@ use vramplan_planner::units::Bytes;
 fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scenario = root.join("examples/seed-l4.toml");
-    let catalog = Catalog::built_in();
+    let catalog = Known::built_in();
     let deployment = deployment(&Question::default(), Some(&scenario), &catalog)?;
     let document = Document::new(&deployment, &answer(&deployment)?);
     print!("{}", audit(&document, &Measured::read(root)?));

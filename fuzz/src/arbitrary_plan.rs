@@ -9,8 +9,9 @@ use vramplan_planner::deployment::{
 use vramplan_planner::dtype::{FileType, WeightFormat};
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::spec::{
-    Architecture, Attention, GpuSpec, Headroom, Logits, Mla, ModelShape, ModelSpec, Moe, QkNorm,
-    Recurrent, Runtime, RuntimeSpec, Split, Ssm, Window,
+    AltUp, Architecture, Attention, Compressed, Extras, GpuSpec, Headroom, Indexer,
+    LayerEmbeddings, Logits, Mla, ModelShape, ModelSpec, Moe, QkNorm, Recurrent, Runtime,
+    RuntimeSpec, ShortConvolution, Split, Ssm, Window,
 };
 use vramplan_planner::units::Bytes;
 
@@ -58,9 +59,67 @@ pub struct Shape {
     norms: u8,
     window: Option<(Tokens, Option<Few>)>,
     moe: Option<(Few, Few, Width, Width, Few, [bool; 3])>,
+    extras: Rare,
     mla: Option<(Width, Option<Width>, Few, Few, Few)>,
     recurrent: Option<(Few, [Few; 4], Few)>,
-    ssm: Option<(Width, [Few; 4], bool)>,
+    ssm: Option<(Width, [Few; 4], [bool; 2])>,
+}
+
+/// What an [`Extras`] is made of.
+#[derive(Arbitrary, Debug)]
+struct Rare {
+    flags: [bool; 3],
+    value_head_dim: Option<Few>,
+    indexer: Option<(Few, Few, bool)>,
+    short_convolution: Option<(Few, bool)>,
+    layer_embeddings: Option<(Few, Width)>,
+    /// One more than there are.
+    shared_cache_layers: Few,
+    latent_experts: Option<Width>,
+    activation_parameters: Few,
+    streams: Option<Few>,
+    alt_up: Option<(Few, Few)>,
+    compressed: Option<([Few; 3], u8)>,
+}
+
+impl Rare {
+    fn extras(&self, n_layers: u64) -> Extras {
+        let [head_gates, dense_beside_experts, head_bias] = self.flags;
+        Extras {
+            value_head_dim: self.value_head_dim.map(|size| size.0),
+            head_gates,
+            indexer: self.indexer.map(|(heads, head_dim, plain)| Indexer {
+                n_heads: heads.0,
+                head_dim: head_dim.0,
+                plain,
+                layers: Vec::new(),
+            }),
+            short_convolution: self
+                .short_convolution
+                .map(|(kernel, bias)| ShortConvolution { kernel: kernel.0, bias }),
+            layer_embeddings: self
+                .layer_embeddings
+                .map(|(width, rows)| LayerEmbeddings { width: width.0, vocab_size: rows.0 }),
+            shared_cache_layers: self.shared_cache_layers.0.saturating_sub(1),
+            latent_experts: self.latent_experts.map(|width| width.0),
+            dense_beside_experts,
+            head_bias,
+            activation_parameters: self.activation_parameters.0.saturating_sub(1),
+            streams: self.streams.map(|streams| streams.0),
+            alt_up: self
+                .alt_up
+                .map(|(streams, rank)| AltUp { streams: streams.0, residual_rank: rank.0 }),
+            compressed: self.compressed.map(|(ranks, seed)| Compressed {
+                q_lora_rank: ranks[0].0,
+                o_lora_rank: ranks[1].0,
+                o_groups: ranks[2].0,
+                ratios: (0..n_layers)
+                    .map(|at| [0, 4, 128][(usize::from(seed) + at as usize) % 3])
+                    .collect(),
+                hashed_layers: u64::from(seed % 4),
+            }),
+        }
+    }
 }
 
 impl Shape {
@@ -104,6 +163,7 @@ impl Shape {
                 leading_dense_layers: dense.0.saturating_sub(1),
                 router_bias: flags[1],
                 expert_bias: flags[2],
+                router: None,
             }),
             mla: self.mla.map(|(lora, q_lora, nope, rope, value)| Mla {
                 kv_lora_rank: lora.0,
@@ -111,6 +171,7 @@ impl Shape {
                 qk_nope_head_dim: nope.0,
                 qk_rope_head_dim: rope.0,
                 v_head_dim: value.0,
+                expanded: false,
             }),
             recurrent: self.recurrent.map(|(every, heads, conv)| Recurrent {
                 full_attention_every: every.0,
@@ -120,17 +181,19 @@ impl Shape {
                 value_head_dim: heads[3].0,
                 conv_kernel: conv.0,
             }),
-            ssm: self.ssm.map(|(inner, sizes, conv_bias)| Ssm {
+            ssm: self.ssm.map(|(inner, sizes, [conv_bias, without_norm])| Ssm {
                 inner_size: inner.0,
                 state_size: sizes[0].0,
                 n_groups: sizes[1].0,
                 n_heads: sizes[2].0,
                 conv_kernel: sizes[3].0,
                 conv_bias,
+                without_norm,
             }),
             keys_are_values: f[11],
             per_layer: None,
             vision: None,
+            extras: self.extras.extras(self.layers.0),
         };
         ModelSpec::new("fuzzed", shape, "a fuzzer").ok()
     }
@@ -229,7 +292,7 @@ const fn versions(runtime: Runtime) -> &'static [&'static str] {
     match runtime {
         Runtime::Vramplan => &[],
         Runtime::Transformers => &["4.44", "4.57,bitsandbytes=0.45", "5.0"],
-        Runtime::LlamaCpp => &["2025", "b7772", "b8193"],
+        Runtime::LlamaCpp => &["2025", "b7772", "b8193", "0.6.0", "b11000", "b99999"],
         Runtime::Vllm => &["0.6", "0.11.2", "0.19"],
     }
 }

@@ -94,9 +94,19 @@ pub struct Row {
 }
 
 impl Row {
-    fn new(plan: Bounds, measured: Bytes, tolerance: Tolerance) -> Self {
+    /// A figure beside its plan.
+    pub fn new(plan: Bounds, measured: Bytes, tolerance: Tolerance) -> Self {
         let difference = measured.diff(plan.expected);
         Self { plan, measured, difference, place: Place::of(measured, plan, tolerance) }
+    }
+
+    /// Whether it lies where it was planned.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        allow(dead_code, reason = "programs are rehearsed on Linux")
+    )]
+    pub fn is_within(&self) -> bool {
+        self.place == Place::Within
     }
 }
 

@@ -58,6 +58,8 @@ pub enum MeterKind {
     Nvml,
     /// `/proc`: resident memory of the process tree.
     Cpu,
+    /// A virtual GPU: what a rehearsed program took, with the context of the card's profile.
+    Virtual,
     /// A script of readings.
     Mock,
 }
@@ -68,6 +70,9 @@ impl MeterKind {
         match self {
             Self::Nvml => "memory of the device beyond what it held before (NVML)",
             Self::Cpu => "resident memory of the process tree (/proc)",
+            Self::Virtual => {
+                "what the program took of a virtual card, with the context of its profile"
+            }
             Self::Mock => "scripted memory",
         }
     }

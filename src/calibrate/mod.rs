@@ -45,3 +45,5 @@ pub use nvml::{DeviceError, NvmlMeter, inventory};
 pub use planned::{PlannedComponent, PlannedPhase, PlannedRun};
 pub use record_file::{RecordFailure, RecordFile, beside};
 pub use recorder::Recorder;
+#[cfg(target_os = "linux")]
+pub use tree::cpu_time;

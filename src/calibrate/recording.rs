@@ -172,6 +172,8 @@ pub enum By {
     Output,
     /// The clock.
     Time,
+    /// What the program called: the card's functions, or those of a library.
+    Calls,
 }
 
 /// A word of a command as it is shown: on one line, safe to print.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
 
 /// `root` and everything that descends from it.
 pub fn tree(root: u32) -> BTreeSet<u32> {
@@ -53,6 +54,22 @@ impl Resident {
     }
 }
 
+/// The time on a processor of everything that descends from this process, as far as it still runs.
+pub fn cpu_time() -> Duration {
+    let ticks: u64 = descendants().into_iter().filter_map(ticks).sum();
+    let rate = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_millis(ticks.saturating_mul(1000) / rate)
+}
+
+/// Clock ticks that a process used: user and system.
+fn ticks(pid: u32) -> Option<u64> {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses and may hold spaces: count from its end.
+    let fields = stat.get(stat.rfind(')')? + 2..)?.split(' ').skip(11);
+    let [user, system] = [0, 1].map(|at| fields.clone().nth(at)?.parse::<u64>().ok());
+    user?.checked_add(system?)
+}
+
 /// The name of a process.
 #[cfg(feature = "nvml")]
 pub fn name(pid: u32) -> Option<String> {
@@ -63,6 +80,19 @@ pub fn name(pid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_busy_child_uses_time() {
+        let mut child =
+            std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let begun = std::time::Instant::now();
+        while cpu_time() < Duration::from_millis(50) && begun.elapsed().as_secs() < 20 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(cpu_time() >= Duration::from_millis(50));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 
     #[test]
     fn a_child_is_in_the_tree_until_it_is_gone() {

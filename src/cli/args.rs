@@ -15,6 +15,11 @@ pub struct CatalogArgs {
     /// Directory with profiles of your own; may be given more than once.
     #[arg(long = "profiles", value_name = "DIR", global = true)]
     pub profiles: Vec<PathBuf>,
+
+    /// Never ask the network: plan from files, profiles, other programs' caches and what was read before
+    /// (`HF_HUB_OFFLINE=1` says the same).
+    #[arg(long, global = true)]
+    pub offline: bool,
 }
 
 /// Plan what a model takes on a GPU, and how large its cache can be.
@@ -32,6 +37,11 @@ pub struct BudgetArgs {
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
 
+    /// Your own program of llama.cpp, such as `llama-server`: it is asked for its version (`--version`), which is
+    /// planned.
+    #[arg(long, value_name = "PATH", conflicts_with = "runtime_version")]
+    pub runtime_binary: Option<PathBuf>,
+
     /// Output format.
     #[arg(
         long,
@@ -43,7 +53,7 @@ pub struct BudgetArgs {
     pub format: Format,
 
     /// Short for `--format json`.
-    #[arg(long, conflicts_with_all = ["format", "explain"], help_heading = "Output")]
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
     pub json: bool,
 
     /// Print the formula, the factors and the source behind every figure, or those of one component.

@@ -6,18 +6,20 @@ use super::Outcome;
 use super::args::BudgetArgs;
 use super::format;
 use super::problem::Problem;
-use vramplan_planner::deployment::Deployment;
+use crate::local::version_of;
+use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{Document, PLAN, Target, emit, explain};
-use vramplan_planner::text::printable;
+use vramplan_planner::text::{printable, printable_path};
 
 /// Plans, recommends and prints.
 pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let explained = args.explain.as_deref().map(component).transpose()?;
-    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    let deployment = super::deployment(&args.plan, args.scenario.as_deref(), &catalog)?;
+    let catalog = args.catalog.known();
+    let plan = with_binary(args)?;
+    let deployment = super::deployment(&plan, args.scenario.as_deref(), &catalog)?;
     let answer = answer(&deployment)?;
     let document = Document::new(&deployment, &answer);
     let text = match (args.emit, explained) {
@@ -30,6 +32,20 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
         Verdict::DoesNotFit => Outcome::DoesNotFit,
         Verdict::Fits | Verdict::Tight => Outcome::Done,
     })
+}
+
+/// The question, with the version of the user's own program where one is named.
+fn with_binary(args: &BudgetArgs) -> anyhow::Result<Question> {
+    let mut plan = args.plan.clone();
+    let Some(program) = &args.runtime_binary else { return Ok(plan) };
+    let told = version_of(program).map_err(|message| {
+        Problem::new(message)
+            .hint("name the version with `--runtime-version`, such as `b9918` or `0.6.0`")
+    })?;
+    let note = format!("note: `{}` says `{}`\n", printable_path(program), told.line);
+    anstream::stderr().write_all(note.as_bytes())?;
+    plan.runtime_version = Some(told.version.to_string());
+    Ok(plan)
 }
 
 /// The settings of a plan; those of one that does not fit would only fail.

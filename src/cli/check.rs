@@ -10,12 +10,13 @@ use clap::Args;
 use super::Outcome;
 use super::args::CatalogArgs;
 use super::format;
+use super::known::Known;
 use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::limits_table::{Entry, Leaf, Limits, LimitsTable, TableError};
-use vramplan_planner::read::{Catalog, profile};
-use vramplan_planner::recommend::{RecommendError, Solver};
+use vramplan_planner::read::profile;
+use vramplan_planner::recommend::{RecommendError, Solver, settle_share};
 use vramplan_planner::render::{
     FileReport, Format, Printers, ScenarioReport, to_github, to_report,
 };
@@ -66,7 +67,7 @@ pub struct CheckArgs {
 
 /// Computes every scenario anew, compares and prints.
 pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
-    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
+    let catalog = args.catalog.known();
     let mut checked = Vec::new();
     for path in files(&args.paths)? {
         checked.push(Checked::read(path, &catalog)?);
@@ -137,7 +138,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn read(path: PathBuf, catalog: &Catalog) -> anyhow::Result<Self> {
+    fn read(path: PathBuf, catalog: &Known) -> anyhow::Result<Self> {
         if !path.exists() {
             let message = format!("`{}` does not exist: expected a table", printable_path(&path));
             return Err(Problem::new(message).hint(HINT).into());
@@ -193,11 +194,12 @@ struct Computed {
     assumed: Vec<(String, Leaf)>,
 }
 
-fn compute(question: &Question, catalog: &Catalog) -> anyhow::Result<Computed> {
+fn compute(question: &Question, catalog: &Known) -> anyhow::Result<Computed> {
     let deployment = scenario::resolve(question, catalog)?;
     let label = label(&deployment);
     let limits = || -> Result<Limits, RecommendError> {
-        let solver = Solver::new(&deployment)?;
+        let settled = settle_share(&deployment)?;
+        let solver = Solver::new(&settled)?;
         Ok(Limits::new(&solver.summary()?, &solver.recommend()?))
     };
     let limits = limits().with_context(|| label.clone())?;

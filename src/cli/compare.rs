@@ -9,11 +9,11 @@ use clap::Args;
 use super::Outcome;
 use super::args::CatalogArgs;
 use super::format;
+use super::known::Known;
 use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::Question;
 use vramplan_planner::plan::Verdict;
-use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{CompareDoc, Document, Format, Printers};
 use vramplan_planner::text::printable_path;
@@ -61,7 +61,7 @@ pub struct CompareArgs {
 
 /// Plans both, compares and prints.
 pub fn run(args: &CompareArgs) -> anyhow::Result<Outcome> {
-    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
+    let catalog = args.catalog.known();
     let base = args.proposed.as_ref().unwrap_or(&args.current);
     let current = scenario::read(&args.current)?;
     let proposed = args.plan.clone().or(scenario::read(base)?);
@@ -87,7 +87,7 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<Outcome> {
     })
 }
 
-fn document(flags: &Question, catalog: &Catalog) -> anyhow::Result<Document> {
+fn document(flags: &Question, catalog: &Known) -> anyhow::Result<Document> {
     let deployment = scenario::resolve(flags, catalog)?;
     Ok(Document::new(&deployment, &answer(&deployment)?))
 }

@@ -7,15 +7,17 @@ use clap::Args;
 use super::Outcome;
 use super::args::CatalogArgs;
 use super::format;
+use super::known::Known;
 use crate::calibrate::devices::{DeviceFacts, Inventory};
 use crate::calibrate::host::{Host, host};
 use crate::report::doctor::{
-    DoctorDoc, Finding, ProfileCounts, ProfileMatch, SCHEMA, Severity, WorkerDoc, to_text,
+    DoctorDoc, Finding, ProfileCounts, ProfileMatch, SCHEMA, Severity, StoreDoc, WorkerDoc, to_text,
 };
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::render::{Format, Printers};
-use vramplan_planner::text::printable;
+use vramplan_planner::text::{printable, printable_path};
 use vramplan_planner::units::Bytes;
+use vramplan_sources::Store;
 
 /// The formats of what was found; the JSON's schema is `vramplan/doctor/v1`.
 const DOCTOR: Printers<DoctorDoc, serde_json::Error> = Printers(&[
@@ -47,14 +49,14 @@ pub struct DoctorArgs {
 
 /// Looks at the machine and prints.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<Outcome> {
-    let document = document(&vramplan_disk::catalog(&args.catalog.profiles));
+    let document = document(&args.catalog.known());
     let text = format::print(&DOCTOR, &document, format::chosen(args.format, args.json))?;
     anstream::stdout().write_all(text.as_bytes())?;
     let prevented = document.findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if prevented { Outcome::Child(1) } else { Outcome::Done })
 }
 
-fn document(catalog: &Catalog) -> DoctorDoc {
+fn document(catalog: &Known) -> DoctorDoc {
     let mut findings = Vec::new();
     let profiles = profiles(catalog, &mut findings);
     let host = host();
@@ -68,6 +70,7 @@ fn document(catalog: &Catalog) -> DoctorDoc {
     let worker = worker(&mut findings);
     check_build(worker.as_ref(), &mut findings);
     findings.sort();
+    let stores = catalog.sources().stores();
     DoctorDoc {
         schema: SCHEMA.to_owned(),
         tool: concat!("vramplan ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -77,12 +80,17 @@ fn document(catalog: &Catalog) -> DoctorDoc {
         matches,
         host,
         worker,
+        stores: stores.iter().map(store_doc).collect(),
         findings,
     }
 }
 
+fn store_doc(store: &Store) -> StoreDoc {
+    StoreDoc { of: store.of.to_owned(), path: printable_path(&store.path), models: store.models }
+}
+
 fn features() -> Vec<String> {
-    let features = [("nvml", cfg!(feature = "nvml"))];
+    let features = [("nvml", cfg!(feature = "nvml")), ("hub", cfg!(feature = "hub"))];
     features.iter().filter(|(_, built)| *built).map(|(name, _)| (*name).to_owned()).collect()
 }
 
@@ -244,7 +252,7 @@ fn check_build(worker: Option<&WorkerDoc>, findings: &mut Vec<Finding>) {
 /// A document with everything in it, for the schema's test.
 #[cfg(test)]
 pub fn example() -> DoctorDoc {
-    let mut document = document(&Catalog::built_in());
+    let mut document = document(&Known::built_in());
     let occupant = crate::calibrate::devices::Occupant { pid: 7, name: None, bytes: None };
     document.worker = Some(WorkerDoc {
         path: "vramplan-worker".to_owned(),

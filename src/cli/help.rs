@@ -9,6 +9,8 @@ Examples:
   vramplan budget --gpu 'RTX 4090' --model model-Q4_K_M.gguf --format json
   vramplan budget --gpu L4 --model qwen2.5-14b --runtime transformers --weights nf4-dq --kv hqq8
   vramplan budget --gpu T4 --model llama-3.1-8b --runtime llama.cpp --kv q8_0 --cache-tokens 8192
+  vramplan budget --gpu 'RTX 3060' --model qwen3-30b-a3b --runtime llama.cpp --ram 32GiB
+  vramplan budget --gpu 'RTX 3060' --model m.gguf -ngl 20 -ot 'exps=CPU'   # llama.cpp's own flags
   vramplan budget --scenario examples/seed-l4.toml --explain conversation_cache
   vramplan budget --gpu L4 --model llama-3.1-8b --runtime llama.cpp --emit llama.cpp
   vramplan budget --gpu L4 --gpus 2 --model llama-3.3-70b --runtime llama.cpp
@@ -27,6 +29,15 @@ Examples:
   vramplan sweep --gpu all --model qwen2.5-14b --cache-tokens 16000
 
 Exit code 0 whatever fits; what a runtime refuses is a cell of the matrix.";
+
+pub const QUANTS: &str = "\
+Examples:
+  vramplan quants unsloth/Qwen3-30B-A3B-GGUF --gpu 'RTX 4090'
+  vramplan quants ~/models/qwen3 --gpu L4 --json
+  vramplan quants qwen2.5-14b --gpu L4 --runtime llama.cpp --kv q8_0
+
+Of a repository only headers are read, once. A model by name has the formats of its runtime, by their rules.
+Exit codes: 0 a format fits · 1 error · 2 usage · 3 none does";
 
 pub const COMPARE: &str = "\
 Examples:
@@ -86,6 +97,22 @@ Phases that the plan knows are load, system_prefill, prefill, decode and capture
 a second one kills. Whatever the command leaves running is ended.
 Exit codes: the command's where it failed (128 + signal) · 0 · 1 error · 2 usage · 4 outside tolerance";
 
+pub const REHEARSE: &str = "\
+Examples:
+  vramplan rehearse --gpu 'RTX 4090' -- llama-server -m model.gguf -c 32768
+  vramplan rehearse --gpu L4 --smallest -- python serve.py
+  vramplan rehearse --gpu 2xL4 --model qwen2.5-14b --runtime vllm -- vllm serve Qwen/Qwen2.5-14B-Instruct -tp 2
+  vramplan rehearse --sweep 'RTX 3060,RTX 4090,L4' --stop-after context -- llama-server -m model.gguf -c 8192
+  vramplan rehearse --gpu L4 --try expandable_segments --json -- python generate.py
+
+The command runs unchanged on this machine, without GPU or driver, over CUDA libraries that account for memory as
+the cards would and run no kernel. Phases are told on a pipe as under `observe`, by lines of output or the clock;
+else load, context, first token and steady follow from what llama.cpp, vLLM and transformers print and call.
+The report goes to standard error, that of several rehearsals to standard output, where the command's output is
+not shown. What a rehearsal does not see is at its end.
+Exit codes: the command's where it failed (128 + signal) · 0 · 1 error, or cannot be rehearsed · 2 usage ·
+3 out of memory on the card · 4 outside `--tolerance` of the plan";
+
 pub const DOCTOR: &str = "\
 Examples:
   vramplan doctor
@@ -109,6 +136,15 @@ Examples:
 
 Names, dimensions, types and sizes are those of the real file, so that memory and speed can be measured
 without a download; what such a model says means nothing. Exit codes: 0 done · 1 error · 2 usage";
+
+pub const SPARSE: &str = "\
+Examples:
+  vramplan sparse llama-3.1-70b checkpoint
+  vramplan sparse ./Qwen2.5-14B-Instruct checkpoint --weights f16
+  vramplan sparse qwen2.5-14b model.gguf --weights q4_k_m
+
+A checkpoint takes its `config.json` and tokenizer from the model's own directory where MODEL is one;
+by name it gets a tokenizer of one token per byte. Exit codes: 0 done · 1 error · 2 usage";
 
 pub const COMPLETIONS: &str = "\
 Examples:

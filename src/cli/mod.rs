@@ -10,13 +10,18 @@ mod files;
 mod format;
 mod generate;
 mod help;
+mod known;
 #[cfg(target_os = "linux")]
 mod meter;
 mod new_file;
 mod observe;
 mod problem;
 mod profiles;
+mod quants;
+mod rehearse;
 mod scenario;
+mod short;
+mod sparse;
 mod sweep;
 mod synth;
 mod usage;
@@ -25,6 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use known::Known;
 pub use problem::{describe, is_usage};
 pub use scenario::deployment;
 
@@ -35,6 +41,9 @@ use compare::CompareArgs;
 use doctor::DoctorArgs;
 use observe::ObserveArgs;
 use profiles::ProfilesArgs;
+use quants::QuantsArgs;
+use rehearse::RehearseArgs;
+use sparse::SparseArgs;
 use sweep::SweepArgs;
 use synth::SynthArgs;
 
@@ -90,6 +99,9 @@ enum Command {
     /// Show what fits where: a matrix of GPUs, models and formats.
     #[command(after_help = help::SWEEP)]
     Sweep(Box<SweepArgs>),
+    /// Compare the formats of a repository, a folder or a model: what fits, with how much context.
+    #[command(after_help = help::QUANTS)]
+    Quants(Box<QuantsArgs>),
     /// Compare two plans component by component: current against proposed.
     #[command(after_help = help::COMPARE)]
     Compare(Box<CompareArgs>),
@@ -102,6 +114,9 @@ enum Command {
     /// Measure the memory of any program, phase by phase, beside a plan.
     #[command(after_help = help::OBSERVE)]
     Observe(Box<ObserveArgs>),
+    /// Run a program on GPUs that are not there: what it takes, phase by phase, and where it runs out.
+    #[command(after_help = help::REHEARSE)]
+    Rehearse(Box<RehearseArgs>),
     /// Say what this machine and this build can do: driver, GPUs, libraries.
     #[command(after_help = help::DOCTOR)]
     Doctor(DoctorArgs),
@@ -111,6 +126,9 @@ enum Command {
     /// Write a GGUF file with random weights in the shape of a model.
     #[command(after_help = help::SYNTH)]
     Synth(SynthArgs),
+    /// Write a model of holes to rehearse with: right headers, no weights, kilobytes.
+    #[command(after_help = help::SPARSE)]
+    Sparse(SparseArgs),
     /// Print completions for a shell.
     #[command(after_help = help::COMPLETIONS)]
     Completions {
@@ -131,13 +149,16 @@ pub fn run() -> anyhow::Result<Outcome> {
     match usage::parse::<Cli>().command {
         Command::Budget(args) => budget::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Quants(args) => quants::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Observe(args) => observe::run(&args),
+        Command::Rehearse(args) => rehearse::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Profiles(args) => profiles::run(&args),
         Command::Synth(args) => synth::run(&args),
+        Command::Sparse(args) => sparse::run(&args),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { folder } => generate::man(folder.as_deref()),
     }

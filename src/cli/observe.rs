@@ -158,7 +158,7 @@ fn planned(args: &ObserveArgs, device: Option<&Device>) -> anyhow::Result<Option
         let card = device.filter(|device| device.meter == MeterKind::Nvml);
         flags.gpu = card.map(|device| device.name.clone());
     }
-    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
+    let catalog = args.catalog.known();
     plan_of(&super::scenario::resolve(&flags, &catalog)?).map(Some)
 }
 
@@ -264,7 +264,7 @@ fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyho
     let mut command = std::process::Command::new(&args.command[0]);
     command.args(&args.command[1..]);
     let (patterns, timed) = (args.patterns.clone(), args.timed.clone());
-    let job = Job { command, input: None, patterns, timed, watch: None };
+    let job = Job { patterns, timed, ..Job::new(command) };
     let ended = session::run(job, meter, &recorder).map_err(explain)?;
     let (events, failure) = recorder.finish(ended.end.clone());
     let (reported, failed) = (report(&events, plan.as_ref(), args), ended.exit_code());

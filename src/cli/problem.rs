@@ -9,6 +9,7 @@ use vramplan_planner::recommend::RecommendError;
 use vramplan_planner::render::EmitError;
 use vramplan_planner::synth::SynthError;
 use vramplan_planner::text::{printable_lines, printable_message};
+use vramplan_sources::SourcesError;
 
 /// An error with a hint.
 #[derive(Debug)]
@@ -58,6 +59,9 @@ pub fn is_usage(error: &anyhow::Error) -> bool {
     if let Some(problem) = outermost.downcast_ref::<Problem>() {
         return problem.is_usage;
     }
+    if let Some(nowhere) = outermost.downcast_ref::<SourcesError>() {
+        return nowhere.is_about_the_name();
+    }
     let source = match outermost.downcast_ref::<DeploymentError>() {
         Some(DeploymentError::Source(source)) => Some(source),
         Some(DeploymentError::Overflow(_)) => None,
@@ -106,6 +110,9 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(error) = cause.downcast_ref::<LocalCardError>() {
         return Some(error.hint());
+    }
+    if let Some(error) = cause.downcast_ref::<SourcesError>() {
+        return error.hint();
     }
     cause.downcast_ref::<SourceError>().and_then(SourceError::hint)
 }

@@ -8,8 +8,8 @@ use comfy_table::{Table, presets};
 
 use super::Outcome;
 use super::args::CatalogArgs;
-use vramplan_disk::Disk;
-use vramplan_planner::read::{self, Catalog, Kind, Listing, SourceError, profile};
+use super::known::Known;
+use vramplan_planner::read::{Catalog, Kind, Listing, SourceError, profile};
 use vramplan_planner::spec::{GpuSpec, ModelSpec};
 use vramplan_planner::text::{printable_lines, printable_path};
 
@@ -58,7 +58,7 @@ pub enum ProfilesCommand {
 
 /// Runs a subcommand.
 pub fn run(args: &ProfilesArgs) -> anyhow::Result<Outcome> {
-    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
+    let catalog = args.catalog.known();
     let text = match &args.command {
         ProfilesCommand::List { kind } => list(&catalog, *kind)?,
         ProfilesCommand::Show { name } => show(&catalog, name)?,
@@ -192,8 +192,8 @@ fn show_gpu(text: &mut String, gpu: &GpuSpec) {
     );
 }
 
-fn import(catalog: &Catalog, file: &str, name: Option<&str>) -> anyhow::Result<String> {
-    let mut model = read::model(&Disk, file, catalog)?;
+fn import(catalog: &Known, file: &str, name: Option<&str>) -> anyhow::Result<String> {
+    let mut model = catalog.read(file)?;
     if let Some(name) = name {
         profile::check_name(name)?;
         name.clone_into(&mut model.name);

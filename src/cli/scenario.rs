@@ -5,9 +5,11 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::known::{Known, runtime_by_form};
 use super::problem::Problem;
 use vramplan_disk::Disk;
-use vramplan_planner::deployment::{self, Deployment, LocalCard, Question};
+use vramplan_planner::deployment::{Deployment, LocalCard, Question};
+use vramplan_planner::estimate::rules;
 use vramplan_planner::read::{Catalog, profile};
 use vramplan_planner::render::SCHEMA;
 use vramplan_planner::text::{excerpt, one_line, printable, printable_path};
@@ -68,9 +70,25 @@ pub fn merged(flags: &Question, scenario: Option<&Path>) -> anyhow::Result<Quest
 }
 
 /// Resolves a question, on the card of this machine where it asks for that.
-pub fn resolve(question: &Question, catalog: &Catalog) -> anyhow::Result<Deployment> {
-    let local = local_card_for(question, catalog)?;
-    Ok(deployment::resolve(question, catalog, &Disk, local.as_ref())?)
+pub fn resolve(question: &Question, known: &Known) -> anyhow::Result<Deployment> {
+    let local = local_card_for(question, known)?;
+    known.resolve(&with_local_memory(question, known)?, local.as_ref())
+}
+
+/// The question with what this machine has of main memory, where it asks for this machine's card and plans that.
+fn with_local_memory(question: &Question, known: &Known) -> anyhow::Result<Question> {
+    let mut question = question.clone();
+    let Some(model) = question.model.as_deref().filter(|_| question.wants_local_card()) else {
+        return Ok(question);
+    };
+    let runtime = match question.runtime {
+        Some(runtime) => runtime,
+        None => runtime_by_form(&known.locate(model)?),
+    };
+    if rules(runtime).places_tensors() {
+        question.ram = question.ram.or_else(crate::local::available_memory);
+    }
+    Ok(question)
 }
 
 /// The card of this machine, where a question asks for it.
@@ -86,9 +104,9 @@ pub fn local_card_for(question: &Question, catalog: &Catalog) -> anyhow::Result<
 pub fn deployment(
     flags: &Question,
     scenario: Option<&Path>,
-    catalog: &Catalog,
+    known: &Known,
 ) -> anyhow::Result<Deployment> {
-    let resolved = resolve(&merged(flags, scenario)?, catalog);
+    let resolved = resolve(&merged(flags, scenario)?, known);
     match scenario {
         Some(path) => resolved.with_context(|| format!("scenario `{}`", printable_path(path))),
         None => resolved,

@@ -11,7 +11,7 @@ use crate::report::doctor::DoctorDoc;
 use crate::report::observe::ObserveDoc;
 use vramplan_planner::deployment::Question;
 use vramplan_planner::read::profile;
-use vramplan_planner::render::{CompareDoc, Document, SweepDoc};
+use vramplan_planner::render::{CompareDoc, Document, QuantsDoc, SweepDoc};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -27,8 +27,15 @@ fn schemas() -> Vec<(String, Value)> {
     let mut schemas = vec![
         titled("plan-v2", "vramplan/plan/v2", schema_for!(Document)),
         titled("sweep-v1", "vramplan/sweep/v1", schema_for!(SweepDoc)),
+        titled("quants-v1", "vramplan/quants/v1", schema_for!(QuantsDoc)),
         titled("compare-v1", "vramplan/compare/v1", schema_for!(CompareDoc)),
         titled("observe-v1", "vramplan/observe/v1", schema_for!(ObserveDoc)),
+        #[cfg(target_os = "linux")]
+        titled(
+            "rehearsal-v1",
+            "vramplan/rehearsal/v1",
+            schema_for!(crate::report::rehearsal::RehearsalDoc),
+        ),
         titled("doctor-v1", "vramplan/doctor/v1", schema_for!(DoctorDoc)),
         titled(
             "calibration",
@@ -173,7 +180,7 @@ fn what_is_wrong_does_not_follow_them() {
 #[test]
 fn outputs_follow_their_schemas() {
     let plan = |flags: &Question| {
-        let catalog = vramplan_planner::read::Catalog::built_in();
+        let catalog = super::known::Known::built_in();
         let deployment = super::scenario::resolve(flags, &catalog).unwrap();
         Document::new(&deployment, &vramplan_planner::recommend::answer(&deployment).unwrap())
     };
@@ -196,6 +203,8 @@ fn outputs_follow_their_schemas() {
     assert_valid("compare-v1", &serde_json::to_value(compared).unwrap(), "compare");
     let swept = super::sweep::example();
     assert_valid("sweep-v1", &serde_json::to_value(swept).unwrap(), "sweep");
+    let quants = super::quants::example();
+    assert_valid("quants-v1", &serde_json::to_value(quants).unwrap(), "quants");
     let doctor = super::doctor::example();
     assert_valid("doctor-v1", &serde_json::to_value(doctor).unwrap(), "doctor");
 }

@@ -11,11 +11,11 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use super::Outcome;
 use super::args::CatalogArgs;
 use super::format;
+use super::known::{Known, runtime_by_form};
 use super::problem::Problem;
 use super::scenario;
-use vramplan_disk::Disk;
-use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question, runtime_of};
-use vramplan_planner::dtype::{KvFormat, WeightFormat};
+use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question};
+use vramplan_planner::dtype::{KvPair, WeightFormat};
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::render::{Format, Printers, SweepDoc, to_matrix};
 use vramplan_planner::spec::Runtime;
@@ -65,7 +65,7 @@ struct MatrixArgs {
     gpus: Vec<String>,
     models: Vec<String>,
     weights: Vec<WeightFormat>,
-    kv: Vec<KvFormat>,
+    kv: Vec<KvPair>,
     /// The others; of the lists the first.
     plan: Question,
 }
@@ -140,7 +140,7 @@ fn or<T: Clone>(list: Vec<T>, other: Option<&T>) -> Vec<T> {
 
 /// Answers every combination and prints.
 pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
-    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
+    let catalog = args.catalog.known();
     let matrix = match &args.scenario {
         Some(path) => args.matrix.clone().or(scenario::read(path)?),
         None => args.matrix.clone(),
@@ -151,11 +151,11 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn document(matrix: &MatrixArgs, catalog: &Catalog) -> anyhow::Result<SweepDoc> {
+fn document(matrix: &MatrixArgs, catalog: &Known) -> anyhow::Result<SweepDoc> {
     let models = named(&matrix.models, Kind::Model, catalog)?;
     let runtime = match matrix.plan.runtime {
         Some(runtime) => runtime,
-        None => runtime_of_all(&models)?,
+        None => runtime_of_all(&models, catalog)?,
     };
     let plan = Question { runtime: Some(runtime), ..matrix.plan.clone() };
     let gpus = gpus(matrix, (&plan, runtime), catalog)?;
@@ -170,13 +170,15 @@ fn document(matrix: &MatrixArgs, catalog: &Catalog) -> anyhow::Result<SweepDoc> 
 }
 
 /// The runtime that follows from the form of every model: a matrix has one.
-fn runtime_of_all(models: &[String]) -> anyhow::Result<Runtime> {
-    let first = models.first().map_or("", String::as_str);
-    let runtime = runtime_of(first, &Disk);
-    let other = models.iter().find(|model| runtime_of(model, &Disk) != runtime);
-    let Some(other) = other else { return Ok(runtime) };
+fn runtime_of_all(models: &[String], known: &Known) -> anyhow::Result<Runtime> {
+    let mut runtimes = Vec::new();
+    for model in models {
+        runtimes.push((model, runtime_by_form(&known.locate(model)?)));
+    }
+    let Some(&(first, runtime)) = runtimes.first() else { return Ok(Runtime::Vramplan) };
+    let other = runtimes.iter().find(|(_, other)| *other != runtime);
+    let Some(&(other, others)) = other else { return Ok(runtime) };
     let (first, named) = (printable(first), printable(other));
-    let others = runtime_of(other, &Disk);
     let message = format!(
         "`{first}` is planned for `{runtime}` and `{named}` for `{others}`: expected one runtime"
     );
@@ -188,10 +190,11 @@ fn rows_of(
     question: &Question,
     matrix: &MatrixArgs,
     gpus: &[Cards],
-    catalog: &Catalog,
+    known: &Known,
 ) -> anyhow::Result<Vec<Vec<Deployment>>> {
     let Some(first) = gpus.first() else { return Ok(Vec::new()) };
-    let found = deployment::resolve_on(question, catalog, &Disk, first.clone())?;
+    let located = known.locate(question.model.as_deref().unwrap_or_default())?;
+    let found = known.resolve_on(question, &located, first.clone())?;
     let on = |cards: &Cards| {
         let found = Found {
             model: Arc::clone(&found.model),
@@ -204,11 +207,11 @@ fn rows_of(
     };
     let base: Vec<Deployment> = gpus.iter().map(on).collect::<Result<_, _>>()?;
     let weights = or(matrix.weights.clone(), Some(&found.weights));
-    let kv = or(matrix.kv.clone(), Some(&found.kv));
+    let kv = or(matrix.kv.clone(), Some(&found.cache_formats()));
     let mut rows = Vec::with_capacity(weights.len() * kv.len());
     for &weights in &weights {
         for &kv in &kv {
-            let cells = base.iter().map(|cell| Deployment { weights, kv, ..cell.clone() });
+            let cells = base.iter().map(|cell| cell.with_formats(weights, kv));
             rows.push(cells.collect());
         }
     }
@@ -294,5 +297,5 @@ pub(super) fn example() -> SweepDoc {
         weights: vec![WeightFormat::Int8, WeightFormat::F16],
         ..MatrixArgs::default()
     };
-    document(&matrix, &Catalog::built_in()).unwrap()
+    document(&matrix, &Known::built_in()).unwrap()
 }

@@ -13,9 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::Outcome;
 use super::args::CatalogArgs;
 use super::new_file::NewFile;
-use vramplan_disk::Disk;
 use vramplan_planner::dtype::{FileType, WeightFormat};
-use vramplan_planner::read::{self};
 use vramplan_planner::synth::SynthModel;
 use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
@@ -55,8 +53,8 @@ pub struct SynthArgs {
 
 /// Runs the command.
 pub fn run(args: &SynthArgs) -> anyhow::Result<Outcome> {
-    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
-    let spec = read::model(&Disk, &args.model, &catalog)?;
+    let catalog = args.catalog.known();
+    let spec = catalog.read(&args.model)?;
     let format = args.weights.unwrap_or(WeightFormat::Gguf(FileType::Q4KM));
     let file = NewFile::at(&args.output, args.force)?;
     let model = SynthModel::new(&spec, format, args.seed)?;

@@ -10,7 +10,7 @@ use vramplan_planner::text::printable;
 
 /// Reads the command line, or ends the process as [`clap::Error::exit`] does.
 pub fn parse<T: Parser>() -> T {
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words: Vec<OsString> = super::short::rewritten(std::env::args_os()).collect();
     read(&words).unwrap_or_else(|error| explained(error, &words).exit())
 }
 

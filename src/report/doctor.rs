@@ -34,6 +34,9 @@ pub struct DoctorDoc {
     /// The worker that `calibrate` starts; nothing where there is none.
     #[serde(default)]
     pub worker: Option<WorkerDoc>,
+    /// Where other programs keep models, and what is read of servers.
+    #[serde(default)]
+    pub stores: Vec<StoreDoc>,
     /// What was found, the gravest first.
     pub findings: Vec<Finding>,
 }
@@ -48,6 +51,18 @@ pub struct WorkerDoc {
     pub version: String,
     /// The devices that it can run on: `cpu`, `cuda`.
     pub devices: Vec<String>,
+}
+
+/// A place where a program keeps models.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct StoreDoc {
+    /// The program's.
+    pub of: String,
+    /// The folder.
+    pub path: String,
+    /// Models in it; nothing where there is no such folder.
+    pub models: Option<usize>,
 }
 
 /// How many profiles there are.
@@ -118,6 +133,8 @@ pub fn to_text(document: &DoctorDoc) -> String {
     }
     text.push('\n');
     text.push_str(&libraries(&document.host));
+    text.push('\n');
+    text.push_str(&stores(&document.stores));
     text.push('\n');
     for finding in &document.findings {
         let severity = match finding.severity {
@@ -193,6 +210,15 @@ fn card(device: &DeviceFacts, found: &ProfileMatch) -> String {
         line(format!("process {} ({name}): {}", process.pid, size(process.bytes)));
     }
     text
+}
+
+fn stores(stores: &[StoreDoc]) -> String {
+    let mut rows = table(&["models of", "found", "in"], &[]);
+    for store in stores {
+        let models = store.models.map_or_else(|| "no".to_owned(), |models| models.to_string());
+        rows.add_row([store.of.clone(), models, store.path.clone()]);
+    }
+    finish(&rows)
 }
 
 fn libraries(host: &Host) -> String {

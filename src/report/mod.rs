@@ -1,4 +1,6 @@
-//! Measured runs and this machine, for people and for programs.
+//! Measured runs, rehearsals and this machine, for people and for programs.
 
 pub mod doctor;
 pub mod observe;
+#[cfg(target_os = "linux")]
+pub mod rehearsal;

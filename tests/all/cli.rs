@@ -2,18 +2,31 @@
 //!
 //! `TRYCMD=overwrite cargo test -p vramplan --test all cli::` records what changed; read the difference.
 
+/// No network, and no other program's models.
+const NOTHING: [(&str, &str); 6] = [
+    ("HF_HUB_OFFLINE", "1"),
+    ("HF_HUB_CACHE", "/nonexistent"),
+    ("OLLAMA_MODELS", "/nonexistent"),
+    ("LLAMA_CACHE", "/nonexistent"),
+    ("VRAMPLAN_CACHE", "/nonexistent"),
+    ("HOME", "/nonexistent"),
+];
+
+fn alone() -> trycmd::TestCases {
+    let cases = trycmd::TestCases::new();
+    cases.env("XDG_CONFIG_HOME", "/nonexistent").env("COLUMNS", "100");
+    for (name, value) in NOTHING {
+        cases.env(name, value);
+    }
+    cases
+}
+
 #[test]
 fn sessions() {
-    trycmd::TestCases::new()
-        .case("tests/cmd/*.md")
-        .env("XDG_CONFIG_HOME", "/nonexistent")
-        .env("COLUMNS", "100");
+    alone().case("tests/cmd/*.md");
 }
 
 #[test]
 fn the_readme_is_true() {
-    trycmd::TestCases::new()
-        .case("README.md")
-        .env("XDG_CONFIG_HOME", "/nonexistent")
-        .env("COLUMNS", "100");
+    alone().case("README.md");
 }

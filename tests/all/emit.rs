@@ -28,7 +28,7 @@ fn flags_of_vllm() {
     assert_eq!(
         text,
         "--max-model-len 32768 --max-num-seqs 256 --max-num-batched-tokens 2048 \
-         --kv-cache-dtype fp8 --gpu-memory-utilization 0.9\n"
+         --kv-cache-dtype fp8 --gpu-memory-utilization 0.92\n"
     );
 }
 
@@ -48,7 +48,8 @@ fn files_are_named_and_quoted() {
     document.deployment.resolved.runtime = Some(Runtime::LlamaCpp);
     let gpu = Catalog::built_in().gpu("L4").unwrap();
     let of = |target, file| emit(&document, target, Some(file), gpu.compute_capability).unwrap();
-    assert!(of(Target::LlamaCpp, "my model.gguf").starts_with("-m 'my model.gguf' -c 32768 "));
+    let command = of(Target::LlamaCpp, "my model.gguf");
+    assert!(command.starts_with("llama-server -m 'my model.gguf' -c 32768 "), "{command}");
     document.deployment.resolved.kv = "q8_0".parse().ok();
     let modelfile = emit(&document, Target::Ollama, Some("a.gguf"), gpu.compute_capability);
     assert!(modelfile.unwrap().starts_with("FROM a.gguf\n"));

@@ -5,14 +5,17 @@ use std::process::Command;
 
 use crate::skip::skipped;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 14] = [
     "budget",
     "sweep",
+    "quants",
     "compare",
     "check",
     "synth",
+    "sparse",
     "calibrate",
     "observe",
+    "rehearse",
     "doctor",
     "profiles",
     "completions",

@@ -4,14 +4,23 @@
 
 mod cli;
 mod emit;
+#[cfg(feature = "hub")]
+#[path = "../support/fake_hub.rs"]
+mod fake_hub;
 mod fuzz_seeds;
 mod generated;
 mod hostile;
 mod installed;
+#[cfg(feature = "hub")]
+#[path = "../support/loopback.rs"]
+mod loopback;
 mod observe;
+mod rehearse;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/smollm2.rs"]
 mod smollm2;
+#[cfg(feature = "hub")]
+mod sources;
 mod tables;
 mod worker;

@@ -1,7 +1,7 @@
 //! A small decoder: its shape, and random weights.
 
 use vramplan_engine::{EngineError, SyntheticSource};
-use vramplan_planner::spec::{Architecture, ModelShape, ModelSpec, QkNorm};
+use vramplan_planner::spec::{Architecture, Extras, ModelShape, ModelSpec, QkNorm};
 
 /// A decoder as small as the types' blocks allow.
 pub fn shape(architecture: Architecture) -> ModelShape {
@@ -35,6 +35,7 @@ pub fn shape(architecture: Architecture) -> ModelShape {
         ssm: None,
         keys_are_values: false,
         per_layer: None,
+        extras: Extras::default(),
         vision: None,
     }
 }

@@ -13,7 +13,7 @@ use vramplan_planner::estimate::weights_of;
 #[cfg(target_os = "linux")]
 use vramplan_planner::plan::Capacity;
 use vramplan_planner::spec::{
-    Attention, Basis, Bounds, Capture, Fact, GpuSpec, Logits, ModelSpec, RuntimeOptions,
+    Attention, Basis, Bounds, Capture, Fact, GpuSpec, Launch, Logits, ModelSpec, RuntimeOptions,
     RuntimeSpec, Workload,
 };
 use vramplan_planner::units::Bytes;
@@ -144,6 +144,7 @@ fn no_card() -> GpuSpec {
 fn no_constants() -> RuntimeSpec {
     RuntimeSpec {
         options: RuntimeOptions::Vramplan,
+        launch: Launch::default(),
         version: String::new(),
         libraries: none(Bounds::ZERO),
         blas_workspace: none(Bytes::ZERO),

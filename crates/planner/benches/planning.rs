@@ -12,7 +12,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use support::Case;
 use vramplan_planner::plan::{demand, plan};
 use vramplan_planner::read::{Catalog, gguf};
-use vramplan_planner::recommend::{Solver, answer};
+use vramplan_planner::recommend::{Solver, answer, solve};
 use vramplan_planner::render::{Document, to_json, to_table};
 use vramplan_planner::spec::Runtime;
 
@@ -37,6 +37,16 @@ fn plans(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A model that does not fit on two cards: which layers and experts go to main memory.
+fn placement(criterion: &mut Criterion) {
+    let question = "gpu = 'RTX 4090,RTX 3060'\nmodel = 'qwen3-235b-a22b'\nruntime = 'llama.cpp'\n\
+                    ram = '192GiB'\ncache_tokens = 16384";
+    let case = Case::asked(&toml::from_str(question).unwrap());
+    criterion.bench_function("place/94 layers of experts, two cards", |bencher| {
+        bencher.iter(|| solve(black_box(&case)).unwrap().unwrap());
+    });
+}
+
 fn output(criterion: &mut Criterion) {
     let case = Case::new("L4", "qwen2.5-14b", Runtime::Vramplan);
     let document = Document::new(&case, &case.answer());
@@ -58,5 +68,5 @@ fn reading(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, plans, output, reading);
+criterion_group!(benches, plans, placement, output, reading);
 criterion_main!(benches);

@@ -400,12 +400,8 @@ impl Plan {
     pub fn reason(&self) -> Option<Reason> {
         match self.verdict {
             Verdict::Fits => None,
-            Verdict::DoesNotFit
-                if self.peak.expected <= self.capacity.usable
-                    && !self.demand().pooled(|bounds| bounds.expected) =>
-            {
-                Some(Reason::WillNotStart)
-            }
+            // A runtime that takes a share of the card looks first whether so much is free.
+            Verdict::DoesNotFit if self.pool.is_some() => Some(Reason::WillNotStart),
             Verdict::Tight | Verdict::DoesNotFit => Some(Reason::Memory),
         }
     }

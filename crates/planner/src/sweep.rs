@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::deployment::Deployment;
 use crate::estimate::weights_of;
-use crate::recommend::{RecommendError, Solver, Summary};
+use crate::recommend::{RecommendError, Solver, Summary, settle_share};
 
 /// The combinations. Those of a row share their model and formats, those of a column their cards.
 #[derive(Clone, Debug)]
@@ -39,7 +39,10 @@ impl Sweep {
         let Some(first) = rows.iter().flatten().next() else { return Vec::new() };
         let weights = weights_of(&first.model, first.weights, &first.runtime);
         let cell = |deployment: &Deployment| match &weights {
-            Ok(weights) => Solver::with_weights(deployment, weights)?.summary(),
+            Ok(weights) => {
+                let settled = settle_share(deployment)?;
+                Solver::with_weights(&settled, weights)?.summary()
+            }
             Err(refused) => Err(refused.clone().into()),
         };
         rows.iter().map(|row| row.iter().map(cell).collect()).collect()

@@ -99,7 +99,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
 }
 
 /// Everything that comes from the allocator: what stays, the largest moment so far, and what it loses.
-fn held(listed: &[Buffer]) -> Result<Bounds, Overflow> {
+pub(super) fn held(listed: &[Buffer]) -> Result<Bounds, Overflow> {
     const OUTSIDE: [BufferId; 2] = [BufferId::CudaContext, BufferId::Libraries];
     let stays = listed
         .iter()

@@ -4,10 +4,13 @@
 //! Sizes are MiB.
 
 pub mod allocator;
+pub mod archs;
 pub mod csv;
 pub mod llama_cpp;
 pub mod peers;
+pub mod placement;
 pub mod quantized;
+pub mod rehearsed;
 pub mod shapes;
 pub mod statistics;
 pub mod storage;

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::llama_cpp::graph::{
-    CacheSizes, ComputeBuffer, Context, ContextParams, LlamaCppVersion, Outputs, cache_sizes,
-    compute_buffer, graph_bounds,
+    CacheSizes, ComputeBuffer, Context, ContextParams, Gates, LlamaCppGeneration, LlamaCppVersion,
+    Outputs, Stage, caches_of, graph_bounds, model_buffer,
 };
 use vramplan_planner::estimate::weights::Weights;
 use vramplan_planner::estimate::weights_of;
@@ -45,10 +45,10 @@ pub struct Buffers {
 impl Buffers {
     /// Plans the buffers of a context.
     pub fn of(model: &ModelSpec, params: &ContextParams) -> Result<Self, Overflow> {
-        let layers = &model.gguf_layers;
-        let context = params.resolve(&model.shape)?;
-        let caches = cache_sizes(&model.shape, layers, &(0..model.shape.n_layers), &context)?;
-        let compute = compute_buffer(&model.shape, layers, &context.graph)?;
+        let mut context = params.resolve_for(model)?;
+        context.graph.gates = Gates::stored(model);
+        let caches = caches_of(model, &(0..model.shape.n_layers), &context)?;
+        let compute = model_buffer(model, &context.graph, &Stage::all(&model.shape))?;
         Ok(Self { context, caches, compute })
     }
 
@@ -59,7 +59,7 @@ impl Buffers {
 
     /// With the bounds of a plan, where the graph depends on more than the shape.
     fn compute(&self, model: &ModelSpec) -> Result<Bounds, Overflow> {
-        graph_bounds(&model.shape, self.compute.device)
+        graph_bounds(model, self.context.graph.version, self.compute.device)
     }
 }
 
@@ -80,8 +80,16 @@ pub fn context(row: &Row) -> anyhow::Result<ContextParams> {
         ada: true,
         type_k: row.get("type_k")?,
         type_v: row.get("type_v")?,
-        version: LlamaCppVersion::Current,
+        version: generation(row)?,
     })
+}
+
+/// The generation of the library that answered: `0.5.0-dev 0c1e570` is of 0.5.0.
+pub fn generation(row: &Row) -> anyhow::Result<LlamaCppGeneration> {
+    let version: String = row.get("llama_cpp_version")?;
+    let release = version.split(['-', ' ']).next().unwrap_or_default();
+    let release: LlamaCppVersion = release.parse().map_err(anyhow::Error::msg)?;
+    Ok(release.generation())
 }
 
 /// The context of a log, as Ollama and servers of its time make it.
@@ -100,7 +108,7 @@ pub fn logged_context(row: &Row) -> anyhow::Result<ContextParams> {
         ada: true,
         type_k: kv,
         type_v: kv,
-        version: row.get("version")?,
+        version: row.get::<LlamaCppVersion>("version")?.generation(),
     })
 }
 

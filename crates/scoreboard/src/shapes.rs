@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 
 use vramplan_planner::spec::{
-    Architecture, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
+    Architecture, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Router,
+    RouterGating, Ssm, Window,
 };
 
 /// A line of the table.
@@ -55,6 +56,18 @@ impl<'a> Line<'a> {
             leading_dense_layers: self.get("dense"),
             router_bias: matches!(self.arch, "gpt-oss" | "glm4moe") || self.has("ebias"),
             expert_bias: self.arch == "gpt-oss",
+            router: self.router(),
+        })
+    }
+
+    /// What files say of groups of experts; of the others a shape says enough.
+    fn router(&self) -> Option<Router> {
+        self.has("groups").then(|| Router {
+            gating: Some(RouterGating::Sigmoid),
+            normalized: Some(true),
+            scaled: self.has("scale") && self.get("scale") != 1,
+            groups: self.get("groups"),
+            groups_used: self.get("gused"),
         })
     }
 
@@ -65,6 +78,7 @@ impl<'a> Line<'a> {
             qk_nope_head_dim: self.get("nope"),
             qk_rope_head_dim: self.get("rope"),
             v_head_dim: self.get("vh"),
+            expanded: false,
         })
     }
 
@@ -87,6 +101,7 @@ impl<'a> Line<'a> {
             n_heads: self.get("sheads"),
             conv_kernel: 4,
             conv_bias: true,
+            without_norm: false,
         })
     }
 
@@ -159,6 +174,7 @@ impl<'a> Line<'a> {
             keys_are_values: self.has("kvf"),
             per_layer: self.per_layer(),
             vision: None,
+            extras: vramplan_planner::spec::Extras::default(),
         }
     }
 }

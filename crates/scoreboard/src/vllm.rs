@@ -49,19 +49,21 @@ impl Case {
         }
         let model = catalog.model(row.text("profile"))?;
         let mut runtime = catalog.runtime(Runtime::Vllm)?;
-        let default = Serving::on(&gpu);
+        let version = version(row.text("version"))?;
+        let default = Serving::on(&gpu, version);
         let serving = Serving {
             ranks: row.get("ranks")?,
             max_seqs: row.maybe("max_seqs")?.unwrap_or(default.max_seqs),
             utilization: row.maybe("utilization")?.unwrap_or(default.utilization),
-            version: version(row.text("version"))?,
-            most_blocks: None,
+            ..default
         };
         runtime.options = RuntimeOptions::Vllm(serving);
         let format: WeightFormat = row.get("weights")?;
+        let context = model.shape.context_len;
+        let chunk = Serving::default_chunk(&gpu, version, context);
         let workload = Workload {
-            prefill_chunk: row.maybe("chunk")?.unwrap_or_else(|| Serving::default_chunk(&gpu)),
-            context: model.shape.context_len,
+            prefill_chunk: row.maybe("chunk")?.unwrap_or(chunk),
+            context,
             ..super::workload(Runtime::Vllm, &model, &gpu)
         };
         Ok(Self {
@@ -84,8 +86,12 @@ impl Case {
 
 /// The version; an old one where the log does not name it, whose profile run is not compared then.
 fn version(text: &str) -> anyhow::Result<VllmVersion> {
-    if text.is_empty() { Ok(VllmVersion::Sorting) } else { text.parse().map_err(Error::msg) }
+    let text = if text.is_empty() { UNKNOWN } else { text };
+    text.parse().map_err(Error::msg)
 }
+
+/// What a log is taken to be of that does not name its version.
+const UNKNOWN: &str = "0.15";
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes of a GPU")]
 fn gib(n: f64) -> Bytes {
@@ -163,7 +169,8 @@ fn loaded(case: &Case, held: &Holdings) -> anyhow::Result<Bounds> {
     let exact = [weights.rounding, weights.vision, weights.vision_rounding];
     let [rounding, tower, tower_rounding] = exact.map(Bounds::exactly);
     let tables = named(held, BufferId::RotaryTables);
-    Ok(sum([weights.bounds, rounding, tower, tower_rounding, tables])?)
+    let padding = named(held, BufferId::ExpertPadding);
+    Ok(sum([weights.bounds, padding, rounding, tower, tower_rounding, tables])?)
 }
 
 fn named(held: &Holdings, id: BufferId) -> Bounds {

@@ -14,8 +14,16 @@ use vramplan_planner::units::Bytes;
 use super::csv::{Row, rows};
 use super::{Board, Origin, Part, Subject};
 
-const KV: &str = include_str!("../../../evidence/vllm/kv.csv");
-const WEIGHTS: &str = include_str!("../../../evidence/vllm/weights.csv");
+/// Pools of the releases that were asked, the newest last.
+pub const KV: [&str; 2] = [
+    include_str!("../../../evidence/vllm/kv.csv"),
+    include_str!("../../../evidence/vllm/kv-0.33.0.csv"),
+];
+/// Parameters of ranks and stages, the same.
+pub const WEIGHTS: [&str; 2] = [
+    include_str!("../../../evidence/vllm/weights.csv"),
+    include_str!("../../../evidence/vllm/weights-0.33.0.csv"),
+];
 
 const MIB: f64 = 1_048_576.0;
 
@@ -28,7 +36,7 @@ fn subject<'a>(model: &'a str, row: &'a str) -> Subject<'a> {
 pub fn engine(board: &mut Board) -> anyhow::Result<()> {
     let catalog = Catalog::built_in();
     let runtime = catalog.runtime(Runtime::Vllm)?;
-    for row in rows(WEIGHTS) {
+    for row in WEIGHTS.into_iter().flat_map(rows) {
         if row.text("weights") == "mxfp4" {
             board.leave_out(Runtime::Vllm, "experts that kernels pad after they are loaded");
             continue;
@@ -47,7 +55,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
             predicted,
         );
     }
-    for row in rows(KV) {
+    for row in KV.into_iter().flat_map(rows) {
         if row.number("stages") > 1 {
             board.leave_out(Runtime::Vllm, "a pool of a stage: the smallest stage decides for all");
             continue;
@@ -56,7 +64,7 @@ pub fn engine(board: &mut Board) -> anyhow::Result<()> {
         let (model, gpu) = (catalog.model(name)?, catalog.gpu(row.text("card"))?);
         let kv: KvFormat = row.get("kv")?;
         let layers = share(&row, (&model, WeightFormat::Bf16), &gpu, &runtime)?.layers;
-        let tokens = kernel_block_tokens(&model, kv, &gpu);
+        let tokens = kernel_block_tokens(&model, kv, &gpu, row.get("vllm")?);
         let paging = Paging::of_run(&model, &layers, kv, row.number("ranks"), tokens)?;
         let pool = paging.block.times(paging.blocks(Bytes::new(row.number("available"))))?;
         let measured = Some(row.number("bytes") as f64 / MIB);

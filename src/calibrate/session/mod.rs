@@ -11,6 +11,7 @@ mod processes;
 mod running;
 mod signals;
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, Scope};
@@ -18,9 +19,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::WaitStatus;
 
+pub use self::output::{Show, Tap};
 use self::pipe::PhasePipe;
 use self::processes::Group;
-use self::running::Running;
+use self::running::{Follow, Running};
 use super::marks::{Mark, Pattern, Timed};
 use super::meter::Meter;
 use super::recorder::Recorder;
@@ -35,6 +37,8 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 const RETURNED: Bytes = Bytes::new(2 << 20);
 /// How long memory is waited for after the end.
 const SETTLE: Duration = Duration::from_secs(3);
+/// How often a [`Guard`] is asked.
+const ASKED: Duration = Duration::from_millis(20);
 /// News that wait to be taken: who has more to tell waits in turn, so that a command that talks faster than
 /// it is listened to costs no memory.
 const BACKLOG: usize = 256;
@@ -51,6 +55,43 @@ pub struct Job<'w> {
     pub timed: Vec<Timed>,
     /// What reads standard output instead of passing it through, if anything.
     pub watch: Option<&'w mut dyn Watch>,
+    /// What sees every line of output beside the patterns, if anything.
+    pub tap: Option<Tap>,
+    /// Where output goes.
+    pub show: Show,
+    /// The pipe on which the program says its phases, where another than the session's own reads it.
+    pub phase_pipe: Option<PathBuf>,
+    /// What is asked from time to time whether the program may go on, if anything.
+    pub guard: Option<&'w mut dyn Guard>,
+}
+
+impl Job<'_> {
+    /// A command that is run as it is.
+    pub fn new(command: Command) -> Self {
+        Self {
+            command,
+            input: None,
+            patterns: Vec::new(),
+            timed: Vec::new(),
+            watch: None,
+            tap: None,
+            show: Show::Through,
+            phase_pipe: None,
+            guard: None,
+        }
+    }
+
+    /// Whether standard output has to be read on its way.
+    fn reads_output(&self) -> bool {
+        !self.patterns.is_empty() || self.tap.is_some() || self.show != Show::Through
+    }
+}
+
+/// What decides whether a program may go on.
+pub trait Guard {
+    /// Asked every so often; why the program should end, where it should. It is asked to end, and killed
+    /// where it does not.
+    fn check(&mut self, recorder: &Recorder) -> Option<String>;
 }
 
 /// What reads the standard output of a worker.
@@ -155,6 +196,15 @@ pub fn run(
     })
 }
 
+/// The same where nothing is sampled: who knows what is held records it. Nothing is waited for.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_unmetered(job: Job<'_>, recorder: &Recorder) -> Result<Ended, SessionError> {
+    let control = Control::default();
+    std::thread::scope(|scope| run_command(scope, job, recorder, &control))
+}
+
 /// Waits for the first readings; what is held before the command starts.
 fn baseline(recorder: &Recorder, control: &Control) -> Result<Bytes, SessionError> {
     let begun = Instant::now();
@@ -197,13 +247,22 @@ fn run_command<'scope>(
     let handle = signals::forward(scope, sender.clone())?;
     let kills = processes::kernel_kills();
     processes::adopt_orphans(true);
-    let outcome = start(job.command, &job.patterns, job.watch.is_some(), &pipe);
+    let piped = Piped { worker: job.watch.is_some(), output: job.reads_output() };
+    let outcome = start(job.command, piped, &pipe, job.phase_pipe.as_deref());
     let outcome = outcome.and_then(|mut child| {
         give(&mut child, job.input.as_deref());
         recorder.started();
         control.follow(child.id());
         let group = Group::of(&child);
-        let run = Running::new(scope, child, job.patterns, job.timed, job.watch, sender, &pipe);
+        let follow = Follow {
+            patterns: job.patterns,
+            timed: job.timed,
+            watch: job.watch,
+            tap: job.tap,
+            show: job.show,
+            guard: job.guard,
+        };
+        let run = Running::new(scope, child, follow, sender, &pipe);
         let mut run = run.inspect_err(|_| abandon(group, &pipe))?;
         run.until_exit(&news, recorder);
         Ok(run.finish(&news, recorder, &pipe, kills))
@@ -220,23 +279,32 @@ fn abandon(group: Group, pipe: &PhasePipe) {
     processes::end_descendants();
 }
 
+/// Which of the command's streams come through here.
+#[derive(Clone, Copy)]
+struct Piped {
+    /// It is a worker, which is talked to.
+    worker: bool,
+    /// Its output is read.
+    output: bool,
+}
+
 /// Starts the command in a group of its own, with the pipe for its phases.
 fn start(
     mut command: Command,
-    patterns: &[Pattern],
-    worker: bool,
+    piped: Piped,
     pipe: &PhasePipe,
+    other: Option<&Path>,
 ) -> Result<Child, SessionError> {
     use std::os::unix::process::CommandExt as _;
-    let inherited = pipe.for_child(&mut command)?;
-    if worker {
+    let inherited = pipe.for_child(&mut command, other)?;
+    if piped.worker {
         command.stdin(Stdio::piped());
     }
-    if worker || !patterns.is_empty() {
+    if piped.worker || piped.output {
         command.stdout(Stdio::piped());
     }
     // Programs say on standard error that memory ran out; a terminal stays one.
-    if !patterns.is_empty() || !rustix::termios::isatty(std::io::stderr()) {
+    if piped.output || !rustix::termios::isatty(std::io::stderr()) {
         command.stderr(Stdio::piped());
     }
     let outcome = command.process_group(0).spawn();

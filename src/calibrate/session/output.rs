@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
@@ -24,6 +25,33 @@ pub enum Which {
     Stderr,
     /// To the supervisor, line by line, and nowhere else.
     Lines,
+    /// Nowhere.
+    Nowhere,
+}
+
+/// What sees every line of a program's output on its way. Threads call it, one for each stream.
+pub type Tap = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
+/// Where the output of a program goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// Where this process's goes.
+    Through,
+    /// All of it to standard error: standard output is for something else.
+    ToStderr,
+    /// Nowhere.
+    Hidden,
+}
+
+/// What follows a program's output.
+#[derive(Clone)]
+pub struct Reader {
+    /// Phases by its lines.
+    pub patterns: Vec<Pattern>,
+    /// What else sees them.
+    pub tap: Option<Tap>,
+    /// Where the supervisor hears of them.
+    pub sender: SyncSender<News>,
 }
 
 /// A thread that passes output through.
@@ -37,11 +65,10 @@ impl<'scope> Copy<'scope> {
         scope: &'scope Scope<'scope, '_>,
         from: impl Read + Send + 'scope,
         which: Which,
-        patterns: Vec<Pattern>,
-        sender: SyncSender<News>,
+        reader: Reader,
     ) -> io::Result<Self> {
         let thread = Builder::new().spawn_scoped(scope, move || {
-            let mut lines = Lines { which, patterns, sender, line: Vec::new() };
+            let mut lines = Lines { which, reader, line: Vec::new() };
             copy(from, &mut lines);
         })?;
         Ok(Self { thread })
@@ -84,7 +111,7 @@ fn target(which: Which) -> io::Result<Option<std::fs::File>> {
     let stream = match which {
         Which::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
         Which::Stderr => io::stderr().as_fd().try_clone_to_owned()?,
-        Which::Lines => return Ok(None),
+        Which::Lines | Which::Nowhere => return Ok(None),
     };
     Ok(Some(stream.into()))
 }
@@ -92,8 +119,7 @@ fn target(which: Which) -> io::Result<Option<std::fs::File>> {
 /// Cuts output into lines; a carriage return ends one too, as progress bars do.
 struct Lines {
     which: Which,
-    patterns: Vec<Pattern>,
-    sender: SyncSender<News>,
+    reader: Reader,
     line: Vec<u8>,
 }
 
@@ -115,17 +141,22 @@ impl Lines {
         if line.is_empty() {
             return;
         }
+        let sender = &self.reader.sender;
         // The receiver outlives this thread.
         if self.which == Which::Lines {
-            let _ = self.sender.send(News::Line(line));
+            let _ = sender.send(News::Line(line));
             return;
         }
         if says_out_of_memory(&line) {
             let text = printable(&String::from_utf8_lossy(&line));
-            let _ = self.sender.send(News::OutOfMemory(text));
+            let _ = sender.send(News::OutOfMemory(text));
         }
-        for mark in self.patterns.iter().filter_map(|pattern| pattern.matches(&line)) {
-            let _ = self.sender.send(News::Mark(mark));
+        let marks = self.reader.patterns.iter().filter_map(|pattern| pattern.matches(&line));
+        for mark in marks {
+            let _ = sender.send(News::Mark(mark));
+        }
+        if let Some(tap) = &self.reader.tap {
+            tap(&line);
         }
     }
 }
@@ -138,8 +169,8 @@ mod tests {
 
     fn lines_of(chunks: &[&[u8]]) -> Vec<String> {
         let (sender, news) = sync_channel(16);
-        let mut lines =
-            Lines { which: Which::Lines, patterns: Vec::new(), sender, line: Vec::new() };
+        let reader = Reader { patterns: Vec::new(), tap: None, sender };
+        let mut lines = Lines { which: Which::Lines, reader, line: Vec::new() };
         for chunk in chunks {
             lines.take(chunk);
         }

@@ -5,7 +5,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,12 +45,14 @@ impl PhasePipe {
         Ok(Self { path, _folder: folder, file, ended: Arc::default() })
     }
 
-    /// Names the pipe in the command's environment. What is returned must live until it is started.
-    pub fn for_child(&self, command: &mut Command) -> io::Result<OwnedFd> {
-        let end = fs_err::OpenOptions::new().write(true).open(&self.path)?;
+    /// Names the pipe in the command's environment, or another that is read elsewhere. What is returned must
+    /// live until it is started.
+    pub fn for_child(&self, command: &mut Command, other: Option<&Path>) -> io::Result<OwnedFd> {
+        let path = other.unwrap_or(&self.path);
+        let end = fs_err::OpenOptions::new().write(true).open(path)?;
         let end = OwnedFd::from(end.into_parts().0);
         fcntl_setfd(&end, FdFlags::empty())?;
-        command.env("VRAMPLAN_PHASE_PATH", &self.path);
+        command.env("VRAMPLAN_PHASE_PATH", path);
         command.env("VRAMPLAN_PHASE_FD", end.as_raw_fd().to_string());
         Ok(end)
     }

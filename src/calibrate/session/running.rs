@@ -6,20 +6,38 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use super::output::{Copy, Which};
+use super::output::{Copy, Reader, Show, Tap, Which};
 use super::pipe::PhasePipe;
 use super::processes::{self, Group};
-use super::{Ended, News, Verdict, Watch, signals};
+use super::{ASKED, Ended, Guard, News, Verdict, Watch, signals};
 use crate::calibrate::marks::{Mark, Pattern, Timed};
 use crate::calibrate::recorder::Recorder;
 use crate::calibrate::recording::By;
 
 /// How long output is waited for once the command has ended.
 const LAST_OUTPUT: Duration = Duration::from_millis(100);
+/// How long a command that was asked to end may take.
+const GRACE: Duration = Duration::from_secs(5);
 /// The longest list of complaints.
 const COMPLAINTS: usize = 20;
 /// How often orphans that have ended are taken note of: until then each is a zombie.
 const REAP: Duration = Duration::from_secs(1);
+
+/// How a command is followed.
+pub struct Follow<'w> {
+    /// Phases by its output.
+    pub patterns: Vec<Pattern>,
+    /// Phases by the clock.
+    pub timed: Vec<Timed>,
+    /// What reads a worker's standard output.
+    pub watch: Option<&'w mut dyn Watch>,
+    /// What sees every line.
+    pub tap: Option<Tap>,
+    /// Where output goes.
+    pub show: Show,
+    /// What is asked whether it may go on.
+    pub guard: Option<&'w mut dyn Guard>,
+}
 
 /// A command that was started.
 pub struct Running<'scope, 'w> {
@@ -28,6 +46,9 @@ pub struct Running<'scope, 'w> {
     phases: ScopedJoinHandle<'scope, ()>,
     timed: Vec<Timed>,
     watch: Option<&'w mut dyn Watch>,
+    guard: Option<&'w mut dyn Guard>,
+    /// When it was asked to end.
+    stopped: Option<Instant>,
     begun: Instant,
     heard: Instant,
     reaped: Instant,
@@ -40,21 +61,26 @@ impl<'scope, 'w> Running<'scope, 'w> {
     pub fn new(
         scope: &'scope Scope<'scope, '_>,
         mut child: Child,
-        patterns: Vec<Pattern>,
-        mut timed: Vec<Timed>,
-        watch: Option<&'w mut dyn Watch>,
+        follow: Follow<'w>,
         sender: SyncSender<News>,
         pipe: &PhasePipe,
     ) -> io::Result<Self> {
+        let Follow { patterns, mut timed, watch, tap, show, guard } = follow;
         let group = Group::of(&child);
-        let worker = watch.is_some();
+        let reader = Reader { patterns, tap, sender: sender.clone() };
         let mut copies = Vec::new();
         if let Some(from) = child.stdout.take() {
-            let which = if worker { Which::Lines } else { Which::Stdout };
-            copies.push(Copy::start(scope, from, which, patterns.clone(), sender.clone())?);
+            let which = match show {
+                _ if watch.is_some() => Which::Lines,
+                Show::Through => Which::Stdout,
+                Show::ToStderr => Which::Stderr,
+                Show::Hidden => Which::Nowhere,
+            };
+            copies.push(Copy::start(scope, from, which, reader.clone())?);
         }
         if let Some(from) = child.stderr.take() {
-            copies.push(Copy::start(scope, from, Which::Stderr, patterns, sender.clone())?);
+            let which = if show == Show::Hidden { Which::Nowhere } else { Which::Stderr };
+            copies.push(Copy::start(scope, from, which, reader)?);
         }
         let phases = pipe.read(scope, sender.clone())?;
         group.wait(scope, child, sender)?;
@@ -67,6 +93,8 @@ impl<'scope, 'w> Running<'scope, 'w> {
             phases,
             timed,
             watch,
+            guard,
+            stopped: None,
             begun: now,
             heard: now,
             reaped: now,
@@ -82,6 +110,7 @@ impl<'scope, 'w> Running<'scope, 'w> {
                 self.group.reap_orphans();
                 self.reaped = Instant::now();
             }
+            self.ask(recorder);
             match news.recv_timeout(self.next_deadline()) {
                 Ok(News::Exited(status)) => {
                     self.ended.code = status.exit_status();
@@ -100,8 +129,24 @@ impl<'scope, 'w> Running<'scope, 'w> {
         let phase = self.timed.last().map(|timed| self.begun + timed.after);
         let silence = self.watch.as_ref().map(|watch| self.heard + watch.patience());
         let reap = Some(self.reaped + REAP);
-        let next = [phase, silence, reap].into_iter().flatten().min();
+        let asked = self.guard.as_ref().map(|_| Instant::now() + ASKED);
+        let next = [phase, silence, reap, asked].into_iter().flatten().min();
         next.map_or(REAP, |next| next.saturating_duration_since(Instant::now()))
+    }
+
+    /// Asks whether the command may go on; one that does not end when it is asked to is killed.
+    fn ask(&mut self, recorder: &Recorder) {
+        match self.stopped {
+            Some(since) if since.elapsed() > GRACE => self.group.kill(),
+            Some(_) => {}
+            None => {
+                let Some(guard) = &mut self.guard else { return };
+                let Some(reason) = guard.check(recorder) else { return };
+                self.ended.killed.get_or_insert(reason);
+                self.group.send(signal_hook::consts::SIGTERM);
+                self.stopped = Some(Instant::now());
+            }
+        }
     }
 
     /// A phase begins by the clock, or a worker was silent for too long.

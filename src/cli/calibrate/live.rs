@@ -128,7 +128,7 @@ fn plan_on(args: &CalibrateArgs, meter: &dyn Meter) -> anyhow::Result<Deployment
     }
     let mut asked = super::question(args)?;
     asked.gpu.get_or_insert(device.name);
-    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
+    let catalog = args.catalog.known();
     let mut deployment = scenario::resolve(&asked, &catalog)?;
     if let Some(size) = args.capacity {
         let first = deployment.cards.first();

@@ -4,8 +4,7 @@ use super::CalibrateArgs;
 use crate::calibrate::Device;
 use crate::cli::problem::Problem;
 use crate::cli::scenario::resolve;
-use vramplan_disk::Disk;
-use vramplan_planner::deployment::{Cards, Deployment, card_on, resolve_on};
+use vramplan_planner::deployment::{Cards, Deployment, card_on};
 use vramplan_planner::recommend::answer;
 use vramplan_planner::spec::{Basis, Bounds, Fact, GpuSpec, Runtime};
 use vramplan_planner::units::Bytes;
@@ -18,7 +17,7 @@ const PROCESS_SOURCE: &str =
 
 /// The plan's flags on main memory. A GPU that is named says how large the cache is, no more.
 pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Deployment> {
-    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
+    let catalog = args.catalog.known();
     let mut flags = super::question(args)?;
     flags.runtime.map_or(Ok(()), super::only_the_engine)?;
     if flags.gpu.is_some() && flags.cache_tokens.is_none() {
@@ -34,5 +33,6 @@ pub fn resolved(args: &CalibrateArgs, device: &Device) -> anyhow::Result<Deploym
         Fact::new(Bounds::new(low, expected, high), Basis::Assumed, PROCESS_SOURCE.to_owned());
     let gpu = GpuSpec::main_memory(total, process);
     let card = card_on(&flags, gpu, Runtime::Vramplan, Bytes::ZERO)?;
-    Ok(resolve_on(&flags, &catalog, &Disk, Cards::one(card))?)
+    let located = catalog.locate(flags.model.as_deref().unwrap_or_default())?;
+    catalog.resolve_on(&flags, &located, Cards::one(card))
 }

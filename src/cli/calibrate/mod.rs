@@ -190,6 +190,7 @@ fn learn(measured: &Measurement, folder: &Path) -> anyhow::Result<()> {
 /// The flags over those of a scenario: of vramplan's own engine, unless they name another.
 fn question(args: &CalibrateArgs) -> anyhow::Result<Question> {
     let asked = scenario::merged(&args.plan, args.scenario.as_deref())?;
+    let asked = args.catalog.known().with_path(asked)?;
     Ok(Question { runtime: asked.runtime.or(Some(Runtime::Vramplan)), ..asked })
 }
 
@@ -204,7 +205,7 @@ fn only_the_engine(runtime: Runtime) -> Result<(), Problem> {
 }
 
 fn deployment(args: &CalibrateArgs) -> anyhow::Result<Deployment> {
-    let catalog = vramplan_disk::catalog(&args.catalog.profiles);
+    let catalog = args.catalog.known();
     scenario::resolve(&question(args)?, &catalog)
 }
 

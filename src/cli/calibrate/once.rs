@@ -54,7 +54,7 @@ pub fn run(
     let mut supervisor = Supervisor::new(Duration::from_secs(how.patience));
     let input = Some((serde_json::to_string(order)? + "\n").into_bytes());
     let watch: Option<&mut dyn session::Watch> = Some(&mut supervisor);
-    let job = Job { command, input, patterns: Vec::new(), timed: Vec::new(), watch };
+    let job = Job { input, watch, ..Job::new(command) };
     let ended = session::run(job, meter, &recorder).map_err(observe::explain)?;
     let (events, failure) = recorder.finish(ended.end.clone());
     let measured = Measurement::new(&events)?;

@@ -283,7 +283,7 @@ fn figures(measured: &Measurement) -> String {
 
 /// Microseconds as seconds, to the millisecond.
 #[allow(clippy::cast_precision_loss)]
-fn seconds(micros: u64) -> f64 {
+pub(in crate::report) fn seconds(micros: u64) -> f64 {
     (micros / 1000) as f64 / 1000.0
 }
 
@@ -300,7 +300,7 @@ fn phase_doc(phase: &PhaseMeasure, measured: &Measurement) -> PhaseMeasureDoc {
     }
 }
 
-fn row_doc(row: &Row) -> RowDoc {
+pub(in crate::report) fn row_doc(row: &Row) -> RowDoc {
     let expected = row.plan.expected;
     let ratio = row.measured.as_f64() / expected.as_f64() - 1.0;
     RowDoc {
@@ -353,7 +353,7 @@ fn comparison_doc(plan: &PlannedRun, compared: &Comparison) -> ComparisonDoc {
 }
 
 /// `conversation_cache: 12.00 MiB above 100.00 MiB`, by the bound that was missed.
-fn outside(name: &str, row: &Row) -> String {
+pub(in crate::report) fn outside(name: &str, row: &Row) -> String {
     let (bound, word) = match row.place {
         Place::Below => (row.plan.low, "below"),
         _ => (row.plan.high, "above"),
@@ -363,7 +363,7 @@ fn outside(name: &str, row: &Row) -> String {
 }
 
 /// A difference with its sign.
-fn signed(difference: i64) -> String {
+pub(in crate::report) fn signed(difference: i64) -> String {
     let size = Bytes::new(difference.unsigned_abs());
     match difference {
         0 => "0 B".to_owned(),

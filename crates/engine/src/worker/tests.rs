@@ -94,7 +94,7 @@ fn planned(order: &Order) -> Vec<(Phase, Vec<(Component, Bytes)>)> {
     let source = super::order::model(order).unwrap();
     let table = super::order::table(order, source.as_ref()).unwrap();
     let (workload, cache_tokens) = (table.workload, table.cache_tokens);
-    let kv = order.deployment.kv.unwrap();
+    let kv = order.deployment.kv.unwrap().keys;
     let (gpu, runtime, weights, model) = (&gpu, &runtime, &weights, &model);
     let scenario = Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens };
     let capacity =

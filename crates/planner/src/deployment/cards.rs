@@ -7,7 +7,7 @@ use super::{DeploymentError, Question, error};
 use crate::estimate::rules;
 use crate::plan::Capacity;
 use crate::read::Catalog;
-use crate::spec::{GpuSpec, Runtime};
+use crate::spec::{GpuSpec, Runtime, SplitMode};
 use crate::units::Bytes;
 
 /// A GPU and what it offers.
@@ -101,7 +101,7 @@ pub fn cards(
     local: Option<&LocalCard>,
 ) -> Result<Cards, DeploymentError> {
     let gpu = question.gpu.as_deref().ok_or_else(error::no_gpu)?;
-    let names: Vec<&str> = gpu.split(',').map(str::trim).collect();
+    let names = names(gpu)?;
     let gpus = count(question, &names)?;
     if question.split.is_some() && gpus == 1 {
         return Err(DeploymentError::refused(
@@ -115,12 +115,56 @@ pub fn cards(
         card_on(question, gpu, runtime, other_use)
     };
     let first = card(names[0])?;
+    let cards = |others| main_one(question, Cards::new(first.clone(), others));
     let others = match names.as_slice() {
         [_] => vec![first.clone(); gpus - 1],
         [_, others @ ..] => others.iter().map(|name| card(name)).collect::<Result<_, _>>()?,
         [] => Vec::new(),
     };
-    Ok(Cards::new(first, others))
+    cards(others)
+}
+
+/// The GPU of `--split-mode none`; all of them under other modes.
+fn main_one(question: &Question, cards: Cards) -> Result<Cards, DeploymentError> {
+    let main = question.main_gpu.unwrap_or(0);
+    let index = usize::try_from(main).unwrap_or(usize::MAX);
+    let Some(card) = cards.iter().nth(index) else {
+        let expected = format!("0 to {}", cards.len() - 1);
+        return Err(DeploymentError::out_of_range("--main-gpu", main, expected));
+    };
+    if question.split_mode == Some(SplitMode::None) {
+        return Ok(Cards::one(card.clone()));
+    }
+    if question.main_gpu.is_some() && question.split_mode != Some(SplitMode::Row) {
+        return Err(DeploymentError::refused(
+            "`--main-gpu` says nothing where every GPU has layers of its own",
+            "add `--split-mode none`, or drop it",
+        ));
+    }
+    Ok(cards)
+}
+
+/// The names that `--gpu` lists: `L4,T4`, `2xL4`.
+fn names(gpu: &str) -> Result<Vec<&str>, DeploymentError> {
+    let mut names = Vec::new();
+    for name in gpu.split(',').map(str::trim) {
+        let Some((times, name)) = multiple(name) else {
+            names.push(name);
+            continue;
+        };
+        if times == 0 || times > MOST_GPUS {
+            let what = format!("1x{name} to {MOST_GPUS}x{name}");
+            return Err(DeploymentError::out_of_range("--gpu", times, what));
+        }
+        names.extend((0..times).map(|_| name));
+    }
+    Ok(names)
+}
+
+/// How many of which card `2xL4` names; no card's name begins so.
+fn multiple(name: &str) -> Option<(u64, &str)> {
+    let (times, name) = name.split_once(['x', 'X', '×'])?;
+    Some((times.trim().parse().ok()?, name.trim())).filter(|(_, name)| !name.is_empty())
 }
 
 /// A card as the question leaves it to a run: less what others hold, with the headroom that is asked for.

@@ -55,8 +55,9 @@ pub(super) fn workload(
     question: &Question,
     model: &ModelSpec,
     defaults: &Defaults,
-    (runtime, gpus): (Runtime, usize),
+    (options, cards): (&RuntimeOptions, &Cards),
 ) -> Result<Workload, DeploymentError> {
+    let (runtime, gpus) = (options.runtime(), cards.len());
     let grown =
         question.cache.map_or(defaults.grown_cache, |cache| cache == CacheAllocation::Grown);
     if grown && !rules(runtime).grows_cache() {
@@ -67,14 +68,18 @@ pub(super) fn workload(
     }
     let context = positive("--context", question.context.unwrap_or(model.shape.context_len))?;
     let system_tokens = question.system_tokens.unwrap_or_else(|| defaults.system_tokens(context));
+    let chunk = rules(runtime).prefill_chunk(options, &cards.first().gpu, context);
     Ok(Workload {
         system_tokens: at_most("--system-tokens", system_tokens, MOST_TOKENS)?,
         recent_window: question.recent_window,
         prefill_chunk: positive(
             "--prefill-chunk",
-            question.prefill_chunk.unwrap_or(defaults.prefill_chunk),
+            question.prefill_chunk.or(chunk).unwrap_or(defaults.prefill_chunk),
         )?,
-        batch: positive("--batch", question.batch.unwrap_or(1))?,
+        batch: match question.parallel {
+            Some(slots) => positive("--parallel", slots)?,
+            None => positive("--batch", question.batch.unwrap_or(1))?,
+        },
         context,
         attention: question.attention.unwrap_or(defaults.attention),
         capture: capture(question, model, runtime, gpus)?,
@@ -90,7 +95,7 @@ pub(super) fn workload(
 /// The runtime's options; those of other runtimes are refused.
 pub(super) fn options(
     question: &Question,
-    runtime: Runtime,
+    (model, runtime): (&ModelSpec, Runtime),
     cards: &Cards,
     split: Split,
 ) -> Result<RuntimeOptions, DeploymentError> {
@@ -99,6 +104,8 @@ pub(super) fn options(
         let given = [
             ("--max-seqs", question.max_seqs.is_some()),
             ("--gpu-memory-utilization", question.gpu_memory_utilization.is_some()),
+            ("--enforce-eager", question.enforce_eager),
+            ("--max-model-len", question.max_model_len.is_some()),
         ];
         if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
             let message = format!("the `{runtime}` runtime has no `{flag}`");
@@ -119,10 +126,23 @@ pub(super) fn options(
         max_seqs: question.max_seqs,
         utilization: question.gpu_memory_utilization,
         ranks: if split == Split::Tensor { cards.len() as u64 } else { 1 },
+        eager: question.enforce_eager,
+        max_model_len: max_model_len(question, model)?,
     };
     rules(runtime)
         .options(&asked, &cards.first().gpu)
         .map_err(|message| DeploymentError::refused(message, ""))
+}
+
+/// The longest sequence that a server is told to serve: as given, else the context as given, else what a given cache holds
+/// with the system prompt, else the model's context.
+fn max_model_len(question: &Question, model: &ModelSpec) -> Result<u64, DeploymentError> {
+    if let Some(tokens) = question.max_model_len {
+        return positive("--max-model-len", tokens);
+    }
+    let system = question.system_tokens.unwrap_or(0);
+    let held = question.cache_tokens.map(|cached| cached.saturating_add(system));
+    Ok(question.context.or(held).unwrap_or(model.shape.context_len))
 }
 
 fn capture(

@@ -7,22 +7,29 @@
 mod cards;
 mod defaults;
 mod error;
+mod launch;
 mod limits;
+mod origin;
 mod question;
 mod siblings;
 mod text;
 
 use std::sync::Arc;
 
-use crate::dtype::{KvFormat, WeightFormat};
+use crate::dtype::{KvFormat, KvPair, WeightFormat};
 use crate::estimate::rules;
 use crate::read::{self, Catalog, Files};
-use crate::spec::{Headroom, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Split, Workload};
+use crate::spec::{
+    Headroom, Launch, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Split, SplitMode, Workload,
+};
+use crate::units::Bytes;
 
 pub use cards::{Card, Cards, LocalCard, card_on, cards};
 pub use defaults::runtime_of;
 pub use error::DeploymentError;
+pub use launch::main_memory;
 pub use limits::{MOST_GPUS, MOST_IMAGES, MOST_SEQUENCES, MOST_TOKENS};
+pub use origin::{Form, Origin, OriginKind};
 pub use question::{CacheAllocation, CaptureLayers, Question};
 
 /// How large the conversation cache is.
@@ -53,8 +60,14 @@ pub struct Deployment {
     pub model: Arc<ModelSpec>,
     /// The model's file, where it is one.
     pub file: Option<Arc<str>>,
+    /// Where the model is from, where its name does not say.
+    pub origin: Option<Arc<Origin>>,
     /// The GPUs, in the order in which the model is spread over them.
     pub cards: Cards,
+    /// Main memory, where layers and tensors may be.
+    pub host: Arc<Card>,
+    /// The size of main memory, where it is known.
+    pub ram: Option<Bytes>,
     /// The runtime: its options and its constants.
     pub runtime: Arc<RuntimeSpec>,
     /// The format of the weights.
@@ -144,21 +157,30 @@ impl Deployment {
         let Found { model, file, mut runtime, cards, siblings } = found;
         let kind = runtime.kind();
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
-        let split = question.split.unwrap_or(defaults.split);
-        let options = limits::options(&question, kind, &cards, split)?;
+        let asked = question.split.or(split_of(question.split_mode));
+        let split = asked.unwrap_or(defaults.split);
+        let options = limits::options(&question, (&model, kind), &cards, split)?;
         if runtime.options != options {
             Arc::make_mut(&mut runtime).options = options;
         }
-        let workload = limits::workload(&question, &model, &defaults, (kind, cards.len()))?;
+        let launch = launch::launch(&question, kind)?;
+        if runtime.launch != launch {
+            Arc::make_mut(&mut runtime).launch = launch;
+        }
+        let host = Arc::new(launch::main_memory(&question)?);
+        let workload = limits::workload(&question, &model, &defaults, (&options, &cards))?;
         Ok(Self {
             weights: question.weights.unwrap_or(defaults.weights),
-            kv: question.kv.unwrap_or(defaults.kv),
+            kv: question.kv.map_or(defaults.kv, |kv| kv.keys),
+            ram: question.ram,
+            host,
             cache: limits::cache(&question)?,
             headroom: question.headroom.unwrap_or_else(|| rules(kind).headroom()),
             min_decode_speed: limits::min_decode_speed(&question)?,
             given: Arc::new(question),
             model,
             file,
+            origin: None,
             cards,
             runtime,
             workload,
@@ -182,8 +204,36 @@ impl Deployment {
         Arc::make_mut(&mut self.runtime).options = options;
     }
 
+    /// Sets what llama.cpp is told.
+    pub fn set_launch(&mut self, launch: Launch) {
+        Arc::make_mut(&mut self.runtime).launch = launch;
+    }
+
+    /// The formats of keys and values.
+    pub fn cache_formats(&self) -> KvPair {
+        KvPair { keys: self.kv, values: self.runtime.launch.values }
+    }
+
+    /// The same with weights and caches in these formats.
+    pub fn with_formats(&self, weights: WeightFormat, kv: KvPair) -> Self {
+        let mut changed = Self { weights, kv: kv.keys, ..self.clone() };
+        if changed.runtime.launch.values != kv.values {
+            Arc::make_mut(&mut changed.runtime).launch.values = kv.values;
+        }
+        changed
+    }
+
     /// The same with a conversation cache of so many tokens.
     pub fn with_cache(&self, tokens: u64) -> Self {
         Self { cache: CacheSize::Fixed(tokens), ..self.clone() }
+    }
+}
+
+/// `--split-mode` as a split; of one GPU it says nothing.
+const fn split_of(mode: Option<SplitMode>) -> Option<Split> {
+    match mode {
+        Some(SplitMode::Layer) => Some(Split::Layer),
+        Some(SplitMode::Row) => Some(Split::Tensor),
+        Some(SplitMode::None) | None => None,
     }
 }

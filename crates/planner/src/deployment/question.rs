@@ -7,9 +7,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Deployment, text};
-use crate::dtype::{KvFormat, WeightFormat};
-use crate::spec::{Attention, Headroom, Logits, Runtime, Split, Utilization, Workload};
+use crate::dtype::{KvPair, WeightFormat};
+use crate::spec::{
+    AskedShare, Attention, Count, Headroom, Logits, Runtime, Serving, Split, SplitMode,
+    TensorOverride, TensorSplit, Workload,
+};
 use crate::units::Bytes;
+
+/// What flags of llama.cpp's placement are listed under.
+#[cfg(feature = "cli")]
+const PLACEMENT: &str = "llama.cpp";
 
 /// How caches are allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +82,7 @@ impl fmt::Display for CaptureLayers {
 #[serde(deny_unknown_fields, default)]
 pub struct Question {
     /// GPU by name (`L4`, `RTX 4090`, `A100-80GB`), a MIG slice of one (`H100-3g.40gb`), or `auto` for
-    /// the local card. Several different ones are separated by commas: `L4,T4`.
+    /// the local card. Several are `2xL4`, or separated by commas: `L4,T4`.
     #[cfg_attr(feature = "cli", arg(short = 'g', long, value_name = "GPU"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
@@ -96,13 +103,15 @@ pub struct Question {
     )]
     pub split: Option<Split>,
 
-    /// Model by name, a GGUF file, a directory with safetensors, or a `config.json`.
+    /// Model by name; a GGUF file, a directory with safetensors, a `config.json`; a repository
+    /// (`Qwen/Qwen3-30B-A3B`, `…-GGUF:Q4_K_M`, `hf:…@revision`), a tag of Ollama's (`qwen3:30b`), an
+    /// address: found in other programs' caches, else read by its header from the server.
     #[cfg_attr(feature = "cli", arg(short = 'm', long, value_name = "MODEL"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 
-    /// Runtime: `vramplan`, `transformers`, `llama.cpp` or `vllm` [default: by the model: llama.cpp for a
-    /// GGUF file, vllm for a checkpoint, vramplan for a name].
+    /// Runtime: `vramplan`, `transformers`, `llama.cpp` or `vllm` [default: by the model: llama.cpp for GGUF
+    /// files and tags, vllm for a repository or a checkpoint, vramplan for a bare name].
     #[cfg_attr(feature = "cli", arg(long, value_name = "RUNTIME"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -111,8 +120,8 @@ pub struct Question {
     )]
     pub runtime: Option<Runtime>,
 
-    /// Version of the runtime where versions differ: for llama.cpp a build such as `b8193`, or `2025`
-    /// for builds before mid-2025; for vllm such as `0.11.2`; for transformers such as `4.44`,
+    /// Version of the runtime where versions differ: for llama.cpp a build such as `b8193`, a release such as
+    /// `0.6.0`, or `2025` for builds before mid-2025; for vllm such as `0.11.2`; for transformers such as `4.44`,
     /// and `4.57,bitsandbytes=0.45` for both [default: latest].
     #[cfg_attr(feature = "cli", arg(long, value_name = "V"))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,8 +138,9 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub weights: Option<WeightFormat>,
 
-    /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`. Unless given, what the
-    /// runtime takes by itself: `int8`, `f16` under llama.cpp, `bf16` under transformers and vllm.
+    /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`; under llama.cpp also one
+    /// for each, `q8_0/q4_0`. Unless given, what the runtime takes by itself: `int8`, `f16` under
+    /// llama.cpp, `bf16` under transformers and vllm.
     #[cfg_attr(feature = "cli", arg(long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -138,7 +148,7 @@ pub struct Question {
         skip_serializing_if = "Option::is_none"
     )]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
-    pub kv: Option<KvFormat>,
+    pub kv: Option<KvPair>,
 
     /// How attention is computed: `fused`, `flash`, `sdpa` or `eager`.
     #[cfg_attr(feature = "cli", arg(long, value_name = "KIND"))]
@@ -166,7 +176,7 @@ pub struct Question {
     pub recent_window: Option<u64>,
 
     /// Tokens of a prefill step (llama.cpp: `n_ubatch`, vLLM: `max_num_batched_tokens`) [default:
-    /// 512; under vllm 8192 on cards of 70 GiB and more but the A100, else 2048].
+    /// 512; under vllm 16384 on cards of 160 GiB and more, 8192 of 70 GiB and more but the A100, else 2048].
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill_chunk: Option<u64>,
@@ -182,6 +192,12 @@ pub struct Question {
     #[cfg_attr(feature = "cli", arg(short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
+
+    /// The longest sequence that vLLM is told to serve, for which its pool must have room before it starts [default: the
+    /// context where `--context` gives it, else what a given cache holds with the system prompt, else the model's].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Workload"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_model_len: Option<u64>,
 
     /// Sequences that vLLM may process together (`max_num_seqs`), for which its profile run samples
     /// [default: 1024 on cards of 70 GiB and more but the A100, else 256].
@@ -261,7 +277,8 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub headroom: Option<Headroom>,
 
-    /// Share of the card for vLLM's weights, activations and cache [default: 0.9].
+    /// Share of the card for vLLM's weights, activations and cache, or `auto` for the largest that is safe beside what others
+    /// hold [default: 0.92, before vLLM 0.20 0.9].
     #[cfg_attr(feature = "cli", arg(long, value_name = "SHARE", help_heading = "Card"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -269,7 +286,12 @@ pub struct Question {
         skip_serializing_if = "Option::is_none"
     )]
     #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
-    pub gpu_memory_utilization: Option<Utilization>,
+    pub gpu_memory_utilization: Option<AskedShare>,
+
+    /// Whether vLLM compiles nothing and captures no graphs (`--enforce-eager`).
+    #[cfg_attr(feature = "cli", arg(long, help_heading = "Card"))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enforce_eager: bool,
 
     /// Memory that other processes hold, such as other models; of several GPUs on every one.
     #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = "Card"))]
@@ -280,6 +302,142 @@ pub struct Question {
     )]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub other_use: Option<Bytes>,
+
+    /// Layers on GPUs, the output head being one more: a number, `all` or `auto` (llama.cpp: `-ngl`)
+    /// [default: all where they fit, else the fastest placement that does].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = PLACEMENT, visible_alias = "n-gpu-layers")
+    )]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub ngl: Option<Count>,
+
+    /// Layers whose experts stay in main memory, the first of the model: a number or `auto`.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = PLACEMENT))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub n_cpu_moe: Option<Count>,
+
+    /// All experts stay in main memory.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, help_heading = PLACEMENT, conflicts_with = "n_cpu_moe")
+    )]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cpu_moe: bool,
+
+    /// Tensors whose name the pattern finds go to this device, `CPU` or `CUDA0`: `exps=CPU`. May be
+    /// repeated; the first that matches counts, those given here before `--n-cpu-moe`.
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            value_name = "REGEX=DEVICE",
+            help_heading = PLACEMENT,
+            value_delimiter = ',',
+            visible_alias = "ot"
+        )
+    )]
+    #[serde(with = "text::list", skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    pub override_tensor: Vec<TensorOverride>,
+
+    /// Proportions by which layers are dealt out to GPUs, such as `3,1` [default: by free memory].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N,N,…", help_heading = PLACEMENT, visible_alias = "ts")
+    )]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub tensor_split: Option<TensorSplit>,
+
+    /// `--split` in llama.cpp's words: `none` is one GPU, `row` cuts matrices.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "HOW", help_heading = PLACEMENT, conflicts_with = "split")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_mode: Option<SplitMode>,
+
+    /// The GPU of `--split-mode none`, from 0.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "GPU", help_heading = PLACEMENT))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main_gpu: Option<u64>,
+
+    /// Caches stay in main memory.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = PLACEMENT))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_kv_offload: bool,
+
+    /// Weights in main memory are never copied to a GPU for large batches.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = PLACEMENT))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_op_offload: bool,
+
+    /// Main memory that the run may take; with `--gpu auto` what this machine has available.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = PLACEMENT))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub ram: Option<Bytes>,
+
+    /// Bytes a second that main memory is read at, such as `80GB` [default: 50GB, assumed].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = PLACEMENT))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub ram_bandwidth: Option<Bytes>,
+
+    /// Slots of a llama.cpp server (`-np`), which share the cache unless `--no-kv-unified` is given;
+    /// with `--batch` every slot has a cache of its own.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = PLACEMENT, conflicts_with = "batch")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u64>,
+
+    /// Slots share the cells of one cache [default with `--parallel`].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, help_heading = PLACEMENT, conflicts_with = "no_kv_unified")
+    )]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kv_unified: bool,
+
+    /// Every slot has cells of its own.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = PLACEMENT))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_kv_unified: bool,
+
+    /// Windowed layers cache every token.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = PLACEMENT))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub swa_full: bool,
+
+    /// Tokens of a llama.cpp batch, of which micro-batches (`--prefill-chunk`) are cut [default: 2048].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = PLACEMENT))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<u64>,
 
     /// Tokens a second that generation must be able to reach with the cache full.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOK/S", help_heading = "Card"))]
@@ -306,6 +464,7 @@ impl Question {
             prefill_chunk: self.prefill_chunk.or(other.prefill_chunk),
             batch: self.batch.or(other.batch),
             context: self.context.or(other.context),
+            max_model_len: self.max_model_len.or(other.max_model_len),
             max_seqs: self.max_seqs.or(other.max_seqs),
             images: self.images.or(other.images),
             logits: self.logits.or(other.logits),
@@ -316,7 +475,28 @@ impl Question {
             capture_keep: self.capture_keep || other.capture_keep,
             headroom: self.headroom.or(other.headroom),
             gpu_memory_utilization: self.gpu_memory_utilization.or(other.gpu_memory_utilization),
+            enforce_eager: self.enforce_eager || other.enforce_eager,
             other_use: self.other_use.or(other.other_use),
+            ngl: self.ngl.or(other.ngl),
+            n_cpu_moe: if self.cpu_moe { None } else { self.n_cpu_moe.or(other.n_cpu_moe) },
+            cpu_moe: self.cpu_moe || (self.n_cpu_moe.is_none() && other.cpu_moe),
+            override_tensor: if self.override_tensor.is_empty() {
+                other.override_tensor
+            } else {
+                self.override_tensor
+            },
+            tensor_split: self.tensor_split.or(other.tensor_split),
+            split_mode: self.split_mode.or(other.split_mode),
+            main_gpu: self.main_gpu.or(other.main_gpu),
+            no_kv_offload: self.no_kv_offload || other.no_kv_offload,
+            no_op_offload: self.no_op_offload || other.no_op_offload,
+            ram: self.ram.or(other.ram),
+            ram_bandwidth: self.ram_bandwidth.or(other.ram_bandwidth),
+            parallel: self.parallel.or(other.parallel),
+            kv_unified: self.kv_unified || (other.kv_unified && !self.no_kv_unified),
+            no_kv_unified: self.no_kv_unified || (other.no_kv_unified && !self.kv_unified),
+            swa_full: self.swa_full || other.swa_full,
+            batch_size: self.batch_size.or(other.batch_size),
             min_decode_speed: self.min_decode_speed.or(other.min_decode_speed),
         }
     }
@@ -331,6 +511,7 @@ impl Deployment {
         let version = self.given.runtime_version.clone().or_else(|| Some("latest".to_owned()));
         let (gpu, gpus) = self.cards.names();
         let other_use = self.cards.first().capacity.other_use;
+        let launch = &self.runtime.launch;
         Question {
             gpu: Some(gpu),
             gpus,
@@ -339,14 +520,15 @@ impl Deployment {
             runtime: Some(self.kind()),
             runtime_version: version.filter(|_| versioned),
             weights: Some(self.weights),
-            kv: Some(self.kv),
+            kv: Some(self.cache_formats()),
             attention: Some(self.workload.attention),
             system_tokens: Some(self.workload.system_tokens),
             cache_tokens: self.cache.fixed(),
             recent_window: self.workload.recent_window,
             prefill_chunk: Some(self.workload.prefill_chunk),
-            batch: Some(self.workload.batch),
+            batch: (!launch.unified).then_some(self.workload.batch),
             context: Some(self.workload.context),
+            max_model_len: serving.and_then(|serving| serving.max_model_len),
             max_seqs: serving.map(|serving| serving.max_seqs),
             images: self.workload.images,
             logits: Some(self.workload.logits),
@@ -356,9 +538,31 @@ impl Deployment {
             capture_attention: capture.is_some_and(|capture| capture.attention),
             capture_keep: capture.is_some_and(|capture| capture.keep),
             headroom: Some(self.headroom),
-            gpu_memory_utilization: serving.map(|serving| serving.utilization),
+            gpu_memory_utilization: serving.map(share),
+            enforce_eager: serving.is_some_and(|serving| serving.eager),
             other_use: (!other_use.is_zero()).then_some(other_use),
+            ngl: launch.gpu_layers,
+            n_cpu_moe: launch.cpu_moe,
+            cpu_moe: false,
+            override_tensor: launch.overrides.clone(),
+            tensor_split: launch.tensor_split.clone(),
+            split_mode: None,
+            main_gpu: None,
+            no_kv_offload: !launch.offloads_cache,
+            no_op_offload: !launch.offloads_operations,
+            ram: self.ram,
+            ram_bandwidth: self.given.ram_bandwidth,
+            parallel: launch.unified.then_some(self.workload.batch),
+            kv_unified: launch.unified,
+            no_kv_unified: false,
+            swa_full: launch.full_window,
+            batch_size: launch.batch,
             min_decode_speed: self.min_decode_speed,
         }
     }
+}
+
+/// The share of a card as a question says it.
+const fn share(serving: Serving) -> AskedShare {
+    if serving.solves_share { AskedShare::Auto } else { AskedShare::Given(serving.utilization) }
 }

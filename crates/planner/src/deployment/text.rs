@@ -62,6 +62,33 @@ where
     }
 }
 
+/// The same for lists.
+pub(super) mod list {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(in super::super) fn deserialize<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: FromStr,
+        T::Err: Display,
+    {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let parsed = texts.iter().map(|text| text.parse());
+        parsed.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
+    }
+
+    pub(in super::super) fn serialize<S, T>(values: &[T], serializer: S) -> Result<S::Ok, S::Error>
+    where
+        S: Serializer,
+        T: Display,
+    {
+        serializer.collect_seq(values.iter().map(ToString::to_string))
+    }
+}
+
 #[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::tokens;

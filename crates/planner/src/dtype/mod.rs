@@ -5,10 +5,14 @@
 
 mod ggml;
 mod kv;
+mod pair;
+mod scheme;
 mod weight;
 
 pub use ggml::GgmlType;
 pub use kv::KvFormat;
+pub use pair::KvPair;
+pub use scheme::{Beside, Scheme};
 pub use weight::{FileType, WeightFormat};
 
 use crate::text::printable;

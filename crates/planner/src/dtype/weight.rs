@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{GgmlType, UnknownFormat};
+use super::{Beside, GgmlType, Scheme, UnknownFormat};
 
 macro_rules! file_types {
     ($($variant:ident, $name:literal, $base:ident;)*) => {
@@ -94,8 +94,27 @@ pub enum WeightFormat {
         /// Weights that share a scale and a zero point.
         group: u64,
     },
+    /// GPTQ with another number of bits: 2, 3 or 8.
+    Gptq {
+        /// Bits of a weight.
+        bits: u64,
+        /// Weights that share a scale and a zero point.
+        group: u64,
+    },
     /// 8-bit floats with one f32 scale per linear layer.
     Fp8,
+    /// 8-bit floats with one f32 scale for every 128 × 128 of a weight.
+    Fp8Block,
+    /// 8-bit floats with a scale for every output, as compressed-tensors' dynamic scheme has them.
+    Fp8Dynamic,
+    /// 4-bit floats with an 8-bit scale for every 16.
+    Nvfp4,
+    /// 4-bit floats with an 8-bit scale for every 32.
+    Mxfp4,
+    /// 4-bit integers, a scale for every 128, as compressed-tensors packs them.
+    W4A16,
+    /// 8-bit integers with a scale for every output.
+    W8A8,
     /// bfloat16.
     Bf16,
     /// IEEE half precision.
@@ -108,13 +127,19 @@ pub enum WeightFormat {
 const DEFAULT_GROUP: u64 = 128;
 
 /// The names without parameters, in the order in which messages list them.
-const NAMED: [(&str, WeightFormat); 10] = [
+const NAMED: [(&str, WeightFormat); 16] = [
     ("nf4", WeightFormat::Nf4 { double_quant: false }),
     ("nf4-dq", WeightFormat::Nf4 { double_quant: true }),
     ("fp4", WeightFormat::Fp4 { double_quant: false }),
     ("fp4-dq", WeightFormat::Fp4 { double_quant: true }),
     ("int8", WeightFormat::Int8),
     ("fp8", WeightFormat::Fp8),
+    ("fp8-block", WeightFormat::Fp8Block),
+    ("fp8-dynamic", WeightFormat::Fp8Dynamic),
+    ("nvfp4", WeightFormat::Nvfp4),
+    ("mxfp4", WeightFormat::Mxfp4),
+    ("w4a16", WeightFormat::W4A16),
+    ("w8a8", WeightFormat::W8A8),
     ("bf16", WeightFormat::Bf16),
     ("f16", WeightFormat::F16),
     ("f32", WeightFormat::F32),
@@ -125,10 +150,28 @@ impl WeightFormat {
     /// The names that the command line takes, for messages.
     pub fn known() -> String {
         let named = NAMED.iter().map(|(name, _)| *name);
-        let grouped = ["gptq-int4", "awq-int4", "gptq-int4-gN", "awq-int4-gN"];
+        let grouped = ["gptq-int4", "gptq-int8", "awq-int4", "gptq-int4-gN", "awq-int4-gN"];
         let others: Vec<_> = named.chain(grouped).map(|name| format!("`{name}`")).collect();
-        let gguf = "a GGUF file type such as `q4_k_m`, `q8_0`, `q6_k`, `q3_k_m` or `iq4_xs`";
+        let gguf =
+            "a GGUF file type such as `q4_k_m`, `q8_0`, `q6_k`, `q3_k_m`, `iq4_xs` or `mxfp4_moe`";
         format!("{gguf}, or {}", others.join(", "))
+    }
+
+    /// How every linear layer of a decoder layer is stored, in formats that have a rule for it alone.
+    pub const fn scheme(self) -> Option<Scheme> {
+        const BLOCK: Scheme = Scheme::Fp8Block { rows: 128, columns: 128 };
+        Some(match self {
+            Self::Fp8Block => BLOCK,
+            Self::Fp8Dynamic => Scheme::Fp8Channel,
+            Self::Nvfp4 => Scheme::Nvfp4 { group: 16 },
+            Self::Mxfp4 => Scheme::Mxfp4,
+            Self::W4A16 => Scheme::Packed { bits: 4, group: DEFAULT_GROUP, beside: Beside::Shape },
+            Self::W8A8 => Scheme::Int8Channel,
+            Self::Gptq { bits, group } => {
+                Scheme::Packed { bits, group, beside: Beside::ZerosAndGroups }
+            }
+            _ => return None,
+        })
     }
 
     /// Whether a GGUF file can hold weights like this.
@@ -145,6 +188,8 @@ impl fmt::Display for WeightFormat {
             Self::AwqInt4 { group: DEFAULT_GROUP } => f.pad("awq-int4"),
             Self::GptqInt4 { group } => f.pad(&format!("gptq-int4-g{group}")),
             Self::AwqInt4 { group } => f.pad(&format!("awq-int4-g{group}")),
+            Self::Gptq { bits, group: DEFAULT_GROUP } => f.pad(&format!("gptq-int{bits}")),
+            Self::Gptq { bits, group } => f.pad(&format!("gptq-int{bits}-g{group}")),
             other => {
                 let name = NAMED.iter().find(|(_, format)| format == other).map_or("?", |(n, _)| n);
                 f.pad(name)
@@ -158,8 +203,12 @@ impl FromStr for WeightFormat {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let name = text.trim().to_ascii_lowercase();
-        let unknown =
-            || UnknownFormat { name: text.to_owned(), kind: "weight", known: Self::known() };
+        let name = usual_name(&name);
+        let unknown = || UnknownFormat {
+            name: text.to_owned(),
+            kind: "weight",
+            known: instead_of(name).map_or_else(Self::known, str::to_owned),
+        };
         if let Some((_, format)) = NAMED.iter().find(|(known, _)| *known == name) {
             return Ok(*format);
         }
@@ -174,11 +223,57 @@ impl FromStr for WeightFormat {
                 }
             }
         };
+        for bits in [2, 3, 8] {
+            if let Some(group) = grouped(&format!("gptq-int{bits}")) {
+                return Ok(Self::Gptq { bits, group });
+            }
+        }
         grouped("gptq-int4")
             .map(|group| Self::GptqInt4 { group })
             .or_else(|| grouped("awq-int4").map(|group| Self::AwqInt4 { group }))
             .ok_or_else(unknown)
     }
+}
+
+/// The name here of what people and other tools call a format, where there is one for all runtimes.
+fn usual_name(name: &str) -> &str {
+    match name {
+        "fp16" | "float16" | "half" => "f16",
+        "bfloat16" => "bf16",
+        "fp32" | "float32" | "float" => "f32",
+        "awq" | "awq-4bit" => "awq-int4",
+        "gptq" | "gptq-4bit" => "gptq-int4",
+        "gptq-8bit" => "gptq-int8",
+        "bnb" | "bnb-4bit" | "bitsandbytes" | "bnb-nf4" => "nf4",
+        "bnb-8bit" | "llm.int8" => "int8",
+        "float8" => "fp8",
+        "q8" => "q8_0",
+        "q6" => "q6_k",
+        "mxfp4-moe" => "mxfp4_moe",
+        other => other,
+    }
+}
+
+/// What to say instead of a word that means something else under each runtime, or is of one file alone.
+fn instead_of(name: &str) -> Option<&'static str> {
+    const FILES: &str = "the file itself, as its makers choose the type of each tensor: \
+        `--model FILE.gguf`, or the repository and the file's type, `--model ORG/NAME-GGUF:TYPE`";
+    const EXL: &str = "a format that llama.cpp, vLLM or transformers load, as EXL2 and EXL3 files are for \
+        ExLlama and TabbyAPI alone: near 4 bits a weight `q4_k_m`, `awq-int4` or `nf4`";
+    Some(match name {
+        _ if name.starts_with("ud-") || name.ends_with("_xl") => FILES,
+        _ if name.starts_with("exl2") || name.starts_with("exl3") => EXL,
+        "int4" | "4bit" | "4-bit" | "q4" => {
+            "`q4_k_m` for llama.cpp, `awq-int4`, `gptq-int4`, `w4a16` or `nvfp4` for vLLM, `nf4` for transformers"
+        }
+        "8bit" | "8-bit" => {
+            "`q8_0` for llama.cpp, `fp8` or `w8a8` for vLLM, `int8` for transformers"
+        }
+        "q5" => "`q5_k_m` or `q5_k_s`",
+        "q3" | "3bit" => "`q3_k_m`, `iq3_m` or `gptq-int3`",
+        "q2" | "2bit" => "`q2_k`, `iq2_m` or `gptq-int2`",
+        _ => return None,
+    })
 }
 
 /// Group sizes are powers of two that an int32 of eight nibbles divides.
@@ -192,7 +287,14 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        let grouped = ["gptq-int4", "awq-int4", "gptq-int4-g64", "awq-int4-g32"];
+        let grouped = [
+            "gptq-int4",
+            "awq-int4",
+            "gptq-int4-g64",
+            "awq-int4-g32",
+            "gptq-int8",
+            "gptq-int3-g64",
+        ];
         let gguf = FileType::ALL.iter().map(|file_type| file_type.name());
         let named = NAMED.iter().map(|(name, _)| *name);
         for name in grouped.into_iter().chain(gguf).chain(named) {
@@ -203,7 +305,23 @@ mod tests {
 
     #[test]
     fn unknown_names_list_the_known_ones() {
-        for name in ["q4", "int4", "gptq-int4-g0", "gptq-int4-g100", "awq-int4-", ""] {
+        for (name, format) in [
+            ("fp16", WeightFormat::F16),
+            ("AWQ", WeightFormat::AwqInt4 { group: 128 }),
+            ("q8", WeightFormat::Gguf(FileType::Q8_0)),
+            ("bnb-4bit", WeightFormat::Nf4 { double_quant: false }),
+        ] {
+            assert_eq!(name.parse(), Ok(format), "{name}");
+        }
+        for (name, hint) in [
+            ("int4", "`nf4` for transformers"),
+            ("ud-q4_k_xl", "--model FILE.gguf"),
+            ("exl3-4.0", "TabbyAPI"),
+        ] {
+            let error = name.parse::<WeightFormat>().unwrap_err().to_string();
+            assert!(error.contains(hint), "{error}");
+        }
+        for name in ["no-such", "gptq-int5", "gptq-int4-g0", "gptq-int4-g100", "awq-int4-", ""] {
             let error = name.parse::<WeightFormat>().unwrap_err();
             assert!(error.to_string().contains("`q4_k_m`"), "{name}");
         }

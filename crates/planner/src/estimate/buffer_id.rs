@@ -34,6 +34,8 @@ buffer_ids! {
     KeysAndValues = "keys and values",
     /// The same of layers that see a window only.
     WindowKeysAndValues = "keys and values, windowed layers",
+    /// Keys by which an indexer chooses the tokens that attention reads.
+    IndexerKeys = "keys of indexers",
     /// States of recurrent layers.
     RecurrentStates = "recurrent states",
     /// Attention mass of each slot.
@@ -92,16 +94,26 @@ buffer_ids! {
     PoolGranularity = "pool granularity",
     /// What captured graphs hold.
     CudaGraphs = "CUDA graphs",
+    /// What captured graphs allocate of `PyTorch`.
+    CapturedResults = "results of captured steps",
     /// What a captured graph holds of attention that is split.
     CapturedSplits = "attention's split results, captured",
     /// Buffers of ranks that talk to each other.
     RankCommunication = "NCCL and custom all-reduce",
+    /// Rows that the kernel works in that filters logits.
+    PivotSearch = "candidates of the pivot search",
+    /// How often each token was generated, for penalties.
+    PenaltyCounts = "counts of tokens for penalties",
+    /// What a sampler keeps of every sequence beside them.
+    SamplingStates = "masks and lists of tokens",
     /// What one family was seen to take beyond the others.
     FamilyExtra = "what Granite takes more",
     /// Tables of the rotation, for every position.
     RotaryTables = "sines and cosines",
     /// What a step is given.
     StepInputs = "inputs of a step",
+    /// What kernels pad experts by.
+    ExpertPadding = "padding of the experts",
     /// Scratch of experts' kernels.
     ExpertWorkspaces = "workspaces of the experts",
     /// Images before they are encoded.

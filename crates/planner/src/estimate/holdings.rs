@@ -32,6 +32,28 @@ pub struct Pool {
     pub blocks: u64,
     /// Tokens that the runtime says those hold.
     pub tokens: u64,
+    /// What it checks before it serves.
+    pub start: Start,
+}
+
+/// What a runtime with a pool checks before it serves: that one sequence of the longest kind has room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Tokens that a sequence may have (`max_model_len`).
+    pub context: u64,
+    /// Bytes of cache that such a sequence may need.
+    pub needs: Bytes,
+    /// Bytes of cache that there are.
+    pub has: Bounds,
+    /// The longest context that starts, if all is as expected; 0 where none does.
+    pub longest: u64,
+}
+
+impl Start {
+    /// Whether it starts, with what there is at this bound.
+    pub fn succeeds(&self, bound: impl Fn(Bounds) -> Bytes) -> bool {
+        self.needs <= bound(self.has)
+    }
 }
 
 /// Everything that a run holds.

@@ -35,7 +35,13 @@ pub fn layer_size(shape: &ModelShape, kv: KvFormat, tokens: u64) -> Result<Bytes
 
 /// Bytes of keys and values of `tokens` tokens in one layer with these heads.
 pub fn heads_size(layer: LayerShape, kv: KvFormat, tokens: u64) -> Result<Bytes, Overflow> {
-    kv.size_of(layer.kv_heads, layer.head_dim, tokens)?.times(2)
+    let keys = kv.size_of(layer.kv_heads, layer.head_dim, tokens)?;
+    keys.plus(kv.size_of(layer.kv_heads, layer.value_head_dim, tokens)?)
+}
+
+/// Bytes of what a layer's indexer caches of `tokens` tokens: one key, in the format of the cache.
+pub fn indexer_size(shape: &ModelShape, kv: KvFormat, tokens: u64) -> Result<Bytes, Overflow> {
+    kv.size_of(1, shape.extras.indexer.as_ref().map_or(0, |indexer| indexer.head_dim), tokens)
 }
 
 /// Bytes of the latent vectors of `tokens` tokens in one layer with multi-head latent attention.
@@ -47,6 +53,10 @@ pub fn latent_size(shape: &ModelShape, kv: KvFormat, tokens: u64) -> Result<Byte
 /// Bytes of one recurrent layer's state, for one sequence: the convolution's last inputs and one
 /// `key_head_dim × value_head_dim` matrix per value head, in f32.
 pub fn recurrent_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
+    if let Some(convolution) = shape.extras.short_convolution {
+        // In the model's own 16 bits (transformers `lfm2/modeling_lfm2.py`).
+        return Bytes::product(&[convolution.kernel, shape.hidden_size, 2]);
+    }
     if let Some(ssm) = shape.ssm {
         let convolution = Bytes::product(&[ssm.conv_kernel - 1, ssm.conv_width(), 4])?;
         return convolution.plus(Bytes::product(&[ssm.inner_size, ssm.state_size, 4])?);
@@ -76,10 +86,15 @@ pub fn per_layer(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow
 
 /// The same for layer `index`.
 fn layer_bytes(scenario: &Scenario<'_>, index: u64, tokens: u64) -> Result<Bytes, Overflow> {
-    if scenario.model.shape.per_layer.is_none() {
+    if !are_unequal(&scenario.model.shape) {
         return per_layer(scenario, tokens);
     }
     heads_size(scenario.model.shape.layer(index), scenario.kv, tokens)
+}
+
+/// Whether layers cache heads of different numbers or sizes: latent vectors are the same in all.
+const fn are_unequal(shape: &ModelShape) -> bool {
+    shape.per_layer.is_some() && shape.mla.is_none()
 }
 
 /// Lists keys and values of `cells` tokens for `sequences` sequences.
@@ -93,7 +108,8 @@ pub fn push(
 ) -> Result<(), EstimateError> {
     let source = format!("{SOURCE}; {}: {}", scenario.kv, scenario.kv.per_element());
     let kind = Kind { component, life: Life::From(from), basis: Basis::Modelled, source: &source };
-    if scenario.model.shape.per_layer.is_some() {
+    push_indexer(buffers, scenario, kind, cells.full, sequences)?;
+    if are_unequal(&scenario.model.shape) {
         return push_unequal(buffers, scenario, kind, cells, sequences);
     }
     let mut layers = |name, layers: u64, tokens: u64| -> Result<(), EstimateError> {
@@ -107,6 +123,24 @@ pub fn push(
     Ok(())
 }
 
+/// Lists the keys of indexers, one for each token and layer that has one.
+fn push_indexer(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    kind: Kind<'_>,
+    tokens: u64,
+    sequences: u64,
+) -> Result<(), EstimateError> {
+    let shape = &scenario.model.shape;
+    let Some(indexer) = &shape.extras.indexer else { return Ok(()) };
+    let has_one = |index: &u64| shape.attends(*index) && indexer.is_in(*index);
+    let layers = scenario.indexed_layers().filter(|(index, _)| has_one(index)).count() as u64;
+    let token = indexer_size(shape, scenario.kv, 1)?.get();
+    let factors =
+        [("layers", layers), ("tokens", tokens), ("sequences", sequences), ("B per key", token)];
+    Ok(buffers.product(kind, BufferId::IndexerKeys, &factors)?)
+}
+
 /// The same where layers differ: those of one kind with the same heads are one buffer.
 fn push_unequal(
     buffers: &mut Buffers,
@@ -115,35 +149,40 @@ fn push_unequal(
     cells: Cells,
     sequences: u64,
 ) -> Result<(), EstimateError> {
-    let mut groups: BTreeMap<(bool, u64, u64), u64> = BTreeMap::new();
+    let mut groups: BTreeMap<(bool, LayerShape), u64> = BTreeMap::new();
     for (index, layer) in scenario.indexed_layers() {
-        let LayerShape { kv_heads, head_dim, .. } = scenario.model.shape.layer(index);
+        let heads = scenario.model.shape.layer(index);
+        // Only what is cached tells layers apart.
+        let heads = LayerShape { n_heads: heads.kv_heads, ffn_size: 0, ..heads };
         let windowed = match layer {
-            Layer::Full => false,
+            Layer::Full | Layer::FullAndRecurrent => false,
             Layer::Window { .. } => true,
-            Layer::Recurrent => continue,
+            Layer::Recurrent | Layer::Nothing => continue,
         };
-        *groups.entry((windowed, kv_heads, head_dim)).or_default() += 1;
+        *groups.entry((windowed, heads)).or_default() += 1;
     }
-    for ((windowed, kv_heads, head_dim), layers) in groups {
+    for ((windowed, heads), layers) in groups {
         let (name, tokens) = if windowed {
             (BufferId::WindowKeysAndValues, cells.window)
         } else {
             (BufferId::KeysAndValues, cells.full)
         };
-        let heads = LayerShape { n_heads: kv_heads, kv_heads, head_dim, ffn_size: 0 };
+        let LayerShape { kv_heads, head_dim, value_head_dim, .. } = heads;
         let size = heads_size(heads, scenario.kv, tokens)?.times(layers)?.times(sequences)?;
-        let values = [
+        let mut values = vec![
             ("layers", layers),
             ("tokens", tokens),
             ("sequences", sequences),
             ("kv_heads", kv_heads),
             ("head_dim", head_dim),
         ];
-        let formula = Formula::text(
-            "2 · layers · tokens · sequences · kv_heads · head_dim elements",
-            &values,
-        );
+        let formula = if value_head_dim == head_dim {
+            "2 · layers · tokens · sequences · kv_heads · head_dim elements"
+        } else {
+            values.push(("value_head_dim", value_head_dim));
+            "layers · tokens · sequences · kv_heads · (head_dim + value_head_dim) elements"
+        };
+        let formula = Formula::text(formula, &values);
         buffers.push(kind, name, Bounds::exactly(size), formula);
     }
     Ok(())
@@ -234,14 +273,27 @@ pub fn bytes_read_per_token(scenario: &Scenario<'_>, tokens: u64) -> Result<Byte
     let mut total = Bytes::ZERO;
     for (index, layer) in scenario.indexed_layers() {
         let cells = match layer {
-            Layer::Full => tokens,
+            Layer::Full | Layer::FullAndRecurrent => tokens,
             Layer::Window { size } => tokens.min(size),
-            Layer::Recurrent => 0,
+            Layer::Recurrent | Layer::Nothing => continue,
         };
         total = total.plus(layer_bytes(scenario, index, cells)?)?;
     }
     let states = recurrent_size(&scenario.model.shape)?.times(scenario.recurrent_layers())?;
     total.plus(states)
+}
+
+/// Refuses caches that are larger than what is counted of them: of compressed keys only the window's are.
+///
+/// # Errors
+/// For a shape with compressed keys.
+pub fn check_caches(shape: &ModelShape) -> Result<(), EstimateError> {
+    if shape.extras.compressed.is_none() {
+        return Ok(());
+    }
+    let reason =
+        "its cache of compressed keys is not modelled: a plan without it would be too small";
+    Err(EstimateError::Model { field: "attention", reason: reason.to_owned() })
 }
 
 #[cfg(test)]

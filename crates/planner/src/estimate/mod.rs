@@ -31,6 +31,6 @@ pub use buffer::{Buffer, Buffers, Component, Formula, Kind, Life, Moment, Phase}
 pub use buffer_id::BufferId;
 pub use deviation::Deviation;
 pub(crate) use holdings::push_weights;
-pub use holdings::{Holdings, Pool, Retention, buffers, holdings};
+pub use holdings::{Holdings, Pool, Retention, Start, buffers, holdings};
 pub use runtimes::{rules, weights_of, weights_of_part, weights_per_rank};
 pub use scenario::{EstimateError, Scenario};

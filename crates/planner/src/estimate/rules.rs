@@ -7,8 +7,8 @@ use super::weights::TensorRule;
 use super::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::spec::{
-    Attention, GpuSpec, Headroom, Layer, Logits, ModelSpec, Part, RuntimeOptions, Split,
-    Utilization, Workload,
+    AskedShare, Attention, GpuSpec, Headroom, Layer, Logits, ModelSpec, Part, RuntimeOptions,
+    Split, Workload,
 };
 
 /// What a runtime is asked for where nothing is said: what the runtime itself does then.
@@ -58,9 +58,13 @@ pub struct Asked<'a> {
     /// Sequences that it may process together.
     pub max_seqs: Option<u64>,
     /// Its share of a card.
-    pub utilization: Option<Utilization>,
+    pub utilization: Option<AskedShare>,
     /// GPUs that every layer is split over.
     pub ranks: u64,
+    /// Whether nothing is to be compiled or captured.
+    pub eager: bool,
+    /// The longest sequence that a server is told to serve.
+    pub max_model_len: u64,
 }
 
 impl Asked<'_> {
@@ -111,6 +115,12 @@ pub trait RuntimeRules: Sync {
     /// With a message where it has no such version.
     fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String>;
 
+    /// Tokens of a prefill step where none are given and its options say more than [`Defaults`] know.
+    fn prefill_chunk(&self, options: &RuntimeOptions, gpu: &GpuSpec, context: u64) -> Option<u64> {
+        let _ = (options, gpu, context);
+        None
+    }
+
     /// What is to stay free of a card.
     fn headroom(&self) -> Headroom {
         Headroom::Default
@@ -130,6 +140,11 @@ pub trait RuntimeRules: Sync {
     /// # Errors
     /// As [`RuntimeRules::check`].
     fn check_images(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError>;
+
+    /// Whether it runs GGUF files of every architecture, known here or not.
+    fn runs_every_file(&self) -> bool {
+        false
+    }
 
     /// What each layer keeps there: by the model's configuration, or by what its GGUF file says, which knows fewer
     /// windows.
@@ -192,6 +207,11 @@ pub trait RuntimeRules: Sync {
     /// Tokens by which its cache grows: where one more of them may fit although one token more does not.
     fn cache_step(&self) -> Option<u64> {
         None
+    }
+
+    /// Whether layers, tensors and caches can be placed one by one, in main memory too.
+    fn places_tensors(&self) -> bool {
+        false
     }
 
     /// Tokens of the newest part of a cache that it cannot do without: vramplan's chunk is written there.

@@ -137,6 +137,7 @@ impl Scenario<'_> {
     /// With the option at fault, its value and what was expected.
     pub fn check(&self) -> Result<(), EstimateError> {
         let rules = rules(self.kind());
+        self.check_architecture()?;
         let attention = rules.attention();
         if !attention.allowed.contains(&self.workload.attention) {
             let value = self.workload.attention.to_string();
@@ -148,6 +149,19 @@ impl Scenario<'_> {
         self.check_blocks()?;
         rules.check(self)?;
         super::vision::check(self)
+    }
+
+    /// A file of an architecture that is no family here can be planned where the library that reads such files
+    /// runs it.
+    fn check_architecture(&self) -> Result<(), EstimateError> {
+        match &self.model.file_caches {
+            Some(file) if !rules(self.kind()).runs_every_file() => {
+                let expected = "one of the families that `vramplan profiles list models` shows, or \
+                    `--runtime llama.cpp`";
+                Err(self.unsupported("family", file.architecture.clone(), expected))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// An option that the runtime does not have.

@@ -8,8 +8,8 @@ use super::error::At;
 use super::files::{Files, NoFiles};
 use super::names::Kind;
 use super::profile::Written;
-use super::{Calibration, SourceError, mig, profile};
-use crate::spec::{GpuSpec, ModelSpec, Runtime, RuntimeSpec};
+use super::{Calibration, SourceError, mig, name_format, profile};
+use crate::spec::{GpuSpec, ModelSpec, OwnFormat, Runtime, RuntimeSpec};
 use crate::text::printable;
 
 /// A profile in the binary.
@@ -115,9 +115,18 @@ impl Catalog {
         }
     }
 
-    /// The model of that name.
+    /// The model of that name, or of a name that ends in the format of its weights.
     pub fn model(&self, name: &str) -> Result<ModelSpec, SourceError> {
-        self.find(Kind::Model, name, profile::model)
+        let found = self.find(Kind::Model, name, profile::model);
+        let (Err(SourceError::Unknown { .. }), Some((base, format))) =
+            (&found, name_format::split(name))
+        else {
+            return found;
+        };
+        match self.find(Kind::Model, base, profile::model) {
+            Ok(model) => Ok(ModelSpec { own_format: Some(OwnFormat::Named(format)), ..model }),
+            Err(_) => found,
+        }
     }
 
     /// The constants of a runtime.

@@ -4,24 +4,28 @@
 //! `models/*/modeling_*.py`. The width, depth and feed-forward size of a model have to be stated;
 //! for the rest what transformers assumes is assumed.
 
-use std::collections::BTreeMap;
+mod experts;
+mod family;
+mod layers;
+mod pruned;
+mod quantization;
+mod rare;
+mod windows;
+
 use std::path::Path;
 
+use self::experts::ExpertLayers;
+use self::quantization::Quantization;
 use super::SourceError;
 use super::error::At;
 use super::files::{Files, read_bounded};
 use super::hf_vision;
-use super::json::{self, Fields, Json};
-use super::pattern::Full;
-use super::unmodelled;
+use super::json::{self, Fields};
+use crate::dtype::WeightFormat;
 #[cfg(test)]
 use crate::spec::Tower;
-use crate::spec::families::{Bias, Family, HfExperts, HfWindows, LayerKinds, RouterBias, SoftCaps};
-use crate::spec::{
-    Architecture, MAX_LAYERS, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm,
-    Window,
-};
-use crate::units::to_u64;
+use crate::spec::families::{Bias, Family, HfExperts, LayerKinds, SoftCaps};
+use crate::spec::{Architecture, Mla, ModelShape, ModelSpec, Moe, OwnFormat, QkNorm};
 
 /// A `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,10 +34,14 @@ pub struct HfConfig {
     pub shape: ModelShape,
     /// What it was quantized with, where it was.
     pub quantization: Option<String>,
+    /// The format of its weights, as far as it says and is known.
+    pub own_format: Option<OwnFormat>,
+    /// What has to be said of how it was read: a family that is not known, a part that is not counted.
+    pub remarks: Vec<String>,
 }
 
-/// No `config.json` of a language model is larger.
-const MAX_SIZE: u64 = 1 << 20;
+/// No `config.json` of a language model is larger: those that list every quantized module have some megabytes.
+const MAX_SIZE: u64 = 32 << 20;
 
 /// Reads a `config.json`.
 pub fn read(files: &dyn Files, path: &Path) -> Result<HfConfig, SourceError> {
@@ -43,10 +51,46 @@ pub fn read(files: &dyn Files, path: &Path) -> Result<HfConfig, SourceError> {
 
 /// Reads a `config.json` as a model; how its weights are stored is not known then.
 pub fn model(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
-    let config = read(files, path)?;
+    let mut config = read(files, path)?;
     let at = At::new(path);
     let name = crate::text::printable(&name_of(files, path));
-    ModelSpec::new(name, config.shape, at.path()).map_err(|error| at.shape(&error))
+    if config.quantization.is_none() {
+        beside(files, path, &name, &mut config)?;
+    }
+    let model = ModelSpec::new(name, config.shape, at.path()).map_err(|error| at.shape(&error))?;
+    Ok(ModelSpec { remarks: config.remarks, own_format: config.own_format, ..model })
+}
+
+/// What modelopt's `hf_quant_config.json` says of the format, or else the end of the name.
+fn beside(
+    files: &dyn Files,
+    path: &Path,
+    name: &str,
+    config: &mut HfConfig,
+) -> Result<(), SourceError> {
+    let beside = path.with_file_name("hf_quant_config.json");
+    if files.is_file(&beside) {
+        let at = At::new(&beside);
+        let object = json::object(&at, &read_bounded(files, &beside, MAX_SIZE)?)?;
+        let top = Fields::new(&at, "", &object);
+        let inner = top.child("quantization")?;
+        let inner = inner.map_or(top, |inner| Fields::new(&at, "quantization.", inner));
+        let found = quantization::quantization(inner, inner, 2)?;
+        config.quantization = Some(found.label);
+        config.own_format = found.format;
+        return Ok(());
+    }
+    let named = super::name_format::split(name).map(|(_, format)| format);
+    let Some(format) = named.filter(|format| !matches!(format, WeightFormat::Gguf(_))) else {
+        return Ok(());
+    };
+    if config.own_format != Some(OwnFormat::Named(format)) {
+        config.remarks.push(format!(
+            "planned as `{format}`, which its name says: its `config.json` does not tell what is quantized"
+        ));
+        config.own_format = Some(OwnFormat::Named(format));
+    }
+    Ok(())
 }
 
 /// The folder of a `config.json`, as checkpoints are laid out; the stem of any other name.
@@ -64,56 +108,57 @@ pub(super) fn parse(at: &At, bytes: &[u8]) -> Result<HfConfig, SourceError> {
     let object = json::object(at, bytes)?;
     let top = Fields::new(at, "", &object);
     let nested = top.child("text_config")?;
-    let architecture = architecture(top, nested)?;
+    let family::Found { architecture, remark } = family::family(top, nested)?;
     let fields = match nested {
         Some(text) => Fields::new(at, "text_config.", text),
         None => top,
     };
     let config = Config { architecture, family: architecture.family(), fields, top };
-    let shape = ModelShape { vision: hf_vision::vision(top)?, ..config.shape()? };
+    let beside = hf_vision::beside(top)?;
+    let shape = ModelShape { vision: beside.vision, ..config.shape()? };
     shape.validate().map_err(|error| at.shape(&error))?;
-    Ok(HfConfig { shape, quantization: quantization(top)? })
-}
-
-fn architecture(
-    top: Fields<'_>,
-    nested: Option<&BTreeMap<String, Json>>,
-) -> Result<Architecture, SourceError> {
-    const KEY: &str = "model_type";
-    let known = || {
-        let names: Vec<_> = Architecture::ALL.iter().map(|a| format!("`{a}`")).collect();
-        format!("one of {}", names.join(", "))
-    };
-    let model_type = top.text(KEY)?.ok_or_else(|| top.at.missing(KEY, known()))?;
-    let inner = nested.map(|text| Fields::new(top.at, "text_config.", text));
-    let inner = inner.map(|text| text.text(KEY)).transpose()?.flatten();
-    // What holds the language model may be out of reach even where its inside is not.
-    for name in [model_type, inner.unwrap_or(model_type)] {
-        if let Some(found) = unmodelled::model_type(name) {
-            return Err(top.at.unmodelled(KEY, name, found));
-        }
+    let remarks = remark.into_iter().chain(beside.remarks).collect();
+    let own = own_format(top, fields)?;
+    let label = own.as_ref().map(|own| own.label.clone()).filter(|label| !label.is_empty());
+    let mut remarks: Vec<String> = remarks;
+    if let Some(unknown) = own.as_ref().filter(|own| own.format.is_none()) {
+        let label = &unknown.label;
+        remarks.push(format!(
+            "how `{label}` stores weights is not known: planned as if they were not quantized"
+        ));
     }
-    Architecture::from_model_type(inner.unwrap_or(model_type))
-        .ok_or_else(|| top.at.invalid(KEY, format!("\"{}\"", inner.unwrap_or(model_type)), known()))
+    let own_format = own.and_then(|own| own.format);
+    Ok(HfConfig { shape, quantization: label, own_format, remarks })
 }
 
-/// `quantization_config`, as a label such as `gptq-int4` or `fp8`.
-fn quantization(top: Fields<'_>) -> Result<Option<String>, SourceError> {
-    let Some(object) = top.child("quantization_config")? else { return Ok(None) };
-    let fields = Fields::new(top.at, "quantization_config.", object);
-    let flag = |key| Ok::<_, SourceError>(fields.flag(key)?.unwrap_or(false));
-    let bits = match fields.number("bits")? {
-        None if flag("load_in_4bit")? => Some(4),
-        None if flag("load_in_8bit")? => Some(8),
-        bits => bits,
-    };
-    let method = fields.text("quant_method")?.unwrap_or("quantized");
-    let bits = bits.map(|bits| format!("-int{bits}")).unwrap_or_default();
-    Ok(Some(crate::text::printable(&format!("{method}{bits}"))))
+/// What it says of the format of its weights: how it is quantized, or their type.
+fn own_format(top: Fields<'_>, fields: Fields<'_>) -> Result<Option<Quantization>, SourceError> {
+    const KEY: &str = "quantization_config";
+    let dtype = dtype(fields)?.or(dtype(top)?);
+    for (place, prefix) in
+        [(top, "quantization_config."), (fields, "text_config.quantization_config.")]
+    {
+        let Some(object) = place.child(KEY)? else { continue };
+        let object = Fields::new(top.at, prefix, object);
+        let plain_bytes = if dtype == Some(WeightFormat::F32) { 4 } else { 2 };
+        return quantization::quantization(fields, object, plain_bytes).map(Some);
+    }
+    Ok(dtype.map(|format| Quantization {
+        label: String::new(),
+        format: Some(OwnFormat::Named(format)),
+    }))
 }
 
-/// What `layer_types` calls a layer with a window.
-const SLIDING: &str = "sliding_attention";
+/// `dtype`, which was `torch_dtype`.
+fn dtype(fields: Fields<'_>) -> Result<Option<WeightFormat>, SourceError> {
+    let name = fields.text("dtype")?.or(fields.text("torch_dtype")?);
+    Ok(match name.map(|name| name.trim_start_matches("torch.")) {
+        Some("bfloat16") => Some(WeightFormat::Bf16),
+        Some("float16" | "half") => Some(WeightFormat::F16),
+        Some("float32" | "float") => Some(WeightFormat::F32),
+        _ => None,
+    })
+}
 
 struct Config<'a> {
     architecture: Architecture,
@@ -126,13 +171,13 @@ struct Config<'a> {
 
 impl Config<'_> {
     fn shape(&self) -> Result<ModelShape, SourceError> {
-        self.refuse_parts()?;
         let family = self.family;
         let hidden_size = self.fields.required("hidden_size")?;
-        let n_layers = self.fields.required("num_hidden_layers")?;
+        let n_layers = self.n_layers()?;
         let n_heads = self.fields.number("num_attention_heads")?.unwrap_or(family.defaults.n_heads);
         let mla = self.mla()?;
-        let moe = self.moe(n_layers)?;
+        let ExpertLayers { moe, listed: sparse } = self.experts(n_layers)?;
+        let windows = self.windows(n_layers)?;
         let biases = family.biases;
         let (attention_softcap, logit_softcap) = self.softcaps();
         Ok(ModelShape {
@@ -158,18 +203,28 @@ impl Config<'_> {
             gated_ffn: family.gated_ffn,
             fused_projections: family.fused_projections,
             attention_sinks: family.attention_sinks,
-            attention_output_gate: family.delta_net().is_some(),
+            attention_output_gate: family.delta_net().is_some() || family.output_gate,
             attention_softcap,
             logit_softcap,
-            window: self.window(n_layers)?,
+            per_layer: self.per_layer(n_layers, n_heads, &windows, sparse)?,
+            window: windows.window,
             moe,
             mla,
             recurrent: self.recurrent(n_layers)?,
             ssm: self.ssm(hidden_size)?,
             keys_are_values: self.keys_are_values()?,
-            per_layer: self.per_layer(n_layers, n_heads)?,
             vision: None,
+            extras: self.extras(n_layers)?,
         })
+    }
+
+    /// Nemotron-H counts its layers by their list.
+    fn n_layers(&self) -> Result<u64, SourceError> {
+        const KEY: &str = "num_hidden_layers";
+        if self.family.layers == LayerKinds::OneSublayer && self.fields.get(KEY).is_none() {
+            return Ok(crate::units::to_u64(self.sublayers()?.len()));
+        }
+        self.fields.required(KEY)
     }
 
     fn vocab_size(&self) -> Result<u64, SourceError> {
@@ -191,7 +246,7 @@ impl Config<'_> {
         if let Some(mla) = mla {
             return Ok(mla.qk_nope_head_dim.saturating_add(mla.qk_rope_head_dim));
         }
-        let explicit = self.fields.number("head_dim")?;
+        let explicit = self.fields.first_number(&["head_dim", "attention_head_dim"])?;
         // An explicit `null` asks for the quotient even where the family has a default.
         let default = self.family.defaults.head_dim.filter(|_| !self.fields.has("head_dim"));
         if let Some(head_dim) = explicit.or(default) {
@@ -208,35 +263,62 @@ impl Config<'_> {
     }
 
     fn ffn_size(&self, moe: Option<Moe>) -> Result<u64, SourceError> {
-        const KEY: &str = "intermediate_size";
-        if self.family.experts.hf == HfExperts::Optional && moe.is_none() {
-            return self.granite_shared();
+        const KEYS: [&str; 3] =
+            ["dense_intermediate_size", "intermediate_size_mlp", "intermediate_size"];
+        match self.family.layers {
+            LayerKinds::StateSpace
+                if self.family.experts.hf == HfExperts::Optional && moe.is_none() =>
+            {
+                return self.granite_shared();
+            }
+            LayerKinds::Convolution => return self.convolution_ffn_size(),
+            // No layer but those that are listed has one as wide as this.
+            LayerKinds::Pruned => return self.fields.required("hidden_size"),
+            _ => {}
         }
-        match (self.fields.number(KEY)?, moe) {
-            (Some(n), _) => Ok(n),
+        for key in KEYS {
+            // A list has one for each layer.
+            if let Some(&widest) = self.fields.numbers(key)?.unwrap_or_default().iter().max() {
+                return Ok(widest);
+            }
+        }
+        match moe {
             // Every layer has experts: no layer has a dense MLP.
-            (None, Some(moe)) if moe.leading_dense_layers == 0 => Ok(moe.expert_ffn_size),
-            (None, _) => Err(self.fields.missing(KEY, "a whole number")),
+            Some(moe) if moe.leading_dense_layers == 0 => Ok(moe.expert_ffn_size),
+            _ => Err(self.fields.missing("intermediate_size", "a whole number")),
         }
     }
 
     fn tied(&self) -> Result<bool, SourceError> {
         const KEY: &str = "tie_word_embeddings";
-        let own = self.fields.flag(KEY)?;
+        let own = self.fields.flag(KEY)?.or(self.fields.flag("tie_embedding")?);
         let tied = if own.is_some() { own } else { self.top.flag(KEY)? };
         Ok(tied.unwrap_or(self.family.defaults.tied))
     }
 
     fn qk_norm(&self) -> Result<QkNorm, SourceError> {
         let norms = self.family.norms;
-        let asked = !norms.qk_if_asked || self.fields.flag("use_qk_norm")?.unwrap_or(false);
-        Ok(if asked { norms.qk } else { QkNorm::None })
+        if !norms.qk_if_asked {
+            return Ok(norms.qk);
+        }
+        for key in ["use_qk_norm", "qk_norm", "qk_layernorm"] {
+            if self.fields.flag(key)?.unwrap_or(false) {
+                let over_all = self.fields.text("qk_norm_type")? == Some("per_layer");
+                return Ok(if over_all { QkNorm::Full } else { norms.qk });
+            }
+        }
+        Ok(QkNorm::None)
     }
 
     fn has_bias(&self, bias: Bias) -> Result<bool, SourceError> {
         match bias {
             Bias::Always => Ok(true),
             Bias::Stated(key, default) => Ok(self.fields.flag(key)?.unwrap_or(default)),
+            Bias::AnyOf(keys) => {
+                let flags = keys.iter().map(|key| self.fields.flag(key));
+                let flags = flags.collect::<Result<Vec<_>, _>>()?;
+                Ok(flags.contains(&Some(true)))
+            }
             Bias::Refused(key) if self.fields.flag(key)?.unwrap_or(false) => {
                 Err(self.fields.invalid(key, "`false`"))
             }
@@ -254,194 +336,8 @@ impl Config<'_> {
         (is_set("attn_logit_softcapping"), is_set("final_logit_softcapping"))
     }
 
-    fn window(&self, n_layers: u64) -> Result<Option<Window>, SourceError> {
-        const KEY: &str = "sliding_window";
-        let full = self.full_layers(n_layers)?;
-        if full == Full::Every(1) {
-            return Ok(None);
-        }
-        let stated = self.fields.has(KEY);
-        let size = if stated { self.fields.number(KEY)? } else { self.family.windows.hf_size };
-        Ok(size.and_then(|size| full.window(size)))
-    }
-
-    /// The layers without a window.
-    fn full_layers(&self, n_layers: u64) -> Result<Full, SourceError> {
-        const ALL: Full = Full::Every(1);
-        let used =
-            || Ok::<_, SourceError>(self.fields.flag("use_sliding_window")?.unwrap_or(false));
-        let listed = || self.layer_types(n_layers, SLIDING);
-        match self.family.windows.hf {
-            HfWindows::None => Ok(ALL),
-            HfWindows::Every => Ok(Full::Never),
-            HfWindows::AllBut(every) => Ok(listed()?.unwrap_or(Full::Every(every))),
-            HfWindows::AllButStated(every) => {
-                let every = self.fields.number("sliding_window_pattern")?.unwrap_or(every);
-                Ok(listed()?.unwrap_or(Full::Every(every)))
-            }
-            _ if !used()? => Ok(ALL),
-            HfWindows::EveryIfUsed => Ok(Full::Never),
-            HfWindows::FromLayerIfUsed | HfWindows::BeforeLayerIfUsed => match listed()? {
-                Some(full) => Ok(full),
-                None => self.max_window_layers(n_layers),
-            },
-        }
-    }
-
-    /// Qwen2 and Qwen3 put windows on the layers from `max_window_layers` on, Qwen2-MoE on every
-    /// other layer before it.
-    fn max_window_layers(&self, n_layers: u64) -> Result<Full, SourceError> {
-        const KEY: &str = "max_window_layers";
-        let limit = self.fields.number(KEY)?.unwrap_or(28);
-        let before = self.family.windows.hf == HfWindows::BeforeLayerIfUsed;
-        match limit {
-            0 => Ok(if before { Full::Every(1) } else { Full::Never }),
-            _ if limit >= n_layers => Ok(Full::Every(if before { 2 } else { 1 })),
-            _ => {
-                let expected = format!("0, or at least `num_hidden_layers` = {n_layers}");
-                Err(self.fields.at.invalid(&self.fields.name(KEY), limit, expected))
-            }
-        }
-    }
-
-    /// The layers of `layer_types` that are `full_attention` rather than `other`.
-    fn layer_types(&self, n_layers: u64, other: &str) -> Result<Option<Full>, SourceError> {
-        const KEY: &str = "layer_types";
-        let Some(list) = self.fields.list(KEY)? else { return Ok(None) };
-        if u64::try_from(list.len()) != Ok(n_layers) {
-            return Err(self
-                .fields
-                .invalid(KEY, format!("one kind for each of {n_layers} layers")));
-        }
-        let mut full = Vec::new();
-        for kind in list {
-            full.push(match kind {
-                Json::Text(kind) if kind == "full_attention" => true,
-                Json::Text(kind) if kind == other => false,
-                kind => {
-                    let expected = format!("`full_attention` or `{other}`");
-                    return Err(self.fields.at.invalid(&self.fields.name(KEY), kind, expected));
-                }
-            });
-        }
-        Full::of(&full)
-            .map(Some)
-            .ok_or_else(|| self.fields.invalid(KEY, "every Nth layer with full attention"))
-    }
-
-    fn moe(&self, n_layers: u64) -> Result<Option<Moe>, SourceError> {
-        let experts = self.family.experts;
-        let moe = match experts.hf {
-            HfExperts::None => return Ok(None),
-            HfExperts::Plain => self.moe_of("intermediate_size", 0, 0)?,
-            HfExperts::Listed => {
-                self.moe_of("moe_intermediate_size", 0, self.dense_layers(n_layers)?)?
-            }
-            HfExperts::ListedAndShared => {
-                let shared = self.fields.required("shared_expert_intermediate_size")?;
-                Moe {
-                    shared_gate: shared > 0,
-                    ..self.moe_of("moe_intermediate_size", shared, self.dense_layers(n_layers)?)?
-                }
-            }
-            HfExperts::Leading(default) => self.deepseek_moe(default)?,
-            HfExperts::Optional if self.fields.number("num_local_experts")? == Some(0) => {
-                return Ok(None);
-            }
-            HfExperts::Optional => self.moe_of("intermediate_size", self.granite_shared()?, 0)?,
-        };
-        let router_bias = match experts.router_bias {
-            RouterBias::None => false,
-            RouterBias::Linear | RouterBias::Correction => true,
-            RouterBias::CorrectionInSome => self.is_deepseek_v3()?,
-        };
-        Ok(Some(Moe { router_bias, expert_bias: experts.bias, ..moe }))
-    }
-
-    fn moe_of(&self, size: &str, shared: u64, dense: u64) -> Result<Moe, SourceError> {
-        Ok(Moe {
-            n_experts: self.n_experts()?,
-            n_experts_used: self.fields.required("num_experts_per_tok")?,
-            expert_ffn_size: self.fields.required(size)?,
-            shared_ffn_size: shared,
-            shared_gate: false,
-            leading_dense_layers: dense,
-            router_bias: false,
-            expert_bias: false,
-        })
-    }
-
-    /// Families, and versions of transformers, differ in the name.
-    fn n_experts(&self) -> Result<u64, SourceError> {
-        for key in ["num_experts", "num_local_experts", "n_routed_experts"] {
-            if let Some(n) = self.fields.number(key)? {
-                return Ok(n);
-            }
-        }
-        Err(self.fields.missing("num_experts", "a whole number"))
-    }
-
-    /// The dense layers of Qwen's families, which can lie anywhere but are modelled at the start.
-    fn dense_layers(&self, n_layers: u64) -> Result<u64, SourceError> {
-        const KEY: &str = "mlp_only_layers";
-        self.every_layer("decoder_sparse_step")?;
-        let list = self.fields.list(KEY)?.unwrap_or_default();
-        let leading = list.iter().zip(0..n_layers).all(|(item, n)| *item == Json::Unsigned(n));
-        let count = to_u64(list.len());
-        if leading && count < n_layers {
-            return Ok(count);
-        }
-        Err(self.fields.invalid(KEY, "none, or the first layers in order"))
-    }
-
-    /// Checks that every layer has experts as far as `key` says.
-    fn every_layer(&self, key: &str) -> Result<(), SourceError> {
-        match self.fields.number(key)? {
-            None | Some(1) => Ok(()),
-            Some(_) => Err(self.fields.invalid(key, "1: experts in every layer")),
-        }
-    }
-
-    fn deepseek_moe(&self, default: u64) -> Result<Moe, SourceError> {
-        self.every_layer("moe_layer_freq")?;
-        let default = if self.is_deepseek_v3()? { 3 } else { default };
-        let dense = self.fields.number("first_k_dense_replace")?.unwrap_or(default);
-        let moe = self.moe_of("moe_intermediate_size", 0, dense)?;
-        let shared = self.fields.number("n_shared_experts")?.unwrap_or(0);
-        let shared_ffn_size = shared.checked_mul(moe.expert_ffn_size).ok_or_else(|| {
-            self.fields.invalid("n_shared_experts", "a number of experts that fits in memory")
-        })?;
-        Ok(Moe { shared_ffn_size, ..moe })
-    }
-
     fn is_deepseek_v3(&self) -> Result<bool, SourceError> {
         Ok(self.fields.text("model_type")? == Some("deepseek_v3"))
-    }
-
-    /// Parts of a family that no formula covers, refused by the field that asks for them.
-    fn refuse_parts(&self) -> Result<(), SourceError> {
-        if self.family.layers != LayerKinds::TwoHeadSizes {
-            return Ok(());
-        }
-        let default = if self.fields.has("hidden_size_per_layer_input") { 0 } else { 256 };
-        for (key, default, what) in [
-            ("hidden_size_per_layer_input", default, "embeddings of every layer"),
-            ("num_kv_shared_layers", 0, "layers that share a cache"),
-        ] {
-            let found = self.fields.number(key)?.unwrap_or(default);
-            if found > 0 {
-                let what = format!("`{}` = {found}: {what}", self.fields.name(key));
-                return Err(self.fields.at.unsupported(what, "0: Gemma 4 without them"));
-            }
-        }
-        if self.fields.flag("enable_moe_block")?.unwrap_or(false) {
-            let what = format!(
-                "`{}` = true: experts beside a dense MLP",
-                self.fields.name("enable_moe_block")
-            );
-            return Err(self.fields.at.unsupported(what, "`false`: Gemma 4 without experts"));
-        }
-        Ok(())
     }
 
     fn keys_are_values(&self) -> Result<bool, SourceError> {
@@ -449,99 +345,8 @@ impl Config<'_> {
         Ok(asked && self.family.layers == LayerKinds::TwoHeadSizes)
     }
 
-    /// The shared MLP of Granite's hybrids, which every layer has.
-    fn granite_shared(&self) -> Result<u64, SourceError> {
-        Ok(self.fields.number("shared_intermediate_size")?.unwrap_or(1024))
-    }
-
-    fn ssm(&self, hidden_size: u64) -> Result<Option<Ssm>, SourceError> {
-        if self.family.layers != LayerKinds::StateSpace {
-            return Ok(None);
-        }
-        if self.fields.flag("mamba_proj_bias")?.unwrap_or(false) {
-            return Err(self.fields.invalid("mamba_proj_bias", "`false`"));
-        }
-        let number =
-            |key, default| Ok::<_, SourceError>(self.fields.number(key)?.unwrap_or(default));
-        let expand = number("mamba_expand", 2)?;
-        let inner_size = expand.checked_mul(hidden_size);
-        let ssm = Ssm {
-            inner_size: inner_size
-                .ok_or_else(|| self.fields.invalid("mamba_expand", "a small number"))?,
-            state_size: number("mamba_d_state", 256)?,
-            n_groups: number("mamba_n_groups", 1)?,
-            n_heads: number("mamba_n_heads", 128)?,
-            conv_kernel: number("mamba_d_conv", 4)?,
-            conv_bias: self.fields.flag("mamba_conv_bias")?.unwrap_or(true),
-        };
-        Ok(Some(ssm))
-    }
-
-    /// Numbers that differ from layer to layer: Gemma 4's full layers, Granite's layers without attention.
-    fn per_layer(&self, n_layers: u64, n_heads: u64) -> Result<Option<PerLayer>, SourceError> {
-        let lists = match self.family.layers {
-            LayerKinds::TwoHeadSizes => self.gemma4_layers(n_layers)?,
-            LayerKinds::StateSpace => self.granite_layers(n_layers, n_heads)?,
-            LayerKinds::Attention | LayerKinds::Latent | LayerKinds::DeltaNet(_) => {
-                return Ok(None);
-            }
-        };
-        Ok((lists != PerLayer::default()).then_some(lists))
-    }
-
-    fn gemma4_layers(&self, n_layers: u64) -> Result<PerLayer, SourceError> {
-        if self.fields.get("per_layer_config").is_some() {
-            return Err(self
-                .fields
-                .invalid("per_layer_config", "none: `global_head_dim` and the like"));
-        }
-        let head_dim = self.fields.number("head_dim")?.unwrap_or(256);
-        let kv_heads = self.kv_heads(0)?;
-        let full_dim = self.fields.number("global_head_dim")?.unwrap_or(512);
-        let full_heads = match self.fields.number("num_global_key_value_heads")? {
-            Some(heads) if self.keys_are_values()? => heads,
-            _ => kv_heads,
-        };
-        let full = self.full_layers(n_layers)?;
-        if n_layers > MAX_LAYERS {
-            return Ok(PerLayer::default());
-        }
-        let pick = |of_full: u64, windowed: u64| {
-            let of = |index| if full.holds(index) { of_full } else { windowed };
-            ModelShape::list_of((0..n_layers).map(of).collect())
-        };
-        Ok(PerLayer {
-            kv_heads: pick(full_heads, kv_heads),
-            head_dim: pick(full_dim, head_dim),
-            ..PerLayer::default()
-        })
-    }
-
-    fn granite_layers(&self, n_layers: u64, n_heads: u64) -> Result<PerLayer, SourceError> {
-        const KEY: &str = "layer_types";
-        let kv_heads = self.kv_heads(n_heads)?;
-        let list = self.fields.list(KEY)?.unwrap_or_default();
-        if u64::try_from(list.len()) != Ok(n_layers) || n_layers > MAX_LAYERS {
-            return Err(self
-                .fields
-                .invalid(KEY, format!("one kind for each of {n_layers} layers")));
-        }
-        let mut heads = Vec::with_capacity(list.len());
-        for kind in list {
-            heads.push(match kind {
-                Json::Text(kind) if kind == "mamba" || kind == "linear_attention" => 0,
-                Json::Text(kind) if kind == "attention" || kind == "full_attention" => kv_heads,
-                kind => {
-                    let expected = "`mamba` or `attention`";
-                    return Err(self.fields.at.invalid(&self.fields.name(KEY), kind, expected));
-                }
-            });
-        }
-        Ok(PerLayer { kv_heads: heads, ..PerLayer::default() })
-    }
-
     fn mla(&self) -> Result<Option<Mla>, SourceError> {
-        if self.family.layers != LayerKinds::Latent {
+        if !matches!(self.family.layers, LayerKinds::Latent | LayerKinds::LatentAndDelta) {
             return Ok(None);
         }
         Ok(Some(Mla {
@@ -550,29 +355,7 @@ impl Config<'_> {
             qk_nope_head_dim: self.fields.required("qk_nope_head_dim")?,
             qk_rope_head_dim: self.fields.required("qk_rope_head_dim")?,
             v_head_dim: self.fields.required("v_head_dim")?,
-        }))
-    }
-
-    fn recurrent(&self, n_layers: u64) -> Result<Option<Recurrent>, SourceError> {
-        if self.family.delta_net().is_none() {
-            return Ok(None);
-        }
-        let number =
-            |key, default| Ok::<_, SourceError>(self.fields.number(key)?.unwrap_or(default));
-        let full_attention_every = match self.layer_types(n_layers, "linear_attention")? {
-            Some(Full::Every(every)) => every,
-            Some(Full::Never) => {
-                return Err(self.fields.invalid("layer_types", "some full attention"));
-            }
-            None => number("full_attention_interval", 4)?,
-        };
-        Ok(Some(Recurrent {
-            full_attention_every,
-            key_heads: number("linear_num_key_heads", 16)?,
-            value_heads: number("linear_num_value_heads", 32)?,
-            key_head_dim: number("linear_key_head_dim", 128)?,
-            value_head_dim: number("linear_value_head_dim", 128)?,
-            conv_kernel: number("linear_conv_kernel_dim", 4)?,
+            expanded: false,
         }))
     }
 }

@@ -19,15 +19,36 @@ const UNMODELLED: [&str; 6] = [
     "perceiver_config",
 ];
 
-/// The tower that the file describes; nothing where it describes none.
-pub(super) fn vision(top: Fields<'_>) -> Result<Option<Vision>, SourceError> {
-    for key in UNMODELLED {
-        if top.get(key).is_some() {
-            return Err(unmodelled(top, key, "only vision towers are counted beside the text"));
+/// What stands beside the language model.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// The tower, where it is known.
+    pub(super) vision: Option<Vision>,
+    /// What has to be said of what is not.
+    pub(super) remarks: Vec<String>,
+}
+
+/// What the file describes beside the language model.
+pub(super) fn beside(top: Fields<'_>) -> Result<Beside, SourceError> {
+    let parts = UNMODELLED.iter().filter(|key| top.get(key).is_some());
+    let mut remarks: Vec<_> =
+        parts.map(|key| format!("`{key}`: its part of the model is not counted")).collect();
+    let vision = match top.child("vision_config")? {
+        Some(object) => {
+            let vision = vision(top, Fields::new(top.at, "vision_config.", object))?;
+            if vision.is_none() {
+                remarks
+                    .push("`vision_config`: this tower is not known, and not counted".to_owned());
+            }
+            vision
         }
-    }
-    let Some(object) = top.child("vision_config")? else { return Ok(None) };
-    let fields = Fields::new(top.at, "vision_config.", object);
+        None => None,
+    };
+    Ok(Beside { vision, remarks })
+}
+
+/// The tower; nothing where it is none of those that are known.
+fn vision(top: Fields<'_>, fields: Fields<'_>) -> Result<Option<Vision>, SourceError> {
     let family = top.text("model_type")?.unwrap_or_default();
     let own = fields.text("model_type")?;
     let config = Config { top, fields };
@@ -39,21 +60,10 @@ pub(super) fn vision(top: Fields<'_>) -> Result<Option<Vision>, SourceError> {
         ("qwen2_5_vl", _) => config.qwen(Tower::Qwen25Vl),
         ("qwen3_vl" | "qwen3_vl_moe" | "qwen3_5" | "qwen3_5_moe", _) => config.qwen(Tower::Qwen3Vl),
         ("gemma4", None | Some("gemma4_vision")) => config.gemma4(),
-        _ => {
-            let named = own.map(|own| format!(" \"{own}\"")).unwrap_or_default();
-            let what = format!("`vision_config`: a tower{named} of `{family}`");
-            Err(top.at.unsupported(what, KNOWN))
-        }
+        ("kimi_k25", _) => config.moon_vit(),
+        _ => return Ok(None),
     }
     .map(Some)
-}
-
-const KNOWN: &str = "a tower of Gemma 3 or 4, Mistral Small 3, Pixtral, Qwen2-VL, Qwen2.5-VL, Qwen3-VL \
-    or Qwen3.5; a `config.json` without `vision_config` describes the language model alone";
-
-fn unmodelled(top: Fields<'_>, key: &str, why: &str) -> SourceError {
-    let without = format!("a `config.json` without `{key}`, which describes the rest: {why}");
-    top.at.unsupported(format!("`{key}`: a part that is not modelled"), without)
 }
 
 /// Tokens of a side of Gemma 3's images (`mm_tokens_per_image` 256).
@@ -63,6 +73,9 @@ const GEMMA_3_TOKENS: u64 = 256;
 const QWEN_PATCHES: u64 = 65_536;
 /// Tokens of an image of Gemma 4 (`max_soft_tokens` of its image processor).
 const GEMMA_4_TOKENS: u64 = 280;
+
+/// Patches of the largest image that Kimi's processor makes (`in_patch_limit` of `preprocessor_config.json`).
+const MOON_PATCHES: u64 = 16_384;
 
 struct Config<'a> {
     top: Fields<'a>,
@@ -170,6 +183,30 @@ impl Config<'_> {
             max_patches: QWEN_PATCHES,
             positions: if is_qwen3 { self.number("num_position_embeddings", 2304)? } else { 0 },
             deepstack: if is_qwen3 { inner } else { 0 },
+            projector_bias: true,
+        })
+    }
+
+    /// `MoonViT`, whose numbers go by other names in the files of its authors (`kimi_k25/configuration_kimi_k25.py`).
+    fn moon_vit(&self) -> Result<Vision, SourceError> {
+        let number = |keys: [&str; 2], default| {
+            Ok::<_, SourceError>(self.fields.first_number(&keys)?.unwrap_or(default))
+        };
+        let side = number(["init_pos_emb_height", "pos_emb_height"], 64)?;
+        let across = number(["init_pos_emb_width", "pos_emb_width"], 64)?;
+        let merge =
+            self.fields.numbers("merge_kernel_size")?.and_then(|kernel| kernel.first().copied());
+        Ok(Vision {
+            tower: Tower::MoonVit,
+            n_layers: number(["vt_num_hidden_layers", "num_hidden_layers"], 27)?,
+            hidden_size: number(["vt_hidden_size", "hidden_size"], 1152)?,
+            ffn_size: number(["vt_intermediate_size", "intermediate_size"], 4304)?,
+            n_heads: number(["vt_num_attention_heads", "num_attention_heads"], 16)?,
+            patch_size: self.number("patch_size", 14)?,
+            merge: merge.unwrap_or(2),
+            max_patches: MOON_PATCHES,
+            positions: side.saturating_mul(across),
+            deepstack: 0,
             projector_bias: true,
         })
     }

@@ -1,6 +1,8 @@
 //! JSON as configuration files use it: a tree that refuses duplicate keys, and typed access that
 //! names the field.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
@@ -21,6 +23,21 @@ pub(crate) enum Json {
     Text(String),
     List(Vec<Self>),
     Object(BTreeMap<String, Self>),
+}
+
+/// Up to this every whole number is a float, and every float with no fraction such a number.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+impl Json {
+    /// A whole number, however it is written: `4096` or `4096.0`.
+    pub(crate) fn whole(&self) -> Option<u64> {
+        match self {
+            Self::Unsigned(n) => Some(*n),
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            Self::Float(n) if n.fract() == 0.0 && (0.0..=MAX_EXACT).contains(n) => Some(*n as u64),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Json {
@@ -97,9 +114,35 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 }
 
+/// The numbers that Python writes and JSON does not know, longest first: a text, they are refused by name where a
+/// number is read, and do not matter elsewhere.
+const NOT_NUMBERS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+
+/// The same with what is no number in quotes, outside of texts.
+fn quoted(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !NOT_NUMBERS.iter().any(|word| bytes.windows(word.len()).any(|part| part == *word)) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut out = Vec::with_capacity(bytes.len() + 64);
+    let (mut at, mut in_text) = (0, false);
+    while let Some(&byte) = bytes.get(at) {
+        let word = NOT_NUMBERS.iter().find(|word| !in_text && bytes[at..].starts_with(word));
+        if let Some(word) = word {
+            out.extend([b"\"", *word, b"\""].concat());
+            at += word.len();
+            continue;
+        }
+        let escape = usize::from(in_text && byte == b'\\' && at + 1 < bytes.len());
+        in_text ^= byte == b'"';
+        out.extend(&bytes[at..=at + escape]);
+        at += 1 + escape;
+    }
+    Cow::Owned(out)
+}
+
 /// Parses a JSON object.
 pub(crate) fn object(at: &At, bytes: &[u8]) -> Result<BTreeMap<String, Json>, SourceError> {
-    match serde_json::from_slice(bytes) {
+    match serde_json::from_slice(&quoted(bytes)) {
         Ok(Json::Object(object)) => Ok(object),
         Ok(other) => Err(at.malformed(format!("{other}: expected a JSON object"))),
         Err(error) if error.is_data() => Err(at.malformed(error)),
@@ -130,6 +173,11 @@ impl<'a> Fields<'a> {
         format!("{}{key}", self.prefix)
     }
 
+    /// Every key.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.object.keys().map(String::as_str)
+    }
+
     /// Whether the key is there at all, if only with `null`.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.object.contains_key(key)
@@ -152,9 +200,43 @@ impl<'a> Fields<'a> {
     pub(crate) fn number(&self, key: &str) -> Result<Option<u64>, SourceError> {
         match self.get(key) {
             None => Ok(None),
-            Some(Json::Unsigned(n)) => Ok(Some(*n)),
-            Some(_) => Err(self.invalid(key, "a whole number, not negative")),
+            Some(value) => match value.whole() {
+                Some(n) => Ok(Some(n)),
+                None => Err(self.invalid(key, "a whole number, not negative")),
+            },
         }
+    }
+
+    /// The first of several names that a number goes by.
+    pub(crate) fn first_number(&self, keys: &[&str]) -> Result<Option<u64>, SourceError> {
+        for key in keys {
+            if let Some(n) = self.number(key)? {
+                return Ok(Some(n));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Numbers, one for each layer, or one for all.
+    pub(crate) fn numbers(&self, key: &str) -> Result<Option<Vec<u64>>, SourceError> {
+        let numbers = match self.get(key) {
+            None => return Ok(None),
+            Some(Json::List(list)) => list.iter().map(Json::whole).collect(),
+            Some(value) => value.whole().map(|n| vec![n]),
+        };
+        let expected = "whole numbers, not negative";
+        numbers.map(Some).ok_or_else(|| self.invalid(key, expected))
+    }
+
+    /// Words, one for each layer.
+    pub(crate) fn words(&self, key: &str) -> Result<Option<Vec<&'a str>>, SourceError> {
+        let Some(list) = self.list(key)? else { return Ok(None) };
+        let word = |item: &'a Json| match item {
+            Json::Text(word) => Some(word.as_str()),
+            _ => None,
+        };
+        let words = list.iter().map(word).collect::<Option<Vec<_>>>();
+        words.map(Some).ok_or_else(|| self.invalid(key, "a list of texts"))
     }
 
     pub(crate) fn required(&self, key: &str) -> Result<u64, SourceError> {

@@ -1,10 +1,11 @@
 //! A model from whatever the user names: a file, a directory, a profile.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::error::At;
-use super::files::{Files, Found};
-use super::{Catalog, SourceError, gguf, hf_config, profile, safetensors};
+use super::files::{Files, Found, read_bounded};
+use super::{Catalog, SourceError, gguf, hf_config, json, profile, safetensors};
 use crate::spec::ModelSpec;
 use crate::text::printable_path;
 
@@ -17,7 +18,7 @@ pub fn model(files: &dyn Files, arg: &str, catalog: &Catalog) -> Result<ModelSpe
     match files.find(path) {
         Found::File => return file(files, path),
         Found::Folder => {
-            return match directory(files, path) {
+            return match directory(files, path, catalog) {
                 // A directory that happens to be called like a model is no reason to refuse the model.
                 Err(SourceError::Missing { .. }) if catalog.model(arg).is_ok() => {
                     catalog.model(arg)
@@ -57,6 +58,8 @@ fn file(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
         "json" if name.ends_with(".index.json") => safetensors::model(files, path),
         "json" => hf_config::model(files, path),
         "toml" => profile::read_model(files, path),
+        // Ollama's are called after their digests.
+        _ if is_gguf(files, path) => gguf::model(files, path),
         _ => {
             let known: Vec<_> = ENDINGS.iter().map(|ending| format!("`.{ending}`")).collect();
             let what = "a file that is not read as a model";
@@ -65,10 +68,48 @@ fn file(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
     }
 }
 
+/// The model that an adapter is for, where it is at hand.
+fn base_of(files: &dyn Files, adapter: &Path, catalog: &Catalog) -> Result<ModelSpec, SourceError> {
+    const KEY: &str = "base_model_name_or_path";
+    let at = At::new(adapter);
+    let object = json::object(&at, &read_bounded(files, adapter, MAX_ADAPTER)?)?;
+    let fields = json::Fields::new(&at, "", &object);
+    let base =
+        fields.text(KEY)?.ok_or_else(|| at.missing(KEY, "the name of the model it is for"))?;
+    let base = base.to_owned();
+    // A folder that is named here may not lead back: its own adapter is not followed.
+    let path = Path::new(&base);
+    let mut model = match files.find(path) {
+        Found::Folder if files.is_file(&path.join("config.json")) => {
+            safetensors::model(files, path)?
+        }
+        _ => catalog.model(&base)?,
+    };
+    let base = crate::text::printable(&base);
+    model
+        .remarks
+        .push(format!("the model `{base}`, which the adapter is for; the adapter is not counted"));
+    Ok(model)
+}
+
+/// No `adapter_config.json` is larger.
+const MAX_ADAPTER: u64 = 1 << 20;
+
+/// Whether a file begins as GGUF files do, whatever it is called.
+pub fn is_gguf(files: &dyn Files, path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = files.open(path).and_then(|mut opened| opened.reader.read_exact(&mut magic));
+    read.is_ok() && magic == *b"GGUF"
+}
+
 /// A checkpoint, or else the one GGUF model in it.
-fn directory(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
+fn directory(files: &dyn Files, path: &Path, catalog: &Catalog) -> Result<ModelSpec, SourceError> {
     if files.is_file(&path.join("config.json")) {
         return safetensors::model(files, path);
+    }
+    let adapter = path.join("adapter_config.json");
+    if files.is_file(&adapter) {
+        return base_of(files, &adapter, catalog);
     }
     let at = At::new(path);
     match ggufs(files, &at, path)?.as_slice() {
@@ -134,6 +175,7 @@ mod tests {
         assert_eq!(read(&write("config.json", CONFIG.as_bytes())).unwrap().name, folder);
         assert_eq!(read(dir.path()).unwrap().name, folder);
         assert_eq!(read(&write("x.toml", PROFILE.as_bytes())).unwrap().name, "tiny");
+        assert_eq!(read(&write("sha256-0", &tiny_llama().file())).unwrap().name, "sha256-0");
         let other = read(&write("x.onnx", b"")).unwrap_err().to_string();
         assert!(other.contains("expected one of `.gguf`, `.safetensors`"), "{other}");
     }

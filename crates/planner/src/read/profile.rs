@@ -116,6 +116,7 @@ pub(super) fn runtime(at: &At, text: Written<'_>) -> Result<RuntimeSpec, SourceE
         .map_err(|_| at.invalid("name", format!("\"{}\"", profile.name), known()))?;
     Ok(RuntimeSpec {
         options: RuntimeOptions::newest(runtime),
+        launch: crate::spec::Launch::default(),
         version: profile.version,
         libraries: profile.libraries.bounds(at, "libraries")?,
         blas_workspace: profile.blas_workspace.into(),

@@ -143,6 +143,7 @@ fn models_with_every_kind_of_layer_survive_it_too() {
         qk_nope_head_dim: 128,
         qk_rope_head_dim: 64,
         v_head_dim: 128,
+        expanded: false,
     });
     shape.attention_sinks = true;
     let first = ModelSpec::new("m", shape, "s").unwrap();

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Limit, RecommendError, Recommendation, Solver};
+use super::{Limit, RecommendError, Recommendation, Shares, Solver, start};
 use crate::deployment::{CacheSize, Cards, Deployment};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::rules;
 use crate::estimate::rules::Refusal;
 use crate::plan::{Demand, Plan, Verdict};
-use crate::spec::{Attention, Capture, Logits, Runtime, RuntimeOptions, Serving};
+use crate::spec::{Attention, Capture, Logits, Runtime, RuntimeOptions, Serving, Utilization};
 use crate::units::Bytes;
 
 /// One piece of advice.
@@ -29,15 +29,29 @@ const MOST_FORMATS: usize = 2;
 /// Savings below this are not worth a line.
 const WORTH: i64 = 4 << 20;
 
+/// What advice is given on.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'a> {
+    /// The plan of the GPU that binds.
+    pub plan: &'a Plan,
+    /// Which GPU that is.
+    pub binding: usize,
+    /// Between which shares of the card the runtime starts.
+    pub shares: Option<Shares>,
+}
+
 /// Advice for a plan: notes on what binds first, then savings where memory is short, or ways to
 /// spend where it is left over.
 pub fn advise(
     solver: &Solver<'_>,
-    (plan, binding): (&Plan, usize),
+    planned: Planned<'_>,
     recommendation: &Recommendation,
 ) -> Result<Vec<Advice>, RecommendError> {
-    let advisor = Advisor { deployment: solver.deployment, solver, plan, binding, recommendation };
+    let Planned { plan, binding, shares } = planned;
+    let deployment = solver.deployment;
+    let advisor = Advisor { deployment, solver, plan, binding, shares, recommendation };
     let mut advice = advisor.notes();
+    advice.extend(advisor.starting());
     advice.extend(advisor.one_gpu());
     let roomy = plan.verdict == Verdict::Fits && recommendation.limited_by != Limit::Vram;
     let mut ranked = if roomy { advisor.spending()? } else { advisor.savings() };
@@ -62,6 +76,7 @@ struct Advisor<'a> {
     solver: &'a Solver<'a>,
     plan: &'a Plan,
     binding: usize,
+    shares: Option<Shares>,
     recommendation: &'a Recommendation,
 }
 
@@ -82,6 +97,9 @@ impl Advisor<'_> {
     fn notes(&self) -> Vec<Advice> {
         let mut notes = Vec::new();
         let mut note = |code, text| notes.push(Advice { code, text, saves: 0 });
+        for remark in &self.deployment.model.remarks {
+            note("model", remark.clone());
+        }
         let workload = &self.deployment.workload;
         let balanced = &self.recommendation.tiers.balanced;
         if balanced.limited_by == Limit::Context {
@@ -120,6 +138,48 @@ impl Advisor<'_> {
             );
         }
         notes
+    }
+
+    /// What to say to a runtime that takes a share of the card, so that it starts: a shorter context, another share, or the
+    /// bytes of its cache outright.
+    fn starting(&self) -> Vec<Advice> {
+        let (Some(pool), Some(shares)) = (self.plan.pool, self.shares) else { return Vec::new() };
+        let note = |code, text| Advice { code, text, saves: 0 };
+        let start = pool.start;
+        let mut notes = Vec::new();
+        if !start.succeeds(|bounds| bounds.expected) && start.longest > 0 {
+            let longest = start.longest;
+            let text = format!("it starts with `--max-model-len {longest}`, or less");
+            notes.push(note("shorter-context", text));
+        }
+        if self.plan.verdict == Verdict::Fits {
+            return notes;
+        }
+        let given = self.deployment.options().serving().map(|serving| serving.utilization);
+        let others = |share: &Utilization| Some(*share) != given;
+        if let Some(best) = shares.best().filter(others) {
+            let smallest = shares.smallest.filter(|smallest| *smallest < best);
+            let from = smallest.map(|share| format!("{share} to ")).unwrap_or_default();
+            let context = start.context;
+            let text = format!(
+                "`--gpu-memory-utilization {from}{best}` starts with a context of {context} and leaves room for what is outside of it"
+            );
+            notes.push(note("other-share", text));
+            notes.extend(self.cache_memory(best).map(|text| note("cache-memory", text)));
+        }
+        notes
+    }
+
+    /// The pool of another share in vLLM's own words.
+    fn cache_memory(&self, share: Utilization) -> Option<String> {
+        let serving = self.deployment.options().serving()?;
+        let changed = self.with(|changed| {
+            changed.set_options(RuntimeOptions::Vllm(Serving { utilization: share, ..serving }));
+        });
+        let solver = self.solver.varied(&changed);
+        let pool = solver.binding(1).ok()?.0.pool?;
+        let bytes = pool.limit.minus_or_zero(pool.fixed.high).get();
+        Some(format!("the same without a profile run to decide: `--kv-cache-memory-bytes {bytes}`"))
     }
 
     /// What is left of what can be taken with a cache of this size, where the least is.
@@ -173,8 +233,10 @@ impl Advisor<'_> {
         tokens: u64,
     ) -> Result<(Demand, Verdict), RecommendError> {
         let (demand, capacity) = solver.binding(tokens)?;
-        let same = solver.demands(tokens)?.get(self.binding).copied();
-        Ok((same.unwrap_or(demand), capacity.verdict(demand)?))
+        let demands = solver.demands(tokens)?;
+        let same = demands.get(self.binding).copied();
+        let verdict = start::with_start(capacity.verdict(demand)?, &demands);
+        Ok((same.unwrap_or(demand), verdict))
     }
 
     /// Whether the engine would refuse a change although it runs what is planned now.
@@ -215,7 +277,8 @@ impl Advisor<'_> {
             found.extend(self.saving("smaller-weights", &what, &changed));
         }
         for kv in smaller_kv(self.deployment.kv, self.deployment.kind()) {
-            let changed = self.with(|changed| changed.kv = kv);
+            let weights = self.deployment.weights;
+            let changed = self.deployment.with_formats(weights, kv.into());
             found.extend(self.saving("smaller-kv", &format!("`--kv {kv}`"), &changed));
         }
         self.other_savings(&mut found);
@@ -288,7 +351,8 @@ impl Advisor<'_> {
         let mut found = Vec::new();
         let runtime = self.deployment.kind();
         for kv in larger_kv(self.deployment.kv, runtime) {
-            let changed = self.with(|changed| changed.kv = kv);
+            let weights = self.deployment.weights;
+            let changed = self.deployment.with_formats(weights, kv.into());
             let what = format!("`--kv {kv}`");
             found.extend(self.spending_on("spend-on-kv", &what, &changed));
         }

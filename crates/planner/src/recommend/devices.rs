@@ -42,7 +42,8 @@ impl<'a> Device<'a> {
         let spread = Spread { model, format: *format, runtime, split: *split, images };
         let parts = placement::parts(&spread, &rooms)?;
         let mut devices = Vec::with_capacity(cards.len());
-        for (card, part) in cards.iter().zip(parts) {
+        // Main memory comes behind the GPUs, where it is a device.
+        for (card, part) in cards.iter().chain([&*deployment.host]).zip(parts) {
             let weights = Cow::Owned(weights_of_part(model, *format, runtime, &part)?);
             devices.push(Self { card, weights });
         }

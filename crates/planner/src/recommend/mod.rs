@@ -7,8 +7,10 @@
 
 mod advice;
 mod devices;
+mod placement;
 mod search;
 mod speed;
+mod start;
 mod summary;
 mod window;
 
@@ -26,12 +28,14 @@ use crate::estimate::rules;
 use crate::estimate::weights::{Weights, WeightsError};
 use crate::estimate::{EstimateError, Scenario};
 use crate::plan::{Capacity, Demand, Plan, Reason, Verdict};
-use crate::spec::{Bounds, Workload};
+use crate::spec::{Bounds, RuntimeOptions, Workload};
 use crate::units::{Bytes, Overflow};
 
-pub use advice::{Advice, ENGINE_REFUSES, advise};
+pub use advice::{Advice, ENGINE_REFUSES, Planned, advise};
 pub use devices::DevicePlan;
+pub use placement::{LEAST_CONTEXT, Placement, Settlement, settle, solve};
 pub use speed::{Speed, decode_speed};
+pub use start::{Shares, settle as settle_share};
 pub use summary::Summary;
 pub use window::{RecentWindow, WindowBasis, WindowError, recent_window, smallest_cache};
 
@@ -190,6 +194,8 @@ struct Condition {
 impl Condition {
     /// What remains possible at all.
     const HARD: Self = Self { bound: |size| size.low, headrooms: 0 };
+    /// What leaves the headroom free whatever happens.
+    const SAFE: Self = Self { bound: |size| size.high, headrooms: 1 };
 
     fn room(&self, capacity: &Capacity) -> Result<Bytes, Overflow> {
         capacity.less_headroom(self.headrooms)
@@ -259,6 +265,10 @@ pub struct Answer {
     pub verdict: Verdict,
     /// Why not, where it does not or only as expected.
     pub reason: Option<Reason>,
+    /// The options that were planned with: a share of the card that was to be solved is.
+    pub options: RuntimeOptions,
+    /// Between which shares of the card it starts, where the runtime takes one.
+    pub shares: Option<Shares>,
     /// The plan at the size given, or at the balanced size; of the GPU that binds, where there are
     /// several.
     pub plan: Plan,
@@ -270,6 +280,8 @@ pub struct Answer {
     pub recommendation: Recommendation,
     /// What would save memory, or how to spend what is left.
     pub advice: Vec<Advice>,
+    /// Where layers and experts go, where that was solved.
+    pub settlement: Option<Settlement>,
 }
 
 /// Answers a question.
@@ -277,31 +289,48 @@ pub struct Answer {
 /// # Errors
 /// Where the model cannot be planned so, or the context cannot hold the work.
 pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
+    let settlement = settle(deployment)?;
+    let placed = settlement.as_ref().map(|settlement| settlement.placement.of(deployment));
+    let settled = settle_share(placed.as_ref().unwrap_or(deployment))?;
+    let deployment = &*settled;
     let solver = Solver::new(deployment)?;
     let recommendation = solver.recommend()?;
     let cache_tokens = match deployment.cache {
         CacheSize::Fixed(tokens) => tokens,
         CacheSize::Solve => solver.planned_tokens(&recommendation),
     };
-    let (plan, binding, devices) = solver.plans(cache_tokens)?;
+    let (mut plan, binding, mut devices) = solver.plans(cache_tokens)?;
+    let refused = solver.refused(cache_tokens, &mut plan)?;
+    for device in &mut devices {
+        solver.refused(cache_tokens, &mut device.plan)?;
+    }
     let recent_window = solver.window(cache_tokens)?;
-    let advice = advise(&solver, (&plan, binding), &recommendation)?;
+    let shares = solver.shares()?;
+    let planned = Planned { plan: &plan, binding, shares };
+    let mut advice = advise(&solver, planned, &recommendation)?;
+    if let Some(settlement) = &settlement {
+        settlement.advise(&mut advice);
+    }
+    let reason = if refused { Some(Reason::WillNotStart) } else { plan.reason() };
     let (verdict, reason) = match deployment.min_decode_speed {
         Some(wanted) if solver.speed(cache_tokens)?.high < wanted => {
-            (Verdict::DoesNotFit, plan.reason().or(Some(Reason::TooSlow)))
+            (Verdict::DoesNotFit, reason.or(Some(Reason::TooSlow)))
         }
-        _ => (plan.verdict, plan.reason()),
+        _ => (plan.verdict, reason),
     };
     Ok(Answer {
         cache_tokens,
         recent_window,
         verdict,
         reason,
+        options: deployment.options(),
+        shares,
         plan,
         binding,
         devices,
         recommendation,
         advice,
+        settlement,
     })
 }
 
@@ -309,6 +338,10 @@ impl Answer {
     /// The deployment as it was planned: with the size of the cache, and the recent window where there is one.
     pub fn planned(&self, deployment: &Deployment) -> Deployment {
         let mut planned = deployment.with_cache(self.cache_tokens);
+        if let Some(settlement) = &self.settlement {
+            planned.set_launch(settlement.placement.launch.clone());
+        }
+        planned.set_options(self.options);
         let evicts = rules(deployment.kind()).evicts();
         planned.workload.recent_window = evicts.then_some(self.recent_window.tokens);
         planned
@@ -414,13 +447,33 @@ impl<'a> Solver<'a> {
         Ok((demands[binding], self.devices[binding].card.capacity))
     }
 
+    /// Whether the runtime refuses to start although there is memory for the plan: its verdict and what it is short by are
+    /// set so.
+    fn refused(&self, cache_tokens: u64, plan: &mut Plan) -> Result<bool, RecommendError> {
+        let demands = self.demands(cache_tokens)?;
+        let refused = plan.verdict != Verdict::DoesNotFit && !start::starts(&demands);
+        plan.verdict = start::with_start(plan.verdict, &demands);
+        if let Some(pool) = plan.pool {
+            let start::Start { needs, has, .. } = pool.start;
+            let lacks = match plan.verdict {
+                Verdict::DoesNotFit => needs.minus_or_zero(has.expected),
+                Verdict::Tight | Verdict::Fits => needs.minus_or_zero(has.low),
+            };
+            plan.short_by = plan.short_by.max(lacks);
+        }
+        Ok(refused)
+    }
+
     /// Whether every GPU's plan meets a condition.
     fn holds(&self, condition: Condition, cache_tokens: u64) -> Result<bool, RecommendError> {
         Ok(devices::all_hold(&self.devices, &self.demands(cache_tokens)?, condition)?)
     }
 
     /// How fast tokens can be generated with a cache of this size.
-    fn speed(&self, cache_tokens: u64) -> Result<Speed, RecommendError> {
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn speed(&self, cache_tokens: u64) -> Result<Speed, RecommendError> {
         let on = |device| Device::scenario(device, self.deployment, cache_tokens);
         let scenarios: Vec<_> = self.devices.iter().map(on).collect();
         Ok(decode_speed(&scenarios)?)

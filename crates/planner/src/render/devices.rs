@@ -25,8 +25,12 @@ pub struct DeviceDoc {
     pub binding: bool,
     /// What it has of the model.
     pub part: PartDoc,
-    /// What it offers.
-    pub capacity: CapacityDoc,
+    /// Whether it is main memory: the last of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub host: bool,
+    /// What it offers; nothing for main memory whose size was not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<CapacityDoc>,
     /// The runtime's own share of it, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolDoc>,
@@ -95,8 +99,9 @@ fn device_doc(index: usize, device: &DevicePlan, binding: bool) -> DeviceDoc {
             weights: weights.0,
             repeated_weights: weights.1,
         },
-        capacity: CapacityDoc::new(&card.gpu, card.capacity),
-        pool: plan.pool.map(|pool| pool_doc(&pool)),
+        host: part.is_host,
+        capacity: card.gpu.has_known_size().then(|| CapacityDoc::new(&card.gpu, card.capacity)),
+        pool: plan.pool.map(|pool| pool_doc(&pool, None)),
         verdict: plan.verdict,
         short_by: plan.short_by,
         peak: PeakDoc { phase: plan.peak_phase, total: plan.peak },
@@ -120,9 +125,14 @@ pub(super) fn label_of(document: &Document) -> String {
     if document.devices.is_empty() {
         return document.deployment.gpu.clone();
     }
-    let label = label(document.devices.iter().map(|device| device.gpu.as_str()));
+    let gpus = document.devices.iter().filter(|device| !device.host);
+    let label = label(gpus.clone().map(|device| device.gpu.as_str()));
+    let beside = if gpus.clone().count() < document.devices.len() { " + RAM" } else { "" };
+    if gpus.count() < 2 {
+        return label + beside;
+    }
     let split = document.deployment.split();
-    format!("{label}, split by {split}")
+    format!("{label}{beside}, split by {split}")
 }
 
 /// A line for each GPU, and which of them the rest is about.
@@ -135,7 +145,11 @@ pub(super) fn to_table(document: &Document) -> String {
         rows.add_row(row(device, document.deployment.split()));
     }
     let mut text = finish(&rows);
-    let name = format!("GPU {} ({})", binding.index, binding.gpu);
+    let name = if binding.host {
+        "main memory".to_owned()
+    } else {
+        format!("GPU {} ({})", binding.index, binding.gpu)
+    };
     let _ = writeln!(text, "\n{name} binds; of it:");
     text
 }
@@ -161,13 +175,19 @@ fn row(device: &DeviceDoc, split: Split) -> [String; 7] {
     let caches = Bytes::sum(mine.map(|row| row.at_peak.expected)).unwrap_or(Bytes::ZERO);
     let peak = device.peak.total.expected;
     [
-        format!("{} {}", device.index, device.gpu),
+        if device.host { device.gpu.clone() } else { format!("{} {}", device.index, device.gpu) },
         layers(&device.part, split),
         device.part.weights.to_string(),
         caches.to_string(),
         peak.to_string(),
-        device.capacity.usable.minus_or_zero(peak).to_string(),
-        device.verdict.words().to_owned(),
+        device
+            .capacity
+            .as_ref()
+            .map_or("?".to_owned(), |capacity| capacity.usable.minus_or_zero(peak).to_string()),
+        match device.capacity {
+            Some(_) => device.verdict.words().to_owned(),
+            None => "size not given".to_owned(),
+        },
     ]
 }
 

@@ -4,12 +4,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::devices::{DeviceDoc, device_docs};
-use crate::deployment::{Deployment, Question};
+use super::placement::PlacementDoc;
+use crate::deployment::{Deployment, Origin, Question};
 use crate::dtype::WeightFormat;
-use crate::estimate::{Buffer, Component, Life, Phase, Pool};
+use crate::estimate::{Buffer, Component, Life, Phase, Pool, Start};
 use crate::plan::{Capacity, ComponentRow, PhaseRow, Reason, Verdict};
-use crate::recommend::{Advice, Answer, ENGINE_REFUSES, Limit, Speed, Tier, TierName};
-use crate::spec::{Basis, Bounds, GpuSpec, Split};
+use crate::recommend::{Advice, Answer, ENGINE_REFUSES, Limit, Shares, Speed, Tier, TierName};
+use crate::spec::{Basis, Bounds, GpuSpec, Split, Utilization};
 use crate::units::Bytes;
 
 /// The name and version of the schema.
@@ -49,6 +50,9 @@ pub struct Document {
     /// one that binds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceDoc>,
+    /// Where layers and experts go, where that was solved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<PlacementDoc>,
     /// The generations of the runtime's versions that its plans were checked against, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checked_versions: Vec<String>,
@@ -84,9 +88,15 @@ pub struct ModelDoc {
     pub architecture: String,
     /// Parameters, counted tensor by tensor.
     pub parameters: u64,
+    /// Decoder layers, without those that predict tokens ahead.
+    #[serde(default)]
+    pub layers: u64,
     /// The format of its file, where that is how it was planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<String>,
+    /// Where it is from, where its name does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl DeploymentDoc {
@@ -102,7 +112,9 @@ impl DeploymentDoc {
                 name: model.name.clone(),
                 architecture: model.shape.architecture.to_string(),
                 parameters: model.parameters(),
+                layers: model.shape.n_layers,
                 stored: stored.map(|stored| stored.label.clone()),
+                origin: deployment.origin.as_deref().cloned(),
             },
             runtime_version: runtime_version(deployment),
             recent_window: answer.recent_window.tokens,
@@ -182,6 +194,26 @@ pub struct PoolDoc {
     pub blocks: u64,
     /// Tokens that the runtime says those hold.
     pub tokens: u64,
+    /// What it checks before it serves.
+    pub start: StartDoc,
+}
+
+/// What a runtime with a pool checks before it serves: that one sequence of the longest kind has room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StartDoc {
+    /// Tokens that a sequence may have (`max_model_len`).
+    pub context: u64,
+    /// Bytes of cache that such a sequence may need.
+    pub needs: Bytes,
+    /// Bytes of cache that there are.
+    pub has: Bounds,
+    /// The longest context that starts; 0 where none does.
+    pub longest_context: u64,
+    /// The smallest share of the card that starts with the context asked for; none where no share does.
+    pub smallest_share: Option<String>,
+    /// The largest share that the card has room for even at the high bound.
+    pub largest_share: Option<String>,
 }
 
 /// How long a component is held.
@@ -348,7 +380,7 @@ impl Document {
             schema: SCHEMA.to_owned(),
             deployment: DeploymentDoc::new(deployment, answer),
             capacity: capacity_doc(deployment, answer),
-            pool: plan.pool.map(|pool| pool_doc(&pool)),
+            pool: plan.pool.map(|pool| pool_doc(&pool, answer.shares)),
             verdict: answer.verdict,
             reason: answer.reason,
             short_by: plan.short_by,
@@ -362,6 +394,7 @@ impl Document {
             },
             advice: answer.advice.iter().map(advice_doc).collect(),
             devices: device_docs(answer),
+            placement: answer.settlement.as_ref().map(PlacementDoc::new),
             checked_versions: versions.into_iter().map(str::to_owned).collect(),
         }
     }
@@ -429,9 +462,21 @@ impl CapacityDoc {
     }
 }
 
-pub(super) const fn pool_doc(pool: &Pool) -> PoolDoc {
-    let Pool { limit, fixed, need, block, block_tokens, blocks, tokens } = *pool;
-    PoolDoc { limit, fixed, need, block, block_tokens, blocks, tokens }
+pub(super) fn pool_doc(pool: &Pool, shares: Option<Shares>) -> PoolDoc {
+    let Pool { limit, fixed, need, block, block_tokens, blocks, tokens, start } = *pool;
+    let Start { context, needs, has, longest: longest_context } = start;
+    let share = |of: fn(&Shares) -> Option<Utilization>| {
+        shares.as_ref().and_then(of).map(|share| share.to_string())
+    };
+    let start = StartDoc {
+        context,
+        needs,
+        has,
+        longest_context,
+        smallest_share: share(|shares| shares.smallest),
+        largest_share: share(|shares| shares.largest),
+    };
+    PoolDoc { limit, fixed, need, block, block_tokens, blocks, tokens, start }
 }
 
 fn component_doc(row: &ComponentRow, buffers: &[Buffer]) -> ComponentDoc {
@@ -489,7 +534,7 @@ fn tier_doc(tier: &Tier) -> TierDoc {
     }
 }
 
-fn speed_doc(speed: Speed) -> SpeedDoc {
+pub(super) fn speed_doc(speed: Speed) -> SpeedDoc {
     let digit = |x: f64| (x * 10.0).round() / 10.0;
     SpeedDoc {
         low: digit(speed.low),

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use super::document::{Document, shown};
 use crate::dtype::KvFormat;
 use crate::estimate::llama_cpp::padded_context;
-use crate::spec::{Attention, ComputeCapability, Runtime, Split, Utilization};
+use crate::spec::{Attention, ComputeCapability, Count, Runtime, Split};
 use crate::text::{printable, printable_lines, printable_message, shell_word};
 use crate::units::Overflow;
 
@@ -28,17 +28,20 @@ pub enum Target {
     Transformers,
     /// A Modelfile.
     Ollama,
+    /// Settings of LM Studio, as its SDK takes them.
+    LmStudio,
     /// Environment variables for a program of one's own.
     Env,
 }
 
 impl Target {
     /// Every target with its name.
-    pub const NAMES: [(&'static str, Self); 5] = [
+    pub const NAMES: [(&'static str, Self); 6] = [
         ("llama.cpp", Self::LlamaCpp),
         ("vllm", Self::Vllm),
         ("transformers", Self::Transformers),
         ("ollama", Self::Ollama),
+        ("lm-studio", Self::LmStudio),
         ("env", Self::Env),
     ];
 
@@ -52,6 +55,7 @@ impl Target {
         let takes = [
             (Self::LlamaCpp, Runtime::LlamaCpp),
             (Self::Ollama, Runtime::LlamaCpp),
+            (Self::LmStudio, Runtime::LlamaCpp),
             (Self::Vllm, Runtime::Vllm),
             (Self::Transformers, Runtime::Transformers),
         ];
@@ -115,6 +119,9 @@ impl EmitError {
             Self::Runtime { expected, .. } => Some(format!(
                 "plan with `--runtime {expected}`; `--emit env` takes the plan of any runtime"
             )),
+            Self::Unsupported { what: "placement", .. } => {
+                Some("plan with `--ngl auto --n-cpu-moe 0`, or emit for `llama.cpp`".to_owned())
+            }
             Self::Unsupported { .. } => Some("plan with another `--kv`".to_owned()),
             Self::Unprintable { .. } => Some("rename the file".to_owned()),
             Self::Overflow(_) => None,
@@ -144,6 +151,7 @@ pub fn emit(
         Target::Vllm => Ok(vllm(document)),
         Target::Transformers => Ok(transformers(document, gpu)),
         Target::Ollama => ollama(document, file),
+        Target::LmStudio => lm_studio(document),
         Target::Env => env(document),
     }
 }
@@ -175,25 +183,81 @@ fn slot(document: &Document) -> Result<u64, Overflow> {
 /// `llama-server`'s default logical batch.
 const LLAMA_BATCH: u64 = 2048;
 
+/// A whole command; a model that is known by name is a variable, which names its file.
 fn llama_cpp(document: &Document, file: Option<&str>) -> Result<String, EmitError> {
-    let (chunk, batch) = (chunk(document), batch(document));
-    let context = slot(document)?.checked_mul(batch).ok_or(Overflow)?;
+    let asked = &document.deployment;
+    let (chunk, batch) = (chunk(document), sequences(document));
+    let is_unified = asked.resolved.kv_unified;
+    let slots = if is_unified { 1 } else { batch };
+    let context = slot(document)?.checked_mul(slots).ok_or(Overflow)?;
     let mut flags = Vec::new();
-    if let Some(file) = file {
+    let comment = if let Some(file) = file {
         flags.push(format!("-m {}", quoted(file)?));
-    }
+        String::new()
+    } else {
+        flags.push("-m \"$MODEL\"".to_owned());
+        let (model, weights) = (printable(&asked.model.name), printable(&asked.weights()));
+        format!("# MODEL: the GGUF file of {model} in {weights}\n")
+    };
     flags.push(format!("-c {context} -np {batch}"));
     if batch > 1 {
-        flags.push("--no-kv-unified".to_owned());
+        flags.push(if is_unified { "--kv-unified" } else { "--no-kv-unified" }.to_owned());
     }
-    if chunk > LLAMA_BATCH {
-        flags.push(format!("-b {chunk}"));
+    let logical = asked.resolved.batch_size.unwrap_or(LLAMA_BATCH.max(chunk));
+    if logical != LLAMA_BATCH {
+        flags.push(format!("-b {logical}"));
     }
     let flash = if is_flash(document) { "on" } else { "off" };
-    let kv = document.deployment.kv();
-    flags.push(format!("-ub {chunk} -ngl 999 -fa {flash} -ctk {kv} -ctv {kv}"));
+    let [keys, values] = cache_formats(document);
+    flags.push(format!(
+        "-ub {chunk} -ngl {} -fa {flash} -ctk {keys} -ctv {values}",
+        gpu_layers(document)
+    ));
+    flags.extend(llama_cpp_placement(document)?);
     flags.extend(llama_cpp_split(document));
-    Ok(flags.join(" ") + "\n")
+    Ok(format!("{comment}llama-server {}\n", flags.join(" ")))
+}
+
+/// Sequences processed together, whether they share a cache or not.
+fn sequences(document: &Document) -> u64 {
+    let asked = &document.deployment.resolved;
+    asked.parallel.or(asked.batch).unwrap_or(1)
+}
+
+/// The formats of keys and of values.
+fn cache_formats(document: &Document) -> [String; 2] {
+    let Some(pair) = document.deployment.resolved.kv else { return [String::new(), String::new()] };
+    [pair.keys.to_string(), pair.values.unwrap_or(pair.keys).to_string()]
+}
+
+/// `-ngl`: more than any model has, where all layers are on GPUs.
+fn gpu_layers(document: &Document) -> u64 {
+    match document.deployment.resolved.ngl {
+        Some(Count::Some(layers)) => layers,
+        Some(Count::All | Count::Auto) | None => 999,
+    }
+}
+
+/// What is in main memory besides whole layers, overrides first: the first that matches counts.
+fn llama_cpp_placement(document: &Document) -> Result<Vec<String>, EmitError> {
+    let asked = &document.deployment.resolved;
+    let mut flags = Vec::new();
+    for given in &asked.override_tensor {
+        flags.push(format!("-ot {}", quoted(&given.to_string())?));
+    }
+    match asked.n_cpu_moe {
+        Some(Count::All) => flags.push("--cpu-moe".to_owned()),
+        Some(Count::Some(layers)) if layers > 0 => flags.push(format!("--n-cpu-moe {layers}")),
+        _ => {}
+    }
+    for (flag, is_given) in [
+        ("--no-kv-offload", asked.no_kv_offload),
+        ("--no-op-offload", asked.no_op_offload),
+        ("--swa-full", asked.swa_full),
+    ] {
+        flags.extend(is_given.then(|| flag.to_owned()));
+    }
+    Ok(flags)
 }
 
 /// How layers are dealt out, as many for each GPU as planned: the output head is one more. Rows are cut
@@ -202,7 +266,11 @@ fn llama_cpp_split(document: &Document) -> Option<String> {
     match document.deployment.resolved.split? {
         Split::Tensor => Some("-sm row".to_owned()),
         Split::Layer => {
-            let parts = document.devices.iter().map(|device| &device.part);
+            if let Some(split) = &document.deployment.resolved.tensor_split {
+                return Some(format!("-sm layer -ts {split}"));
+            }
+            let parts =
+                document.devices.iter().filter(|device| !device.host).map(|device| &device.part);
             let counts = parts.map(|part| (part.layers + u64::from(part.output_head)).to_string());
             Some(format!("-sm layer -ts {}", counts.collect::<Vec<_>>().join(",")))
         }
@@ -216,6 +284,7 @@ fn quoted(word: &str) -> Result<Cow<'_, str>, EmitError> {
 
 fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> {
     let asked = &document.deployment;
+    refuse_tensors(document, "Ollama")?;
     let kv = asked.kv();
     if !["f16", "q8_0", "q4_0"].contains(&kv.as_str()) {
         return Err(EmitError::Unsupported {
@@ -240,7 +309,7 @@ fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> 
         "{from}\n\
          PARAMETER num_ctx {}\n\
          PARAMETER num_batch {}\n\
-         PARAMETER num_gpu 999\n\
+         PARAMETER num_gpu {}\n\
          # In the environment of `ollama serve`:\n\
          #   OLLAMA_FLASH_ATTENTION={flash}\n\
          #   OLLAMA_KV_CACHE_TYPE={}\n\
@@ -248,15 +317,69 @@ fn ollama(document: &Document, file: Option<&str>) -> Result<String, EmitError> 
          {spread}",
         slot(document)?,
         chunk(document),
+        gpu_layers(document),
         kv,
-        batch(document),
+        sequences(document),
     ))
+}
+
+/// Refuses a placement of single tensors, which a program has no setting for.
+fn refuse_tensors(document: &Document, target: &'static str) -> Result<(), EmitError> {
+    let flags = llama_cpp_placement(document)?;
+    match flags.into_iter().find(|flag| flag != "--swa-full") {
+        Some(value) => Err(EmitError::Unsupported {
+            target,
+            what: "placement",
+            value,
+            expected: "whole layers on GPUs or in main memory",
+        }),
+        None => Ok(()),
+    }
+}
+
+/// `LLMLoadModelConfig` of `@lmstudio/sdk`: layers and experts are shares of the model's.
+fn lm_studio(document: &Document) -> Result<String, EmitError> {
+    let asked = &document.deployment.resolved;
+    if let Some(given) = asked.override_tensor.first() {
+        return Err(EmitError::Unsupported {
+            target: "LM Studio",
+            what: "placement",
+            value: format!("-ot {given}"),
+            expected: "whole layers, or the experts of some",
+        });
+    }
+    let layers = document.deployment.model.layers;
+    let share = |count: Option<Count>, otherwise: f64, of: u64| match count {
+        Some(Count::Some(count)) if of > 0 => share_of(count, of),
+        Some(Count::All) => 1.0,
+        _ => otherwise,
+    };
+    let [keys, values] = cache_formats(document);
+    let settings = serde_json::json!({
+        "contextLength": slot(document)?,
+        "evalBatchSize": chunk(document),
+        "flashAttention": is_flash(document),
+        "llamaKCacheQuantizationType": keys,
+        "llamaVCacheQuantizationType": values,
+        "offloadKVCacheToGpu": !asked.no_kv_offload,
+        "gpu": {
+            "ratio": share(asked.ngl, 1.0, layers + 1),
+            "numCpuExpertLayersRatio": share(asked.n_cpu_moe, 0.0, layers),
+        },
+    });
+    Ok(serde_json::to_string_pretty(&settings).unwrap_or_default() + "\n")
+}
+
+/// A share to four digits.
+#[allow(clippy::cast_precision_loss, reason = "a few hundred layers")]
+fn share_of(count: u64, of: u64) -> f64 {
+    (count.min(of) as f64 / of as f64 * 10_000.0).round() / 10_000.0
 }
 
 /// `auto` is the model's own type for weights and cache, but f16 for one in f32 (`EngineArgs.dtype`).
 fn vllm(document: &Document) -> String {
     let asked = &document.deployment.resolved;
-    let kv = if asked.kv == Some(KvFormat::Fp8) { "fp8" } else { "auto" };
+    let kv = if asked.kv.map(|kv| kv.keys) == Some(KvFormat::Fp8) { "fp8" } else { "auto" };
     let dtype = if weights(document) == "f32" { "--dtype float32 " } else { "" };
     let [system, cached] = cached(document);
     let length = system.saturating_add(cached);
@@ -269,12 +392,13 @@ fn vllm(document: &Document) -> String {
     let images = asked
         .images
         .map(|images| format!(" --limit-mm-per-prompt '{{\"image\": {images}, \"video\": 0}}'"));
+    let eager = if asked.enforce_eager { " --enforce-eager" } else { "" };
     format!(
         "--max-model-len {length} --max-num-seqs {} --max-num-batched-tokens {} \
-         {dtype}--kv-cache-dtype {kv} --gpu-memory-utilization {}{parallel}{}\n",
+         {dtype}--kv-cache-dtype {kv} --gpu-memory-utilization {}{parallel}{eager}{}\n",
         asked.max_seqs.unwrap_or_else(|| batch(document)),
         chunk(document),
-        asked.gpu_memory_utilization.unwrap_or(Utilization::DEFAULT),
+        shown(asked.gpu_memory_utilization.as_ref()),
         images.unwrap_or_default(),
     )
 }
@@ -301,7 +425,7 @@ fn transformers(document: &Document, gpu: ComputeCapability) -> String {
         );
     }
     text.push_str("    # model.generate(…)\n    \"generate\": {\n");
-    if let Some(config) = asked.resolved.kv.and_then(quantized_cache) {
+    if let Some(config) = asked.resolved.kv.and_then(|kv| quantized_cache(kv.keys)) {
         let _ = writeln!(
             text,
             "        \"cache_implementation\": \"quantized\",\n        \"cache_config\": {{{config}}},"

@@ -67,7 +67,7 @@ impl fmt::Display for Format {
 /// Prints an answer of type `D`, or fails with `E`.
 pub type Printer<D, E> = fn(&D) -> Result<String, E>;
 
-/// The formats of answers of type `D`, each with its printer.
+/// The formats of answers of type `D`, each with its printer; the first is the default.
 #[derive(Clone, Copy, Debug)]
 pub struct Printers<D: 'static, E: 'static>(pub &'static [(Format, Printer<D, E>)]);
 

@@ -24,6 +24,9 @@ pub fn to_markdown(document: &Document) -> String {
         asked.number(|asked| asked.cache_tokens),
         asked.number(|asked| asked.prefill_chunk)
     );
+    if let Some(origin) = &asked.model.origin {
+        let _ = writeln!(text, "Read {}.\n", markdown(&origin.text()));
+    }
     text.push_str(&devices::to_markdown(document));
     components(&mut text, document);
     phases(&mut text, document);

@@ -23,6 +23,7 @@ pub fn to_table(document: &Document) -> String {
         components(document),
         phases(document),
         tiers(document),
+        placements(document),
         advice(document),
     ];
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
@@ -39,7 +40,13 @@ fn heading(document: &Document) -> String {
         asked.runtime(),
         devices::label_of(document)
     );
-    let mut text = wrap(&title, WIDTH);
+    let mut text = document.placement.as_ref().map_or(String::new(), |placement| {
+        wrap(&placement.first_line(&label_of_gpus(document)), WIDTH)
+    });
+    text.push_str(&wrap(&title, WIDTH));
+    if let Some(origin) = &asked.model.origin {
+        text.push_str(&wrap(&origin.text(), WIDTH));
+    }
     let fits = document.recommendation.tiers.iter().any(|tier| tier.max_cache_tokens > 0);
     let given = match (asked.given.cache_tokens.is_some(), fits) {
         (true, _) => "given",
@@ -59,6 +66,12 @@ fn heading(document: &Document) -> String {
         text.push_str(&wrap(&refusal.text, WIDTH));
     }
     text
+}
+
+/// The GPUs without main memory.
+fn label_of_gpus(document: &Document) -> String {
+    let gpus = document.devices.iter().filter(|device| !device.host);
+    devices::label(gpus.map(|device| device.gpu.as_str()))
 }
 
 fn components(document: &Document) -> String {
@@ -132,11 +145,7 @@ fn verdict(document: &Document) -> String {
         (Verdict::DoesNotFit, Some(Reason::TooSlow)) => {
             "too slow: memory suffices, the decode speed asked for is out of reach\n".to_owned()
         }
-        (Verdict::DoesNotFit, Some(Reason::WillNotStart)) => format!(
-            "will not start: {} short of what {} holds before it serves\n",
-            document.short_by,
-            document.deployment.runtime()
-        ),
+        (Verdict::DoesNotFit, Some(Reason::WillNotStart)) => will_not_start(document),
         (Verdict::DoesNotFit, _) => format!("does not fit: {} short\n", document.short_by),
         (Verdict::Tight, _) => format!(
             "tight: fits as expected, but the high bound lacks {}{}\n",
@@ -149,6 +158,38 @@ fn verdict(document: &Document) -> String {
             format!("fits: {left} left at the expected peak\n")
         }
     }
+}
+
+/// Why a runtime that takes a share of the card refuses to serve: too little of it is free, its pool holds no request of the
+/// longest kind, or not the conversations asked for.
+fn will_not_start(document: &Document) -> String {
+    let runtime = document.deployment.runtime();
+    let Some(pool) = &document.pool else {
+        return format!("will not start: {} short\n", document.short_by);
+    };
+    let start = &pool.start;
+    let usable = document.capacity.usable;
+    let outside = document.peak.total.expected.minus_or_zero(pool.limit);
+    let why = if document.peak.total.expected > usable {
+        let share = shown(document.deployment.resolved.gpu_memory_utilization.as_ref());
+        let free = usable.minus_or_zero(outside);
+        format!(
+            "its share of {share} is {}, and {free} are free when it looks: {} short",
+            pool.limit, document.short_by
+        )
+    } else if start.needs > start.has.expected {
+        let longest = match start.longest_context {
+            0 => "none starts".to_owned(),
+            longest => format!("the largest that starts is {longest}"),
+        };
+        format!(
+            "`max_model_len` {} needs {} of cache, {} are there; {longest}",
+            start.context, start.needs, start.has.expected
+        )
+    } else {
+        format!("{} short of what the conversations hold", document.short_by)
+    };
+    wrap(&format!("{runtime} will not start: {why}"), WIDTH)
 }
 
 /// What the runtime's share of the card is, and what its cache holds.
@@ -178,6 +219,29 @@ fn phases(document: &Document) -> String {
         ]);
     }
     finish(&rows)
+}
+
+/// The placements worth having, each for a context of its own.
+fn placements(document: &Document) -> String {
+    let Some(placement) = &document.placement else { return String::new() };
+    if placement.trades.is_empty() {
+        return String::new();
+    }
+    let mut rows = table(&["tokens", "placement", "tok/s", "low – high"], &[0, 2]);
+    for trade in &placement.trades {
+        let speed = &trade.decode_tokens_per_second;
+        rows.add_row([
+            trade.tokens.to_string(),
+            trade.flags.clone(),
+            format!("{:.1}", speed.expected),
+            format!("{:.1} – {:.1}", speed.low, speed.high),
+        ]);
+    }
+    let notes = format!(
+        "tok/s: bytes of a token over the bandwidth of each memory; RAM {}/s ({})",
+        placement.ram_bandwidth, placement.ram_bandwidth_source
+    );
+    finish(&rows) + &wrap(&notes, WIDTH)
 }
 
 fn tiers(document: &Document) -> String {
@@ -233,7 +297,7 @@ fn limit(limited_by: Limit, document: &Document) -> String {
 
 fn advice(document: &Document) -> String {
     let mut text = String::new();
-    for advice in document.advice_below() {
+    for advice in document.advice_below().filter(|advice| advice.code != "placement") {
         let line = format!("- {}", advice.text);
         text.push_str(&wrap(&line, WIDTH));
     }

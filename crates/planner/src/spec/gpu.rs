@@ -116,6 +116,9 @@ const CONTEXT_PER_SM: [u64; 3] = [27, 40, 50];
 /// More multiprocessors than any card has (the largest have 188): above it a number is a slip of the pen.
 pub const MOST_MULTIPROCESSORS: u64 = 4096;
 
+/// More memory than any machine has: what stands for main memory whose size is not known.
+pub const LARGEST_MEMORY: Bytes = Bytes::new(1 << 50);
+
 impl GpuSpec {
     /// Main memory as something to plan for, of this size, with what a process of the engine holds
     /// there beside its buffers.
@@ -133,6 +136,11 @@ impl GpuSpec {
             context: Some(process),
             calibrated: CalibratedParts::default(),
         }
+    }
+
+    /// Whether its size is one that a machine has, rather than what stands for an unknown one.
+    pub const fn has_known_size(&self) -> bool {
+        self.total.value.get() < LARGEST_MEMORY.get()
     }
 
     /// Whether it is main memory: no context, no libraries of a GPU.

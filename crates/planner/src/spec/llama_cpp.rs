@@ -1,18 +1,14 @@
-//! Generations of llama.cpp.
+//! Versions of llama.cpp, and the generations of its graph that they belong to.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::text::printable;
 
-/// Builds of llama.cpp whose graphs differ, oldest first. Real logs are the evidence for the older ones.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum LlamaCppVersion {
+/// Graphs of llama.cpp that differ, oldest first. Real logs are the evidence for the three oldest, the library
+/// itself for the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LlamaCppGeneration {
     /// Until mid-2025: keys and values are copied to a view of the cache, without lists of rows.
     Copies,
     /// Until early 2026 (build 7772): the cache is written by `ggml_set_rows`; the mask is f32, and cast
@@ -20,106 +16,260 @@ pub enum LlamaCppVersion {
     SetRows,
     /// Early 2026 (build 8193): embeddings are an input beside the token ids.
     EmbeddingInput,
-    /// The newest known: the mask is f16 for flash attention; the copies of a quantized cache are part
+    /// 0.5.0 (and build 9918): the mask is f16 for flash attention; the copies of a quantized cache are part
     /// of the buffer; the hidden states of gpt-oss, Qwen3-Next and Qwen3.5 are an output of all rows.
-    #[default]
-    Current,
+    HalfMask,
+    /// 0.6.0: a batch may mix tokens and embeddings, for which there are inputs of their own; a shared expert is
+    /// computed with the routed ones.
+    MixedBatch,
+    /// 0.8.0 (build 12033): what an MLP reads is kept until its gate was applied.
+    FusedGates,
 }
 
-impl LlamaCppVersion {
-    /// Whether models with multi-token prediction keep the last hidden state of every row.
-    pub const fn keeps_hidden_states(self) -> bool {
-        matches!(self, Self::Current)
-    }
-
-    /// Whether the mask comes as f16 where attention is fused.
-    pub const fn has_half_mask(self) -> bool {
-        matches!(self, Self::Current)
-    }
-
-    /// Whether fused routing and the copies of a quantized cache take part in the plan of the buffer.
-    pub const fn plans_fusions(self) -> bool {
-        matches!(self, Self::Current)
-    }
-
-    /// Whether embeddings are an input even where token ids are given.
-    pub const fn has_embedding_input(self) -> bool {
-        matches!(self, Self::EmbeddingInput | Self::Current)
-    }
-
-    /// Whether a server can say how many rows it wants logits for; before, room was made for all.
-    pub const fn limits_outputs(self) -> bool {
-        matches!(self, Self::Current)
-    }
-
-    /// Whether the rows of the cache to write to are an input.
-    pub const fn has_row_inputs(self) -> bool {
-        !matches!(self, Self::Copies)
-    }
-}
-
-impl LlamaCppVersion {
-    /// Every generation with the name of the last build that is known to belong to it.
-    pub const NAMES: [(&'static str, Self); 4] = [
+impl LlamaCppGeneration {
+    /// Every generation with what it is called by: the last version that is known to belong to it.
+    pub const ALL: [(&'static str, Self); 6] = [
         ("2025", Self::Copies),
         ("b7772", Self::SetRows),
         ("b8193", Self::EmbeddingInput),
-        ("latest", Self::Current),
+        ("0.5.0", Self::HalfMask),
+        ("0.6.0", Self::MixedBatch),
+        ("0.8.0", Self::FusedGates),
     ];
 
-    /// The name on the command line.
+    /// The newest.
+    pub const NEWEST: Self = Self::FusedGates;
+
+    /// What it is called by.
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, version)| *version == self).map_or("latest", |(name, _)| name)
+        Self::ALL.iter().find(|(_, generation)| *generation == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether models with multi-token prediction keep the last hidden state of every row: since 0.8.0 only where
+    /// it is asked for.
+    pub fn keeps_hidden_states(self) -> bool {
+        matches!(self, Self::HalfMask | Self::MixedBatch)
+    }
+
+    /// Whether the mask comes as f16 where attention is fused.
+    pub fn has_half_mask(self) -> bool {
+        self >= Self::HalfMask
+    }
+
+    /// Whether fused routing and the copies of a quantized cache take part in the plan of the buffer.
+    pub fn plans_fusions(self) -> bool {
+        self >= Self::HalfMask
+    }
+
+    /// Whether embeddings are an input even where token ids are given.
+    pub fn has_embedding_input(self) -> bool {
+        self >= Self::EmbeddingInput
+    }
+
+    /// Whether a server can say how many rows it wants logits for; before, room was made for all.
+    pub fn limits_outputs(self) -> bool {
+        self >= Self::HalfMask
+    }
+
+    /// Whether the rows of the cache to write to are an input.
+    pub fn has_row_inputs(self) -> bool {
+        self >= Self::SetRows
+    }
+
+    /// Whether there are inputs for batches that mix tokens and embeddings.
+    pub fn has_mixed_inputs(self) -> bool {
+        self >= Self::MixedBatch
+    }
+
+    /// Whether rotations of a quantized cache are kept by the cache, and no inputs.
+    pub fn caches_rotations(self) -> bool {
+        self >= Self::FusedGates
+    }
+
+    /// Whether what gate and up projections read is kept until the gate was applied.
+    pub fn fuses_gates(self) -> bool {
+        self >= Self::FusedGates
+    }
+}
+
+/// A version as it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LlamaCppVersion {
+    /// Any build before mid-2025, as those had no other name here.
+    Before2025,
+    /// The number of a build: 9918 of `b9918`.
+    Build(u32),
+    /// A release: 0.6 of `0.6.0`.
+    Release(u16, u16),
+}
+
+/// What is known of a version: the generation that a plan is of, and those between which it may lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The generation.
+    pub generation: LlamaCppGeneration,
+    /// The oldest that it may be, and the newest.
+    pub between: [LlamaCppGeneration; 2],
+    /// Whether it is newer than every version that was looked at.
+    pub is_beyond: bool,
+}
+
+impl Checked {
+    /// Whether plans were checked against this very version.
+    pub fn is_exact(&self) -> bool {
+        !self.is_beyond && self.between[0] == self.between[1]
+    }
+
+    const fn exactly(generation: LlamaCppGeneration) -> Self {
+        Self { generation, between: [generation; 2], is_beyond: false }
+    }
+}
+
+/// The newest build that was looked at: 0.8.0 and one commit.
+const NEWEST_BUILD: u32 = 12_033;
+/// The build that 0.3.0 is (its release's notes).
+const BUILD_OF_0_3: u32 = 10_621;
+/// The newest release that was looked at.
+const NEWEST_RELEASE: (u16, u16) = (0, 8);
+
+impl Default for LlamaCppVersion {
+    fn default() -> Self {
+        Self::Release(NEWEST_RELEASE.0, NEWEST_RELEASE.1)
+    }
+}
+
+impl LlamaCppVersion {
+    /// What is known of this version.
+    pub fn checked(self) -> Checked {
+        use LlamaCppGeneration as G;
+        let between = |oldest, newest| Checked {
+            generation: newest,
+            between: [oldest, newest],
+            is_beyond: false,
+        };
+        let beyond = Checked { is_beyond: true, ..Checked::exactly(G::NEWEST) };
+        match self {
+            Self::Before2025 => Checked::exactly(G::Copies),
+            // Builds of logs: all until 7772 that were seen write rows, and were made from mid-2025 on.
+            Self::Build(..=6_000) => between(G::Copies, G::SetRows),
+            Self::Build(..=7_772) => Checked::exactly(G::SetRows),
+            Self::Build(8_193) => Checked::exactly(G::EmbeddingInput),
+            Self::Build(..=8_193) => between(G::SetRows, G::EmbeddingInput),
+            Self::Build(9_918) | Self::Release(0, ..=5) => Checked::exactly(G::HalfMask),
+            Self::Build(..=9_918) => between(G::EmbeddingInput, G::HalfMask),
+            // 0.5.0 has the graph of build 9918, and came after 0.3.0.
+            Self::Build(..=BUILD_OF_0_3) => Checked::exactly(G::HalfMask),
+            Self::Build(NEWEST_BUILD) | Self::Release(0, 8) => Checked::exactly(G::FusedGates),
+            Self::Build(..=NEWEST_BUILD) => between(G::HalfMask, G::FusedGates),
+            Self::Release(0, 6) => Checked::exactly(G::MixedBatch),
+            Self::Release(0, 7) => between(G::MixedBatch, G::FusedGates),
+            Self::Build(_) | Self::Release(..) => beyond,
+        }
+    }
+
+    /// The generation that a plan is of.
+    pub fn generation(self) -> LlamaCppGeneration {
+        self.checked().generation
     }
 }
 
 impl fmt::Display for LlamaCppVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        match self {
+            Self::Before2025 => f.pad("2025"),
+            Self::Build(build) => f.pad(&format!("b{build}")),
+            Self::Release(major, minor) => f.pad(&format!("{major}.{minor}.0")),
+        }
     }
 }
 
 impl FromStr for LlamaCppVersion {
     type Err = String;
 
-    /// `latest`, a name, or the number of a build such as `b8000`: the generation that it belongs to,
-    /// as far as the builds that were seen in logs tell.
+    /// `latest`, the number of a build such as `b8000`, or a release such as `0.6.0`; `2025` for builds before
+    /// mid-2025.
     fn from_str(text: &str) -> Result<Self, String> {
         let wanted = text.to_ascii_lowercase();
-        if let Some((_, version)) = Self::NAMES.iter().find(|(name, _)| *name == wanted) {
-            return Ok(*version);
+        match &*wanted {
+            "latest" => return Ok(Self::default()),
+            "2025" => return Ok(Self::Before2025),
+            _ => {}
         }
-        match wanted.strip_prefix('b').and_then(|build| build.parse::<u64>().ok()) {
-            Some(..=7772) => Ok(Self::SetRows),
-            Some(7773..=8193) => Ok(Self::EmbeddingInput),
-            Some(_) => Ok(Self::Current),
-            None => Err(format!(
-                "`{}` is no version of llama.cpp: expected a build such as `b8193`, `2025` for \
-                 builds before mid-2025, or `latest`",
+        let build = wanted.strip_prefix('b').and_then(digits);
+        let release = || {
+            let mut parts = wanted.strip_prefix('v').unwrap_or(&wanted).splitn(3, '.');
+            let (major, minor) = (digits(parts.next()?)?, digits(parts.next()?)?);
+            Some(Self::Release(u16::try_from(major).ok()?, u16::try_from(minor).ok()?))
+        };
+        build.map(Self::Build).or_else(release).ok_or_else(|| {
+            format!(
+                "`{}` is no version of llama.cpp: expected a build such as `b8193`, a release such as `0.6.0`, \
+                 `2025` for builds before mid-2025, or `latest`",
                 printable(text)
-            )),
-        }
+            )
+        })
     }
+}
+
+fn digits(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use LlamaCppGeneration as G;
+
+    fn checked(text: &str) -> Checked {
+        text.parse::<LlamaCppVersion>().unwrap().checked()
+    }
 
     #[test]
-    fn builds_belong_to_a_generation() {
-        for (text, version) in [
-            ("latest", LlamaCppVersion::Current),
-            ("b9918", LlamaCppVersion::Current),
-            ("B8193", LlamaCppVersion::EmbeddingInput),
-            ("b7000", LlamaCppVersion::SetRows),
-            ("2025", LlamaCppVersion::Copies),
+    fn versions_belong_to_generations_and_keep_their_names() {
+        for (text, generation) in [
+            ("0.8.0", G::FusedGates),
+            ("b12033", G::FusedGates),
+            ("0.6.0", G::MixedBatch),
+            ("0.5.0", G::HalfMask),
+            ("b9918", G::HalfMask),
+            ("b8193", G::EmbeddingInput),
+            ("b7000", G::SetRows),
+            ("2025", G::Copies),
         ] {
-            assert_eq!(text.parse(), Ok(version), "{text}");
+            assert_eq!(checked(text), Checked::exactly(generation), "{text}");
+            assert_eq!(text.parse::<LlamaCppVersion>().unwrap().to_string(), text);
         }
-        assert!("9918".parse::<LlamaCppVersion>().is_err());
-        for (name, version) in LlamaCppVersion::NAMES {
-            assert_eq!(version.to_string().parse(), Ok(version), "{name}");
+        assert_eq!("latest".parse(), Ok(LlamaCppVersion::default()));
+        assert_eq!("V0.6.2-dev".parse(), Ok(LlamaCppVersion::Release(0, 6)));
+        for (name, generation) in G::ALL {
+            assert_eq!((checked(name).generation, generation.name()), (generation, name));
+        }
+    }
+
+    #[test]
+    fn versions_that_nobody_looked_at_lie_between_those_that_were() {
+        for (text, oldest, newest) in [
+            ("b8500", G::EmbeddingInput, G::HalfMask),
+            ("b7900", G::SetRows, G::EmbeddingInput),
+            ("b11000", G::HalfMask, G::FusedGates),
+            ("0.7.1", G::MixedBatch, G::FusedGates),
+        ] {
+            let checked = checked(text);
+            assert_eq!(checked.between, [oldest, newest], "{text}");
+            assert!(!checked.is_exact() && !checked.is_beyond, "{text}");
+        }
+        for text in ["b12034", "0.9.0", "1.0.0", "b4294967295"] {
+            assert!(checked(text).is_beyond && !checked(text).is_exact(), "{text}");
+            assert_eq!(text.parse::<LlamaCppVersion>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_version_is_refused() {
+        for text in
+            ["9918", "", "b", "b-1", "b+1", "0", "0.", ".5", "b99999999999", "0.x", "70000.1"]
+        {
+            assert!(text.parse::<LlamaCppVersion>().is_err(), "{text}");
         }
     }
 }

@@ -2,11 +2,17 @@
 
 mod architecture;
 mod bitsandbytes;
+mod checkpoint;
+mod extras;
 mod fact;
 pub(crate) mod families;
+mod file_caches;
 mod gpu;
+mod launch;
 mod llama_cpp;
 mod model;
+mod placed;
+mod quality;
 mod runtime;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
@@ -17,22 +23,33 @@ mod tensors;
 mod transformers;
 mod version;
 mod vision;
+mod vllm_version;
 mod workload;
 
 pub use bitsandbytes::BitsandbytesVersion;
+pub use checkpoint::{Checkpoint, Group, OwnFormat};
+pub use extras::{AltUp, Compressed, Extras, Indexer, LayerEmbeddings, ShortConvolution};
 pub use fact::{Basis, Bounds, Fact};
-pub use families::{Architecture, GgufWindow, RopePairs};
-pub use gpu::{CalibratedParts, ComputeCapability, Ecc, GpuSpec, MOST_MULTIPROCESSORS};
-pub use llama_cpp::LlamaCppVersion;
+pub use families::{Architecture, GgufWindow, RmsNorm, RopePairs};
+pub use file_caches::{CachedLayer, FileCaches};
+pub use gpu::{
+    CalibratedParts, ComputeCapability, Ecc, GpuSpec, LARGEST_MEMORY, MOST_MULTIPROCESSORS,
+};
+pub use launch::{Count, Launch, SplitMode, TensorOverride, TensorSplit};
+pub use llama_cpp::{Checked as CheckedLlamaCpp, LlamaCppGeneration, LlamaCppVersion};
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
+pub use placed::{Home, Memo, Placed, PlacedWeight};
+pub use quality::{QUALITY_SOURCE, Quality, quality};
 pub use runtime::{Runtime, RuntimeOptions, RuntimeSpec};
-pub use serving::{Serving, Utilization, VllmVersion};
+pub use serving::{AskedShare, Serving, Utilization};
 pub(crate) use shape::MAX_LAYERS;
 pub use shape::{
-    InvalidShape, LayerShape, Mla, ModelShape, Moe, PerLayer, QkNorm, Recurrent, Ssm, Window,
+    InvalidShape, LayerShape, Mixer, Mla, ModelShape, Moe, PerLayer, QkNorm, Recurrent, Router,
+    RouterGating, Ssm, Window,
 };
 pub use split::{Part, Share, Split};
 pub use tensors::{Role, TensorSpec, tensors};
 pub use transformers::{TransformersStack, TransformersVersion};
 pub use vision::{Tower, Vision};
+pub use vllm_version::VllmVersion;
 pub use workload::{Attention, Capture, Headroom, Logits, Workload};

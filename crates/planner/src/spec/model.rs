@@ -1,12 +1,16 @@
 //! A model: its shape, its tensors, and what a file says about how they are stored.
 
-use super::{Fact, InvalidShape, ModelShape, Role, TensorSpec, tensors};
+use super::{
+    Fact, FileCaches, InvalidShape, Mixer, ModelShape, OwnFormat, Role, TensorSpec, tensors,
+};
 use crate::dtype::GgmlType;
 use crate::units::{Bytes, Overflow};
 
 /// A tensor as a file stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredTensor {
+    /// Its name in the file.
+    pub name: Box<str>,
     /// What it is for, as far as its name tells; nothing where it is none of the known roles.
     pub role: Option<Role>,
     /// The decoder layer it belongs to, if any.
@@ -58,12 +62,16 @@ pub enum Layer {
     },
     /// A state of fixed size.
     Recurrent,
+    /// Keys and values of every token, and a state of fixed size.
+    FullAndRecurrent,
+    /// Nothing: it has no attention, or reads what a layer before it keeps.
+    Nothing,
 }
 
 impl Layer {
     /// Those of `layers` that keep every token.
     pub fn full(layers: &[Self]) -> u64 {
-        Self::count(layers, |layer| matches!(layer, Self::Full))
+        Self::count(layers, |layer| matches!(layer, Self::Full | Self::FullAndRecurrent))
     }
 
     /// Those that keep a window.
@@ -73,7 +81,7 @@ impl Layer {
 
     /// Those that keep a state.
     pub fn recurrent(layers: &[Self]) -> u64 {
-        Self::count(layers, |layer| matches!(layer, Self::Recurrent))
+        Self::count(layers, |layer| matches!(layer, Self::Recurrent | Self::FullAndRecurrent))
     }
 
     fn count(layers: &[Self], matches: impl Fn(&Self) -> bool) -> u64 {
@@ -106,6 +114,12 @@ pub struct ModelSpec {
     pub published_total: Option<Fact<u64>>,
     /// How a file stores the weights, where one was read.
     pub stored: Option<StoredWeights>,
+    /// What its repository or its name says of its format.
+    pub own_format: Option<OwnFormat>,
+    /// What has to be said of how it was read.
+    pub remarks: Vec<String>,
+    /// What llama.cpp keeps of tokens for a file of an architecture that is no family here.
+    pub file_caches: Option<FileCaches>,
 }
 
 impl ModelSpec {
@@ -135,6 +149,9 @@ impl ModelSpec {
             published_parameters: None,
             published_total: None,
             stored: None,
+            own_format: None,
+            remarks: Vec::new(),
+            file_caches: None,
         })
     }
 
@@ -196,8 +213,13 @@ fn gguf_layers(shape: &ModelShape, layers: &[Layer]) -> Vec<Layer> {
 }
 
 fn layer_of(shape: &ModelShape, index: u64) -> Layer {
-    if shape.is_recurrent(index) {
-        return Layer::Recurrent;
+    match shape.mixer(index) {
+        Mixer::Recurrent => Layer::Recurrent,
+        Mixer::Both => Layer::FullAndRecurrent,
+        Mixer::Nothing => Layer::Nothing,
+        Mixer::Attention if shape.shares_cache(index) => Layer::Nothing,
+        Mixer::Attention => {
+            shape.window_of(index).map_or(Layer::Full, |size| Layer::Window { size })
+        }
     }
-    shape.window_of(index).map_or(Layer::Full, |size| Layer::Window { size })
 }

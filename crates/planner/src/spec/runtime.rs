@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bounds, Fact, LlamaCppVersion, Serving, TransformersStack, TransformersVersion, VllmVersion,
+    Bounds, Fact, Launch, LlamaCppGeneration, LlamaCppVersion, Serving, TransformersStack,
+    TransformersVersion, VllmVersion,
 };
 use crate::text::printable;
 use crate::units::Bytes;
@@ -145,10 +146,8 @@ impl RuntimeOptions {
                 use TransformersVersion as V;
                 [V::AllLogits, V::ExpertModules, V::Current].map(V::range).to_vec()
             }
-            Self::LlamaCpp(_) => LlamaCppVersion::NAMES.map(|(name, _)| name).to_vec(),
-            Self::Vllm(_) => {
-                [VllmVersion::Sorting, VllmVersion::Current].map(VllmVersion::range).to_vec()
-            }
+            Self::LlamaCpp(_) => LlamaCppGeneration::ALL.map(|(name, _)| name).to_vec(),
+            Self::Vllm(_) => VllmVersion::CHECKED.to_vec(),
         }
     }
 
@@ -166,6 +165,8 @@ impl RuntimeOptions {
 pub struct RuntimeSpec {
     /// Which runtime, and its options.
     pub options: RuntimeOptions,
+    /// What a llama.cpp server is told besides.
+    pub launch: Launch,
     /// The versions that the profile describes.
     pub version: String,
     /// Memory beside context and own allocations: module images, libraries' workspaces outside

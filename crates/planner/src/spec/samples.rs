@@ -65,6 +65,7 @@ fn llama_shape(architecture: Architecture) -> ModelShape {
         keys_are_values: false,
         per_layer: None,
         vision: None,
+        extras: crate::spec::Extras::default(),
     }
 }
 
@@ -73,6 +74,7 @@ pub fn runtime(runtime: Runtime) -> RuntimeSpec {
     let size = |bytes| Fact::new(Bytes::new(bytes), Basis::Assumed, "sample");
     RuntimeSpec {
         options: RuntimeOptions::newest(runtime),
+        launch: super::Launch::default(),
         version: "sample".into(),
         libraries: Fact::new(Bounds::ZERO, Basis::Assumed, "sample"),
         blas_workspace: size(8 << 20),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::GpuSpec;
+use super::{GpuSpec, VllmVersion};
 use crate::text::printable;
 use crate::units::{Bytes, Overflow};
 
@@ -12,12 +12,59 @@ use crate::units::{Bytes, Overflow};
 pub struct Utilization(u64);
 
 impl Utilization {
-    /// vLLM's own (`CacheConfig.gpu_memory_utilization`; a log without the flag shows it, too).
-    pub const DEFAULT: Self = Self(9000);
+    /// So many thousandths.
+    pub const fn thousandths(n: u64) -> Self {
+        Self(10 * n)
+    }
+
+    /// vLLM's own (`CacheConfig.gpu_memory_utilization`; logs without the flag show it, too).
+    pub const fn default_of(version: VllmVersion) -> Self {
+        Self(if version.takes_more() { 9200 } else { 9000 })
+    }
 
     /// This share of a total.
     pub fn of(self, total: Bytes) -> Result<Bytes, Overflow> {
         total.scale(self.0, 10_000)
+    }
+}
+
+/// A share of the card as it is asked for: given, or solved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedShare {
+    /// So much.
+    Given(Utilization),
+    /// As much as is safe beside what others hold.
+    Auto,
+}
+
+impl AskedShare {
+    /// The share, where it is given.
+    pub const fn given(self) -> Option<Utilization> {
+        match self {
+            Self::Given(share) => Some(share),
+            Self::Auto => None,
+        }
+    }
+}
+
+impl fmt::Display for AskedShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(share) => share.fmt(f),
+            Self::Auto => f.pad("auto"),
+        }
+    }
+}
+
+impl FromStr for AskedShare {
+    type Err = String;
+
+    /// A share such as `0.9`, or `auto`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        text.parse().map(Self::Given).map_err(|error: String| format!("{error}, or `auto`"))
     }
 }
 
@@ -45,49 +92,6 @@ impl FromStr for Utilization {
     }
 }
 
-/// Versions of vLLM whose profile runs differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum VllmVersion {
-    /// Up to 0.15: the vocabulary is sorted to filter logits, experts' workspaces are freed.
-    Sorting,
-    /// A Triton kernel searches the pivot (pull request 33538, February 2026), experts' workspaces
-    /// are kept.
-    #[default]
-    Current,
-}
-
-impl VllmVersion {
-    /// The versions that it stands for.
-    pub const fn range(self) -> &'static str {
-        match self {
-            Self::Sorting => "0.6 to 0.15",
-            Self::Current => "0.16 and later",
-        }
-    }
-}
-
-impl fmt::Display for VllmVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.range())
-    }
-}
-
-impl FromStr for VllmVersion {
-    type Err = String;
-
-    /// `latest`, or a version such as `0.11.2`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        match super::version::parse(text) {
-            Some((0, 6..=15)) => Ok(Self::Sorting),
-            Some(super::version::LATEST | (0, 16..)) => Ok(Self::Current),
-            _ => Err(format!(
-                "`{}` is no version of vLLM: expected `0.6` or later, such as `0.11.2`, or `latest`",
-                printable(text)
-            )),
-        }
-    }
-}
-
 /// What an engine is told that serves many sequences from one pool of cache blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Serving {
@@ -99,62 +103,81 @@ pub struct Serving {
     pub ranks: u64,
     /// Which version it is.
     pub version: VllmVersion,
+    /// Whether the share is to be solved: what it is until then is the default.
+    pub solves_share: bool,
+    /// Whether nothing is compiled and no graph is captured (`--enforce-eager`).
+    pub eager: bool,
+    /// The longest sequence that it is told to serve (`--max-model-len`); nothing for the workload's context.
+    pub max_model_len: Option<u64>,
     /// Blocks that the pool has at most, because another rank's has no more.
     pub most_blocks: Option<u64>,
 }
 
 impl Default for Serving {
-    /// As on a card below 70 GiB.
+    /// The newest, as on a card below 70 GiB.
     fn default() -> Self {
         Self {
             max_seqs: 256,
-            utilization: Utilization::DEFAULT,
+            utilization: Utilization::default_of(VllmVersion::NEWEST),
             ranks: 1,
-            version: VllmVersion::default(),
+            version: VllmVersion::NEWEST,
+            solves_share: false,
+            eager: false,
+            max_model_len: None,
             most_blocks: None,
         }
     }
 }
 
 impl Serving {
-    /// vLLM's defaults on a card with this much memory: `max_num_seqs`.
-    pub fn on(gpu: &GpuSpec) -> Self {
-        let default = Self::default();
-        let max_seqs = if is_large(gpu) { 1024 } else { default.max_seqs };
-        Self { max_seqs, ..default }
+    /// The defaults of a release on a card with this much memory.
+    pub fn on(gpu: &GpuSpec, version: VllmVersion) -> Self {
+        let default = Self { version, ..Self::default() };
+        let max_seqs = if is_large(gpu, version) { 1024 } else { default.max_seqs };
+        Self { max_seqs, utilization: Utilization::default_of(version), ..default }
     }
 
-    /// vLLM's `max_num_batched_tokens` as a server on this card.
-    pub fn default_chunk(gpu: &GpuSpec) -> u64 {
-        if is_large(gpu) { 8192 } else { 2048 }
+    /// `max_num_batched_tokens` as a server of a release on this card, for a context of so many tokens. Before 0.8 a prompt
+    /// is one step, where its context is not long.
+    pub fn default_chunk(gpu: &GpuSpec, version: VllmVersion, context: u64) -> u64 {
+        if !version.chunks_prompts() {
+            let whole = context.max(SMALL_CHUNK);
+            let chunk = version.chunk_of_long_contexts().filter(|_| context > LONGEST_WHOLE);
+            return chunk.unwrap_or(whole);
+        }
+        let chunk = if is_huge(gpu, version) {
+            16_384
+        } else if is_large(gpu, version) {
+            8192
+        } else {
+            SMALL_CHUNK
+        };
+        chunk.min(context.saturating_mul(Self::on(gpu, version).max_seqs))
     }
 }
 
-/// `EngineArgs.get_batch_defaults`: 70 GiB or more, and no A100.
-fn is_large(gpu: &GpuSpec) -> bool {
-    let is_a100 = gpu.name.to_ascii_lowercase().contains("a100");
-    gpu.visible() >= Bytes::new(70 << 30) && !is_a100
+/// The step of a server on a card below 70 GiB.
+const SMALL_CHUNK: u64 = 2048;
+/// The longest context whose prompts 0.5 to 0.7 process at once.
+const LONGEST_WHOLE: u64 = 32_768;
+
+/// `EngineArgs.get_batch_defaults`: 70 GiB or more, and neither an A100 nor a GB10; from 0.8 on.
+fn is_large(gpu: &GpuSpec, version: VllmVersion) -> bool {
+    let is_a100 = version.spares_a100() && gpu.name.to_ascii_lowercase().contains("a100");
+    let capability = (gpu.compute_capability.major, gpu.compute_capability.minor);
+    let is_gb10 = version.spares_gb10() && capability == (12, 1);
+    let has_room = version.chunks_prompts() && gpu.visible() >= Bytes::new(70 << 30);
+    (has_room && !is_a100 && !is_gb10) || is_huge(gpu, version)
+}
+
+/// The same: 160 GiB or more.
+fn is_huge(gpu: &GpuSpec, version: VllmVersion) -> bool {
+    version.knows_huge_cards() && gpu.visible() >= Bytes::new(160 << 30)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_belong_to_a_generation() {
-        for (text, version) in [
-            ("latest", VllmVersion::Current),
-            ("0.28", VllmVersion::Current),
-            ("v0.16.0", VllmVersion::Current),
-            ("0.14.0rc1.dev2+g7d9f6663a", VllmVersion::Sorting),
-            ("0.6.3.post1", VllmVersion::Sorting),
-        ] {
-            assert_eq!(text.parse(), Ok(version), "{text}");
-        }
-        for text in ["0.5", "1.0", "19", "", "0.x"] {
-            assert!(text.parse::<VllmVersion>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn utilizations_round_trip_and_others_are_refused() {

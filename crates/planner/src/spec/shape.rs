@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Vision};
+use super::{Architecture, Extras, Vision};
 use crate::units::{at_most, to_u64};
 
 /// Norms on queries and keys.
@@ -58,6 +58,41 @@ pub struct Moe {
     /// Whether every expert's linear layers have biases.
     #[serde(default)]
     pub expert_bias: bool,
+    /// How experts are chosen and weighed, where a file says it; else the family decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<Router>,
+}
+
+/// How experts are chosen and weighed, as GGUF files state it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Router {
+    /// What scores pass through; nothing: what the family's do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gating: Option<RouterGating>,
+    /// Whether the chosen weights are divided by their sum; nothing: as in the family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalized: Option<bool>,
+    /// Whether weights are scaled after that.
+    pub scaled: bool,
+    /// Groups of experts of which some are chosen first; 0 or 1: none.
+    pub groups: u64,
+    /// Groups that are chosen.
+    pub groups_used: u64,
+}
+
+/// What a router's scores pass through (`expert_gating_func`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RouterGating {
+    /// A softmax over all experts.
+    Softmax,
+    /// Sigmoids.
+    Sigmoid,
+    /// A softmax over the chosen experts.
+    SoftmaxOfChosen,
 }
 
 /// Multi-head latent attention: keys and values are cached as one low-rank vector per token.
@@ -76,6 +111,9 @@ pub struct Mla {
     pub qk_rope_head_dim: u64,
     /// Elements of a head's value.
     pub v_head_dim: u64,
+    /// Whether keys and values are cached as those of every head: GGUF files of before April 2025.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub expanded: bool,
 }
 
 /// Layers with a recurrent state of fixed size (gated delta-net) instead of attention.
@@ -115,6 +153,9 @@ pub struct Ssm {
     /// Whether the convolution has a bias.
     #[serde(default, skip_serializing_if = "is_false")]
     pub conv_bias: bool,
+    /// Whether no norm stands before the projection out (Falcon-H1).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub without_norm: bool,
 }
 
 impl Ssm {
@@ -139,9 +180,33 @@ pub struct PerLayer {
     /// Elements of a query or key head.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub head_dim: Vec<u64>,
-    /// Width of the dense MLP.
+    /// Width of the dense MLP; 0 in a layer without one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ffn_size: Vec<u64>,
+    /// Tokens that a layer attends to; 0 where it attends to all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub window: Vec<u64>,
+    /// What mixes tokens; without a list what the other numbers say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mixers: Vec<Mixer>,
+    /// Whether a layer has experts; without a list all behind the leading dense ones do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub experts: Vec<bool>,
+}
+
+/// What mixes tokens in a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Mixer {
+    /// Attention, which keeps keys and values.
+    Attention,
+    /// A layer that keeps a state of fixed size.
+    Recurrent,
+    /// Both, side by side (Falcon-H1).
+    Both,
+    /// Nothing: an MLP or experts alone (Nemotron-H), or a layer that was cut down to them (Nemotron).
+    Nothing,
 }
 
 /// The numbers of one layer: [`ModelShape::layer`] is where every formula asks for them.
@@ -153,7 +218,9 @@ pub struct LayerShape {
     pub kv_heads: u64,
     /// Elements of a query or key head.
     pub head_dim: u64,
-    /// Width of the dense MLP.
+    /// Elements of a value head.
+    pub value_head_dim: u64,
+    /// Width of the dense MLP; 0 where there is none.
     pub ffn_size: u64,
 }
 
@@ -260,7 +327,7 @@ pub struct ModelShape {
     /// Whether the MLP has a gate (SwiGLU, GeGLU).
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub gated_ffn: bool,
-    /// Whether q, k and v are one tensor, and gate and up another (Phi-3).
+    /// Whether q, k and v are one tensor; in Phi-3 gate and up are one as well.
     #[serde(default, skip_serializing_if = "is_false")]
     pub fused_projections: bool,
     /// One learned sink per query head (gpt-oss).
@@ -300,6 +367,9 @@ pub struct ModelShape {
     /// The vision tower beside the language model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vision: Option<Vision>,
+    /// What few families have.
+    #[serde(default, skip_serializing_if = "Extras::is_none")]
+    pub extras: Extras,
 }
 
 /// A shape that no model can have.
@@ -324,7 +394,7 @@ impl ModelShape {
     /// Elements for a token that the MLP of a layer works on: of the dense MLP, or of a token's experts together,
     /// whichever is wider.
     pub fn mlp_width(&self) -> u64 {
-        let all_experts = self.moe.is_some_and(|moe| moe.leading_dense_layers == 0);
+        let all_experts = self.moe.is_some() && (0..self.n_layers).all(|index| self.is_moe(index));
         let dense = if all_experts { 0 } else { self.widest_ffn() };
         let of_token = |moe: Moe| moe.n_experts_used * moe.expert_ffn_size + moe.shared_ffn_size;
         dense.max(self.moe.map_or(0, of_token))
@@ -337,7 +407,10 @@ impl ModelShape {
 
     /// Elements of a value head.
     pub fn value_head_dim(&self) -> u64 {
-        self.mla.map_or(self.head_dim, |mla| mla.v_head_dim)
+        self.mla.map_or_else(
+            || self.extras.value_head_dim.unwrap_or(self.head_dim),
+            |mla| mla.v_head_dim,
+        )
     }
 
     /// Query heads per key and value head.
@@ -348,15 +421,18 @@ impl ModelShape {
     /// The numbers of layer `index`.
     pub fn layer(&self, index: u64) -> LayerShape {
         let Self { n_heads, kv_heads, head_dim, ffn_size, .. } = *self;
+        let value_head_dim = self.value_head_dim();
         let Some(lists) = &self.per_layer else {
-            return LayerShape { n_heads, kv_heads, head_dim, ffn_size };
+            return LayerShape { n_heads, kv_heads, head_dim, value_head_dim, ffn_size };
         };
         let of =
             |list: &[u64], own: u64| list.get(at_most(index, list.len())).copied().unwrap_or(own);
+        let head_dim = of(&lists.head_dim, head_dim);
         LayerShape {
             n_heads: of(&lists.n_heads, n_heads),
             kv_heads: of(&lists.kv_heads, kv_heads),
-            head_dim: of(&lists.head_dim, head_dim),
+            head_dim,
+            value_head_dim: self.extras.value_head_dim.unwrap_or(head_dim),
             ffn_size: of(&lists.ffn_size, ffn_size),
         }
     }
@@ -395,9 +471,40 @@ impl ModelShape {
 
     /// Whether layer `index` holds a recurrent state instead of keys and values.
     pub fn is_recurrent(&self, index: u64) -> bool {
+        if let Some(mixer) = self.listed_mixer(index) {
+            return mixer == Mixer::Recurrent;
+        }
         let delta_net = |r: Recurrent| !(index + 1).is_multiple_of(r.full_attention_every);
         self.recurrent.is_some_and(delta_net)
             || (self.ssm.is_some() && self.layer(index).kv_heads == 0)
+    }
+
+    /// What mixes tokens in layer `index`.
+    pub fn mixer(&self, index: u64) -> Mixer {
+        let recurrent = self.is_recurrent(index);
+        let implied = if recurrent { Mixer::Recurrent } else { Mixer::Attention };
+        self.listed_mixer(index).unwrap_or(implied)
+    }
+
+    fn listed_mixer(&self, index: u64) -> Option<Mixer> {
+        let mixers = &self.per_layer.as_ref()?.mixers;
+        mixers.get(at_most(index, mixers.len())).copied()
+    }
+
+    /// Whether layer `index` attends to tokens.
+    pub fn attends(&self, index: u64) -> bool {
+        matches!(self.mixer(index), Mixer::Attention | Mixer::Both)
+    }
+
+    /// Whether layer `index` reads the keys and values of a layer before it, and keeps none.
+    pub const fn shares_cache(&self, index: u64) -> bool {
+        index >= self.n_layers.saturating_sub(self.extras.shared_cache_layers)
+    }
+
+    /// Whether layer `index` has learned sinks: every one, or those with a window (MiMo-V2).
+    pub fn has_sinks(&self, index: u64) -> bool {
+        let windowed = self.architecture.family().sinks_in_windows;
+        self.attention_sinks && (!windowed || self.window_of(index).is_some())
     }
 
     /// Whether layer `index` has a projection of values.
@@ -407,6 +514,10 @@ impl ModelShape {
 
     /// The window of layer `index`, if it has one.
     pub fn window_of(&self, index: u64) -> Option<u64> {
+        let listed = self.per_layer.as_ref().map_or(&[][..], |lists| &lists.window);
+        if let Some(&size) = listed.get(at_most(index, listed.len())) {
+            return (size > 0).then_some(size);
+        }
         let window = self.window?;
         let full = window.full_every.is_some_and(|every| (index + 1).is_multiple_of(every));
         (!full).then_some(window.size)
@@ -414,6 +525,10 @@ impl ModelShape {
 
     /// Whether layer `index` has experts.
     pub fn is_moe(&self, index: u64) -> bool {
+        let listed = self.per_layer.as_ref().map_or(&[][..], |lists| &lists.experts);
+        if let Some(&experts) = listed.get(at_most(index, listed.len())) {
+            return experts && self.moe.is_some();
+        }
         self.moe.is_some_and(|moe| index >= moe.leading_dense_layers)
     }
 
@@ -474,24 +589,32 @@ impl ModelShape {
             range("ssm.n_heads", ssm.n_heads, ssm.inner_size)?;
             range("ssm.conv_kernel", ssm.conv_kernel, 1 << 10)?;
         }
+        self.extras.validate(self)?;
         self.vision.map_or(Ok(()), |vision| vision.validate())
     }
 
     /// Checks what is given layer by layer.
     fn validate_layers(&self) -> Result<(), InvalidShape> {
         let Some(lists) = &self.per_layer else { return Ok(()) };
-        let least_kv = u64::from(self.ssm.is_none());
+        let least = u64::from(self.ssm.is_none() && lists.mixers.is_empty());
+        let counted = |field, count: usize| {
+            let count = to_u64(count);
+            if count == 0 || count == self.n_layers {
+                return Ok(());
+            }
+            let expected = format!("none, or one for each of {} layers", self.n_layers);
+            Err(InvalidShape { field, value: count, expected })
+        };
+        counted("per_layer.mixers", lists.mixers.len())?;
+        counted("per_layer.experts", lists.experts.len())?;
+        counted("per_layer.window", lists.window.len())?;
         for (field, list, least) in [
             ("per_layer.n_heads", &lists.n_heads, 1),
-            ("per_layer.kv_heads", &lists.kv_heads, least_kv),
+            ("per_layer.kv_heads", &lists.kv_heads, least),
             ("per_layer.head_dim", &lists.head_dim, 1),
-            ("per_layer.ffn_size", &lists.ffn_size, 1),
+            ("per_layer.ffn_size", &lists.ffn_size, least),
         ] {
-            let count = to_u64(list.len());
-            if count != 0 && count != self.n_layers {
-                let expected = format!("none, or one for each of {} layers", self.n_layers);
-                return Err(InvalidShape { field, value: count, expected });
-            }
+            counted(field, list.len())?;
             if let Some(&value) = list.iter().find(|n| !(least..=MAX_WIDTH).contains(n)) {
                 let expected = format!("{least} to {MAX_WIDTH}");
                 return Err(InvalidShape { field, value, expected });

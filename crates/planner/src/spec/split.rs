@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, ModelSpec};
+use std::sync::Arc;
+
+use super::{Home, Layer, ModelSpec, Placed};
 
 use crate::text::printable;
 use crate::units::at_most;
@@ -86,11 +88,15 @@ pub struct Part {
     pub has_vision: bool,
     /// Its rows of every matrix, where those are dealt out by memory.
     pub share: Option<Share>,
+    /// Where everything is, where tensors may be in main memory too.
+    pub placed: Option<Arc<Placed>>,
+    /// Whether it is main memory's part of such a placement.
+    pub is_host: bool,
 }
 
 impl Part {
     /// The whole model, on one GPU.
-    pub const fn whole(model: &ModelSpec) -> Self {
+    pub fn whole(model: &ModelSpec) -> Self {
         Self {
             split: Split::Layer,
             index: 0,
@@ -101,12 +107,19 @@ impl Part {
             has_head: true,
             has_vision: true,
             share: None,
+            placed: None,
+            is_host: false,
         }
     }
 
     /// One of `of` equal parts of every layer.
-    pub const fn rank(model: &ModelSpec, index: u64, of: u64) -> Self {
+    pub fn rank(model: &ModelSpec, index: u64, of: u64) -> Self {
         Self { split: Split::Tensor, index, of, ..Self::whole(model) }
+    }
+
+    /// The device that it is about, where tensors are placed one by one.
+    pub fn home(&self) -> Home {
+        if self.is_host { Home::Host } else { Home::Gpu(at_most(self.index, usize::MAX)) }
     }
 
     /// GPUs that every tensor is split over evenly.

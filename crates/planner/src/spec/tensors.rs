@@ -4,7 +4,10 @@
 //! llama.cpp's `llama-arch.cpp`; the check is that the elements add up to the published parameter
 //! count of every profile.
 
-use super::{ModelShape, Moe, QkNorm};
+mod rare;
+
+use super::families::LayerKinds;
+use super::{Mixer, ModelShape, Moe, QkNorm};
 
 /// What a tensor is for. File formats and quantizers treat tensors by their role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,8 +46,27 @@ pub enum Role {
     /// One of these vectors that vLLM keeps in f32, the decay of every head.
     RecurrentDecay,
     RecurrentOutput,
+    /// Low-rank projections of a recurrent layer's gates (Kimi Linear).
+    RecurrentLowRank,
     /// The input projection of a state-space layer: gate, input, B, C and time steps.
     SsmIn,
+    /// Gates of a layer's heads.
+    HeadGate,
+    /// Queries, keys and weights of what chooses the tokens that attention reads.
+    IndexerQ,
+    IndexerK,
+    IndexerWeights,
+    /// Projections of keys into compressed ones, and of their weights.
+    Compressor,
+    /// Projections around routed experts.
+    LatentDown,
+    LatentUp,
+    /// Small linear layers of residual streams and of layers' embeddings.
+    Residual,
+    /// Embeddings beside those of the tokens, in one table: of every layer, or of positions.
+    LayerEmbedding,
+    /// What mixes residual streams, and positions of compressed keys: f32.
+    StreamMix,
     Norm,
     Bias,
     /// The bias of a layer that vLLM splits by output, which is split like it.
@@ -77,6 +99,8 @@ impl Role {
                 | Self::ScoreCorrection
                 | Self::Sinks
                 | Self::RopeFrequencies
+                | Self::LayerEmbedding
+                | Self::StreamMix
                 | Self::VisionLinear
                 | Self::VisionOther
         )
@@ -117,6 +141,7 @@ impl TensorSpec {
 pub fn tensors(shape: &ModelShape) -> Vec<TensorSpec> {
     let mut list = TensorList { shape, layer: None, tensors: Vec::new() };
     list.add(Role::TokenEmbedding, shape.hidden_size, shape.vocab_size);
+    list.before_layers();
     for index in 0..shape.n_layers {
         list.layer = Some(index);
         list.layer_tensors(index);
@@ -125,6 +150,9 @@ pub fn tensors(shape: &ModelShape) -> Vec<TensorSpec> {
     list.norm(shape.hidden_size);
     if !shape.tied_embeddings {
         list.add(Role::OutputHead, shape.hidden_size, shape.vocab_size);
+    }
+    if shape.extras.head_bias {
+        list.add(Role::Bias, shape.vocab_size, 1);
     }
     list.tensors
 }
@@ -155,24 +183,48 @@ impl TensorList<'_> {
     }
 
     fn layer_tensors(&mut self, index: u64) {
-        for _ in 0..self.shape.norms_per_layer {
-            self.norm(self.shape.hidden_size);
+        let shape = self.shape;
+        let has_mlp = shape.is_moe(index) || shape.layer(index).ffn_size > 0;
+        let mixer = shape.mixer(index);
+        for _ in 0..norms(shape, mixer, has_mlp) {
+            self.norm(shape.hidden_size);
         }
-        if self.shape.is_recurrent(index) && self.shape.ssm.is_some() {
-            self.state_space();
-        } else if self.shape.is_recurrent(index) {
-            self.recurrent();
+        if matches!(mixer, Mixer::Attention | Mixer::Both) {
+            self.attending(index);
+        }
+        if matches!(mixer, Mixer::Recurrent | Mixer::Both) {
+            self.keeping_a_state();
+        }
+        match shape.moe {
+            Some(moe) if shape.is_moe(index) => self.experts(index, moe),
+            _ => self.dense_ffn(index),
+        }
+        if shape.architecture.family().layer_scalar {
+            self.add(Role::Norm, 1, 1);
+        }
+        self.behind_layer(index);
+    }
+
+    fn attending(&mut self, index: u64) {
+        if self.shape.extras.compressed.is_some() {
+            self.compressed_attention(index);
         } else if self.shape.mla.is_some() {
             self.latent_attention();
         } else {
             self.attention(index);
         }
-        match self.shape.moe {
-            Some(moe) if self.shape.is_moe(index) => self.experts(moe),
-            _ => self.dense_ffn(index),
-        }
-        if self.shape.architecture.family().layer_scalar {
-            self.add(Role::Norm, 1, 1);
+        self.indexer(index);
+    }
+
+    fn keeping_a_state(&mut self) {
+        if self.shape.ssm.is_some() {
+            self.state_space();
+        } else if self.shape.extras.short_convolution.is_some() {
+            self.short_convolution();
+        } else if self.shape.architecture.family().layers == LayerKinds::LatentAndDelta {
+            self.kimi_delta();
+        } else {
+            self.recurrent();
         }
     }
 
@@ -180,29 +232,37 @@ impl TensorList<'_> {
         let ModelShape { hidden_size, qkv_bias, .. } = *self.shape;
         let layer = self.shape.layer(index);
         let (q, kv) = (layer.q_width(), layer.kv_width());
+        let value_dim = self.shape.extras.value_head_dim.unwrap_or(layer.head_dim);
+        let (values, attended) = (layer.kv_heads * value_dim, layer.n_heads * value_dim);
+        let has_keys = !self.shape.shares_cache(index);
         if self.shape.fused_projections {
-            self.linear(Role::AttnQkv, hidden_size, q + 2 * kv, qkv_bias);
+            self.linear(Role::AttnQkv, hidden_size, q + kv + values, qkv_bias);
         } else {
             let gate = if self.shape.attention_output_gate { q } else { 0 };
             self.linear(Role::AttnQ, hidden_size, q + gate, qkv_bias);
-            self.linear(Role::AttnK, hidden_size, kv, qkv_bias);
-            if self.shape.has_values(index) {
-                self.linear(Role::AttnV, hidden_size, kv, qkv_bias);
+            if has_keys {
+                self.linear(Role::AttnK, hidden_size, kv, qkv_bias);
+            }
+            if has_keys && self.shape.has_values(index) {
+                self.linear(Role::AttnV, hidden_size, values, qkv_bias);
             }
         }
-        self.linear(Role::AttnOutput, q, hidden_size, self.shape.attn_output_bias);
-        match self.shape.qk_norm {
-            QkNorm::None => {}
-            QkNorm::PerHead => {
-                self.norm(layer.head_dim);
-                self.norm(layer.head_dim);
-            }
-            QkNorm::Full => {
-                self.norm(q);
-                self.norm(kv);
-            }
+        self.linear(Role::AttnOutput, attended, hidden_size, self.shape.attn_output_bias);
+        let (of_queries, of_keys) = match self.shape.qk_norm {
+            QkNorm::None => (0, 0),
+            QkNorm::PerHead => (layer.head_dim, layer.head_dim),
+            QkNorm::Full => (q, kv),
+        };
+        if of_queries > 0 {
+            self.norm(of_queries);
         }
-        if self.shape.attention_sinks {
+        if of_keys > 0 && has_keys {
+            self.norm(of_keys);
+        }
+        if self.shape.extras.head_gates {
+            self.add(Role::HeadGate, hidden_size, layer.n_heads);
+        }
+        if self.shape.has_sinks(index) {
             self.add(Role::Sinks, layer.n_heads, 1);
         }
     }
@@ -253,14 +313,19 @@ impl TensorList<'_> {
             self.add(Role::Bias, conv, 1);
         }
         self.add(Role::RecurrentVector, ssm.n_heads, 3);
-        self.norm(ssm.inner_size);
+        if !ssm.without_norm {
+            self.norm(ssm.inner_size);
+        }
         self.add(Role::RecurrentOutput, ssm.inner_size, hidden_size);
     }
 
     fn dense_ffn(&mut self, index: u64) {
         let ModelShape { hidden_size, ffn_bias, .. } = *self.shape;
         let ffn_size = self.shape.layer(index).ffn_size;
-        if self.shape.fused_projections {
+        if ffn_size == 0 {
+            return;
+        }
+        if self.shape.architecture.family().fused_projections {
             self.linear(Role::FfnGateUp, hidden_size, 2 * ffn_size, ffn_bias);
         } else {
             if self.shape.gated_ffn {
@@ -271,19 +336,32 @@ impl TensorList<'_> {
         self.linear(Role::FfnDown, ffn_size, hidden_size, ffn_bias);
     }
 
-    fn experts(&mut self, moe: Moe) {
-        let hidden_size = self.shape.hidden_size;
+    fn experts(&mut self, index: u64, moe: Moe) {
+        let ModelShape { hidden_size, gated_ffn, .. } = *self.shape;
         let Moe { n_experts, expert_ffn_size, .. } = moe;
-        self.linear(Role::Router, hidden_size, n_experts, moe.router_bias);
-        for role in [Role::ExpertGate, Role::ExpertUp] {
-            self.linear(role, hidden_size, n_experts * expert_ffn_size, moe.expert_bias);
+        // Experts that the token's number chooses have no correction of scores.
+        let hashed = self.shape.extras.compressed.as_ref().map_or(0, |c| c.hashed_layers);
+        self.linear(Role::Router, hidden_size, n_experts, moe.router_bias && index >= hashed);
+        let latent = self.shape.extras.latent_experts;
+        if let Some(width) = latent {
+            self.add(Role::LatentDown, hidden_size, width);
         }
-        self.add(Role::ExpertDown, expert_ffn_size, n_experts * hidden_size);
+        let width = latent.unwrap_or(hidden_size);
+        let gates = [Role::ExpertGate, Role::ExpertUp];
+        for role in gates.into_iter().skip(usize::from(!gated_ffn)) {
+            self.linear(role, width, n_experts * expert_ffn_size, moe.expert_bias);
+        }
+        self.add(Role::ExpertDown, expert_ffn_size, n_experts * width);
         if moe.expert_bias {
-            self.add(Role::Bias, n_experts * hidden_size, 1);
+            self.add(Role::Bias, n_experts * width, 1);
+        }
+        if let Some(width) = latent {
+            self.add(Role::LatentUp, width, hidden_size);
         }
         if moe.shared_ffn_size > 0 {
-            self.add(Role::SharedGate, hidden_size, moe.shared_ffn_size);
+            if gated_ffn {
+                self.add(Role::SharedGate, hidden_size, moe.shared_ffn_size);
+            }
             self.add(Role::SharedUp, hidden_size, moe.shared_ffn_size);
             self.add(Role::SharedDown, moe.shared_ffn_size, hidden_size);
         }
@@ -291,4 +369,13 @@ impl TensorList<'_> {
             self.add(Role::SharedRouter, hidden_size, 1);
         }
     }
+}
+
+/// Norms of full width of a layer: those of a sublayer that was left out are left out with it.
+fn norms(shape: &ModelShape, mixer: Mixer, has_mlp: bool) -> u64 {
+    let all = shape.norms_per_layer;
+    if all != 2 {
+        return all;
+    }
+    all - u64::from(mixer == Mixer::Nothing) - u64::from(!has_mlp)
 }

@@ -49,6 +49,12 @@ impl TransformersVersion {
     pub fn has_linear_router(self, family: Architecture) -> bool {
         self != Self::Current && family.family().experts.linear_router
     }
+
+    /// Whether the router of a family stays in f32 whatever type is asked for: releases before 5.0 cast every
+    /// parameter to it, later ones leave what its module makes in f32 (`core_model_loading.py`).
+    pub fn keeps_router_in_f32(self, family: Architecture) -> bool {
+        self == Self::Current && family.family().transformers.router_in_f32
+    }
 }
 
 impl fmt::Display for TransformersVersion {

@@ -24,6 +24,8 @@ pub enum Tower {
     Qwen25Vl,
     /// Qwen3-VL and Qwen3.5: learned positions, mergers of inner layers where there are any.
     Qwen3Vl,
+    /// `MoonViT`: learned positions, a norm behind the last layer (Kimi K2.5).
+    MoonVit,
     /// Gemma 4: norms on queries and keys, four norms a layer, a table of positions per axis.
     Gemma4,
 }
@@ -141,6 +143,9 @@ impl Vision {
         for _ in 0..self.n_layers {
             list.layer(self);
         }
+        if self.tower == Tower::MoonVit {
+            list.norm(self.hidden_size, true);
+        }
         list.projector(self, text_width);
         list.0
     }
@@ -177,7 +182,7 @@ impl List {
         } else {
             self.other(v.patch_values(), width);
         }
-        if matches!(v.tower, Tower::Siglip | Tower::Qwen3Vl) {
+        if matches!(v.tower, Tower::Siglip | Tower::Qwen3Vl | Tower::MoonVit) {
             self.other(width, 1);
         }
         if v.positions > 0 {
@@ -193,12 +198,13 @@ impl List {
     fn layer(&mut self, v: &Vision) {
         let width = v.hidden_size;
         let bias = !matches!(v.tower, Tower::Pixtral | Tower::Gemma4);
-        let layer_norm = matches!(v.tower, Tower::Siglip | Tower::Qwen2Vl | Tower::Qwen3Vl);
+        let layer_norm =
+            matches!(v.tower, Tower::Siglip | Tower::Qwen2Vl | Tower::Qwen3Vl | Tower::MoonVit);
         let norms = if v.tower == Tower::Gemma4 { 4 } else { 2 };
         for _ in 0..norms {
             self.norm(width, layer_norm);
         }
-        if v.is_qwen() {
+        if v.is_qwen() || v.tower == Tower::MoonVit {
             self.linear(width, 3 * width, bias);
         } else {
             for _ in ["q", "k", "v"] {
@@ -241,6 +247,11 @@ impl List {
                 for _ in 0..v.deepstack {
                     self.norm(merged, true);
                 }
+            }
+            Tower::MoonVit => {
+                self.norm(width, true);
+                self.linear(merged, merged, true);
+                self.linear(merged, text, true);
             }
             Tower::Gemma4 => self.linear(width, text, false),
         }

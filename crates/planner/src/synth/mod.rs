@@ -4,23 +4,22 @@
 //! synthetic model has every tensor of the real one, with the name, the dimensions and the type that
 //! llama.cpp's converter and quantizer would give it, so that a plan can be proved without a download.
 
+pub mod checkpoint;
 mod defaults;
 mod metadata;
-mod names;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod values;
 
-use crate::dtype::WeightFormat;
+use crate::dtype::{GgmlType, WeightFormat};
 use crate::estimate::llama_cpp::weights::file_tensors;
 use crate::estimate::weights::WeightsError;
+use crate::estimate::weights::names::Namer;
 use crate::read::gguf::{Field, GgufTensor, aligned, header_bytes};
-use crate::spec::{ModelSpec, Role};
+use crate::spec::{ModelSpec, Role, TensorSpec};
 use crate::units::{Bytes, Overflow};
-
-use names::Named;
 
 pub use values::{Values, fill};
 
@@ -33,6 +32,14 @@ pub enum SynthError {
         /// The model.
         model: String,
         /// What has no name.
+        what: String,
+    },
+    /// A model with parts whose names in checkpoints are not known here.
+    #[error("`{model}` has {what}, which is not written as a checkpoint here")]
+    NotInCheckpoints {
+        /// The model.
+        model: String,
+        /// What is not written.
         what: String,
     },
     /// A tensor type whose blocks cannot be made up.
@@ -59,6 +66,9 @@ impl SynthError {
                 WeightsError::Unsupported { .. } | WeightsError::NothingStored { .. },
             ) => Some("name a format that GGUF files have, such as `--weights q4_k_m`".to_owned()),
             Self::Weights(error) => error.hint(),
+            Self::NotInCheckpoints { .. } => {
+                Some("a GGUF file may do: name a file that ends in `.gguf`".to_owned())
+            }
             _ => None,
         }
     }
@@ -66,6 +76,31 @@ impl SynthError {
     fn unnamed(model: &ModelSpec, what: String) -> Self {
         Self::Unnamed { model: model.name.clone(), what }
     }
+
+    fn not_in_checkpoints(model: &ModelSpec, what: impl Into<String>) -> Self {
+        Self::NotInCheckpoints { model: model.name.clone(), what: what.into() }
+    }
+}
+
+/// A tensor with its name and its dimensions, the row first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    name: String,
+    dims: Vec<u64>,
+    spec: TensorSpec,
+    ty: GgmlType,
+}
+
+/// Names the tensors of a model, of which `typed` is every one with its type.
+fn named(model: &ModelSpec, typed: Vec<(TensorSpec, GgmlType)>) -> Result<Vec<Named>, SynthError> {
+    let refused = |what| SynthError::unnamed(model, what);
+    let mut namer = Namer::new(model).map_err(refused)?;
+    let mut tensors = Vec::with_capacity(typed.len());
+    for (spec, ty) in typed {
+        let name = namer.name(&spec).map_err(refused)?;
+        tensors.push(Named { name, dims: namer.dims(&spec), spec, ty });
+    }
+    Ok(tensors)
 }
 
 /// A tensor that can be filled.
@@ -93,7 +128,7 @@ impl SynthModel {
     ///
     /// The layers that GLM-4.5's files hold to predict tokens ahead are left out, as runtimes do.
     pub fn new(model: &ModelSpec, format: WeightFormat, seed: u64) -> Result<Self, SynthError> {
-        let named = names::named(model, file_tensors(model, format)?)?;
+        let named = named(model, file_tensors(model, format)?)?;
         let mut tensors = Vec::with_capacity(named.len());
         let mut offset = 0;
         for named in named {

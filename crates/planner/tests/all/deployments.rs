@@ -4,13 +4,14 @@
 //! ends it is a defect.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use crate::support::Case;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
-use vramplan_planner::deployment::{CacheSize, Card, Cards, Deployment, Question};
+use vramplan_planner::deployment::{CacheSize, Card, Cards, Deployment, Question, main_memory};
 use vramplan_planner::dtype::{FileType, KvFormat, WeightFormat};
 use vramplan_planner::estimate::rules;
 use vramplan_planner::plan::Capacity;
@@ -68,9 +69,11 @@ fn model() -> impl Strategy<Value = ModelSpec> {
     ];
     (any::<Index>(), any::<Index>(), changes).prop_map(|(index, family, changes)| {
         // Every family as often as any other: of most kinds of layers there are few profiles.
-        let own = family.get(Architecture::ALL);
-        let of: Vec<_> =
-            profiles().models.iter().filter(|model| model.shape.architecture == *own).collect();
+        let models = &profiles().models;
+        let families: BTreeSet<_> = models.iter().map(|model| model.shape.architecture).collect();
+        let families: Vec<_> = families.into_iter().collect();
+        let own = family.get(&families);
+        let of: Vec<_> = models.iter().filter(|model| model.shape.architecture == *own).collect();
         let model = (*index.get(&of)).clone();
         let mut shape = model.shape.clone();
         for (index, number) in changes {
@@ -256,14 +259,13 @@ fn tokens() -> impl Strategy<Value = u64> {
 }
 
 fn serving() -> impl Strategy<Value = Serving> {
-    let versions = prop::sample::select(vec!["0.11", "latest"]);
+    let versions = prop::sample::select(vec!["0.2", "0.11", "0.19", "0.24", "latest"]);
     let share = (1u32..=100).prop_map(|percent| format!("{}", f64::from(percent) / 100.0));
     (magnitude(20), share, versions).prop_map(|(max_seqs, share, version)| Serving {
         max_seqs,
         utilization: share.parse().unwrap(),
-        ranks: 1,
         version: version.parse().unwrap(),
-        most_blocks: None,
+        ..Serving::default()
     })
 }
 
@@ -303,7 +305,10 @@ impl Draft {
             given: Arc::new(Question::default()),
             model: Arc::new(self.model),
             file: None,
+            origin: None,
             cards: Cards::new(self.first, self.others),
+            host: Arc::new(main_memory(&Question::default()).unwrap()),
+            ram: None,
             runtime: Arc::new(RuntimeSpec { options: self.work.options, ..runtime }),
             weights: self.weights,
             kv: self.kv,
@@ -317,11 +322,14 @@ impl Draft {
     }
 }
 
+/// Versions of llama.cpp: checked ones, and one between, and one behind them.
+const VERSIONS: [&str; 7] = ["2025", "b7772", "b8193", "0.5.0", "0.6.0", "0.7.0", "b99999"];
+
 /// What does not depend on the model.
 fn work(runtime: Runtime) -> impl Strategy<Value = Work> {
     let plain = Case::new("L4", "qwen2.5-0.5b", runtime);
     let defaults = rules(runtime).defaults(&plain.model, &plain.cards.first().gpu);
-    let versions = LlamaCppVersion::NAMES.map(|(_, version)| version).to_vec();
+    let versions = VERSIONS.map(|text| text.parse::<LlamaCppVersion>().unwrap()).to_vec();
     let sizes = (tokens(), tokens(), prop::option::weighted(0.2, tokens()), tokens());
     let sizes = (sizes, prop_oneof![magnitude(8), magnitude(32)], prop::option::of(tokens()));
     let choices = (any::<bool>(), any::<bool>(), prop::option::weighted(0.2, 0u64..=1 << 16));
@@ -468,7 +476,9 @@ fn answers(deployment: &Deployment) -> Result<(), RecommendError> {
 /// Layers that attend and layers that keep a state alternate: a GPU's last layer can be one of either.
 #[test]
 fn hybrids_are_planned_on_any_number_of_gpus() {
-    let is_hybrid = |model: &&ModelSpec| model.shape.recurrent.is_some();
+    // Layers that are listed one by one cannot be fewer.
+    let is_hybrid =
+        |model: &&ModelSpec| model.shape.recurrent.is_some() && model.shape.per_layer.is_none();
     let mut planned = 0;
     for model in profiles().models.iter().filter(is_hybrid) {
         for (n_layers, kv, weights) in [

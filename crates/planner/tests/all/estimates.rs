@@ -4,7 +4,7 @@ use crate::support::Case;
 use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::Plan;
-use vramplan_planner::spec::{Attention, Capture, Runtime, TransformersVersion, VllmVersion};
+use vramplan_planner::spec::{Attention, Capture, Runtime, TransformersVersion};
 use vramplan_planner::units::Bytes;
 
 /// What a component holds at the most, in bytes.
@@ -112,7 +112,11 @@ fn the_components_add_up_to_the_peak() {
 
 #[test]
 fn vllm_on_qwen_7b() {
-    let case = Case::new("L4", "qwen2.5-7b", Runtime::Vllm).weights("bf16");
+    let mut case = Case::new("L4", "qwen2.5-7b", Runtime::Vllm).weights("bf16");
+    case.serving(|serving| {
+        serving.version = "0.19".parse().unwrap();
+        serving.utilization = "0.9".parse().unwrap();
+    });
     let plan = case.pinned(6000).cache(7000).answer().plan;
     let pool = plan.pool.unwrap();
     // 28 layers · K and V · 4 KV heads of 128 · 2 B · 16 tokens
@@ -127,6 +131,22 @@ fn vllm_on_qwen_7b() {
     assert_eq!(most(&plan, Component::ConversationCache), (pool.blocks - 375) * pool.block.get());
     // 256 sequences: bf16 logits and three f32 copies, and f32 candidates for each of 58 processors.
     assert_eq!(most(&plan, Component::Logits), 256 * 152_064 * 14 + 58 * 152_064 * 4);
+}
+
+/// What 0.33 does otherwise: its share, what it samples with and keeps for every sequence, and the tokens that it prints.
+#[test]
+fn the_newest_vllm_on_qwen_7b() {
+    let case = Case::new("L4", "qwen2.5-7b", Runtime::Vllm).weights("bf16").cache(7000);
+    let plan = case.answer().plan;
+    let pool = plan.pool.unwrap();
+    assert_eq!(pool.limit, plan.capacity.usable.scale(92, 100).unwrap());
+    // So many conversations of all its 131,072 tokens, or 32,768.
+    let of_one = case.workload.context.div_ceil(16);
+    assert_eq!(pool.tokens, pool.blocks * case.workload.context / of_one);
+    // 256 sequences: counts, masks and lists that stay; bf16 logits and their f32 copy, and f32 candidates.
+    let stays = 256 * 4 * (152_064 + 2 * 4752 + 3 * 1024 + 128 + 1153 + 128);
+    let passes = 256 * 152_064 * 6 + 58 * 152_064 * 4;
+    assert_eq!(most(&plan, Component::Logits), stays + passes);
 }
 
 #[test]
@@ -227,7 +247,7 @@ fn old_transformers_hold_all_logits_twice() {
 fn old_vllm_sorts() {
     let case = Case::new("H100", "llama-3.1-8b", Runtime::Vllm).cache(1000);
     let mut old = case.clone();
-    old.serving(|serving| serving.version = VllmVersion::Sorting);
+    old.serving(|serving| serving.version = "0.15".parse().unwrap());
     let fixed = |case: &Case| case.answer().plan.pool.unwrap().fixed.expected;
     assert!(fixed(&old) > fixed(&case).plus(Bytes::mib(1000).unwrap()).unwrap());
 }

@@ -5,7 +5,7 @@ use vramplan_planner::deployment::Card;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::recommend::{Solver, answer};
-use vramplan_planner::spec::{Headroom, Runtime};
+use vramplan_planner::spec::{Count, Headroom, Launch, Runtime};
 
 /// A card that every model is planned on.
 const CARD: &str = "H200";
@@ -28,6 +28,10 @@ fn every_model_under_every_runtime() {
             let mut case = case.clone().of(model.clone());
             case.workload.context = model.shape.context_len;
             case.workload.system_tokens = 100;
+            // On the GPU whole: what is in main memory is not among its weights.
+            if case.kind() == Runtime::LlamaCpp {
+                case.set_launch(Launch { gpu_layers: Some(Count::All), ..Launch::default() });
+            }
             let answer = match answer(&case) {
                 Ok(answer) => answer,
                 Err(error) => {

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod configs;
 mod deployments;
 mod estimates;
 mod every_profile;
 mod html;
 mod layers;
 mod names_and_files;
+mod offload;
 mod profiles;
 mod properties;
 mod questions;
@@ -17,6 +19,7 @@ mod several_gpus;
 mod skip;
 #[path = "../../../../tests/support/smollm2.rs"]
 mod smollm2;
+mod starting;
 #[path = "../../../../tests/support/mod.rs"]
 mod support;
 mod sweep;

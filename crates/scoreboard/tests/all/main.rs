@@ -6,8 +6,10 @@ mod generated;
 mod llama_cpp;
 mod pipelines;
 mod quantized_passes;
+mod rehearsed;
 mod scoreboard;
 mod storage;
 #[path = "../../../../tests/support/mod.rs"]
 mod support;
 mod vllm;
+mod vllm_reports;

@@ -25,16 +25,16 @@ fn case(row: &Row) -> Case {
         gpu.total.value = gib(total);
         gpu.reserved.value = Bytes::ZERO;
     }
-    let default = Serving::on(&gpu);
+    let version = row.get("version").unwrap();
+    let default = Serving::on(&gpu, version);
+    let chunk = Serving::default_chunk(&gpu, version, case.workload.context);
     case.workload.system_tokens = 0;
-    case.workload.prefill_chunk =
-        row.maybe("chunk").unwrap().unwrap_or_else(|| Serving::default_chunk(&gpu));
+    case.workload.prefill_chunk = row.maybe("chunk").unwrap().unwrap_or(chunk);
     case.set_options(RuntimeOptions::Vllm(Serving {
         ranks: row.get("ranks").unwrap(),
         max_seqs: row.maybe("max_seqs").unwrap().unwrap_or(default.max_seqs),
         utilization: row.maybe("utilization").unwrap().unwrap_or(default.utilization),
-        version: row.get("version").unwrap(),
-        most_blocks: None,
+        ..default
     }));
     // Stages, of which each has ranks: not what a question asks for.
     case.split = Split::Layer;

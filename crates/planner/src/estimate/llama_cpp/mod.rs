@@ -6,24 +6,29 @@
 //!
 //! All sizes are llama.cpp's own, to the byte: see `graph` and `weights`.
 
+pub mod compute;
+mod flash;
 pub(crate) mod fragmentation;
 pub mod graph;
 pub mod placement;
 mod rules;
+mod spread;
 pub(crate) mod weights;
 
+use self::compute::Compute;
 use self::graph::{
-    CacheSizes, ComputeBuffer, Context, ContextParams, Outputs, Stage, cache_sizes, graph_bounds,
-    is_certain, stage_buffer,
+    CacheSizes, Context, ContextParams, Gates, LlamaCppGeneration, Outputs, Stage, caches_of,
 };
 pub use self::rules::Rules;
+pub use self::weights::gates_of;
 use crate::dtype::KvFormat;
 use crate::estimate::BufferId;
+use crate::estimate::Deviation;
 use crate::estimate::push_weights;
 use crate::estimate::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, overhead,
 };
-use crate::spec::{Attention, Basis, Bounds, ComputeCapability, Logits, Part, Split};
+use crate::spec::{Attention, Basis, Bounds, ComputeCapability, Home, Logits, Part, Split};
 use crate::units::Overflow;
 
 pub use self::graph::padded as padded_context;
@@ -34,24 +39,44 @@ const N_BATCH: u64 = 2048;
 /// From here on the vector kernel reads a quantized cache for two rows (`fattn.cu`).
 const ADA: ComputeCapability = ComputeCapability { major: 8, minor: 9 };
 
+const NOT_FUSED: &str = "llama.cpp graph of a micro-batch with attention's scores: its CUDA backend has no kernel of \
+    fused attention for these heads, which `-fa auto` then turns off (`-fa on` computes it on the CPU)";
+
+/// From here on gates are applied with the products (`mmq.cu`).
+const TURING: ComputeCapability = ComputeCapability { major: 7, minor: 5 };
+
 /// Lists everything that the process holds.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     check_limits(scenario)?;
     check_image_layers(scenario)?;
     check_values(scenario)?;
     push_weights(buffers, scenario);
-    let layers = &scenario.model.gguf_layers;
-    let context = context(scenario)?;
+    if let Some(placed) = &scenario.part().placed {
+        return spread::push(buffers, scenario, placed);
+    }
+    let version = scenario.runtime.options.llama_cpp().checked();
+    let context = context(scenario, version.generation)?;
     let part = scenario.part();
-    let caches = cache_sizes(&scenario.model.shape, layers, &part.layers, &context)?;
+    let caches = caches_of(scenario.model, &part.layers, &context)?;
     push_caches(buffers, scenario, &context, caches)?;
     if part.has_head || !part.layers.is_empty() {
-        let stage = stage(part);
-        let compute = stage_buffer(&scenario.model.shape, layers, &context.graph, &stage)?;
-        push_compute(buffers, scenario, &context, compute)?;
+        let contexts = |generation| self::context(scenario, generation);
+        let mut compute = Compute::of(scenario.model, &stage(part), version, contexts)?;
+        note_fusion(&mut compute, scenario)?;
+        push_compute(buffers, &context, &compute);
     }
     overhead::push(buffers, scenario);
     fragmentation::push(buffers, scenario)
+}
+
+/// Says so where fused attention was asked for, and is not to be had.
+fn note_fusion(compute: &mut Compute, scenario: &Scenario<'_>) -> Result<(), Overflow> {
+    if scenario.workload.attention == Attention::Flash && !is_fused(scenario) {
+        compute.source = NOT_FUSED;
+        compute.basis = Basis::Assumed;
+        compute.size = Deviation::LLAMA_CPP_UNFUSED.beyond(compute.size)?;
+    }
+    Ok(())
 }
 
 /// What the GPU computes: under `--split-mode row` one GPU waits for the other.
@@ -99,41 +124,83 @@ fn check_image_layers(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     Err(EstimateError::Model { field: "gpus", reason })
 }
 
-/// A quantized cache of values needs flash attention (`llama_init_from_model`).
+/// A quantized cache of values needs fused attention (`llama_init_from_model`).
 fn check_values(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-    if scenario.workload.attention == Attention::Flash || !matches!(scenario.kv, KvFormat::Ggml(_))
-    {
+    let values = scenario.runtime.launch.values.unwrap_or(scenario.kv);
+    if is_fused(scenario) || !matches!(values, KvFormat::Ggml(_)) {
         return Ok(());
     }
+    let asked = scenario.workload.attention == Attention::Flash;
     Err(EstimateError::Unsupported {
         runtime: scenario.kind(),
-        what: "KV format without flash attention",
-        value: scenario.kv.to_string(),
-        expected: "`f16`, `bf16` or `f32`, or `--attention flash`",
+        what: if asked {
+            "fused attention on the GPU over a cache of"
+        } else {
+            "KV format without flash attention"
+        },
+        value: values.to_string(),
+        expected: if asked {
+            "`--kv q8_0`, `q5_1`, `q5_0`, `q4_1` or `q4_0` and heads that its kernels are built for, or `--kv f16`"
+        } else {
+            "`f16`, `bf16` or `f32`, or `--attention flash`"
+        },
     })
 }
 
-fn context(scenario: &Scenario<'_>) -> Result<Context, Overflow> {
+/// Whether attention is fused: where it was asked for, and the GPU has a kernel for it; else llama.cpp turns it off.
+fn is_fused(scenario: &Scenario<'_>) -> bool {
+    let values = scenario.runtime.launch.values.unwrap_or(scenario.kv);
+    let has_kernels =
+        || [scenario.kv, values].iter().all(|kv| flash::is_fused(scenario.model, *kv));
+    // In main memory there is a kernel for everything.
+    let placed = scenario.part().placed.as_ref();
+    let is_on_host =
+        placed.is_some_and(|placed| placed.layers.iter().all(|home| *home == Home::Host));
+    scenario.workload.attention == Attention::Flash && (is_on_host || has_kernels())
+}
+
+fn context(scenario: &Scenario<'_>, generation: LlamaCppGeneration) -> Result<Context, Overflow> {
     let workload = &scenario.workload;
-    let slot = padded_context(scenario.full_tokens()?.max(1))?;
+    let launch = &scenario.runtime.launch;
+    let slots = if launch.unified { 1 } else { workload.batch };
+    let ada = match &scenario.part().placed {
+        Some(placed) => placed.ada,
+        None => scenario.gpu.compute_capability >= ADA,
+    };
     let params = ContextParams {
-        n_ctx: slot.checked_mul(workload.batch).ok_or(Overflow)?,
-        n_batch: workload.prefill_chunk.max(N_BATCH),
+        // The library clamps a batch to what is asked for, and rounds up after that.
+        n_ctx: scenario.full_tokens()?.max(1).checked_mul(slots).ok_or(Overflow)?,
+        n_batch: launch.batch.unwrap_or(workload.prefill_chunk.max(N_BATCH)),
         n_ubatch: workload.prefill_chunk,
         n_seq: workload.batch,
-        unified: false,
-        swa_full: false,
+        unified: launch.unified,
+        swa_full: launch.full_window,
         outputs: match workload.logits {
             Logits::All => Outputs::All,
             Logits::Last => Outputs::Few(workload.batch),
         },
-        flash: workload.attention == Attention::Flash,
-        ada: scenario.gpu.compute_capability >= ADA,
+        flash: is_fused(scenario),
+        ada,
         type_k: scenario.kv,
-        type_v: scenario.kv,
-        version: scenario.runtime.options.llama_cpp(),
+        type_v: launch.values.unwrap_or(scenario.kv),
+        version: generation,
     };
-    params.resolve(&scenario.model.shape)
+    let mut context = params.resolve_for(scenario.model)?;
+    context.graph.gates = gates(scenario);
+    Ok(context)
+}
+
+/// What the types of the weights allow to fuse, on GPUs with tensor cores (`turing_mma_available`).
+fn gates(scenario: &Scenario<'_>) -> Gates {
+    let gates = gates_of(scenario.model, scenario.weights.format);
+    let turing = match &scenario.part().placed {
+        Some(placed) => placed.turing,
+        None => scenario.gpu.compute_capability >= TURING,
+    };
+    if !turing {
+        return Gates { dense: false, routed: false, shared: false, ..gates };
+    }
+    gates
 }
 
 const CACHE: &str =
@@ -150,10 +217,16 @@ fn push_caches(
     let system = scenario.workload.system_tokens.min(cells);
     let pinned = caches.full.scale(system, cells)?;
     let rest = caches.full.minus_or_zero(pinned);
+    let known = scenario.model.file_caches.as_ref().is_none_or(|file| file.is_exact);
     let mut push = |component, name, size, text, values: &[(&'static str, u64)]| {
         let life = Life::From(Phase::SystemPrefill);
-        let kind = Kind { component, life, basis: Basis::Modelled, source: CACHE };
-        buffers.push(kind, name, Bounds::exactly(size), Formula::text(text, values));
+        let basis = if known { Basis::Modelled } else { Basis::Assumed };
+        let kind = Kind { component, life, basis, source: CACHE };
+        let exactly = Bounds::exactly(size);
+        // As wide as it gets where the size does not fit in 64 bits.
+        let wide = || Deviation::LLAMA_CPP_CACHES.around(size).unwrap_or(exactly);
+        let bounds = if known { exactly } else { wide() };
+        buffers.push(kind, name, bounds, Formula::text(text, values));
     };
     let conversation = Component::ConversationCache;
     let layers = ("layers", scenario.full_layers());
@@ -189,14 +262,9 @@ fn push_caches(
     Ok(())
 }
 
-/// The four parts of the compute buffer, which is reserved at the start and kept.
-fn push_compute(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    context: &Context,
-    compute: ComputeBuffer,
-) -> Result<(), Overflow> {
-    let certain = is_certain(&scenario.model.shape);
+/// The four parts of the compute buffer, which is reserved at the start and kept. What is not known of the buffer is
+/// with the results of layers.
+fn push_compute(buffers: &mut Buffers, context: &Context, compute: &Compute) {
     let graph = &context.graph;
     let values = [
         ("n_ubatch", graph.rows),
@@ -204,25 +272,32 @@ fn push_compute(
         ("streams", graph.streams),
         ("n_outputs", graph.n_outputs),
     ];
+    let expected = &compute.expected;
     for (component, name, size) in [
         (
             Component::AttentionTransients,
             "scores and copies of K and V",
-            compute.attention_transients,
+            Bounds::exactly(expected.attention_transients),
         ),
-        (Component::Activations, "layer results and holes of the buffer", compute.activations),
-        (Component::Logits, "logits", compute.logits),
-        (Component::SmallBuffers, "masks, positions and indices", compute.small_buffers),
+        (
+            Component::Activations,
+            "layer results and holes of the buffer",
+            compute.spread(expected.activations),
+        ),
+        (Component::Logits, "logits", Bounds::exactly(expected.logits)),
+        (
+            Component::SmallBuffers,
+            "masks, positions and indices",
+            Bounds::exactly(expected.small_buffers),
+        ),
     ] {
         let kind = Kind {
             component,
             life: Life::During(Phase::Prefill, Moment::Whole),
-            basis: if certain { Basis::Modelled } else { Basis::Assumed },
-            source: "llama.cpp graph of a micro-batch, placed as ggml-alloc.c does",
+            basis: compute.basis,
+            source: compute.source,
         };
-        let size = graph_bounds(&scenario.model.shape, size)?;
         let text = "tensors alive where the compute buffer is largest";
         buffers.push(kind, name, size, Formula::text(text, &values));
     }
-    Ok(())
 }

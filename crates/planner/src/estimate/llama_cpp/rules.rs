@@ -55,8 +55,16 @@ impl RuntimeRules for Rules {
         }
     }
 
-    fn check(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-        Ok(())
+    /// Families whose graph is not built here.
+    fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        let family = scenario.model.shape.architecture;
+        if family.family().graph.known {
+            return Ok(());
+        }
+        let reason = format!(
+            "llama.cpp's graph of `{family}` is not modelled: use `--runtime vllm` or `--runtime transformers`"
+        );
+        Err(EstimateError::Model { field: "architecture", reason })
     }
 
     fn check_images(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
@@ -67,6 +75,10 @@ impl RuntimeRules for Rules {
 
     fn layers<'a>(&self, model: &'a ModelSpec) -> &'a [Layer] {
         &model.gguf_layers
+    }
+
+    fn runs_every_file(&self) -> bool {
+        true
     }
 
     fn tensors(&self) -> &dyn TensorRule {
@@ -90,15 +102,32 @@ impl RuntimeRules for Rules {
     }
 
     fn place(&self, spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+        let launch = &spread.runtime.launch;
+        let is_partial = launch.places() || launch.tensor_split.is_some() || launch.plans_host;
         match spread.split {
-            Split::Layer if spread.model.shape.ssm.is_some() => Err(spread.unknown(
+            Split::Tensor if launch.places() => Err(spread.unknown(
+                rooms,
+                "rows are cut and layers, tensors or caches are in main memory",
+                "use `--split-mode layer`",
+            )),
+            Split::Layer if launch.places() && spread.model.shape.ssm.is_some() => Err(spread.unknown(
+                rooms,
+                "state-space layers beside main memory take up to twice what their graph gives",
+                "leave all layers on the GPU, or use `--runtime vllm`",
+            )),
+            Split::Layer if rooms.len() > 1 && spread.model.shape.ssm.is_some() => Err(spread.unknown(
                 rooms,
                 "libllama takes up to twice what its graph gives for stages with state-space layers",
                 "use `--split tensor`, one GPU, or `--runtime vllm`",
             )),
+            Split::Layer if is_partial => placement::parts_of(spread, rooms),
             Split::Layer => Ok(placement::by_layers(spread.model, rooms)),
             Split::Tensor => Ok(placement::by_rows(spread.model, rooms)),
         }
+    }
+
+    fn places_tensors(&self) -> bool {
+        true
     }
 
     fn cache_step(&self) -> Option<u64> {

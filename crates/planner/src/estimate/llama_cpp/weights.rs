@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use super::graph::Gates;
+use super::placement::{self, TensorTable};
 use crate::dtype::{GgmlType, WeightFormat};
 use crate::estimate::Deviation;
 use crate::estimate::weights::gguf::{self, Types};
 use crate::estimate::weights::{
-    Modules, Place, SizedTensor, Sizer, TensorRule, WeightsError, is_gguf_file,
+    Modules, Place, SizedTensor, Sizer, TensorRule, Weights, WeightsError, is_gguf_file,
 };
 use crate::spec::{Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
@@ -56,7 +58,8 @@ impl TensorRule for LlamaCppTensors {
     }
 
     fn in_main_memory(&self, part: &Part, tensor: &SizedTensor) -> Result<Bytes, Overflow> {
-        if tensor.role == Some(Role::TokenEmbedding) && part.has_embedding {
+        let is_table = matches!(tensor.role, Some(Role::TokenEmbedding | Role::LayerEmbedding));
+        if is_table && part.has_embedding {
             return tensor.size.round_up(HOST_ALIGNMENT);
         }
         Ok(Bytes::ZERO)
@@ -68,6 +71,17 @@ impl TensorRule for LlamaCppTensors {
             () if part.has_embedding => Place::Host,
             () => Place::Elsewhere,
         }
+    }
+
+    fn placed(
+        &self,
+        model: &ModelSpec,
+        format: WeightFormat,
+        part: &Part,
+    ) -> Result<Option<Weights>, WeightsError> {
+        let Some(placed) = &part.placed else { return Ok(None) };
+        let table = TensorTable::new(model, format)?;
+        placement::weights_of(&table, model, format, (placed, part)).map(Some)
     }
 
     fn bounds(&self, device: Bytes, format: WeightFormat) -> Result<Bounds, Overflow> {
@@ -92,6 +106,17 @@ pub fn file_tensors(
     Ok(gguf::file_tensors(model).into_iter().map(with_type).collect())
 }
 
+/// What the types of a model's weights in `format` allow the backend to fuse.
+pub fn gates_of(model: &ModelSpec, format: WeightFormat) -> Gates {
+    if format == WeightFormat::AsStored {
+        return Gates::stored(model);
+    }
+    let types = Types::new(model, format);
+    let tensors = gguf::file_tensors(model);
+    let stored = tensors.iter().map(|tensor| (tensor.role, tensor.layer, types.of(tensor)));
+    Gates::of(&model.shape, stored)
+}
+
 /// What published GGUF files differ by from the rule.
 pub fn gguf_bounds(device: Bytes, format: WeightFormat) -> Result<Bounds, Overflow> {
     match format {
@@ -111,6 +136,10 @@ pub fn check_gguf(
         WeightFormat::AsStored if !is_gguf_file(model) => refuse(
             "it reads GGUF files, and this is a safetensors checkpoint",
             "name the file type that it will be converted to, such as `--weights q4_k_m`, or use `--runtime transformers`",
+        ),
+        format if model.file_caches.is_some() && format != WeightFormat::AsStored => refuse(
+            "the tensors of its architecture are known from its file alone",
+            "drop `--weights`",
         ),
         format if !format.is_gguf() => refuse(
             "it reads GGUF files, which have no such format",

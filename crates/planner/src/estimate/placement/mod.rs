@@ -1,5 +1,6 @@
 //! What each of several GPUs gets of a model: each runtime's own rule.
 
+use super::llama_cpp::placement::LaunchError;
 use super::runtimes::rules;
 use super::vision;
 use super::weights::WeightsError;
@@ -46,6 +47,9 @@ pub enum PlacementError {
         /// What to do instead.
         hint: &'static str,
     },
+    /// What llama.cpp is told places no such model on these GPUs.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
     /// The weights cannot be sized.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -60,6 +64,7 @@ impl PlacementError {
         match self {
             Self::Unsupported { hint, .. } | Self::Unknown { hint, .. } => Some((*hint).to_owned()),
             Self::Indivisible { hint, .. } => Some(hint.clone()),
+            Self::Launch(error) => error.hint(),
             Self::Weights(error) => error.hint(),
             Self::Overflow(_) => None,
         }
@@ -77,7 +82,7 @@ pub struct Room<'a> {
 
 impl Room<'_> {
     /// What CUDA says is free once a process has its context: what runtimes deal layers out by.
-    pub(super) fn free(&self) -> Bytes {
+    pub fn free(&self) -> Bytes {
         self.usable.minus_or_zero(self.gpu.context().value.expected)
     }
 }
@@ -141,7 +146,8 @@ impl Spread<'_> {
 /// # Errors
 /// Where the runtime cannot spread the model so.
 pub fn parts(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
-    if rooms.len() < 2 {
+    let launch = &spread.runtime.launch;
+    if rooms.len() < 2 && !launch.places() && !launch.plans_host {
         return Ok(vec![Part::whole(spread.model)]);
     }
     rules(spread.runtime.kind()).place(spread, rooms)

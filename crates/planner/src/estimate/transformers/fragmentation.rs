@@ -1,16 +1,19 @@
-//! What `PyTorch`'s caching allocator cannot use, which depends on whether caches are pre-allocated or grow.
+//! What `PyTorch`'s caching allocator cannot use: what a card has to have beyond what is alive at the peak.
 //!
-//! Its rules (`CUDACachingAllocator.cpp`): 512 B rounding; up to 1 MiB from 2 MiB segments, up to 10 MiB from
-//! 20 MiB segments, larger ones rounded to 2 MiB; remainders up to 1 MiB are lost inside a block. What is
-//! counted here is what a card has to have beyond what is allocated at the peak: where it has more, the allocator
-//! keeps segments of every earlier length of a grown cache, which can be several times the cache, and returns
-//! them once `cudaMalloc` fails. Played with the allocations of real forward passes (`evidence/allocator`): 30 to
-//! 430 MiB for grown caches, 20 to 130 MiB for pre-allocated ones.
+//! It is the run's own sequence of requests played through the allocator's rules on ever smaller cards
+//! ([`super::allocator`]). Where a card has more, the allocator keeps segments of every earlier length of a grown
+//! cache, which can be several times the cache, and returns them once `cudaMalloc` fails.
+//!
+//! Bounds hold what differs from start to start: threads load tensors in no fixed order, so that another matrix
+//! may be there in 16 bits, or another layer's experts before they are joined.
 
-use crate::estimate::fragmentation::{kind, mib, push_rounding};
-use crate::estimate::{Buffers, Deviation, EstimateError, Formula, Scenario, kv_cache};
+use super::allocator::{Needed, about_needed};
+use crate::estimate::fragmentation::{kind, push_rounding};
+use crate::estimate::{
+    Buffer, BufferId, Buffers, Deviation, EstimateError, Formula, Life, Moment, Phase, Scenario,
+};
 use crate::spec::{Basis, Bounds};
-use crate::units::Bytes;
+use crate::units::{Bytes, Overflow};
 
 /// Lists it, on a GPU.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
@@ -18,38 +21,63 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
         return Ok(());
     }
     push_rounding(buffers, scenario);
-    push_segments(buffers, scenario)
+    let needed = about_needed(scenario)?;
+    let card = bounds(scenario, needed)?;
+    let beside = beside(&buffers.0, needed)?;
+    let beyond = |size: Bytes| size.minus_or_zero(beside);
+    let size = Bounds::new(beyond(card.low), beyond(card.expected), beyond(card.high));
+    let formula = Formula::text(
+        "smallest card that grants the run's requests in their order − what is counted of them",
+        &[("smallest card", needed.card), ("counted", beside.get())],
+    );
+    let source = "PyTorch CUDACachingAllocator.cpp, played with the run's own requests";
+    buffers.push(kind(Basis::Modelled, source), "segments' remainders", size, formula);
+    Ok(())
 }
 
-/// What the key and the value tensor of a layer leave unused, as a share of both and at most, and
-/// what there is of it without any.
-const GROWN_SHARE: u64 = 3;
-const GROWN_MOST: Bytes = Bytes::new(8 << 20);
-const GROWN_LEAST: Bytes = Bytes::new(24 << 20);
+/// A constant part of what starts differ by.
+const LEAST: Bytes = Bytes::new(8 << 20);
 
-fn push_segments(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-    let source = "PyTorch CUDACachingAllocator.cpp, played with the allocations of forward passes";
-    if !scenario.workload.grown_cache {
-        let formula = Formula::text("20 to 130 MiB with pre-allocated caches", &[]);
-        let size = mib(20, 30, 130);
-        buffers.push(kind(Basis::Modelled, source), "segments' remainders", size, formula);
-        return Ok(());
-    }
-    let layers = scenario.layers().len() as u64;
-    let tokens = scenario.full_tokens()?;
-    let layer = kv_cache::per_layer(scenario, tokens)?.times(scenario.workload.batch)?;
-    let holes = layer.scale(1, GROWN_SHARE)?.min(GROWN_MOST);
-    let expected = holes.times(layers)?.plus(GROWN_LEAST)?;
-    let formula = Formula::text(
-        "24 MiB + layers · a third of a layer's keys and values, at most 8 MiB",
-        &[("layers", layers), ("keys and values", layer.get())],
-    );
-    let holes = Deviation::GROWN_SEGMENTS.around(expected)?;
-    // What one result of the largest pass leaves may be too small for the next.
-    let rows = scenario.chunk().max(scenario.system_chunk());
-    let width = scenario.model.shape.mlp_width();
-    let result = Bytes::product(&[scenario.workload.batch, rows, width, 2])?;
-    let size = holes.plus(Bounds::new(Bytes::ZERO, Bytes::ZERO, result))?;
-    buffers.push(kind(Basis::Modelled, source), "segments of a cache that grows", size, formula);
-    Ok(())
+/// The smallest card, and what it may be on another start.
+fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
+    let pieces = &scenario.weights.pieces;
+    let stacks = pieces.iter().filter(|piece| piece.joined > 0).map(|piece| piece.held[0]);
+    let stack = stacks.max().unwrap_or(Bytes::ZERO);
+    // Most of another matrix in 16 bits.
+    let moved = scenario.weights.largest_moved.scale(2, 3)?;
+    let card = Bytes::new(needed.card);
+    let around = Deviation::SMALLEST_CARD.around(card)?;
+    let low = around.low.minus_or_zero(LEAST).minus_or_zero(stack.times(2)?);
+    let low = low.max(Bytes::new(needed.allocated)).min(card);
+    let more = around.high.minus_or_zero(card).plus(LEAST)?.plus(stack)?.plus(moved)?;
+    Ok(Bounds::new(low, card, Bytes::new(needed.surely).plus(more)?))
+}
+
+/// What the plan counts of the smallest card elsewhere: what is asked for, the workspace, the rounding of weights,
+/// and what loading is said to keep beyond what later phases need.
+fn beside(buffers: &[Buffer], needed: Needed) -> Result<Bytes, Overflow> {
+    const LISTED: [BufferId; 2] = [BufferId::BlasWorkspace, BufferId::WeightRounding];
+    let listed = buffers.iter().filter(|buffer| LISTED.contains(&buffer.id));
+    let listed = listed.map(|buffer| buffer.size.expected);
+    let largest = |is_load: bool| -> Result<Bytes, Overflow> {
+        let mut moments = [[Bytes::ZERO; Moment::ALL.len()]; Phase::ALL.len()];
+        for buffer in buffers {
+            let Life::During(phase, moment) = buffer.life else { continue };
+            if (phase == Phase::Load) != is_load || phase == Phase::Capture {
+                continue;
+            }
+            let of_phase = &mut moments[phase as usize];
+            let range = if moment == Moment::Whole {
+                0..of_phase.len()
+            } else {
+                moment as usize..moment as usize + 1
+            };
+            for sum in &mut of_phase[range] {
+                *sum = sum.plus(buffer.size.expected)?;
+            }
+        }
+        Ok(moments.into_iter().flatten().max().unwrap_or(Bytes::ZERO))
+    };
+    let loading = largest(true)?.minus_or_zero(largest(false)?);
+    Bytes::sum(listed.chain([Bytes::new(needed.kept), loading]))
 }

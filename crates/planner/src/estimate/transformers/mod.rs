@@ -4,6 +4,7 @@
 //! them at once.
 
 pub(crate) mod activations;
+pub mod allocator;
 pub(crate) mod attention;
 pub(crate) mod dequantization;
 pub(crate) mod expert_modules;

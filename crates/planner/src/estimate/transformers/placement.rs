@@ -50,6 +50,8 @@ pub fn balanced(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, Pl
         has_head: false,
         has_vision: false,
         share: None,
+        placed: None,
+        is_host: false,
     };
     let mut parts: Vec<Part> = (0..of).map(nothing).collect();
     let (mut device, mut used, mut layer) = (0, Bytes::ZERO, 0);

@@ -3,6 +3,7 @@
 use super::placement;
 use super::weights::TransformersTensors;
 use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::kv_cache::check_caches;
 use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, torch};
@@ -65,6 +66,7 @@ impl RuntimeRules for Rules {
 
     /// State-space layers, and families that older versions do not have.
     fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        check_caches(&scenario.model.shape)?;
         if scenario.model.shape.ssm.is_some() {
             let reason = "transformers' scan of state-space layers takes what its kernels decide, or gigabytes \
                           without them: use `--runtime llama.cpp` or `--runtime vllm`";

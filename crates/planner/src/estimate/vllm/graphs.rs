@@ -1,4 +1,5 @@
-//! CUDA graphs that vLLM captures once its pool is sized: outside its share of the card.
+//! CUDA graphs that vLLM captures once its pool is sized: outside its share of the card; from 0.20 on they are estimated before,
+//! and taken off the pool.
 //!
 //! From 0.16 on a step is captured piece by piece (each layer's part between two attentions) for every
 //! captured number of tokens, and whole for those that `max_num_seqs` sequences can decode. What that
@@ -21,7 +22,7 @@ use crate::estimate::BufferId;
 use crate::estimate::{
     Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Phase, Scenario, vision,
 };
-use crate::spec::{Architecture, Basis, Serving, VllmVersion};
+use crate::spec::{Architecture, Basis, Bounds, GpuSpec, Serving};
 use crate::units::{Bytes, Overflow};
 
 /// Kernels that are loaded while graphs are captured.
@@ -52,19 +53,24 @@ pub fn push(
     serving: Serving,
     results: impl FnOnce(u64) -> Result<Bytes, Overflow>,
 ) -> Result<(), EstimateError> {
-    if serving.version == VllmVersion::Sorting {
+    if serving.version.sorts() {
         return push_old(buffers, scenario);
     }
     let family = scenario.model.shape.architecture;
-    let captured = captured(family, scenario.workload.prefill_chunk, serving);
-    let (layers, graphs) = (scenario.layers().len() as u64, graphs(captured, serving));
+    let sizes = sizes(family, scenario.workload.prefill_chunk, serving, scenario.gpu);
+    let captured = sizes.last().copied().unwrap_or(0);
+    let (layers, graphs) = (scenario.layers().len() as u64, Graphs::of(&sizes, serving).all());
     let kib = node_kib(scenario);
     let results = results(captured)?;
+    let nodes = Bytes::product(&[graphs, layers, kib, 1 << 10])?;
+    if serving.version.counts_graphs() {
+        let counted = Counted { whole: Graphs::of(&sizes, serving).whole, results, nodes };
+        return push_counted(buffers, scenario, serving, (captured, counted));
+    }
     let formula = Formula::text(
         "110 MiB + graphs · layers · KiB a layer + results",
         &[("graphs", graphs), ("layers", layers), ("KiB a layer", kib), ("results", results.get())],
     );
-    let nodes = Bytes::product(&[graphs, layers, kib, 1 << 10])?;
     let expected = Bytes::sum([KERNELS, nodes, results])?;
     let spread =
         if is_hopper(scenario) { Deviation::VLLM_GRAPHS } else { Deviation::VLLM_OTHER_GRAPHS };
@@ -73,32 +79,110 @@ pub fn push(
     push_splits(buffers, scenario, serving, captured)
 }
 
+/// What an estimate of the graphs is made of.
+#[derive(Clone, Copy)]
+struct Counted {
+    /// Graphs of whole steps.
+    whole: u64,
+    /// A layer's results at the largest step.
+    results: Bytes,
+    /// The driver's description of all kernels, as logs of 0.19 had it.
+    nodes: Bytes,
+}
+
+/// The least that a graph of a whole step is taken to need (`gpu/cudagraph_utils.py`, `_MIN_PER_GRAPH_BYTES`).
+const LEAST_OF_A_GRAPH: u64 = 1 << 20;
+
+/// Hundredths of the nodes that releases from 0.20 on were seen to take: one log of 0.22, which has its kernels loaded before.
+const NODES_SINCE: u64 = 60;
+
+/// Lists the graphs as they are estimated before the pool is sized: what `PyTorch` allocates for them, and what the driver takes.
+fn push_counted(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    (captured, counted): (u64, Counted),
+) -> Result<(), EstimateError> {
+    let source = "vLLM v1/worker/gpu/cudagraph_utils.py, profile_cudagraph_memory; virtual cards";
+    let formula = Formula::text(
+        "results of a layer + MiB a whole graph",
+        &[("results", counted.results.get()), ("whole graphs", counted.whole)],
+    );
+    let expected = counted.results.plus(Bytes::product(&[counted.whole, LEAST_OF_A_GRAPH])?)?;
+    let size = Deviation::VLLM_CAPTURED.around(expected)?;
+    buffers.push(kind(Basis::Modelled, source), BufferId::CapturedResults, size, formula);
+    push_splits(buffers, scenario, serving, captured)?;
+    let source = "free memory before and after capture in a public log of 0.22 and 34 of 0.19, on H100; the driver's, so that no \
+                  virtual card shows it";
+    let formula = Formula::text(
+        "110 MiB of kernels + 60% of what graphs took under 0.19",
+        &[("under 0.19", counted.nodes.get())],
+    );
+    let expected = KERNELS.plus(counted.nodes.scale(NODES_SINCE, 100)?)?;
+    let high = KERNELS.plus(counted.nodes)?;
+    let size = Bounds::new(Bytes::ZERO, expected, high);
+    buffers.push(kind(Basis::Assumed, source), NAME, size, formula);
+    Ok(())
+}
+
 /// The name of the buffers that the graphs are.
 pub const NAME: BufferId = BufferId::CudaGraphs;
 /// The name of what attention leaves room for in them.
 pub const SPLIT_RESULTS: BufferId = BufferId::CapturedSplits;
 
-/// Tokens of the largest step that is captured.
-pub fn captured(family: Architecture, chunk: u64, serving: Serving) -> u64 {
+/// Tokens of the largest step that is captured on this card.
+pub fn captured(family: Architecture, chunk: u64, serving: Serving, gpu: &GpuSpec) -> u64 {
+    sizes(family, chunk, serving, gpu).last().copied().unwrap_or(0)
+}
+
+/// Numbers of tokens that are captured: 1, 2, 4, by eights to 256, by sixteens from there; from 0.29 on `max_num_seqs`, too,
+/// and the tokens of a step where those are fewer (`config/vllm.py`, `_set_cudagraph_sizes`).
+fn sizes(family: Architecture, chunk: u64, serving: Serving, gpu: &GpuSpec) -> Vec<u64> {
+    let ceiling = if serving.version.captures_more_on(gpu.compute_capability) {
+        MOST_OF_GPT_OSS
+    } else {
+        MOST
+    };
     let most = if family.family().vllm.captures_more {
         MOST_OF_GPT_OSS
     } else {
-        serving.max_seqs.saturating_mul(2).min(MOST)
+        serving.max_seqs.saturating_mul(2).min(ceiling)
     };
-    sizes(most.min(chunk)).last().unwrap_or(0)
+    let most = most.min(chunk);
+    let mut sizes: Vec<u64> = strides(most).collect();
+    if serving.version.captures_all_sequences() {
+        let further = [chunk, serving.max_seqs];
+        sizes.extend(further.into_iter().filter(|size| *size <= most));
+        sizes.sort_unstable();
+        sizes.dedup();
+    }
+    sizes
 }
 
-/// Numbers of tokens that are captured up to `most`: 1, 2, 4, by eights to 256, by sixteens from there.
-fn sizes(most: u64) -> impl Iterator<Item = u64> {
+fn strides(most: u64) -> impl Iterator<Item = u64> {
     let fine = (8..FINE).step_by(8);
     let coarse = (FINE..=MOST_OF_GPT_OSS).step_by(16);
     [1, 2, 4].into_iter().chain(fine).chain(coarse).take_while(move |size| *size <= most)
 }
 
 /// Steps captured in pieces, and those captured whole.
-fn graphs(captured: u64, serving: Serving) -> u64 {
-    let whole = captured.min(serving.max_seqs);
-    (sizes(captured).count() + sizes(whole).count()) as u64
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Graphs {
+    /// In pieces: every size.
+    pub pieces: u64,
+    /// Whole: as many tokens as sequences may decode.
+    pub whole: u64,
+}
+
+impl Graphs {
+    fn of(sizes: &[u64], serving: Serving) -> Self {
+        let whole = sizes.iter().filter(|size| **size <= serving.max_seqs).count();
+        Self { pieces: sizes.len() as u64, whole: whole as u64 }
+    }
+
+    const fn all(self) -> u64 {
+        self.pieces + self.whole
+    }
 }
 
 /// KiB of a layer in one graph, by the kernels that it has: 34 public logs of vLLM 0.19 on H100.
@@ -173,23 +257,31 @@ fn push_old(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Utilization;
+    use crate::spec::Fact;
+
+    /// No Blackwell.
+    fn some_gpu() -> GpuSpec {
+        let none = Fact::new(Bounds::ZERO, Basis::Exact, "test");
+        GpuSpec::main_memory(Bytes::new(80 << 30), none)
+    }
 
     fn serving(max_seqs: u64) -> Serving {
-        let utilization = Utilization::DEFAULT;
-        let version = VllmVersion::Current;
-        Serving { max_seqs, utilization, ranks: 1, version, most_blocks: None }
+        Serving { max_seqs, ..Serving::default() }
     }
 
     #[test]
     fn sizes_are_those_that_vllm_prints() {
         // `cudagraph_capture_sizes` of public logs of 0.19: 51 of them, the last of which is 512.
-        let captured = |chunk, serving| captured(Architecture::Llama, chunk, serving);
-        assert_eq!((sizes(512).count(), captured(8192, serving(1024))), (51, 512));
-        assert_eq!(graphs(512, serving(1024)), 102);
+        let (llama, gpu) = (Architecture::Llama, some_gpu());
+        let of = |chunk, serving| sizes(llama, chunk, serving, &gpu);
+        let graphs = |chunk, serving: Serving| Graphs::of(&of(chunk, serving), serving).all();
+        assert_eq!((strides(512).count(), captured(llama, 8192, serving(1024), &gpu)), (51, 512));
+        assert_eq!(graphs(8192, serving(1024)), 102);
         // Half of the sizes are captured in pieces only where fewer sequences decode.
-        assert_eq!(graphs(captured(2048, serving(256)), serving(256)), 51 + 35);
-        assert_eq!(sizes(20).collect::<Vec<_>>(), [1, 2, 4, 8, 16]);
-        assert_eq!(captured(8192, serving(1)), 2);
+        assert_eq!(graphs(2048, serving(256)), 51 + 35);
+        assert_eq!(strides(20).collect::<Vec<_>>(), [1, 2, 4, 8, 16]);
+        assert_eq!(captured(llama, 8192, serving(1), &gpu), 2);
+        // As many tokens as sequences, where they are no stride.
+        assert_eq!(of(8192, serving(10)), [1, 2, 4, 8, 10, 16]);
     }
 }

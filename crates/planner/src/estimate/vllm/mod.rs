@@ -1,31 +1,33 @@
 //! vLLM: what is left of its share of the card after a profile run becomes the pool of cache blocks.
 //!
-//! `pool = utilization · card − weights − non-torch − peak of the profile run`. The profile run
-//! processes `max_num_batched_tokens` tokens (`prefill_chunk`) and then samples for `max_num_seqs`
-//! sequences; its peak is the larger of
+//! `pool = utilization · card − weights − non-torch − peak of the profile run`, from 0.20 on less an estimate of the graphs that
+//! it will capture ([`graphs`]). The profile run processes `max_num_batched_tokens` tokens (`prefill_chunk`) and then samples
+//! for `max_num_seqs` sequences; its peak is the larger of
 //!
 //! - *a layer*: `2 B · tokens · (3 · ffn + 3.5 · hidden)` (gate and up, their product; residual, norm
 //!   and output), or queries, keys, values and attention's output in place of the MLP;
-//! - *the sampler*: 16-bit logits, their f32 copy, probabilities and random numbers, 14 B a logit, and
-//!   a row of f32 per program of the pivot search; 38 B a logit where the vocabulary is
-//!   sorted; beside the hidden states of all tokens.
+//! - *the sampler*: logits and their copies, beside the hidden states of all tokens.
 //!
-//! Experts' workspaces are kept from one layer to the next and so stand beside both. The context
-//! and the captured graphs are outside vLLM's share: it does not count them.
+//! Experts' workspaces are kept from one layer to the next and so stand beside both, and so does what the second model runner
+//! keeps for every sequence. The context, and the captured graphs before 0.20, are outside vLLM's share: it does not count
+//! them. What a release does otherwise is asked of [`VllmVersion`](crate::spec::VllmVersion).
 //!
-//! Sources: vLLM `v1/worker/gpu_worker.py` (`determine_available_memory`), `gpu_model_runner.py`
+//! Sources: vLLM `v1/worker/gpu_worker.py` (`determine_available_memory`), `gpu_model_runner.py` and `gpu/model_runner.py`
 //! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
+mod communication;
+mod experts;
 pub(crate) mod fragmentation;
 pub mod graphs;
 pub mod paged;
 pub(crate) mod placement;
+pub mod pool;
 mod rules;
+mod sampler;
 pub(crate) mod stages;
 pub(crate) mod weights;
 
-use self::paged::{Cached, Paging, kernel_block_tokens};
 pub use self::rules::Rules;
 use crate::dtype::WeightFormat;
 use crate::estimate::BufferId;
@@ -35,7 +37,7 @@ use crate::estimate::{
 };
 use crate::estimate::{Pool, push_weights};
 use crate::spec::families::RotationTables;
-use crate::spec::{Basis, Bounds, ModelShape, Serving, VllmVersion};
+use crate::spec::{Basis, Bounds, ModelShape, Serving};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
@@ -45,22 +47,39 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     let serving = check(scenario)?;
     push_weights(buffers, scenario);
     push_zero_points(buffers, scenario, serving)?;
+    experts::push_padding(buffers, scenario, serving)?;
     crate::estimate::fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     overhead::push_libraries(buffers, scenario);
-    push_granite(buffers, scenario);
-    push_ranks(buffers, scenario, serving);
+    communication::push_granite(buffers, scenario);
+    communication::push_ranks(buffers, scenario, serving);
     push_profile_run(buffers, scenario, serving)?;
     vision::vllm(buffers, scenario, serving)?;
+    if serving.version.counts_graphs() {
+        push_graphs(buffers, scenario, serving)?;
+    }
     let fixed = held(buffers)?;
-    let pool = push_pool(buffers, scenario, serving, fixed)?;
+    let pool = pool::push(buffers, scenario, serving, fixed)?;
     overhead::push_bare_context(buffers, scenario);
     vision::vllm_step_embeddings(buffers, scenario)?;
-    graphs::push(buffers, scenario, serving, |tokens| {
-        results(scenario, tokens, mlp_width(scenario, serving.ranks))
-    })?;
+    if !serving.version.counts_graphs() {
+        push_graphs(buffers, scenario, serving)?;
+    }
     fragmentation::push_remainders(buffers);
     Ok(pool)
+}
+
+fn push_graphs(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+) -> Result<(), EstimateError> {
+    if serving.eager {
+        return Ok(());
+    }
+    graphs::push(buffers, scenario, serving, |tokens| {
+        results(scenario, tokens, mlp_width(scenario, serving.ranks))
+    })
 }
 
 /// AWQ's zero points as Hopper's kernel wants them: in 16 bits, not 4 (vLLM 0.19
@@ -73,7 +92,7 @@ fn push_zero_points(
 ) -> Result<(), EstimateError> {
     let stored = scenario.weights.zero_points;
     let is_hopper = scenario.gpu.compute_capability.major == graphs::HOPPER;
-    if stored.is_zero() || !is_hopper || serving.version != VllmVersion::Current {
+    if stored.is_zero() || !is_hopper || !serving.version.widens_zero_points() {
         return Ok(());
     }
     let kind = Kind {
@@ -164,54 +183,6 @@ fn table_width(shape: &ModelShape) -> u64 {
     }
 }
 
-/// What Granite takes beside PyTorch's allocations, more than any other model that was seen.
-const GRANITE: Bytes = Bytes::new(215 << 20);
-
-fn push_granite(buffers: &mut Buffers, scenario: &Scenario<'_>) {
-    let takes_more = scenario.model.shape.architecture.family().vllm.takes_more;
-    if !takes_more || scenario.gpu.is_calibrated() {
-        return;
-    }
-    let kind = Kind {
-        component: Component::RuntimeOverhead,
-        life: Life::From(Phase::Load),
-        basis: Basis::Assumed,
-        source: "2 public logs of vLLM 0.19: 0.46 GiB of non-torch memory, 0.21 GiB more than any other model; why is not known",
-    };
-    let size = Bounds::new(Bytes::ZERO, GRANITE, GRANITE);
-    buffers.push(kind, BufferId::FamilyExtra, size, Formula::text("constant", &[]));
-}
-
-/// Communication buffers of a rank among several: seen between 0.3 GiB (0.6) and 2.0 GiB (0.19).
-const RANK_BUFFERS: [u64; 3] = [300, 1870, 2080];
-
-/// Stages of a pipeline have not met yet when the pool is sized: as little as on one GPU was seen.
-const PIPELINE_BUFFERS: &str = "2 public logs of vLLM 0.19 with two and four stages: 0.07 GiB of \
-    non-torch memory; high bound as the least seen of ranks";
-
-fn push_ranks(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: Serving) {
-    let ranks = serving.ranks.max(scenario.part().of);
-    if ranks < 2 {
-        return;
-    }
-    let kind = Kind {
-        component: Component::RuntimeOverhead,
-        life: Life::From(Phase::Load),
-        basis: Basis::Modelled,
-        source: "11 public logs of vLLM 0.19 on two and four H100: 2.06 to 2.21 GiB of non-torch memory, less that of one",
-    };
-    let [low, expected, high] = RANK_BUFFERS.map(|mib| Bytes::new(mib << 20));
-    if serving.ranks < 2 {
-        let kind = Kind { source: PIPELINE_BUFFERS, basis: Basis::Assumed, ..kind };
-        let formula = Formula::text("nothing yet while the pool is sized", &[("stages", ranks)]);
-        let bounds = Bounds::new(Bytes::ZERO, Bytes::ZERO, low);
-        buffers.push(kind, "NCCL between stages", bounds, formula);
-        return;
-    }
-    let formula = Formula::text("constant for two ranks and more", &[("ranks", ranks)]);
-    buffers.push(kind, BufferId::RankCommunication, Bounds::new(low, expected, high), formula);
-}
-
 /// MiB that the profile run needs besides logits and layers: ids, positions, slots, tables of blocks.
 const INPUTS: [u64; 3] = [0, 5, 24];
 
@@ -231,13 +202,14 @@ fn push_profile_run(
     let [low, expected, high] = INPUTS.map(|mib| Bytes::new(mib << 20));
     let inputs = Bounds::new(low, expected, high);
     buffers.push(small, BufferId::StepInputs, inputs, Formula::text("constant", &[]));
-    push_experts(buffers, scenario, serving, rows)?;
+    sampler::push_states(buffers, scenario, serving)?;
+    experts::push_workspaces(buffers, scenario, serving, rows)?;
     push_layer(buffers, scenario, serving, rows)?;
     push_stages(buffers, scenario, rows)?;
     if !scenario.part().has_head {
         return Ok(());
     }
-    push_sampler(buffers, scenario, serving, rows)
+    sampler::push(buffers, scenario, serving, rows)
 }
 
 /// What a stage of a pipeline gets from the one before, for good, and hands to the next: the hidden
@@ -274,42 +246,6 @@ fn push_stages(
 fn transient(component: Component, moment: Moment) -> Kind<'static> {
     let life = Life::During(Phase::Prefill, moment);
     Kind { component, life, basis: Basis::Modelled, source: PROFILE_RUN }
-}
-
-/// Two workspaces that the experts of every layer share, as wide as gate and up or the hidden state
-/// of every expert of a token. gpt-oss's MXFP4 kernels have none.
-fn push_experts(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    serving: Serving,
-    rows: u64,
-) -> Result<(), EstimateError> {
-    let shape = &scenario.model.shape;
-    let in_mxfp4 = shape.architecture.family().experts.in_mxfp4();
-    let Some(moe) = shape.moe.filter(|_| !in_mxfp4) else {
-        return Ok(());
-    };
-    let width = moe.expert_ffn_size.div_ceil(serving.ranks);
-    let widths = width.max(shape.hidden_size) + (2 * width).max(shape.hidden_size);
-    let life = match serving.version {
-        VllmVersion::Sorting => Life::During(Phase::Prefill, Moment::FeedForward),
-        VllmVersion::Current => Life::From(Phase::SystemPrefill),
-    };
-    let kind = Kind {
-        component: Component::Activations,
-        life,
-        basis: Basis::Modelled,
-        source: "vLLM fused_moe.py TritonExperts.workspace_shapes, kept by its workspace manager",
-    };
-    let formula = Formula::product(&[
-        ("tokens", rows),
-        ("experts of a token", moe.n_experts_used),
-        ("max(ffn, hidden) + max(2 ffn, hidden)", widths),
-        ("B", element(scenario)),
-    ]);
-    let size = Deviation::VLLM_LAYER.around(formula.value()?)?;
-    buffers.push(kind, BufferId::ExpertWorkspaces, size, formula);
-    Ok(())
 }
 
 /// Width of the dense or shared MLP on one rank.
@@ -421,116 +357,6 @@ fn push_scan(
 /// Bytes of an activation.
 fn element(scenario: &Scenario<'_>) -> u64 {
     if scenario.weights.format == WeightFormat::F32 { 4 } else { 2 }
-}
-
-/// Bytes a logit beside its own 16 bits (32 in an f32 model).
-const SORTED: u64 = 36;
-const SEARCHED: u64 = 12;
-
-/// Sequences from which on the pivot is searched (`topk_topp_sampler.py`, `apply_top_k_top_p`).
-const FEWEST_SEARCHED: u64 = 8;
-
-/// Rows of the search's buffer: a power of two of programs, at most one for every multiprocessor
-/// (`topk_topp_triton.py`).
-fn search_rows(multiprocessors: u64, sampled: u64) -> u64 {
-    let programs = multiprocessors.min(sampled);
-    programs.checked_next_power_of_two().unwrap_or(programs).min(multiprocessors)
-}
-
-fn push_sampler(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    serving: Serving,
-    rows: u64,
-) -> Result<(), EstimateError> {
-    let shape = &scenario.model.shape;
-    let sampled = serving.max_seqs.min(rows);
-    // Those sampled, and random numbers of the same shape that the sampler is warmed up with.
-    let hidden =
-        [("tokens, and those sampled twice", rows + 2 * sampled), ("hidden", shape.hidden_size)];
-    let is_searched = serving.version == VllmVersion::Current && sampled >= FEWEST_SEARCHED;
-    let kind = transient(Component::Activations, Moment::Output);
-    buffers.product(kind, "hidden states", &[hidden[0], hidden[1], ("B", element(scenario))])?;
-    let logits = transient(Component::Logits, Moment::Output);
-    let (copies, name) = if is_searched {
-        (SEARCHED, "logits, f32 copy, probabilities and random numbers")
-    } else {
-        (SORTED, "logits, f32 copy and what sorting takes")
-    };
-    let factors = [
-        ("max_num_seqs", sampled),
-        ("vocab_size", shape.vocab_size),
-        ("B", element(scenario) + copies),
-    ];
-    let formula = Formula::product(&factors);
-    let size = Deviation::VLLM_SAMPLER.around(formula.value()?)?;
-    buffers.push(logits, name, size, formula);
-    if is_searched {
-        let programs = search_rows(scenario.gpu.sm_count.value, sampled);
-        let kind = Kind { source: "vLLM topk_topp_triton.py, pull request 33538", ..logits };
-        let factors = [("programs", programs), ("vocab_size", shape.vocab_size), ("B", 4)];
-        buffers.product(kind, "candidates of the pivot search", &factors)?;
-    }
-    Ok(())
-}
-
-/// What the conversations need is at most what the pool holds; where it is more, it is listed, for
-/// that is what would be missing.
-fn push_pool(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    serving: Serving,
-    fixed: Bounds,
-) -> Result<Pool, EstimateError> {
-    let workload = &scenario.workload;
-    let run = &scenario.part().layers;
-    let (model, kv) = (scenario.model, scenario.kv);
-    let tokens = kernel_block_tokens(model, kv, scenario.gpu);
-    let paging = Paging::of_run(model, run, kv, serving.ranks, tokens)?;
-    let cached = Cached {
-        system: workload.system_tokens,
-        conversation: scenario.cache_tokens,
-        sequences: workload.batch,
-        chunk: workload.prefill_chunk,
-    };
-    let limit = serving.utilization.of(scenario.gpu.visible())?;
-    let blocks = paging.blocks(limit.minus_or_zero(fixed.expected));
-    let blocks = blocks.min(serving.most_blocks.unwrap_or(blocks));
-    let needed = paging.needed(&cached)?;
-    let size = |blocks| paging.block.times(blocks);
-    let shared = paging.shared(&cached);
-    let mut push = |component, name, blocks| -> Result<(), Overflow> {
-        let life = Life::From(Phase::SystemPrefill);
-        let source = "vLLM v1/core/kv_cache_utils.py: floor(pool / block) blocks, kept whole";
-        let kind = Kind { component, life, basis: Basis::Modelled, source };
-        buffers.product(
-            kind,
-            name,
-            &[
-                ("blocks", blocks),
-                ("layers of a group", paging.group_layers),
-                ("tokens of a block", paging.block_tokens),
-                ("B per layer and token", token_size(&paging)),
-            ],
-        )
-    };
-    push(Component::SystemPromptCache, "blocks of the system prompt", shared)?;
-    let rest = blocks.max(needed).saturating_sub(shared);
-    push(Component::ConversationCache, "the rest of the pool", rest)?;
-    let need = size(needed)?;
-    Ok(Pool {
-        limit,
-        need: fixed.plus(Bounds::exactly(need))?,
-        fixed,
-        block: paging.block,
-        block_tokens: paging.block_tokens,
-        blocks,
-        tokens: paging.tokens(blocks),
-    })
-}
-
-const fn token_size(paging: &Paging) -> u64 {
-    paging.block.get() / (paging.group_layers * paging.block_tokens)
 }
 
 /// Whether kernels read 8-bit copies of activations.

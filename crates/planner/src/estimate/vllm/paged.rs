@@ -21,19 +21,41 @@ use std::ops::Range;
 
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache;
-use crate::spec::{GpuSpec, Layer, ModelShape, ModelSpec};
+use crate::spec::{GpuSpec, Layer, ModelShape, ModelSpec, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
 /// Tokens of a block, where layers do not need larger ones.
 const BLOCK_TOKENS: u64 = 16;
 
-/// Tokens of a block that the kernels want which vLLM chooses for latent attention: `FlashInfer`'s on
-/// Blackwell, `FlashMLA`'s on Hopper for 8-bit caches; all others take 16 (`platforms/cuda.py`
-/// `_get_backend_priorities`, `get_supported_kernel_block_sizes` of each backend).
-pub fn kernel_block_tokens(model: &ModelSpec, kv: KvFormat, gpu: &GpuSpec) -> u64 {
-    match (&model.shape.mla, gpu.compute_capability.major, kv) {
+/// The widest heads that `FlashAttention` takes.
+const WIDE: u64 = 256;
+
+/// Tokens of the checkpoints that gated delta nets leave while they process a prompt, which blocks end with from 0.33 on
+/// (`update_block_size_for_backend`, `get_mamba_prefill_checkpoint_alignment`).
+const CHECKPOINT_TOKENS: u64 = 64;
+
+/// Tokens of which a block has a whole multiple: what the kernels want which vLLM chooses for latent attention,
+/// `FlashInfer`'s on Blackwell, `FlashMLA`'s on Hopper for 8-bit caches, all others 16 (`platforms/cuda.py`
+/// `_get_backend_priorities`, `get_supported_kernel_block_sizes` of each backend); and gated delta nets' checkpoints.
+pub fn kernel_block_tokens(
+    model: &ModelSpec,
+    kv: KvFormat,
+    gpu: &GpuSpec,
+    version: VllmVersion,
+) -> u64 {
+    let shape = &model.shape;
+    match (&shape.mla, gpu.compute_capability.major, kv) {
         (Some(_), 10, _) => 32,
         (Some(_), 9, KvFormat::Fp8) => 64,
+        // The one kernel for heads so wide reads 8-bit caches by 64: what 0.33 makes of Gemma 4.
+        (None, _, KvFormat::Fp8)
+            if shape.widest_head() > WIDE && version.reads_wide_heads_by_64() =>
+        {
+            64
+        }
+        _ if shape.recurrent.is_some() && version.ends_blocks_with_checkpoints() => {
+            CHECKPOINT_TOKENS
+        }
         _ => BLOCK_TOKENS,
     }
 }
@@ -78,7 +100,7 @@ impl Paging {
 
     /// The same on a GPU that has a run of the layers. Groups are those of the whole model, each GPU
     /// has its layers of them (`get_kv_cache_configs`, `_project_kv_cache_groups_to_worker`). A block has
-    /// `kernel_tokens` at least, see [`kernel_block_tokens`].
+    /// a multiple of `kernel_tokens`, see [`kernel_block_tokens`].
     pub fn of_run(
         model: &ModelSpec,
         run: &Range<u64>,
@@ -90,7 +112,8 @@ impl Paging {
         let token = token_size(&shape, kv, first_full(&shape))?;
         let windowed = token_size(&shape, kv, 0)?;
         let state = state_size(&shape)?;
-        let block_tokens = state.get().div_ceil(token.get().max(1)).next_multiple_of(BLOCK_TOKENS);
+        let block_tokens = state.get().div_ceil(token.get().max(1));
+        let block_tokens = block_tokens.checked_next_multiple_of(kernel_tokens).ok_or(Overflow)?;
         let mut block_tokens = block_tokens.max(kernel_tokens);
         let mut window_block_tokens = block_tokens;
         // Layers with smaller keys and values have longer blocks, of the same size in bytes.
@@ -131,6 +154,17 @@ impl Paging {
         blocks / (self.full + self.window.0 + self.recurrent).max(1) * least
     }
 
+    /// Blocks that a request of so many tokens may hold at most, with so many more in steps that are under way: every token of
+    /// full layers, a window and those steps of windowed ones, and `states` blocks of recurrent ones.
+    pub fn of_a_request(&self, tokens: u64, in_flight: u64, states: u64) -> Result<u64, Overflow> {
+        let full = tokens.div_ceil(self.block_tokens);
+        let (groups, window) = self.window;
+        let seen = window.saturating_sub(1).saturating_add(in_flight).min(tokens);
+        let windowed = seen.div_ceil(self.window_block_tokens).checked_add(1).ok_or(Overflow)?;
+        let own = Bytes::product(&[full, self.full])?.plus(Bytes::product(&[windowed, groups])?)?;
+        Ok(own.plus(Bytes::product(&[states, self.recurrent])?)?.get())
+    }
+
     /// Blocks that the system prompt takes once for all conversations: those it fills, of layers
     /// that keep every token.
     pub const fn shared(&self, cached: &Cached) -> u64 {
@@ -169,9 +203,10 @@ fn layers_of_a_group(layers: &[Layer], run: &Range<u64>, groups: [u64; 3]) -> u6
     let mut own = BTreeMap::new();
     for (index, layer) in (0..).zip(layers) {
         let kind = match layer {
-            Layer::Full => 0,
+            Layer::Full | Layer::FullAndRecurrent => 0,
             Layer::Window { .. } => 1,
             Layer::Recurrent => 2,
+            Layer::Nothing => continue,
         };
         if run.contains(&index) {
             *own.entry((kind, seen[kind] % groups[kind].max(1))).or_insert(0) += 1;

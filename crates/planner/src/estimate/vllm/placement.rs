@@ -92,6 +92,8 @@ pub fn pipeline(spread: &Spread<'_>, ranks: u64) -> Result<Vec<Part>, PlacementE
             has_head: is_last,
             has_vision: true,
             share: None,
+            placed: None,
+            is_host: false,
         }
     };
     Ok((0..ranks).map(part).collect())
@@ -158,6 +160,7 @@ mod tests {
             n_heads: 48,
             conv_kernel: 4,
             conv_bias: true,
+            without_norm: false,
         };
         let kv_heads = (0..32).map(|index| if index == 5 { 8 } else { 0 }).collect();
         shape.ssm = Some(ssm);

@@ -3,14 +3,24 @@
 use super::placement;
 use super::weights::VllmTensors;
 use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::kv_cache::check_caches;
 use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::spec::{
-    Attention, GpuSpec, Headroom, Logits, ModelSpec, Part, RuntimeOptions, Serving, Split,
+    AskedShare, Attention, GpuSpec, Headroom, Logits, ModelSpec, OwnFormat, Part, RuntimeOptions,
+    Serving, Split, VllmVersion,
 };
 use crate::units::Bytes;
+
+/// The format of caches that a checkpoint asks for (`resolve_kv_cache_dtype_string`).
+const fn own_cache(model: &ModelSpec) -> Option<KvFormat> {
+    match &model.own_format {
+        Some(OwnFormat::Listed(checkpoint)) => checkpoint.kv,
+        _ => None,
+    }
+}
 
 /// The rules of vLLM.
 pub struct Rules;
@@ -30,10 +40,18 @@ impl RuntimeRules for Rules {
 
     fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults {
         Defaults {
-            weights: torch::stored_or(model, WeightFormat::Bf16),
-            kv: KvFormat::Bf16,
+            weights: match torch::stored_or(model, WeightFormat::Bf16) {
+                // `--dtype auto` halves what is stored in f32.
+                WeightFormat::F32 => WeightFormat::Bf16,
+                format => format,
+            },
+            kv: own_cache(model).unwrap_or(KvFormat::Bf16),
             attention: Attention::Flash,
-            prefill_chunk: Serving::default_chunk(gpu),
+            prefill_chunk: Serving::default_chunk(
+                gpu,
+                VllmVersion::NEWEST,
+                model.shape.context_len,
+            ),
             logits: Logits::Last,
             grown_cache: false,
             split: Split::Tensor,
@@ -42,14 +60,24 @@ impl RuntimeRules for Rules {
     }
 
     fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
-        let default = Serving::on(gpu);
+        let default = Serving::on(gpu, asked.version()?);
         Ok(RuntimeOptions::Vllm(Serving {
             max_seqs: asked.max_seqs.unwrap_or(default.max_seqs),
-            utilization: asked.utilization.unwrap_or(default.utilization),
+            utilization: asked
+                .utilization
+                .and_then(AskedShare::given)
+                .unwrap_or(default.utilization),
+            solves_share: asked.utilization == Some(AskedShare::Auto),
             ranks: asked.ranks,
-            version: asked.version()?,
+            eager: asked.eager,
+            max_model_len: Some(asked.max_model_len),
             ..default
         }))
+    }
+
+    fn prefill_chunk(&self, options: &RuntimeOptions, gpu: &GpuSpec, context: u64) -> Option<u64> {
+        let version = options.serving()?.version;
+        Some(Serving::default_chunk(gpu, version, context))
     }
 
     /// vLLM leaves free what its share of the card is short of; nothing more is asked of it.
@@ -69,8 +97,8 @@ impl RuntimeRules for Rules {
         }
     }
 
-    fn check(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-        Ok(())
+    fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        check_caches(&scenario.model.shape)
     }
 
     fn check_images(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use super::stages;
 use crate::dtype::WeightFormat;
 use crate::estimate::Deviation;
-use crate::estimate::weights::gguf::{self, published_experts};
+use crate::estimate::weights::gguf::{self, loaded_experts};
 use crate::estimate::weights::{
     Modules, SizedTensor, Sizer, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
 };
@@ -39,6 +39,7 @@ impl TensorRule for VllmTensors {
                 GGUF,
                 "use `--weights awq-int4`, `gptq-int4`, `fp8`, `int8`, `nf4` or `bf16`, or `--runtime llama.cpp`",
             ),
+            WeightFormat::AsStored if torch::described(model, format).is_some() => return Ok(()),
             WeightFormat::AsStored if is_gguf_file(model) => {
                 (GGUF, "use `--weights bf16`, or `--runtime llama.cpp`")
             }
@@ -55,8 +56,18 @@ impl TensorRule for VllmTensors {
     }
 
     fn sizer<'a>(&self, model: &'a ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'a> {
-        let experts = published_experts(model, format);
-        let held = held_as(format);
+        if let Some(checkpoint) = torch::described(model, format) {
+            let experts = model.shape.moe.map_or(1, |moe| moe.n_experts);
+            return Box::new(move |tensor| {
+                if is_f32(&model.shape, tensor.role) {
+                    return Ok(torch::whole(tensor, torch::dense(tensor, WeightFormat::F32)?));
+                }
+                torch::in_checkpoint(tensor, checkpoint, experts)
+            });
+        }
+        let experts = loaded_experts(model, format);
+        // What is published in MXFP4 has its experts in it, and nothing else.
+        let held = held_as(if experts.is_some() { WeightFormat::Bf16 } else { format });
         Box::new(move |tensor| match experts.filter(|_| tensor.role.is_routed_expert()) {
             Some(ty) => gguf::sized(tensor, ty),
             None if is_f32(&model.shape, tensor.role) => {
@@ -108,7 +119,6 @@ pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
             before.and_then(|before| of_the_one_before(&model.shape, before, tensor, ranks));
         let part = related.unwrap_or_else(|| shard(&model.shape, tensor, ranks));
         before = Some((tensor, part));
-        let part = padded(&model.shape, part);
         let part = TensorSpec { role: fused_role(part.role), ..part };
         if tensor.role == Role::RecurrentVector {
             fused.push(TensorSpec { role: Role::RecurrentDecay, rows: 1, ..part });
@@ -281,44 +291,33 @@ fn state_space_rows(shape: &ModelShape, role: Role, ranks: u64) -> Option<u64> {
     Some(inner.div_ceil(ranks) + 2 * ssm.n_groups.div_ceil(ranks) * ssm.state_size)
 }
 
-/// gpt-oss's experts, whose MXFP4 kernels want hidden states of whole 256 and MLPs of whole 64
-/// (`quantization/mxfp4.py`; backends differ, and logs of three versions by 2%).
-fn padded(shape: &ModelShape, tensor: TensorSpec) -> TensorSpec {
-    let TensorSpec { role, row, rows, .. } = tensor;
-    let in_mxfp4 = shape.architecture.family().experts.in_mxfp4();
-    let Some(moe) = shape.moe.filter(|_| in_mxfp4) else {
-        return tensor;
-    };
-    let (row, expert) = match role {
-        Role::ExpertGate | Role::ExpertUp => (row.next_multiple_of(256), 64),
-        Role::ExpertDown => (row.next_multiple_of(64), 256),
-        _ => return tensor,
-    };
-    let rows = (rows / moe.n_experts).next_multiple_of(expert) * moe.n_experts;
-    TensorSpec { row, rows, ..tensor }
-}
-
 /// Above this a block comes from a segment of its own, rounded up to whole granules.
 const LARGE: Bytes = Bytes::new(10 << 20);
 /// Remainders up to this stay inside the block.
 const REMAINDER: Bytes = Bytes::new(1 << 20);
 
+/// From this on a block is never split under `max_split_size_mb:20`.
+const UNSPLIT: Bytes = Bytes::new(20 << 20);
+
 /// What `PyTorch` counts as allocated for a tensor: 512 B at least, and for large ones the rest of
-/// the segment where it is too small to be split off (`CUDACachingAllocator.cpp`, `should_split`).
+/// the segment where it is too small to be split off (`CUDACachingAllocator.cpp`, `should_split`), or where
+/// vLLM forbids to split such blocks.
 pub fn allocated(size: Bytes, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
     let block = size.round_up(spec.allocation_granule.value)?;
     if block < LARGE {
         return Ok(block);
     }
     let segment = block.round_up(spec.segment_granule.value)?;
-    Ok(if segment.minus_or_zero(block) <= REMAINDER { segment } else { block })
+    let keeps = spec.options.serving().is_some_and(|serving| serving.version.keeps_remainders());
+    let is_whole = segment.minus_or_zero(block) <= REMAINDER || (keeps && block >= UNSPLIT);
+    Ok(if is_whole { segment } else { block })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Runtime;
     use crate::spec::samples::{llama_8b, qwen_14b, runtime};
+    use crate::spec::{RuntimeOptions, Serving};
 
     fn elements(model: &ModelSpec, ranks: u64) -> u64 {
         tensors(model, ranks).iter().map(TensorSpec::elements).sum()
@@ -339,10 +338,18 @@ mod tests {
 
     #[test]
     fn large_tensors_keep_what_is_too_small_to_split_off() {
-        let spec = runtime(Runtime::Vllm);
-        let of = |halves: u64| allocated(Bytes::new(halves << 19), &spec).unwrap().get();
+        let mut spec = runtime(Runtime::Vllm);
+        spec.options = RuntimeOptions::Vllm(Serving {
+            version: "0.19".parse().unwrap(),
+            ..Serving::default()
+        });
+        let of = |halves: u64, spec: &_| allocated(Bytes::new(halves << 19), spec).unwrap().get();
         // 259.0, 129.5 and 24.5 MiB of Qwen2.5-7B, and 5.5 MiB
-        assert_eq!([518, 259, 49, 11].map(of), [260 << 20, 130 << 20, 49 << 19, 11 << 19]);
+        let sizes = [518, 259, 49, 11];
+        assert_eq!(sizes.map(|size| of(size, &spec)), [260 << 20, 130 << 20, 49 << 19, 11 << 19]);
+        // The newest splits nothing of 20 MiB and more.
+        spec.options = RuntimeOptions::Vllm(Serving::default());
+        assert_eq!(sizes.map(|size| of(size, &spec)), [260 << 20, 130 << 20, 26 << 20, 11 << 19]);
         assert_eq!(allocated(Bytes::new(513), &spec), Ok(Bytes::new(1024)));
     }
 }

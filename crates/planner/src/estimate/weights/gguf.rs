@@ -7,7 +7,7 @@
 use super::SizedTensor;
 use crate::dtype::{FileType, GgmlType, WeightFormat};
 use crate::spec::families::Frequencies;
-use crate::spec::{ModelShape, ModelSpec, Role, StoredWeights, TensorSpec};
+use crate::spec::{ModelShape, ModelSpec, OwnFormat, Role, StoredWeights, TensorSpec};
 use crate::units::Overflow;
 
 use FileType as F;
@@ -56,7 +56,14 @@ impl<'a> Types<'a> {
 /// A GGUF file's own format, else this one.
 pub fn stored_or(model: &ModelSpec, otherwise: WeightFormat) -> WeightFormat {
     let is_file = model.stored.as_ref().is_some_and(StoredWeights::is_gguf);
-    if is_file { WeightFormat::AsStored } else { otherwise }
+    match &model.own_format {
+        _ if is_file => WeightFormat::AsStored,
+        Some(OwnFormat::Named(format @ WeightFormat::Gguf(_))) => *format,
+        _ if model.shape.architecture.family().experts.in_mxfp4() => {
+            WeightFormat::Gguf(FileType::Mxfp4Moe)
+        }
+        _ => otherwise,
+    }
 }
 
 /// Types that every runtime that reads GGUF can use, smallest first.
@@ -69,6 +76,12 @@ pub fn ladder() -> Vec<WeightFormat> {
 pub fn published_experts(model: &ModelSpec, format: WeightFormat) -> Option<GgmlType> {
     let published = model.shape.architecture.family().experts.published;
     published.filter(|_| format != WeightFormat::F32)
+}
+
+/// The type in which runtimes of `PyTorch` load a family's experts, where they are asked for as they are published.
+pub fn loaded_experts(model: &ModelSpec, format: WeightFormat) -> Option<GgmlType> {
+    let published = model.shape.architecture.family().experts.published;
+    published.filter(|_| format == WeightFormat::Mxfp4)
 }
 
 /// A tensor as a GGML type holds it.

@@ -7,6 +7,7 @@
 //! while it is used (`activations`).
 
 pub(crate) mod gguf;
+pub(crate) mod names;
 mod on_device;
 pub(crate) mod torch;
 
@@ -15,6 +16,7 @@ use std::borrow::Cow;
 pub(crate) use self::on_device::Place;
 use self::torch::Parts;
 use crate::dtype::{GgmlType, WeightFormat};
+pub(crate) use crate::estimate::transformers::allocator::Played;
 use crate::spec::{
     Architecture, Basis, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, Split, StoredTensor,
     StoredWeights, TensorSpec,
@@ -74,6 +76,19 @@ pub trait TensorRule: Sync {
     /// Whether every rank has all of such a tensor.
     fn is_on_every_rank(&self, _role: Role) -> bool {
         false
+    }
+
+    /// The weights of a device where tensors are placed one by one; nothing where they are not.
+    ///
+    /// # Errors
+    /// As [`sum`].
+    fn placed(
+        &self,
+        _model: &ModelSpec,
+        _format: WeightFormat,
+        _part: &Part,
+    ) -> Result<Option<Weights>, WeightsError> {
+        Ok(None)
     }
 
     /// The sum with what published files differ by from the rule.
@@ -223,6 +238,10 @@ pub struct Weights {
     pub quantized: Vec<Matrix>,
     /// Whether routed experts are stored in a block format whose kernels read them in place.
     pub packed_experts: bool,
+    /// What is allocated for every tensor on the GPU, in their order.
+    pub pieces: Vec<Piece>,
+    /// What was played with them under transformers.
+    pub played: Played,
     /// How the size is known.
     pub basis: Basis,
     /// Where it is known from.
@@ -241,6 +260,9 @@ pub fn sum(
     part: &Part,
 ) -> Result<Weights, WeightsError> {
     rule.check(model, format)?;
+    if let Some(weights) = rule.placed(model, format, part)? {
+        return Ok(weights);
+    }
     let experts = model.shape.moe.map(|moe| (moe.n_experts_used, moe.n_experts));
     let tied = model.shape.tied_embeddings;
     let modules = Modules::of(model, spec);
@@ -262,8 +284,14 @@ pub fn sum(
         largest_moved: moved(&quantized)?,
         quantized,
         packed_experts: false,
-        basis: if format == WeightFormat::AsStored { Basis::Exact } else { Basis::Modelled },
-        source: source(model, format),
+        pieces: Vec::new(),
+        played: Played::default(),
+        basis: if format == WeightFormat::AsStored && model.stored.is_some() {
+            Basis::Exact
+        } else {
+            Basis::Modelled
+        },
+        source: source_of(model, format),
     };
     let ranks = part.ranks();
     each_tensor(rule, &Asked { model, format, ranks, modules }, |tensor| {
@@ -290,6 +318,9 @@ pub fn sum(
         total.rounding = total.rounding.plus(rule.rounding(tensor, spec)?)?;
         total.zero_points = total.zero_points.plus(zero_points(tensor, format)?)?;
         total.tensors += tensor.modules;
+        // Loaders go by name: `lm_head` and `model.embed_tokens` come before `model.layers`.
+        let at = if tensor.layer.is_none() { 0 } else { total.pieces.len() };
+        total.pieces.insert(at, Piece::of(tensor, model, format, modules)?);
         let is_head = tensor.role == Some(Role::OutputHead) || (tied && is_embedding);
         // Stages of vLLM may have a head that they do not use.
         let is_used = part.has_head || cut.is_some();
@@ -300,6 +331,46 @@ pub fn sum(
     })?;
     total.bounds = rule.bounds(total.device, format)?;
     Ok(total)
+}
+
+/// What loading a tensor allocates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// What stays, each an allocation; 0 where there are fewer.
+    pub held: [Bytes; 6],
+    /// The 16-bit copy that it is quantized from, where that is done on the GPU.
+    pub moved: Bytes,
+    /// How many modules have the same.
+    pub modules: u64,
+    /// Of how many matrices of a file it is joined as it is loaded: a layer's experts; 0 where it is one.
+    pub joined: u64,
+}
+
+impl Piece {
+    fn of(
+        tensor: &SizedTensor,
+        model: &ModelSpec,
+        format: WeightFormat,
+        modules: Modules,
+    ) -> Result<Self, Overflow> {
+        let count = tensor.modules.max(1);
+        let is_listed = !model.shape.architecture.family().experts.always_packed && count == 1;
+        let is_expert = tensor.role.is_some_and(Role::is_routed_expert) && is_listed;
+        let joined = model.shape.moe.filter(|_| is_expert).map_or(0, |moe| moe.n_experts);
+        let mut held = [Bytes::ZERO; 6];
+        match tensor.parts {
+            Some(parts) => held = parts.map(|part| part.size),
+            None => held[0] = tensor.size.scale(1, count)?,
+        }
+        let is_moved = torch::is_bitsandbytes(format)
+            && tensor.role.is_some_and(|role| modules.is_linear(role));
+        let moved = match format {
+            _ if !is_moved => Bytes::ZERO,
+            // Four bits in 16, or eight in bf16 and in the f16 that they are quantized from.
+            _ => held[0].times(4)?,
+        };
+        Ok(Self { held, moved, modules: count, joined })
+    }
 }
 
 /// Counts a tensor of the vision tower, where the GPU has that: every stage of a pipeline has all of it.
@@ -375,7 +446,7 @@ pub(crate) fn each_tensor(
             let part = |t| SizedTensor::from(t).of_ranks(rule, ranks);
             Ok(stored.tensors.iter().map(part).try_for_each(|t| visit(&t))?)
         }
-        (None, WeightFormat::AsStored) => {
+        (None, WeightFormat::AsStored) if torch::described(model, format).is_none() => {
             Err(WeightsError::NothingStored { model: model.name.clone() })
         }
         (Some(stored), _) if stored.prequantized => Err(WeightsError::Prequantized {
@@ -428,7 +499,10 @@ pub(crate) fn rounded_apart(
 }
 
 /// Bytes of a tensor that one token's forward pass reads.
-fn read_per_token(tensor: &SizedTensor, experts: Option<(u64, u64)>) -> Result<Bytes, Overflow> {
+pub(crate) fn read_per_token(
+    tensor: &SizedTensor,
+    experts: Option<(u64, u64)>,
+) -> Result<Bytes, Overflow> {
     match (tensor.role, experts) {
         (Some(role), Some((used, all))) if role.is_routed_expert() => tensor.size.scale(used, all),
         _ => Ok(tensor.size),
@@ -462,9 +536,11 @@ fn quantized(model: &ModelSpec, format: WeightFormat, modules: Modules) -> Vec<M
     found
 }
 
-fn source(model: &ModelSpec, format: WeightFormat) -> String {
+/// Where the size of weights is known from.
+pub(crate) fn source_of(model: &ModelSpec, format: WeightFormat) -> String {
     match (&model.stored, format) {
         (Some(stored), WeightFormat::AsStored) => stored.source.clone(),
+        (None, WeightFormat::AsStored) => format!("`quantization_config` of {}", model.source),
         (_, WeightFormat::Gguf(_)) => "llama.cpp src/llama-quant.cpp, llama_tensor_get_type".into(),
         (_, WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8) => {
             "bitsandbytes functional.py quantize_4bit, nn/modules.py".into()

@@ -99,6 +99,7 @@ fn bitsandbytes_leaves_fused_experts_and_routers_in_16_bits() {
         leading_dense_layers: 0,
         router_bias: false,
         expert_bias: false,
+        router: None,
     });
     let model = crate::spec::ModelSpec::new("experts", model.shape, "test").unwrap();
     let bytes = |format: &str| {

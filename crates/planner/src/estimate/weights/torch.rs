@@ -11,8 +11,9 @@
 //! families was three such modules, each quantized for itself.
 
 use super::SizedTensor;
-use crate::dtype::WeightFormat;
-use crate::spec::{ModelSpec, Role, RuntimeSpec, TensorSpec};
+use crate::dtype::{Scheme, WeightFormat};
+use crate::spec::{Checkpoint, Group, ModelSpec, OwnFormat, Role, RuntimeSpec, TensorSpec};
+use crate::text::ModuleNames;
 use crate::units::{Bytes, Overflow};
 
 /// Weights that share a scale in NF4 and FP4, and scales that share a scale when doubly quantized.
@@ -51,6 +52,8 @@ pub struct Modules {
     experts: Option<u64>,
     /// Whether the router is an `nn.Linear`.
     router: bool,
+    /// Whether the router stays in f32 whatever the model's type is.
+    pub router_in_f32: bool,
 }
 
 impl Modules {
@@ -61,6 +64,7 @@ impl Modules {
         Self {
             experts: experts.filter(|_| version.has_expert_modules(shape.architecture)),
             router: version.has_linear_router(shape.architecture),
+            router_in_f32: version.keeps_router_in_f32(shape.architecture),
         }
     }
 
@@ -87,10 +91,56 @@ impl Modules {
     }
 }
 
-/// A checkpoint's own format, else this one.
+/// A checkpoint's own format, by its files, its configuration or its name; else this one.
 pub fn stored_or(model: &ModelSpec, otherwise: WeightFormat) -> WeightFormat {
     let is_checkpoint = model.stored.as_ref().is_some_and(|stored| !stored.is_gguf());
-    if is_checkpoint { WeightFormat::AsStored } else { otherwise }
+    match &model.own_format {
+        _ if is_checkpoint => WeightFormat::AsStored,
+        Some(OwnFormat::Listed(_)) => WeightFormat::AsStored,
+        // What a name says of files for llama.cpp is not for runtimes of PyTorch.
+        Some(OwnFormat::Named(format)) if !matches!(format, WeightFormat::Gguf(_)) => *format,
+        _ if model.shape.architecture.family().experts.in_mxfp4() => WeightFormat::Mxfp4,
+        _ => otherwise,
+    }
+}
+
+/// The checkpoint that a configuration describes, where a model is planned as it is stored and no file was read.
+pub fn described(model: &ModelSpec, format: WeightFormat) -> Option<&Checkpoint> {
+    match &model.own_format {
+        Some(OwnFormat::Listed(checkpoint))
+            if format == WeightFormat::AsStored && model.stored.is_none() =>
+        {
+            Some(checkpoint)
+        }
+        _ => None,
+    }
+}
+
+/// A tensor in a format that has one rule for linear layers: routers and the like are left as they are.
+fn by_scheme(tensor: &TensorSpec, scheme: Scheme) -> Result<SizedTensor, Overflow> {
+    let checkpoint = Checkpoint {
+        groups: vec![Group { targets: ModuleNames::default(), scheme }],
+        plain_bytes: 2,
+        ..Checkpoint::default()
+    };
+    in_checkpoint(tensor, &checkpoint, 1)
+}
+
+/// A tensor as a checkpoint stores it. Every routed expert has scales of its own.
+///
+/// # Errors
+/// On sizes that no device has.
+pub fn in_checkpoint(
+    tensor: &TensorSpec,
+    checkpoint: &Checkpoint,
+    experts: u64,
+) -> Result<SizedTensor, Overflow> {
+    let Some(scheme) = checkpoint.scheme(tensor) else {
+        return Ok(whole(tensor, Bytes::product(&[tensor.elements(), checkpoint.plain_bytes])?));
+    };
+    let experts = if tensor.role.is_routed_expert() { experts.max(1) } else { 1 };
+    let size = scheme.size(tensor.row, tensor.rows / experts)?.times(experts)?;
+    Ok(whole(tensor, size))
 }
 
 /// A tensor that is kept as it is.
@@ -105,6 +155,9 @@ pub fn sized(
     format: WeightFormat,
     modules: Modules,
 ) -> Result<SizedTensor, Overflow> {
+    if let Some(scheme) = format.scheme() {
+        return by_scheme(tensor, scheme);
+    }
     let (count, module) = modules.split(tensor);
     let parts = parts(&module, format, modules)?;
     let size = Bytes::sum(parts.map(|part| part.size))?.times(count)?;

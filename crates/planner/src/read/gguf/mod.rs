@@ -3,6 +3,7 @@
 //! Format: `docs/gguf.md` of ggml, versions 2 and 3. Nothing that a file claims is believed before it
 //! is compared with what the file has left, and vocabularies are skipped, not kept.
 
+mod caches;
 mod cursor;
 mod metadata;
 mod model;
@@ -13,6 +14,7 @@ mod tensor_table;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod write;
 
 use std::io::{Read, Seek};

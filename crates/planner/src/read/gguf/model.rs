@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::caches::{self, fits};
 use super::roles::Name;
+use super::unknown;
 use super::{GgufFile, GgufTensor, Value, read};
 use crate::read::SourceError;
 use crate::read::error::At;
@@ -16,8 +18,8 @@ use crate::read::pattern::Full;
 use crate::read::unmodelled;
 use crate::spec::families::{Family, LayerKinds, SoftCaps};
 use crate::spec::{
-    Architecture, MAX_LAYERS, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Ssm,
-    StoredTensor, StoredWeights, Window,
+    Architecture, MAX_LAYERS, Mla, ModelShape, ModelSpec, Moe, PerLayer, QkNorm, Recurrent, Router,
+    RouterGating, Ssm, StoredTensor, StoredWeights, Window,
 };
 use crate::units::{at_most, to_u64};
 
@@ -30,11 +32,18 @@ pub fn model(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
 pub fn spec(path: &Path, file: &GgufFile) -> Result<ModelSpec, SourceError> {
     let at = At::new(path);
     let header = Header::new(&at, file)?;
-    let shape = header.shape()?;
+    let is_other = header.architecture == Architecture::Other;
+    let shape = if is_other { unknown::shape(&header)? } else { header.shape()? };
     let mut model =
         ModelSpec::new(name(path, file), shape, format!("GGUF header of {}", at.path()))
             .map_err(|error| at.shape(&error))?;
     model.stored = Some(header.stored());
+    if is_other {
+        let caches = caches::read(&header)?;
+        model.gguf_layers = caches.kinds();
+        model.layers.clone_from(&model.gguf_layers);
+        model.file_caches = Some(caches);
+    }
     Ok(model)
 }
 
@@ -46,13 +55,14 @@ fn name(path: &Path, file: &GgufFile) -> String {
     crate::text::printable(whole.map_or(&*stem, |(name, _)| name))
 }
 
-struct Header<'a> {
-    at: &'a At,
-    file: &'a GgufFile,
-    prefix: &'static str,
-    architecture: Architecture,
+pub(super) struct Header<'a> {
+    pub(super) at: &'a At,
+    pub(super) file: &'a GgufFile,
+    /// `general.architecture`, with which keys begin.
+    pub(super) prefix: &'a str,
+    pub(super) architecture: Architecture,
     /// Decoder layers, without those that only predict tokens ahead.
-    n_layers: u64,
+    pub(super) n_layers: u64,
     /// Such layers, which come last and which runtimes leave in the file.
     n_ahead: u64,
     /// One tensor of each name without its layer: those of different layers differ in nothing that
@@ -61,14 +71,16 @@ struct Header<'a> {
 }
 
 const INTERVAL: u64 = 4;
+/// More layers than a list is made for.
+const MAX_LISTED: usize = 2_000;
 
 impl<'a> Header<'a> {
     fn new(at: &'a At, file: &'a GgufFile) -> Result<Self, SourceError> {
-        let architecture = architecture(at, file)?;
+        let (prefix, architecture) = architecture(at, file)?;
         let mut header = Self {
             at,
             file,
-            prefix: architecture.gguf_name(),
+            prefix,
             architecture,
             n_layers: 0,
             n_ahead: 0,
@@ -92,20 +104,47 @@ impl<'a> Header<'a> {
         Ok(header)
     }
 
+    /// The numbers of every layer under `key`: one for each, or one for all.
+    pub(super) fn each(&self, key: &str, default: u64) -> Result<Vec<u64>, SourceError> {
+        let count = at_most(self.n_layers, MAX_LISTED);
+        match self.value(key) {
+            Some(Value::Numbers(numbers)) if fits(numbers.len(), self.n_layers) => {
+                let each = numbers.iter().take(count).map(|&n| u64::try_from(n));
+                each.collect::<Result<_, _>>().map_err(|_| {
+                    let value = Value::Numbers(numbers.clone());
+                    self.at.invalid(&self.key(key), value, "whole numbers, not negative")
+                })
+            }
+            Some(Value::Numbers(numbers)) => {
+                let expected = format!("one number for each of {} layers", self.n_layers);
+                Err(self.at.invalid(&self.key(key), Value::Numbers(numbers.clone()), expected))
+            }
+            _ => Ok(vec![self.number(key)?.unwrap_or(default); count]),
+        }
+    }
+
+    /// The flags of every layer under `key`, where it holds a list.
+    pub(super) fn flags(&self, key: &str) -> Option<Vec<bool>> {
+        match self.value(key) {
+            Some(Value::Numbers(flags)) => Some(flags.iter().map(|&flag| flag != 0).collect()),
+            _ => None,
+        }
+    }
+
     fn is_ahead(&self, tensor: &GgufTensor) -> bool {
         self.n_ahead > 0 && Name::of(&tensor.name).layer.is_some_and(|n| n >= self.n_layers)
     }
 
-    fn key(&self, key: &str) -> String {
+    pub(super) fn key(&self, key: &str) -> String {
         format!("{}.{key}", self.prefix)
     }
 
-    fn value(&self, key: &str) -> Option<&'a Value> {
+    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
         self.file.metadata.get(&self.key(key))
     }
 
     /// The numbers of every layer under `key`, where they differ.
-    fn layers(&self, key: &str) -> Result<Vec<u64>, SourceError> {
+    pub(super) fn layers(&self, key: &str) -> Result<Vec<u64>, SourceError> {
         let Some(Value::Numbers(numbers)) = self.value(key) else { return Ok(Vec::new()) };
         let wrong = |expected: String| {
             let value = Value::Numbers(numbers.clone());
@@ -137,6 +176,7 @@ impl<'a> Header<'a> {
             kv_heads: self.layers("attention.head_count_kv")?,
             head_dim: Vec::new(),
             ffn_size: self.layers("feed_forward_length")?,
+            ..PerLayer::default()
         };
         if self.has_two_head_sizes() && self.n_layers <= MAX_LAYERS {
             let windowed = self.required("attention.key_length_swa")?;
@@ -184,12 +224,13 @@ impl<'a> Header<'a> {
             n_heads: self.required("ssm.time_step_rank")?,
             conv_kernel: self.required("ssm.conv_kernel")?,
             conv_bias: self.has_bias("ssm_conv1d"),
+            without_norm: false,
         }))
     }
 
     /// The number under `key`; an array has to be the same for every layer, or the most of it counts where
     /// layers may differ.
-    fn number(&self, key: &str) -> Result<Option<u64>, SourceError> {
+    pub(super) fn number(&self, key: &str) -> Result<Option<u64>, SourceError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         let number = match value {
             Value::Unsigned(n) => Some(*n),
@@ -221,31 +262,31 @@ impl<'a> Header<'a> {
         })
     }
 
-    fn required(&self, key: &str) -> Result<u64, SourceError> {
+    pub(super) fn required(&self, key: &str) -> Result<u64, SourceError> {
         self.number(key)?.ok_or_else(|| self.at.missing(&self.key(key), "a whole number"))
     }
 
     /// Whether `key` holds a float other than zero; `default` where it is not stated.
-    fn is_set(&self, key: &str, default: bool) -> bool {
+    pub(super) fn is_set(&self, key: &str, default: bool) -> bool {
         match self.value(key) {
             Some(Value::Float(n)) => *n != 0.0,
             _ => default,
         }
     }
 
-    fn tensor(&self, stem: &str, kind: &str) -> Option<&'a GgufTensor> {
+    pub(super) fn tensor(&self, stem: &str, kind: &str) -> Option<&'a GgufTensor> {
         self.tensors.get(&(stem, kind)).copied()
     }
 
-    fn weight(&self, stem: &str) -> Option<&'a GgufTensor> {
+    pub(super) fn weight(&self, stem: &str) -> Option<&'a GgufTensor> {
         self.tensor(stem, "weight")
     }
 
-    fn has_weight(&self, stem: &str) -> bool {
+    pub(super) fn has_weight(&self, stem: &str) -> bool {
         self.weight(stem).is_some()
     }
 
-    fn has_bias(&self, stem: &str) -> bool {
+    pub(super) fn has_bias(&self, stem: &str) -> bool {
         self.tensor(stem, "bias").is_some()
     }
 
@@ -292,7 +333,7 @@ impl<'a> Header<'a> {
             norms_per_layer: self.norms_per_layer(),
             norm_bias: self.has_bias("attn_norm"),
             gated_ffn: self.is_gated(ffn_size),
-            fused_projections: self.family().fused_projections && self.has_weight("attn_qkv"),
+            fused_projections: self.has_weight("attn_qkv") && !self.has_weight("attn_q"),
             attention_sinks: self.has_weight("attn_sinks"),
             attention_output_gate: self.family().delta_net().is_some(),
             attention_softcap: self.is_set("attn_logit_softcapping", softcaps),
@@ -305,6 +346,7 @@ impl<'a> Header<'a> {
             keys_are_values: self.keys_are_values(),
             per_layer: self.per_layer(head_dim)?,
             vision: None,
+            extras: crate::spec::Extras::default(),
         })
     }
 
@@ -315,7 +357,7 @@ impl<'a> Header<'a> {
         self.has_two_head_sizes() && u64::try_from(values).is_ok_and(|count| count < self.n_layers)
     }
 
-    fn vocab_size(&self, hidden_size: u64) -> Result<u64, SourceError> {
+    pub(super) fn vocab_size(&self, hidden_size: u64) -> Result<u64, SourceError> {
         const NAME: &str = "token_embd.weight";
         let tensor = self.weight("token_embd").ok_or_else(|| {
             self.at.missing(NAME, "the token embedding, from which the vocabulary is counted")
@@ -357,14 +399,14 @@ impl<'a> Header<'a> {
         }
     }
 
-    fn norms_per_layer(&self) -> u64 {
+    pub(super) fn norms_per_layer(&self) -> u64 {
         ["attn_norm", "attn_norm_2", "ffn_norm", "post_attention_norm", "post_ffw_norm"]
             .into_iter()
             .map(|stem| u64::from(self.has_weight(stem)))
             .sum()
     }
 
-    fn is_gated(&self, ffn_size: u64) -> bool {
+    pub(super) fn is_gated(&self, ffn_size: u64) -> bool {
         let up_has_both = self
             .weight("ffn_up")
             .is_some_and(|up| up.dims.get(1).copied() == ffn_size.checked_mul(2));
@@ -399,12 +441,16 @@ impl<'a> Header<'a> {
         Full::of(&full)
     }
 
-    fn moe(&self) -> Result<Option<Moe>, SourceError> {
+    pub(super) fn moe(&self) -> Result<Option<Moe>, SourceError> {
         let n_experts = self.number("expert_count")?.unwrap_or(0);
         if n_experts == 0 {
             return Ok(None);
         }
         let down = self.weight("ffn_down_exps").or_else(|| self.weight("ffn_down.0"));
+        // What is dense in every layer has no experts, whatever a key says.
+        if down.is_none() && self.has_weight("ffn_down") {
+            return Ok(None);
+        }
         let expert_ffn_size = match (self.number("expert_feed_forward_length")?, down) {
             (_, Some(down)) => down.row(),
             (Some(n), None) => n,
@@ -416,13 +462,50 @@ impl<'a> Header<'a> {
             expert_ffn_size,
             shared_ffn_size: self.weight("ffn_down_shexp").map_or(0, GgufTensor::row),
             shared_gate: self.has_weight("ffn_gate_inp_shexp"),
-            leading_dense_layers: self.number("leading_dense_block_count")?.unwrap_or(0),
+            leading_dense_layers: self.leading_dense_layers()?,
             router_bias: self.has_bias("ffn_gate_inp") || self.has_bias("exp_probs_b"),
             expert_bias: self.has_bias("ffn_up_exps"),
+            router: Some(self.router()?),
         }))
     }
 
-    fn mla(&self) -> Result<Option<Mla>, SourceError> {
+    /// Layers before the first with experts; by the key where no tensors of experts are listed.
+    pub(super) fn leading_dense_layers(&self) -> Result<u64, SourceError> {
+        let names = self.file.tensors.iter().map(|tensor| Name::of(&tensor.name));
+        let first = names.filter(|name| name.stem == "ffn_down_exps").filter_map(|name| name.layer);
+        match first.min() {
+            Some(first) => Ok(first),
+            None => Ok(self.number("leading_dense_block_count")?.unwrap_or(0)),
+        }
+    }
+
+    /// What the file says of how experts are chosen.
+    pub(super) fn router(&self) -> Result<Router, SourceError> {
+        let scale = match self.value("expert_weights_scale") {
+            Some(Value::Float(scale)) => *scale,
+            _ => 0.0,
+        };
+        Ok(Router {
+            gating: match self.number("expert_gating_func")? {
+                Some(1) => Some(RouterGating::Softmax),
+                Some(2) => Some(RouterGating::Sigmoid),
+                Some(3) => Some(RouterGating::SoftmaxOfChosen),
+                _ => None,
+            },
+            normalized: match self.value("expert_weights_norm") {
+                Some(Value::Bool(normalized)) => Some(*normalized),
+                _ => None,
+            },
+            scaled: ![0.0, 1.0].contains(&scale),
+            groups: self.number("expert_group_count")?.unwrap_or(0),
+            groups_used: self.number("expert_group_used_count")?.unwrap_or(0),
+        })
+    }
+
+    pub(super) fn mla(&self) -> Result<Option<Mla>, SourceError> {
+        if self.family().layers != LayerKinds::Latent {
+            return Ok(None);
+        }
         let Some(kv_lora_rank) = self.number("attention.kv_lora_rank")? else { return Ok(None) };
         let rope = self.required("rope.dimension_count")?;
         // Files from before 2025-04 state the lengths of a head as `key_length` and `value_length`.
@@ -442,6 +525,9 @@ impl<'a> Header<'a> {
             qk_nope_head_dim: nope,
             qk_rope_head_dim: rope,
             v_head_dim: value,
+            // llama.cpp absorbs the projections where the file has the lengths of both kinds of head
+            // (`llama_hparams::is_mla`).
+            expanded: self.number("attention.key_length_mla")?.unwrap_or(0) == 0,
         }))
     }
 
@@ -508,24 +594,29 @@ impl<'a> Header<'a> {
     }
 }
 
-fn architecture(at: &At, file: &GgufFile) -> Result<Architecture, SourceError> {
+/// What the file calls its architecture, and the family that it is.
+fn architecture<'a>(at: &At, file: &'a GgufFile) -> Result<(&'a str, Architecture), SourceError> {
     const KEY: &str = "general.architecture";
-    let known = || {
-        let mut names: Vec<_> = Architecture::ALL.iter().map(|a| a.gguf_name()).collect();
-        names.dedup();
-        let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
-        format!("one of {}", names.join(", "))
-    };
+    let expected = "the name of an architecture such as `llama`";
     match file.metadata.get(KEY) {
-        None => Err(at.missing(KEY, known())),
+        None => Err(at.missing(KEY, expected)),
+        Some(Value::Text(name)) if is_no_decoder(name) => match unmodelled::gguf_name(name) {
+            Some(found) => Err(at.unmodelled(KEY, name, found)),
+            None => Err(at.invalid(KEY, format!("\"{name}\""), expected)),
+        },
         Some(Value::Text(name)) => {
-            Architecture::from_gguf_name(name).ok_or_else(|| match unmodelled::gguf_name(name) {
-                Some(found) => at.unmodelled(KEY, name, found),
-                None => at.invalid(KEY, format!("\"{name}\""), known()),
-            })
+            // A family whose graph is not known is read as any other file: by its keys.
+            let known = Architecture::from_gguf_name(name);
+            let known = known.filter(|family| family.family().graph.known);
+            Ok((name, known.unwrap_or(Architecture::Other)))
         }
-        Some(other) => Err(at.invalid(KEY, other, known())),
+        Some(other) => Err(at.invalid(KEY, other, expected)),
     }
+}
+
+/// Files that go with a model and are none.
+fn is_no_decoder(name: &str) -> bool {
+    matches!(name, "clip" | "adapter" | "imatrix" | "")
 }
 
 /// `whole / parts`, which has to come out even.
@@ -544,6 +635,7 @@ pub fn stored(tensors: &[GgufTensor]) -> Vec<StoredTensor> {
 fn stored_tensor(tensor: &GgufTensor) -> StoredTensor {
     let name = Name::of(&tensor.name);
     StoredTensor {
+        name: tensor.name.as_str().into(),
         role: name.role(),
         layer: name.layer,
         row: tensor.row(),

@@ -44,6 +44,7 @@ impl<'a> Name<'a> {
 fn outside_layers(stem: &str) -> Option<Role> {
     Some(match stem {
         "token_embd" => Role::TokenEmbedding,
+        "position_embd" | "per_layer_token_embd" => Role::LayerEmbedding,
         "output" => Role::OutputHead,
         "output_norm" => Role::Norm,
         _ => return None,

@@ -3,6 +3,7 @@
 //! Format: `safetensors/src/tensor.rs` of the reference implementation: 8 bytes of header length, a
 //! JSON object, then the data, which the tensors cover without gaps or overlaps.
 
+mod as_loaded;
 mod dtype;
 mod header;
 mod index;
@@ -17,7 +18,7 @@ pub use self::header::SafeTensor;
 use super::error::At;
 use super::files::{Files, Opened};
 use super::{SourceError, hf_config};
-use crate::spec::{ModelSpec, StoredTensor, StoredWeights};
+use crate::spec::{ModelSpec, Role, StoredTensor, StoredWeights};
 use crate::text::printable_path;
 use crate::units::to_u64;
 
@@ -67,7 +68,8 @@ pub fn model(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
         if files.is_folder(path) { checkpoint(files, path)? } else { files_of(files, path)? };
     if !shards.is_empty() {
         let weights = Weights::read(files, &shards, &model)?;
-        model.stored = Some(weights.stored(&At::new(path), config.quantization));
+        let stored = weights.stored(&At::new(path), config.quantization);
+        model.stored = Some(as_loaded::as_loaded(stored, &model));
     }
     Ok(model)
 }
@@ -80,12 +82,42 @@ fn checkpoint(files: &dyn Files, folder: &Path) -> Result<Vec<PathBuf>, SourceEr
             return files_of(files, &path);
         }
     }
+    if let Some(variant) = variant(files, folder)? {
+        return Ok(vec![variant]);
+    }
     let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
     if pickled.iter().any(|name| files.is_file(&folder.join(name))) {
         let what = "weights in pickle files (`pytorch_model.bin`)";
         return Err(At::new(folder).unsupported(what, "safetensors or GGUF"));
     }
     Ok(Vec::new())
+}
+
+/// The one file of a variant: `model.fp16.safetensors`. Shards without an index are refused, as transformers does.
+fn variant(files: &dyn Files, folder: &Path) -> Result<Option<PathBuf>, SourceError> {
+    let at = At::new(folder);
+    let is_weights = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("model") && name.ends_with(".safetensors")
+    };
+    let mut found: Vec<_> =
+        files.list(folder).map_err(|error| at.io(&error))?.into_iter().filter(is_weights).collect();
+    found.sort();
+    let first = found.first().map(|path| printable_path(path)).unwrap_or_default();
+    let is_shard = first.contains("-of-");
+    match found.as_slice() {
+        [] => Ok(None),
+        [one] if !is_shard => Ok(Some(one.clone())),
+        _ if is_shard => {
+            let expected =
+                format!("a `{INDEX}` beside `{first}`: shards are not loaded without one");
+            Err(at.missing(INDEX, expected))
+        }
+        _ => {
+            let expected = format!("one of them: name the file, such as `{first}`");
+            Err(at.unsupported("a folder with several variants of its weights", expected))
+        }
+    }
 }
 
 /// The files that hold the weights that `path` is or lists.
@@ -136,6 +168,7 @@ impl Weights {
         let mut tensors = Vec::new();
         let mut names = HashSet::new();
         let mut left_out = 0;
+        let mut tied = Vec::new();
         for path in shards {
             for tensor in read(files, path)? {
                 if !names.insert(tensor.name.clone()) {
@@ -144,11 +177,21 @@ impl Weights {
                 if roles::is_loaded(&tensor.name, &model.shape) {
                     tensors.push(tensor);
                 } else {
+                    if roles::role(&tensor.name) == Some(Role::OutputHead) {
+                        tied.push(tensor);
+                    }
                     left_out += 1;
                 }
             }
         }
         Self::check_index(files, shards, &names)?;
+        // The head is the embedding where a tied checkpoint has no other.
+        let is_embedding =
+            |tensor: &SafeTensor| roles::role(&tensor.name) == Some(Role::TokenEmbedding);
+        if !tensors.iter().any(is_embedding) {
+            left_out -= tied.len();
+            tensors.append(&mut tied);
+        }
         Ok(Self { tensors, left_out, files: shards.len() })
     }
 
@@ -212,6 +255,7 @@ fn is_packed(tensor: &SafeTensor) -> bool {
 
 fn stored_tensor(tensor: &SafeTensor) -> StoredTensor {
     StoredTensor {
+        name: tensor.name.as_str().into(),
         role: roles::role(&tensor.name),
         layer: roles::layer(&tensor.name),
         row: tensor.row,

@@ -52,7 +52,8 @@ fn text_model(name: &str) -> Option<&str> {
 /// Whether runtimes load it to generate text: not the layers that predict tokens ahead, nor an output
 /// head that is the token embedding, nor the tables of old checkpoints.
 pub(super) fn is_loaded(name: &str, shape: &ModelShape) -> bool {
-    if name.starts_with("mtp.") || name.ends_with(".rotary_emb.inv_freq") {
+    let is_state = name.contains(".quant_state.bitsandbytes__");
+    if name.starts_with("mtp.") || name.ends_with(".rotary_emb.inv_freq") || is_state {
         return false;
     }
     if shape.tied_embeddings && role(name) == Some(Role::OutputHead) {

@@ -6,11 +6,13 @@
 //! Sources: transformers 5.23 `models/*/configuration_*.py` and `modeling_*.py`; llama.cpp `src/models/*.cpp`,
 //! `src/llama-arch.cpp`, `conversion/*.py`; vLLM 0.19.1 `model_executor/models/*.py`.
 
+mod graphs;
 mod table;
 
 use super::{QkNorm, TransformersVersion};
 use crate::dtype::GgmlType;
 
+pub(crate) use graphs::{GRAPHS, Graph, graph_of};
 pub use table::Architecture;
 
 /// Everything that is asked of a family.
@@ -40,8 +42,34 @@ pub(crate) struct Family {
     pub(crate) fused_projections: bool,
     /// Whether every query head has a learned sink.
     pub(crate) attention_sinks: bool,
+    /// Whether only layers with a window have those.
+    pub(crate) sinks_in_windows: bool,
     /// Whether a layer's output is scaled by a number of its own.
     pub(crate) layer_scalar: bool,
+    /// Whether layers with a window have heads of their own number, and values of their own size.
+    pub(crate) windows_have_heads: bool,
+    /// How many times as many key and value heads those have, where a file does not say.
+    pub(crate) windows_kv_heads_times: u64,
+    /// Whether every head's output has a gate of one number.
+    pub(crate) head_gates: bool,
+    /// The key that asks for a bias of the output head.
+    pub(crate) head_bias: Option<&'static str>,
+    /// Whether the output head has a bias whatever a file says.
+    pub(crate) head_bias_always: bool,
+    /// Whether attention's output passes through a gate as wide as the queries, in families without delta-nets.
+    pub(crate) output_gate: bool,
+    /// What chooses the tokens that attention reads.
+    pub(crate) indexer: Option<IndexerKind>,
+    /// Parameters of the activation.
+    pub(crate) activation_parameters: u64,
+    /// Width of every layer's embeddings where a file does not say; nothing in families without.
+    pub(crate) layer_embeddings: Option<u64>,
+    /// Layers that share a cache, where a file does not say.
+    pub(crate) shared_cache_layers: u64,
+    /// Whether it has the residual streams of Gemma 3n.
+    pub(crate) alt_up: bool,
+    /// Whether the width of MLPs is adjusted where a file does not say.
+    pub(crate) adjusted_ffn: bool,
     /// Soft caps of attention's scores and of logits.
     pub(crate) softcaps: SoftCaps,
     /// Experts.
@@ -89,6 +117,18 @@ pub(crate) enum LayerKinds {
     DeltaNet(DeltaNet),
     /// Most layers keep a state-space state (Mamba-2).
     StateSpace,
+    /// Most layers keep the state of a delta-net, the others a latent vector (Kimi Linear).
+    LatentAndDelta,
+    /// A layer is attention, a state-space layer, an MLP or experts alone (Nemotron-H).
+    OneSublayer,
+    /// Every layer attends and keeps a state-space state (Falcon-H1).
+    Both,
+    /// Some layers have lost their attention or their MLP (Nemotron NAS).
+    Pruned,
+    /// Most layers are short convolutions (LFM2).
+    Convolution,
+    /// Keys of a window, and compressed ones before it (DeepSeek-V4).
+    Compressed,
 }
 
 /// What differs between families with gated delta-nets.
@@ -109,6 +149,22 @@ pub(crate) enum LayerOrder {
     Parallel,
     /// Norms behind attention and MLP only (OLMo 2).
     PostNorm,
+}
+
+/// What chooses the tokens that attention reads, where a file does not say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IndexerKind {
+    /// Query heads.
+    pub(crate) n_heads: u64,
+    /// Whether queries and keys are projected from the model's width and normed.
+    pub(crate) plain: bool,
+}
+
+impl LayerOrder {
+    /// Whether attention and MLP read the same input.
+    pub(crate) fn is_parallel(self) -> bool {
+        self == Self::Parallel
+    }
 }
 
 /// Sliding windows, by what reads them.
@@ -139,6 +195,16 @@ pub(crate) enum HfWindows {
     AllBut(u64),
     /// The same where `sliding_window_pattern` does not state another N.
     AllButStated(u64),
+    /// The same, but the first layer has none either.
+    FirstAndEvery(u64),
+    /// Chunks of `attention_chunk_size` in layers that rotate (Llama 4).
+    Chunks,
+    /// Every layer, whatever `layer_types` calls it (DeepSeek-V4).
+    Compressed,
+    /// Those that `layer_types` lists, without it none.
+    Listed,
+    /// By whatever keys the file has: `layer_types`, a pattern, else every layer where it states a window.
+    Stated,
 }
 
 /// The sliding windows that llama.cpp respects in a family. It ignores those of every other family: their
@@ -186,6 +252,8 @@ pub(crate) enum RopeLayers {
     None,
     /// All but every Nth, counting from the first.
     AllBut(u64),
+    /// Those with a window; all of a model without windows.
+    Windowed,
 }
 
 /// Norms of a layer.
@@ -220,6 +288,8 @@ pub(crate) enum Bias {
     Always,
     /// Where this key says so; the value where it is absent.
     Stated(&'static str, bool),
+    /// Where any of these keys says so.
+    AnyOf(&'static [&'static str]),
     /// No formula covers the biases that this key asks for.
     Refused(&'static str),
 }
@@ -240,6 +310,12 @@ pub(crate) enum SoftCaps {
 pub(crate) struct Experts {
     /// How `config.json` states them.
     pub(crate) hf: HfExperts,
+    /// Dense layers at the start where a file does not say.
+    pub(crate) dense_first: u64,
+    /// Shared experts where a file does not say.
+    pub(crate) n_shared: u64,
+    /// Experts of a token where a file does not say; nothing where it has to.
+    pub(crate) n_used: Option<u64>,
     /// Whether GGUF files state their width.
     pub(crate) gguf_width: bool,
     /// What the router's scores pass through in llama.cpp's graph.
@@ -280,6 +356,10 @@ pub(crate) enum HfExperts {
     Leading(u64),
     /// As wide as `intermediate_size`, with a shared MLP, unless `num_local_experts` is 0 (Granite 4).
     Optional,
+    /// By whichever of the usual keys the file has; none where it states no number of them.
+    Stated,
+    /// The same as wide as `intermediate_size`, with one more that is shared (Llama 4).
+    Llama4,
 }
 
 /// What a router's scores pass through, and whether the chosen weights are divided by their sum.
@@ -305,6 +385,8 @@ pub(crate) enum ScaledWeights {
     WithQueryRank,
     /// Those with more experts.
     AboveExperts(u64),
+    /// Those whose file says so.
+    Stated,
 }
 
 /// The bias of a router.
@@ -367,6 +449,11 @@ pub(crate) struct LlamaGraph {
     pub(crate) hidden_states: HiddenStates,
     /// Whether the residual is the first operand of a layer's last sum: where the result lies depends on it.
     pub(crate) residual_first: bool,
+    /// Whether llama.cpp's graph of the family is built here; without it neither its files nor plans of it under
+    /// llama.cpp are known.
+    pub(crate) known: bool,
+    /// Whether embeddings of tokens are scaled by an input where a batch may mix tokens and embeddings.
+    pub(crate) token_scale: bool,
 }
 
 /// What llama.cpp's graph keeps of all rows beside the logits, for multi-token prediction.
@@ -395,6 +482,23 @@ pub(crate) struct Transformers {
     pub(crate) since: TransformersVersion,
     /// Whether attention runs eager where SDPA is asked for (`_supports_sdpa` is false).
     pub(crate) eager_only: bool,
+    /// Whether the router's weight is f32 (`torch.zeros(..., dtype=torch.float32)`).
+    pub(crate) router_in_f32: bool,
+    /// How its norms are computed.
+    pub(crate) norm: RmsNorm,
+}
+
+/// How the norms of a family are computed under transformers, which decides what copies they make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RmsNorm {
+    /// In f32, the weight applied in 16 bits (Llama).
+    InSixteenBits,
+    /// In f32, the weight too (OLMo 2).
+    InF32,
+    /// In f32, with one more than the weight (Gemma).
+    OnePlusWeight,
+    /// By one kernel of `PyTorch` (`nn.LayerNorm`).
+    OneKernel,
 }
 
 /// What is particular to a family under vLLM.
@@ -443,6 +547,18 @@ impl Norms {
 }
 
 impl Experts {
+    /// Whether llama.cpp takes the router's gating from the file (`expert_gating_func`); elsewhere its graph has it
+    /// written into it.
+    pub(crate) const fn reads_gating(&self) -> bool {
+        matches!(self.routing, Routing::Sigmoid | Routing::SigmoidIfCorrected)
+    }
+
+    /// Whether it takes the scale of weights from the file, and with it whether they are divided by their sum
+    /// (`expert_weights_scale`, `expert_weights_norm`); the graphs of other architectures pay no heed to them.
+    pub(crate) const fn reads_scale(&self) -> bool {
+        !matches!(self.scaled, ScaledWeights::Never)
+    }
+
     /// Whether they are published in MXFP4, for which vLLM has kernels of their own.
     pub(crate) const fn in_mxfp4(&self) -> bool {
         matches!(self.published, Some(GgmlType::Mxfp4))
@@ -452,7 +568,13 @@ impl Experts {
 impl Family {
     /// Whether layers may differ in their heads and MLPs.
     pub(crate) const fn layers_differ(&self) -> bool {
-        matches!(self.layers, LayerKinds::TwoHeadSizes | LayerKinds::StateSpace)
+        matches!(
+            self.layers,
+            LayerKinds::TwoHeadSizes
+                | LayerKinds::StateSpace
+                | LayerKinds::OneSublayer
+                | LayerKinds::Pruned
+        ) || self.windows_have_heads
     }
 
     /// The gated delta-net of most layers, where there is one.
@@ -468,10 +590,15 @@ impl Family {
         self.order != LayerOrder::PostNorm
     }
 
+    /// Whether what a sublayer gives is normed before it joins the residual stream.
+    pub(crate) fn norms_outputs(&self) -> bool {
+        self.order == LayerOrder::PostNorm || self.norms.stems.len() == 4
+    }
+
     /// Whether layer `index` rotates queries and keys.
     pub(crate) const fn rotates(&self, index: u64) -> bool {
         match self.rope.layers {
-            RopeLayers::All | RopeLayers::AllBut(0) => true,
+            RopeLayers::All | RopeLayers::AllBut(0) | RopeLayers::Windowed => true,
             RopeLayers::None => false,
             RopeLayers::AllBut(every) => index % every != every - 1,
         }

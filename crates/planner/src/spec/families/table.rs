@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies, GgufExtras,
-    GgufWindow, HfExperts, HfWindows, HiddenStates, LayerKinds, LayerOrder, LlamaGraph, Norms,
-    Rope, RopeLayers, RopePairs, RotationTables, RouterBias, Routing, ScaledWeights, Scales,
-    SoftCaps, StatedScales, Synthetic, Transformers, Vllm, Windows,
+    GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind, LayerKinds, LayerOrder,
+    LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs, RotationTables, RouterBias, Routing,
+    ScaledWeights, Scales, SoftCaps, StatedScales, Synthetic, Transformers, Vllm, Windows,
 };
 use crate::dtype::GgmlType;
 use crate::spec::{QkNorm, TransformersVersion};
@@ -42,7 +42,7 @@ macro_rules! families {
 }
 
 /// Attention and a gated MLP with a norm before each, no biases but by request, no windows, no experts.
-const LLAMA_LIKE: Family = Family {
+pub(super) const LLAMA_LIKE: Family = Family {
     gguf: "llama",
     hf: &[],
     defaults: assumed(32_000, 32, 2048),
@@ -62,7 +62,20 @@ const LLAMA_LIKE: Family = Family {
     gated_ffn: true,
     fused_projections: false,
     attention_sinks: false,
+    sinks_in_windows: false,
     layer_scalar: false,
+    windows_have_heads: false,
+    windows_kv_heads_times: 1,
+    head_gates: false,
+    head_bias: None,
+    head_bias_always: false,
+    output_gate: false,
+    indexer: None,
+    activation_parameters: 0,
+    layer_embeddings: None,
+    shared_cache_layers: 0,
+    alt_up: false,
+    adjusted_ffn: false,
     softcaps: SoftCaps::Never,
     experts: NO_EXPERTS,
     scales: NO_SCALES,
@@ -70,7 +83,12 @@ const LLAMA_LIKE: Family = Family {
     gguf_extras: GgufExtras { frequencies: Frequencies::Never, predicting_layers: 0 },
     graph: GRAPH,
     synthetic: Some(synthetic(10_000.0, 1e-6)),
-    transformers: Transformers { since: TransformersVersion::ExpertModules, eager_only: false },
+    transformers: Transformers {
+        since: TransformersVersion::ExpertModules,
+        eager_only: false,
+        router_in_f32: false,
+        norm: RmsNorm::InSixteenBits,
+    },
     vllm: Vllm {
         every_stage: EveryStage { embedding: false, norm: false, head: false },
         rotation: RotationTables::One,
@@ -111,9 +129,15 @@ const ATTENTION_BIAS: Bias = Bias::Stated("attention_bias", false);
 const NO_BIASES: Biases = Biases { qkv: Bias::Never, output: Bias::Never, ffn: Bias::Never };
 /// Those of Qwen2's q, k and v.
 const QKV_BIASES: Biases = Biases { qkv: Bias::Always, ..NO_BIASES };
+/// All by one key, without it none.
+const USE_BIAS: Biases = Biases {
+    qkv: Bias::Stated("use_bias", false),
+    output: Bias::Stated("use_bias", false),
+    ffn: Bias::Stated("use_bias", false),
+};
 const MLP_BIASES: Biases = Biases { ffn: Bias::Stated("mlp_bias", false), ..LLAMA_LIKE.biases };
 
-const RMS: Norms = Norms {
+pub(super) const RMS: Norms = Norms {
     stems: &["attn_norm", "ffn_norm"],
     subtract_mean: false,
     bias: false,
@@ -128,8 +152,11 @@ const PER_HEAD: Norms = Norms { qk: QkNorm::PerHead, ..RMS };
 /// The norm before the MLP goes by the name of one behind attention.
 const RENAMED: Norms = Norms { stems: &["attn_norm", "post_attention_norm"], ..RMS };
 
-const NO_EXPERTS: Experts = Experts {
+pub(super) const NO_EXPERTS: Experts = Experts {
     hf: HfExperts::None,
+    dense_first: 0,
+    n_shared: 0,
+    n_used: None,
     gguf_width: true,
     routing: Routing::Softmax,
     scaled: ScaledWeights::Never,
@@ -142,17 +169,26 @@ const NO_EXPERTS: Experts = Experts {
     weighed_in_f32: false,
     ordered_in_f32: false,
 };
+/// By whichever keys a file has.
+const STATED: Experts = Experts { hf: HfExperts::Stated, ..NO_EXPERTS };
+/// The same with scores that a bias corrects, and sigmoids before it.
+const CORRECTED: Experts = Experts {
+    routing: Routing::Sigmoid,
+    router_bias: RouterBias::Correction,
+    linear_router: false,
+    ..STATED
+};
 const LISTED: Experts = Experts { hf: HfExperts::Listed, ..NO_EXPERTS };
 const LISTED_AND_SHARED: Experts = Experts { hf: HfExperts::ListedAndShared, ..NO_EXPERTS };
 
-const NO_SCALES: Scales = Scales {
+pub(super) const NO_SCALES: Scales = Scales {
     embeddings: false,
     residuals: false,
     queries: false,
     logits: false,
     stated: StatedScales::None,
 };
-const GRANITE: Scales = Scales {
+pub(super) const GRANITE: Scales = Scales {
     embeddings: true,
     residuals: true,
     logits: true,
@@ -161,7 +197,14 @@ const GRANITE: Scales = Scales {
 };
 const GEMMA: Scales = Scales { embeddings: true, queries: true, ..NO_SCALES };
 
-const GRAPH: LlamaGraph = LlamaGraph { hidden_states: HiddenStates::None, residual_first: false };
+const GRAPH: LlamaGraph = LlamaGraph {
+    hidden_states: HiddenStates::None,
+    residual_first: false,
+    token_scale: false,
+    known: true,
+};
+/// llama.cpp's graph of a family that is not built here.
+const NO_GRAPH: LlamaGraph = LlamaGraph { known: false, ..GRAPH };
 const KEEPS_NORMED: LlamaGraph = LlamaGraph { hidden_states: HiddenStates::AfterNorm, ..GRAPH };
 
 /// In transformers since 4.36 or before.
@@ -170,6 +213,10 @@ const LONG: Transformers =
 /// In transformers since 5.0.
 const NEW: Transformers =
     Transformers { since: TransformersVersion::Current, ..LLAMA_LIKE.transformers };
+
+/// The same with a router in f32.
+const NEW_F32: Transformers = Transformers { router_in_f32: true, ..NEW };
+const ROUTER_F32: Transformers = Transformers { router_in_f32: true, ..LLAMA_LIKE.transformers };
 
 const fn stages(embedding: bool, norm: bool, head: bool) -> Vllm {
     Vllm { every_stage: EveryStage { embedding, norm, head }, ..LLAMA_LIKE.vllm }
@@ -189,7 +236,32 @@ const fn partly(one_of: u64) -> Rope {
 }
 
 const SECTIONS: Rope = Rope { sections: true, ..LLAMA_LIKE.rope };
-const INTERLEAVED: Rope = Rope { pairs: RopePairs::Interleaved, ..LLAMA_LIKE.rope };
+pub(super) const INTERLEAVED: Rope = Rope { pairs: RopePairs::Interleaved, ..LLAMA_LIKE.rope };
+
+/// Latent attention, which the families after DeepSeek have.
+const DEEPSEEK: Family = Family {
+    layers: LayerKinds::Latent,
+    rope: INTERLEAVED,
+    biases: Biases {
+        qkv: Bias::Refused("attention_bias"),
+        ffn: Bias::Refused("mlp_bias"),
+        ..NO_BIASES
+    },
+    experts: Experts {
+        hf: HfExperts::Leading(0),
+        routing: Routing::SigmoidIfCorrected,
+        scaled: ScaledWeights::WithQueryRank,
+        router_bias: RouterBias::CorrectionInSome,
+        linear_router: false,
+        weighed_in_f32: true,
+        ordered_in_f32: true,
+        ..NO_EXPERTS
+    },
+    graph: NO_GRAPH,
+    synthetic: None,
+    transformers: NEW,
+    ..LLAMA_LIKE
+};
 
 families! {
     /// Llama 1 to 3, `SmolLM2`, `TinyLlama`, Yi and everything else of that shape.
@@ -218,7 +290,7 @@ families! {
         windows: Windows { hf_size: None, ..windows(HfWindows::Every) },
         rope: INTERLEAVED,
         biases: NO_BIASES,
-        experts: Experts { hf: HfExperts::Plain, gguf_width: false, ..NO_EXPERTS },
+        experts: Experts { n_used: Some(2), hf: HfExperts::Plain, gguf_width: false, ..NO_EXPERTS },
         synthetic: Some(synthetic(1e6, 1e-5)),
         transformers: LONG,
         vllm: stages(true, true, true),
@@ -321,6 +393,7 @@ families! {
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
         vllm: stages(true, false, true),
+        transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..LLAMA_LIKE.transformers },
         ..LLAMA_LIKE
     };
     /// Qwen3.5 dense: gated delta-net layers, every fourth with full attention.
@@ -333,7 +406,7 @@ families! {
         norms: Norms { qk: QkNorm::PerHead, ..RENAMED },
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
-        transformers: NEW,
+        transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
         vllm: stages(true, false, false),
         ..LLAMA_LIKE
     };
@@ -348,7 +421,7 @@ families! {
         experts: LISTED_AND_SHARED,
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
-        transformers: NEW,
+        transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
         vllm: stages(true, false, false),
         ..LLAMA_LIKE
     };
@@ -358,7 +431,7 @@ families! {
         hf: &["gemma"],
         defaults: assumed(256_000, 16, 8192).kv_heads(16).head_dim(256).tied(),
         scales: GEMMA,
-        transformers: LONG,
+        transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..LONG },
         vllm: stages(true, true, false),
         ..LLAMA_LIKE
     };
@@ -371,7 +444,7 @@ families! {
         norms: FOUR,
         softcaps: SoftCaps::Usual,
         scales: GEMMA,
-        transformers: Transformers { eager_only: true, ..LONG },
+        transformers: Transformers { eager_only: true, norm: RmsNorm::OnePlusWeight, ..LONG },
         vllm: stages(true, true, false),
         ..LLAMA_LIKE
     };
@@ -385,15 +458,17 @@ families! {
         norms: Norms { qk: QkNorm::PerHead, ..FOUR },
         softcaps: SoftCaps::Stated,
         scales: GEMMA,
+        graph: LlamaGraph { token_scale: true, ..GRAPH },
         synthetic: Some(synthetic(1e6, 1e-6)),
         vllm: Vllm {
             rotation: RotationTables::TwoStretched,
             images_attend: true,
             ..stages(true, true, false)
         },
+        transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..LLAMA_LIKE.transformers },
         ..LLAMA_LIKE
     };
-    /// Gemma 4 without experts and embeddings of layers: full layers have heads of another size.
+    /// Gemma 4: full layers have heads of another size; experts beside the MLP, embeddings of every layer in some.
     Gemma4 = "gemma4": Family {
         gguf: "gemma4",
         hf: &["gemma4", "gemma4_text"],
@@ -407,12 +482,14 @@ families! {
         rope: Rope { tables: 2, ..LLAMA_LIKE.rope },
         norms: Norms { qk: QkNorm::PerHead, values: true, ..FOUR },
         layer_scalar: true,
+        layer_embeddings: Some(256),
+        experts: STATED,
         softcaps: SoftCaps::Stated,
         scales: Scales { embeddings: true, ..NO_SCALES },
         gguf_extras: GgufExtras { frequencies: Frequencies::Always, ..LLAMA_LIKE.gguf_extras },
-        graph: KEEPS_NORMED,
+        graph: LlamaGraph { token_scale: true, ..KEEPS_NORMED },
         synthetic: None,
-        transformers: NEW,
+        transformers: Transformers { norm: RmsNorm::InF32, ..NEW },
         vllm: Vllm { rotation: RotationTables::Two, ..stages(true, true, false) },
         ..LLAMA_LIKE
     };
@@ -459,14 +536,14 @@ families! {
         },
         graph: LlamaGraph { hidden_states: HiddenStates::BeforeNorm, ..GRAPH },
         synthetic: Some(synthetic(150_000.0, 1e-5)),
-        transformers: Transformers { eager_only: true, ..LLAMA_LIKE.transformers },
+        transformers: Transformers { eager_only: true, norm: RmsNorm::InF32, ..LLAMA_LIKE.transformers },
         vllm: Vllm { rotation_in_f32: true, captures_more: true, ..stages(true, true, true) },
         ..LLAMA_LIKE
     };
     /// DeepSeek-V2, V3 and R1: multi-head latent attention, shared experts.
     DeepSeek2 = "deepseek2": Family {
         gguf: "deepseek2",
-        hf: &["deepseek_v2", "deepseek_v3"],
+        hf: &["deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "kimi_k2_text"],
         defaults: assumed(102_400, 32, 4096),
         layers: LayerKinds::Latent,
         rope: INTERLEAVED,
@@ -485,6 +562,7 @@ families! {
             ordered_in_f32: true,
             ..NO_EXPERTS
         },
+        transformers: ROUTER_F32,
         ..LLAMA_LIKE
     };
     /// Granite 3: Llama's tensors with scaled residuals.
@@ -503,7 +581,7 @@ families! {
         hf: &["granitemoehybrid"],
         layers: LayerKinds::StateSpace,
         rope: Rope { layers: RopeLayers::None, ..INTERLEAVED },
-        experts: Experts { hf: HfExperts::Optional, ..NO_EXPERTS },
+        experts: Experts { n_used: Some(2), hf: HfExperts::Optional, ..NO_EXPERTS },
         scales: GRANITE,
         synthetic: None,
         vllm: stages(true, true, true),
@@ -529,6 +607,7 @@ families! {
         gguf_extras: GgufExtras { predicting_layers: 1, ..LLAMA_LIKE.gguf_extras },
         synthetic: Some(synthetic(10_000.0, 1e-5)),
         vllm: Vllm { router_in_f32: true, ..LLAMA_LIKE.vllm },
+        transformers: ROUTER_F32,
         ..LLAMA_LIKE
     };
     /// OLMo 2: norms after the sublayers, full-width norms on q and k.
@@ -546,6 +625,7 @@ families! {
         },
         synthetic: Some(synthetic(10_000.0, 1e-5)),
         vllm: stages(true, true, true),
+        transformers: Transformers { norm: RmsNorm::InF32, ..LLAMA_LIKE.transformers },
         ..LLAMA_LIKE
     };
     /// `SmolLM3`: Llama without positions in every fourth layer.
@@ -575,7 +655,7 @@ families! {
         },
         scales: Scales { logits: true, stated: StatedScales::Logits(0.0625), ..NO_SCALES },
         synthetic: Some(synthetic(500_000.0, 1e-5)),
-        transformers: LONG,
+        transformers: Transformers { norm: RmsNorm::InF32, ..LONG },
         vllm: stages(true, true, false),
         ..LLAMA_LIKE
     };
@@ -593,8 +673,542 @@ families! {
         },
         gated_ffn: false,
         synthetic: Some(synthetic(10_000.0, 1e-5)),
-        transformers: LONG,
+        transformers: Transformers { norm: RmsNorm::OneKernel, ..LONG },
         vllm: stages(true, true, true),
         ..LLAMA_LIKE
     };
+    /// DeepSeek-V3.2: an indexer chooses the tokens that latent attention reads.
+    DeepSeek32 = "deepseek_v32": Family {
+        gguf: "deepseek32",
+        hf: &["deepseek_v32"],
+        defaults: assumed(129_280, 128, 163_840),
+        indexer: Some(IndexerKind { n_heads: 64, plain: false }),
+        experts: Experts { n_shared: 1, hf: HfExperts::Leading(3), router_bias: RouterBias::Correction, ..DEEPSEEK.experts },
+        transformers: NEW_F32,
+        ..DEEPSEEK
+    };
+    /// GLM-5: DeepSeek-V3.2's layers; some use what the one before them chose.
+    GlmMoeDsa = "glm_moe_dsa": Family {
+        gguf: "glm-dsa",
+        hf: &["glm_moe_dsa"],
+        defaults: assumed(154_880, 64, 202_752),
+        indexer: Some(IndexerKind { n_heads: 32, plain: false }),
+        experts: Experts { n_shared: 1, hf: HfExperts::Leading(3), router_bias: RouterBias::Correction, ..DEEPSEEK.experts },
+        transformers: NEW_F32,
+        ..DEEPSEEK
+    };
+    /// GLM-4.7-Flash: latent attention.
+    Glm4MoeLite = "glm4_moe_lite": Family {
+        gguf: "glm4-moe-lite",
+        hf: &["glm4_moe_lite"],
+        defaults: assumed(154_880, 20, 202_752),
+        experts: Experts { n_shared: 1, hf: HfExperts::Leading(1), router_bias: RouterBias::Correction, ..DEEPSEEK.experts },
+        transformers: NEW_F32,
+        ..DEEPSEEK
+    };
+    /// Mistral 4: latent attention, experts in every layer.
+    Mistral4 = "mistral4": Family {
+        gguf: "mistral4",
+        hf: &["mistral4"],
+        defaults: assumed(131_072, 32, 1_048_576),
+        experts: Experts { n_shared: 1, hf: HfExperts::Leading(0), router_bias: RouterBias::None, ..DEEPSEEK.experts },
+        ..DEEPSEEK
+    };
+    /// `MiniCPM3`: latent attention, dense.
+    MiniCpm3 = "minicpm3": Family {
+        gguf: "minicpm3",
+        hf: &["minicpm3"],
+        defaults: assumed(73_448, 40, 32_768).tied(),
+        experts: NO_EXPERTS,
+        ..DEEPSEEK
+    };
+    /// DeepSeek-V4: keys that are compressed, residual streams.
+    DeepSeek4 = "deepseek_v4": Family {
+        gguf: "deepseek4",
+        hf: &["deepseek_v4", "deepseek_ref"],
+        defaults: assumed(129_280, 64, 1_048_576).kv_heads(1).head_dim(512),
+        layers: LayerKinds::Compressed,
+        windows: Windows { hf_size: Some(128), ..windows(HfWindows::Compressed) },
+        biases: NO_BIASES,
+        indexer: Some(IndexerKind { n_heads: 64, plain: false }),
+        attention_sinks: true,
+        experts: Experts { n_shared: 1, hf: HfExperts::Leading(0), ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
+        ..LLAMA_LIKE
+    };
+    /// Kimi Linear: three layers with a delta-net to one with latent attention.
+    KimiLinear = "kimi_linear": Family {
+        gguf: "kimi-linear",
+        hf: &["kimi_linear"],
+        defaults: assumed(163_840, 32, 1_048_576),
+        layers: LayerKinds::LatentAndDelta,
+        experts: Experts { n_shared: 1, n_used: Some(8), dense_first: 1, ..CORRECTED },
+        biases: NO_BIASES,
+        transformers: NEW_F32,
+        ..DEEPSEEK
+    };
+    /// MiniMax-M2: norms over all heads, experts in every layer.
+    MiniMaxM2 = "minimax_m2": Family {
+        gguf: "minimax-m2",
+        hf: &["minimax_m2"],
+        defaults: assumed(200_064, 48, 196_608).kv_heads(8).head_dim(128),
+        norms: Norms { qk: QkNorm::Full, ..RMS },
+        biases: NO_BIASES,
+        experts: Experts { hf: HfExperts::Plain, ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
+        ..LLAMA_LIKE
+    };
+    /// MiniMax-M3: blocks of keys that an indexer chooses, a shared expert.
+    MiniMaxM3 = "minimax_m3": Family {
+        gguf: "minimax-m3",
+        hf: &["minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"],
+        defaults: assumed(200_064, 64, 524_288).kv_heads(4).head_dim(128),
+        norms: PER_HEAD,
+        biases: NO_BIASES,
+        indexer: Some(IndexerKind { n_heads: 4, plain: true }),
+        experts: Experts { n_used: Some(4), ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
+        ..LLAMA_LIKE
+    };
+    /// Llama 4: three layers that attend in chunks to one that attends to all, without positions.
+    Llama4 = "llama4": Family {
+        gguf: "llama4",
+        hf: &["llama4", "llama4_text"],
+        defaults: assumed(202_048, 40, 131_072).kv_heads(8).head_dim(128),
+        windows: Windows { hf_size: Some(8192), ..windows(HfWindows::Chunks) },
+        rope: Rope { layers: RopeLayers::AllBut(4), ..INTERLEAVED },
+        biases: Biases { ffn: Bias::Never, ..LLAMA_LIKE.biases },
+        experts: Experts { n_used: Some(1), hf: HfExperts::Llama4, routing: Routing::Sigmoid, always_packed: true, ..STATED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Nemotron-H and Nemotron 3: a layer is attention, state space, an MLP or experts.
+    NemotronH = "nemotron_h": Family {
+        gguf: "nemotron_h",
+        hf: &["nemotron_h", "nemotron_h_puzzle"],
+        defaults: assumed(131_072, 32, 4096).kv_heads(8).head_dim(128),
+        layers: LayerKinds::OneSublayer,
+        rope: Rope { layers: RopeLayers::None, ..LLAMA_LIKE.rope },
+        norms: Norms { stems: &["attn_norm"], ..RMS },
+        biases: Biases { ffn: Bias::Stated("mlp_bias", false), ..NO_BIASES },
+        gated_ffn: false,
+        experts: CORRECTED,
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW_F32,
+        ..LLAMA_LIKE
+    };
+    /// Llama-Nemotron: Llama whose layers a search has cut down.
+    NemotronNas = "nemotron-nas": Family {
+        gguf: "deci",
+        hf: &["nemotron-nas", "deci", "decilm"],
+        defaults: assumed(128_256, 64, 131_072),
+        layers: LayerKinds::Pruned,
+        biases: MLP_BIASES,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Gemma 3n: embeddings of every layer, residual streams, shared caches.
+    Gemma3n = "gemma3n": Family {
+        gguf: "gemma3n",
+        hf: &["gemma3n", "gemma3n_text"],
+        defaults: assumed(262_400, 8, 32_768).kv_heads(2).head_dim(256).tied(),
+        windows: Windows { hf_size: Some(512), ..windows(HfWindows::AllBut(5)) },
+        norms: Norms { qk: QkNorm::PerHead, values: true, ..FOUR },
+        rope: Rope { tables: 2, ..LLAMA_LIKE.rope },
+        layer_embeddings: Some(256),
+        shared_cache_layers: 15,
+        alt_up: true,
+        softcaps: SoftCaps::Stated,
+        scales: GEMMA,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// `MiMo`: Qwen2's layers.
+    MiMo = "mimo": Family {
+        gguf: "mimo",
+        hf: &["mimo"],
+        defaults: assumed(151_680, 32, 32_768).kv_heads(8),
+        windows: windows(HfWindows::FromLayerIfUsed),
+        biases: Biases { qkv: Bias::Stated("attention_bias", true), ..NO_BIASES },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// `MiMo-V2`: windowed layers have more heads and sinks, values are narrower than keys.
+    MiMoV2 = "mimo_v2_flash": Family {
+        gguf: "mimo2",
+        hf: &["mimo_v2_flash", "mimo_v2"],
+        defaults: assumed(152_576, 64, 262_144).kv_heads(4).head_dim(192),
+        windows: Windows { hf_size: Some(128), ..windows(HfWindows::FirstAndEvery(6)) },
+        biases: Biases { qkv: ATTENTION_BIAS, ..NO_BIASES },
+        attention_sinks: true,
+        sinks_in_windows: true,
+        windows_have_heads: true,
+        windows_kv_heads_times: 2,
+        experts: Experts { dense_first: 1, ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW_F32,
+        ..LLAMA_LIKE
+    };
+    /// Step 3.5 and 3.7: a gate of every head, windowed layers with heads of their own number.
+    Step3p7 = "step3p7": Family {
+        gguf: "step35",
+        hf: &["step3p5", "step3p7", "step3p7_text"],
+        defaults: assumed(128_896, 64, 65_536).kv_heads(8).head_dim(128),
+        windows: windows(HfWindows::Listed),
+        norms: PER_HEAD,
+        biases: Biases { ffn: Bias::Stated("mlp_bias", false), ..LLAMA_LIKE.biases },
+        windows_have_heads: true,
+        head_gates: true,
+        experts: CORRECTED,
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
+        ..LLAMA_LIKE
+    };
+    /// Seed-OSS: biases on q, k and v.
+    SeedOss = "seed_oss": Family {
+        gguf: "seed_oss",
+        hf: &["seed_oss"],
+        defaults: assumed(155_136, 80, 524_288).kv_heads(8).head_dim(128),
+        biases: Biases {
+            qkv: Bias::Stated("attention_bias", true),
+            output: Bias::Stated("attention_out_bias", false),
+            ffn: Bias::Stated("mlp_bias", false),
+        },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// ERNIE 4.5: Llama's tensors.
+    Ernie45 = "ernie4_5": Family {
+        gguf: "ernie4_5",
+        hf: &["ernie4_5"],
+        defaults: assumed(103_424, 16, 131_072).kv_heads(2).head_dim(128).tied(),
+        biases: USE_BIAS,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// ERNIE 4.5 with experts.
+    Ernie45Moe = "ernie4_5_moe": Family {
+        gguf: "ernie4_5-moe",
+        hf: &["ernie4_5_moe"],
+        defaults: assumed(103_424, 20, 131_072).kv_heads(4).tied(),
+        biases: USE_BIAS,
+        head_bias: Some("use_bias"),
+        experts: Experts { n_shared: 2, n_used: Some(6), dense_first: 1, routing: Routing::Softmax, ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: ROUTER_F32,
+        ..LLAMA_LIKE
+    };
+    /// Hunyuan, dense: norms on q and k.
+    HunyuanDense = "hunyuan_v1_dense": Family {
+        gguf: "hunyuan-dense",
+        hf: &["hunyuan_v1_dense"],
+        defaults: assumed(290_943, 32, 2048),
+        norms: PER_HEAD,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Hunyuan with experts and a shared one.
+    HunyuanMoe = "hunyuan_v1_moe": Family {
+        gguf: "hunyuan-moe",
+        hf: &["hunyuan_v1_moe"],
+        defaults: assumed(290_943, 32, 2048),
+        norms: PER_HEAD,
+        experts: Experts { n_shared: 1, n_used: Some(1), ..STATED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// EXAONE 4: norms behind the sublayers, and on q and k.
+    Exaone4 = "exaone4": Family {
+        gguf: "exaone4",
+        hf: &["exaone4"],
+        defaults: assumed(102_400, 32, 2048).kv_heads(32),
+        order: LayerOrder::PostNorm,
+        windows: windows(HfWindows::AllButStated(4)),
+        norms: Norms {
+            stems: &["post_attention_norm", "post_ffw_norm"],
+            qk: QkNorm::PerHead,
+            ..RMS
+        },
+        biases: NO_BIASES,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// K-EXAONE: EXAONE 4's attention with experts.
+    ExaoneMoe = "exaone_moe": Family {
+        gguf: "exaone-moe",
+        hf: &["exaone_moe"],
+        defaults: assumed(102_400, 32, 2048).kv_heads(32),
+        windows: windows(HfWindows::AllButStated(4)),
+        norms: PER_HEAD,
+        biases: NO_BIASES,
+        experts: Experts { n_shared: 1, dense_first: 1, ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW_F32,
+        ..LLAMA_LIKE
+    };
+    /// OLMo 3: OLMo 2 with windows in three layers of four.
+    Olmo3 = "olmo3": Family {
+        gguf: "olmo3",
+        hf: &["olmo3"],
+        defaults: assumed(50_304, 32, 2048),
+        order: LayerOrder::PostNorm,
+        windows: windows(HfWindows::AllBut(4)),
+        rope: Rope { in_f32: true, ..LLAMA_LIKE.rope },
+        norms: Norms {
+            stems: &["post_attention_norm", "post_ffw_norm"],
+            qk: QkNorm::Full,
+            ..RMS
+        },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// `OLMoE`: norms on q and k of all heads, experts in every layer.
+    OlMoe = "olmoe": Family {
+        gguf: "olmoe",
+        hf: &["olmoe"],
+        defaults: assumed(50_304, 16, 4096),
+        norms: Norms { qk: QkNorm::Full, ..RMS },
+        experts: Experts { hf: HfExperts::Plain, routing: Routing::SoftmaxOnly, ..NO_EXPERTS },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: LONG,
+        ..LLAMA_LIKE
+    };
+    /// GLM-4: norms before and after both sublayers.
+    Glm4 = "glm4": Family {
+        gguf: "glm4",
+        hf: &["glm4", "glm4v", "glm4v_text"],
+        defaults: assumed(151_552, 32, 131_072).kv_heads(2).head_dim(128),
+        rope: Rope { one_of: 2, ..INTERLEAVED },
+        norms: FOUR,
+        biases: Biases { qkv: Bias::Stated("attention_bias", true), ..NO_BIASES },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// GLM-4 of June 2024 (`GLM-4-9B`).
+    Glm = "glm": Family {
+        gguf: "chatglm",
+        hf: &["glm"],
+        defaults: assumed(151_552, 32, 131_072).kv_heads(2).head_dim(128),
+        rope: Rope { one_of: 2, ..INTERLEAVED },
+        biases: Biases { qkv: Bias::Stated("attention_bias", true), ..NO_BIASES },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Command-R7B and A: one norm a layer, windows in three layers of four.
+    Cohere2 = "cohere2": Family {
+        gguf: "cohere2",
+        hf: &["cohere2"],
+        defaults: assumed(256_000, 64, 8192).tied(),
+        order: LayerOrder::Parallel,
+        windows: windows(HfWindows::AllButStated(4)),
+        rope: Rope { layers: RopeLayers::AllBut(4), ..INTERLEAVED },
+        norms: Norms { stems: &["attn_norm"], subtract_mean: true, ..RMS },
+        scales: Scales { logits: true, stated: StatedScales::Logits(0.0625), ..NO_SCALES },
+        graph: NO_GRAPH,
+        synthetic: None,
+        vllm: stages(true, true, false),
+        ..LLAMA_LIKE
+    };
+    /// Phi-3.5-MoE: `LayerNorm`, experts in every layer, a head with a bias.
+    PhiMoe = "phimoe": Family {
+        gguf: "phimoe",
+        hf: &["phimoe"],
+        defaults: assumed(32_064, 32, 131_072).kv_heads(8),
+        windows: Windows { hf_size: None, ..windows(HfWindows::Every) },
+        norms: Norms { subtract_mean: true, bias: true, ..RMS },
+        head_bias: Some("lm_head_bias"),
+        experts: Experts { n_used: Some(2), hf: HfExperts::Plain, ..NO_EXPERTS },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Granite 3 with experts.
+    GraniteMoe = "granitemoe": Family {
+        gguf: "granitemoe",
+        hf: &["granitemoe", "granitemoeshared"],
+        rope: INTERLEAVED,
+        scales: GRANITE,
+        experts: Experts { n_used: Some(2), ..STATED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Apertus: an MLP without a gate whose activation is learned, norms on q and k.
+    Apertus = "apertus": Family {
+        gguf: "apertus",
+        hf: &["apertus"],
+        defaults: assumed(131_072, 32, 65_536),
+        norms: PER_HEAD,
+        gated_ffn: false,
+        activation_parameters: 4,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Arcee's AFM: Llama with an MLP without a gate.
+    Arcee = "arcee": Family {
+        gguf: "arcee",
+        hf: &["arcee"],
+        defaults: assumed(32_000, 32, 4096),
+        biases: MLP_BIASES,
+        gated_ffn: false,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Trinity: four norms, a gate of attention's output, experts behind some dense layers.
+    Afmoe = "afmoe": Family {
+        gguf: "afmoe",
+        hf: &["afmoe"],
+        defaults: assumed(200_192, 16, 16_384).head_dim(128),
+        windows: Windows { hf_size: Some(1024), ..windows(HfWindows::AllButStated(4)) },
+        norms: Norms { qk: QkNorm::PerHead, ..FOUR },
+        output_gate: true,
+        experts: Experts { n_shared: 2, n_used: Some(6), dense_first: 1, ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
+        ..LLAMA_LIKE
+    };
+    /// dots.llm1: norms on q and k, shared experts.
+    Dots1 = "dots1": Family {
+        gguf: "dots1",
+        hf: &["dots1"],
+        defaults: assumed(152_064, 32, 2048).kv_heads(32),
+        windows: windows(HfWindows::Listed),
+        norms: PER_HEAD,
+        experts: CORRECTED,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Nemotron 4 and Minitron: `LayerNorm`, an MLP without a gate.
+    Nemotron = "nemotron": Family {
+        gguf: "nemotron",
+        hf: &["nemotron"],
+        defaults: assumed(256_000, 48, 4096),
+        norms: Norms { subtract_mean: true, bias: true, ..RMS },
+        biases: MLP_BIASES,
+        gated_ffn: false,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// `StableLM` 2: `LayerNorm` with biases.
+    StableLm = "stablelm": Family {
+        gguf: "stablelm",
+        hf: &["stablelm"],
+        defaults: assumed(50_304, 32, 4096).kv_heads(32),
+        norms: Norms { subtract_mean: true, bias: true, ..RMS },
+        biases: Biases { qkv: Bias::Stated("use_qkv_bias", false), ..NO_BIASES },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: LONG,
+        ..LLAMA_LIKE
+    };
+    /// Phi-1.5 and 2: attention and MLP side by side, biases everywhere.
+    Phi = "phi": Family {
+        gguf: "phi2",
+        hf: &["phi"],
+        defaults: assumed(51_200, 32, 2048),
+        order: LayerOrder::Parallel,
+        norms: Norms { stems: &["attn_norm"], subtract_mean: true, bias: true, ..RMS },
+        biases: Biases { qkv: Bias::Always, output: Bias::Always, ffn: Bias::Always },
+        gated_ffn: false,
+        head_bias_always: true,
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: LONG,
+        ..LLAMA_LIKE
+    };
+    /// LFM2: short convolutions, some layers with attention.
+    Lfm2 = "lfm2": Family {
+        gguf: "lfm2",
+        hf: &["lfm2"],
+        defaults: assumed(65_536, 32, 128_000).kv_heads(8).tied(),
+        layers: LayerKinds::Convolution,
+        norms: PER_HEAD,
+        biases: NO_BIASES,
+        adjusted_ffn: true,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// LFM2 with experts.
+    Lfm2Moe = "lfm2_moe": Family {
+        gguf: "lfm2moe",
+        hf: &["lfm2_moe"],
+        defaults: assumed(65_536, 32, 128_000).kv_heads(8).tied(),
+        layers: LayerKinds::Convolution,
+        norms: PER_HEAD,
+        biases: NO_BIASES,
+        experts: Experts { dense_first: 2, ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Falcon-H1: attention and a state-space layer side by side.
+    FalconH1 = "falcon_h1": Family {
+        gguf: "falcon-h1",
+        hf: &["falcon_h1"],
+        defaults: assumed(128_000, 32, 8192).kv_heads(8),
+        layers: LayerKinds::Both,
+        biases: MLP_BIASES,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Bamba: Mamba-2 layers, a few with attention.
+    Bamba = "bamba": Family {
+        gguf: "bamba",
+        hf: &["bamba"],
+        defaults: assumed(128_000, 32, 262_144).kv_heads(8),
+        layers: LayerKinds::StateSpace,
+        biases: MLP_BIASES,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// A family that is not known here, read as Llama's layers by the keys that its files have.
+    LikeLlama = "like_llama": Family {
+        gguf: "like-llama",
+        hf: &["like_llama"],
+        windows: Windows { hf_size: None, ..windows(HfWindows::Stated) },
+        norms: Norms { qk: QkNorm::PerHead, qk_if_asked: true, ..RMS },
+        experts: Experts { router_bias: RouterBias::CorrectionInSome, ..STATED },
+        biases: Biases {
+            qkv: Bias::AnyOf(&["attention_bias", "use_qkv_bias", "qkv_bias", "use_bias"]),
+            output: Bias::AnyOf(&["attention_out_bias", "use_bias"]),
+            ffn: Bias::AnyOf(&["mlp_bias", "use_bias"]),
+        },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Any other architecture of a GGUF file: llama.cpp runs it, and its compute buffer is known within wide bounds.
+    Other = "other": Family { gguf: "", synthetic: None, ..LLAMA_LIKE };
 }

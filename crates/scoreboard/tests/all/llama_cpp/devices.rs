@@ -2,13 +2,14 @@
 
 use vramplan_planner::dtype::KvFormat;
 use vramplan_planner::estimate::llama_cpp::graph::{
-    Context, ContextParams, Outputs, Stage, cache_sizes, is_certain, stage_buffer,
+    Context, ContextParams, LlamaCppGeneration, Outputs, Stage, cache_sizes, is_certain,
+    stage_buffer,
 };
 use vramplan_planner::estimate::llama_cpp::placement::layers_by_memory;
 use vramplan_planner::estimate::weights::file_layers;
 use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::read::Catalog;
-use vramplan_planner::spec::{ModelSpec, Part, Runtime, Split};
+use vramplan_planner::spec::{LlamaCppVersion, ModelSpec, Part, Runtime, Split};
 use vramplan_planner::units::Bytes;
 
 use super::csv::Row;
@@ -38,6 +39,8 @@ fn parts(row: &Row, model: &ModelSpec) -> Vec<Part> {
             has_head,
             has_vision,
             share: None,
+            placed: None,
+            is_host: false,
         }
     };
     (0..).zip(layers_by_memory(&free, count)).map(part).collect()
@@ -92,7 +95,7 @@ fn every_device_has_what_the_library_gives_it() {
 /// Compute buffers of state-space hybrids: stages are up to twice as large as what is placed here, for
 /// which reason they are refused; under `row` they are within 4%.
 fn hybrid(row: &Row, predicted: &mut [Vec<u64>; 3], measured: &mut [Vec<u64>; 3]) {
-    assert!(!is_certain(&shapes::models()[row.text("model")].shape));
+    assert!(!is_certain(&shapes::models()[row.text("model")], LlamaCppGeneration::HalfMask));
     if row.text("split") == "row" {
         for (size, logged) in predicted[2].iter().zip(&measured[2]) {
             assert!(size.abs_diff(*logged) * 100 <= logged * 4, "{size}: {}", row.line());
@@ -156,7 +159,7 @@ fn logged_context(row: &Row, model: &ModelSpec) -> Context {
         ada: true,
         type_k: KvFormat::F16,
         type_v: KvFormat::F16,
-        version: row.text("version").parse().unwrap(),
+        version: row.get::<LlamaCppVersion>("version").unwrap().generation(),
     };
     params.resolve(&model.shape).unwrap()
 }

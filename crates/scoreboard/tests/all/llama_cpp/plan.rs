@@ -8,7 +8,7 @@ use vramplan_planner::estimate::{Component, Life, Moment, Phase, Scenario};
 use vramplan_planner::plan::{Capacity, plan};
 use vramplan_planner::spec::{
     Attention, Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, Headroom,
-    Logits, Runtime, RuntimeOptions, RuntimeSpec, Workload,
+    Launch, Logits, RuntimeOptions, RuntimeSpec, Workload,
 };
 use vramplan_planner::units::Bytes;
 
@@ -36,7 +36,9 @@ fn gpu() -> GpuSpec {
 
 fn runtime() -> RuntimeSpec {
     RuntimeSpec {
-        options: RuntimeOptions::newest(Runtime::LlamaCpp),
+        // The matrix was asked of this release.
+        options: RuntimeOptions::LlamaCpp("0.5.0".parse().unwrap()),
+        launch: Launch::default(),
         version: String::new(),
         libraries: fact(Bounds::ZERO),
         blas_workspace: fact(Bytes::ZERO),

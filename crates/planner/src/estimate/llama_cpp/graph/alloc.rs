@@ -32,14 +32,19 @@ struct Gap {
 
 /// Gaps in ascending order, no two of which touch each other or the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct FreeList {
+pub(super) struct FreeList {
     gaps: Vec<Gap>,
     end: u64,
 }
 
 impl FreeList {
+    /// Where the last tensor ends.
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+
     /// The start of `size` free bytes.
-    fn take(&mut self, size: u64) -> Result<u64, Overflow> {
+    pub(super) fn take(&mut self, size: u64) -> Result<u64, Overflow> {
         let fitting = self.gaps.iter().enumerate().filter(|(_, gap)| gap.size >= size);
         let best = fitting.min_by_key(|(index, gap)| (gap.size, std::cmp::Reverse(*index)));
         let Some((index, &Gap { start, size: found })) = best else {
@@ -56,7 +61,7 @@ impl FreeList {
     }
 
     /// Frees `size` bytes at `start`.
-    fn give_back(&mut self, start: u64, size: u64) {
+    pub(super) fn give_back(&mut self, start: u64, size: u64) {
         if size == 0 {
             return;
         }
@@ -84,7 +89,7 @@ impl FreeList {
 }
 
 /// A tensor that holds no memory: not placed yet, freed, or taken over by another.
-const NOWHERE: u64 = u64::MAX;
+pub(super) const NOWHERE: u64 = u64::MAX;
 
 struct Placement<'a> {
     graph: &'a Graph,
@@ -169,7 +174,7 @@ impl Placement<'_> {
                     self.release(source.id)?;
                 }
             }
-            Step::Unpin { from, to } => {
+            Step::Unpin { from, to, .. } => {
                 for &id in &self.graph.pins[from..to] {
                     self.release(id)?;
                 }

@@ -1,9 +1,11 @@
 //! Attention over cached keys and values: projections, the write to the cache, scores.
 
 use super::builder::{Builder, CacheInputs, Rotation, heads, is_block_format};
-use super::tensors::{Usage, Value, matrix};
+use super::tensors::{Usage, Value, WeightName, matrix};
 use crate::dtype::KvFormat;
 use crate::spec::QkNorm;
+use crate::spec::families::RopeLayers;
+use crate::units::Bytes;
 
 /// Queries, keys and values of a micro-batch.
 #[derive(Clone, Copy, Debug)]
@@ -28,13 +30,19 @@ impl Builder<'_> {
     /// Attention of one layer, its output projection included.
     pub(super) fn attention(&mut self, x: Value, index: u64, is_windowed: bool) -> Value {
         let mut projected = self.project(x, index);
-        projected.q = self.rope(projected.q, index);
-        projected.k = self.rope(projected.k, index);
+        let by_window = self.family().rope.layers == RopeLayers::Windowed;
+        if !by_window || is_windowed || self.windowed.is_none() {
+            projected.q = self.rope(projected.q, index);
+            projected.k = self.rope(projected.k, index);
+        }
+        if let Some(scale) = self.query_scale {
+            projected.q = self.graph.elementwise(&[projected.q, scale]);
+        }
         if self.family().scales.queries {
             projected.q = self.graph.map(projected.q);
         }
         let output = self.attend_cached(projected, index, is_windowed);
-        let output = self.graph.linear(output, self.shape.hidden_size);
+        let output = self.graph.product("attn_output", output, self.shape.hidden_size);
         self.biased(output, self.shape.attn_output_bias)
     }
 
@@ -74,19 +82,20 @@ impl Builder<'_> {
         let (rows, q_width, kv_width) = (x.rows(), layer.q_width(), layer.kv_width());
         let split = |value: Value, n| value.view(heads(layer.head_dim, n, rows));
         if shape.fused_projections {
-            let fused = self.graph.linear(x, q_width.saturating_add(kv_width.saturating_mul(2)));
+            let width = q_width.saturating_add(kv_width.saturating_mul(2));
+            let fused = self.graph.product("attn_qkv", x, width);
             let fused = self.biased(fused, shape.qkv_bias);
             let part = |n| fused.strided(heads(layer.head_dim, n, rows));
             let (q, k) = (part(shape.n_heads), part(shape.kv_heads));
             let (q, k) = self.normed_heads(q, k);
             return Projected { q, k, v: part(shape.kv_heads) };
         }
-        let mut project = |width| {
-            let projected = self.graph.linear(x, width);
+        let mut project = |stem, width| {
+            let projected = self.graph.product(stem, x, width);
             self.biased(projected, shape.qkv_bias)
         };
-        let (q, k) = (project(q_width), project(kv_width));
-        let v = if shape.has_values(index) { project(kv_width) } else { k };
+        let (q, k) = (project("attn_q", q_width), project("attn_k", kv_width));
+        let v = if shape.has_values(index) { project("attn_v", kv_width) } else { k };
         let (q, k) = if shape.qk_norm == QkNorm::Full { self.normed(q, k) } else { (q, k) };
         let (q, k) = (split(q, layer.n_heads), split(k, layer.kv_heads));
         let v = split(v, layer.kv_heads);
@@ -99,15 +108,21 @@ impl Builder<'_> {
     }
 
     fn normed(&mut self, q: Value, k: Value) -> (Value, Value) {
-        (self.norm(q), self.norm(k))
+        (self.norm_of("attn_q_norm", q), self.norm_of("attn_k_norm", k))
     }
 
     /// Multiplies rows by a Hadamard matrix (`llama_mul_mat_hadamard`).
-    fn rotate(&mut self, x: Value, rotation: Rotation) -> Value {
+    pub(super) fn rotate(&mut self, x: Value, rotation: Rotation) -> Value {
         let elements = x.dims.iter().fold(1u64, |product, &n| product.saturating_mul(n));
         let blocks = matrix(rotation.order, elements / rotation.order);
         let rows = if x.is_strided { self.graph.contiguous(x, blocks) } else { x.view(blocks) };
-        self.graph.fresh(&[rotation.matrix, rows], blocks).view(x.dims)
+        let sources: Vec<Value> = rotation.matrix.into_iter().chain([rows]).collect();
+        let rotated = self.graph.fresh(&sources, blocks);
+        if rotation.matrix.is_none() {
+            let elements = rotation.order.saturating_mul(rotation.order);
+            self.graph.read_cache(rotated, elements.saturating_mul(4));
+        }
+        rotated.view(x.dims)
     }
 
     /// `ggml_set_rows` of keys and of values; without flash attention values are transposed.
@@ -149,15 +164,22 @@ impl Builder<'_> {
             sources.push(cast);
         }
         let output = self.graph.fresh(&sources, heads(cached.value_dim, n_heads, rows));
-        let end = self.flash_end(self.graph.size(output), cached, inputs.cells);
-        self.graph.overflowed |= end.is_none();
+        self.read_keys_and_values(output, cached, inputs.cells);
+        let size = self.graph.size(output);
+        let shares = cached.expanded_dim.is_some();
+        let end = self.flash_end(size, cached, (inputs.cells, shares));
+        let apart = self.flash_end(size, cached, (inputs.cells, false));
+        self.graph.overflowed |= end.is_none() || apart.is_none();
         self.graph.extend(output, end.unwrap_or(0));
+        let apart = apart.unwrap_or(0).saturating_sub(size);
+        self.graph.notes[output.id].workspace_apart = apart;
         let Some(expanded) = cached.expanded_dim else {
             return output.view(matrix(cached.value_dim.saturating_mul(n_heads), rows));
         };
         let dims = heads(expanded, rows, n_heads);
         let permuted = output.strided(heads(cached.value_dim, rows, n_heads));
         let product = self.graph.fresh(&[permuted], dims);
+        let product = self.graph.follow(product, WeightName::weight("attn_v_b"));
         let dims = heads(expanded, n_heads, rows);
         let output = self.graph.contiguous(product.strided(dims), dims);
         output.view(matrix(expanded.saturating_mul(n_heads), rows))
@@ -172,6 +194,8 @@ impl Builder<'_> {
             if format == KvFormat::F32 {
                 let dims = [dim, inputs.cells, cached.kv_heads, self.params.streams];
                 let cast = self.graph.fresh_half(&[], dims);
+                let view = self.cache_view(format, dim, cached, inputs.cells);
+                self.graph.read_cache(cast, view);
                 casts.push(self.graph.mark(cast, Usage::Attention));
             }
         }
@@ -180,7 +204,7 @@ impl Builder<'_> {
 
     /// Where the f16 copies of a cache in another format end, behind a result of `size` bytes
     /// (`ggml_cuda_flash_attn_ext_get_alloc_size`). The vector kernel needs none.
-    fn flash_end(&self, size: u64, cached: Cached, cells: u64) -> Option<u64> {
+    fn flash_end(&self, size: u64, cached: Cached, (cells, shares): (u64, bool)) -> Option<u64> {
         let params = self.params;
         let copied = |kv: KvFormat| is_block_format(kv) || kv == KvFormat::Bf16;
         let vector = params.rows / params.streams <= params.vector_rows
@@ -191,7 +215,7 @@ impl Builder<'_> {
             return Some(end);
         }
         // Latent values are a view of the keys, and share their copy.
-        let values_copied = copied(params.type_v) && cached.expanded_dim.is_none();
+        let values_copied = copied(params.type_v) && !shares;
         for (needed, dim) in
             [(copied(params.type_k), cached.key_dim), (values_copied, cached.value_dim)]
         {
@@ -204,12 +228,41 @@ impl Builder<'_> {
         Some(end)
     }
 
+    /// What fused attention reads besides queries and mask, where the cache is not cast before.
+    fn read_keys_and_values(&mut self, output: Value, cached: Cached, cells: u64) {
+        self.graph.notes[output.id].source_first = true;
+        let params = self.params;
+        for (format, dim) in [(params.type_k, cached.key_dim), (params.type_v, cached.value_dim)] {
+            if format != KvFormat::F32 {
+                let view = self.cache_view(format, dim, cached, cells);
+                self.graph.read_cache(output, view);
+            }
+        }
+        if self.shape.attention_sinks {
+            self.graph.notes[output.id].beside = Some(WeightName::weight("attn_sinks"));
+        }
+    }
+
+    /// Bytes of a view of the layer's keys or values as another backend gets a copy of them.
+    fn cache_view(&self, format: KvFormat, dim: u64, cached: Cached, cells: u64) -> u64 {
+        let rows = cells.saturating_mul(self.params.streams);
+        let row_dim = if cached.expanded_dim.is_some() { cached.key_dim } else { dim };
+        let bytes = |elements: u64| format.size_of(1, elements, 1).map_or(0, Bytes::get);
+        let row = bytes(row_dim.saturating_mul(cached.kv_heads));
+        // Latent values are the beginning of each row of keys.
+        let last = bytes(dim.saturating_mul(cached.kv_heads));
+        let missing = if is_block_format(format) { dim.next_multiple_of(512) - dim } else { 0 };
+        row.saturating_mul(rows.saturating_sub(1)).saturating_add(last) + bytes(missing)
+    }
+
     fn attend_scores(&mut self, q: Value, cached: Cached, inputs: &CacheInputs) -> Value {
         let (n_heads, streams) = (cached.n_heads, self.params.streams);
         let (rows, cells) = (self.params.rows, inputs.cells);
         let stream_rows = rows / streams;
         let mut dims = [cells, stream_rows, n_heads, streams];
         let scores = self.graph.fresh(&[q.strided(q.dims)], dims);
+        let keys = self.cache_view(self.params.type_k, cached.key_dim, cached, inputs.cells);
+        self.graph.read_cache(scores, keys);
         let mut scores = self.graph.mark(scores, Usage::Attention);
         if self.shape.attention_softcap {
             for _ in ["scale", "tanh", "scale"] {
@@ -218,22 +271,32 @@ impl Builder<'_> {
             }
         }
         let weights = self.graph.elementwise(&[scores, inputs.mask]);
+        if self.shape.attention_sinks {
+            self.graph.follow_rows(weights, WeightName::weight("attn_sinks"));
+        }
         let weights = self.graph.mark(weights, Usage::Attention);
         dims[0] = cached.value_dim;
+        let view = self.cache_view(self.params.type_v, cached.value_dim, cached, inputs.cells);
         let mut output = if cached.expanded_dim.is_some() {
             let dims = [cells, cached.value_dim, cached.kv_heads, streams];
             let values = self.graph.fresh_half(&[], dims);
             let values = self.graph.mark(values, Usage::Attention);
+            self.graph.read_cache(values, view);
             self.graph.fresh(&[values, weights], [cached.value_dim, stream_rows, n_heads, streams])
         } else {
-            self.graph.fresh(&[weights], dims)
+            let output = self.graph.fresh(&[weights], dims);
+            self.graph.read_cache(output, view);
+            output
         };
         let mut head_dim = cached.value_dim;
         if let Some(expanded) = cached.expanded_dim {
             head_dim = expanded;
             output = self.graph.fresh(&[output], [expanded, stream_rows, n_heads, streams]);
+            output = self.graph.follow(output, WeightName::weight("attn_v_b"));
         }
         let width = matrix(head_dim.saturating_mul(n_heads), rows);
-        self.graph.contiguous(output.strided(output.dims), width)
+        let output = self.graph.contiguous(output.strided(output.dims), width);
+        self.graph.notes[output.id].ends_attention = true;
+        output
     }
 }

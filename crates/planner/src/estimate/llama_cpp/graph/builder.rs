@@ -1,10 +1,10 @@
 //! What every layer of a micro-batch shares: shape, parameters, inputs.
 
-use super::tensors::{Graph, Usage, Value, cube, matrix};
+use super::tensors::{Graph, Usage, Value, WeightName, cube, matrix};
 use super::{GraphParams, Stage};
 use crate::dtype::KvFormat;
 use crate::spec::ModelShape;
-use crate::spec::families::{Family, RopeLayers};
+use crate::spec::families::{Family, GRAPHS, RopeLayers};
 
 /// Head sizes up to which keys are rotated in one block (`llama_kv_cache::build_input_k_rot`).
 const ROTATIONS: [u64; 8] = [8192, 4096, 2048, 1024, 512, 256, 128, 64];
@@ -12,8 +12,20 @@ const ROTATIONS: [u64; 8] = [8192, 4096, 2048, 1024, 512, 256, 128, 64];
 /// A Hadamard rotation: the input that holds it, and its order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rotation {
-    pub(super) matrix: Value,
+    /// Nothing where it lies with the cache.
+    pub(super) matrix: Option<Value>,
     pub(super) order: u64,
+}
+
+/// The inputs of a batch of tokens and embeddings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mixed {
+    /// Rows of embeddings.
+    pub(super) given: Value,
+    /// Rows of the token embedding.
+    pub(super) looked_up: Value,
+    /// Which rows of a batch those are.
+    pub(super) slots: Value,
 }
 
 /// The inputs that belong to one KV cache.
@@ -36,8 +48,17 @@ pub(super) struct Builder<'a> {
     pub(super) shape: &'a ModelShape,
     pub(super) params: &'a GraphParams,
     pub(super) stage: &'a Stage,
+    family: &'static Family,
     pub(super) graph: Graph,
     pub(super) positions: Value,
+    /// What queries are multiplied by.
+    pub(super) query_scale: Option<Value>,
+    /// The rows of the state that a scan reads and those of the others, where they are inputs of their own.
+    pub(super) scanned_states: Option<[Value; 2]>,
+    /// What a batch that mixes tokens and embeddings is put together from.
+    pub(super) mixed: Option<Mixed>,
+    /// What rows of embeddings are multiplied by, where that is an input.
+    pub(super) token_scale: Option<Value>,
     pub(super) full: CacheInputs,
     pub(super) windowed: Option<CacheInputs>,
     /// Which recurrent state each sequence continues.
@@ -47,8 +68,14 @@ pub(super) struct Builder<'a> {
     pub(super) embeddings: Value,
     /// The same where it was divided by its length already.
     normed: Option<Value>,
+    /// The rows of the token embedding that are looked up for the first layer.
+    pub(super) rows_of_table: usize,
     /// Bytes of the inputs on the host.
     pub(super) host: u64,
+    /// Norms of the residual stream in this layer so far.
+    pub(super) norms: usize,
+    /// The stem of the next norm, where it is none of those.
+    pub(super) norm_stem: Option<&'static str>,
 }
 
 impl<'a> Builder<'a> {
@@ -62,17 +89,25 @@ impl<'a> Builder<'a> {
         if params.version.has_embedding_input() {
             inputs.add(rows.saturating_mul(embedding_width(shape)), 4);
         }
+        let is_mixed =
+            params.version.has_mixed_inputs() && stage.is_first() && !stage.layers.is_empty();
+        let mixed = is_mixed.then(|| inputs.mixed(shape, rows));
         let is_head_alone = stage.layers.is_empty();
         let first_rows = if is_head_alone { params.n_outputs } else { rows };
         let embeddings = inputs.embeddings(shape.hidden_size, first_rows);
         // The norm before the head has no layer, so that it is computed where its input is.
         let normed = is_head_alone.then_some(embeddings);
-        let rope = shape.architecture.family().rope;
+        let family = family_of(shape, params);
+        let rope = family.rope;
         let sections = match rope.layers {
             RopeLayers::None => 0,
             _ if rope.sections => 4,
             _ => 1,
         };
+        let scaled =
+            params.version.has_mixed_inputs() && family.graph.token_scale && stage.is_first();
+        let token_scale = scaled.then(|| inputs.add(rows, 4));
+        let query_scale = params.scales_queries.then(|| inputs.add(rows, 4));
         let positions = inputs.add(rows.saturating_mul(sections), 4);
         let head_dim = |windowed| head_dim_of(shape, windowed);
         let full = inputs.cache(shape, params, params.cells, head_dim(false));
@@ -80,34 +115,71 @@ impl<'a> Builder<'a> {
             params.window_cells.map(|cells| inputs.cache(shape, params, cells, head_dim(true)));
         let has_states = shape.recurrent.is_some() || shape.ssm.is_some();
         let states = has_states.then(|| inputs.add(params.n_seq, 4));
+        // Views of the list of states, which only the device has copies of.
+        let apart = shape.ssm.is_some() && params.version.has_mixed_inputs();
+        let others = params.n_seq.saturating_sub(1);
+        let scanned_states = apart
+            .then(|| [params.n_seq, others].map(|count| inputs.graph.input(matrix(count, 1), 4)));
         let output_rows = inputs.add(params.n_outputs, 4);
         let Inputs { graph, host, .. } = inputs;
         Self {
             shape,
             params,
             stage,
+            family,
             graph,
             positions,
+            query_scale,
+            scanned_states,
+            mixed,
+            token_scale,
             full,
             windowed,
             states,
             output_rows,
             embeddings,
+            rows_of_table: embeddings.id,
             normed,
             host,
+            norms: 0,
+            norm_stem: None,
         }
     }
 
     /// RMS norm with a weight, or `LayerNorm` with weight and perhaps bias.
     pub(super) fn norm(&mut self, x: Value) -> Value {
         let layer_norm = self.family().norms.subtract_mean;
+        let stem = self.next_norm();
         let normed = match self.normed.take() {
             Some(normed) => normed,
             None if layer_norm => self.graph.fresh(&[x], x.dims),
             None => self.graph.map(x),
         };
+        self.graph.notes[normed.id].is_norm = self.graph.layer.is_some();
         let weighted = self.graph.map(normed);
-        if self.shape.norm_bias { self.graph.map(weighted) } else { weighted }
+        let weighted = self.graph.follow_rows(weighted, WeightName::weight(stem));
+        if !self.shape.norm_bias {
+            return weighted;
+        }
+        let biased = self.graph.map(weighted);
+        self.graph.follow_rows(biased, WeightName::bias(stem))
+    }
+
+    /// A norm of this name, which is none of the residual stream.
+    pub(super) fn norm_of(&mut self, stem: &'static str, x: Value) -> Value {
+        self.norm_stem = Some(stem);
+        self.norm(x)
+    }
+
+    fn next_norm(&mut self) -> &'static str {
+        if let Some(stem) = self.norm_stem.take() {
+            return stem;
+        }
+        if self.graph.layer.is_none() {
+            return "output_norm";
+        }
+        self.norms += 1;
+        self.family().norms.stems.get(self.norms - 1).copied().unwrap_or_default()
     }
 
     /// Rotates queries or keys of layer `index` by their positions, where it does.
@@ -115,18 +187,31 @@ impl<'a> Builder<'a> {
         if !self.family().rotates(index) {
             return x;
         }
-        self.graph.elementwise(&[x, self.positions])
+        let rotated = self.graph.elementwise(&[x, self.positions]);
+        self.graph.notes[rotated.id].beside = Some(WeightName::weight("rope_freqs"));
+        rotated
     }
 
     /// What is particular to the model's family.
     pub(super) const fn family(&self) -> &'static Family {
-        self.shape.architecture.family()
+        self.family
     }
 
     /// Adds a bias where there is one.
     pub(super) fn biased(&mut self, x: Value, has_bias: bool) -> Value {
-        if has_bias { self.graph.map(x) } else { x }
+        if !has_bias {
+            return x;
+        }
+        let stem = self.graph.stem_of(x);
+        let biased = self.graph.map(x);
+        self.graph.follow_rows(biased, WeightName::bias(stem))
     }
+}
+
+/// What is particular to the graph: of the family, or of the architecture of a file that is none.
+fn family_of(shape: &ModelShape, params: &GraphParams) -> &'static Family {
+    let other = params.other.and_then(|index| GRAPHS.get(index));
+    other.map_or_else(|| shape.architecture.family(), |graph| &graph.family)
 }
 
 /// Elements of a row of embeddings that are given: those of an image for further layers come behind. Token
@@ -170,6 +255,15 @@ impl Inputs {
         input
     }
 
+    /// What a batch of tokens and embeddings is put together from.
+    fn mixed(&mut self, shape: &ModelShape, rows: u64) -> Mixed {
+        self.add(rows, 4);
+        let given = self.add_shaped(matrix(embedding_width(shape), rows), 4);
+        let given = self.graph.mark(given, Usage::Activation);
+        let looked_up = self.embeddings(shape.hidden_size, rows);
+        Mixed { given, looked_up, slots: self.add(rows, 8) }
+    }
+
     /// Rows of the token embedding, looked up on the host.
     fn embeddings(&mut self, hidden_size: u64, rows: u64) -> Value {
         let embeddings = self.add_shaped(matrix(hidden_size, rows), 4);
@@ -184,7 +278,7 @@ impl Inputs {
         head_dim: u64,
     ) -> CacheInputs {
         let rows = params.rows;
-        let latent = shape.mla.is_some();
+        let latent = shape.mla.is_some_and(|mla| !mla.expanded);
         let has_rows = params.version.has_row_inputs();
         let k_rows = has_rows.then(|| self.add(rows, 8));
         let v_rows = (has_rows && !latent).then(|| {
@@ -193,12 +287,10 @@ impl Inputs {
             self.add(rows.saturating_mul(width), 8)
         });
         let mask = self.mask(cells, params);
-        let rotates = params.version.plans_fusions() && !latent && head_dim.is_multiple_of(64);
-        let k_rotation = (rotates && is_block_format(params.type_k)).then(|| {
-            let divides = |order: &&u64| head_dim.is_multiple_of(**order);
-            self.rotation(ROTATIONS.iter().find(divides).copied().unwrap_or(64))
-        });
-        let v_rotation = (rotates && is_block_format(params.type_v)).then(|| self.rotation(64));
+        let kept = params.version.caches_rotations();
+        let [k_order, v_order] = rotations(shape, params, head_dim);
+        let k_rotation = k_order.map(|order| self.rotation(order, kept));
+        let v_rotation = v_order.map(|order| self.rotation(order, kept));
         CacheInputs { cells, k_rows, v_rows, mask, k_rotation, v_rotation }
     }
 
@@ -218,9 +310,35 @@ impl Inputs {
         self.graph.mark(cast, Usage::Input)
     }
 
-    fn rotation(&mut self, order: u64) -> Rotation {
-        Rotation { matrix: self.add_shaped(matrix(order, order), 4), order }
+    /// The matrix is an input, or lies with the cache.
+    fn rotation(&mut self, order: u64, kept: bool) -> Rotation {
+        let matrix = (!kept).then(|| self.add_shaped(matrix(order, order), 4));
+        Rotation { matrix, order }
     }
+}
+
+/// The orders of the rotations of keys and of values in a quantized cache.
+pub(super) fn rotations(
+    shape: &ModelShape,
+    params: &GraphParams,
+    head_dim: u64,
+) -> [Option<u64>; 2] {
+    if shape.mla.is_some_and(|mla| !mla.expanded) {
+        return [None, None];
+    }
+    rotation_orders(params, [head_dim, head_dim])
+}
+
+/// The same for heads of so many elements of keys and of values; 0 where layers differ or none is kept.
+pub(super) fn rotation_orders(params: &GraphParams, heads: [u64; 2]) -> [Option<u64>; 2] {
+    let rotates = |kv: KvFormat, head: u64| {
+        let is_rotated = params.version.plans_fusions() && is_block_format(kv);
+        is_rotated && head > 0 && head.is_multiple_of(64)
+    };
+    let [key, value] = heads;
+    let divides = |order: &&u64| key.is_multiple_of(**order);
+    let largest = ROTATIONS.iter().find(divides).copied().unwrap_or(64);
+    [rotates(params.type_k, key).then_some(largest), rotates(params.type_v, value).then_some(64)]
 }
 
 /// Whether a cache holds blocks of GGML.

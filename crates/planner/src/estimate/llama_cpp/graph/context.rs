@@ -1,9 +1,10 @@
 //! From what is asked of a context to what llama.cpp makes of it (`llama_context::llama_context`,
 //! `llama-kv-cache-iswa.cpp`).
 
-use super::{GraphParams, LlamaCppVersion};
+use super::{Gates, GraphParams, LlamaCppGeneration};
 use crate::dtype::KvFormat;
-use crate::spec::ModelShape;
+use crate::spec::families::graph_of;
+use crate::spec::{ModelShape, ModelSpec};
 use crate::units::Overflow;
 
 /// What the cells of a cache are rounded up to.
@@ -46,7 +47,7 @@ pub struct ContextParams {
     /// Format of the values.
     pub type_v: KvFormat,
     /// Which build.
-    pub version: LlamaCppVersion,
+    pub version: LlamaCppGeneration,
 }
 
 /// A context as it is.
@@ -64,8 +65,27 @@ pub fn padded(tokens: u64) -> Result<u64, Overflow> {
 }
 
 impl ContextParams {
+    /// What llama.cpp makes of them for a model.
+    pub fn resolve_for(&self, model: &ModelSpec) -> Result<Context, Overflow> {
+        match &model.file_caches {
+            Some(file) => {
+                let mut context = self.resolve_with(file.window)?;
+                context.graph.other = graph_of(file);
+                context.graph.scales_queries = file.scales_queries;
+                Ok(context)
+            }
+            None => self.resolve(&model.shape),
+        }
+    }
+
     /// What llama.cpp makes of them for a model of this shape.
     pub fn resolve(&self, shape: &ModelShape) -> Result<Context, Overflow> {
+        let window = shape.window.filter(|_| shape.architecture.gguf_window().is_some());
+        self.resolve_with(window.map(|window| window.size))
+    }
+
+    /// The same for a model with windows of so many tokens.
+    fn resolve_with(&self, window: Option<u64>) -> Result<Context, Overflow> {
         let n_seq = self.n_seq.clamp(1, LIMIT);
         let batch = self.n_batch.min(self.n_ctx);
         let all = padded(self.n_ctx.max(1))?;
@@ -81,7 +101,7 @@ impl ContextParams {
         let graph = GraphParams {
             rows,
             cells,
-            window_cells: self.window_cells(shape, cells, n_ubatch)?,
+            window_cells: self.window_cells(window, cells, n_ubatch)?,
             streams,
             n_seq,
             n_outputs: outputs.min(n_ubatch),
@@ -89,6 +109,9 @@ impl ContextParams {
             vector_rows: if self.ada { 2 } else { 1 },
             type_k: self.type_k,
             type_v: self.type_v,
+            gates: Gates::default(),
+            other: None,
+            scales_queries: false,
             version: self.version,
         };
         Ok(Context { n_ctx, graph })
@@ -97,19 +120,16 @@ impl ContextParams {
     /// Cells of the windowed layers' cache: the window of every sequence and one micro-batch.
     fn window_cells(
         &self,
-        shape: &ModelShape,
+        window: Option<u64>,
         cells: u64,
         n_ubatch: u64,
     ) -> Result<Option<u64>, Overflow> {
-        let Some(window) = shape.window.filter(|_| shape.architecture.gguf_window().is_some())
-        else {
-            return Ok(None);
-        };
+        let Some(window) = window else { return Ok(None) };
         if self.swa_full {
             return Ok(Some(cells));
         }
         let sequences = if self.unified { self.n_seq } else { 1 };
-        let windows = window.size.checked_mul(sequences).ok_or(Overflow)?;
+        let windows = window.checked_mul(sequences).ok_or(Overflow)?;
         let wanted = windows.checked_add(n_ubatch).ok_or(Overflow)?;
         Ok(Some(padded(cells.min(wanted))?))
     }

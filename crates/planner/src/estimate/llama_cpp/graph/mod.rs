@@ -16,10 +16,12 @@ mod builder;
 mod cache;
 mod context;
 mod feed_forward;
+mod gates;
 mod latent;
 mod model;
 mod recurrent;
 mod selection;
+mod splits;
 mod stage;
 mod tensors;
 
@@ -28,15 +30,19 @@ use self::selection::Selection;
 use self::tensors::Usage;
 use crate::dtype::KvFormat;
 use crate::estimate::Deviation;
-use crate::spec::families::RouterBias;
-use crate::spec::{Bounds, Layer, ModelShape};
+use crate::spec::families::{GRAPHS, Graph, LayerOrder, RouterBias, graph_of};
+use crate::spec::{Architecture, Bounds, FileCaches, Layer, ModelShape, ModelSpec, QkNorm};
 use crate::units::{Bytes, Overflow};
 
-pub use cache::{CacheSizes, cache_sizes};
+pub use cache::{
+    CacheSizes, GPU, HOST, Layout, cache_sizes, cache_sizes_where, caches_of, caches_where,
+};
 pub use context::{Context, ContextParams, Outputs, padded};
+pub use gates::Gates;
+pub use splits::{FindWeight, WeightAt, split_buffers};
 pub use stage::Stage;
 
-pub use crate::spec::LlamaCppVersion;
+pub use crate::spec::{LlamaCppGeneration, LlamaCppVersion};
 
 /// What the graph of a micro-batch depends on besides the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +68,14 @@ pub struct GraphParams {
     pub type_k: KvFormat,
     /// Format of the values.
     pub type_v: KvFormat,
+    /// What the types of the weights allow to fuse.
+    pub gates: Gates,
+    /// The graph of an architecture that is no family here, by its place in their table.
+    pub other: Option<usize>,
+    /// Whether queries are multiplied by an input that grows with their positions (Ministral 3).
+    pub scales_queries: bool,
     /// Which build.
-    pub version: LlamaCppVersion,
+    pub version: LlamaCppGeneration,
 }
 
 /// The compute buffers of a context.
@@ -95,6 +107,15 @@ pub fn compute_buffer(
     stage_buffer(shape, layers, params, &Stage::all(shape))
 }
 
+/// The compute buffers of one GPU for the graph of one micro-batch.
+pub fn model_buffer(
+    model: &ModelSpec,
+    params: &GraphParams,
+    stage: &Stage,
+) -> Result<ComputeBuffer, Overflow> {
+    stage_buffer(&model.shape, &model.gguf_layers, params, stage)
+}
+
 /// The same for one GPU of several: `layers` are still those of the whole model.
 pub fn stage_buffer(
     shape: &ModelShape,
@@ -102,7 +123,10 @@ pub fn stage_buffer(
     params: &GraphParams,
     stage: &Stage,
 ) -> Result<ComputeBuffer, Overflow> {
-    for selection in Selection::shorter(shape, &stage.layers) {
+    // Where no shape tells which layers have windows, every layer of a mixture is placed.
+    let told = shape.architecture != Architecture::Other;
+    let repeats = told || layers.windows(2).all(|pair| pair[0] == pair[1]);
+    for selection in Selection::shorter(shape, &stage.layers).filter(|_| repeats) {
         let (buffer, is_steady) = place_layers(shape, layers, params, stage, &selection)?;
         if is_steady {
             return Ok(buffer);
@@ -140,29 +164,103 @@ fn place_layers(
     Ok((buffer, is_steady))
 }
 
-/// Whether the graph of such a model is known without doubt. One buffer of sixteen of a state-space hybrid
-/// was 3.4% larger than the graph placed here. Files of DeepSeek-V3 and R1 that were
-/// converted since late 2025 say that experts are chosen by groups, which takes up to 3% more.
-pub fn is_certain(shape: &ModelShape) -> bool {
-    let corrected = shape.moe.is_some_and(|moe| moe.router_bias);
+/// Whether the graph of such a model is known without doubt. Of state-space hybrids it is not, nor of delta-nets with
+/// experts, nor of architectures that are no family and are not in their table. Models of DeepSeek's family that no file tells of may choose experts
+/// by groups, which takes up to 3% more.
+pub fn is_certain(model: &ModelSpec, generation: LlamaCppGeneration) -> bool {
+    if let Some(file) = &model.file_caches {
+        return graph_row(file).is_some_and(|graph| generation >= graph.since);
+    }
+    let shape = &model.shape;
+    let unsaid = shape.moe.is_some_and(|moe| moe.router_bias && moe.router.is_none());
     let in_some = shape.architecture.family().experts.router_bias == RouterBias::CorrectionInSome;
-    shape.ssm.is_none() && !(corrected && in_some)
+    let is_doubtful = shape.ssm.is_some()
+        || (unsaid && in_some)
+        || is_rare(shape)
+        || chooses_by_groups(shape, generation)
+        || is_hybrid_with_experts(shape, generation)
+        || gives_images_otherwise(shape, generation);
+    !is_doubtful
+}
+
+/// Where experts are chosen by groups and that is not fused, some rows are off by what the groups' scores take.
+fn chooses_by_groups(shape: &ModelShape, generation: LlamaCppGeneration) -> bool {
+    let router = shape.moe.and_then(|moe| moe.router);
+    router.is_some_and(|router| router.groups > 1) && !generation.fuses_gates()
+}
+
+/// What the graph placed here was seen to miss: keys and values of every head where others are latent, one expert a
+/// token, norms that every head has its own of (Command-R+).
+fn is_rare(shape: &ModelShape) -> bool {
+    let is_expanded = shape.mla.is_some_and(|mla| mla.expanded);
+    let has_one_expert = shape.moe.is_some_and(|moe| moe.n_experts_used == 1);
+    let is_parallel = shape.architecture.family().order == LayerOrder::Parallel;
+    is_expanded || has_one_expert || (is_parallel && shape.qk_norm == QkNorm::Full)
+}
+
+/// 0.6.0 pads embeddings for the layers that images are given to on the host.
+fn gives_images_otherwise(shape: &ModelShape, generation: LlamaCppGeneration) -> bool {
+    shape.architecture.family().image_layers > 0 && generation == LlamaCppGeneration::MixedBatch
+}
+
+/// Delta-nets with experts and a gated shared one take up to a hidden state less since 0.8.0 than the graph placed
+/// here, and one shape of twelve took 1% more under 0.5.0.
+fn is_hybrid_with_experts(shape: &ModelShape, generation: LlamaCppGeneration) -> bool {
+    let gated = shape.moe.is_some_and(|moe| moe.shared_gate);
+    shape.recurrent.is_some() && gated && generation.plans_fusions()
+}
+
+/// Whether Llama's graph is far from that of a file: where attention chooses what it reads, and `CogVLM`'s.
+fn is_far_off(file: &FileCaches) -> bool {
+    file.architecture == "cogvlm" || file.layers.iter().any(|layer| layer.index_keys > 0)
+}
+
+fn graph_row(file: &FileCaches) -> Option<&'static Graph> {
+    graph_of(file).and_then(|index| GRAPHS.get(index))
 }
 
 /// The bounds of a compute buffer of such a model.
-pub fn graph_bounds(shape: &ModelShape, size: Bytes) -> Result<Bounds, Overflow> {
-    match (is_certain(shape), &shape.ssm) {
-        (true, _) => Ok(Bounds::exactly(size)),
-        (false, None) => Deviation::LLAMA_CPP_GRAPH.around(size),
-        (false, Some(_)) => Deviation::LLAMA_CPP_HYBRID.around(size),
+pub fn graph_bounds(
+    model: &ModelSpec,
+    generation: LlamaCppGeneration,
+    size: Bytes,
+) -> Result<Bounds, Overflow> {
+    let other = model.file_caches.as_ref();
+    match (is_certain(model, generation), other, &model.shape.ssm) {
+        (true, ..) => Ok(Bounds::exactly(size)),
+        (false, Some(file), _) if graph_row(file).is_some() => {
+            Deviation::LLAMA_CPP_EARLIER.around(size)
+        }
+        (false, Some(file), _) if is_far_off(file) => Deviation::LLAMA_CPP_INDEXED.around(size),
+        (false, Some(_), _) => Deviation::LLAMA_CPP_OTHER.around(size),
+        (false, None, Some(_)) => Deviation::LLAMA_CPP_HYBRID.around(size),
+        (false, None, None) if is_rare(&model.shape) => Deviation::LLAMA_CPP_RARE.around(size),
+        (false, None, None) if gives_images_otherwise(&model.shape, generation) => {
+            Deviation::LLAMA_CPP_IMAGES.around(size)
+        }
+        (false, None, None) if model.shape.recurrent.is_some() => {
+            Deviation::LLAMA_CPP_HYBRID.around(size)
+        }
+        (false, None, None) => Deviation::LLAMA_CPP_GRAPH.around(size),
     }
+}
+
+/// The same where the graph runs on several devices.
+pub fn split_bounds(
+    model: &ModelSpec,
+    generation: LlamaCppGeneration,
+    size: Bytes,
+) -> Result<Bounds, Overflow> {
+    let of_splits = Deviation::LLAMA_CPP_SPLITS.around(size)?;
+    let of_graph = graph_bounds(model, generation, size)?;
+    Ok(Bounds::new(of_graph.low.min(of_splits.low), size, of_graph.high.max(of_splits.high)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::spec::samples::{llama_8b, qwen_14b};
-    use crate::spec::{Architecture, ModelSpec, Moe, Recurrent, Window};
+    use crate::spec::{Moe, Recurrent, Window};
 
     fn variants() -> Vec<ModelSpec> {
         let base = qwen_14b().shape;
@@ -176,6 +274,7 @@ mod tests {
             leading_dense_layers: 1,
             router_bias: false,
             expert_bias: false,
+            router: None,
         };
         let recurrent = Recurrent {
             full_attention_every: 4,
@@ -207,7 +306,7 @@ mod tests {
             .collect()
     }
 
-    fn params(n_ctx: u64, n_ubatch: u64, version: LlamaCppVersion) -> ContextParams {
+    fn params(n_ctx: u64, n_ubatch: u64, version: LlamaCppGeneration) -> ContextParams {
         ContextParams {
             n_ctx,
             n_batch: 2048,
@@ -226,10 +325,10 @@ mod tests {
 
     #[test]
     fn leaving_out_repeated_layers_changes_nothing() {
-        use LlamaCppVersion as V;
+        use LlamaCppGeneration as V;
         for model in variants() {
             let layers = &model.gguf_layers;
-            for version in [V::Copies, V::SetRows, V::EmbeddingInput, V::Current] {
+            for (_, version) in V::ALL {
                 for step in 1..60 {
                     let params = params(step * 571, 64 << (step % 6), version);
                     let graph = params.resolve(&model.shape).unwrap().graph;
@@ -247,10 +346,10 @@ mod tests {
     fn sizes_beyond_64_bits_are_refused() {
         let model = llama_8b();
         let mut graph =
-            params(4096, 512, LlamaCppVersion::Current).resolve(&model.shape).unwrap().graph;
+            params(4096, 512, LlamaCppGeneration::NEWEST).resolve(&model.shape).unwrap().graph;
         graph.cells = u64::MAX / 4;
         assert_eq!(compute_buffer(&model.shape, &model.layers, &graph), Err(Overflow));
-        let endless = params(u64::MAX, 512, LlamaCppVersion::Current);
+        let endless = params(u64::MAX, 512, LlamaCppGeneration::NEWEST);
         assert_eq!(endless.resolve(&model.shape), Err(Overflow));
     }
 }

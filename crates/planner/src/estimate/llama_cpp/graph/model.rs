@@ -1,8 +1,8 @@
 //! The layers of a model, one after the other (`src/models/*.cpp`).
 
-use super::builder::{Builder, embedding_width};
+use super::builder::{Builder, Mixed, embedding_width};
 use super::selection::Selection;
-use super::tensors::{Boundary, Usage, Value, matrix};
+use super::tensors::{Boundary, Usage, Value, WeightName, matrix};
 use crate::spec::Layer;
 use crate::spec::families::{HiddenStates, LayerOrder};
 
@@ -14,11 +14,16 @@ impl Builder<'_> {
         if self.family().image_layers > 0 && self.stage.is_first() {
             let padded = matrix(embedding_width(self.shape), x.rows());
             self.embeddings = self.graph.fresh(&[x], padded);
+            self.graph.expand(self.embeddings);
             x = self.embeddings.strided(x.dims);
         }
+        self.mix();
         let mut boundaries = [Boundary::default(); 2];
         if self.family().scales.embeddings && self.stage.is_first() {
-            x = self.graph.map(x);
+            x = match self.token_scale {
+                Some(scale) => self.graph.elementwise(&[x, scale]),
+                None => self.graph.map(x),
+            };
         }
         for (index, layer) in (0..).zip(layers).filter(|(index, _)| selection.holds(*index)) {
             if index + selection.period == selection.head {
@@ -28,12 +33,14 @@ impl Builder<'_> {
                 boundaries[1] = self.graph.boundary();
             }
             let is_last = index + 1 == self.shape.n_layers;
+            (self.graph.layer, self.norms) = (Some(index), 0);
             x = match self.family().order {
                 LayerOrder::Sequential => self.layer(x, index, *layer, is_last),
-                LayerOrder::Parallel => self.parallel_layer(x, index, is_last),
+                LayerOrder::Parallel => self.parallel_layer(x, index, *layer, is_last),
                 LayerOrder::PostNorm => self.post_norm_layer(x, index, *layer, is_last),
             };
         }
+        self.graph.layer = None;
         if self.stage.has_head {
             self.output(x);
         } else {
@@ -43,6 +50,19 @@ impl Builder<'_> {
             self.graph.keep_inputs();
         }
         boundaries
+    }
+
+    /// Puts a batch of tokens and embeddings together: a copy of the embeddings, into which those of tokens are
+    /// written. As nothing reads the result but a branch that is not taken, it is kept to the end.
+    fn mix(&mut self) {
+        let Some(Mixed { given, looked_up, slots }) = self.mixed else { return };
+        let is_padded = given.dims != looked_up.dims;
+        let tokens = if is_padded { self.graph.fresh(&[looked_up], given.dims) } else { looked_up };
+        self.graph.expand(tokens);
+        let copy = self.graph.fresh(&[given], given.dims);
+        self.graph.keep(copy);
+        self.graph.expand(copy);
+        self.graph.write(&[tokens, slots, copy]);
     }
 
     /// Norm, attention, norm, MLP; with norms after the two where a model has four of them.
@@ -78,7 +98,11 @@ impl Builder<'_> {
             let image = self.embeddings.strided(output.dims);
             return self.graph.elementwise(&[output, image]);
         }
-        if self.family().layer_scalar { self.graph.map(output) } else { output }
+        if !self.family().layer_scalar {
+            return output;
+        }
+        let scaled = self.graph.map(output);
+        self.graph.follow_rows(scaled, WeightName::weight("layer_output_scale"))
     }
 
     fn mix_tokens(&mut self, x: Value, index: u64, layer: Layer) -> Value {
@@ -95,9 +119,9 @@ impl Builder<'_> {
     }
 
     /// Command-R: one norm, attention and MLP side by side.
-    fn parallel_layer(&mut self, x: Value, index: u64, is_last: bool) -> Value {
+    fn parallel_layer(&mut self, x: Value, index: u64, layer: Layer, is_last: bool) -> Value {
         let normed = self.norm(x);
-        let attended = self.attention(normed, index, false);
+        let attended = self.attention(normed, index, matches!(layer, Layer::Window { .. }));
         let (attended, x) = self.last_rows(attended, x, is_last);
         let normed = if is_last { self.output_rows_of(normed) } else { normed };
         let output = self.dense_ffn(normed, self.shape.ffn_size);
@@ -142,6 +166,11 @@ impl Builder<'_> {
     fn output(&mut self, x: Value) {
         let mut x = x;
         if !self.keeps_all_rows() {
+            let kept = self.params.version.fuses_gates()
+                && self.family().graph.hidden_states == HiddenStates::BeforeNorm;
+            if kept {
+                self.graph.keep(x);
+            }
             x = self.norm(x);
         } else if self.family().graph.hidden_states == HiddenStates::BeforeNorm {
             self.graph.keep(x);
@@ -153,7 +182,7 @@ impl Builder<'_> {
             x = self.output_rows_of(x);
         }
         self.graph.keep(x);
-        let logits = self.graph.linear(x, self.shape.vocab_size);
+        let logits = self.graph.product("output", x, self.shape.vocab_size);
         let mut logits = self.graph.mark(logits, Usage::Logits);
         for _ in 0..self.logit_maps() {
             logits = self.graph.map(logits);

@@ -3,7 +3,7 @@
 
 use super::attention::Projected;
 use super::builder::{Builder, heads};
-use super::tensors::{Value, cube, matrix};
+use super::tensors::{Value, WeightName, cube, matrix};
 use crate::spec::{Recurrent, Ssm};
 
 impl Builder<'_> {
@@ -13,17 +13,17 @@ impl Builder<'_> {
         let rows = x.rows();
         let queries = heads(shape.head_dim, shape.n_heads, rows);
         let keys = heads(shape.head_dim, shape.kv_heads, rows);
-        let with_gate = self.graph.linear(x, shape.q_width().saturating_mul(2));
-        let k = self.graph.linear(x, shape.kv_width());
-        let v = self.graph.linear(x, shape.kv_width());
-        let q = self.norm(with_gate.strided(queries));
-        let k = self.norm(k.view(keys));
+        let with_gate = self.graph.product("attn_q", x, shape.q_width().saturating_mul(2));
+        let k = self.graph.product("attn_k", x, shape.kv_width());
+        let v = self.graph.product("attn_v", x, shape.kv_width());
+        let q = self.norm_of("attn_q_norm", with_gate.strided(queries));
+        let k = self.norm_of("attn_k_norm", k.view(keys));
         let gate = self.graph.contiguous(with_gate.strided(queries), matrix(shape.q_width(), rows));
         let (q, k) = (self.rope(q, index), self.rope(k, index));
         let output = self.attend_cached(Projected { q, k, v: v.view(keys) }, index, false);
         let gate = self.graph.map(gate);
         let gated = self.graph.elementwise(&[output, gate]);
-        self.graph.linear(gated, shape.hidden_size)
+        self.graph.product("attn_output", gated, shape.hidden_size)
     }
 
     /// One layer of gated delta-net.
@@ -33,8 +33,8 @@ impl Builder<'_> {
         let seq_rows = rows / n_seq;
         let values = value_heads.saturating_mul(value_head_dim);
         let channels = key_heads.saturating_mul(key_head_dim).saturating_mul(2) + values;
-        let mixed = self.graph.linear(x, channels);
-        let output_gate = self.graph.linear(x, values);
+        let mixed = self.graph.product("attn_qkv", x, channels);
+        let output_gate = self.graph.product("attn_gate", x, values);
         let (beta, decay) = self.delta_gates(x, recurrent);
         let convolved = self.convolve(mixed, recurrent.conv_kernel);
         let head_state = key_head_dim.saturating_mul(value_head_dim);
@@ -48,10 +48,11 @@ impl Builder<'_> {
         let result = self.graph.fresh(&sources, matrix(values, result_rows));
         self.graph.write(&[result.view(matrix(head_state, value_heads.saturating_mul(n_seq)))]);
         let dims = [value_head_dim, value_heads, seq_rows, n_seq];
-        let normed = self.norm(result.view(dims));
+        let normed = self.norm_of("ssm_norm", result.view(dims));
         let output_gate = self.graph.map(output_gate.view(dims));
         let gated = self.graph.elementwise(&[normed, output_gate]);
-        let output = self.graph.linear(gated.view(matrix(values, rows)), self.shape.hidden_size);
+        let gated = gated.view(matrix(values, rows));
+        let output = self.graph.product("ssm_out", gated, self.shape.hidden_size);
         output.view(output.dims)
     }
 
@@ -62,27 +63,32 @@ impl Builder<'_> {
         let (seq_rows, head_dim) = (rows / n_seq, inner / ssm.n_heads.max(1));
         let history = ssm.conv_kernel.saturating_sub(1);
         let last = self.state(history.saturating_mul(conv)).view(cube(history, conv, n_seq));
-        let projected =
-            self.graph.linear(x, inner.saturating_add(conv).saturating_add(ssm.n_heads));
+        let width = inner.saturating_add(conv).saturating_add(ssm.n_heads);
+        let projected = self.graph.product("ssm_in", x, width);
         let mixed = projected.strided(cube(seq_rows, conv, n_seq));
         let window = self.graph.fresh(&[last, mixed], cube(seq_rows + history, conv, n_seq));
         self.graph.write(&[window.strided(cube(history, conv, n_seq))]);
         let convolved = self.graph.fresh(&[window], cube(conv, seq_rows, n_seq));
+        self.graph.follow_rows(convolved, WeightName::weight("ssm_conv1d"));
         let convolved = self.graph.map(convolved);
+        self.graph.follow_rows(convolved, WeightName::bias("ssm_conv1d"));
         let convolved = self.graph.map(convolved);
         let dims = [head_dim, ssm.n_heads, seq_rows, n_seq];
         let input = convolved.strided(dims);
         let steps = projected.strided(cube(ssm.n_heads, seq_rows, n_seq));
         let steps = self.graph.contiguous(steps, steps.dims);
         let steps = self.graph.map(steps);
+        self.graph.follow_rows(steps, WeightName::bias("ssm_dt"));
         let scanned = self.scan(input, steps, ssm);
         let skipped = self.graph.map(input);
+        self.graph.follow_rows(skipped, WeightName { stem: "ssm_d", kind: "" });
         let output = self.graph.elementwise(&[scanned.strided(dims), skipped]);
         let gate = self.graph.contiguous(projected.strided(dims), dims);
         let gated = self.graph.fresh(&[gate, output], dims);
-        let normed =
-            self.norm(gated.view([inner / ssm.n_groups.max(1), ssm.n_groups, seq_rows, n_seq]));
-        self.graph.linear(normed.view(matrix(inner, rows)), self.shape.hidden_size)
+        let groups = [inner / ssm.n_groups.max(1), ssm.n_groups, seq_rows, n_seq];
+        let normed = self.norm_of("ssm_norm", gated.view(groups));
+        let normed = normed.view(matrix(inner, rows));
+        self.graph.product("ssm_out", normed, self.shape.hidden_size)
     }
 
     /// The scan: its results, and behind them the states that go back to the cache, which it reads in
@@ -93,10 +99,16 @@ impl Builder<'_> {
         let elements = ssm.inner_size.saturating_mul(rows);
         let elements = elements.saturating_add(state.saturating_mul(n_seq));
         let Some(states) = self.states else { return self.embeddings };
-        let sources = [input, steps, input, input, states];
+        let [chosen, rest] = self.scanned_states.unwrap_or([states, states]);
+        let sources = [input, steps, input, input, chosen];
         let scanned = self.graph.fresh(&sources, matrix(elements, 1));
+        self.graph.follow_rows(scanned, WeightName { stem: "ssm_a", kind: "" });
+        self.graph.read_cache(scanned, state.saturating_mul(n_seq).saturating_mul(4));
         self.graph.expand(scanned);
-        let others = self.graph.fresh(&[states], matrix(state, 0));
+        let all_but_one = self.params.version.has_mixed_inputs();
+        let left = if all_but_one { n_seq.saturating_sub(1) } else { 0 };
+        let others = self.graph.fresh(&[rest], matrix(state, left));
+        self.graph.read_cache(others, state.saturating_mul(n_seq).saturating_mul(4));
         self.graph.write(&[others]);
         self.graph.write(&[scanned.view(matrix(state, n_seq))]);
         scanned
@@ -113,6 +125,7 @@ impl Builder<'_> {
         let window = self.graph.fresh(&[last, mixed], cube(seq_rows + history, channels, n_seq));
         self.graph.write(&[window.strided(cube(history, channels, n_seq))]);
         let convolved = self.graph.fresh(&[window], cube(channels, seq_rows, n_seq));
+        self.graph.follow_rows(convolved, WeightName::weight("ssm_conv1d"));
         self.graph.map(convolved)
     }
 
@@ -124,19 +137,21 @@ impl Builder<'_> {
         let joint = self.family().delta_net().is_some_and(|delta_net| delta_net.joint_gates);
         let (beta, alpha) = if joint {
             let groups = n / recurrent.key_heads.max(1);
-            let fused = self.graph.linear(x, n.saturating_mul(2));
+            let fused = self.graph.product("ssm_ba", x, n.saturating_mul(2));
             let part = fused.strided([groups, recurrent.key_heads, seq_rows, n_seq]);
             let beta = self.graph.contiguous(part, part.dims);
             let beta = self.graph.map(beta).view(per_head);
             (beta, self.graph.contiguous(part, cube(n, seq_rows, n_seq)))
         } else {
-            let beta = self.graph.linear(x, n).view(per_head);
+            let beta = self.graph.product("ssm_beta", x, n).view(per_head);
             let beta = self.graph.map(beta);
-            (beta, self.graph.linear(x, n).view(cube(n, seq_rows, n_seq)))
+            (beta, self.graph.product("ssm_alpha", x, n).view(cube(n, seq_rows, n_seq)))
         };
         let biased = self.graph.map(alpha);
+        self.graph.follow_rows(biased, WeightName::bias("ssm_dt"));
         let softplus = self.graph.map(biased);
         let gate = self.graph.map(softplus);
+        self.graph.follow_rows(gate, WeightName { stem: "ssm_a", kind: "" });
         (beta, gate.view(per_head))
     }
 
@@ -145,8 +160,17 @@ impl Builder<'_> {
     fn state(&mut self, size: u64) -> Value {
         let Some(states) = self.states else { return self.embeddings };
         let gathered = self.graph.fresh(&[states], matrix(size, self.params.n_seq));
+        let view = size.saturating_mul(self.params.n_seq).saturating_mul(4);
+        self.graph.read_cache(gathered, view);
         self.graph.expand(gathered);
-        let others = self.graph.fresh(&[states], matrix(size, 0));
+        let others = if self.params.version.has_mixed_inputs() {
+            gathered.view(matrix(size, 0))
+        } else {
+            let others = self.graph.fresh(&[states], matrix(size, 0));
+            self.graph.read_cache(others, view);
+            self.graph.notes[others.id].cached_as = Some(gathered.id);
+            others
+        };
         self.graph.write(&[others]);
         gathered
     }

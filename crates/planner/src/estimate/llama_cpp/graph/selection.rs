@@ -36,7 +36,7 @@ impl Selection {
         let is_regular = shape.ssm.is_none();
         let unrotated = match shape.architecture.family().rope.layers {
             RopeLayers::AllBut(every) => Some(every),
-            RopeLayers::All | RopeLayers::None => None,
+            RopeLayers::All | RopeLayers::None | RopeLayers::Windowed => None,
         };
         let period = windows.or(states).or(unrotated).unwrap_or(1).max(1);
         let dense = shape.moe.map_or(0, |moe| moe.leading_dense_layers);

@@ -73,12 +73,61 @@ pub(super) struct Tensor {
     sources: (usize, usize),
 }
 
+/// A tensor of the model that an operation reads: what its name has behind the layer, in two parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct WeightName {
+    /// `attn_q`.
+    pub(super) stem: &'static str,
+    /// `.weight`, `.bias`, or nothing.
+    pub(super) kind: &'static str,
+}
+
+impl WeightName {
+    /// The matrix or vector of this stem.
+    pub(super) const fn weight(stem: &'static str) -> Self {
+        Self { stem, kind: ".weight" }
+    }
+
+    /// Its bias.
+    pub(super) const fn bias(stem: &'static str) -> Self {
+        Self { stem, kind: ".bias" }
+    }
+}
+
+/// What decides on which device an operation runs, and what is copied there for it: of no use where everything
+/// is on one GPU.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Note {
+    /// The decoder layer; nothing before and behind all of them.
+    pub(super) layer: Option<u64>,
+    /// The weight that it follows.
+    pub(super) weight: Option<WeightName>,
+    /// Whether weight and cache come behind the first of the sources: copies are made in the order of all of them.
+    pub(super) source_first: bool,
+    /// A weight that it reads without following it, behind everything else: tables of frequencies, sinks.
+    pub(super) beside: Option<WeightName>,
+    /// Rows that a backend compares with the least that it takes over (`get_op_batch_size`).
+    pub(super) batch: u64,
+    /// Whether it is called `norm`: llama.cpp may ask for the layer's device.
+    pub(super) is_norm: bool,
+    /// Bytes of up to two views of the layer's cache that it reads.
+    pub(super) cached: [u64; 2],
+    /// The operation that reads the same view of the cache.
+    pub(super) cached_as: Option<usize>,
+    /// The workspace where the views of the cache are copies: keys and values share no memory then.
+    pub(super) workspace_apart: u64,
+    /// Whether it ends attention without fusion, which stays in main memory with the cache.
+    pub(super) ends_attention: bool,
+}
+
 /// What an operation reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
     pub(super) id: usize,
     /// Through a view: such a tensor is never taken over.
     pub(super) is_view: bool,
+    /// Dimensions of what is read.
+    pub(super) dims: Dims,
 }
 
 /// A tensor, or a view of one.
@@ -113,8 +162,9 @@ impl Value {
 pub(super) enum Step {
     /// Compute a tensor.
     Run(usize),
-    /// Let go of tensors that were held beyond their last use: a range of [`Graph::pins`].
-    Unpin { from: usize, to: usize },
+    /// Let go of tensors that were held beyond their last use: a range of [`Graph::pins`]. They are only where
+    /// one backend runs everything from the tensor `first` on.
+    Unpin { from: usize, to: usize, first: usize },
 }
 
 /// How far a graph had grown when a layer began.
@@ -128,6 +178,10 @@ pub(super) struct Boundary {
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     pub(super) tensors: Vec<Tensor>,
+    /// A note for each of the tensors.
+    pub(super) notes: Vec<Note>,
+    /// The layer whose operations are added.
+    pub(super) layer: Option<u64>,
     sources: Vec<Source>,
     pub(super) steps: Vec<Step>,
     /// Inputs that the device reads, in the order of their first use.
@@ -147,6 +201,7 @@ impl Graph {
     pub(super) fn with_capacity(tensors: usize) -> Self {
         Self {
             tensors: Vec::with_capacity(tensors),
+            notes: Vec::with_capacity(tensors),
             sources: Vec::with_capacity(tensors.saturating_mul(2)),
             steps: Vec::with_capacity(tensors),
             uses: Vec::with_capacity(tensors),
@@ -197,9 +252,47 @@ impl Graph {
         self.fresh(&[x], matrix(width, x.rows()))
     }
 
+    /// The product with the matrix of this name.
+    pub(super) fn product(&mut self, stem: &'static str, x: Value, width: u64) -> Value {
+        let product = self.linear(x, width);
+        self.follow(product, WeightName::weight(stem))
+    }
+
+    /// Says that a product is one with this matrix.
+    pub(super) fn follow(&mut self, product: Value, weight: WeightName) -> Value {
+        self.follow_in(product, weight, product.dims[1])
+    }
+
+    /// Says that an element-wise operation reads this weight.
+    pub(super) fn follow_rows(&mut self, result: Value, weight: WeightName) -> Value {
+        let [_, rows, planes, cubes] = result.dims;
+        self.notes[result.id].source_first = true;
+        self.follow_in(result, weight, rows.saturating_mul(planes).saturating_mul(cubes))
+    }
+
+    /// Says which weight an operation follows, and what of a batch it works on.
+    pub(super) fn follow_in(&mut self, result: Value, weight: WeightName, batch: u64) -> Value {
+        let note = &mut self.notes[result.id];
+        (note.weight, note.batch) = (Some(weight), batch);
+        result
+    }
+
+    /// The stem of the weight that a value is a product with.
+    pub(super) fn stem_of(&self, value: Value) -> &'static str {
+        self.notes[value.id].weight.map_or("", |weight| weight.stem)
+    }
+
     /// A copy with contiguous rows.
     pub(super) fn contiguous(&mut self, x: Value, dims: Dims) -> Value {
         self.fresh(&[x], dims)
+    }
+
+    /// Says that an operation reads a view of the layer's cache of so many bytes.
+    pub(super) fn read_cache(&mut self, result: Value, size: u64) {
+        let cached = &mut self.notes[result.id].cached;
+        if let Some(free) = cached.iter_mut().find(|view| **view == 0) {
+            *free = size;
+        }
     }
 
     /// A write to memory outside the buffer; it runs now.
@@ -269,13 +362,13 @@ impl Graph {
     }
 
     /// Lets go, at this point of the order, of tensors that the backend's fusions hold until here.
-    pub(super) fn unpin(&mut self, held: &[usize]) {
+    pub(super) fn unpin(&mut self, held: &[usize], first: Value) {
         let from = self.pins.len();
         for &id in held {
             self.uses[id] += 1;
             self.pins.push(id);
         }
-        self.steps.push(Step::Unpin { from, to: self.pins.len() });
+        self.steps.push(Step::Unpin { from, to: self.pins.len(), first: first.id });
     }
 
     /// The tensor `first` and all computed after it so far, with what they read.
@@ -297,7 +390,8 @@ impl Graph {
         let size = dims.iter().try_fold(element, |product, &n| product.checked_mul(n));
         self.overflowed |= size.is_none();
         let from = self.sources.len();
-        self.sources.extend(sources.iter().map(|v| Source { id: v.id, is_view: v.is_view }));
+        let source = |v: &Value| Source { id: v.id, is_view: v.is_view, dims: v.dims };
+        self.sources.extend(sources.iter().map(source));
         let id = self.tensors.len();
         self.tensors.push(Tensor {
             operation,
@@ -310,6 +404,7 @@ impl Graph {
             sources: (from, self.sources.len()),
         });
         self.uses.push(0);
+        self.notes.push(Note { layer: self.layer, ..Note::default() });
         Value { id, dims, is_view: false, is_strided: false }
     }
 }

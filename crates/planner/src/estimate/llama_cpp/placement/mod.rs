@@ -5,12 +5,25 @@
 //! `--split-mode row` layers and their caches are dealt out in the same way, while matrices are cut by
 //! rows in the proportion of total memory (`ggml-cuda.cu`, `default_tensor_split`).
 
-use std::ops::Range;
+//! Where layers or tensors are in main memory, that is one more part, behind those of the GPUs ([`parts_of`]).
 
-use crate::estimate::placement::Room;
+mod homes;
+mod table;
+mod weights;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::weights::file_layers;
-use crate::spec::{ModelSpec, Part, Share, Split};
-use crate::units::Bytes;
+use crate::spec::{GpuSpec, Home, ModelSpec, Part, Placed, Share, Split};
+use crate::units::{Bytes, at_most};
+
+pub use homes::{Counts, LaunchError, Placing};
+pub use table::{TensorRow, TensorTable};
+pub use weights::weights_of;
+
+pub use super::spread::{cached_bytes, caches_on, compute_buffers};
 
 /// The layers of each GPU, of `count` of them.
 pub fn layers_by_memory(free: &[Bytes], count: u64) -> Vec<Range<u64>> {
@@ -26,11 +39,16 @@ pub fn layers_by_memory(free: &[Bytes], count: u64) -> Vec<Range<u64>> {
 
 /// Where each GPU's share of the layers ends, from 0 to 1.
 fn split_points(free: &[Bytes]) -> Vec<f32> {
+    // Equal where nothing is free anywhere, rather than undefined.
+    points_of(free.iter().map(|bytes| single(bytes.get().max(1))))
+}
+
+/// Where each share ends, from 0 to 1.
+fn points_of(shares: impl Iterator<Item = f32>) -> Vec<f32> {
     let mut sum = 0.0;
-    let mut splits = Vec::with_capacity(free.len());
-    for bytes in free {
-        // Equal where nothing is free anywhere, rather than undefined.
-        sum += single(bytes.get().max(1));
+    let mut splits: Vec<f32> = Vec::new();
+    for share in shares {
+        sum += share;
         splits.push(sum);
     }
     splits.iter().map(|split| split / sum).collect()
@@ -61,6 +79,8 @@ pub fn by_layers(model: &ModelSpec, rooms: &[Room<'_>]) -> Vec<Part> {
             has_head,
             has_vision: false,
             share: None,
+            placed: None,
+            is_host: false,
         }
     };
     (0..).zip(layers_by_memory(&free, count)).map(part).collect()
@@ -78,6 +98,67 @@ pub fn by_rows(model: &ModelSpec, rooms: &[Room<'_>]) -> Vec<Part> {
     parts
         .map(|(index, part)| Part { split: Split::Tensor, share: Some(share(index)), ..part })
         .collect()
+}
+
+/// What every GPU and main memory have where tensors are placed one by one.
+///
+/// # Errors
+/// Where a model cannot be placed as it is asked for.
+pub fn parts_of(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+    let free: Vec<Bytes> = rooms.iter().map(Room::free).collect();
+    let table = TensorTable::new(spread.model, spread.format)?;
+    let placing = Placing {
+        table: &table,
+        file_layers: file_layers(spread.model),
+        free: &free,
+        launch: &spread.runtime.launch,
+        by_rows: spread.split == Split::Tensor,
+        ada: rooms.first().is_some_and(|room| reads_two_rows(room.gpu)),
+        turing: rooms.first().is_some_and(|room| applies_gates(room.gpu)),
+    };
+    let placed = placing.place(placing.counts()?)?;
+    Ok(parts(spread.model, &Arc::new(placed)))
+}
+
+/// Whether a GPU's vector kernel reads a quantized cache for two rows.
+pub fn reads_two_rows(gpu: &GpuSpec) -> bool {
+    gpu.compute_capability >= super::ADA
+}
+
+/// Whether a GPU has the tensor cores with which gates are applied with products.
+pub fn applies_gates(gpu: &GpuSpec) -> bool {
+    gpu.compute_capability >= super::TURING
+}
+
+/// The parts of a placement, main memory's last.
+pub fn parts(model: &ModelSpec, placed: &Arc<Placed>) -> Vec<Part> {
+    let of = placed.gpus as u64;
+    let part = |home: Home, index: u64| {
+        let run = run_of(placed, home, model.shape.n_layers);
+        let has_head = placed.output == home;
+        Part {
+            split: Split::Layer,
+            index,
+            of,
+            layers: run,
+            has_embedding: home == Home::Host,
+            has_norm: has_head,
+            has_head,
+            has_vision: false,
+            share: None,
+            placed: Some(Arc::clone(placed)),
+            is_host: home == Home::Host,
+        }
+    };
+    let gpus = (0..placed.gpus).zip(0..).map(|(gpu, index)| part(Home::Gpu(gpu), index));
+    gpus.chain([part(Home::Host, of)]).collect()
+}
+
+/// The run of layers that a device has: main memory the first, GPUs those behind.
+pub(super) fn run_of(placed: &Placed, home: Home, n_layers: u64) -> Range<u64> {
+    let is_mine = |layer: &u64| placed.layers.get(at_most(*layer, usize::MAX)) == Some(&home);
+    let Some(first) = (0..n_layers).find(is_mine) else { return 0..0 };
+    first..(first..n_layers).rfind(is_mine).unwrap_or(first) + 1
 }
 
 #[cfg(test)]

@@ -4,49 +4,19 @@
 //! `load_arch_tensors`. The order is that of `spec::tensors`, in which a bias follows its matrix and the
 //! norms of a layer come first.
 
-use super::SynthError;
-use crate::dtype::GgmlType;
 use crate::spec::families::RouterBias;
 use crate::spec::{ModelSpec, Role, TensorSpec};
 
-/// A tensor with its name and its dimensions, the row first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) name: String,
-    pub(super) dims: Vec<u64>,
-    pub(super) spec: TensorSpec,
-    pub(super) ty: GgmlType,
-}
-
-/// Names the tensors of a model, of which `typed` is every one with its type.
-pub(super) fn named(
-    model: &ModelSpec,
-    typed: Vec<(TensorSpec, GgmlType)>,
-) -> Result<Vec<Named>, SynthError> {
-    let norms = layer_norms(model)?;
-    let mut namer = Namer { model, norms, layer: None, seen: Seen::default() };
-    let mut tensors = Vec::with_capacity(typed.len());
-    for (spec, ty) in typed {
-        let name = namer.name(&spec)?;
-        tensors.push(Named { name, dims: namer.dims(&spec), spec, ty });
-    }
-    Ok(tensors)
-}
-
-/// The stems of a layer's norms of full width, in the order of the residual stream.
-fn layer_norms(model: &ModelSpec) -> Result<&'static [&'static str], SynthError> {
+/// The stems of a layer's norms of full width, in the order of the residual stream; or what has no known name.
+fn layer_norms(model: &ModelSpec) -> Result<&'static [&'static str], String> {
     let family = model.shape.architecture.family();
     if family.synthetic.is_none() {
-        let found = format!("the family `{}`", model.shape.architecture);
-        return Err(SynthError::unnamed(model, found));
+        return Err(format!("the family `{}`", model.shape.architecture));
     }
     let norms = family.norms.stems;
     match u64::try_from(norms.len()) {
         Ok(count) if count == model.shape.norms_per_layer => Ok(norms),
-        _ => {
-            let found = format!("{} norms a layer", model.shape.norms_per_layer);
-            Err(SynthError::unnamed(model, found))
-        }
+        _ => Err(format!("{} norms a layer", model.shape.norms_per_layer)),
     }
 }
 
@@ -62,23 +32,36 @@ struct Seen {
     stem: &'static str,
 }
 
-struct Namer<'a> {
+/// Names tensors one after the other.
+pub struct Namer<'a> {
     model: &'a ModelSpec,
     norms: &'static [&'static str],
     layer: Option<u64>,
     seen: Seen,
 }
 
-impl Namer<'_> {
-    fn name(&mut self, spec: &TensorSpec) -> Result<String, SynthError> {
+impl<'a> Namer<'a> {
+    /// For the tensors of `model`.
+    ///
+    /// # Errors
+    /// With what has no known name.
+    pub fn new(model: &'a ModelSpec) -> Result<Self, String> {
+        let norms = layer_norms(model)?;
+        Ok(Self { model, norms, layer: None, seen: Seen::default() })
+    }
+
+    /// The name of the next tensor.
+    ///
+    /// # Errors
+    /// As [`Namer::new`].
+    pub fn name(&mut self, spec: &TensorSpec) -> Result<String, String> {
         if spec.layer != self.layer {
             // The final norm is the first of those outside the layers.
             self.layer = spec.layer;
             self.seen = Seen::default();
         }
-        let (stem, kind) = self.parts(spec.role).ok_or_else(|| {
-            SynthError::unnamed(self.model, format!("another {:?} in a layer", spec.role))
-        })?;
+        let (stem, kind) =
+            self.parts(spec.role).ok_or_else(|| format!("another {:?} in a layer", spec.role))?;
         self.seen.stem = stem;
         if !matches!(spec.role, Role::Norm | Role::Bias) {
             self.seen.matrix = Some(spec.role);
@@ -146,7 +129,8 @@ impl Namer<'_> {
         }
     }
 
-    fn dims(&self, spec: &TensorSpec) -> Vec<u64> {
+    /// The dimensions of the tensor that was named last, the row first.
+    pub fn dims(&self, spec: &TensorSpec) -> Vec<u64> {
         let TensorSpec { role, row, rows, .. } = *spec;
         let shape = &self.model.shape;
         let parts = match role {
@@ -175,7 +159,8 @@ impl Namer<'_> {
     }
 }
 
-const fn stem(role: Role) -> Option<&'static str> {
+/// What the tensors of a role are called, where there is one of them in a layer.
+pub const fn stem(role: Role) -> Option<&'static str> {
     Some(match role {
         Role::TokenEmbedding => "token_embd",
         Role::OutputHead => "output",

@@ -1,0 +1,125 @@
+//! The compute buffers of every device where a graph runs on several: `ggml_backend_sched` in
+//! `ggml-backend.cpp`, and ggml-alloc with a buffer for each backend.
+//!
+//! Operations follow their weights, large batches go to the GPU whose weights are in main memory, what is between
+//! goes with its neighbours ([`assign`]). The graph is then cut where the device changes, and where it reads weights
+//! from elsewhere; what a part reads from another device is copied before it runs ([`program`]). Every device
+//! has a buffer of its own, in which copies are placed like results ([`place`]).
+//!
+//! Where all layers of several GPUs are on them, llama.cpp keeps inputs in copies for a pipeline: [`super::stage_buffer`].
+
+mod assign;
+mod place;
+mod program;
+
+use super::builder::Builder;
+use super::selection::Selection;
+use super::tensors::{Usage, WeightName};
+use super::{ComputeBuffer, GraphParams, Stage};
+use crate::spec::{Home, Layer, ModelShape, Placed};
+use crate::units::{Bytes, Overflow};
+
+/// Where a weight is, and what a copy of it takes on a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightAt {
+    /// The device.
+    pub home: Home,
+    /// Bytes of a copy.
+    pub copy: u64,
+}
+
+/// Finds a weight by layer, stem and ending; nothing where the model has none of that name.
+pub type FindWeight<'a> = dyn Fn(Option<u64>, &str, &str) -> Option<WeightAt> + 'a;
+
+/// What a graph runs on.
+struct Backends<'a> {
+    placed: &'a Placed,
+    find: &'a FindWeight<'a>,
+    /// Whether llama.cpp asks for a layer's device for its norms.
+    places_norms: bool,
+    flash: bool,
+}
+
+impl Backends<'_> {
+    /// The backend of main memory: the last.
+    const fn host(&self) -> usize {
+        self.placed.gpus
+    }
+
+    const fn count(&self) -> usize {
+        self.placed.gpus + 1
+    }
+
+    const fn of(&self, home: Home) -> usize {
+        home.index(self.placed.gpus)
+    }
+
+    fn weight(&self, layer: Option<u64>, name: WeightName) -> Option<WeightAt> {
+        // Tables of frequencies belong to no layer, and every device has one: none has to be copied.
+        (self.find)(layer, name.stem, name.kind)
+    }
+}
+
+/// Rows from which on a GPU runs what main memory has weights for (`op_offload_min_batch_size` in
+/// `ggml-cuda.cu`).
+const OFFLOADED_ROWS: u64 = 32;
+
+/// The compute buffers of every GPU, and of main memory behind them, for the graph of a micro-batch and that of one
+/// token of every sequence: buffers only ever grow.
+pub fn split_buffers(
+    shape: &ModelShape,
+    layers: &[Layer],
+    params: &GraphParams,
+    placed: &Placed,
+    find: &FindWeight<'_>,
+) -> Result<Vec<ComputeBuffer>, Overflow> {
+    let step = GraphParams {
+        rows: params.n_seq,
+        n_outputs: params.n_seq.min(params.n_outputs.max(1)),
+        ..*params
+    };
+    let mut buffers = graph_buffers(shape, layers, params, placed, find)?;
+    for (buffer, other) in
+        buffers.iter_mut().zip(graph_buffers(shape, layers, &step, placed, find)?)
+    {
+        if other.device > buffer.device {
+            *buffer = other;
+        }
+    }
+    Ok(buffers)
+}
+
+fn graph_buffers(
+    shape: &ModelShape,
+    layers: &[Layer],
+    params: &GraphParams,
+    placed: &Placed,
+    find: &FindWeight<'_>,
+) -> Result<Vec<ComputeBuffer>, Overflow> {
+    let stage = Stage::all(shape);
+    let mut builder = Builder::new(shape, params, &stage);
+    builder.model(layers, &Selection::all(&stage.layers));
+    let graph = &builder.graph;
+    if graph.overflowed {
+        return Err(Overflow);
+    }
+    let places_norms = placed.is_full || params.rows < OFFLOADED_ROWS;
+    let backends = Backends { placed, find, places_norms, flash: params.flash };
+    let assigned = assign::assign(graph, &backends, builder.rows_of_table);
+    let program = program::program(graph, &backends, &assigned);
+    let peaks = place::place(graph, &program, backends.count())?;
+    Ok(peaks.into_iter().map(|peak| buffer(peak, placed)).collect())
+}
+
+fn buffer(peak: super::alloc::Peak, _placed: &Placed) -> ComputeBuffer {
+    let alive = |usage: Usage| peak.alive[usage.index()];
+    let [attention, logits, inputs] = [Usage::Attention, Usage::Logits, Usage::Input].map(alive);
+    ComputeBuffer {
+        device: Bytes::new(peak.size),
+        attention_transients: Bytes::new(attention),
+        activations: Bytes::new(peak.size - attention - logits - inputs),
+        logits: Bytes::new(logits),
+        small_buffers: Bytes::new(inputs),
+        host: Bytes::ZERO,
+    }
+}

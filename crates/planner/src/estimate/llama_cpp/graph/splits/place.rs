@@ -1,0 +1,196 @@
+//! Where ggml-alloc places tensors and copies, with a buffer for each backend.
+
+use super::super::alloc::{FreeList, NOWHERE, Peak};
+use super::super::tensors::{Dims, Graph, Operation, Usage};
+use super::program::{Action, Operand, Program};
+use crate::units::Overflow;
+
+/// Alignment of the CUDA buffer type, and of main memory's (`TENSOR_ALIGNMENT` in `ggml-impl.h`).
+const ALIGNMENT: u64 = 128;
+const HOST_ALIGNMENT: u64 = 32;
+
+/// A tensor or a copy.
+#[derive(Clone, Copy)]
+struct Slot {
+    backend: usize,
+    size: u64,
+    dims: Dims,
+    usage: Usage,
+    workspace: u64,
+    is_output: bool,
+    start: u64,
+    uses: u32,
+}
+
+struct Placement<'a> {
+    graph: &'a Graph,
+    program: &'a Program,
+    host: usize,
+    free: Vec<FreeList>,
+    alive: Vec<[u64; Usage::COUNT]>,
+    peaks: Vec<Peak>,
+    slots: Vec<Slot>,
+}
+
+/// The largest extent of each backend's buffer, main memory's last.
+pub(super) fn place(
+    graph: &Graph,
+    program: &Program,
+    backends: usize,
+) -> Result<Vec<Peak>, Overflow> {
+    let mut placement = Placement {
+        graph,
+        program,
+        host: backends - 1,
+        free: vec![FreeList::default(); backends],
+        alive: vec![[0; Usage::COUNT]; backends],
+        peaks: vec![Peak::default(); backends],
+        slots: Vec::with_capacity(graph.tensors.len() + program.copies.len()),
+    };
+    placement.describe()?;
+    placement.count_uses();
+    let is_input = |id: &usize| graph.tensors[*id].operation == Operation::Input;
+    for id in (0..graph.tensors.len()).filter(is_input).filter(|id| *id != program.table_rows) {
+        placement.allocate(id)?;
+    }
+    for action in &program.actions {
+        placement.act(*action)?;
+    }
+    Ok(placement.peaks)
+}
+
+impl Placement<'_> {
+    fn describe(&mut self) -> Result<(), Overflow> {
+        for (id, tensor) in self.graph.tensors.iter().enumerate() {
+            let backend = self.program.backends[id];
+            // Only the GPU's kernels work behind their result.
+            let workspace = match backend == self.host {
+                true => 0,
+                false if self.program.apart[id] => self.graph.notes[id].workspace_apart,
+                false => tensor.workspace,
+            };
+            let size = self.padded(tensor.size - tensor.workspace + workspace, backend)?;
+            self.slots.push(Slot {
+                backend,
+                size,
+                dims: tensor.dims,
+                usage: tensor.usage,
+                workspace,
+                is_output: tensor.is_output,
+                start: NOWHERE,
+                uses: 0,
+            });
+        }
+        for copied in &self.program.copies {
+            let of = copied.tensor.map(|id| &self.graph.tensors[id]);
+            let dims = copied.whole.map_or([0; 4], |id| self.graph.tensors[id].dims);
+            self.slots.push(Slot {
+                backend: copied.backend,
+                size: self.padded(copied.size, copied.backend)?,
+                dims,
+                usage: of.map_or(Usage::Activation, |tensor| tensor.usage),
+                workspace: 0,
+                is_output: false,
+                start: NOWHERE,
+                uses: 0,
+            });
+        }
+        Ok(())
+    }
+
+    fn padded(&self, size: u64, backend: usize) -> Result<u64, Overflow> {
+        let alignment = if backend == self.host { HOST_ALIGNMENT } else { ALIGNMENT };
+        size.checked_next_multiple_of(alignment).ok_or(Overflow)
+    }
+
+    fn count_uses(&mut self) {
+        for operand in &self.program.operands {
+            self.slots[operand.slot].uses += 1;
+        }
+        for action in &self.program.actions {
+            if let Action::Release { slot } = *action {
+                self.slots[slot].uses += 1;
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), Overflow> {
+        match action {
+            Action::Copy { slot } => self.allocate(slot)?,
+            Action::Release { slot } => self.release(slot),
+            Action::Run { id, from, to } => {
+                let program = self.program;
+                let operands = &program.operands[from..to];
+                let operation = self.graph.tensors[id].operation;
+                let takes_over = operation == Operation::InPlace && self.take_over(id, operands)?;
+                if operation != Operation::Effect && !takes_over {
+                    self.allocate(id)?;
+                }
+                for operand in operands {
+                    self.release(operand.slot);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn allocate(&mut self, slot: usize) -> Result<(), Overflow> {
+        let Slot { backend, size, .. } = self.slots[slot];
+        self.slots[slot].start = self.free[backend].take(size)?;
+        self.count(slot)?;
+        if self.free[backend].end() > self.peaks[backend].size {
+            let (size, alive) = (self.free[backend].end(), self.alive[backend]);
+            self.peaks[backend] = Peak { size, alive };
+        }
+        Ok(())
+    }
+
+    /// Puts a result where an operand is that nothing else reads.
+    fn take_over(&mut self, id: usize, operands: &[Operand]) -> Result<bool, Overflow> {
+        for operand in operands {
+            let parent = self.slots[operand.slot];
+            let free = parent.uses == 1 && !operand.is_view && !parent.is_output;
+            let is_alike = parent.dims == self.slots[id].dims;
+            if !free || parent.start == NOWHERE || !is_alike {
+                continue;
+            }
+            self.discount(operand.slot);
+            self.slots[operand.slot].start = NOWHERE;
+            self.slots[id].start = parent.start;
+            self.slots[id].backend = parent.backend;
+            self.count(id)?;
+            let new = self.slots[id].size;
+            let rest = parent.size.saturating_sub(new);
+            self.free[parent.backend].give_back(parent.start + new, rest);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn release(&mut self, slot: usize) {
+        let Slot { backend, size, start, is_output, .. } = self.slots[slot];
+        self.slots[slot].uses -= 1;
+        if self.slots[slot].uses > 0 || is_output || start == NOWHERE {
+            return;
+        }
+        self.slots[slot].start = NOWHERE;
+        self.discount(slot);
+        self.free[backend].give_back(start, size);
+    }
+
+    fn count(&mut self, slot: usize) -> Result<(), Overflow> {
+        let Slot { backend, size, usage, workspace, .. } = self.slots[slot];
+        let alive = &mut self.alive[backend];
+        let own = &mut alive[usage.index()];
+        *own = own.checked_add(size - workspace).ok_or(Overflow)?;
+        let attention = &mut alive[Usage::Attention.index()];
+        *attention = attention.checked_add(workspace).ok_or(Overflow)?;
+        Ok(())
+    }
+
+    fn discount(&mut self, slot: usize) {
+        let Slot { backend, size, usage, workspace, .. } = self.slots[slot];
+        self.alive[backend][usage.index()] -= size - workspace;
+        self.alive[backend][Usage::Attention.index()] -= workspace;
+    }
+}

@@ -1,0 +1,90 @@
+//! What each device holds of the weights of a placement.
+
+use super::table::{TensorRow, TensorTable};
+use crate::dtype::WeightFormat;
+use crate::estimate::llama_cpp::weights::gguf_bounds;
+use crate::estimate::weights::{Played, Weights, WeightsError, source_of};
+use crate::spec::{Basis, Bounds, Home, ModelSpec, Part, Placed, Role};
+use crate::units::{Bytes, Overflow};
+
+/// The weights of one device: of main memory where `part` is its.
+///
+/// # Errors
+/// On sizes that no device has.
+pub fn weights_of(
+    table: &TensorTable,
+    model: &ModelSpec,
+    format: WeightFormat,
+    (placed, part): (&Placed, &Part),
+) -> Result<Weights, WeightsError> {
+    let home = part.home();
+    let mut sum = Sum::default();
+    for (row, at) in table.rows.iter().zip(placed.tensors.iter()) {
+        let is_embedding = row.role == Some(Role::TokenEmbedding);
+        let head = placed.tied_head.filter(|_| is_embedding);
+        // One copy serves as both where they are in one place.
+        let copies = match *at {
+            Some(at) if at == home => 1,
+            None if has_layers(placed, home) => 1,
+            _ => u64::from(head == Some(home)),
+        };
+        if copies > 0 {
+            sum.add(row, home)?;
+        }
+        let is_read = if is_embedding { head == Some(home) } else { copies > 0 };
+        if is_read {
+            sum.per_token = sum.per_token.plus(row.per_token)?;
+        }
+    }
+    Ok(Weights {
+        part: part.clone(),
+        format,
+        device: sum.device,
+        repeated: Bytes::ZERO,
+        bounds: bounds(sum.device, format)?,
+        vision: Bytes::ZERO,
+        vision_repeated: Bytes::ZERO,
+        host: Bytes::ZERO,
+        per_token: sum.per_token,
+        rounding: Bytes::ZERO,
+        vision_rounding: Bytes::ZERO,
+        zero_points: Bytes::ZERO,
+        tensors: sum.tensors,
+        largest_moved: Bytes::ZERO,
+        quantized: Vec::new(),
+        packed_experts: false,
+        pieces: Vec::new(),
+        played: Played::default(),
+        basis: if format == WeightFormat::AsStored && model.stored.is_some() {
+            Basis::Exact
+        } else {
+            Basis::Modelled
+        },
+        source: source_of(model, format),
+    })
+}
+
+fn bounds(device: Bytes, format: WeightFormat) -> Result<Bounds, Overflow> {
+    gguf_bounds(device, format)
+}
+
+/// Tables of frequencies are on every device that has a layer.
+fn has_layers(placed: &Placed, home: Home) -> bool {
+    placed.layers.contains(&home)
+}
+
+#[derive(Default)]
+struct Sum {
+    device: Bytes,
+    per_token: Bytes,
+    tensors: u64,
+}
+
+impl Sum {
+    fn add(&mut self, row: &TensorRow, home: Home) -> Result<(), Overflow> {
+        let size = if home == Home::Host { row.on_host } else { row.on_gpu };
+        self.device = self.device.plus(size)?;
+        self.tensors += 1;
+        Ok(())
+    }
+}

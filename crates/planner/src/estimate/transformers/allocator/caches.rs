@@ -1,0 +1,137 @@
+//! The cache of one layer (transformers `cache_utils.py`).
+
+use super::attention::Sight;
+use super::play::{Held, Play};
+
+/// What a layer caches of a token, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Bytes of a token's keys and of its values.
+    pub token: [u64; 2],
+    /// The window, in windowed layers.
+    pub window: Option<u64>,
+    /// Bytes of a token's keys, and of its values, once they are quantized.
+    pub quantized: Option<[u64; 2]>,
+}
+
+/// The cache of one layer.
+#[derive(Debug)]
+pub enum Cache {
+    /// Grown by concatenation.
+    Grown { kept: Kept, held: [Held; 2] },
+    /// Allocated before the first pass.
+    Whole { kept: Kept, shifted: [Held; 2], room: u64 },
+    /// Quantized, but for the last tokens.
+    Quantized { kept: Kept, held: [Held; 2], tail: [Held; 2], expanded: [Held; 2] },
+    /// Layers without keys and values.
+    None,
+}
+
+const NOTHING: [Held; 2] = [Held::NOTHING, Held::NOTHING];
+
+impl Cache {
+    /// One that grows.
+    pub fn grown(kept: Kept) -> Self {
+        match kept.quantized {
+            Some(_) => Self::Quantized { kept, held: NOTHING, tail: NOTHING, expanded: NOTHING },
+            None => Self::Grown { kept, held: NOTHING },
+        }
+    }
+
+    /// One of `tokens` tokens of every sequence.
+    pub fn whole(play: &mut Play, kept: Kept, tokens: u64, sequences: u64) -> Self {
+        let room = kept.window.map_or(tokens, |window| window.min(tokens));
+        for bytes in kept.token {
+            // It stays: nothing gives it back.
+            let _ = play.take(bytes * room * sequences);
+        }
+        Self::Whole { kept, shifted: NOTHING, room }
+    }
+
+    /// Takes the new tokens' keys and values, which are given back.
+    pub fn append(&mut self, play: &mut Play, sight: Sight, new: [Held; 2]) {
+        let size = |bytes: u64, tokens: u64| bytes * tokens * sight.sequences;
+        match self {
+            Self::Grown { kept, held } if kept.window.is_some() => {
+                let joined = kept.token.map(|bytes| play.take(size(bytes, sight.seen)));
+                play.give_all(std::mem::replace(held, joined));
+            }
+            Self::Grown { kept, held } => {
+                for (held, bytes) in held.iter_mut().zip(kept.token) {
+                    play.replace(held, size(bytes, sight.seen));
+                }
+            }
+            Self::Whole { kept, shifted, room, .. } => {
+                if kept.window.is_some() && sight.past + sight.rows > *room {
+                    let tokens = if sight.rows > 1 { sight.seen } else { *room };
+                    *shifted = kept.token.map(|bytes| play.take(size(bytes, tokens)));
+                    if sight.rows == 1 {
+                        play.give_all(std::mem::replace(shifted, NOTHING));
+                    }
+                }
+            }
+            Self::Quantized { kept, held, tail, expanded } => {
+                quantized(play, sight, *kept, (held, tail, expanded));
+            }
+            Self::None => {}
+        }
+        play.give_all(new);
+    }
+
+    /// What was made for attention only is given back.
+    pub fn attended(&mut self, play: &mut Play) {
+        match self {
+            Self::Whole { shifted: copies, .. } | Self::Quantized { expanded: copies, .. } => {
+                play.give_all(std::mem::replace(copies, NOTHING));
+            }
+            Self::Grown { .. } | Self::None => {}
+        }
+    }
+}
+
+/// Tokens that a quantized cache keeps in 16 bits (`residual_length`).
+const RESIDUAL: u64 = 128;
+
+type Parts<'c> = (&'c mut [Held; 2], &'c mut [Held; 2], &'c mut [Held; 2]);
+
+/// Expands what is quantized, joins it with the tail and the new tokens, and quantizes all of it once the tail
+/// is full (`QuantizedLayer.update`).
+fn quantized(play: &mut Play, sight: Sight, kept: Kept, (held, tail, expanded): Parts<'_>) {
+    let size = |bytes: u64, tokens: u64| bytes * tokens * sight.sequences;
+    let small = kept.quantized.unwrap_or_default();
+    let is_first = sight.past == 0;
+    let stored = |play: &mut Play, held: &mut [Held; 2]| {
+        for ((held, bytes), small) in held.iter_mut().zip(kept.token).zip(small) {
+            let new = requantized(play, size(bytes, sight.seen), size(small, sight.seen));
+            play.give(std::mem::replace(held, new));
+        }
+    };
+    if is_first {
+        return stored(play, held);
+    }
+    let opened = kept.token.map(|bytes| play.take(size(bytes, sight.past)));
+    let joined = kept.token.map(|bytes| play.take(size(bytes, sight.seen)));
+    play.give_all(opened);
+    let in_tail = (sight.past + sight.rows) % RESIDUAL;
+    if sight.rows > 1 || in_tail == 0 {
+        stored(play, held);
+        play.give_all(std::mem::replace(tail, NOTHING));
+    } else {
+        for (tail, bytes) in tail.iter_mut().zip(kept.token) {
+            play.replace(tail, size(bytes, in_tail));
+        }
+    }
+    *expanded = joined;
+}
+
+/// One tensor quantized: copies in f32 (`hqq/core/quantize.py`), then what is kept.
+fn requantized(play: &mut Play, bytes: u64, kept: u64) -> Held {
+    let wide = play.take(2 * bytes);
+    let scaled = play.take(2 * bytes);
+    let rounded = play.take(2 * bytes);
+    play.give(scaled);
+    let stored = play.take(kept);
+    play.give(rounded);
+    play.give(wide);
+    stored
+}

@@ -1,0 +1,273 @@
+//! A run's own requests: load, prefill chunk by chunk, decode.
+//!
+//! A grown cache has other sizes in every pass, so that all passes are played, or of many the last and a few
+//! before them. A pre-allocated cache has the same requests in every chunk behind the first.
+
+use super::attention::Sight;
+use super::caches::{Cache, Kept};
+use super::layer::{Step, layer};
+use super::load::load;
+use super::norms::norm;
+use super::play::{Held, Play};
+use super::widths::Widths;
+use crate::dtype::KvFormat;
+use crate::estimate::transformers::forward_pass::ForwardPass;
+use crate::estimate::{EstimateError, Phase, Scenario};
+use crate::spec::{Attention, Layer, Logits, TransformersVersion};
+use crate::units::Overflow;
+
+/// What is asked for at most in each phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Once the weights are there.
+    pub loaded: u64,
+    /// While they are loaded.
+    pub load: u64,
+    /// While the prompt is processed.
+    pub prefill: u64,
+    /// While tokens are generated.
+    pub decode: u64,
+}
+
+/// How a run goes through its tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// Passes: tokens before, and new ones.
+    passes: Vec<(u64, u64)>,
+    /// Of them the first that decodes.
+    decodes: usize,
+}
+
+/// Passes that are played of a long prompt before its last ones, and the last ones.
+const EARLY: usize = 4;
+const LATE: usize = 4;
+/// First layers that are played of a run whose caches do not grow: those behind them ask for the same. Some
+/// families have a layer of another kind every six.
+const DIFFERENT: u64 = 7;
+/// Tokens that are generated in a play.
+const GENERATED: u64 = 4;
+
+impl Course {
+    /// The prompts of a scenario by chunks, and some tokens, so that the cache is full in the end.
+    pub fn of(scenario: &Scenario<'_>) -> Result<Self, Overflow> {
+        let full = scenario.full_tokens()?;
+        let generated = GENERATED.min(full.saturating_sub(1));
+        let system = scenario.workload.system_tokens.min(full - generated);
+        let mut passes = chunks(0, system, scenario.system_chunk());
+        passes.extend(chunks(system, full - generated, scenario.chunk()));
+        let mut passes =
+            if scenario.workload.grown_cache { thinned(passes) } else { distinct(passes) };
+        let decodes = passes.len();
+        passes.extend((full - generated..full).map(|past| (past, 1)));
+        Ok(Self { passes, decodes })
+    }
+}
+
+fn chunks(mut past: u64, end: u64, chunk: u64) -> Vec<(u64, u64)> {
+    let mut passes = Vec::new();
+    while past < end && chunk > 0 {
+        let rows = chunk.min(end - past);
+        passes.push((past, rows));
+        past += rows;
+    }
+    passes
+}
+
+/// The last passes, and of those before them a few.
+fn thinned(passes: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    if passes.len() <= EARLY + LATE {
+        return passes;
+    }
+    let early = passes.len() - LATE;
+    let mut kept: Vec<_> = (0..EARLY).map(|at| passes[at * early / EARLY]).collect();
+    kept.extend_from_slice(&passes[early..]);
+    kept
+}
+
+/// The first passes and the last ones: those between ask for the same.
+fn distinct(passes: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    if passes.len() <= 4 {
+        return passes;
+    }
+    let end = passes.len() - 2;
+    passes[..2].iter().chain(&passes[end..]).copied().collect()
+}
+
+/// Plays a run on a card with `card` bytes for the allocator.
+pub fn play(
+    scenario: &Scenario<'_>,
+    course: &Course,
+    card: u64,
+    is_expandable: bool,
+) -> Result<(Play, Asked), EstimateError> {
+    let widths = Widths::of(scenario);
+    let mut play = Play::new(card, is_expandable);
+    let mut asked = Asked::default();
+    load(&mut play, &scenario.weights.pieces, card);
+    asked.load = play.most_asked();
+    play.begin_phase();
+    play.begin_run();
+    asked.loaded = play.most_asked();
+    let mut caches = caches(&mut play, scenario)?;
+    let mut stage = Stage { scenario, widths: &widths, kept: Held::NOTHING };
+    for (at, &(past, rows)) in course.passes.iter().enumerate() {
+        if at == course.decodes {
+            asked.prefill = play.most_asked();
+            play.begin_phase();
+        }
+        let phase = if at < course.decodes { Phase::Prefill } else { Phase::Decode };
+        let sequences = scenario.workload.batch;
+        let pass = ForwardPass { phase, rows, past, sequences };
+        stage.pass(&mut play, pass, &mut caches)?;
+    }
+    asked.decode = play.most_asked();
+    Ok((play, asked))
+}
+
+fn caches(play: &mut Play, scenario: &Scenario<'_>) -> Result<Vec<Cache>, EstimateError> {
+    let (tokens, sequences) = (scenario.full_tokens()?, scenario.workload.batch);
+    let kept = |(index, kind): (u64, Layer)| kept(scenario, index, kind);
+    let kept: Vec<_> = scenario.indexed_layers().map(kept).collect();
+    Ok(kept
+        .into_iter()
+        .map(|kept| match kept {
+            None => Cache::None,
+            Some(kept) if scenario.workload.grown_cache => Cache::grown(kept),
+            Some(kept) => Cache::whole(play, kept, tokens, sequences),
+        })
+        .collect())
+}
+
+fn kept(scenario: &Scenario<'_>, index: u64, kind: Layer) -> Option<Kept> {
+    let shape = &scenario.model.shape;
+    let layer = shape.layer(index);
+    let widths = match shape.mla {
+        Some(mla) => [mla.kv_lora_rank, mla.qk_rope_head_dim],
+        None => [layer.kv_width(), layer.kv_heads * shape.value_head_dim().min(layer.head_dim)],
+    };
+    let bytes = match scenario.kv {
+        KvFormat::F32 => 4,
+        KvFormat::Fp8 => 1,
+        _ => 2,
+    };
+    let window = match kind {
+        Layer::Full | Layer::FullAndRecurrent => None,
+        Layer::Window { size } => Some(size),
+        Layer::Recurrent | Layer::Nothing => return None,
+    };
+    let quantized = matches!(scenario.kv, KvFormat::Hqq { .. } | KvFormat::Quanto { .. });
+    let small =
+        |width: u64| scenario.kv.size_of(1, width, 1).map_or(width, crate::units::Bytes::get);
+    Some(Kept {
+        token: widths.map(|width| width * bytes),
+        window,
+        quantized: quantized.then(|| widths.map(small)),
+    })
+}
+
+struct Stage<'a, 's> {
+    scenario: &'a Scenario<'s>,
+    widths: &'a Widths<'s>,
+    /// The logits of the pass before, until the next has its own.
+    kept: Held,
+}
+
+impl Stage<'_, '_> {
+    /// Embeddings, masks, every layer, the head.
+    fn pass(
+        &mut self,
+        play: &mut Play,
+        pass: ForwardPass,
+        caches: &mut [Cache],
+    ) -> Result<(), EstimateError> {
+        let (shape, widths) = (&self.scenario.model.shape, self.widths);
+        let rows = pass.all_rows()?;
+        let mut embedded = play.take(widths.rows(rows, shape.hidden_size));
+        if shape.architecture.family().scales.embeddings {
+            play.replace(&mut embedded, widths.rows(rows, shape.hidden_size));
+        }
+        let masks = self.masks(play, pass)?;
+        let tables = self.rotation(play, pass);
+        let mut hidden = Held::NOTHING;
+        let (first, last) = (self.scenario.part().layers.start, self.scenario.part().layers.end);
+        for ((index, kind), cache) in self.scenario.indexed_layers().zip(caches) {
+            let is_alike = index >= first + DIFFERENT && index + 2 < last;
+            if is_alike && !self.scenario.workload.grown_cache {
+                continue;
+            }
+            let sight = self.sight(pass, kind)?;
+            let output = layer(play, widths, Step { layer: index, pass, sight }, cache);
+            play.give(std::mem::replace(&mut hidden, output));
+        }
+        let normed = norm(play, widths.norm, rows * shape.hidden_size, shape.hidden_size);
+        for held in masks.into_iter().chain(tables).chain([hidden, embedded]) {
+            play.give(held);
+        }
+        self.head(play, pass, rows);
+        play.give(normed);
+        Ok(())
+    }
+
+    fn sight(&self, pass: ForwardPass, kind: Layer) -> Result<Sight, EstimateError> {
+        let views = pass.views(self.scenario)?;
+        let windowed = matches!(kind, Layer::Window { .. });
+        let view = views.iter().find(|view| view.windowed == windowed);
+        let (seen, masked) = view.map_or((pass.seen()?, false), |view| (view.seen, view.masked));
+        Ok(Sight {
+            rows: pass.rows,
+            sequences: pass.sequences,
+            past: pass.past,
+            seen,
+            masked,
+            repeats: pass.rows > 1,
+        })
+    }
+
+    /// A mask for each kind of layer that wants one.
+    fn masks(&self, play: &mut Play, pass: ForwardPass) -> Result<Vec<Held>, EstimateError> {
+        let mut masks = Vec::new();
+        for view in pass.views(self.scenario)? {
+            let positions = pass.rows * view.seen;
+            match self.widths.attention {
+                Attention::Eager => {
+                    let is_seen = play.take(positions * pass.sequences);
+                    masks.push(play.take(2 * positions * pass.sequences));
+                    play.give(is_seen);
+                }
+                Attention::Sdpa if view.masked => masks.push(play.take(positions * pass.sequences)),
+                _ => {}
+            }
+        }
+        Ok(masks)
+    }
+
+    /// Cosines and sines.
+    fn rotation(&self, play: &mut Play, pass: ForwardPass) -> Vec<Held> {
+        let shape = self.widths.shape;
+        let rotated = shape.rotated(shape.widest_head());
+        let tables = 2 * shape.architecture.family().rope.tables;
+        let angles = play.take(4 * pass.rows * rotated);
+        let held = (0..tables).map(|_| play.take(2 * pass.rows * rotated)).collect();
+        play.give(angles);
+        held
+    }
+
+    /// Logits, and the f32 copy that `generate` makes.
+    fn head(&mut self, play: &mut Play, pass: ForwardPass, rows: u64) {
+        let scenario = self.scenario;
+        if !scenario.part().has_head {
+            return;
+        }
+        let vocabulary = scenario.model.shape.vocab_size;
+        let all = self.widths.transformers == TransformersVersion::AllLogits;
+        let positions = if all { rows } else { scenario.logit_positions(rows, pass.sequences) };
+        let logits = play.take(2 * positions * vocabulary);
+        play.workspace(self.widths.workspace);
+        let wide = if all { play.take(4 * positions * vocabulary) } else { Held::NOTHING };
+        if scenario.workload.logits == Logits::Last {
+            play.touch(4 * pass.sequences * vocabulary);
+        }
+        play.give(wide);
+        play.give(std::mem::replace(&mut self.kept, logits));
+    }
+}

@@ -1,0 +1,158 @@
+//! The pool of cache blocks, and what vLLM checks before it serves.
+
+use super::paged::{Cached, Paging, kernel_block_tokens};
+use crate::estimate::{
+    Buffers, Component, EstimateError, Kind, Life, Phase, Pool, Scenario, Start,
+};
+use crate::spec::{Basis, Bounds, Serving};
+use crate::units::{Bytes, Overflow};
+
+/// Lists the pool that `fixed` leaves of vLLM's share. What the conversations need is at most what the pool holds; where it
+/// is more, it is listed, for that is what would be missing.
+pub fn push(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    fixed: Bounds,
+) -> Result<Pool, EstimateError> {
+    let workload = &scenario.workload;
+    let paging = paging(scenario, serving)?;
+    let cached = Cached {
+        system: workload.system_tokens,
+        conversation: scenario.cache_tokens,
+        sequences: workload.batch,
+        chunk: workload.prefill_chunk,
+    };
+    let limit = serving.utilization.of(scenario.gpu.visible())?;
+    let blocks = paging.blocks(limit.minus_or_zero(fixed.expected));
+    let blocks = blocks.min(serving.most_blocks.unwrap_or(blocks));
+    let needed = paging.needed(&cached)?;
+    let shared = paging.shared(&cached);
+    push_blocks(buffers, &paging, Component::SystemPromptCache, shared)?;
+    let rest = blocks.max(needed).saturating_sub(shared);
+    push_blocks(buffers, &paging, Component::ConversationCache, rest)?;
+    let need = paging.block.times(needed)?;
+    let longest = serving.max_model_len.unwrap_or(workload.context);
+    let request = Request { paging, serving, chunk: workload.prefill_chunk };
+    Ok(Pool {
+        limit,
+        need: fixed.plus(Bounds::exactly(need))?,
+        fixed,
+        block: paging.block,
+        block_tokens: paging.block_tokens,
+        blocks,
+        tokens: request.printed(blocks, longest)?,
+        start: request.start(longest, left(limit, fixed))?,
+    })
+}
+
+/// What a share leaves beside what is no cache.
+fn left(limit: Bytes, fixed: Bounds) -> Bounds {
+    let less = |fixed: Bytes| limit.minus_or_zero(fixed);
+    Bounds::new(less(fixed.high), less(fixed.expected), less(fixed.low))
+}
+
+fn paging(scenario: &Scenario<'_>, serving: Serving) -> Result<Paging, Overflow> {
+    let (model, kv) = (scenario.model, scenario.kv);
+    let tokens = kernel_block_tokens(model, kv, scenario.gpu, serving.version);
+    Paging::of_run(model, &scenario.part().layers, kv, serving.ranks, tokens)
+}
+
+fn push_blocks(
+    buffers: &mut Buffers,
+    paging: &Paging,
+    component: Component,
+    blocks: u64,
+) -> Result<(), Overflow> {
+    let kind = Kind {
+        component,
+        life: Life::From(Phase::SystemPrefill),
+        basis: Basis::Modelled,
+        source: "vLLM v1/core/kv_cache_utils.py: floor(pool / block) blocks, kept whole",
+    };
+    let name = match component {
+        Component::SystemPromptCache => "blocks of the system prompt",
+        _ => "the rest of the pool",
+    };
+    let of_a_token = paging.block.get() / (paging.group_layers * paging.block_tokens);
+    let factors = [
+        ("blocks", blocks),
+        ("layers of a group", paging.group_layers),
+        ("tokens of a block", paging.block_tokens),
+        ("B per layer and token", of_a_token),
+    ];
+    buffers.product(kind, name, &factors)
+}
+
+/// One request, as vLLM counts what it may need at most.
+#[derive(Clone, Copy)]
+pub struct Request {
+    /// How the cache is cut.
+    pub paging: Paging,
+    /// The release and its options.
+    pub serving: Serving,
+    /// Tokens of a step.
+    pub chunk: u64,
+}
+
+impl Request {
+    /// Blocks that a request of so many tokens may hold (`max_memory_usage_bytes` of every kind of cache).
+    ///
+    /// # Errors
+    /// On numbers that no pool has.
+    pub fn blocks(&self, tokens: u64) -> Result<u64, Overflow> {
+        let steps = self.serving.version.steps_in_flight();
+        let in_flight = self.chunk.checked_mul(steps).ok_or(Overflow)?;
+        self.paging.of_a_request(tokens, in_flight, self.serving.version.states_of_a_request())
+    }
+
+    /// The tokens that vLLM says a pool of so many blocks holds: from 0.22 on as many as conversations of the longest kind
+    /// would hold together.
+    ///
+    /// # Errors
+    /// On numbers that no pool has.
+    pub fn printed(&self, blocks: u64, longest: u64) -> Result<u64, Overflow> {
+        if !self.serving.version.prints_concurrency() {
+            return Ok(self.paging.tokens(blocks));
+        }
+        let of_one = self.blocks(longest)?.max(1);
+        Ok(Bytes::new(longest).scale(blocks, of_one)?.get())
+    }
+
+    /// What is checked before it serves with a pool of such a size: that a request of the longest kind has room
+    /// (`_check_enough_kv_cache_memory`).
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn start(&self, longest: u64, pool: Bounds) -> Result<Start, Overflow> {
+        let held_back =
+            if self.serving.version.holds_a_block_back() { self.paging.block } else { Bytes::ZERO };
+        let less = |size: Bytes| size.minus_or_zero(held_back);
+        let has = Bounds::new(less(pool.low), less(pool.expected), less(pool.high));
+        let needs = |tokens| self.paging.block.times(self.blocks(tokens)?);
+        let needed = needs(longest)?;
+        let longest_that_starts = if needed <= has.expected {
+            longest
+        } else {
+            longest_within(longest, |tokens| Ok(needs(tokens)? <= has.expected))?
+        };
+        Ok(Start { context: longest, needs: needed, has, longest: longest_that_starts })
+    }
+}
+
+/// The most tokens below `high` that fit, as vLLM searches them: halving, given that what does not fit does not with more.
+fn longest_within(
+    high: u64,
+    fits: impl Fn(u64) -> Result<bool, Overflow>,
+) -> Result<u64, Overflow> {
+    let (mut low, mut high) = (0, high);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(middle)? {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}

@@ -1,0 +1,342 @@
+//! `quantization_config` of `config.json`, and `hf_quant_config.json` beside it → the format of every layer.
+//!
+//! Sources: transformers 5.24 `utils/quantization_config.py`; compressed-tensors `quantization/quant_config.py`; `TensorRT`
+//! Model Optimizer `torch/export/quant_utils.py`.
+
+use std::collections::BTreeMap;
+
+use crate::dtype::{Beside, KvFormat, Scheme, WeightFormat};
+use crate::read::SourceError;
+use crate::read::json::{Fields, Json};
+use crate::spec::{Checkpoint, Group, OwnFormat};
+use crate::text::{ModuleNames, printable, within_model};
+
+/// What a file says of the format of its weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Quantization {
+    /// What it calls it, such as `gptq-int4` or `fp8`.
+    pub(super) label: String,
+    /// The format; nothing where it is none of those that are known.
+    pub(super) format: Option<OwnFormat>,
+}
+
+/// Weights that share a scale where a file does not say.
+const GROUP: u64 = 128;
+/// Side of the blocks of 8-bit floats.
+const BLOCK: u64 = 128;
+
+/// The format that `object` states; `fields` are those of the language model.
+pub(super) fn quantization(
+    fields: Fields<'_>,
+    object: Fields<'_>,
+    plain_bytes: u64,
+) -> Result<Quantization, SourceError> {
+    let config = Config { fields, object };
+    let label = config.label()?;
+    let format = match config.named()? {
+        Some(format) => Some(OwnFormat::Named(format)),
+        None => {
+            config.checkpoint(&label, plain_bytes)?.map(|found| OwnFormat::Listed(Box::new(found)))
+        }
+    };
+    Ok(Quantization { label, format })
+}
+
+struct Config<'a> {
+    fields: Fields<'a>,
+    object: Fields<'a>,
+}
+
+impl Config<'_> {
+    fn method(&self) -> Result<&str, SourceError> {
+        let own = self.object.text("quant_method")?;
+        let produced =
+            self.object.get("producer").is_some() || self.object.get("quant_algo").is_some();
+        Ok(own.unwrap_or(if produced { "modelopt" } else { "quantized" }))
+    }
+
+    fn bits(&self) -> Result<Option<u64>, SourceError> {
+        let flag = |key| Ok::<_, SourceError>(self.object.flag(key)?.unwrap_or(false));
+        match self.object.first_number(&["bits", "w_bit", "nbits"])? {
+            None if flag("load_in_4bit")? => Ok(Some(4)),
+            None if flag("load_in_8bit")? => Ok(Some(8)),
+            bits => Ok(bits),
+        }
+    }
+
+    fn label(&self) -> Result<String, SourceError> {
+        let bits = self.bits()?.map(|bits| format!("-int{bits}")).unwrap_or_default();
+        let algorithm = self.object.text("quant_algo")?.or(self.object.text("format")?);
+        let algorithm = algorithm.map(|name| format!(" {name}")).unwrap_or_default();
+        Ok(printable(&format!("{}{bits}{algorithm}", self.method()?)))
+    }
+
+    /// bitsandbytes, whose formats have names here.
+    fn named(&self) -> Result<Option<WeightFormat>, SourceError> {
+        if !self.method()?.starts_with("bitsandbytes") && self.object.get("load_in_4bit").is_none()
+        {
+            return Ok(None);
+        }
+        let double_quant = self.object.flag("bnb_4bit_use_double_quant")?.unwrap_or(false);
+        Ok(match (self.bits()?, self.object.text("bnb_4bit_quant_type")?) {
+            (Some(8), _) => Some(WeightFormat::Int8),
+            (_, Some("nf4")) => Some(WeightFormat::Nf4 { double_quant }),
+            _ => Some(WeightFormat::Fp4 { double_quant }),
+        })
+    }
+
+    fn checkpoint(&self, label: &str, plain_bytes: u64) -> Result<Option<Checkpoint>, SourceError> {
+        let base = self.scheme()?;
+        let listed = self.listed()?;
+        let mut groups = self.groups()?;
+        if groups.is_empty() {
+            groups.extend(base.map(|scheme| Group { targets: ModuleNames::default(), scheme }));
+        }
+        // What a list of layers has no word of is as the method says, or left as it is.
+        if !listed.is_empty() {
+            groups = match (self.method()?, base) {
+                ("fp8", Some(scheme)) => vec![Group { targets: ModuleNames::default(), scheme }],
+                _ => Vec::new(),
+            };
+        }
+        let is_fp4 =
+            |fields: Fields<'_>| Ok::<_, SourceError>(fields.text("expert_dtype")? == Some("fp4"));
+        let fp4 = is_fp4(self.fields)? || is_fp4(self.object)?;
+        if groups.is_empty() && listed.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Checkpoint {
+            label: label.to_owned(),
+            ignored: if listed.is_empty() { self.ignored()? } else { ModuleNames::default() },
+            listed,
+            groups,
+            experts: fp4.then_some(Scheme::Mxfp4),
+            kv: self.kv()?,
+            plain_bytes,
+        }))
+    }
+
+    /// Modules that are left as they are.
+    fn ignored(&self) -> Result<ModuleNames, SourceError> {
+        const KEYS: [&str; 5] = [
+            "modules_to_not_convert",
+            "ignore",
+            "exclude_modules",
+            "ignored_layers",
+            "modules_to_not_quantize",
+        ];
+        let mut names = Vec::new();
+        for key in KEYS {
+            names.extend(self.object.words(key)?.unwrap_or_default());
+        }
+        // auto-round lists layers with more bits than the others.
+        if let Some(layers) = self.object.child("extra_config").ok().flatten() {
+            let is_plain = |value: &&Json| match value {
+                Json::Object(layer) => {
+                    layer.get("bits").and_then(Json::whole).is_some_and(|bits| bits >= 16)
+                }
+                _ => false,
+            };
+            names.extend(
+                layers.iter().filter(|(_, value)| is_plain(value)).map(|(name, _)| name.as_str()),
+            );
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Formats of single modules (`quantized_layers` of modelopt).
+    fn listed(&self) -> Result<BTreeMap<String, Scheme>, SourceError> {
+        let mut found = BTreeMap::new();
+        let Some(layers) = self.object.child("quantized_layers")? else { return Ok(found) };
+        for (name, value) in layers {
+            let Json::Object(layer) = value else { continue };
+            let layer = Fields::new(self.object.at, "quantized_layers.", layer);
+            let group = layer.number("group_size")?;
+            let scheme = layer.text("quant_algo")?.and_then(|name| algorithm(name, group));
+            if let Some(scheme) = scheme {
+                found.insert(within_model(name).to_owned(), scheme);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Groups of layers (`config_groups` of compressed-tensors and modelopt).
+    fn groups(&self) -> Result<Vec<Group>, SourceError> {
+        let mut found = Vec::new();
+        let Some(groups) = self.object.child("config_groups")? else { return Ok(found) };
+        let whole = self.object.text("format")?;
+        for value in groups.values() {
+            let Json::Object(group) = value else { continue };
+            let group = Fields::new(self.object.at, "config_groups.", group);
+            let Some(weights) = group.child("weights")? else { continue };
+            let weights = Fields::new(self.object.at, "config_groups.weights.", weights);
+            let format = group.text("format")?.or(whole);
+            let Some(scheme) = compressed(weights, format)? else { continue };
+            let targets = group.words("targets")?.unwrap_or_default();
+            // A kind of modules, not their names.
+            let targets = targets.into_iter().filter(|name| *name != "Linear").collect();
+            found.push(Group { targets, scheme });
+        }
+        Ok(found)
+    }
+
+    /// The one format of all layers, by the method.
+    fn scheme(&self) -> Result<Option<Scheme>, SourceError> {
+        let object = self.object;
+        let bits = self.bits()?;
+        let group = self.group()?;
+        let packed = |bits, beside| Some(Scheme::Packed { bits, group, beside });
+        Ok(match self.method()? {
+            "fp8" => Some(self.fp8()?),
+            "fbgemm_fp8" => Some(Scheme::Fp8Channel),
+            "mxfp4" => Some(Scheme::Mxfp4),
+            "modelopt" | "modelopt_fp4" | "modelopt_mixed" => {
+                let nested = object.child("quantization")?;
+                let nested = nested.map(|inner| Fields::new(object.at, "quantization.", inner));
+                let from = nested.unwrap_or(object);
+                let group = from.number("group_size")?;
+                from.text("quant_algo")?.and_then(|name| algorithm(name, group))
+            }
+            "gptq" | "gptqmodel" => packed(bits.unwrap_or(4), Beside::ZerosAndGroups),
+            "awq" | "hqq" => packed(bits.unwrap_or(4), Beside::Zeros),
+            "auto-round" | "auto_round" | "intel/auto-round" => {
+                let is_awq =
+                    object.text("packing_format")?.is_some_and(|name| name.contains("awq"));
+                let beside = if is_awq { Beside::Zeros } else { Beside::ZerosAndGroups };
+                packed(bits.unwrap_or(4), beside)
+            }
+            "eetq" => Some(Scheme::Int8Channel),
+            "quanto" => of_word(object.text("weights")?.unwrap_or_default()),
+            "torchao" => match object.get("quant_type") {
+                Some(Json::Text(name)) => of_word(name),
+                Some(Json::Object(kinds)) => of_word(&spelled(kinds)),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// Inputs that share a scale; 0 where all do.
+    fn group(&self) -> Result<u64, SourceError> {
+        for key in ["group_size", "q_group_size"] {
+            match self.object.get(key) {
+                None => {}
+                // −1: one group.
+                Some(Json::Signed(_)) => return Ok(0),
+                Some(_) => return Ok(self.object.number(key)?.unwrap_or(GROUP)),
+            }
+        }
+        Ok(GROUP)
+    }
+
+    /// transformers' 8-bit floats: in blocks, or one scale a weight.
+    fn fp8(&self) -> Result<Scheme, SourceError> {
+        let block = self.object.numbers("weight_block_size")?;
+        Ok(match block.as_deref() {
+            Some([rows, columns]) => Scheme::Fp8Block { rows: *rows, columns: *columns },
+            Some(_) => return Err(self.object.invalid("weight_block_size", "two numbers")),
+            None if self.object.has("weight_block_size") => Scheme::Fp8Tensor,
+            None if self.object.text("activation_scheme")? == Some("static") => Scheme::Fp8Tensor,
+            None if self.object.get("activation_scheme").is_some() => {
+                Scheme::Fp8Block { rows: BLOCK, columns: BLOCK }
+            }
+            None => Scheme::Fp8Tensor,
+        })
+    }
+
+    /// modelopt's caches in 8 bits, which vLLM respects where nothing else is asked for.
+    fn kv(&self) -> Result<Option<KvFormat>, SourceError> {
+        if !self.method()?.starts_with("modelopt") {
+            return Ok(None);
+        }
+        let is_eight = match self.object.get("kv_cache_scheme") {
+            Some(Json::Text(name)) => name == "FP8",
+            Some(Json::Object(scheme)) => scheme.get("num_bits").and_then(Json::whole) == Some(8),
+            _ => false,
+        };
+        let named = self.object.text("kv_cache_quant_algo")?.is_some_and(|name| name == "FP8");
+        Ok((is_eight || named).then_some(KvFormat::Fp8))
+    }
+}
+
+/// modelopt's names of formats.
+fn algorithm(name: &str, group: Option<u64>) -> Option<Scheme> {
+    let name = name.to_ascii_uppercase();
+    let is = |part: &str| name.contains(part);
+    Some(match () {
+        () if is("NVFP4") => Scheme::Nvfp4 { group: group.unwrap_or(16) },
+        () if is("MXFP4") => Scheme::Mxfp4,
+        () if is("MXFP8") => Scheme::Mxfp8,
+        () if is("FP8_PB") || is("FP8_BLOCK") => Scheme::Fp8Block { rows: BLOCK, columns: BLOCK },
+        () if is("FP8_PER_CHANNEL") => Scheme::Fp8Channel,
+        () if name.starts_with("FP8") => Scheme::Fp8Tensor,
+        () if is("W4A16") || is("W4A8") || is("INT4") => {
+            Scheme::Packed { bits: 4, group: group.unwrap_or(GROUP), beside: Beside::Zeros }
+        }
+        () if is("W8A8") || is("W8A16") || is("INT8") => Scheme::Int8Channel,
+        () => return None,
+    })
+}
+
+/// Formats by the words that quanto and torchao have for them.
+fn of_word(word: &str) -> Option<Scheme> {
+    let word = word.to_ascii_lowercase();
+    let packed = |bits| Scheme::Packed { bits, group: GROUP, beside: Beside::Zeros };
+    let is = |part: &str| word.contains(part);
+    Some(match () {
+        () if is("float8") || is("fp8") => Scheme::Fp8Channel,
+        () if is("int8") => Scheme::Int8Channel,
+        () if is("int4") => packed(4),
+        () if is("int2") => packed(2),
+        () => return None,
+    })
+}
+
+/// All words of a nested description.
+fn spelled(object: &BTreeMap<String, Json>) -> String {
+    let mut words = String::new();
+    for (key, value) in object {
+        words.push_str(key);
+        words.push(' ');
+        match value {
+            Json::Text(text) => words.push_str(text),
+            Json::Object(inner) => words.push_str(&spelled(inner)),
+            _ => {}
+        }
+        words.push(' ');
+    }
+    words
+}
+
+/// The format of a group of compressed-tensors.
+fn compressed(weights: Fields<'_>, format: Option<&str>) -> Result<Option<Scheme>, SourceError> {
+    let bits = weights.number("num_bits")?.unwrap_or(8);
+    let group = match weights.get("group_size") {
+        None | Some(Json::Signed(_)) => 0,
+        Some(_) => weights.number("group_size")?.unwrap_or(0),
+    };
+    let strategy = weights.text("strategy")?;
+    let is_float = weights.text("type")? == Some("float");
+    let symmetric = weights.flag("symmetric")?.unwrap_or(true);
+    let block = weights.numbers("block_structure")?;
+    let is_mx = format.is_some_and(|format| format.starts_with("mxfp4")) || group == 32;
+    Ok(match (is_float, bits) {
+        (true, 4) if is_mx => Some(Scheme::Mxfp4),
+        (true, 4) => Some(Scheme::Nvfp4 { group: if group == 0 { 16 } else { group } }),
+        (true, 8) => Some(match (strategy, block.as_deref()) {
+            (Some("block"), Some([rows, columns])) => {
+                Scheme::Fp8Block { rows: *rows, columns: *columns }
+            }
+            (Some("block"), _) => Scheme::Fp8Block { rows: BLOCK, columns: BLOCK },
+            (Some("channel"), _) => Scheme::Fp8Channel,
+            (Some("group"), _) if group == 32 => Scheme::Mxfp8,
+            _ => Scheme::Fp8Tensor,
+        }),
+        (false, 8) if format != Some("pack-quantized") => Some(Scheme::Int8Channel),
+        (false, 2..=8) => {
+            let beside = if symmetric { Beside::Shape } else { Beside::ShapeAndZeros };
+            Some(Scheme::Packed { bits, group, beside })
+        }
+        _ => None,
+    })
+}

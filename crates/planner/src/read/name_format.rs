@@ -1,0 +1,92 @@
+//! The format that the end of a repository's name tells: `Qwen3-8B-AWQ`, `Llama-3.1-8B-Instruct-GGUF:Q4_K_M`.
+
+use crate::dtype::{FileType, WeightFormat};
+
+/// Endings of names, the longest first where one ends in another, and the formats that they are known to mean.
+const ENDINGS: [(&str, WeightFormat); 31] = [
+    ("-unsloth-bnb-4bit", NF4),
+    ("-bnb-4bit", NF4),
+    ("-bnb-8bit", WeightFormat::Int8),
+    ("-awq-int4", AWQ),
+    ("-awq-4bit", AWQ),
+    ("-4bit-awq", AWQ),
+    ("-awq", AWQ),
+    ("-gptq-int8", GPTQ8),
+    ("-gptq-8bit", GPTQ8),
+    ("-gptq-int4", GPTQ),
+    ("-gptq-4bit", GPTQ),
+    ("-gptq", GPTQ),
+    ("-autoround", GPTQ),
+    ("-int4-autoround", GPTQ),
+    ("-fp8-dynamic", WeightFormat::Fp8Dynamic),
+    ("-fp8-block", WeightFormat::Fp8Block),
+    ("-fp8", WeightFormat::Fp8Block),
+    ("-quantized.w4a16", WeightFormat::W4A16),
+    ("-int4-w4a16", WeightFormat::W4A16),
+    ("-w4a16", WeightFormat::W4A16),
+    ("-quantized.w8a8", WeightFormat::W8A8),
+    ("-int8-w8a8", WeightFormat::W8A8),
+    ("-w8a8", WeightFormat::W8A8),
+    ("-nvfp4", WeightFormat::Nvfp4),
+    ("-fp4", WeightFormat::Nvfp4),
+    ("-mxfp4", WeightFormat::Mxfp4),
+    ("-bf16", WeightFormat::Bf16),
+    ("-fp16", WeightFormat::F16),
+    ("-mxfp4-gguf", WeightFormat::Gguf(FileType::Mxfp4Moe)),
+    ("-i1-gguf", DEFAULT_FILE),
+    ("-gguf", DEFAULT_FILE),
+];
+
+const NF4: WeightFormat = WeightFormat::Nf4 { double_quant: false };
+const AWQ: WeightFormat = WeightFormat::AwqInt4 { group: 128 };
+const GPTQ: WeightFormat = WeightFormat::GptqInt4 { group: 128 };
+const GPTQ8: WeightFormat = WeightFormat::Gptq { bits: 8, group: 128 };
+/// What `llama-server -hf` takes of a repository where no file is named.
+const DEFAULT_FILE: WeightFormat = WeightFormat::Gguf(FileType::Q4KM);
+
+/// Who publish 8-bit floats with one scale for a weight under the name of `-FP8`.
+const ONE_SCALE: [&str; 3] = ["redhatai/", "neuralmagic/", "nvidia/"];
+
+/// The name without its format, and the format; nothing where the name tells none.
+pub(super) fn split(name: &str) -> Option<(&str, WeightFormat)> {
+    let lower = name.trim().to_ascii_lowercase();
+    let (repository, file) = match lower.rsplit_once(':') {
+        Some((repository, file)) => (repository, Some(file)),
+        None => (lower.as_str(), None),
+    };
+    let mut endings = ENDINGS.iter().filter(|(ending, _)| repository.ends_with(ending));
+    let (ending, format) = endings.next()?;
+    let base =
+        name.trim().get(..repository.len() - ending.len()).filter(|base| !base.is_empty())?;
+    let has_one_scale = ONE_SCALE.iter().any(|publisher| repository.starts_with(publisher));
+    let format = match (file, format) {
+        (Some(file), WeightFormat::Gguf(_)) => file.parse().ok()?,
+        (Some(_), _) => return None,
+        (None, WeightFormat::Fp8Block) if *ending == "-fp8" && has_one_scale => WeightFormat::Fp8,
+        (None, format) => *format,
+    };
+    Some((base, format))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_tell_formats() {
+        for (name, base, format) in [
+            ("Qwen/Qwen3-30B-A3B-FP8", "Qwen/Qwen3-30B-A3B", "fp8-block"),
+            ("RedHatAI/Llama-3.1-8B-FP8", "RedHatAI/Llama-3.1-8B", "fp8"),
+            ("Qwen/Qwen2.5-7B-Instruct-AWQ", "Qwen/Qwen2.5-7B-Instruct", "awq-int4"),
+            ("x-GPTQ-Int8", "x", "gptq-int8"),
+            ("unsloth/x-unsloth-bnb-4bit", "unsloth/x", "nf4"),
+            ("bartowski/x-GGUF:Q4_K_M", "bartowski/x", "q4_k_m"),
+            ("nvidia/x-NVFP4", "nvidia/x", "nvfp4"),
+        ] {
+            assert_eq!(split(name), Some((base, format.parse().unwrap())), "{name}");
+        }
+        for name in ["qwen3:30b", "Qwen/Qwen3-8B", "-AWQ", "x-GGUF:UD-Q4_K_XL", "x-AWQ:main"] {
+            assert_eq!(split(name), None, "{name}");
+        }
+    }
+}

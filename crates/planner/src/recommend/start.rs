@@ -1,0 +1,118 @@
+//! Whether a runtime with a pool starts, and the shares of the card between which it does.
+//!
+//! vLLM refuses to serve where its pool does not hold one request of the longest kind, and where less of the card is free
+//! than it is told to take. Both depend on its share, so that there is a smallest that starts and a largest that is safe.
+
+use std::borrow::Cow;
+
+use super::devices::Device;
+use super::search::bisect;
+use super::{Condition, RecommendError, Solver};
+use crate::deployment::Deployment;
+pub(super) use crate::estimate::Start;
+use crate::plan::{Demand, Verdict};
+use crate::spec::{RuntimeOptions, Serving, Utilization};
+
+/// Shares are searched in thousandths.
+const WHOLE: u64 = 1000;
+
+/// Between which shares of the card a runtime starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// The smallest that starts, if all is as expected; nothing where none does.
+    pub smallest: Option<Utilization>,
+    /// The largest that the card has room for even at the high bound.
+    pub largest: Option<Utilization>,
+}
+
+impl Shares {
+    /// The one to take: the largest that is safe, where that starts.
+    pub fn best(&self) -> Option<Utilization> {
+        self.largest.filter(|largest| self.smallest.is_some_and(|smallest| smallest <= *largest))
+    }
+}
+
+/// Whether the pools of all cards hold one request of the longest kind, if all is as expected.
+pub(super) fn starts(demands: &[Demand]) -> bool {
+    let succeeds = |demand: &Demand| {
+        demand.pool.is_none_or(|pool| pool.start.succeeds(|bounds| bounds.expected))
+    };
+    demands.iter().all(succeeds)
+}
+
+/// A verdict, and what a runtime checks besides before it serves: what it refuses does not fit, and what it may refuse is
+/// tight.
+pub(super) fn with_start(verdict: Verdict, demands: &[Demand]) -> Verdict {
+    if !starts(demands) {
+        return Verdict::DoesNotFit;
+    }
+    let surely =
+        |demand: &Demand| demand.pool.is_none_or(|pool| pool.start.succeeds(|bounds| bounds.low));
+    if verdict == Verdict::Fits && !demands.iter().all(surely) { Verdict::Tight } else { verdict }
+}
+
+impl Solver<'_> {
+    /// The shares between which it starts; nothing for a runtime that takes no share.
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn shares(&self) -> Result<Option<Shares>, RecommendError> {
+        let Some(serving) = self.deployment.options().serving() else { return Ok(None) };
+        let starts =
+            |thousandths| self.with_share(serving, thousandths, |_, demands| Ok(starts(demands)));
+        let smallest = if starts(WHOLE)? {
+            let below = bisect(0, WHOLE, |n| Ok::<_, RecommendError>(n == 0 || !starts(n)?))?;
+            Some(Utilization::thousandths(below + 1))
+        } else {
+            None
+        };
+        let safe = |thousandths| {
+            self.with_share(serving, thousandths, |devices, demands| {
+                let fits = |(device, demand): (&Device<'_>, &Demand)| {
+                    Condition::SAFE.room(&device.card.capacity).map(|room| demand.peak.high <= room)
+                };
+                devices.iter().zip(demands).map(fits).try_fold(true, |all, one| Ok(all && one?))
+            })
+        };
+        let largest = bisect(0, WHOLE + 1, |n| if n > WHOLE { Ok(false) } else { safe(n.max(1)) })?;
+        let largest = (largest > 0).then(|| Utilization::thousandths(largest));
+        Ok(Some(Shares { smallest, largest }))
+    }
+
+    /// Asks what all cards are asked for with another share and an empty cache.
+    fn with_share(
+        &self,
+        serving: Serving,
+        thousandths: u64,
+        ask: impl Fn(&[Device<'_>], &[Demand]) -> Result<bool, RecommendError>,
+    ) -> Result<bool, RecommendError> {
+        let utilization = Utilization::thousandths(thousandths);
+        let mut changed = self.deployment.clone();
+        changed.set_options(RuntimeOptions::Vllm(Serving { utilization, ..serving }));
+        let solver = self.varied(&changed);
+        let demands = solver.demands(1)?;
+        ask(&solver.devices, &demands)
+    }
+}
+
+/// The deployment with a share that is solved where it asks for that: the largest that is safe and starts; the smallest that
+/// starts where none is safe; else the default.
+///
+/// # Errors
+/// Where the model cannot be planned so.
+pub fn settle(deployment: &Deployment) -> Result<Cow<'_, Deployment>, RecommendError> {
+    let Some(serving) = deployment.options().serving().filter(|serving| serving.solves_share)
+    else {
+        return Ok(Cow::Borrowed(deployment));
+    };
+    let shares = Solver::new(deployment)?.shares()?;
+    let found = shares.and_then(|shares| shares.best().or(shares.smallest));
+    let utilization = found.unwrap_or(serving.utilization);
+    let mut settled = deployment.clone();
+    settled.set_options(RuntimeOptions::Vllm(Serving {
+        utilization,
+        solves_share: false,
+        ..serving
+    }));
+    Ok(Cow::Owned(settled))
+}

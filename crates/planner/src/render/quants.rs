@@ -1,0 +1,320 @@
+//! The formats of a model beside each other: what each takes, whether it fits, how much context it leaves. As data,
+//! schema `vramplan/quants/v1`, and as a table of 80 columns.
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{SpeedDoc, speed_doc};
+use super::terminal::{WIDTH, finish, table};
+use crate::deployment::{Deployment, Origin};
+use crate::dtype::WeightFormat;
+use crate::estimate::runtimes::file_size;
+use crate::plan::Verdict;
+use crate::recommend::{Limit, RecommendError, Solver};
+use crate::spec::{Bounds, ModelSpec, QUALITY_SOURCE, Quality, quality};
+use crate::text::{printable, wrap};
+use crate::units::Bytes;
+
+/// The name and version of the schema.
+pub const SCHEMA: &str = "vramplan/quants/v1";
+
+/// The formats of a model on the same cards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct QuantsDoc {
+    /// `vramplan/quants/v1`.
+    pub schema: String,
+    /// What was asked for.
+    pub model: String,
+    /// The GPUs.
+    pub gpu: String,
+    /// The runtime.
+    pub runtime: String,
+    /// The format of keys and values.
+    pub kv: String,
+    /// Pinned tokens, which are among the context.
+    pub system_tokens: u64,
+    /// Sequences at once.
+    pub batch: u64,
+    /// What a run can take of the card; of several, the first.
+    pub usable: Bytes,
+    /// Where the formats are listed, where that is not the model's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// The largest format that fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<String>,
+    /// Every format, the largest first.
+    pub formats: Vec<QuantDoc>,
+    /// Where the measure of quality is from.
+    pub quality_source: String,
+}
+
+/// One format.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct QuantDoc {
+    /// Its name.
+    pub format: String,
+    /// Its first file, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Bytes of the files, or of the tensors where it is known by rule only.
+    pub size: Bytes,
+    /// Whether the tensors are those of a file; else they follow the format's rule.
+    pub exact: bool,
+    /// Bits of the tensors for each of the model's parameters.
+    pub bits_per_weight: f64,
+    /// `fits`, `tight`, `does_not_fit` or `refused`.
+    pub verdict: String,
+    /// What it comes to; nothing where the runtime refuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<QuantResult>,
+    /// Why the runtime refuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// A published measure of what it loses; nothing where none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+}
+
+/// What a format comes to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct QuantResult {
+    /// The largest context with the headroom free, in tokens: pinned ones and the conversation's.
+    pub context: u64,
+    /// What keeps it from being larger.
+    pub limited_by: Limit,
+    /// What the plan takes at the size that was asked for, or at the largest.
+    pub peak: Bounds,
+    /// Tokens a second with that much cached, from memory bandwidth alone.
+    pub decode_tokens_per_second: SpeedDoc,
+}
+
+/// A format to be compared: the same question about the same model, but for its weights.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its name, where that is not the weights' own.
+    pub name: Option<String>,
+    /// Its first file.
+    pub file: Option<String>,
+    /// Bytes of its files.
+    pub size: Option<Bytes>,
+    /// The question.
+    pub deployment: Deployment,
+}
+
+impl QuantsDoc {
+    /// The document of at least one candidate.
+    pub fn new(model: &str, origin: Option<Origin>, candidates: &[Candidate]) -> Option<Self> {
+        let first = &candidates.first()?.deployment;
+        let mut formats: Vec<_> = candidates.iter().map(quant_doc).collect();
+        formats.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.format.cmp(&b.format)));
+        let fits = |row: &&QuantDoc| row.verdict == Verdict::Fits.id();
+        let best = formats.iter().find(fits).map(|row| row.format.clone());
+        Some(Self {
+            schema: SCHEMA.to_owned(),
+            model: printable(model),
+            gpu: super::devices::label(first.cards.iter().map(|card| card.gpu.name.as_str())),
+            runtime: first.kind().to_string(),
+            kv: first.kv.to_string(),
+            system_tokens: first.workload.system_tokens,
+            batch: first.workload.batch,
+            usable: first.cards.first().capacity.usable,
+            origin,
+            best,
+            formats,
+            quality_source: QUALITY_SOURCE.to_owned(),
+        })
+    }
+
+    /// The document as indented JSON.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|json| json + "\n")
+    }
+
+    /// The document as a table.
+    pub fn to_table(&self) -> String {
+        [self.heading(), self.rows(), self.legend()].join("\n")
+    }
+
+    fn heading(&self) -> String {
+        let batch =
+            if self.batch > 1 { format!(" · batch {}", self.batch) } else { String::new() };
+        let title = format!(
+            "{} · {} KV · {} runtime · {}, {} usable{batch}",
+            self.model, self.kv, self.runtime, self.gpu, self.usable
+        );
+        let mut text = wrap(&title, WIDTH);
+        if let Some(origin) = &self.origin {
+            text.push_str(&wrap(&origin.text(), WIDTH));
+        }
+        let line = match &self.best {
+            Some(best) => format!("the largest format that fits: {best}"),
+            None => "no format fits".to_owned(),
+        };
+        text.push_str(&wrap(&line, WIDTH));
+        text
+    }
+
+    fn rows(&self) -> String {
+        let header = ["format", "size", "bits", "verdict", "context", "tok/s", "KL"];
+        let mut rows = table(&header, &[1, 2, 4, 5, 6]);
+        for row in &self.formats {
+            rows.add_row(row.cells());
+        }
+        finish(&rows)
+    }
+
+    fn legend(&self) -> String {
+        let any = |of: fn(&QuantDoc) -> bool| self.formats.iter().any(of);
+        let has_quality = any(|row| row.quality.is_some());
+        let by_context = any(QuantDoc::is_limited_by_context);
+        let lines = [
+            (
+                true,
+                "context: the largest with the headroom free; tok/s: at most, from memory bandwidth alone",
+            ),
+            (by_context, "c: the model's own context"),
+            (any(|row| row.exact), "bits: of the file's tensors for each parameter"),
+            (any(|row| !row.exact), "~: by the format's rule, not of a file"),
+            (
+                has_quality,
+                "KL: how far Llama 3 8B is from f16, without an importance matrix (i: with one); other models differ: llama.cpp, tools/perplexity/README.md",
+            ),
+        ];
+        let mut text = String::new();
+        for (_, line) in lines.iter().filter(|(shown, _)| *shown) {
+            text.push_str(&wrap(line, WIDTH));
+        }
+        for row in self.formats.iter().filter(|row| row.reason.is_some()) {
+            let reason = row.reason.as_deref().unwrap_or_default();
+            text.push_str(&wrap(&format!("× {}: {reason}", row.format), WIDTH));
+        }
+        text
+    }
+}
+
+impl QuantDoc {
+    fn is_limited_by_context(&self) -> bool {
+        self.fits_at_all()
+            && self.result.as_ref().is_some_and(|result| result.limited_by == Limit::Context)
+    }
+
+    fn fits_at_all(&self) -> bool {
+        self.verdict != Verdict::DoesNotFit.id()
+            && self.result.as_ref().is_some_and(|result| result.context > 0)
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let nothing = || "–".to_owned();
+        let shown = self.result.as_ref().filter(|_| self.fits_at_all());
+        let context = |result: &QuantResult| {
+            let mark = if result.limited_by == Limit::Context { "c" } else { "" };
+            format!("{}{mark}", result.context)
+        };
+        let speed = |result: &QuantResult| format!("{:.0}", result.decode_tokens_per_second.high);
+        let about = if self.exact { "" } else { "~" };
+        [
+            shortened(&self.format),
+            format!("{about}{}", self.size),
+            format!("{:.2}", self.bits_per_weight),
+            self.verdict.replace('_', " "),
+            shown.map_or_else(nothing, context),
+            shown.map_or_else(nothing, speed),
+            self.quality.map_or_else(nothing, shown_quality),
+        ]
+    }
+}
+
+/// A name that leaves room for the other columns.
+fn shortened(name: &str) -> String {
+    const MOST: usize = 22;
+    if name.chars().count() <= MOST {
+        return name.to_owned();
+    }
+    name.chars().take(MOST - 1).chain(['…']).collect()
+}
+
+fn shown_quality(quality: Quality) -> String {
+    match (quality.plain, quality.imatrix) {
+        (Some(plain), _) => format!("{plain:.4}"),
+        (None, Some(imatrix)) => format!("{imatrix:.4}i"),
+        (None, None) => "–".to_owned(),
+    }
+}
+
+fn quant_doc(candidate: &Candidate) -> QuantDoc {
+    let Deployment { model, weights, .. } = &candidate.deployment;
+    let tensors = size_of(model, *weights, &candidate.deployment);
+    let format = candidate.name.clone().unwrap_or_else(|| label(model, *weights));
+    let answered = answered(&candidate.deployment);
+    QuantDoc {
+        quality: published(&format),
+        format: printable(&format),
+        file: candidate.file.as_deref().map(printable),
+        size: candidate.size.unwrap_or(tensors),
+        exact: *weights == WeightFormat::AsStored,
+        bits_per_weight: bits_per_weight(tensors, parameters(model, *weights)),
+        verdict: answered.as_ref().map_or("refused", |(verdict, _)| verdict.id()).to_owned(),
+        reason: answered.as_ref().err().map(ToString::to_string),
+        result: answered.ok().map(|(_, result)| result),
+    }
+}
+
+/// The published quality of a format by its name: a name with anything else in it is another format.
+fn published(format: &str) -> Option<Quality> {
+    match format.to_ascii_lowercase().parse() {
+        Ok(WeightFormat::Gguf(file_type)) => quality(file_type),
+        _ => None,
+    }
+}
+
+fn label(model: &ModelSpec, weights: WeightFormat) -> String {
+    match (&model.stored, weights) {
+        (Some(stored), WeightFormat::AsStored) => stored.label.clone(),
+        (_, format) => format.to_string(),
+    }
+}
+
+/// Bytes of all tensors in a format.
+fn size_of(model: &ModelSpec, weights: WeightFormat, deployment: &Deployment) -> Bytes {
+    match (&model.stored, weights) {
+        (Some(stored), WeightFormat::AsStored) => stored.size().unwrap_or(Bytes::ZERO),
+        _ => file_size(model, weights, deployment.kind()).unwrap_or(Bytes::ZERO),
+    }
+}
+
+/// What the tensors have elements for: those of a file, which may hold more than the model's own.
+fn parameters(model: &ModelSpec, weights: WeightFormat) -> u64 {
+    match (&model.stored, weights) {
+        (Some(stored), WeightFormat::AsStored) if stored.is_gguf() => {
+            stored.tensors.iter().map(|tensor| tensor.elements).fold(0, u64::saturating_add)
+        }
+        _ => model.parameters(),
+    }
+}
+
+/// To two digits.
+fn bits_per_weight(size: Bytes, parameters: u64) -> f64 {
+    if parameters == 0 {
+        return 0.0;
+    }
+    let bits = size.as_f64() * 8.0 / Bytes::new(parameters).as_f64();
+    (bits * 100.0).round() / 100.0
+}
+
+fn answered(deployment: &Deployment) -> Result<(Verdict, QuantResult), RecommendError> {
+    let solver = Solver::new(deployment)?;
+    let summary = solver.summary()?;
+    let tiers = solver.recommend()?.tiers;
+    let system = deployment.workload.system_tokens;
+    let most = summary.max_cache_tokens;
+    let result = QuantResult {
+        context: if most == 0 { 0 } else { system.saturating_add(most) },
+        limited_by: summary.limited_by,
+        peak: summary.peak,
+        decode_tokens_per_second: speed_doc(tiers.balanced.decode),
+    };
+    Ok((summary.verdict, result))
+}

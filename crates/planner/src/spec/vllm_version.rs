@@ -1,0 +1,237 @@
+//! Releases of vLLM, and from which on it does what a plan depends on.
+//!
+//! Each threshold was read in the wheels on `PyPI`: the release before does it otherwise, the one named does it so.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::ComputeCapability;
+use crate::text::printable;
+
+/// A release of vLLM: the number behind `0.`. Later ones than the newest that was read are planned as that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VllmVersion(u8);
+
+impl VllmVersion {
+    /// The newest that was read and asked.
+    pub const NEWEST: Self = Self(33);
+    /// The oldest that is planned: the first whose pool is what a profile run leaves.
+    pub const OLDEST: Self = Self(2);
+
+    /// Releases that plans were compared with, by logs, by their own answers (`evidence/vllm`) or on virtual cards; the
+    /// newest last.
+    pub const CHECKED: [&'static str; 3] = ["0.6 to 0.15", "0.16 to 0.22", "0.33"];
+
+    /// `0.minor`.
+    const fn since(self, minor: u8) -> bool {
+        self.0 >= minor
+    }
+
+    /// Whether it is the second engine (V1), which cuts prompts into chunks by itself.
+    pub const fn chunks_prompts(self) -> bool {
+        self.since(8)
+    }
+
+    /// The step of a prompt in a context of more than 32,768 tokens, which 0.5 to 0.7 cut into chunks by themselves
+    /// (`engine/arg_utils.py`, `use_long_context`; `config.py`, `SchedulerConfig`).
+    pub const fn chunk_of_long_contexts(self) -> Option<u64> {
+        match self.0 {
+            5 | 6 => Some(512),
+            7 => Some(2048),
+            _ => None,
+        }
+    }
+
+    /// Whether an A100 has the defaults of a smaller card (pull request 17885).
+    pub const fn spares_a100(self) -> bool {
+        self.since(9)
+    }
+
+    /// Whether a DGX Spark has (`engine/arg_utils.py`, `is_gb10`).
+    pub const fn spares_gb10(self) -> bool {
+        self.since(33)
+    }
+
+    /// Whether the vocabulary is sorted to filter logits; later a Triton kernel searches the pivot (pull request 33538,
+    /// February 2026).
+    pub const fn sorts(self) -> bool {
+        !self.since(16)
+    }
+
+    /// Whether the experts' workspaces are kept from one step to the next (`v1/worker/workspace.py`).
+    pub const fn keeps_workspaces(self) -> bool {
+        self.since(16)
+    }
+
+    /// Whether zero points are widened for Hopper's kernel (`machete.py`). Versions before 0.16 were not asked.
+    pub const fn widens_zero_points(self) -> bool {
+        self.since(16)
+    }
+
+    /// Whether it takes 0.92 of a card by itself, not 0.9 (`config/cache.py`).
+    pub const fn takes_more(self) -> bool {
+        self.since(20)
+    }
+
+    /// Whether captured graphs are estimated and taken off the pool (`VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS`).
+    pub const fn counts_graphs(self) -> bool {
+        self.since(20)
+    }
+
+    /// Of what multiples hidden states and MLPs of experts in MXFP4 are, where that was read in a log of the release and does
+    /// not depend on the card, as it does with the second model runner.
+    pub const fn pads_experts(self) -> Option<[u64; 2]> {
+        match self.0 {
+            29.. => None,
+            12..=28 => Some([256, 128]),
+            11 => Some([256, 64]),
+            _ => Some([32, 64]),
+        }
+    }
+
+    /// Whether `FlashInfer` filters logits where it is installed and can compile its kernels
+    /// (`VLLM_USE_FLASHINFER_SAMPLER`).
+    pub const fn filters_with_flashinfer(self) -> bool {
+        self.since(22)
+    }
+
+    /// Whether weights are loaded under `max_split_size_mb:20`, so that a tensor of 20 MiB and more keeps all of its
+    /// segment (`gpu_worker.py`, `_scoped_allocator_max_split`).
+    pub const fn keeps_remainders(self) -> bool {
+        self.since(22)
+    }
+
+    /// Whether what is left for the pool is measured by what the driver gave out, segments that are not full included
+    /// (`utils/mem_utils.py`, `total_consumed`); before by what was allocated.
+    pub const fn counts_segments(self) -> bool {
+        self.since(27)
+    }
+
+    /// Whether cards of 160 GiB and more have defaults of their own (`engine/arg_utils.py`, `get_batch_defaults`).
+    pub const fn knows_huge_cards(self) -> bool {
+        self.since(28)
+    }
+
+    /// Whether graphs of up to 1,024 tokens are captured on this card, not of 512: on Blackwell of data centres
+    /// (`config/vllm.py`, `_set_cudagraph_sizes`).
+    pub const fn captures_more_on(self, capability: ComputeCapability) -> bool {
+        self.since(28) && capability.major == 10
+    }
+
+    /// Whether a step of as many tokens as sequences is captured where that is no stride, too.
+    pub const fn captures_all_sequences(self) -> bool {
+        self.since(29)
+    }
+
+    /// Whether the second model runner serves every model (`config/vllm.py`, `use_v2_model_runner`). From 0.22 to 0.28 it
+    /// serves a list of families, whose plans are those of the first.
+    pub const fn has_second_runner(self) -> bool {
+        self.since(29)
+    }
+
+    /// Steps whose tokens windows may have to keep together: asynchronous scheduling has two under way
+    /// (`config/vllm.py`, `max_in_flight_tokens`).
+    pub const fn steps_in_flight(self) -> u64 {
+        if self.since(26) { 2 } else { 1 }
+    }
+
+    /// Blocks of a recurrent layer that a request may hold (`v1/kv_cache_interface.py`, `MambaSpec`): one; two where prompts
+    /// that begin alike share theirs by default (`engine/arg_utils.py`); and one more for checkpoints of a prefill.
+    pub const fn states_of_a_request(self) -> u64 {
+        match self.0 {
+            29.. => 3,
+            28 => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether blocks of gated delta nets end with their checkpoints.
+    pub const fn ends_blocks_with_checkpoints(self) -> bool {
+        self.since(33)
+    }
+
+    /// Whether 8-bit caches of heads above 256 have blocks of 64 tokens, as 0.33 answers; 0.19 answers 16, those between were
+    /// not asked.
+    pub const fn reads_wide_heads_by_64(self) -> bool {
+        self.since(29)
+    }
+
+    /// Whether it prints `concurrency · max_model_len` as the tokens of its cache (`v1/core/kv_cache_utils.py`); before, blocks
+    /// of a group.
+    pub const fn prints_concurrency(self) -> bool {
+        self.since(22)
+    }
+
+    /// Whether the block that stands for none is left out where it checks that the longest request has room.
+    pub const fn holds_a_block_back(self) -> bool {
+        self.since(29)
+    }
+
+    /// Whether the profile run samples once more with every filter and penalty (`model_runner.py`, `_dummy_sampler_run`).
+    pub const fn profiles_filters(self) -> bool {
+        self.since(33)
+    }
+}
+
+impl Default for VllmVersion {
+    fn default() -> Self {
+        Self::NEWEST
+    }
+}
+
+impl fmt::Display for VllmVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("0.{}", self.0))
+    }
+}
+
+impl FromStr for VllmVersion {
+    type Err = String;
+
+    /// `latest`, or a version such as `0.11.2`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match super::version::parse(text) {
+            Some(super::version::LATEST) => Ok(Self::NEWEST),
+            Some((0, minor)) if minor >= u64::from(Self::OLDEST.0) => {
+                Ok(u8::try_from(minor).map_or(Self::NEWEST, Self).min(Self::NEWEST))
+            }
+            _ => Err(format!(
+                "`{}` is no version of vLLM: expected `{}` or later, such as `0.11.2`, or `latest`",
+                printable(text),
+                Self::OLDEST
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_read_and_later_ones_are_the_newest() {
+        for (text, version) in [
+            ("latest", VllmVersion::NEWEST),
+            ("0.28", VllmVersion(28)),
+            ("v0.16.0", VllmVersion(16)),
+            ("0.14.0rc1.dev2+g7d9f6663a", VllmVersion(14)),
+            ("0.6.3.post1", VllmVersion(6)),
+            ("0.2.7", VllmVersion::OLDEST),
+            ("0.40.1", VllmVersion::NEWEST),
+            ("0.4000", VllmVersion::NEWEST),
+        ] {
+            assert_eq!(text.parse(), Ok(version), "{text}");
+        }
+        for text in ["0.1.7", "1.0", "19", "", "0.x"] {
+            assert!(text.parse::<VllmVersion>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn thresholds_are_where_the_releases_differ() {
+        let version = |text: &str| text.parse::<VllmVersion>().unwrap();
+        assert!(version("0.15.1").sorts() && !version("0.16.0").sorts());
+        assert!(!version("0.19.1").counts_graphs() && version("0.20.0").counts_graphs());
+        assert!(!version("0.32.0").profiles_filters() && version("0.33.0").profiles_filters());
+    }
+}

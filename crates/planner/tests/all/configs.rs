@@ -1,0 +1,155 @@
+//! Published `config.json` files, and those of the classes' own defaults, read: beside what the classes of transformers
+//! make of them (`evidence/families`).
+
+use std::path::{Path, PathBuf};
+
+use crate::support::Case;
+use vramplan_disk::Disk;
+use vramplan_planner::dtype::WeightFormat;
+use vramplan_planner::estimate::Component;
+use vramplan_planner::read::{Catalog, model};
+use vramplan_planner::recommend::answer;
+use vramplan_planner::spec::{ModelSpec, OwnFormat, Runtime};
+use vramplan_planner::units::Bytes;
+
+fn evidence() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../evidence/families")
+}
+
+fn read(path: &Path) -> ModelSpec {
+    let found = model(&Disk, path.to_str().unwrap(), &Catalog::built_in());
+    found.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Elements of a class: parameters, buffers that a checkpoint holds, and the tower.
+struct Row {
+    name: String,
+    text: u64,
+    buffers: u64,
+    tower: u64,
+}
+
+fn rows(file: &str) -> Vec<Row> {
+    let text = fs_err::read_to_string(evidence().join(file)).unwrap();
+    let row = |line: &str| {
+        let fields: Vec<_> = line.split(',').collect();
+        let number = |index: usize| fields[index].parse().unwrap();
+        Row { name: fields[0].to_owned(), text: number(2), buffers: number(3), tower: number(4) }
+    };
+    text.lines().skip(1).map(row).collect()
+}
+
+/// Compares a folder of configurations with what their classes are.
+fn compare(folder: &str, csv: &str) {
+    let rows = rows(csv);
+    assert!(rows.len() >= 30, "{}", rows.len());
+    let mut wrong = Vec::new();
+    for row in rows {
+        let path = evidence().join(folder).join(format!("{}.json", row.name));
+        let model = match model(&Disk, path.to_str().unwrap(), &Catalog::built_in()) {
+            Ok(model) => model,
+            Err(error) => {
+                wrong.push(format!("{}: {error}", row.name));
+                continue;
+            }
+        };
+        let (own, class) = (model.parameters(), row.text + row.buffers);
+        if own != class {
+            wrong.push(format!(
+                "{}: {own} here, {class} there: {}",
+                row.name,
+                i128::from(own) - i128::from(class)
+            ));
+        }
+        let tower = model.vision_parameters();
+        if tower > 0 && row.tower > 0 && tower != row.tower {
+            wrong.push(format!("{}: tower of {tower} here, {} there", row.name, row.tower));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn published_configurations_have_the_elements_of_their_classes() {
+    compare("configs", "configs.csv");
+}
+
+#[test]
+fn defaults_have_the_elements_of_their_classes() {
+    compare("defaults", "defaults.csv");
+}
+
+#[test]
+fn variations_have_the_elements_of_their_classes() {
+    compare("variations", "variations.csv");
+}
+
+#[test]
+fn every_configuration_is_read_in_its_own_format() {
+    let mut quantized = 0;
+    for entry in fs_err::read_dir(evidence().join("configs")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs_err::read_to_string(&path).unwrap();
+        let model = read(&path);
+        let listed = matches!(&model.own_format, Some(OwnFormat::Listed(_)));
+        assert_eq!(listed, text.contains("\"quantization_config\""), "{}", model.name);
+        quantized += usize::from(listed);
+        let is_counted = model.shape.extras.compressed.is_none();
+        let case = Case::new("H200", "qwen2.5-14b", Runtime::Vllm).of(model);
+        if !is_counted {
+            let refused = answer(&case).unwrap_err().to_string();
+            assert!(refused.contains("compressed keys is not modelled"), "{refused}");
+        } else if listed {
+            let weights = Case(case.0.clone()).cache(16);
+            let mut weights = weights;
+            weights.0.weights = WeightFormat::AsStored;
+            let listed = weights.buffers();
+            let size = listed.iter().filter(|buffer| buffer.component == Component::Weights);
+            let bytes = Bytes::sum(size.map(|buffer| buffer.size.expected)).unwrap();
+            let parameters = weights.model.parameters() + weights.model.vision_parameters();
+            let bits = bytes.scale(8, parameters).unwrap().get();
+            // From MXFP4's experts to blocks of 8-bit floats beside 16-bit latents that are kept twice.
+            assert!((4..=11).contains(&bits), "{}: {bits} bits", weights.model.name);
+        }
+    }
+    assert!(quantized >= 20, "{quantized}");
+}
+
+/// Families whose caches are keys and values, latent vectors and keys of indexers alone.
+const CACHED: [&str; 13] = [
+    "apertus",
+    "arcee",
+    "deepseek_v2",
+    "dots1",
+    "ernie4_5_moe",
+    "glm4_moe",
+    "glm_moe_dsa",
+    "granitemoeshared",
+    "hunyuan_v1_dense",
+    "hunyuan_v1_moe",
+    "minicpm3",
+    "minimax_m3_vl_text",
+    "nemotron",
+];
+
+#[test]
+fn caches_hold_what_those_of_the_classes_hold() {
+    let text = fs_err::read_to_string(evidence().join("cache.csv")).unwrap();
+    let mut compared = 0;
+    for line in text.lines().skip(1) {
+        let fields: Vec<_> = line.split(',').collect();
+        if !CACHED.contains(&fields[0]) {
+            continue;
+        }
+        let path = evidence().join("variations").join(format!("{}.json", fields[0]));
+        let tokens = fields[1].parse().unwrap();
+        let case = Case::new("H200", "qwen2.5-14b", Runtime::Transformers);
+        let case = case.of(read(&path)).weights("bf16").kv("bf16").pinned(0).cache(tokens);
+        let listed = case.buffers();
+        let cache = listed.iter().filter(|buffer| buffer.component == Component::ConversationCache);
+        let ours = Bytes::sum(cache.map(|buffer| buffer.size.expected)).unwrap();
+        assert_eq!(ours, Bytes::new(fields[2].parse().unwrap()), "{line}");
+        compared += 1;
+    }
+    assert_eq!(compared, CACHED.len());
+}

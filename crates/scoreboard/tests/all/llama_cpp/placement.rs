@@ -1,0 +1,48 @@
+//! Layers, experts, tensors and caches in main memory: every device, main memory too.
+
+use vramplan_scoreboard::llama_cpp::generation;
+use vramplan_scoreboard::placement::{Devices, tables};
+
+use super::{csv, shapes};
+
+/// Random placements by which the replay was mended, and those of another seed that were recorded after that.
+const ROWS: [(&str, &str); 2] = [
+    ("fit", include_str!("../../../../../evidence/llama_cpp/llama_cpp_placement.csv")),
+    ("hold-out", include_str!("../../../../../evidence/llama_cpp/llama_cpp_placement_holdout.csv")),
+];
+
+/// Rows of a thousand whose compute buffers may be off by a byte or more.
+const MOST_OFF: usize = 60;
+
+#[test]
+fn every_device_of_a_placement_has_what_the_library_gives_it() {
+    let models = shapes::models();
+    for (name, text) in ROWS {
+        let rows: Vec<_> = csv::rows(text).collect();
+        let tables = tables(&rows, &models).unwrap();
+        let (mut off, mut outside) = (0, Vec::new());
+        // State-space layers beside main memory are refused.
+        let is_planned = |row: &&csv::Row| models[row.text("model")].shape.ssm.is_none();
+        for row in rows.iter().filter(is_planned) {
+            let model = row.text("model");
+            let measured = Devices::measured(row).unwrap();
+            let predicted = Devices::predicted(row, &models[model], &tables[model]).unwrap();
+            assert_eq!(predicted.weights, measured.weights, "{}", row.line());
+            assert_eq!(predicted.caches, measured.caches, "{}", row.line());
+            off += usize::from(predicted.compute != measured.compute);
+            let bounds =
+                predicted.compute_bounds(&models[model], generation(row).unwrap()).unwrap();
+            let is_inside = bounds
+                .iter()
+                .zip(&measured.compute)
+                .all(|(bounds, size)| bounds.low.get() <= *size && *size <= bounds.high.get());
+            if !is_inside {
+                outside.push(row.line());
+            }
+        }
+        println!("{name}: {} rows, compute of {off} off, {} outside", rows.len(), outside.len());
+        assert!(off * 1000 <= rows.len() * MOST_OFF, "{name}: {off} of {} are off", rows.len());
+        assert!(outside.len() * 100 <= rows.len(), "{name}:\n{}", outside.join("\n"));
+        assert!(rows.len() > 50, "{name}: only {} rows", rows.len());
+    }
+}

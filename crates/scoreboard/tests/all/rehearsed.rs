@@ -1,0 +1,74 @@
+//! Runs of transformers on a virtual GPU, of the seed that formulas were read from and of one drawn afterwards.
+
+use vramplan_planner::read::Catalog;
+use vramplan_scoreboard::csv::{Row, rows};
+use vramplan_scoreboard::rehearsed::{Planned, RUNS, plan};
+
+/// A row, and what is planned for it.
+struct Run {
+    row: Row,
+    planned: Planned,
+}
+
+fn runs(is_held_back: bool) -> Vec<Run> {
+    let catalog = Catalog::built_in();
+    rows(RUNS)
+        .filter(|row| (row.text("seed") == "held") == is_held_back)
+        // What HQQ copies depends on its version and on what it reads: its bounds are assumed.
+        .filter(|row| row.text("kv") == "bf16")
+        .map(|row| Run { planned: plan(&catalog, &row).unwrap(), row })
+        .collect()
+}
+
+fn quantile(mut numbers: Vec<f64>, percent: usize) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[(numbers.len() - 1) * percent / 100]
+}
+
+#[allow(clippy::cast_precision_loss, reason = "bytes of a GPU")]
+fn error(planned: u64, measured: u64) -> f64 {
+    (planned as f64 / measured as f64 - 1.0).abs()
+}
+
+/// How far the most that is asked for in a phase lies from the truth, in the middle and at 95%.
+fn errors(runs: &[Run], phase: &str, planned: impl Fn(&Run) -> u64) -> [f64; 2] {
+    let errors = |run: &Run| error(planned(run), run.row.number(phase));
+    let errors: Vec<_> = runs.iter().map(errors).collect();
+    [50, 95].map(|percent| quantile(errors.clone(), percent))
+}
+
+fn share(runs: &[Run], holds: impl Fn(&Run, u64) -> bool) -> f64 {
+    let held = runs.iter().filter(|run| holds(run, run.row.number("needed"))).count();
+    #[allow(clippy::cast_precision_loss, reason = "some hundred runs")]
+    let share = held as f64 / runs.len() as f64;
+    share
+}
+
+/// What is asked for, and what the smallest card is at most.
+fn check(runs: &[Run]) {
+    let prefill = errors(runs, "peak_prefill", |run| run.planned.needed.asked.prefill);
+    let decode = errors(runs, "peak_decode", |run| run.planned.needed.asked.decode);
+    let below = share(runs, |run, needed| needed <= run.planned.card.high.get());
+    let inside = share(runs, |run, needed| {
+        (run.planned.card.low.get()..=run.planned.card.high.get()).contains(&needed)
+    });
+    #[allow(clippy::print_stdout, reason = "a report")]
+    {
+        println!("{} runs: prefill {prefill:?}, decode {decode:?}", runs.len());
+        println!("{below} at most the high bound, {inside} inside");
+    }
+    for [median, most] in [prefill, decode] {
+        assert!(median <= 0.001 && most <= 0.01, "{median} {most}");
+    }
+    assert!(below >= 0.97, "{below} of the runs end on the card of the high bound");
+}
+
+#[test]
+fn runs_end_on_the_card_of_the_high_bound() {
+    check(&runs(false));
+}
+
+#[test]
+fn so_do_runs_that_no_formula_was_read_from() {
+    check(&runs(true));
+}

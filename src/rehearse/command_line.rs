@@ -1,0 +1,362 @@
+//! What a command line says of a deployment, where that is certain: a flag that is not known makes it uncertain.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::str::FromStr;
+
+use vramplan_planner::deployment::Question;
+use vramplan_planner::dtype::KvFormat;
+use vramplan_planner::spec::{AskedShare, Attention, Count, Runtime, Split};
+use vramplan_planner::text::printable;
+
+/// What was recognised of a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recognised {
+    /// What it runs, as a question to the planner.
+    Deployment(Box<Question>),
+    /// A program that is known, run in a way that is not: why.
+    Uncertain(String),
+    /// Nothing.
+    Nothing,
+}
+
+/// What a flag does.
+#[derive(Clone, Copy)]
+enum Effect {
+    /// Nothing to memory, and takes no value.
+    Bare,
+    /// Nothing to memory, and takes a value.
+    Value,
+    /// Names the model.
+    Model,
+    /// Sets something, by this function.
+    Sets(fn(&mut Question, &str) -> Result<(), String>),
+}
+
+type Flag = (&'static str, Effect);
+
+/// llama.cpp's, by `common/arg.cpp`.
+const LLAMA: &[Flag] = &[
+    ("-m", Effect::Model),
+    ("--model", Effect::Model),
+    ("-c", Effect::Sets(cells)),
+    ("--ctx-size", Effect::Sets(cells)),
+    ("-np", Effect::Sets(one_slot)),
+    ("--parallel", Effect::Sets(one_slot)),
+    ("-ub", Effect::Sets(chunk)),
+    ("--ubatch-size", Effect::Sets(chunk)),
+    ("-ctk", Effect::Sets(cache_type)),
+    ("--cache-type-k", Effect::Sets(cache_type)),
+    ("-ctv", Effect::Sets(cache_type)),
+    ("--cache-type-v", Effect::Sets(cache_type)),
+    ("-fa", Effect::Sets(flash)),
+    ("--flash-attn", Effect::Sets(flash)),
+    ("-ngl", Effect::Sets(all_layers)),
+    ("--gpu-layers", Effect::Sets(all_layers)),
+    ("--n-gpu-layers", Effect::Sets(all_layers)),
+    ("-sm", Effect::Sets(split)),
+    ("--split-mode", Effect::Sets(split)),
+    ("-t", Effect::Value),
+    ("--threads", Effect::Value),
+    ("-tb", Effect::Value),
+    ("--threads-batch", Effect::Value),
+    ("-p", Effect::Value),
+    ("--prompt", Effect::Value),
+    ("-f", Effect::Value),
+    ("--file", Effect::Value),
+    ("-n", Effect::Value),
+    ("--predict", Effect::Value),
+    ("--n-predict", Effect::Value),
+    ("-s", Effect::Value),
+    ("--seed", Effect::Value),
+    ("--temp", Effect::Value),
+    ("--top-k", Effect::Value),
+    ("--top-p", Effect::Value),
+    ("--min-p", Effect::Value),
+    ("--host", Effect::Value),
+    ("--port", Effect::Value),
+    ("--alias", Effect::Value),
+    ("-a", Effect::Value),
+    ("--api-key", Effect::Value),
+    ("--log-file", Effect::Value),
+    ("--chat-template", Effect::Value),
+    ("-lv", Effect::Value),
+    ("--log-verbosity", Effect::Value),
+    ("-v", Effect::Bare),
+    ("--verbose", Effect::Bare),
+    ("--jinja", Effect::Bare),
+    ("--no-warmup", Effect::Bare),
+    ("-no-cnv", Effect::Bare),
+    ("-cnv", Effect::Bare),
+    ("-st", Effect::Bare),
+    ("--single-turn", Effect::Bare),
+    ("--mlock", Effect::Bare),
+    ("--no-mmap", Effect::Bare),
+    ("--no-webui", Effect::Bare),
+    ("--metrics", Effect::Bare),
+    ("--ignore-eos", Effect::Bare),
+    ("--no-display-prompt", Effect::Bare),
+];
+
+/// vLLM's, by `engine/arg_utils.py` and `entrypoints/openai/cli_args.py`.
+const VLLM: &[Flag] = &[
+    ("--model", Effect::Model),
+    ("--max-model-len", Effect::Sets(context)),
+    ("--max-num-seqs", Effect::Sets(sequences)),
+    ("--max-num-batched-tokens", Effect::Sets(chunk)),
+    ("--gpu-memory-utilization", Effect::Sets(share)),
+    ("--tensor-parallel-size", Effect::Sets(ranks)),
+    ("-tp", Effect::Sets(ranks)),
+    ("--host", Effect::Value),
+    ("--port", Effect::Value),
+    ("--served-model-name", Effect::Value),
+    ("--api-key", Effect::Value),
+    ("--seed", Effect::Value),
+    ("--tokenizer", Effect::Value),
+    ("--chat-template", Effect::Value),
+    ("--load-format", Effect::Value),
+    ("--download-dir", Effect::Value),
+    ("--trust-remote-code", Effect::Bare),
+    ("--enable-prefix-caching", Effect::Bare),
+    ("--no-enable-prefix-caching", Effect::Bare),
+    ("--disable-log-requests", Effect::Bare),
+    ("--disable-log-stats", Effect::Bare),
+];
+
+/// What a command runs, as far as its command line says so.
+pub fn recognise<S: AsRef<OsStr>>(
+    command: &[S],
+    has_variable: impl Fn(&str) -> bool,
+) -> Recognised {
+    let words: Option<Vec<&str>> = command.iter().map(|word| word.as_ref().to_str()).collect();
+    let Some(words) = words else { return Recognised::Nothing };
+    let Some((program, rest)) = words.split_first() else { return Recognised::Nothing };
+    let program = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let found = match (program, rest) {
+        ("llama-server" | "llama-cli" | "llama-completion" | "llama-simple", rest) => {
+            if has_variable("LLAMA_ARG_") {
+                Err("variables `LLAMA_ARG_…` say more than its flags do".to_owned())
+            } else {
+                llama(rest)
+            }
+        }
+        ("vllm", ["serve", rest @ ..]) => vllm(rest),
+        ("llama-bench" | "vllm", _) => {
+            return Recognised::Uncertain(format!(
+                "how `{program}` is run here is not read from its flags"
+            ));
+        }
+        _ => return Recognised::Nothing,
+    };
+    match found {
+        Ok(question) => Recognised::Deployment(Box::new(question)),
+        Err(why) => Recognised::Uncertain(format!("`{program}`: {why}")),
+    }
+}
+
+fn llama(words: &[&str]) -> Result<Question, String> {
+    let mut question = Question { runtime: Some(Runtime::LlamaCpp), ..Question::default() };
+    read(words, LLAMA, &mut question, false)?;
+    if question.cache_tokens.is_none() {
+        return Err("without `-c` its context is the model's, or what fits".to_owned());
+    }
+    named(question)
+}
+
+fn vllm(words: &[&str]) -> Result<Question, String> {
+    let mut question = Question { runtime: Some(Runtime::Vllm), ..Question::default() };
+    read(words, VLLM, &mut question, true)?;
+    // Its ranks are what it is told, however many cards there are.
+    question.gpus.get_or_insert(1);
+    named(question)
+}
+
+fn named(question: Question) -> Result<Question, String> {
+    if question.model.is_some() { Ok(question) } else { Err("it names no model".to_owned()) }
+}
+
+/// Reads flags; one that stands alone first may be the model.
+fn read(
+    words: &[&str],
+    flags: &[Flag],
+    question: &mut Question,
+    positional: bool,
+) -> Result<(), String> {
+    let mut words = words.iter().copied();
+    while let Some(word) = words.next() {
+        let (name, mut given) = match word.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value)),
+            _ => (word, None),
+        };
+        let known = flags.iter().find(|(known, _)| *known == name);
+        let Some((_, effect)) = known else {
+            if positional && question.model.is_none() && !word.starts_with('-') {
+                question.model = Some(word.to_owned());
+                continue;
+            }
+            return Err(format!("what `{}` does to memory is not known here", printable(word)));
+        };
+        if matches!(effect, Effect::Bare) {
+            continue;
+        }
+        let value = given.take().or_else(|| words.next());
+        let value = value.ok_or_else(|| format!("`{name}` has no value"))?;
+        match effect {
+            Effect::Model => question.model = Some(value.to_owned()),
+            Effect::Sets(set) => set(question, value).map_err(|why| {
+                let said = format!("`{name} {}`", printable(value));
+                if why.is_empty() {
+                    format!("{said} is not read here")
+                } else {
+                    format!("{said} {why}")
+                }
+            })?,
+            Effect::Value | Effect::Bare => {}
+        }
+    }
+    Ok(())
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(String::new)
+}
+
+fn parsed<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| String::new())
+}
+
+/// The cells of one sequence's cache, and its positions.
+fn cells(question: &mut Question, text: &str) -> Result<(), String> {
+    let tokens = number(text)?;
+    (question.cache_tokens, question.context) = (Some(tokens), Some(tokens));
+    Ok(())
+}
+
+fn one_slot(_question: &mut Question, text: &str) -> Result<(), String> {
+    if number(text)? == 1 { Ok(()) } else { Err("shares its context among slots".to_owned()) }
+}
+
+fn chunk(question: &mut Question, text: &str) -> Result<(), String> {
+    question.prefill_chunk = Some(number(text)?);
+    Ok(())
+}
+
+fn context(question: &mut Question, text: &str) -> Result<(), String> {
+    question.context = Some(number(text)?);
+    Ok(())
+}
+
+fn sequences(question: &mut Question, text: &str) -> Result<(), String> {
+    question.max_seqs = Some(number(text)?);
+    Ok(())
+}
+
+fn share(question: &mut Question, text: &str) -> Result<(), String> {
+    question.gpu_memory_utilization = Some(parsed::<AskedShare>(text)?);
+    Ok(())
+}
+
+fn ranks(question: &mut Question, text: &str) -> Result<(), String> {
+    question.gpus = Some(number(text)?);
+    question.split = question.gpus.filter(|ranks| *ranks > 1).map(|_| Split::Tensor);
+    Ok(())
+}
+
+fn split(question: &mut Question, text: &str) -> Result<(), String> {
+    match text {
+        "layer" => Ok(()),
+        "row" => {
+            question.split = Some(Split::Tensor);
+            Ok(())
+        }
+        _ => Err(String::new()),
+    }
+}
+
+fn cache_type(question: &mut Question, text: &str) -> Result<(), String> {
+    let format = parsed::<KvFormat>(text)?;
+    if question.kv.is_some_and(|other| other != format.into()) {
+        return Err("caches keys and values in different formats".to_owned());
+    }
+    question.kv = Some(format.into());
+    Ok(())
+}
+
+fn flash(question: &mut Question, text: &str) -> Result<(), String> {
+    question.attention = match text {
+        "on" | "1" => Some(Attention::Flash),
+        "off" | "0" => Some(Attention::Eager),
+        "auto" | "-1" => None,
+        _ => return Err(String::new()),
+    };
+    Ok(())
+}
+
+/// Models have fewer layers than these.
+const ALL: i64 = 99;
+
+fn all_layers(question: &mut Question, text: &str) -> Result<(), String> {
+    if text == "auto" {
+        return Ok(());
+    }
+    if text != "all" && !text.parse::<i64>().is_ok_and(|n| n >= ALL) {
+        return Err("may leave layers in main memory".to_owned());
+    }
+    // Not as many as fit: what was asked for.
+    question.ngl = Some(Count::All);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Recognised {
+        recognise(&line.split_whitespace().collect::<Vec<_>>(), |_| false)
+    }
+
+    #[test]
+    fn llama_server_is_read() {
+        let line =
+            "/opt/llama-server -m a.gguf -c 32768 -ngl 99 -fa on -ctk q8_0 -ctv q8_0 --port 8080";
+        let Recognised::Deployment(question) = of(line) else { panic!("{:?}", of(line)) };
+        assert_eq!(question.model.as_deref(), Some("a.gguf"));
+        assert_eq!(question.runtime, Some(Runtime::LlamaCpp));
+        assert_eq!((question.cache_tokens, question.context), (Some(32768), Some(32768)));
+        assert_eq!(question.kv.map(|kv| kv.to_string()).as_deref(), Some("q8_0"));
+        assert_eq!(question.attention, Some(Attention::Flash));
+    }
+
+    #[test]
+    fn vllm_serve_is_read() {
+        let line =
+            "vllm serve Qwen/Qwen2.5-7B --max-model-len=8192 --gpu-memory-utilization 0.8 -tp 2";
+        let Recognised::Deployment(question) = of(line) else { panic!("{:?}", of(line)) };
+        assert_eq!(question.model.as_deref(), Some("Qwen/Qwen2.5-7B"));
+        assert_eq!((question.context, question.gpus), (Some(8192), Some(2)));
+        assert_eq!(question.split, Some(Split::Tensor));
+    }
+
+    #[test]
+    fn what_is_not_certain_is_said() {
+        for (line, why) in [
+            ("llama-server -m a.gguf", "without `-c` its context is the model's"),
+            ("llama-server -c 4096", "it names no model"),
+            ("llama-server -m a.gguf -c 4096 --n-cpu-moe 3", "`--n-cpu-moe`"),
+            ("llama-server -m a.gguf -c 4096 -np 4", "among slots"),
+            ("llama-server -m a.gguf -c 4096 -ngl 12", "main memory"),
+            ("llama-server -m a.gguf -c 4096 -ctk q8_0 -ctv f16", "different formats"),
+            ("llama-server -m a.gguf -c", "`-c` has no value"),
+            ("llama-server -m a.gguf -c x", "`-c x` is not read here"),
+            ("vllm serve a --enforce-eager", "`--enforce-eager`"),
+            ("llama-bench -m a.gguf", "llama-bench"),
+        ] {
+            let Recognised::Uncertain(said) = of(line) else { panic!("{line}: {:?}", of(line)) };
+            assert!(said.contains(why), "{line}: {said}");
+        }
+        let with_variables = recognise(&["llama-server", "-m", "a"], |_| true);
+        assert!(matches!(with_variables, Recognised::Uncertain(_)));
+        assert_eq!(of("python serve.py"), Recognised::Nothing);
+        assert_eq!(of(""), Recognised::Nothing);
+    }
+}
