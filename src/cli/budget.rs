@@ -37,6 +37,10 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
 /// The question, with the version of the user's own program where one is named.
 fn with_binary(args: &BudgetArgs) -> anyhow::Result<Question> {
     let mut plan = args.plan.clone();
+    if args.scenario.is_none() {
+        // The settings of a program are those of a plan for it.
+        plan.runtime = plan.runtime.or_else(|| args.emit.and_then(Target::runtime));
+    }
     let Some(program) = &args.runtime_binary else { return Ok(plan) };
     let told = version_of(program).map_err(|message| {
         Problem::new(message)

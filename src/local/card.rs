@@ -27,7 +27,11 @@ impl LocalCard {
     /// The profile of a card of this name, with this card's own total and reserve: cards of one name
     /// come in several sizes, and drivers differ.
     pub fn spec(&self, catalog: &Catalog) -> Result<GpuSpec, SourceError> {
-        let mut gpu = catalog.gpu(&self.name)?;
+        let mut gpu = catalog.gpu(&self.name).or_else(|unknown| {
+            // One name is sold with several sizes.
+            let gb = self.total.get().div_ceil(1 << 30);
+            catalog.gpu(&format!("{} {gb}GB", self.name)).map_err(|_| unknown)
+        })?;
         let source = format!("NVML on this machine, driver {}", self.driver);
         gpu.total = Fact::new(self.total, Basis::Exact, source.clone());
         gpu.reserved = Fact::new(self.reserved, Basis::Exact, source);

@@ -21,5 +21,12 @@ pub fn open_nvml() -> Result<nvml_wrapper::Nvml, LocalCardError> {
 
 /// What NVML said, as an error of the local card.
 pub(super) fn unavailable(error: &nvml_wrapper::error::NvmlError) -> LocalCardError {
-    LocalCardError::Unavailable { message: printable_message(&error.to_string()) }
+    use nvml_wrapper::error::NvmlError;
+    let message = match error {
+        NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound => {
+            "no NVIDIA driver was found (`libnvidia-ml` is missing)".to_owned()
+        }
+        error => printable_message(&error.to_string()),
+    };
+    LocalCardError::Unavailable { message }
 }

@@ -48,19 +48,20 @@ fn a_plan_says_where_its_model_is_from_and_needs_no_network_the_second_time() {
     let first = ask(&[]);
     assert_eq!(first.status.code(), Some(0), "{}", text(&first));
     let lines: Vec<String> = text(&first).lines().map(str::to_owned).collect();
+    assert!(lines[0].starts_with("fits: "), "{lines:?}");
     assert!(
-        lines[0].starts_with(
+        lines[1].starts_with(
             "SmolLM2-135M-Q4_K_M · q4_k_m (as stored) weights · f16 KV · llama.cpp runtime"
         ),
         "{lines:?}"
     );
     let from = format!("from {}, revision ad44e777: headers alone, 2 requests, ", hub.authority());
-    // The first line is folded at 80 columns.
-    assert!(lines[2].starts_with(&from), "{lines:?}");
+    // The title is folded at 80 columns.
+    assert!(lines[3].starts_with(&from), "{lines:?}");
     let second = ask(&["--offline"]);
     assert_eq!(second.status.code(), Some(0), "{}", text(&second));
     let again: Vec<String> = text(&second).lines().map(str::to_owned).collect();
-    let unfolded = again[2..4].iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    let unfolded = again[3..5].iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
     assert!(unfolded.contains("headers that were read before, no request"), "{again:?}");
     // The plan itself is the same.
     let plan = |lines: &[String]| {

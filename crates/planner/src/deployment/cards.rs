@@ -161,10 +161,24 @@ fn names(gpu: &str) -> Result<Vec<&str>, DeploymentError> {
     Ok(names)
 }
 
-/// How many of which card `2xL4` names; no card's name begins so.
+/// Whether `--gpu` names more than one card.
+pub(super) fn is_several(gpu: &str) -> bool {
+    names(gpu).is_ok_and(|names| names.len() > 1)
+}
+
+/// How many of which card `2xL4` or `L4x2` names. No card's name begins so, and those that end so, such as `RTX2060`,
+/// end in more than there can be of one.
 fn multiple(name: &str) -> Option<(u64, &str)> {
-    let (times, name) = name.split_once(['x', 'X', '×'])?;
-    Some((times.trim().parse().ok()?, name.trim())).filter(|(_, name)| !name.is_empty())
+    const TIMES: [char; 3] = ['x', 'X', '×'];
+    let before =
+        name.split_once(TIMES).and_then(|(times, name)| Some((times.trim().parse().ok()?, name)));
+    let after = || {
+        let (name, times) = name.rsplit_once(TIMES)?;
+        let times = times.parse().ok().filter(|times| (1..=MOST_GPUS).contains(times))?;
+        Some((times, name))
+    };
+    let (times, name) = before.or_else(after)?;
+    Some((times, name.trim())).filter(|(_, name)| !name.is_empty())
 }
 
 /// A card as the question leaves it to a run: less what others hold, with the headroom that is asked for.
@@ -243,5 +257,22 @@ fn count(question: &Question, names: &[&str]) -> Result<usize, DeploymentError> 
             Err(DeploymentError::refused(message, hint))
         }
         (names, _) => Ok(names.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_of_one_card_are_read() {
+        let found = |text| multiple(text);
+        assert_eq!(found("2xL4"), Some((2, "L4")));
+        assert_eq!(found("2 x RTX 4090"), Some((2, "RTX 4090")));
+        assert_eq!(found("L4x2"), Some((2, "L4")));
+        assert_eq!(found("RTX 4090x2"), Some((2, "RTX 4090")));
+        for one in ["RTX 2060", "RTX2060", "rtx 3090 Ti", "GTX 1080", "TITAN RTX", "x2", "24GiB"] {
+            assert_eq!(found(one), None, "{one}");
+        }
     }
 }

@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
-use super::Form;
+use super::cards::is_several;
+use super::{Form, Question};
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::rules;
 use crate::read::{Files, Found, is_gguf};
 use crate::spec::Runtime;
 
@@ -25,6 +28,45 @@ use crate::spec::Runtime;
 /// ```
 pub fn runtime_of(model: &str, files: &dyn Files) -> Runtime {
     form_of(model, files).runtime()
+}
+
+/// The runtime of a question: as it says, else that of the model's form. A bare name says nothing of a runtime, so
+/// that what else is asked for decides, where vramplan's own does not have it: a format of weights or of the cache, or
+/// several cards.
+pub(super) fn runtime_asked(question: &Question, model: &str, files: &dyn Files) -> Runtime {
+    let form = || match form_of(model, files) {
+        Form::Name => runtime_of_name(question),
+        form => form.runtime(),
+    };
+    question.runtime.unwrap_or_else(form)
+}
+
+fn runtime_of_name(question: &Question) -> Runtime {
+    let own = Form::Name.runtime();
+    let kv = question.kv.map(|kv| kv.keys).filter(|&kv| !rules(own).takes_kv(kv));
+    match (question.weights, kv) {
+        (Some(WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8), _)
+        | (_, Some(KvFormat::Hqq { .. } | KvFormat::Quanto { .. })) => Runtime::Transformers,
+        (Some(WeightFormat::Gguf(_)), Some(_)) | (None, Some(KvFormat::Ggml(_))) => {
+            Runtime::LlamaCpp
+        }
+        (
+            None
+            | Some(
+                WeightFormat::AsStored
+                | WeightFormat::Gguf(_)
+                | WeightFormat::F32
+                | WeightFormat::F16
+                | WeightFormat::Bf16,
+            ),
+            None,
+        ) => {
+            let gpus = question.gpu.as_deref().unwrap_or_default();
+            let several = question.gpus.unwrap_or(1) > 1 || is_several(gpus);
+            if several { Runtime::LlamaCpp } else { own }
+        }
+        _ => Runtime::Vllm,
+    }
 }
 
 fn form_of(model: &str, files: &dyn Files) -> Form {

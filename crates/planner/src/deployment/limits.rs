@@ -40,8 +40,26 @@ pub(super) fn cache(question: &Question) -> Result<CacheSize, DeploymentError> {
     })
 }
 
-pub(super) fn min_decode_speed(question: &Question) -> Result<Option<f64>, DeploymentError> {
-    match question.min_decode_speed {
+pub(super) fn min_decode_speed(
+    question: &Question,
+    cards: &Cards,
+) -> Result<Option<f64>, DeploymentError> {
+    let unknown =
+        |card: &&super::Card| !card.gpu.is_main_memory() && card.gpu.bandwidth.value.is_zero();
+    match (question.min_decode_speed, cards.iter().find(unknown)) {
+        (Some(_), Some(card)) => Err(DeploymentError::refused(
+            format!(
+                "`--min-decode-speed`: the memory bandwidth of `{}` is not known",
+                card.gpu.name
+            ),
+            "name a card, or write a profile of it",
+        )),
+        (speed, _) => in_range(speed),
+    }
+}
+
+fn in_range(speed: Option<f64>) -> Result<Option<f64>, DeploymentError> {
+    match speed {
         Some(speed) if !speed.is_finite() || speed <= 0.0 => {
             let expected = "more than 0 tokens a second";
             Err(DeploymentError::out_of_range("--min-decode-speed", speed, expected))

@@ -124,7 +124,7 @@ pub fn resolve(
     local: Option<&LocalCard>,
 ) -> Result<Deployment, DeploymentError> {
     let model = question.model.as_deref().ok_or_else(error::no_model)?;
-    let runtime = question.runtime.unwrap_or_else(|| runtime_of(model, files));
+    let runtime = defaults::runtime_asked(question, model, files);
     let cards = cards::cards(question, runtime, catalog, local)?;
     resolve_on(question, catalog, files, cards)
 }
@@ -140,7 +140,7 @@ pub fn resolve_on(
     cards: Cards,
 ) -> Result<Deployment, DeploymentError> {
     let name = question.model.as_deref().ok_or_else(error::no_model)?;
-    let runtime = question.runtime.unwrap_or_else(|| runtime_of(name, files));
+    let runtime = defaults::runtime_asked(question, name, files);
     let runtime = Arc::new(catalog.runtime(runtime)?);
     let model = Arc::new(read::model(files, name, catalog)?);
     let file = files.is_file(name.as_ref()).then(|| Arc::from(name));
@@ -176,7 +176,7 @@ impl Deployment {
             host,
             cache: limits::cache(&question)?,
             headroom: question.headroom.unwrap_or_else(|| rules(kind).headroom()),
-            min_decode_speed: limits::min_decode_speed(&question)?,
+            min_decode_speed: limits::min_decode_speed(&question, &cards)?,
             given: Arc::new(question),
             model,
             file,

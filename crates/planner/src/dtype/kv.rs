@@ -62,6 +62,23 @@ const NAMED: [(&str, KvFormat); 12] = [
     ("hqq8", KvFormat::Hqq { bits: 8, group: DEFAULT_GROUP }),
 ];
 
+/// What people type, and what it is called here.
+const SYNONYMS: [(&str, &str); 13] = [
+    ("fp32", "f32"),
+    ("float32", "f32"),
+    ("fp16", "f16"),
+    ("float16", "f16"),
+    ("half", "f16"),
+    ("bfloat16", "bf16"),
+    ("fp8_e4m3", "fp8"),
+    ("fp8_e5m2", "fp8"),
+    ("q8", "q8_0"),
+    ("q4", "q4_0"),
+    ("8bit", "int8"),
+    ("8-bit", "int8"),
+    ("i8", "int8"),
+];
+
 impl KvFormat {
     /// The names that the command line takes, for messages.
     pub fn known() -> String {
@@ -167,6 +184,10 @@ impl FromStr for KvFormat {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let name = text.trim().to_ascii_lowercase();
+        let name = SYNONYMS
+            .iter()
+            .find(|(typed, _)| *typed == name)
+            .map_or(name, |(_, known)| (*known).to_owned());
         if let Some((_, format)) = NAMED.iter().find(|(known, _)| *known == name) {
             return Ok(*format);
         }

@@ -111,6 +111,9 @@ impl Catalog {
             (Err(SourceError::Unknown { .. }), Some((card, slice))) => {
                 self.find(Kind::Gpu, card, |at, text| profile::gpu_slice(at, text, slice))
             }
+            (Err(SourceError::Unknown { .. }), None) => {
+                name.parse().map_or(found, |total| Ok(GpuSpec::of_size(name.trim(), total)))
+            }
             _ => found,
         }
     }

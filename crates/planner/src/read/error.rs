@@ -135,6 +135,10 @@ impl SourceError {
                 "run `vramplan profiles list`, or give a GGUF file, or a directory with `config.json`"
                     .to_owned(),
             ),
+            Self::Unknown { kind: "GPU", .. } => Some(
+                "run `vramplan profiles list gpus`, or give the size of another card, such as `--gpu 24GiB`"
+                    .to_owned(),
+            ),
             Self::Unknown { .. } => Some("run `vramplan profiles list`".to_owned()),
             Self::Truncated { .. } => {
                 Some("the file is cut short or damaged: download it again".to_owned())

@@ -104,10 +104,15 @@ impl Advisor<'_> {
         let balanced = &self.recommendation.tiers.balanced;
         if balanced.limited_by == Limit::Context {
             let left = self.left_at(balanced.max_cache_tokens);
+            let evicts = if self.deployment.kind() == Runtime::Vramplan {
+                ": no eviction is needed"
+            } else {
+                ""
+            };
             note(
                 "context-binds",
                 format!(
-                    "the context binds, not the memory: all {} tokens of it fit with {left} to spare, so nothing ever needs to be evicted",
+                    "the whole context of {} tokens fits with {left} to spare{evicts}",
                     workload.context
                 ),
             );
@@ -116,7 +121,7 @@ impl Advisor<'_> {
             note(
                 "speed-binds",
                 format!(
-                    "the decode speed asked for binds: {} cached tokens read the memory that {} allows at best",
+                    "the decode speed asked for is the limit: with more than {} cached tokens, {} cannot reach it",
                     balanced.max_cache_tokens,
                     self.deployment.cards.first().gpu.name
                 ),

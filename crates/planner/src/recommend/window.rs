@@ -33,7 +33,9 @@ impl WindowBasis {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Given => "given",
-            Self::PublishedHalf => "H2O's published half split, not measured on your text",
+            Self::PublishedHalf => {
+                "half of the cache, as in the H2O paper; not measured on your text"
+            }
             Self::Floor => "the floor of one prefill chunk and 64 tokens",
             Self::NoEviction => "this runtime does not evict",
             Self::None => "nothing fits",

@@ -340,6 +340,14 @@ pub struct TierDoc {
     pub fails_if: String,
 }
 
+impl TierDoc {
+    /// Whether it asks for the same as another.
+    pub(super) fn asks_as(&self, other: &Self) -> bool {
+        let size = |tier: &Self| (tier.max_cache_tokens, tier.recent_window, tier.peak);
+        size(self) == size(other)
+    }
+}
+
 /// Tokens a second, to one digit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

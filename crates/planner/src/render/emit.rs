@@ -51,7 +51,7 @@ impl Target {
     }
 
     /// The runtime whose plans it takes; nothing for those of any.
-    fn runtime(self) -> Option<Runtime> {
+    pub fn runtime(self) -> Option<Runtime> {
         let takes = [
             (Self::LlamaCpp, Runtime::LlamaCpp),
             (Self::Ollama, Runtime::LlamaCpp),
@@ -67,11 +67,15 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = text.to_ascii_lowercase();
-        let found = Self::NAMES.iter().find(|(name, _)| *name == wanted);
+        let plain = |name: &str| name.to_ascii_lowercase().replace(['-', '_', '.', ' '], "");
+        let wanted = match plain(text).as_str() {
+            "llamaserver" => "llamacpp".to_owned(),
+            wanted => wanted.to_owned(),
+        };
+        let found = Self::NAMES.iter().find(|(name, _)| plain(name) == wanted);
         found.map(|(_, target)| *target).ok_or_else(|| {
             let known: Vec<_> = Self::NAMES.iter().map(|(name, _)| format!("`{name}`")).collect();
-            format!("`{}` is no target: expected one of {}", printable(text), known.join(", "))
+            format!("`{}` is not a target: expected one of {}", printable(text), known.join(", "))
         })
     }
 }

@@ -176,8 +176,8 @@ fn legend(doc: &SweepDoc) -> String {
             && fitting.any(|c| c.result.as_ref().is_some_and(|r| r.limited_by == name))
     };
     let marks = [
-        (binds("context"), "c: the context binds, not the memory"),
-        (binds("speed"), "s: the decode speed asked for binds"),
+        (binds("context"), "c: limited by the context, not by memory"),
+        (binds("speed"), "s: limited by the decode speed asked for"),
         (verdict("tight"), "~: tight, without the headroom"),
         (verdict("does_not_fit"), "–: does not fit"),
         (verdict("refused"), "×: refused"),

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use super::terminal::{WIDTH, finish, range, table};
 
 use super::devices;
-use super::document::{ComponentDoc, Document, PoolDoc, TierDoc, shown};
+use super::document::{ComponentDoc, Document, PoolDoc, SpeedDoc, TierDoc, shown};
 use crate::plan::{Reason, Verdict};
 use crate::recommend::Limit;
-use crate::spec::Bounds;
+use crate::spec::{Basis, Bounds};
 use crate::units::Bytes;
 
 /// Cells of a full bar.
@@ -40,9 +40,10 @@ fn heading(document: &Document) -> String {
         asked.runtime(),
         devices::label_of(document)
     );
-    let mut text = document.placement.as_ref().map_or(String::new(), |placement| {
-        wrap(&placement.first_line(&label_of_gpus(document)), WIDTH)
-    });
+    let mut text = verdict(document);
+    if let Some(placement) = &document.placement {
+        text.push_str(&wrap(&placement.first_line(&label_of_gpus(document)), WIDTH));
+    }
     text.push_str(&wrap(&title, WIDTH));
     if let Some(origin) = &asked.model.origin {
         text.push_str(&wrap(&origin.text(), WIDTH));
@@ -136,27 +137,62 @@ fn capacity(document: &Document) -> String {
     if let Some(pool) = &document.pool {
         text.push_str(&wrap(&pool_line(document, pool), WIDTH));
     }
-    text.push_str(&verdict(document));
+    if capacity.basis == Basis::Assumed {
+        let line = format!("the total is assumed: {}", capacity.source);
+        text.push_str(&wrap(&line, WIDTH));
+    }
     text
 }
 
+/// The answer: whether it fits, how much of the card it takes, and for how long a context.
 fn verdict(document: &Document) -> String {
-    match (document.verdict, document.reason) {
-        (Verdict::DoesNotFit, Some(Reason::TooSlow)) => {
-            "too slow: memory suffices, the decode speed asked for is out of reach\n".to_owned()
+    let (peak, usable) = (document.peak.total, document.capacity.usable);
+    let line = match (document.verdict, document.reason) {
+        (Verdict::DoesNotFit, Some(Reason::TooSlow)) => too_slow(document),
+        (Verdict::DoesNotFit, Some(Reason::WillNotStart)) => return will_not_start(document),
+        (Verdict::DoesNotFit, _) => {
+            let short = document.short_by;
+            format!("does not fit: {} is {short} more than the {usable} there are", peak.expected)
         }
-        (Verdict::DoesNotFit, Some(Reason::WillNotStart)) => will_not_start(document),
-        (Verdict::DoesNotFit, _) => format!("does not fit: {} short\n", document.short_by),
         (Verdict::Tight, _) => format!(
-            "tight: fits as expected, but the high bound lacks {}{}\n",
+            "tight: {} of {usable}, but up to {}, which lacks {}{}",
+            peak.expected,
+            peak.high,
             document.short_by,
             if document.pool.is_some() { "" } else { " of the headroom" }
         ),
         (Verdict::Fits, _) => {
-            let usable = document.capacity.usable;
-            let left = usable.minus_or_zero(document.peak.total.expected);
-            format!("fits: {left} left at the expected peak\n")
+            let context = context(document);
+            format!("fits: {} of {usable} (up to {}){context}", peak.expected, peak.high)
         }
+    };
+    wrap(&line, WIDTH)
+}
+
+fn too_slow(document: &Document) -> String {
+    let tiers = document.recommendation.tiers.iter();
+    let speeds = tiers.map(|tier| tier.decode_tokens_per_second.high).filter(|speed| *speed > 0.0);
+    match speeds.reduce(f64::max) {
+        Some(most) => {
+            format!("too slow: memory suffices, but at most {most:.0} tok/s can be reached")
+        }
+        None => {
+            "too slow: memory suffices, but the decode speed asked for cannot be reached".to_owned()
+        }
+    }
+}
+
+/// What a conversation can be long, the pinned prompt included.
+fn context(document: &Document) -> String {
+    let asked = &document.deployment;
+    let tokens = asked
+        .number(|asked| asked.system_tokens)
+        .saturating_add(asked.number(|asked| asked.cache_tokens));
+    let longest = asked.number(|asked| asked.context);
+    if tokens == longest {
+        format!(" · all {longest} tokens of context")
+    } else {
+        format!(" · {tokens} tokens of context")
     }
 }
 
@@ -247,26 +283,34 @@ fn placements(document: &Document) -> String {
 fn tiers(document: &Document) -> String {
     let header = ["tier", "max_cache_tokens", "recent_window", "peak (high)", "free then", "tok/s"];
     let mut rows = table(&header, &[1, 2, 3, 4, 5]);
-    for tier in &document.recommendation.tiers {
-        rows.add_row(tier_row(tier));
-    }
     let recommendation = &document.recommendation;
-    let mut text = finish(&rows);
-    let _ = writeln!(
-        text,
-        "\nhard maximum {} tokens · limited by {}\nrecent window: {}\ntok/s: at most, from memory bandwidth alone",
-        recommendation.hard_max_cache_tokens,
-        limit(recommendation.limited_by, document),
-        document.deployment.recent_window_basis,
-    );
-    text
+    match recommendation.tiers.as_slice() {
+        [first, others @ ..] if others.iter().all(|tier| tier.asks_as(first)) => {
+            rows.add_row(tier_row("every", first));
+        }
+        tiers => {
+            for tier in tiers {
+                rows.add_row(tier_row(tier.name.id(), tier));
+            }
+        }
+    }
+    let most = match recommendation.hard_max_cache_tokens {
+        0 => "no cache size fits".to_owned(),
+        most => format!("at most {most} tokens"),
+    };
+    let limit = limit(recommendation.limited_by, document);
+    finish(&rows)
+        + "\n"
+        + &wrap(&format!("{most} · limited by {limit}"), WIDTH)
+        + &wrap(&format!("recent window: {}", document.deployment.recent_window_basis), WIDTH)
+        + &wrap("tok/s: from memory bandwidth; the upper end cannot be exceeded", WIDTH)
 }
 
-fn tier_row(tier: &TierDoc) -> [String; 6] {
+fn tier_row(name: &str, tier: &TierDoc) -> [String; 6] {
     if tier.max_cache_tokens == 0 {
         let none = "–".to_owned();
         return [
-            tier.name.id().to_owned(),
+            name.to_owned(),
             "nothing fits".to_owned(),
             none.clone(),
             none.clone(),
@@ -275,13 +319,23 @@ fn tier_row(tier: &TierDoc) -> [String; 6] {
         ];
     }
     [
-        tier.name.id().to_owned(),
+        name.to_owned(),
         tier.max_cache_tokens.to_string(),
         if tier.recent_window == 0 { "–".to_owned() } else { tier.recent_window.to_string() },
         tier.peak.high.to_string(),
         tier.headroom.to_string(),
-        format!("{:.0}", tier.decode_tokens_per_second.high),
+        speed(&tier.decode_tokens_per_second),
     ]
+}
+
+/// `~15 (7–25)`; nothing where no bandwidth is known.
+fn speed(speed: &SpeedDoc) -> String {
+    if speed.high <= 0.0 {
+        return "–".to_owned();
+    }
+    let digits =
+        |speed: f64| if speed < 10.0 { format!("{speed:.1}") } else { format!("{speed:.0}") };
+    format!("~{} ({}–{})", digits(speed.expected), digits(speed.low), digits(speed.high))
 }
 
 fn limit(limited_by: Limit, document: &Document) -> String {

@@ -138,6 +138,36 @@ impl GpuSpec {
         }
     }
 
+    /// A card of which only the size is known: what else of it matters lies between the observed cards of its size.
+    /// Its bandwidth is zero, which stands for an unknown one.
+    ///
+    /// Sources: the reserves and contexts of the built-in profiles (0.4 to 5.6 % of the total; 120 to 700 MiB).
+    pub fn of_size(name: &str, total: Bytes) -> Self {
+        const SOURCE: &str = "between the observed cards: only the size of this one is known";
+        const MIB: u64 = 1 << 20;
+        // The line through the observed Ampere and Ada cards: 285 MiB and 7.2 MiB a GiB.
+        let growing = total.scale(72, 10 * 1024).unwrap_or(Bytes::ZERO).get();
+        let reserved = (285 * MIB).saturating_add(growing);
+        let context =
+            Bounds::new(Bytes::new(120 * MIB), Bytes::new(350 * MIB), Bytes::new(700 * MIB));
+        Self {
+            name: name.to_owned(),
+            aliases: Vec::new(),
+            total: Fact::new(
+                total,
+                Basis::Assumed,
+                "the size as given; the rest as observed cards have it",
+            ),
+            reserved: Fact::new(Bytes::new(reserved), Basis::Assumed, SOURCE),
+            compute_capability: ComputeCapability { major: 8, minor: 6 },
+            sm_count: Fact::new(82, Basis::Assumed, SOURCE),
+            bandwidth: Fact::new(Bytes::ZERO, Basis::Assumed, "not known"),
+            ecc: Ecc::None,
+            context: Some(Fact::new(context, Basis::Assumed, SOURCE)),
+            calibrated: CalibratedParts::default(),
+        }
+    }
+
     /// Whether its size is one that a machine has, rather than what stands for an unknown one.
     pub const fn has_known_size(&self) -> bool {
         self.total.value.get() < LARGEST_MEMORY.get()
