@@ -41,7 +41,7 @@ pub fn plan(catalog: &Catalog, row: &Row) -> anyhow::Result<Planned> {
     let kv = row.get::<KvFormat>("kv")?;
     let cache_tokens = row.number("prompt") + row.number("generated");
     let scenario = Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens };
-    Ok(Planned { card: held(&buffers(&scenario)?)?, needed: needed(&scenario, false)? })
+    Ok(Planned { card: held(&buffers(&scenario)?)?, needed: needed(&scenario)? })
 }
 
 /// The model with so many layers.

@@ -57,11 +57,12 @@ pub fn about_needed(scenario: &Scenario<'_>) -> Result<Needed, EstimateError> {
         tokens,
         capability: scenario.gpu.compute_capability,
         multiprocessors: scenario.gpu.sm_count.value,
+        is_expandable: scenario.runtime.options.stack().expandable_segments,
     };
     if let Some(known) = scenario.weights.played.get(&asked) {
         return Ok(known);
     }
-    let needed = needed(&Scenario { cache_tokens: tokens, ..scenario.clone() }, false)?;
+    let needed = needed(&Scenario { cache_tokens: tokens, ..scenario.clone() })?;
     scenario.weights.played.put(asked, needed);
     Ok(needed)
 }
@@ -77,7 +78,8 @@ const fn rounded(tokens: u64) -> u64 {
 ///
 /// # Errors
 /// On sizes that no card has.
-pub fn needed(scenario: &Scenario<'_>, is_expandable: bool) -> Result<Needed, EstimateError> {
+pub fn needed(scenario: &Scenario<'_>) -> Result<Needed, EstimateError> {
+    let is_expandable = scenario.runtime.options.stack().expandable_segments;
     let search = Search { scenario, course: Course::of(scenario)?, is_expandable };
     let (first, asked) = search.play(scenario.weights.device.get())?;
     if first.is_too_large() {
