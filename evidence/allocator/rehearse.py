@@ -325,6 +325,7 @@ def main():
     parser.add_argument("--card", required=True)
     parser.add_argument("--seed", default="tuned")
     parser.add_argument("--runs", default="0:1")
+    parser.add_argument("--int8-layers", type=int, default=64, help="as loading in 8 bits takes a second a layer")
     parser.add_argument("--run", help="a list of runs, as JSON")
     parser.add_argument("--tape", help="a folder for the requests of each")
     asked = parser.parse_args()
@@ -339,6 +340,8 @@ def main():
     first, end = map(int, asked.runs.split(":"))
     for at in range(first, end):
         run = drawn(asked.seed, at)
+        if run["weights"] == "int8":
+            run["layers"] = min(run["layers"], asked.int8_layers)
         try:
             writer.writerow({**versions, "seed": asked.seed, "at": at, **run, **rehearse(run)})
         except Exception as error:  # noqa: BLE001: a run that transformers cannot do is said, and left out

@@ -48,5 +48,7 @@ pub fn plan(catalog: &Catalog, row: &Row) -> anyhow::Result<Planned> {
 fn cut(model: &ModelSpec, layers: u64) -> anyhow::Result<ModelSpec> {
     let mut shape = model.shape.clone();
     shape.n_layers = layers;
+    // `AutoModelForCausalLM` of a text configuration has none.
+    shape.vision = None;
     Ok(ModelSpec::new(&model.name, shape, &model.source)?)
 }

@@ -14,6 +14,7 @@ mod layer;
 mod linear;
 mod load;
 mod norms;
+mod order;
 mod play;
 mod played;
 mod run;
@@ -24,8 +25,10 @@ pub use self::played::{Played, Question};
 pub use self::run::Asked;
 
 use self::load::WARM;
+use self::order::in_order;
 use self::play::Play;
 use self::run::{Course, play};
+use crate::estimate::weights::Piece;
 use crate::estimate::{EstimateError, Scenario};
 use crate::units::Overflow;
 
@@ -45,7 +48,7 @@ pub struct Needed {
     pub asked: Asked,
 }
 
-/// The same for a number of tokens that is rounded up to five binary digits, so that a search plays few of them.
+/// The same for a number of tokens that is rounded up to eight binary digits, so that a search plays few of them.
 ///
 /// # Errors
 /// As [`needed`].
@@ -67,10 +70,10 @@ pub fn about_needed(scenario: &Scenario<'_>) -> Result<Needed, EstimateError> {
     Ok(needed)
 }
 
-/// The next number of at most five binary digits and zeros behind them.
+/// The next number of at most eight binary digits and zeros behind them.
 const fn rounded(tokens: u64) -> u64 {
     let digits = u64::BITS - tokens.leading_zeros();
-    let unit = 1 << digits.saturating_sub(5);
+    let unit = 1 << digits.saturating_sub(8);
     tokens.next_multiple_of(unit)
 }
 
@@ -80,7 +83,8 @@ const fn rounded(tokens: u64) -> u64 {
 /// On sizes that no card has.
 pub fn needed(scenario: &Scenario<'_>) -> Result<Needed, EstimateError> {
     let is_expandable = scenario.runtime.options.stack().expandable_segments;
-    let search = Search { scenario, course: Course::of(scenario)?, is_expandable };
+    let pieces = in_order(scenario.model, &scenario.weights.pieces);
+    let search = Search { scenario, pieces, course: Course::of(scenario)?, is_expandable };
     let (first, asked) = search.play(scenario.weights.device.get())?;
     if first.is_too_large() {
         return Err(Overflow.into());
@@ -108,13 +112,14 @@ const BEYOND: [u64; 6] = [8 << 20, 16 << 20, 32 << 20, 64 << 20, 128 << 20, 256 
 
 struct Search<'a, 's> {
     scenario: &'a Scenario<'s>,
+    pieces: Vec<Piece>,
     course: Course,
     is_expandable: bool,
 }
 
 impl Search<'_, '_> {
     fn play(&self, card: u64) -> Result<(Play, Asked), EstimateError> {
-        play(self.scenario, &self.course, card, self.is_expandable)
+        play(self.scenario, &self.pieces, &self.course, Play::new(card, self.is_expandable))
     }
 
     /// What a card of this size has grown to at the end.
