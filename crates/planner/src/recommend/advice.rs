@@ -317,7 +317,8 @@ impl Advisor<'_> {
         let options = self.deployment.options();
         if let Some(grown) = rules(self.deployment.kind()).with_expandable_segments(&options) {
             let changed = self.with(|changed| changed.set_options(grown));
-            let what = "`PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` (`--expandable-segments`)";
+            let what =
+                "`PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` (`--expandable-segments`)";
             found.extend(self.saving("expandable-segments", what, &changed));
         }
     }

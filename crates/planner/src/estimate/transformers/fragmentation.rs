@@ -44,8 +44,7 @@ fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
     let card = Bytes::new(needed.card);
     let around = Deviation::SMALLEST_CARD.around(card)?;
     let low = around.low.minus_or_zero(LEAST).max(Bytes::new(needed.allocated)).min(card);
-    let more = around.high.minus_or_zero(card).plus(LEAST)?.plus(read_ahead(scenario)?)?;
-    Ok(Bounds::new(low, card, Bytes::new(needed.surely).plus(more)?))
+    Ok(Bounds::new(low, card, around.high.plus(LEAST)?.plus(read_ahead(scenario)?)?))
 }
 
 /// Experts of the next layer, which threads may have read before those of one are joined. Nothing is read ahead

@@ -8,6 +8,7 @@ use super::play::{Held, Play};
 use crate::dtype::WeightFormat;
 use crate::estimate::weights::{Piece, torch};
 use crate::spec::Role;
+use crate::units::Bytes;
 
 /// What a card holds beside the allocator's memory, as far as warming up is concerned.
 const CONTEXT: u64 = 512 << 20;
@@ -17,13 +18,11 @@ const WARMUP_LEAVES: u64 = 6 * (1 << 30) / 5;
 const MOST_PARTS: u64 = 128;
 
 /// From this much beside the weights on, all of them lie in the block that warms the allocator up.
-pub const WARM: u64 = WARMUP_LEAVES - CONTEXT;
+const WARM: u64 = WARMUP_LEAVES - CONTEXT;
 
 /// The weights, behind one block of their sum that is given back at once.
 pub fn load(play: &mut Play, pieces: &[Piece], format: WeightFormat) {
-    let size =
-        |piece: &Piece| piece.modules * piece.held.iter().map(|held| held.get()).sum::<u64>();
-    let sum: u64 = pieces.iter().map(size).sum();
+    let sum: u64 = pieces.iter().map(counted).sum();
     let card = play.allocator().card();
     // It counts for nothing: the weights take its place.
     play.workspace(sum.min(card.saturating_sub(WARM)));
@@ -40,6 +39,13 @@ pub fn load(play: &mut Play, pieces: &[Piece], format: WeightFormat) {
             rest = &rest[run..];
         }
     }
+}
+
+/// What of a tensor the first block is as large as: scales are not counted (`param_element_size`).
+fn counted(piece: &Piece) -> u64 {
+    let [weight, rest @ ..] = piece.held.map(Bytes::get);
+    let scales: u64 = if piece.moved.is_zero() { rest.iter().sum() } else { 0 };
+    piece.modules * (weight + scales)
 }
 
 fn one(play: &mut Play, piece: &Piece, format: WeightFormat) {
@@ -69,7 +75,7 @@ fn eight_bit(play: &mut Play, piece: &Piece) {
 /// In 16 bits, scales in f32, quantized; scales once more less their mean, then quantized themselves
 /// (`quantize_4bit`).
 fn four_bit(play: &mut Play, piece: &Piece, format: WeightFormat) {
-    let [weight, scales, rest @ ..] = piece.held.map(crate::units::Bytes::get);
+    let [weight, scales, rest @ ..] = piece.held.map(Bytes::get);
     let moved = play.take(piece.moved.get());
     let nested = matches!(
         format,

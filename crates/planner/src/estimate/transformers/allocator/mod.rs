@@ -24,7 +24,6 @@ pub use self::caching::{Block, Caching, Full};
 pub use self::played::{Played, Question};
 pub use self::run::Asked;
 
-use self::load::WARM;
 use self::order::in_order;
 use self::play::Play;
 use self::run::{Course, play};
@@ -35,11 +34,10 @@ use crate::units::Overflow;
 /// What a run needs of a card, less context and libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needed {
-    /// The smallest card on which all requests are granted.
+    /// The card from which on all requests are granted on every one that was tried: as long as a card has little more
+    /// than the weights, transformers' first block is smaller than they are, and what fits behind it is a matter of
+    /// luck.
     pub card: u64,
-    /// From here on they are on every card that was tried: as long as a card has little more than the weights,
-    /// transformers' first block is smaller than they are, and what fits behind it is a matter of luck.
-    pub surely: u64,
     /// The most that is in use at once, rounded as the allocator rounds.
     pub allocated: u64,
     /// The most that is asked for and alive at once after loading, without the workspaces of products.
@@ -99,16 +97,17 @@ pub fn needed(scenario: &Scenario<'_>) -> Result<Needed, EstimateError> {
         }
         high = card;
     }
-    let card = search.smallest(allocated, high)?;
-    let surely = search.surely(card)?;
-    Ok(Needed { card, surely, allocated, kept: first.most_kept(), asked })
+    let card = search.surely(allocated, high)?;
+    Ok(Needed { card, allocated, kept: first.most_kept(), asked })
 }
 
 /// Plays at most in each part of a search, and how exact it is.
 const STEPS: usize = 3;
 const GRANULE: u64 = 4 << 20;
-/// How far beyond the smallest card others are tried.
-const BEYOND: [u64; 6] = [8 << 20, 16 << 20, 32 << 20, 64 << 20, 128 << 20, 256 << 20];
+/// Parts of what lies between what is in use and the largest card that is tried.
+const PARTS: u64 = 8;
+/// How much larger than one on which a run ends the largest is: 1/32.
+const BEYOND: u64 = 32;
 
 struct Search<'a, 's> {
     scenario: &'a Scenario<'s>,
@@ -127,32 +126,30 @@ impl Search<'_, '_> {
         Ok(self.play(card)?.0.allocator().card())
     }
 
-    /// The smallest card between one that is too small and one that is not.
-    fn smallest(&self, mut low: u64, mut high: u64) -> Result<u64, EstimateError> {
+    /// The card from which on all that are tried are large enough, from the largest down.
+    fn surely(&self, allocated: u64, high: u64) -> Result<u64, EstimateError> {
+        let top = high.saturating_add(high / BEYOND);
+        if self.grown(top)? != top {
+            return Ok(top);
+        }
+        let part = (top.saturating_sub(allocated) / PARTS).max(GRANULE);
+        let mut enough = top;
+        let mut low = enough.saturating_sub(part).max(allocated);
+        while low < enough && self.grown(low)? == low {
+            enough = low;
+            low = enough.saturating_sub(part).max(allocated);
+        }
         for _ in 0..STEPS {
-            if high.saturating_sub(low) <= GRANULE {
+            if enough - low <= GRANULE {
                 break;
             }
-            let middle = low.midpoint(high);
+            let middle = low.midpoint(enough);
             if self.grown(middle)? == middle {
-                high = middle;
+                enough = middle;
             } else {
                 low = middle;
             }
         }
-        Ok(high)
-    }
-
-    /// The largest card that is too small for all that, and a little more.
-    fn surely(&self, card: u64) -> Result<u64, EstimateError> {
-        let warm = self.scenario.weights.device.get() + WARM;
-        let mut surely = card;
-        for beyond in BEYOND {
-            let larger = card + beyond;
-            if larger < warm && self.grown(larger)? != larger {
-                surely = (card + beyond + beyond / 2).min(warm);
-            }
-        }
-        Ok(surely)
+        Ok(enough)
     }
 }
