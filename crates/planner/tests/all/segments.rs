@@ -49,8 +49,9 @@ fn the_option_is_said_again() {
 
 #[test]
 fn advice_says_what_it_saves() {
-    let tight = OLMO.replace("cache_tokens = 4096", "cache_tokens = 8192");
-    let fixed = planned(&tight);
+    let tight = "gpu = 'RTX 3060'\nmodel = 'llama-3.1-8b'\nruntime = 'transformers'\n\
+                 weights = 'nf4-dq'\ncache_tokens = 32768\n";
+    let fixed = planned(tight);
     let advice = fixed.advice.iter().find(|advice| advice.code == "expandable-segments");
     let advice = advice.unwrap_or_else(|| panic!("{:?}", fixed.advice));
     let grown = planned(&format!("{tight}expandable_segments = true"));
