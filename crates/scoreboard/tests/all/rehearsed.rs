@@ -16,8 +16,6 @@ fn runs(is_held_back: bool) -> Vec<Run> {
         .filter(|row| (row.text("seed") == "apart") == is_held_back)
         // What HQQ copies depends on its version and on what it reads: its bounds are assumed.
         .filter(|row| row.text("kv") == "bf16")
-        // Of earlier runs only a card that does is known, with larger ones that may not.
-        .filter(|row| row.text("surely") != "")
         .map(|row| Run { planned: plan(&catalog, &row).unwrap(), row })
         .collect()
 }
@@ -39,8 +37,14 @@ fn errors(runs: &[Run], phase: &str, planned: impl Fn(&Run) -> u64) -> [f64; 2] 
     [50, 95].map(|percent| quantile(errors.clone(), percent))
 }
 
+/// What a card must have: from there on, where that was asked; else one that does, though larger ones may not.
+fn wanted(run: &Run) -> u64 {
+    let column = if run.row.text("surely").is_empty() { "needed" } else { "surely" };
+    run.row.number(column)
+}
+
 fn share(runs: &[Run], holds: impl Fn(&Run, u64) -> bool) -> f64 {
-    let held = runs.iter().filter(|run| holds(run, run.row.number("surely"))).count();
+    let held = runs.iter().filter(|run| holds(run, wanted(run))).count();
     #[allow(clippy::cast_precision_loss, reason = "some hundred runs")]
     let share = held as f64 / runs.len() as f64;
     share
@@ -49,7 +53,7 @@ fn share(runs: &[Run], holds: impl Fn(&Run, u64) -> bool) -> f64 {
 /// How far the bounds lie apart, of what the card must have.
 fn width(run: &Run) -> f64 {
     let card = run.planned.card;
-    error(card.high.get() - card.low.get() + run.row.number("surely"), run.row.number("surely"))
+    error(card.high.get() - card.low.get() + wanted(run), wanted(run))
 }
 
 /// What is asked for, and what the smallest card is at most.
