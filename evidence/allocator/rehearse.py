@@ -147,6 +147,8 @@ def configuration(run):
 def load(run, folder):
     made = configuration(run)
     holes.write(folder, made)
+    # Tables that are left of runs before keep a segment, of which transformers would count the rest as free.
+    torch.cuda.memory_reserved = lambda *_: torch.cuda.memory_allocated()
     return transformers.AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=torch.bfloat16,
@@ -225,6 +227,31 @@ def smallest(asked, low, high):
     return high * step
 
 
+# Cards that are tried above the largest that is too small, and how much larger each is than the one below.
+TRIED = 24
+HIGHEST = 1.1
+
+
+def surely(asked, low, high):
+    """The card from which on each one that is tried grants all, in steps of 2 MiB, or of a 4000th.
+
+    What is granted is not a question of size alone: a card may do and one with 40 MiB more may not.
+    """
+    asked, warmup = without_warmup(asked)
+    step = max(STEP, high // 4000 // STEP * STEP)
+    low, high = low // step, -(-int(high * HIGHEST) // step)
+    while not grants(asked, warmup, high * step):
+        low, high = high, -(-int(high * HIGHEST) // 1)
+    between = max(1, (high - low) // TRIED)
+    while high > low and grants(asked, warmup, max(low, high - between) * step):
+        high = max(low, high - between)
+    low = max(low, high - between)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if grants(asked, warmup, middle * step) else (middle + 1, high)
+    return high * step
+
+
 def clear():
     gc.collect()
     torch.cuda.empty_cache()
@@ -256,7 +283,7 @@ def rehearse(run, tape=None):
     clear()
     low = max(each["allocated"] for each in (loaded, prefill, decode))
     high = max(each["reserved"] for each in (loaded, prefill, decode))
-    needed = smallest(asked, low, high)
+    needed, sure = smallest(asked, low, high), surely(asked, low, high)
     return {
         "requested_load": loaded["now"],
         "peak_load": loaded["peak"],
@@ -265,11 +292,12 @@ def rehearse(run, tape=None):
         "allocated": low,
         "reserved": high,
         "needed": needed,
+        "surely": sure,
     }
 
 
 QUESTION = "model layers weights attention cache kv batch prompt chunk generated".split()
-ANSWER = "requested_load peak_load peak_prefill peak_decode allocated reserved needed".split()
+ANSWER = "requested_load peak_load peak_prefill peak_decode allocated reserved needed surely".split()
 # Families that have no other attention than eager.
 EAGER_ONLY = {"gemma2", "gpt_oss"}
 FAMILIES = {
@@ -325,6 +353,7 @@ def main():
     parser.add_argument("--card", required=True)
     parser.add_argument("--seed", default="tuned")
     parser.add_argument("--runs", default="0:1")
+    parser.add_argument("--int8-layers", type=int, default=64, help="as loading in 8 bits takes a second a layer")
     parser.add_argument("--run", help="a list of runs, as JSON")
     parser.add_argument("--tape", help="a folder for the requests of each")
     asked = parser.parse_args()
@@ -339,6 +368,8 @@ def main():
     first, end = map(int, asked.runs.split(":"))
     for at in range(first, end):
         run = drawn(asked.seed, at)
+        if run["weights"] == "int8":
+            run["layers"] = min(run["layers"], asked.int8_layers)
         try:
             writer.writerow({**versions, "seed": asked.seed, "at": at, **run, **rehearse(run)})
         except Exception as error:  # noqa: BLE001: a run that transformers cannot do is said, and left out

@@ -65,6 +65,7 @@ fn loaded(catalog: &Catalog, row: &Row) -> anyhow::Result<(ModelSpec, RuntimeSpe
     runtime.options = RuntimeOptions::Transformers(TransformersStack {
         transformers: row.get("transformers").map_err(anyhow::Error::msg)?,
         bitsandbytes: row.get("bitsandbytes").map_err(anyhow::Error::msg)?,
+        ..TransformersStack::default()
     });
     let weights = weights_of(&model, row.get("weights")?, &runtime)?;
     Ok((model, runtime, weights))

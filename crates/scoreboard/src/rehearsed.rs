@@ -41,12 +41,14 @@ pub fn plan(catalog: &Catalog, row: &Row) -> anyhow::Result<Planned> {
     let kv = row.get::<KvFormat>("kv")?;
     let cache_tokens = row.number("prompt") + row.number("generated");
     let scenario = Scenario { model, gpu, runtime, weights, kv, workload, cache_tokens };
-    Ok(Planned { card: held(&buffers(&scenario)?)?, needed: needed(&scenario, false)? })
+    Ok(Planned { card: held(&buffers(&scenario)?)?, needed: needed(&scenario)? })
 }
 
 /// The model with so many layers.
 fn cut(model: &ModelSpec, layers: u64) -> anyhow::Result<ModelSpec> {
     let mut shape = model.shape.clone();
     shape.n_layers = layers;
+    // `AutoModelForCausalLM` of a text configuration has none.
+    shape.vision = None;
     Ok(ModelSpec::new(&model.name, shape, &model.source)?)
 }

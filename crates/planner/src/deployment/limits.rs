@@ -131,6 +131,11 @@ pub(super) fn options(
             return Err(DeploymentError::refused(message, hint));
         }
     }
+    if question.expandable_segments && rules(runtime).with_expandable_segments(&newest).is_none() {
+        let message = format!("segments that grow are not planned under the `{runtime}` runtime");
+        let hint = "drop `--expandable-segments`, or use `--runtime transformers`";
+        return Err(DeploymentError::refused(message, hint));
+    }
     if newest.version().is_none() && question.runtime_version.is_some() {
         let message = format!("the version of the `{runtime}` runtime cannot be chosen");
         return Err(DeploymentError::refused(message, "drop `--runtime-version`"));
@@ -145,6 +150,7 @@ pub(super) fn options(
         utilization: question.gpu_memory_utilization,
         ranks: if split == Split::Tensor { cards.len() as u64 } else { 1 },
         eager: question.enforce_eager,
+        expandable_segments: question.expandable_segments,
         max_model_len: max_model_len(question, model)?,
     };
     rules(runtime)

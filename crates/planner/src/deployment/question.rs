@@ -293,6 +293,12 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enforce_eager: bool,
 
+    /// transformers runs with `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`: its allocator maps pages to
+    /// segments that grow, so that less is lost between them.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = "Card"))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub expandable_segments: bool,
+
     /// Memory that other processes hold, such as other models; of several GPUs on every one.
     #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = "Card"))]
     #[serde(
@@ -476,6 +482,7 @@ impl Question {
             headroom: self.headroom.or(other.headroom),
             gpu_memory_utilization: self.gpu_memory_utilization.or(other.gpu_memory_utilization),
             enforce_eager: self.enforce_eager || other.enforce_eager,
+            expandable_segments: self.expandable_segments || other.expandable_segments,
             other_use: self.other_use.or(other.other_use),
             ngl: self.ngl.or(other.ngl),
             n_cpu_moe: if self.cpu_moe { None } else { self.n_cpu_moe.or(other.n_cpu_moe) },
@@ -540,6 +547,7 @@ impl Deployment {
             headroom: Some(self.headroom),
             gpu_memory_utilization: serving.map(share),
             enforce_eager: serving.is_some_and(|serving| serving.eager),
+            expandable_segments: self.options().stack().expandable_segments,
             other_use: (!other_use.is_zero()).then_some(other_use),
             ngl: launch.gpu_layers,
             n_cpu_moe: launch.cpu_moe,

@@ -63,6 +63,8 @@ pub struct Asked<'a> {
     pub ranks: u64,
     /// Whether nothing is to be compiled or captured.
     pub eager: bool,
+    /// Whether `PyTorch`'s allocator is to map pages to segments that grow.
+    pub expandable_segments: bool,
     /// The longest sequence that a server is told to serve.
     pub max_model_len: u64,
 }
@@ -114,6 +116,12 @@ pub trait RuntimeRules: Sync {
     /// # Errors
     /// With a message where it has no such version.
     fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String>;
+
+    /// The options with segments of `PyTorch`'s allocator that grow, where they do not and can be planned so.
+    fn with_expandable_segments(&self, options: &RuntimeOptions) -> Option<RuntimeOptions> {
+        let _ = options;
+        None
+    }
 
     /// Tokens of a prefill step where none are given and its options say more than [`Defaults`] know.
     fn prefill_chunk(&self, options: &RuntimeOptions, gpu: &GpuSpec, context: u64) -> Option<u64> {

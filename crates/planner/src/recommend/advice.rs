@@ -319,6 +319,13 @@ impl Advisor<'_> {
             let changed = self.with(|changed| changed.workload.grown_cache = false);
             found.extend(self.saving("preallocated-cache", "`--cache preallocated`", &changed));
         }
+        let options = self.deployment.options();
+        if let Some(grown) = rules(self.deployment.kind()).with_expandable_segments(&options) {
+            let changed = self.with(|changed| changed.set_options(grown));
+            let what =
+                "`PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` (`--expandable-segments`)";
+            found.extend(self.saving("expandable-segments", what, &changed));
+        }
     }
 
     fn smaller_model(&self, found: &mut Vec<Advice>) {

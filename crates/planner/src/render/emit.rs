@@ -415,7 +415,11 @@ fn transformers(document: &Document, gpu: ComputeCapability) -> String {
         other => other.name(),
     };
     let map = if asked.resolved.split.is_some() { ", \"device_map\": \"auto\"" } else { "" };
-    let mut text = String::from("plan = {\n");
+    let mut text = String::new();
+    if asked.resolved.expandable_segments {
+        text.push_str("# The environment: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True\n");
+    }
+    text.push_str("plan = {\n");
     let _ = writeln!(
         text,
         "    # AutoModelForCausalLM.from_pretrained(…)\n    \

@@ -87,6 +87,9 @@ pub struct TransformersStack {
     pub transformers: TransformersVersion,
     /// bitsandbytes, where the weights are in one of its formats.
     pub bitsandbytes: BitsandbytesVersion,
+    /// Whether `PyTorch`'s allocator maps pages to segments that grow
+    /// (`PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`).
+    pub expandable_segments: bool,
 }
 
 impl fmt::Display for TransformersStack {
@@ -129,7 +132,7 @@ impl FromStr for TransformersStack {
                  transformers 4 beside it, such as `4.57,bitsandbytes=0.{minor}`"
             ));
         }
-        Ok(Self { transformers, bitsandbytes })
+        Ok(Self { transformers, bitsandbytes, expandable_segments: false })
     }
 }
 
@@ -166,7 +169,8 @@ mod tests {
             ("bitsandbytes=0.49", T::Current, B::SingleRow),
             ("transformers=5.1,bitsandbytes=latest", T::Current, B::Current),
         ] {
-            let stack = TransformersStack { transformers, bitsandbytes };
+            let stack =
+                TransformersStack { transformers, bitsandbytes, expandable_segments: false };
             assert_eq!(text.parse(), Ok(stack), "{text}");
         }
         for (text, message) in [

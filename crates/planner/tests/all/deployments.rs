@@ -368,7 +368,10 @@ fn work(runtime: Runtime) -> impl Strategy<Value = Work> {
 
 fn stack() -> impl Strategy<Value = TransformersStack> {
     let versions = ["4.44", "4.57", "latest", "4.57,bitsandbytes=0.45", "5.0,bitsandbytes=0.48"];
-    prop::sample::select(versions.to_vec()).prop_map(|version| version.parse().unwrap())
+    (prop::sample::select(versions.to_vec()), any::<bool>()).prop_map(|(version, grown)| {
+        let stack: TransformersStack = version.parse().unwrap();
+        TransformersStack { expandable_segments: grown, ..stack }
+    })
 }
 
 /// A deployment of any runtime; most of them what that runtime takes, the rest as it comes.

@@ -14,6 +14,7 @@ mod profiles;
 mod properties;
 mod questions;
 mod real_files;
+mod segments;
 mod several_gpus;
 #[path = "../../../../tests/support/skip.rs"]
 mod skip;

@@ -4,11 +4,12 @@
 //! ([`super::allocator`]). Where a card has more, the allocator keeps segments of every earlier length of a grown
 //! cache, which can be several times the cache, and returns them once `cudaMalloc` fails.
 //!
-//! Bounds hold what differs from start to start: threads load tensors in no fixed order, so that another matrix
-//! may be there in 16 bits, or another layer's experts before they are joined.
+//! Bounds hold what differs from start to start: threads read tensors ahead, so that another layer's experts may be
+//! there before a layer's are joined.
 
 use super::allocator::{Needed, about_needed};
 use crate::estimate::fragmentation::{kind, push_rounding};
+use crate::estimate::weights::torch;
 use crate::estimate::{
     Buffer, BufferId, Buffers, Deviation, EstimateError, Formula, Life, Moment, Phase, Scenario,
 };
@@ -40,17 +41,21 @@ const LEAST: Bytes = Bytes::new(8 << 20);
 
 /// The smallest card, and what it may be on another start.
 fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
-    let pieces = &scenario.weights.pieces;
-    let stacks = pieces.iter().filter(|piece| piece.joined > 0).map(|piece| piece.held[0]);
-    let stack = stacks.max().unwrap_or(Bytes::ZERO);
-    // Most of another matrix in 16 bits.
-    let moved = scenario.weights.largest_moved.scale(2, 3)?;
     let card = Bytes::new(needed.card);
     let around = Deviation::SMALLEST_CARD.around(card)?;
-    let low = around.low.minus_or_zero(LEAST).minus_or_zero(stack.times(2)?);
-    let low = low.max(Bytes::new(needed.allocated)).min(card);
-    let more = around.high.minus_or_zero(card).plus(LEAST)?.plus(stack)?.plus(moved)?;
-    Ok(Bounds::new(low, card, Bytes::new(needed.surely).plus(more)?))
+    let low = around.low.minus_or_zero(LEAST).max(Bytes::new(needed.allocated)).min(card);
+    Ok(Bounds::new(low, card, around.high.plus(LEAST)?.plus(read_ahead(scenario)?)?))
+}
+
+/// Experts of the next layer, which threads may have read before those of one are joined. Nothing is read ahead
+/// where matrices are quantized as they are loaded.
+fn read_ahead(scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
+    if torch::is_bitsandbytes(scenario.weights.format) {
+        return Ok(Bytes::ZERO);
+    }
+    let experts = || scenario.weights.pieces.iter().filter(|piece| piece.joined > 0);
+    let layer = experts().map(|piece| piece.layer).max().flatten();
+    Bytes::sum(experts().filter(|piece| piece.layer == layer).map(|piece| piece.held[0]))
 }
 
 /// What the plan counts of the smallest card elsewhere: what is asked for, the workspace, the rounding of weights,

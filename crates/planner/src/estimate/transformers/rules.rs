@@ -8,7 +8,9 @@ use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Logits, ModelSpec, Part, RuntimeOptions, Split};
+use crate::spec::{
+    Attention, GpuSpec, Logits, ModelSpec, Part, RuntimeOptions, Split, TransformersStack,
+};
 
 /// The rules of transformers.
 pub struct Rules;
@@ -44,7 +46,15 @@ impl RuntimeRules for Rules {
     }
 
     fn options(&self, asked: &Asked<'_>, _gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
-        asked.version().map(RuntimeOptions::Transformers)
+        let stack: TransformersStack = asked.version()?;
+        let expandable_segments = asked.expandable_segments;
+        Ok(RuntimeOptions::Transformers(TransformersStack { expandable_segments, ..stack }))
+    }
+
+    fn with_expandable_segments(&self, options: &RuntimeOptions) -> Option<RuntimeOptions> {
+        let stack = options.stack();
+        let grown = TransformersStack { expandable_segments: true, ..stack };
+        (stack != grown).then_some(RuntimeOptions::Transformers(grown))
     }
 
     fn ladders(&self) -> Ladders {

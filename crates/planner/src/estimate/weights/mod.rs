@@ -318,9 +318,7 @@ pub fn sum(
         total.rounding = total.rounding.plus(rule.rounding(tensor, spec)?)?;
         total.zero_points = total.zero_points.plus(zero_points(tensor, format)?)?;
         total.tensors += tensor.modules;
-        // Loaders go by name: `lm_head` and `model.embed_tokens` come before `model.layers`.
-        let at = if tensor.layer.is_none() { 0 } else { total.pieces.len() };
-        total.pieces.insert(at, Piece::of(tensor, model, format, modules)?);
+        total.pieces.push(Piece::of(tensor, model, format, modules)?);
         let is_head = tensor.role == Some(Role::OutputHead) || (tied && is_embedding);
         // Stages of vLLM may have a head that they do not use.
         let is_used = part.has_head || cut.is_some();
@@ -336,6 +334,10 @@ pub fn sum(
 /// What loading a tensor allocates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
+    /// What it is for.
+    pub role: Option<Role>,
+    /// The decoder layer it belongs to, if any.
+    pub layer: Option<u64>,
     /// What stays, each an allocation; 0 where there are fewer.
     pub held: [Bytes; 6],
     /// The 16-bit copy that it is quantized from, where that is done on the GPU.
@@ -369,7 +371,8 @@ impl Piece {
             // Four bits in 16, or eight in bf16 and in the f16 that they are quantized from.
             _ => held[0].times(4)?,
         };
-        Ok(Self { held, moved, modules: count, joined })
+        let SizedTensor { role, layer, .. } = *tensor;
+        Ok(Self { role, layer, held, moved, modules: count, joined })
     }
 }
 

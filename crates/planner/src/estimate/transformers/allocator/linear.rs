@@ -93,12 +93,15 @@ fn four_bit(
 fn eight_bit(play: &mut Play, widths: &Widths<'_>, matrix: Linear, rows: u64) -> Held {
     let Linear { inputs, outputs, .. } = matrix;
     let copy = play.take(if widths.card.f16 { 0 } else { 2 * rows * inputs });
-    let quantized = play.take(rows * inputs);
     let magnitudes = play.take(4 * rows);
+    let quantized = play.take(rows * inputs);
+    let sizes = play.take(2 * rows * inputs);
+    let outliers = play.take(rows * inputs);
+    play.give(sizes);
+    play.give(outliers);
     play.give(copy);
     let product = play.take(4 * rows * outputs);
     let halves = play.take(2 * rows * outputs);
-    play.give(product);
     let result = if widths.card.f16 {
         halves
     } else {
@@ -106,6 +109,7 @@ fn eight_bit(play: &mut Play, widths: &Widths<'_>, matrix: Linear, rows: u64) ->
         play.give(halves);
         result
     };
+    play.give(product);
     play.give(magnitudes);
     play.give(quantized);
     result

@@ -14,6 +14,7 @@ mod layer;
 mod linear;
 mod load;
 mod norms;
+mod order;
 mod play;
 mod played;
 mod run;
@@ -23,20 +24,20 @@ pub use self::caching::{Block, Caching, Full};
 pub use self::played::{Played, Question};
 pub use self::run::Asked;
 
-use self::load::WARM;
+use self::order::in_order;
 use self::play::Play;
 use self::run::{Course, play};
+use crate::estimate::weights::Piece;
 use crate::estimate::{EstimateError, Scenario};
 use crate::units::Overflow;
 
 /// What a run needs of a card, less context and libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needed {
-    /// The smallest card on which all requests are granted.
+    /// The card from which on all requests are granted on every one that was tried: as long as a card has little more
+    /// than the weights, transformers' first block is smaller than they are, and what fits behind it is a matter of
+    /// luck.
     pub card: u64,
-    /// From here on they are on every card that was tried: as long as a card has little more than the weights,
-    /// transformers' first block is smaller than they are, and what fits behind it is a matter of luck.
-    pub surely: u64,
     /// The most that is in use at once, rounded as the allocator rounds.
     pub allocated: u64,
     /// The most that is asked for and alive at once after loading, without the workspaces of products.
@@ -45,7 +46,7 @@ pub struct Needed {
     pub asked: Asked,
 }
 
-/// The same for a number of tokens that is rounded up to five binary digits, so that a search plays few of them.
+/// The same for a number of tokens that is rounded up to eight binary digits, so that a search plays few of them.
 ///
 /// # Errors
 /// As [`needed`].
@@ -57,19 +58,20 @@ pub fn about_needed(scenario: &Scenario<'_>) -> Result<Needed, EstimateError> {
         tokens,
         capability: scenario.gpu.compute_capability,
         multiprocessors: scenario.gpu.sm_count.value,
+        is_expandable: scenario.runtime.options.stack().expandable_segments,
     };
     if let Some(known) = scenario.weights.played.get(&asked) {
         return Ok(known);
     }
-    let needed = needed(&Scenario { cache_tokens: tokens, ..scenario.clone() }, false)?;
+    let needed = needed(&Scenario { cache_tokens: tokens, ..scenario.clone() })?;
     scenario.weights.played.put(asked, needed);
     Ok(needed)
 }
 
-/// The next number of at most five binary digits and zeros behind them.
+/// The next number of at most eight binary digits and zeros behind them.
 const fn rounded(tokens: u64) -> u64 {
     let digits = u64::BITS - tokens.leading_zeros();
-    let unit = 1 << digits.saturating_sub(5);
+    let unit = 1 << digits.saturating_sub(8);
     tokens.next_multiple_of(unit)
 }
 
@@ -77,8 +79,10 @@ const fn rounded(tokens: u64) -> u64 {
 ///
 /// # Errors
 /// On sizes that no card has.
-pub fn needed(scenario: &Scenario<'_>, is_expandable: bool) -> Result<Needed, EstimateError> {
-    let search = Search { scenario, course: Course::of(scenario)?, is_expandable };
+pub fn needed(scenario: &Scenario<'_>) -> Result<Needed, EstimateError> {
+    let is_expandable = scenario.runtime.options.stack().expandable_segments;
+    let pieces = in_order(scenario.model, &scenario.weights.pieces);
+    let search = Search { scenario, pieces, course: Course::of(scenario)?, is_expandable };
     let (first, asked) = search.play(scenario.weights.device.get())?;
     if first.is_too_large() {
         return Err(Overflow.into());
@@ -93,26 +97,28 @@ pub fn needed(scenario: &Scenario<'_>, is_expandable: bool) -> Result<Needed, Es
         }
         high = card;
     }
-    let card = search.smallest(allocated, high)?;
-    let surely = search.surely(card)?;
-    Ok(Needed { card, surely, allocated, kept: first.most_kept(), asked })
+    let card = search.surely(allocated, high)?;
+    Ok(Needed { card, allocated, kept: first.most_kept(), asked })
 }
 
 /// Plays at most in each part of a search, and how exact it is.
 const STEPS: usize = 3;
 const GRANULE: u64 = 4 << 20;
-/// How far beyond the smallest card others are tried.
-const BEYOND: [u64; 6] = [8 << 20, 16 << 20, 32 << 20, 64 << 20, 128 << 20, 256 << 20];
+/// Parts of what lies between what is in use and the largest card that is tried.
+const PARTS: u64 = 8;
+/// How much larger than one on which a run ends the largest is: 1/32.
+const BEYOND: u64 = 32;
 
 struct Search<'a, 's> {
     scenario: &'a Scenario<'s>,
+    pieces: Vec<Piece>,
     course: Course,
     is_expandable: bool,
 }
 
 impl Search<'_, '_> {
     fn play(&self, card: u64) -> Result<(Play, Asked), EstimateError> {
-        play(self.scenario, &self.course, card, self.is_expandable)
+        play(self.scenario, &self.pieces, &self.course, Play::new(card, self.is_expandable))
     }
 
     /// What a card of this size has grown to at the end.
@@ -120,32 +126,30 @@ impl Search<'_, '_> {
         Ok(self.play(card)?.0.allocator().card())
     }
 
-    /// The smallest card between one that is too small and one that is not.
-    fn smallest(&self, mut low: u64, mut high: u64) -> Result<u64, EstimateError> {
+    /// The card from which on all that are tried are large enough, from the largest down.
+    fn surely(&self, allocated: u64, high: u64) -> Result<u64, EstimateError> {
+        let top = high.saturating_add(high / BEYOND);
+        if self.grown(top)? != top {
+            return Ok(top);
+        }
+        let part = (top.saturating_sub(allocated) / PARTS).max(GRANULE);
+        let mut enough = top;
+        let mut low = enough.saturating_sub(part).max(allocated);
+        while low < enough && self.grown(low)? == low {
+            enough = low;
+            low = enough.saturating_sub(part).max(allocated);
+        }
         for _ in 0..STEPS {
-            if high.saturating_sub(low) <= GRANULE {
+            if enough - low <= GRANULE {
                 break;
             }
-            let middle = low.midpoint(high);
+            let middle = low.midpoint(enough);
             if self.grown(middle)? == middle {
-                high = middle;
+                enough = middle;
             } else {
                 low = middle;
             }
         }
-        Ok(high)
-    }
-
-    /// The largest card that is too small for all that, and a little more.
-    fn surely(&self, card: u64) -> Result<u64, EstimateError> {
-        let warm = self.scenario.weights.device.get() + WARM;
-        let mut surely = card;
-        for beyond in BEYOND {
-            let larger = card + beyond;
-            if larger < warm && self.grown(larger)? != larger {
-                surely = (card + beyond + beyond / 2).min(warm);
-            }
-        }
-        Ok(surely)
+        Ok(enough)
     }
 }

@@ -19,6 +19,8 @@ pub struct Question {
     pub capability: ComputeCapability,
     /// The card's multiprocessors, by which kernels are chosen too.
     pub multiprocessors: u64,
+    /// Whether segments grow.
+    pub is_expandable: bool,
 }
 
 /// Questions and their answers.

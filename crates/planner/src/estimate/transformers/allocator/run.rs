@@ -12,6 +12,7 @@ use super::play::{Held, Play};
 use super::widths::Widths;
 use crate::dtype::KvFormat;
 use crate::estimate::transformers::forward_pass::ForwardPass;
+use crate::estimate::weights::Piece;
 use crate::estimate::{EstimateError, Phase, Scenario};
 use crate::spec::{Attention, Layer, Logits, TransformersVersion};
 use crate::units::Overflow;
@@ -93,17 +94,16 @@ fn distinct(passes: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     passes[..2].iter().chain(&passes[end..]).copied().collect()
 }
 
-/// Plays a run on a card with `card` bytes for the allocator.
+/// Plays a run, the weights of which are loaded in this order.
 pub fn play(
     scenario: &Scenario<'_>,
+    pieces: &[Piece],
     course: &Course,
-    card: u64,
-    is_expandable: bool,
+    mut play: Play,
 ) -> Result<(Play, Asked), EstimateError> {
     let widths = Widths::of(scenario);
-    let mut play = Play::new(card, is_expandable);
     let mut asked = Asked::default();
-    load(&mut play, &scenario.weights.pieces, card);
+    load(&mut play, pieces, scenario.weights.format);
     asked.load = play.most_asked();
     play.begin_phase();
     play.begin_run();
