@@ -139,7 +139,7 @@ fn what_cannot_be_placed_is_named() {
         ("override_tensor = ['exps=CUDA1']", "`CUDA1` is no device here"),
         ("override_tensor = ['ex(ps=CPU']", "no regular expression"),
         ("override_tensor = ['exps']", "overrides no tensor"),
-        ("tensor_split = '3,1'", "2 proportions for 1 GPUs"),
+        ("tensor_split = '3,1'", "2 proportions, for 1 GPU"),
         ("ngl = 57", "48 layers and an output head"),
         ("n_cpu_moe = 49", "the model has 48 layers"),
         ("ngl = 'most'", "no number of layers"),

@@ -6,11 +6,13 @@
 //!
 //! All sizes are llama.cpp's own, to the byte: see `graph` and `weights`.
 
+mod beside;
 pub mod compute;
 mod flash;
 pub(crate) mod fragmentation;
 pub mod graph;
 pub mod placement;
+mod pool;
 mod rules;
 mod spread;
 pub(crate) mod weights;
@@ -65,6 +67,8 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
         note_fusion(&mut compute, scenario)?;
         push_compute(buffers, &context, &compute);
     }
+    pool::push(buffers, scenario, &context)?;
+    beside::push(buffers, scenario, &context)?;
     overhead::push(buffers, scenario);
     fragmentation::push(buffers, scenario)
 }

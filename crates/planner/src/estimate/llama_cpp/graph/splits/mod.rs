@@ -105,7 +105,7 @@ fn graph_buffers(
     }
     let places_norms = placed.is_full || params.rows < OFFLOADED_ROWS;
     let backends = Backends { placed, find, places_norms, flash: params.flash };
-    let assigned = assign::assign(graph, &backends, builder.rows_of_table);
+    let assigned = assign::assign(graph, &backends, &builder.lookups);
     let program = program::program(graph, &backends, &assigned);
     let peaks = place::place(graph, &program, backends.count())?;
     Ok(peaks.into_iter().map(|peak| buffer(peak, placed)).collect())

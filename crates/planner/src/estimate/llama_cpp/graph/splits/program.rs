@@ -66,7 +66,8 @@ pub(super) struct Program {
     pub(super) copies: Vec<Copied>,
     /// The backend of every tensor.
     pub(super) backends: Vec<usize>,
-    pub(super) table_rows: usize,
+    /// The rows of the token embedding, which are looked up.
+    pub(super) lookups: Vec<[usize; 2]>,
     /// Operations that read copies of the cache.
     pub(super) apart: Vec<bool>,
 }
@@ -96,7 +97,7 @@ pub(super) fn program(graph: &Graph, backends: &Backends<'_>, assigned: &Assigne
         operands: Vec::with_capacity(graph.steps.len() * 2),
         copies: Vec::new(),
         backends: assigned.backends.clone(),
-        table_rows: assigned.table_rows,
+        lookups: assigned.lookups.clone(),
         apart: vec![false; graph.tensors.len()],
     };
     let known = HashMap::new();
@@ -115,12 +116,14 @@ pub(super) fn program(graph: &Graph, backends: &Backends<'_>, assigned: &Assigne
 }
 
 impl Writer<'_> {
-    /// The rows of the token embedding come first; their ids are the first input.
+    /// The rows of the token embedding come first.
     fn look_up(&mut self) {
-        let id = self.assigned.table_rows;
-        let ids = Source { id: 0, is_view: false, dims: self.graph.tensors[0].dims };
-        self.enter(self.assigned.backends[id], false);
-        self.read(&[ids], id, &[]);
+        let assigned = self.assigned;
+        for [id, ids] in assigned.lookups.iter().copied() {
+            let ids = Source { id: ids, is_view: false, dims: self.graph.tensors[ids].dims };
+            self.enter(assigned.backends[id], false);
+            self.read(&[ids], id, &[]);
+        }
     }
 
     fn run(&mut self, id: usize) {
