@@ -4,8 +4,8 @@ use crate::support::Case;
 use vramplan_planner::deployment::{DeploymentError, Question, resolve};
 use vramplan_planner::estimate::{BufferId, Component};
 use vramplan_planner::plan::Verdict;
-use vramplan_planner::read::{Catalog, MemoryFiles};
-use vramplan_planner::recommend::{Answer, LEAST_CONTEXT, Solver, answer};
+use vramplan_planner::read::{Catalog, Kind, MemoryFiles};
+use vramplan_planner::recommend::{Answer, LEAST_CONTEXT, RecommendError, Solver, answer};
 use vramplan_planner::render::{Document, Target, emit, to_json, to_table};
 use vramplan_planner::units::Bytes;
 
@@ -260,4 +260,23 @@ fn public_speeds_are_in_their_ranges() {
     );
     assert!(outside.len() * 10 <= errors.len(), "{}", outside.join("\n"));
     assert!(errors[errors.len() / 2] < 0.25, "{errors:?}");
+}
+
+#[test]
+fn every_known_model_is_planned_under_llama_cpp() {
+    let catalog = Catalog::built_in();
+    for name in catalog.names(Kind::Model).unwrap() {
+        let question = format!(
+            "gpu = 'H200'\ngpus = 8\nmodel = '{name}'\nruntime = 'llama.cpp'\ncache_tokens = 4096"
+        );
+        let found = resolve(
+            &toml::from_str(&question).unwrap(),
+            &catalog,
+            &MemoryFiles::default(),
+            None,
+        );
+        let answer = answer(&found.unwrap());
+        let is_several = |error: &RecommendError| error.to_string().contains("GPUs under");
+        assert!(answer.is_ok() || answer.as_ref().is_err_and(is_several), "{name}: {answer:?}");
+    }
 }

@@ -119,24 +119,12 @@ impl Builder<'_> {
         let sources: Vec<Value> = rotation.matrix.into_iter().chain([rows]).collect();
         let rotated = self.graph.fresh(&sources, blocks);
         if rotation.matrix.is_none() {
-            let elements = rotation.order.saturating_mul(rotation.order);
-            self.graph.read_cache(rotated, elements.saturating_mul(4));
-            self.share_rotation(rotated, rotation);
+            let size = rotation.order.saturating_mul(rotation.order).saturating_mul(4);
+            let note = &mut self.graph.notes[rotated.id];
+            note.rotation = Some((rotation.of_keys, size));
+            note.batch = blocks[1];
         }
         rotated.view(x.dims)
-    }
-
-    /// A layer's queries and keys are rotated by one matrix, its values and what attention makes of them by another:
-    /// where it has to be copied, one copy serves both.
-    fn share_rotation(&mut self, rotated: Value, rotation: Rotation) {
-        let layer = self.graph.layer;
-        let first = &mut self.rotated[usize::from(rotation.of_keys)];
-        match *first {
-            Some((of, reader)) if of == layer => {
-                self.graph.notes[rotated.id].cached_as = Some(reader);
-            }
-            _ => *first = Some((layer, rotated.id)),
-        }
     }
 
     /// `ggml_set_rows` of keys and of values; without flash attention values are transposed.

@@ -78,8 +78,6 @@ pub(super) struct Builder<'a> {
     pub(super) host: u64,
     /// Norms of the residual stream in this layer so far.
     pub(super) norms: usize,
-    /// What read the matrices that rotate keys and values first, and of which layer.
-    pub(super) rotated: [Option<(Option<u64>, usize)>; 2],
     /// The stem of the next norm, where it is none of those.
     pub(super) norm_stem: Option<&'static str>,
 }
@@ -150,7 +148,6 @@ impl<'a> Builder<'a> {
             normed,
             host,
             norms: 0,
-            rotated: [None; 2],
             norm_stem: None,
         }
     }

@@ -86,9 +86,15 @@ impl Assigner<'_> {
 
     fn of_weight(&self, id: usize) -> Option<usize> {
         let note = &self.graph.notes[id];
-        let weight = self.backends.weight(note.layer, note.weight?)?;
+        let backend = match note.rotation {
+            // Matrices that rotate are weights to the scheduler.
+            Some(_) => self.of_cache(note)?,
+            None => {
+                let weight = self.backends.weight(note.layer, note.weight?)?;
+                self.backends.of(weight.home)
+            }
+        };
         let host = self.backends.host();
-        let backend = self.backends.of(weight.home);
         let is_large = note.batch >= OFFLOADED_ROWS;
         if backend == host && self.backends.placed.offloads_operations && is_large {
             return Some((0..host).find(|gpu| self.runs_on(id, *gpu)).unwrap_or(host));
@@ -108,7 +114,8 @@ impl Assigner<'_> {
         let note = &self.graph.notes[id];
         let weight = |name| self.backends.weight(note.layer, name);
         let home = |name| weight(name).map(|weight| self.backends.of(weight.home));
-        let cache = if note.cached[0] > 0 { self.of_cache(note) } else { None };
+        let reads_cache = note.cached[0] > 0 || note.rotation.is_some();
+        let cache = if reads_cache { self.of_cache(note) } else { None };
         [note.weight.and_then(home), note.beside.and_then(home), cache]
     }
 
