@@ -50,7 +50,10 @@ fn beside(
     if !rules(deployment.kind()).places_tensors() {
         let runtime = deployment.kind();
         let message = format!("what `{flag}` takes under the `{runtime}` runtime is not modelled");
-        return Err(DeploymentError::refused(message, format!("drop `{flag}`, or use `--runtime llama.cpp`")));
+        return Err(DeploymentError::refused(
+            message,
+            format!("drop `{flag}`, or use `--runtime llama.cpp`"),
+        ));
     }
     let model = &deployment.model;
     let encoder = question.mmproj.as_deref().map(|given| encoder(given, model, files));
@@ -64,11 +67,7 @@ fn beside(
     }))
 }
 
-fn encoder(
-    given: &str,
-    model: &ModelSpec,
-    files: &dyn Files,
-) -> Result<Encoder, DeploymentError> {
+fn encoder(given: &str, model: &ModelSpec, files: &dyn Files) -> Result<Encoder, DeploymentError> {
     if !given.eq_ignore_ascii_case(AUTO) {
         return Ok(read::gguf::encoder(files, Path::new(given), model.shape.hidden_size)?);
     }
@@ -138,4 +137,3 @@ fn tokens_ahead(ahead: u64, model: &ModelSpec) -> Result<u64, DeploymentError> {
     let message = format!("`--mtp`: `{}` has no layer that predicts tokens ahead", model.name);
     Err(DeploymentError::refused(message, "use a draft model: `--draft MODEL`"))
 }
-

@@ -8,6 +8,7 @@ mod estimates;
 mod every_profile;
 mod html;
 mod layers;
+mod llama_cpp_reports;
 mod names_and_files;
 mod offload;
 mod profiles;

@@ -269,12 +269,8 @@ fn every_known_model_is_planned_under_llama_cpp() {
         let question = format!(
             "gpu = 'H200'\ngpus = 8\nmodel = '{name}'\nruntime = 'llama.cpp'\ncache_tokens = 4096"
         );
-        let found = resolve(
-            &toml::from_str(&question).unwrap(),
-            &catalog,
-            &MemoryFiles::default(),
-            None,
-        );
+        let found =
+            resolve(&toml::from_str(&question).unwrap(), &catalog, &MemoryFiles::default(), None);
         let answer = answer(&found.unwrap());
         let is_several = |error: &RecommendError| error.to_string().contains("GPUs under");
         assert!(answer.is_ok() || answer.as_ref().is_err_and(is_several), "{name}: {answer:?}");

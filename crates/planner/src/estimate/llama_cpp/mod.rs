@@ -30,7 +30,9 @@ use crate::estimate::push_weights;
 use crate::estimate::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, overhead,
 };
-use crate::spec::{Attention, Basis, ModelSpec, Bounds, ComputeCapability, Home, Logits, Part, Split};
+use crate::spec::{
+    Attention, Basis, Bounds, ComputeCapability, Home, Logits, ModelSpec, Part, Split,
+};
 use crate::units::Overflow;
 
 pub use self::graph::padded as padded_context;

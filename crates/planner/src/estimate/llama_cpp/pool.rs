@@ -130,15 +130,9 @@ fn heads_of(scenario: &Scenario<'_>, index: u64, cells: u64) -> Heads {
 }
 
 /// What the attention of one layer takes at most.
-fn of_layer(
-    graph: &GraphParams,
-    heads: Heads,
-    scenario: &Scenario<'_>,
-) -> Result<Bytes, Overflow> {
+fn of_layer(graph: &GraphParams, heads: Heads, scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
     let Heads { cells, n_heads, kv_heads, key, value } = heads;
-    let side = |dim: u64, width: u64| {
-        Bytes::product(&[cells, graph.streams, kv_heads, dim, width])
-    };
+    let side = |dim: u64, width: u64| Bytes::product(&[cells, graph.streams, kv_heads, dim, width]);
     if graph.flash {
         let copied = |kv: KvFormat| matches!(kv, KvFormat::Ggml(_) | KvFormat::Bf16);
         let of = |kv, dim| if copied(kv) { side(dim, 2) } else { Ok(Bytes::ZERO) };

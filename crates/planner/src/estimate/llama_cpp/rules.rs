@@ -60,7 +60,8 @@ impl RuntimeRules for Rules {
     }
 
     fn check_images(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-        let reason = "llama.cpp's encoder is a file of its own: use `--mmproj FILE`, or `--mmproj auto`";
+        let reason =
+            "llama.cpp's encoder is a file of its own: use `--mmproj FILE`, or `--mmproj auto`";
         Err(EstimateError::Model { field: "images", reason: reason.to_owned() })
     }
 

@@ -42,7 +42,8 @@ pub fn encoder(files: &dyn Files, path: &Path, hidden_size: u64) -> Result<Encod
     };
     let projected = number("projection_dim", Some(hidden_size))?;
     if projected != hidden_size {
-        let expected = format!("{hidden_size}, the width of the model: it is the encoder of another");
+        let expected =
+            format!("{hidden_size}, the width of the model: it is the encoder of another");
         return Err(at.invalid("clip.vision.projection_dim", projected, expected));
     }
     let (hidden, ffn) = (number("embedding_length", None)?, number("feed_forward_length", None)?);

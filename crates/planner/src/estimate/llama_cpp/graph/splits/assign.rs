@@ -18,11 +18,7 @@ struct Assigner<'a> {
     order: Vec<usize>,
 }
 
-pub(super) fn assign(
-    graph: &Graph,
-    backends: &Backends<'_>,
-    lookups: &[[usize; 2]],
-) -> Assigned {
+pub(super) fn assign(graph: &Graph, backends: &Backends<'_>, lookups: &[[usize; 2]]) -> Assigned {
     let run = |step: &Step| match *step {
         Step::Run(id) => Some(id),
         Step::Unpin { .. } => None,

@@ -176,7 +176,8 @@ impl Writer<'_> {
             }
             let mut moved: Vec<Action> = self.part.actions.drain(index..end).collect();
             moved.extend(joined.read.map(|id| Action::Release { slot: self.slot_here(id) }));
-            let is_last = |action: &Action| matches!(action, Action::Run { id, .. } if *id == joined.last);
+            let is_last =
+                |action: &Action| matches!(action, Action::Run { id, .. } if *id == joined.last);
             let last = self.part.actions.iter().position(is_last).unwrap_or(index);
             let mut at = last + 1;
             while matches!(self.part.actions.get(at), Some(Action::Release { .. })) {
@@ -207,9 +208,8 @@ impl Writer<'_> {
     fn is_together(&self, joined: Joined) -> bool {
         let note = &self.graph.notes[joined.first];
         let weight = note.weight.and_then(|name| self.backends.weight(note.layer, name));
-        let is_here = weight.is_some_and(|weight| {
-            Some(self.backends.of(weight.home)) == self.part.backend
-        });
+        let is_here =
+            weight.is_some_and(|weight| Some(self.backends.of(weight.home)) == self.part.backend);
         let in_part = |id: usize| self.part_of[id] == self.part.index;
         is_here && in_part(joined.first) && in_part(joined.last)
     }
