@@ -7,8 +7,8 @@
 //! Checked against libllama itself, asked for its buffer sizes with a stub in place of the GPU, and
 //! against public logs (`evidence/llama_cpp/`): every row is matched exactly.
 //!
-//! Not counted: the pool of the CUDA backend for matrix products (`fragmentation`), adapters,
-//! multi-modal projectors, draft models, partial offload.
+//! Not counted here: the pool of the CUDA backend (`pool`, and the runtime's libraries), what is loaded beside the model
+//! (`beside`).
 
 mod alloc;
 mod attention;
