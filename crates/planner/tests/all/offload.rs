@@ -267,7 +267,7 @@ fn every_known_model_is_planned_under_llama_cpp() {
     let catalog = Catalog::built_in();
     for name in catalog.names(Kind::Model).unwrap() {
         let question = format!(
-            "gpu = 'H200'\ngpus = 8\nmodel = '{name}'\nruntime = 'llama.cpp'\ncache_tokens = 4096"
+            "gpu = 'H200'\ngpus = 8\nmodel = '{name}'\nruntime = 'llama.cpp'\ncache_tokens = 1024"
         );
         let found =
             resolve(&toml::from_str(&question).unwrap(), &catalog, &MemoryFiles::default(), None);
