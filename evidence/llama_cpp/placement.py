@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """Layers, experts, tensors and caches in main memory: random placements, asked of the real library.
-usage: placement.py MEMPROBE WORKDIR OUT.csv SEED CONFIGURATIONS_PER_MODEL [MODEL ...]"""
+usage: placement.py MEMPROBE WORKDIR OUT.csv SEED CONFIGURATIONS_PER_MODEL [MODEL ...]
+environment: WIDE=1 draws from more cards and formats of keys and values"""
 import csv, os, random, sys
 import shapes, matrix, holdout, families
 COLS = ("model,file_type,free_mib,ngl,n_cpu_moe,overrides,tensor_split,no_kv_offload,no_op_offload,n_ctx,n_ubatch,n_batch,n_seq_max,kv_unified,swa_full,flash_attn,type_k,type_v,n_outputs_max,"
   "weights_bytes,kv_bytes,compute_bytes,llama_cpp_version").split(",")
 EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 FREE = [[24000], [12000], [24000, 24000], [24000, 12000], [16000, 80000, 24000]]
+FORMATS = ["f16", "f16", "q8_0", "q4_0"]
+if os.environ.get("WIDE"):
+    FREE += [[8000, 8000], [24000] * 4, [48000, 12000, 8000, 24000]]
+    FORMATS += ["f16", "q8_0", "bf16", "q5_1"]
 # Patterns that people write: of all layers, of some, of one side of attention, of the head
 PATTERNS = [r"ffn_.*=CPU", r"blk\.[0-9]\.=CPU", r"attn_(q|k|v|output)=CPU", r"blk\.1[0-9]\.ffn_(up|down)=CPU", r"output\.weight=CPU", r"ffn_down=CPU", r"norm=CPU", r"token_embd\.weight=CUDA0"]
 MOE_PATTERNS = [r"exps=CPU", r"blk\.([0-9]|1[0-5])\.ffn_.*_exps\.=CPU", r"ffn_(up|gate)_exps=CPU", r"blk\.[0-3]\.ffn_.*exps=CUDA0;exps=CPU"]
@@ -28,7 +33,7 @@ def jobs_of(rnd, m, count, plain):
     for _ in range(count):
         fa = rnd.random() < 0.75
         mla = m["arch"] == "deepseek2"
-        q = ["f16", "f16", "q8_0", "q4_0"]
+        q = FORMATS
         tk = rnd.choice(q) if fa or not mla else "f16"
         tv = (tk if mla else rnd.choice(q)) if fa else "f16"
         seq = rnd.choice([1, 1, 1, 2, 4]); ub = rnd.choice([16, 64, 128, 256, 512, 512, 1024, 2048])

@@ -42,6 +42,7 @@ pub(super) fn launch(question: &Question, runtime: Runtime) -> Result<Launch, De
         full_window: question.swa_full,
         values: question.kv.and_then(|kv| kv.values),
         plans_host: question.ram.is_some(),
+        beside: None,
     })
 }
 

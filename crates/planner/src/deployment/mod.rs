@@ -4,6 +4,7 @@
 //! the cards and the runtime, puts the runtime's own [defaults](crate::estimate::rules::Defaults) where the question
 //! is silent, and refuses what no plan can be made of: the [`Deployment`].
 
+mod beside;
 mod cards;
 mod defaults;
 mod error;
@@ -145,7 +146,8 @@ pub fn resolve_on(
     let model = Arc::new(read::model(files, name, catalog)?);
     let file = files.is_file(name.as_ref()).then(|| Arc::from(name));
     let siblings = siblings::siblings(&model, catalog);
-    Deployment::new(question.clone(), Found { model, file, runtime, cards, siblings })
+    let found = Found { model, file, runtime, cards, siblings };
+    Deployment::new(question.clone(), found)?.beside(question, catalog, files)
 }
 
 impl Deployment {

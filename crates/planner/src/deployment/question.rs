@@ -18,6 +18,10 @@ use crate::units::Bytes;
 #[cfg(feature = "cli")]
 const PLACEMENT: &str = "llama.cpp";
 
+/// What flags of things beside the model are listed under.
+#[cfg(feature = "cli")]
+const BESIDE: &str = "llama.cpp, beside the model";
+
 /// How caches are allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -313,7 +317,13 @@ pub struct Question {
     /// [default: all where they fit, else the fastest placement that does].
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "N", help_heading = PLACEMENT, visible_alias = "n-gpu-layers")
+        arg(
+            long,
+            value_name = "N",
+            help_heading = PLACEMENT,
+            visible_alias = "n-gpu-layers",
+            allow_negative_numbers = true
+        )
     )]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -445,6 +455,30 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<u64>,
 
+    /// The encoder of images that is loaded beside the model: its file, or `auto` for the model's own in f16
+    /// (llama.cpp).
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", help_heading = BESIDE))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mmproj: Option<String>,
+
+    /// An adapter that is loaded beside the model. May be repeated (llama.cpp).
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", help_heading = BESIDE))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lora: Vec<String>,
+
+    /// A smaller model whose tokens the model checks: a name or a file (llama.cpp: `-md`).
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "MODEL", help_heading = BESIDE, visible_alias = "model-draft")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draft: Option<String>,
+
+    /// Tokens that the model's own layer predicts ahead (llama.cpp: `--spec-type draft-mtp`).
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = BESIDE))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtp: Option<u64>,
+
     /// Tokens a second that generation must be able to reach with the cache full.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOK/S", help_heading = "Card"))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -504,6 +538,10 @@ impl Question {
             no_kv_unified: self.no_kv_unified || (other.no_kv_unified && !self.kv_unified),
             swa_full: self.swa_full || other.swa_full,
             batch_size: self.batch_size.or(other.batch_size),
+            mmproj: self.mmproj.or(other.mmproj),
+            lora: if self.lora.is_empty() { other.lora } else { self.lora },
+            draft: self.draft.or(other.draft),
+            mtp: self.mtp.or(other.mtp),
             min_decode_speed: self.min_decode_speed.or(other.min_decode_speed),
         }
     }
@@ -565,6 +603,10 @@ impl Deployment {
             no_kv_unified: false,
             swa_full: launch.full_window,
             batch_size: launch.batch,
+            mmproj: self.given.mmproj.clone(),
+            lora: self.given.lora.clone(),
+            draft: self.given.draft.clone(),
+            mtp: self.given.mtp,
             min_decode_speed: self.min_decode_speed,
         }
     }

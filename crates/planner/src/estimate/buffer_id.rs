@@ -86,6 +86,30 @@ buffer_ids! {
     Libraries = "libraries",
     /// cuBLAS's workspace.
     BlasWorkspace = "cuBLAS workspace",
+    /// What attention takes of a backend's memory pool.
+    AttentionPool = "pool: copies that attention makes",
+    /// An encoder of images beside a model.
+    Encoder = "image encoder (mmproj)",
+    /// Its compute buffer.
+    EncoderResults = "compute buffer of the image encoder",
+    /// Adapters of low rank.
+    Adapters = "adapters",
+    /// Their products.
+    AdapterResults = "products of adapters",
+    /// A draft model's weights.
+    DraftWeights = "draft model",
+    /// Its keys and values.
+    DraftCache = "draft model's keys and values",
+    /// Its compute buffer.
+    DraftResults = "draft model's compute buffer",
+    /// The layer that predicts tokens ahead.
+    PredictingLayer = "layer that predicts tokens ahead",
+    /// Its keys and values.
+    PredictingCache = "predicting layer's keys and values",
+    /// The states of recurrent layers for the tokens ahead.
+    PredictingStates = "states of tokens ahead",
+    /// The compute buffer of its context.
+    PredictingResults = "predicting layer's compute buffer",
     /// Workspaces of libraries, measured together.
     Workspaces = "workspaces",
     /// What allocators add to each tensor.

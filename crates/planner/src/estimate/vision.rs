@@ -4,8 +4,8 @@
 //! vLLM loads the tower unless prompts may have no images (`--limit-mm-per-prompt`), and its profile
 //! run encodes as many of the largest images as fit in `max(max_num_batched_tokens, tokens of one)`
 //! tokens: the pixels and the embeddings stay while the language model runs. transformers loads the
-//! tower with the model. llama.cpp has it in a file of its own (`--mmproj`), and vramplan's engine reads
-//! text: neither loads it.
+//! tower with the model. llama.cpp has it in a file of its own (`--mmproj`, `llama_cpp/beside.rs`), and vramplan's
+//! engine reads text: neither loads it with the model.
 //!
 //! Of several GPUs, transformers has the tower on the first with the embedding. vLLM's ranks split its
 //! linear layers, and every stage of a pipeline loads and profiles all of it, though only the first

@@ -395,7 +395,7 @@ impl<'a> Search<'a> {
     /// The fastest placements for longer contexts.
     fn trades(&self, placement: &Placement) -> Result<Vec<Placement>, RecommendError> {
         let workload = &self.deployment.workload;
-        let most = workload.context - workload.system_tokens;
+        let most = workload.context.saturating_sub(workload.system_tokens);
         let mut trades: Vec<Placement> = Vec::new();
         if !placement.fits {
             return Ok(trades);

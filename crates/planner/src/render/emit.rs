@@ -219,6 +219,7 @@ fn llama_cpp(document: &Document, file: Option<&str>) -> Result<String, EmitErro
     ));
     flags.extend(llama_cpp_placement(document)?);
     flags.extend(llama_cpp_split(document));
+    flags.extend(llama_cpp_beside(document)?);
     Ok(format!("{comment}llama-server {}\n", flags.join(" ")))
 }
 
@@ -260,6 +261,29 @@ fn llama_cpp_placement(document: &Document) -> Result<Vec<String>, EmitError> {
         ("--swa-full", asked.swa_full),
     ] {
         flags.extend(is_given.then(|| flag.to_owned()));
+    }
+    Ok(flags)
+}
+
+/// What is loaded beside the model; what is known by name only is a variable, which names its file.
+fn llama_cpp_beside(document: &Document) -> Result<Vec<String>, EmitError> {
+    let asked = &document.deployment.resolved;
+    let is_file = |name: &str| name.to_ascii_lowercase().ends_with(".gguf");
+    let named = |name: &str, variable: &str| -> Result<String, EmitError> {
+        if is_file(name) { Ok(quoted(name)?.into_owned()) } else { Ok(format!("\"${variable}\"")) }
+    };
+    let mut flags = Vec::new();
+    if let Some(file) = &asked.mmproj {
+        flags.push(format!("--mmproj {}", named(file, "MMPROJ")?));
+    }
+    for file in &asked.lora {
+        flags.push(format!("--lora {}", quoted(file)?));
+    }
+    if let Some(model) = &asked.draft {
+        flags.push(format!("-md {}", named(model, "DRAFT")?));
+    }
+    if let Some(ahead) = asked.mtp {
+        flags.push(format!("--spec-type draft-mtp --spec-draft-n-max {ahead}"));
     }
     Ok(flags)
 }

@@ -34,6 +34,13 @@ impl Architecture {
         self.family().windows.gguf
     }
 
+    /// Whether llama.cpp caches windows of this family as such. It does of those whose graphs are not built here, which
+    /// came after windows had caches of their own.
+    pub const fn caches_windows(self) -> bool {
+        let family = self.family();
+        family.windows.gguf.is_some() || !family.graph.known
+    }
+
     /// How elements of queries and keys are paired in GGUF files (llama.cpp `llama_model_rope_type`).
     pub const fn rope_pairs(self) -> RopePairs {
         self.family().rope.pairs

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Beside;
 use crate::dtype::KvFormat;
 use crate::text::printable;
 
@@ -36,7 +38,8 @@ impl FromStr for Count {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.to_ascii_lowercase().as_str() {
             "auto" => Ok(Self::Auto),
-            "all" => Ok(Self::All),
+            // llama.cpp's own idiom for all of them.
+            "all" | "-1" => Ok(Self::All),
             number => number.parse().map(Self::Some).map_err(|_| {
                 format!(
                     "`{}` is no number of layers: expected a number, `all` or `auto`",
@@ -168,7 +171,7 @@ impl fmt::Display for TensorSplit {
 }
 
 /// What a llama.cpp server is told besides its version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// Layers on GPUs, the output head being one more (`-ngl`).
     pub gpu_layers: Option<Count>,
@@ -193,6 +196,8 @@ pub struct Launch {
     pub values: Option<KvFormat>,
     /// Whether main memory is planned although everything is on GPUs: its size was given.
     pub plans_host: bool,
+    /// What is loaded and run beside the model.
+    pub beside: Option<Arc<Beside>>,
 }
 
 impl Default for Launch {
@@ -209,6 +214,7 @@ impl Default for Launch {
             full_window: false,
             values: None,
             plans_host: false,
+            beside: None,
         }
     }
 }
@@ -261,7 +267,8 @@ mod tests {
         assert_eq!("auto".parse(), Ok(Count::Auto));
         assert_eq!("ALL".parse(), Ok(Count::All));
         assert_eq!("7".parse(), Ok(Count::Some(7)));
-        assert!("-1".parse::<Count>().is_err());
+        assert_eq!("-1".parse(), Ok(Count::All));
+        assert!("-2".parse::<Count>().is_err());
         assert_eq!(Count::Some(7).to_string(), "7");
     }
 }

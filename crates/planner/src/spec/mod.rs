@@ -1,6 +1,7 @@
 //! What is planned: a model, a GPU, a runtime and a workload. Data and its invariants, nothing else.
 
 mod architecture;
+mod beside;
 mod bitsandbytes;
 mod checkpoint;
 mod extras;
@@ -26,6 +27,7 @@ mod vision;
 mod vllm_version;
 mod workload;
 
+pub use beside::{Adapter, Beside, Draft, Encoder};
 pub use bitsandbytes::BitsandbytesVersion;
 pub use checkpoint::{Checkpoint, Group, OwnFormat};
 pub use extras::{AltUp, Compressed, Extras, Indexer, LayerEmbeddings, ShortConvolution};

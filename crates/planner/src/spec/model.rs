@@ -204,7 +204,7 @@ fn check_parameters(tensors: &[TensorSpec]) -> Result<(), InvalidShape> {
 }
 
 fn gguf_layers(shape: &ModelShape, layers: &[Layer]) -> Vec<Layer> {
-    let has_windows = shape.architecture.gguf_window().is_some();
+    let has_windows = shape.architecture.caches_windows();
     let kept = |layer: &Layer| match layer {
         Layer::Window { .. } if !has_windows => Layer::Full,
         other => *other,

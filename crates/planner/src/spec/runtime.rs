@@ -161,7 +161,7 @@ impl RuntimeOptions {
 }
 
 /// A runtime as it is set up: its options, and its constants from its profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuntimeSpec {
     /// Which runtime, and its options.
     pub options: RuntimeOptions,

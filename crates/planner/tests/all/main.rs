@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod beside;
 mod configs;
 mod deployments;
 mod estimates;
 mod every_profile;
 mod html;
 mod layers;
+mod llama_cpp_reports;
 mod names_and_files;
 mod offload;
 mod profiles;

@@ -4,8 +4,8 @@ use crate::support::Case;
 use vramplan_planner::deployment::{DeploymentError, Question, resolve};
 use vramplan_planner::estimate::{BufferId, Component};
 use vramplan_planner::plan::Verdict;
-use vramplan_planner::read::{Catalog, MemoryFiles};
-use vramplan_planner::recommend::{Answer, LEAST_CONTEXT, Solver, answer};
+use vramplan_planner::read::{Catalog, Kind, MemoryFiles};
+use vramplan_planner::recommend::{Answer, LEAST_CONTEXT, RecommendError, Solver, answer};
 use vramplan_planner::render::{Document, Target, emit, to_json, to_table};
 use vramplan_planner::units::Bytes;
 
@@ -139,7 +139,7 @@ fn what_cannot_be_placed_is_named() {
         ("override_tensor = ['exps=CUDA1']", "`CUDA1` is no device here"),
         ("override_tensor = ['ex(ps=CPU']", "no regular expression"),
         ("override_tensor = ['exps']", "overrides no tensor"),
-        ("tensor_split = '3,1'", "2 proportions for 1 GPUs"),
+        ("tensor_split = '3,1'", "2 proportions, for 1 GPU"),
         ("ngl = 57", "48 layers and an output head"),
         ("n_cpu_moe = 49", "the model has 48 layers"),
         ("ngl = 'most'", "no number of layers"),
@@ -260,4 +260,19 @@ fn public_speeds_are_in_their_ranges() {
     );
     assert!(outside.len() * 10 <= errors.len(), "{}", outside.join("\n"));
     assert!(errors[errors.len() / 2] < 0.25, "{errors:?}");
+}
+
+#[test]
+fn every_known_model_is_planned_under_llama_cpp() {
+    let catalog = Catalog::built_in();
+    for name in catalog.names(Kind::Model).unwrap() {
+        let question = format!(
+            "gpu = 'H200'\ngpus = 8\nmodel = '{name}'\nruntime = 'llama.cpp'\ncache_tokens = 1024"
+        );
+        let found =
+            resolve(&toml::from_str(&question).unwrap(), &catalog, &MemoryFiles::default(), None);
+        let answer = answer(&found.unwrap());
+        let is_several = |error: &RecommendError| error.to_string().contains("GPUs under");
+        assert!(answer.is_ok() || answer.as_ref().is_err_and(is_several), "{name}: {answer:?}");
+    }
 }

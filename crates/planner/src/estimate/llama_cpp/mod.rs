@@ -6,11 +6,13 @@
 //!
 //! All sizes are llama.cpp's own, to the byte: see `graph` and `weights`.
 
+mod beside;
 pub mod compute;
 mod flash;
 pub(crate) mod fragmentation;
 pub mod graph;
 pub mod placement;
+mod pool;
 mod rules;
 mod spread;
 pub(crate) mod weights;
@@ -28,7 +30,9 @@ use crate::estimate::push_weights;
 use crate::estimate::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, overhead,
 };
-use crate::spec::{Attention, Basis, Bounds, ComputeCapability, Home, Logits, Part, Split};
+use crate::spec::{
+    Attention, Basis, Bounds, ComputeCapability, Home, Logits, ModelSpec, Part, Split,
+};
 use crate::units::Overflow;
 
 pub use self::graph::padded as padded_context;
@@ -65,6 +69,8 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
         note_fusion(&mut compute, scenario)?;
         push_compute(buffers, &context, &compute);
     }
+    pool::push(buffers, scenario, &context)?;
+    beside::push(buffers, scenario, &context)?;
     overhead::push(buffers, scenario);
     fragmentation::push(buffers, scenario)
 }
@@ -206,6 +212,15 @@ fn gates(scenario: &Scenario<'_>) -> Gates {
 const CACHE: &str =
     "llama.cpp llama-kv-cache.cpp: a tensor per layer and side, rounded up to 128 B";
 
+/// Whether what layers keep is known to the byte.
+fn knows_caches(model: &ModelSpec) -> bool {
+    let family = model.shape.architecture.family();
+    match &model.file_caches {
+        Some(file) => file.is_exact,
+        None => family.graph.known || graph::is_listed(&model.shape),
+    }
+}
+
 /// The cache is one: the system prompt gets the share of its tokens, the conversation the rest.
 fn push_caches(
     buffers: &mut Buffers,
@@ -217,7 +232,7 @@ fn push_caches(
     let system = scenario.workload.system_tokens.min(cells);
     let pinned = caches.full.scale(system, cells)?;
     let rest = caches.full.minus_or_zero(pinned);
-    let known = scenario.model.file_caches.as_ref().is_none_or(|file| file.is_exact);
+    let known = knows_caches(scenario.model);
     let mut push = |component, name, size, text, values: &[(&'static str, u64)]| {
         let life = Life::From(Phase::SystemPrefill);
         let basis = if known { Basis::Modelled } else { Basis::Assumed };

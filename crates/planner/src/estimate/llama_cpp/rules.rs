@@ -55,21 +55,13 @@ impl RuntimeRules for Rules {
         }
     }
 
-    /// Families whose graph is not built here.
-    fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-        let family = scenario.model.shape.architecture;
-        if family.family().graph.known {
-            return Ok(());
-        }
-        let reason = format!(
-            "llama.cpp's graph of `{family}` is not modelled: use `--runtime vllm` or `--runtime transformers`"
-        );
-        Err(EstimateError::Model { field: "architecture", reason })
+    fn check(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        Ok(())
     }
 
     fn check_images(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-        let reason = "llama.cpp's encoder is not modelled: it is a file of its own (`--mmproj`), whose \
-                      size and buffers `--other-use` can leave room for";
+        let reason =
+            "llama.cpp's encoder is a file of its own: use `--mmproj FILE`, or `--mmproj auto`";
         Err(EstimateError::Model { field: "images", reason: reason.to_owned() })
     }
 

@@ -6,7 +6,7 @@ use super::graph::{
     graph_bounds, split_bounds, split_buffers, stage_buffer,
 };
 use super::placement::run_of;
-use super::{context, fragmentation, note_fusion, push_caches, push_compute};
+use super::{beside, context, fragmentation, note_fusion, pool, push_caches, push_compute};
 use crate::estimate::{
     BufferId, Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario, overhead,
 };
@@ -30,6 +30,8 @@ pub(super) fn push(
     if home == Home::Host {
         return Ok(push_outputs(buffers, scenario)?);
     }
+    pool::push(buffers, scenario, &context)?;
+    beside::push(buffers, scenario, &context)?;
     overhead::push(buffers, scenario);
     fragmentation::push(buffers, scenario)
 }
@@ -116,8 +118,10 @@ fn pipeline_buffers(
     };
     let mut buffers = (0..placed.gpus).map(of_gpu).collect::<Result<Vec<_>, _>>()?;
     let inputs = compute_buffer(shape, layers, &context.graph)?.host;
-    // The rows of the token embedding are no input: they are looked up once.
-    let rows = Bytes::product(&[shape.hidden_size, context.graph.rows, 4])?;
+    // The rows of the token embedding are no input: they are looked up once, and once more for a batch that mixes
+    // tokens and embeddings.
+    let lookups = 1 + u64::from(context.graph.version.has_mixed_inputs());
+    let rows = Bytes::product(&[shape.hidden_size, context.graph.rows, 4, lookups])?;
     let copied = inputs.minus_or_zero(rows).times(PIPELINE_COPIES)?;
     buffers.push(of_inputs(copied.plus(rows)?));
     Ok(buffers)

@@ -3,6 +3,7 @@
 //! Format: `docs/gguf.md` of ggml, versions 2 and 3. Nothing that a file claims is believed before it
 //! is compared with what the file has left, and vocabularies are skipped, not kept.
 
+mod beside;
 mod caches;
 mod cursor;
 mod metadata;
@@ -20,6 +21,7 @@ mod write;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+pub use self::beside::{adapter, encoder};
 use self::cursor::Cursor;
 pub use self::metadata::{Metadata, Value};
 pub use self::model::{file_type_id, model, spec, stored};

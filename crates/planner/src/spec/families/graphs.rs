@@ -116,6 +116,12 @@ pub(crate) static GRAPHS: &[Graph] = &[
     with_experts("step35", BY_FILE).lately(),
 ];
 
+/// The place in [`GRAPHS`] of the graph of a family that has none of its own, which is known by its files.
+pub(crate) fn graph_of_family(family: &Family) -> Option<usize> {
+    let is_its = |graph: &Graph| graph.architecture == family.gguf;
+    if family.graph.known { None } else { GRAPHS.iter().position(is_its) }
+}
+
 /// The place of a file's graph in [`GRAPHS`].
 pub(crate) fn graph_of(file: &FileCaches) -> Option<usize> {
     let name = match file.architecture.as_str() {

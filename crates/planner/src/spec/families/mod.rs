@@ -12,7 +12,7 @@ mod table;
 use super::{QkNorm, TransformersVersion};
 use crate::dtype::GgmlType;
 
-pub(crate) use graphs::{GRAPHS, Graph, graph_of};
+pub(crate) use graphs::{GRAPHS, Graph, graph_of, graph_of_family};
 pub use table::Architecture;
 
 /// Everything that is asked of a family.

@@ -5,10 +5,16 @@ use vramplan_scoreboard::placement::{Devices, tables};
 
 use super::{csv, shapes};
 
-/// Random placements by which the replay was mended, and those of another seed that were recorded after that.
-const ROWS: [(&str, &str); 2] = [
+/// Random placements by which the replay was mended, and those of another seed that were recorded after that; the same
+/// under 0.8.0.
+const ROWS: [(&str, &str); 4] = [
     ("fit", include_str!("../../../../../evidence/llama_cpp/llama_cpp_placement.csv")),
     ("hold-out", include_str!("../../../../../evidence/llama_cpp/llama_cpp_placement_holdout.csv")),
+    ("0.8.0", include_str!("../../../../../evidence/llama_cpp/llama_cpp_placement_newest.csv")),
+    (
+        "0.8.0, hold-out",
+        include_str!("../../../../../evidence/llama_cpp/llama_cpp_placement_newest_holdout.csv"),
+    ),
 ];
 
 /// Rows of a thousand whose compute buffers may be off by a byte or more.

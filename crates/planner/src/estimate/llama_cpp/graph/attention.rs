@@ -119,8 +119,10 @@ impl Builder<'_> {
         let sources: Vec<Value> = rotation.matrix.into_iter().chain([rows]).collect();
         let rotated = self.graph.fresh(&sources, blocks);
         if rotation.matrix.is_none() {
-            let elements = rotation.order.saturating_mul(rotation.order);
-            self.graph.read_cache(rotated, elements.saturating_mul(4));
+            let size = rotation.order.saturating_mul(rotation.order).saturating_mul(4);
+            let note = &mut self.graph.notes[rotated.id];
+            note.rotation = Some((rotation.of_keys, size));
+            note.batch = blocks[1];
         }
         rotated.view(x.dims)
     }

@@ -15,11 +15,15 @@ pub(super) struct Rotation {
     /// Nothing where it lies with the cache.
     pub(super) matrix: Option<Value>,
     pub(super) order: u64,
+    /// Whether keys are rotated by it, or values.
+    pub(super) of_keys: bool,
 }
 
 /// The inputs of a batch of tokens and embeddings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mixed {
+    /// The ids of the tokens among them.
+    pub(super) ids: Value,
     /// Rows of embeddings.
     pub(super) given: Value,
     /// Rows of the token embedding.
@@ -68,8 +72,8 @@ pub(super) struct Builder<'a> {
     pub(super) embeddings: Value,
     /// The same where it was divided by its length already.
     normed: Option<Value>,
-    /// The rows of the token embedding that are looked up for the first layer.
-    pub(super) rows_of_table: usize,
+    /// The rows of the token embedding that are looked up, in that order, each with the ids of the tokens.
+    pub(super) lookups: Vec<[usize; 2]>,
     /// Bytes of the inputs on the host.
     pub(super) host: u64,
     /// Norms of the residual stream in this layer so far.
@@ -121,6 +125,8 @@ impl<'a> Builder<'a> {
         let scanned_states = apart
             .then(|| [params.n_seq, others].map(|count| inputs.graph.input(matrix(count, 1), 4)));
         let output_rows = inputs.add(params.n_outputs, 4);
+        let mut lookups = vec![[embeddings.id, 0]];
+        lookups.extend(mixed.map(|mixed| [mixed.looked_up.id, mixed.ids.id]));
         let Inputs { graph, host, .. } = inputs;
         Self {
             shape,
@@ -138,7 +144,7 @@ impl<'a> Builder<'a> {
             states,
             output_rows,
             embeddings,
-            rows_of_table: embeddings.id,
+            lookups,
             normed,
             host,
             norms: 0,
@@ -257,11 +263,11 @@ impl Inputs {
 
     /// What a batch of tokens and embeddings is put together from.
     fn mixed(&mut self, shape: &ModelShape, rows: u64) -> Mixed {
-        self.add(rows, 4);
+        let ids = self.add(rows, 4);
         let given = self.add_shaped(matrix(embedding_width(shape), rows), 4);
         let given = self.graph.mark(given, Usage::Activation);
         let looked_up = self.embeddings(shape.hidden_size, rows);
-        Mixed { given, looked_up, slots: self.add(rows, 8) }
+        Mixed { ids, given, looked_up, slots: self.add(rows, 8) }
     }
 
     /// Rows of the token embedding, looked up on the host.
@@ -289,8 +295,8 @@ impl Inputs {
         let mask = self.mask(cells, params);
         let kept = params.version.caches_rotations();
         let [k_order, v_order] = rotations(shape, params, head_dim);
-        let k_rotation = k_order.map(|order| self.rotation(order, kept));
-        let v_rotation = v_order.map(|order| self.rotation(order, kept));
+        let k_rotation = k_order.map(|order| self.rotation(order, kept, true));
+        let v_rotation = v_order.map(|order| self.rotation(order, kept, false));
         CacheInputs { cells, k_rows, v_rows, mask, k_rotation, v_rotation }
     }
 
@@ -311,9 +317,9 @@ impl Inputs {
     }
 
     /// The matrix is an input, or lies with the cache.
-    fn rotation(&mut self, order: u64, kept: bool) -> Rotation {
+    fn rotation(&mut self, order: u64, kept: bool, of_keys: bool) -> Rotation {
         let matrix = (!kept).then(|| self.add_shaped(matrix(order, order), 4));
-        Rotation { matrix, order }
+        Rotation { matrix, order, of_keys }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Gates, GraphParams, LlamaCppGeneration};
 use crate::dtype::KvFormat;
-use crate::spec::families::graph_of;
+use crate::spec::families::{graph_of, graph_of_family};
 use crate::spec::{ModelShape, ModelSpec};
 use crate::units::Overflow;
 
@@ -74,13 +74,17 @@ impl ContextParams {
                 context.graph.scales_queries = file.scales_queries;
                 Ok(context)
             }
-            None => self.resolve(&model.shape),
+            None => {
+                let mut context = self.resolve(&model.shape)?;
+                context.graph.other = graph_of_family(model.shape.architecture.family());
+                Ok(context)
+            }
         }
     }
 
     /// What llama.cpp makes of them for a model of this shape.
     pub fn resolve(&self, shape: &ModelShape) -> Result<Context, Overflow> {
-        let window = shape.window.filter(|_| shape.architecture.gguf_window().is_some());
+        let window = shape.window.filter(|_| shape.architecture.caches_windows());
         self.resolve_with(window.map(|window| window.size))
     }
 

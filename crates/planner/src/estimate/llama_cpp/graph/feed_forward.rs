@@ -1,7 +1,7 @@
 //! The MLP and the experts of a layer (`llm_graph_context::build_ffn`, `build_moe_ffn`).
 
 use super::builder::Builder;
-use super::tensors::{Value, WeightName, cube, matrix};
+use super::tensors::{Joined, Value, WeightName, cube, matrix};
 use crate::spec::families::{RouterBias, Routing, ScaledWeights};
 use crate::spec::{ModelShape, Moe, Router, RouterGating};
 
@@ -78,9 +78,10 @@ impl Builder<'_> {
         }
         let gates = self.params.gates;
         // The backend moves the shared expert's products next to those of the chosen ones.
-        let together = gates.shared_with_routed
-            && self.params.version.has_mixed_inputs()
-            && shared_is_alike(self.shape, moe);
+        let alike = self.params.version.has_mixed_inputs() && shared_is_alike(self.shape, moe);
+        let together = gates.shared_with_routed && alike;
+        let read = [x.id, router.ids.id];
+        let joined = Joined { first: first.id, last: activated.id, read };
         let early = together.then(|| {
             let hidden = self.gated(x, (moe.shared_ffn_size, SHARED), gates.shared);
             self.graph.expand(hidden);
@@ -89,8 +90,12 @@ impl Builder<'_> {
         });
         let chosen = self.finish_experts(router, activated, moe);
         let shared_of = |builder: &mut Self| {
+            let from = builder.graph.tensors.len();
             let hidden = early
                 .unwrap_or_else(|| builder.gated(x, (moe.shared_ffn_size, SHARED), gates.shared));
+            if alike {
+                builder.graph.join(from, joined);
+            }
             builder.project_down(SHARED, hidden)
         };
         if self.family().experts.divided_gate {

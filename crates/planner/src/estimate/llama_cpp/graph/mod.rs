@@ -7,8 +7,8 @@
 //! Checked against libllama itself, asked for its buffer sizes with a stub in place of the GPU, and
 //! against public logs (`evidence/llama_cpp/`): every row is matched exactly.
 //!
-//! Not counted: the pool of the CUDA backend for matrix products (`fragmentation`), adapters,
-//! multi-modal projectors, draft models, partial offload.
+//! Not counted here: the pool of the CUDA backend (`pool`, and the runtime's libraries), what is loaded beside the model
+//! (`beside`).
 
 mod alloc;
 mod attention;
@@ -30,7 +30,7 @@ use self::selection::Selection;
 use self::tensors::Usage;
 use crate::dtype::KvFormat;
 use crate::estimate::Deviation;
-use crate::spec::families::{GRAPHS, Graph, LayerOrder, RouterBias, graph_of};
+use crate::spec::families::{GRAPHS, Graph, LayerOrder, RouterBias, graph_of, graph_of_family};
 use crate::spec::{Architecture, Bounds, FileCaches, Layer, ModelShape, ModelSpec, QkNorm};
 use crate::units::{Bytes, Overflow};
 
@@ -172,6 +172,10 @@ pub fn is_certain(model: &ModelSpec, generation: LlamaCppGeneration) -> bool {
         return graph_row(file).is_some_and(|graph| generation >= graph.since);
     }
     let shape = &model.shape;
+    // By a name or a `config.json`, which say less of a graph than a file does.
+    if !shape.architecture.family().graph.known {
+        return false;
+    }
     let unsaid = shape.moe.is_some_and(|moe| moe.router_bias && moe.router.is_none());
     let in_some = shape.architecture.family().experts.router_bias == RouterBias::CorrectionInSome;
     let is_doubtful = shape.ssm.is_some()
@@ -215,6 +219,21 @@ fn is_far_off(file: &FileCaches) -> bool {
     file.architecture == "cogvlm" || file.layers.iter().any(|layer| layer.index_keys > 0)
 }
 
+/// Whether the graph of a family is listed by what its files are called.
+pub(crate) fn is_listed(shape: &ModelShape) -> bool {
+    graph_of_family(shape.architecture.family()).is_some()
+}
+
+/// The bounds of a family whose graph is another's, or not known.
+fn family_bounds(shape: &ModelShape, size: Bytes) -> Result<Bounds, Overflow> {
+    let family = shape.architecture.family();
+    match graph_of_family(family) {
+        Some(_) => Deviation::LLAMA_CPP_EARLIER.around(size),
+        None if family.indexer.is_some() => Deviation::LLAMA_CPP_INDEXED.around(size),
+        None => Deviation::LLAMA_CPP_OTHER.around(size),
+    }
+}
+
 fn graph_row(file: &FileCaches) -> Option<&'static Graph> {
     graph_of(file).and_then(|index| GRAPHS.get(index))
 }
@@ -233,6 +252,9 @@ pub fn graph_bounds(
         }
         (false, Some(file), _) if is_far_off(file) => Deviation::LLAMA_CPP_INDEXED.around(size),
         (false, Some(_), _) => Deviation::LLAMA_CPP_OTHER.around(size),
+        (false, None, _) if !model.shape.architecture.family().graph.known => {
+            family_bounds(&model.shape, size)
+        }
         (false, None, Some(_)) => Deviation::LLAMA_CPP_HYBRID.around(size),
         (false, None, None) if is_rare(&model.shape) => Deviation::LLAMA_CPP_RARE.around(size),
         (false, None, None) if gives_images_otherwise(&model.shape, generation) => {

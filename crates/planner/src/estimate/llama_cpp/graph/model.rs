@@ -55,7 +55,7 @@ impl Builder<'_> {
     /// Puts a batch of tokens and embeddings together: a copy of the embeddings, into which those of tokens are
     /// written. As nothing reads the result but a branch that is not taken, it is kept to the end.
     fn mix(&mut self) {
-        let Some(Mixed { given, looked_up, slots }) = self.mixed else { return };
+        let Some(Mixed { given, looked_up, slots, .. }) = self.mixed else { return };
         let is_padded = given.dims != looked_up.dims;
         let tokens = if is_padded { self.graph.fresh(&[looked_up], given.dims) } else { looked_up };
         self.graph.expand(tokens);

@@ -110,14 +110,30 @@ pub(super) struct Note {
     pub(super) batch: u64,
     /// Whether it is called `norm`: llama.cpp may ask for the layer's device.
     pub(super) is_norm: bool,
+    /// A matrix beside the layer's cache that rotates what it reads: whether that of keys, and its bytes.
+    pub(super) rotation: Option<(bool, u64)>,
     /// Bytes of up to two views of the layer's cache that it reads.
     pub(super) cached: [u64; 2],
     /// The operation that reads the same view of the cache.
     pub(super) cached_as: Option<usize>,
     /// The workspace where the views of the cache are copies: keys and values share no memory then.
     pub(super) workspace_apart: u64,
+    /// What it is moved next to where one GPU runs all of it in one part: the backend computes a shared expert with the
+    /// chosen ones.
+    pub(super) joins: Option<Joined>,
     /// Whether it ends attention without fusion, which stays in main memory with the cache.
     pub(super) ends_attention: bool,
+}
+
+/// The chosen experts' gated products.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joined {
+    /// The first of their products.
+    pub(super) first: usize,
+    /// Their result.
+    pub(super) last: usize,
+    /// What they read, which is held until the shared expert's result.
+    pub(super) read: [usize; 2],
 }
 
 /// What an operation reads.
@@ -268,6 +284,13 @@ impl Graph {
         let [_, rows, planes, cubes] = result.dims;
         self.notes[result.id].source_first = true;
         self.follow_in(result, weight, rows.saturating_mul(planes).saturating_mul(cubes))
+    }
+
+    /// Says what the tensors from this one on are moved next to.
+    pub(super) fn join(&mut self, from: usize, joined: Joined) {
+        for note in &mut self.notes[from..] {
+            note.joins = Some(joined);
+        }
     }
 
     /// Says which weight an operation follows, and what of a batch it works on.

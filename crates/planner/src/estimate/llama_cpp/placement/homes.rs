@@ -88,7 +88,7 @@ impl Placing<'_> {
         let cpu_moe = self.launch.cpu_moe.unwrap_or(Count::Some(0)).of(layers).unwrap_or(0);
         if cpu_moe > 0 && !self.has_experts() {
             return Err(LaunchError::new(
-                "`--n-cpu-moe`: the model has no experts",
+                "`--n-cpu-moe` and `--cpu-moe`: the model has no experts",
                 "leave layers in main memory: `--ngl N`",
             ));
         }
@@ -151,9 +151,9 @@ impl Placing<'_> {
         if split.0.len() != self.free.len() {
             return Err(LaunchError::new(
                 format!(
-                    "`--tensor-split {split}` has {} proportions for {} GPUs",
-                    split.0.len(),
-                    self.free.len()
+                    "`--tensor-split {split}` is {}, for {}",
+                    counted(split.0.len(), "proportion"),
+                    counted(self.free.len(), "GPU")
                 ),
                 "give one for each GPU, in their order, such as `3,1`",
             ));
@@ -255,6 +255,11 @@ impl Placing<'_> {
         }
         found
     }
+}
+
+/// So many, in words: `1 GPU`, `2 GPUs`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn pattern_of(given: &TensorOverride) -> Result<Regex, LaunchError> {

@@ -4,7 +4,8 @@ use super::table::{TensorRow, TensorTable};
 use crate::dtype::WeightFormat;
 use crate::estimate::llama_cpp::weights::gguf_bounds;
 use crate::estimate::weights::{Played, Weights, WeightsError, source_of};
-use crate::spec::{Basis, Bounds, Home, ModelSpec, Part, Placed, Role};
+use crate::spec::families::Frequencies;
+use crate::spec::{Basis, Bounds, Home, Layer, ModelSpec, Part, Placed, Role};
 use crate::units::{Bytes, Overflow};
 
 /// The weights of one device: of main memory where `part` is its.
@@ -25,7 +26,7 @@ pub fn weights_of(
         // One copy serves as both where they are in one place.
         let copies = match *at {
             Some(at) if at == home => 1,
-            None if has_layers(placed, home) => 1,
+            None if has_layers(model, placed, home) => 1,
             _ => u64::from(head == Some(home)),
         };
         if copies > 0 {
@@ -68,9 +69,15 @@ fn bounds(device: Bytes, format: WeightFormat) -> Result<Bounds, Overflow> {
     gguf_bounds(device, format)
 }
 
-/// Tables of frequencies are on every device that has a layer.
-fn has_layers(placed: &Placed, home: Home) -> bool {
-    placed.layers.contains(&home)
+/// Tables of frequencies are on every device that has a layer which reads them: with tables of their own (Gemma 4),
+/// windowed layers do not.
+fn has_layers(model: &ModelSpec, placed: &Placed, home: Home) -> bool {
+    let reads = |layer: &Layer| match model.shape.architecture.family().gguf_extras.frequencies {
+        Frequencies::Always => !matches!(layer, Layer::Window { .. }),
+        _ => true,
+    };
+    let mut layers = placed.layers.iter().zip(&model.gguf_layers);
+    layers.any(|(at, layer)| *at == home && reads(layer))
 }
 
 #[derive(Default)]

@@ -6,8 +6,8 @@ use super::{Backends, OFFLOADED_ROWS};
 /// The backend of every tensor; of those that are not computed, that of main memory.
 pub(super) struct Assigned {
     pub(super) backends: Vec<usize>,
-    /// The rows of the token embedding, looked up where the table is.
-    pub(super) table_rows: usize,
+    /// The rows of the token embedding, looked up where the table is, each with the ids of the tokens.
+    pub(super) lookups: Vec<[usize; 2]>,
 }
 
 struct Assigner<'a> {
@@ -18,14 +18,14 @@ struct Assigner<'a> {
     order: Vec<usize>,
 }
 
-pub(super) fn assign(graph: &Graph, backends: &Backends<'_>, table_rows: usize) -> Assigned {
+pub(super) fn assign(graph: &Graph, backends: &Backends<'_>, lookups: &[[usize; 2]]) -> Assigned {
     let run = |step: &Step| match *step {
         Step::Run(id) => Some(id),
         Step::Unpin { .. } => None,
     };
     let order = graph.steps.iter().filter_map(run).collect();
     let mut assigner = Assigner { graph, backends, of: vec![None; graph.tensors.len()], order };
-    assigner.by_location(table_rows);
+    assigner.by_location(lookups);
     let host = backends.host();
     assigner.expand(false, true, host);
     assigner.expand(true, true, host);
@@ -34,16 +34,18 @@ pub(super) fn assign(graph: &Graph, backends: &Backends<'_>, table_rows: usize) 
     assigner.by_inputs();
     Assigned {
         backends: assigner.of.into_iter().map(|backend| backend.unwrap_or(host)).collect(),
-        table_rows,
+        lookups: lookups.to_vec(),
     }
 }
 
 impl Assigner<'_> {
     /// Pass 1: what is pinned, and what follows a weight.
-    fn by_location(&mut self, table_rows: usize) {
+    fn by_location(&mut self, lookups: &[[usize; 2]]) {
         for (id, tensor) in self.graph.tensors.iter().enumerate() {
             self.of[id] = match tensor.operation {
-                Operation::Input if id == table_rows => Some(self.of_table()),
+                Operation::Input if lookups.iter().any(|[rows, _]| *rows == id) => {
+                    Some(self.of_table())
+                }
                 Operation::Input => Some(self.backends.host()),
                 Operation::Effect => self.of_cache(&self.graph.notes[id]),
                 Operation::Fresh | Operation::InPlace => {
@@ -80,9 +82,15 @@ impl Assigner<'_> {
 
     fn of_weight(&self, id: usize) -> Option<usize> {
         let note = &self.graph.notes[id];
-        let weight = self.backends.weight(note.layer, note.weight?)?;
+        let backend = match note.rotation {
+            // Matrices that rotate are weights to the scheduler.
+            Some(_) => self.of_cache(note)?,
+            None => {
+                let weight = self.backends.weight(note.layer, note.weight?)?;
+                self.backends.of(weight.home)
+            }
+        };
         let host = self.backends.host();
-        let backend = self.backends.of(weight.home);
         let is_large = note.batch >= OFFLOADED_ROWS;
         if backend == host && self.backends.placed.offloads_operations && is_large {
             return Some((0..host).find(|gpu| self.runs_on(id, *gpu)).unwrap_or(host));
@@ -102,7 +110,8 @@ impl Assigner<'_> {
         let note = &self.graph.notes[id];
         let weight = |name| self.backends.weight(note.layer, name);
         let home = |name| weight(name).map(|weight| self.backends.of(weight.home));
-        let cache = if note.cached[0] > 0 { self.of_cache(note) } else { None };
+        let reads_cache = note.cached[0] > 0 || note.rotation.is_some();
+        let cache = if reads_cache { self.of_cache(note) } else { None };
         [note.weight.and_then(home), note.beside.and_then(home), cache]
     }
 

@@ -15,7 +15,7 @@ mod program;
 use super::builder::Builder;
 use super::selection::Selection;
 use super::tensors::{Usage, WeightName};
-use super::{ComputeBuffer, GraphParams, Stage};
+use super::{ComputeBuffer, Gates, GraphParams, Stage};
 use crate::spec::{Home, Layer, ModelShape, Placed};
 use crate::units::{Bytes, Overflow};
 
@@ -38,6 +38,8 @@ struct Backends<'a> {
     /// Whether llama.cpp asks for a layer's device for its norms.
     places_norms: bool,
     flash: bool,
+    /// Whether the types of the weights let a shared expert be computed with the chosen ones.
+    joins: bool,
 }
 
 impl Backends<'_> {
@@ -97,6 +99,10 @@ fn graph_buffers(
     find: &FindWeight<'_>,
 ) -> Result<Vec<ComputeBuffer>, Overflow> {
     let stage = Stage::all(shape);
+    // Operations are moved after the graph was cut into parts.
+    let joins = params.gates.shared_with_routed;
+    let gates = Gates { shared_with_routed: false, ..params.gates };
+    let params = &GraphParams { gates, ..*params };
     let mut builder = Builder::new(shape, params, &stage);
     builder.model(layers, &Selection::all(&stage.layers));
     let graph = &builder.graph;
@@ -104,8 +110,8 @@ fn graph_buffers(
         return Err(Overflow);
     }
     let places_norms = placed.is_full || params.rows < OFFLOADED_ROWS;
-    let backends = Backends { placed, find, places_norms, flash: params.flash };
-    let assigned = assign::assign(graph, &backends, builder.rows_of_table);
+    let backends = Backends { placed, find, places_norms, flash: params.flash, joins };
+    let assigned = assign::assign(graph, &backends, &builder.lookups);
     let program = program::program(graph, &backends, &assigned);
     let peaks = place::place(graph, &program, backends.count())?;
     Ok(peaks.into_iter().map(|peak| buffer(peak, placed)).collect())

@@ -50,7 +50,8 @@ pub(super) fn place(
     placement.describe()?;
     placement.count_uses();
     let is_input = |id: &usize| graph.tensors[*id].operation == Operation::Input;
-    for id in (0..graph.tensors.len()).filter(is_input).filter(|id| *id != program.table_rows) {
+    let is_computed = |id: &usize| program.lookups.iter().any(|[rows, _]| rows == id);
+    for id in (0..graph.tensors.len()).filter(is_input).filter(|id| !is_computed(id)) {
         placement.allocate(id)?;
     }
     for action in &program.actions {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::tensors::{Dims, Graph, Source, Step, WeightName};
+use super::super::tensors::{Dims, Graph, Joined, Source, Step, WeightName};
 use super::Backends;
 use super::assign::Assigned;
 
@@ -16,6 +16,8 @@ enum Origin {
     Tensor { id: usize, is_view: bool, dims: Dims },
     /// A weight.
     Weight { layer: Option<u64>, name: WeightName },
+    /// The matrix that rotates a layer's keys, or its values.
+    Rotation { layer: u64, of_keys: bool },
     /// A view of a layer's cache, read by one operation.
     Cache { reader: usize, view: usize },
 }
@@ -66,7 +68,8 @@ pub(super) struct Program {
     pub(super) copies: Vec<Copied>,
     /// The backend of every tensor.
     pub(super) backends: Vec<usize>,
-    pub(super) table_rows: usize,
+    /// The rows of the token embedding, which are looked up.
+    pub(super) lookups: Vec<[usize; 2]>,
     /// Operations that read copies of the cache.
     pub(super) apart: Vec<bool>,
 }
@@ -96,7 +99,7 @@ pub(super) fn program(graph: &Graph, backends: &Backends<'_>, assigned: &Assigne
         operands: Vec::with_capacity(graph.steps.len() * 2),
         copies: Vec::new(),
         backends: assigned.backends.clone(),
-        table_rows: assigned.table_rows,
+        lookups: assigned.lookups.clone(),
         apart: vec![false; graph.tensors.len()],
     };
     let known = HashMap::new();
@@ -115,20 +118,22 @@ pub(super) fn program(graph: &Graph, backends: &Backends<'_>, assigned: &Assigne
 }
 
 impl Writer<'_> {
-    /// The rows of the token embedding come first; their ids are the first input.
+    /// The rows of the token embedding come first.
     fn look_up(&mut self) {
-        let id = self.assigned.table_rows;
-        let ids = Source { id: 0, is_view: false, dims: self.graph.tensors[0].dims };
-        self.enter(self.assigned.backends[id], false);
-        self.read(&[ids], id, &[]);
+        let assigned = self.assigned;
+        for [id, ids] in assigned.lookups.iter().copied() {
+            let ids = Source { id: ids, is_view: false, dims: self.graph.tensors[ids].dims };
+            self.enter(assigned.backends[id], false);
+            self.read(&[ids], id, &[]);
+        }
     }
 
     fn run(&mut self, id: usize) {
         let backend = self.assigned.backends[id];
         let held = self.held(id);
-        let elsewhere = held
-            .iter()
-            .any(|held| matches!(held.origin, Origin::Weight { .. }) && held.home != backend);
+        let is_weight =
+            |held: &Held| matches!(held.origin, Origin::Weight { .. } | Origin::Rotation { .. });
+        let elsewhere = held.iter().any(|held| is_weight(held) && held.home != backend);
         self.enter(backend, elsewhere);
         let graph = self.graph;
         self.read(graph.sources_of(&graph.tensors[id]), id, &held);
@@ -145,10 +150,68 @@ impl Writer<'_> {
     }
 
     fn end_part(&mut self) {
+        if self.backends.joins {
+            self.move_shared();
+        }
         let part = std::mem::take(&mut self.part);
         self.program.actions.extend(part.inputs);
         self.program.actions.extend(part.actions);
         self.part.index = part.index + 1;
+    }
+
+    /// Moves a shared expert's products next to those of the chosen ones where a GPU has all of their weights and runs
+    /// all of it in this part (`ggml_cuda_match_shared_expert`); what they read is held until then.
+    fn move_shared(&mut self) {
+        let is_gpu = self.part.backend.is_some_and(|backend| backend != self.backends.host());
+        let mut index = 0;
+        while is_gpu && index < self.part.actions.len() {
+            let joined = self.joins(index);
+            let Some(joined) = joined.filter(|joined| self.is_together(*joined)) else {
+                index += 1;
+                continue;
+            };
+            let mut end = index + 1;
+            while end < self.part.actions.len() && self.is_of(end, joined) {
+                end += 1;
+            }
+            let mut moved: Vec<Action> = self.part.actions.drain(index..end).collect();
+            moved.extend(joined.read.map(|id| Action::Release { slot: self.slot_here(id) }));
+            let is_last =
+                |action: &Action| matches!(action, Action::Run { id, .. } if *id == joined.last);
+            let last = self.part.actions.iter().position(is_last).unwrap_or(index);
+            let mut at = last + 1;
+            while matches!(self.part.actions.get(at), Some(Action::Release { .. })) {
+                at += 1;
+            }
+            index = end + joined.read.len();
+            self.part.actions.splice(at..at, moved);
+        }
+    }
+
+    /// What an action of this part is moved next to.
+    fn joins(&self, index: usize) -> Option<Joined> {
+        match self.part.actions.get(index)? {
+            Action::Run { id, .. } => self.graph.notes[*id].joins,
+            _ => None,
+        }
+    }
+
+    /// Whether an action belongs to what is moved: another of its operations, or what they let go of.
+    fn is_of(&self, index: usize, joined: Joined) -> bool {
+        match self.part.actions[index] {
+            Action::Release { .. } => true,
+            _ => self.joins(index).is_some_and(|other| other.last == joined.last),
+        }
+    }
+
+    /// Whether the chosen experts' products are in this part, their weights on its GPU.
+    fn is_together(&self, joined: Joined) -> bool {
+        let note = &self.graph.notes[joined.first];
+        let weight = note.weight.and_then(|name| self.backends.weight(note.layer, name));
+        let is_here =
+            weight.is_some_and(|weight| Some(self.backends.of(weight.home)) == self.part.backend);
+        let in_part = |id: usize| self.part_of[id] == self.part.index;
+        is_here && in_part(joined.first) && in_part(joined.last)
     }
 
     /// The weights and caches that an operation reads: what, where, and how large a copy is.
@@ -167,6 +230,10 @@ impl Writer<'_> {
         }
         let Some(layer) = note.layer else { return held };
         let home = self.backends.of(self.backends.placed.cache_of(layer));
+        if let Some((of_keys, size)) = note.rotation {
+            let origin = Origin::Rotation { layer, of_keys };
+            held.push(Held { origin, home, size, is_beside: false });
+        }
         for (view, size) in note.cached.into_iter().enumerate().filter(|(_, size)| *size > 0) {
             let origin = Origin::Cache { reader: note.cached_as.unwrap_or(id), view };
             held.push(Held { origin, home, size, is_beside: false });

@@ -1,0 +1,139 @@
+//! What a question says that llama.cpp loads beside the model.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Deployment, DeploymentError, Question};
+use crate::dtype::{FileType, WeightFormat};
+use crate::estimate::rules;
+use crate::estimate::weights::gguf::stored_or;
+use crate::read::{self, Catalog, Files};
+use crate::spec::{Beside, Draft, Encoder, ModelSpec, TensorSpec, Vision};
+use crate::units::{Bytes, Overflow, to_u64};
+
+/// More tokens than are ever predicted ahead.
+const MOST_AHEAD: u64 = 64;
+/// What `--mmproj` takes instead of a file.
+const AUTO: &str = "auto";
+
+impl Deployment {
+    /// The same with what is beside the model.
+    ///
+    /// # Errors
+    /// Where a file is not found or of another kind, or the runtime loads no such thing.
+    pub(super) fn beside(
+        mut self,
+        question: &Question,
+        catalog: &Catalog,
+        files: &dyn Files,
+    ) -> Result<Self, DeploymentError> {
+        if let Some(found) = beside(&self, question, catalog, files)? {
+            Arc::make_mut(&mut self.runtime).launch.beside = Some(Arc::new(found));
+        }
+        Ok(self)
+    }
+}
+
+fn beside(
+    deployment: &Deployment,
+    question: &Question,
+    catalog: &Catalog,
+    files: &dyn Files,
+) -> Result<Option<Beside>, DeploymentError> {
+    let flags = [
+        ("--mmproj", question.mmproj.is_some()),
+        ("--lora", !question.lora.is_empty()),
+        ("--draft", question.draft.is_some()),
+        ("--mtp", question.mtp.is_some()),
+    ];
+    let Some((flag, _)) = flags.into_iter().find(|(_, given)| *given) else { return Ok(None) };
+    if !rules(deployment.kind()).places_tensors() {
+        let runtime = deployment.kind();
+        let message = format!("what `{flag}` takes under the `{runtime}` runtime is not modelled");
+        return Err(DeploymentError::refused(
+            message,
+            format!("drop `{flag}`, or use `--runtime llama.cpp`"),
+        ));
+    }
+    let model = &deployment.model;
+    let encoder = question.mmproj.as_deref().map(|given| encoder(given, model, files));
+    let adapter = |file: &String| read::gguf::adapter(files, Path::new(file));
+    let draft = question.draft.as_deref().map(|name| draft(name, model, catalog, files));
+    Ok(Some(Beside {
+        encoder: encoder.transpose()?,
+        adapters: question.lora.iter().map(adapter).collect::<Result<_, _>>()?,
+        draft: draft.transpose()?,
+        ahead: question.mtp.map_or(Ok(0), |ahead| tokens_ahead(ahead, model))?,
+    }))
+}
+
+fn encoder(given: &str, model: &ModelSpec, files: &dyn Files) -> Result<Encoder, DeploymentError> {
+    if !given.eq_ignore_ascii_case(AUTO) {
+        return Ok(read::gguf::encoder(files, Path::new(given), model.shape.hidden_size)?);
+    }
+    let Some(vision) = model.shape.vision else {
+        let message = format!("`--mmproj auto`: `{}` has no encoder that is known", model.name);
+        return Err(DeploymentError::refused(message, "name its file: `--mmproj mmproj.gguf`"));
+    };
+    Ok(known_encoder(model, vision)?)
+}
+
+/// As such files are published: matrices in f16, the rest in f32.
+fn known_encoder(model: &ModelSpec, vision: Vision) -> Result<Encoder, Overflow> {
+    let size = |tensor: &TensorSpec| {
+        let width = if tensor.rows > 1 { 2 } else { 4 };
+        Bytes::product(&[tensor.elements(), width])?.round_up(Bytes::new(128))
+    };
+    let sizes = model.vision_tensors.iter().map(size).collect::<Result<Vec<_>, _>>()?;
+    let Vision { hidden_size, ffn_size, max_patches, n_heads, deepstack, .. } = vision;
+    let usual = if vision.is_qwen() { max_patches.min(46 * 46 * 4) } else { max_patches };
+    let most = if vision.is_qwen() { max_patches.min(4096 * 4) } else { max_patches };
+    Ok(Encoder {
+        source: format!("the encoder of {} in f16", model.name),
+        tensors: to_u64(sizes.len()),
+        weights: Bytes::sum(sizes)?,
+        is_read: false,
+        patches: [usual, most],
+        width: ffn_size.saturating_add(hidden_size.saturating_mul(3)),
+        kept: deepstack.saturating_mul(model.shape.hidden_size) / vision.patches_per_token().max(1),
+        n_heads,
+    })
+}
+
+/// A draft model has to have the model's vocabulary, but for a few tokens (`common_speculative_are_compatible`).
+const MOST_OTHER_TOKENS: u64 = 128;
+
+fn draft(
+    name: &str,
+    model: &ModelSpec,
+    catalog: &Catalog,
+    files: &dyn Files,
+) -> Result<Draft, DeploymentError> {
+    let found = read::model(files, name, catalog)?;
+    let [ours, theirs] = [model, &found].map(|model| model.shape.vocab_size);
+    if ours.abs_diff(theirs) > MOST_OTHER_TOKENS {
+        let message = format!(
+            "`--draft {}` has a vocabulary of {theirs} tokens, `{}` one of {ours}",
+            found.name, model.name
+        );
+        return Err(DeploymentError::refused(message, "use a smaller model of the same family"));
+    }
+    let defaults = WeightFormat::Gguf(FileType::Q4KM);
+    let weights = stored_or(&found, defaults);
+    Ok(Draft { model: Arc::new(found), weights })
+}
+
+fn tokens_ahead(ahead: u64, model: &ModelSpec) -> Result<u64, DeploymentError> {
+    if !(1..=MOST_AHEAD).contains(&ahead) {
+        let expected = format!("1 to {MOST_AHEAD}");
+        return Err(DeploymentError::out_of_range("--mtp", ahead, expected));
+    }
+    let family = model.shape.architecture.family();
+    // GLM-4.5 and the models with delta-nets.
+    let predicts = family.gguf_extras.predicting_layers > 0 || model.shape.recurrent.is_some();
+    if predicts {
+        return Ok(ahead);
+    }
+    let message = format!("`--mtp`: `{}` has no layer that predicts tokens ahead", model.name);
+    Err(DeploymentError::refused(message, "use a draft model: `--draft MODEL`"))
+}

@@ -1,0 +1,134 @@
+//! What llama.cpp takes beside a model's own buffers: encoders, adapters, draft models, layers that predict, its pool.
+
+use vramplan_planner::deployment::{Question, resolve};
+use vramplan_planner::dtype::GgmlType;
+use vramplan_planner::estimate::BufferId;
+use vramplan_planner::read::gguf::{Field, GgufTensor, header_bytes};
+use vramplan_planner::read::{Catalog, MemoryFiles};
+use vramplan_planner::recommend::{Answer, answer};
+use vramplan_planner::render::{Document, Target, emit};
+use vramplan_planner::spec::Bounds;
+use vramplan_planner::units::Bytes;
+
+fn asked(more: &str, files: &MemoryFiles) -> Result<Answer, String> {
+    let text = format!("gpu = 'RTX 4090'\nruntime = 'llama.cpp'\n{more}");
+    let question: Question = toml::from_str(&text).unwrap();
+    let found = resolve(&question, &Catalog::built_in(), files, None);
+    answer(&found.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+}
+
+fn size(answer: &Answer, id: BufferId) -> Option<Bounds> {
+    answer.plan.buffers.iter().find(|buffer| buffer.id == id).map(|buffer| buffer.size)
+}
+
+/// An engine on a virtual card, 0.5.0: the largest extent of the pool after a prompt that leaves little free.
+#[test]
+fn attention_without_fusion_takes_what_the_pool_was_seen_to() {
+    for (model, tokens, mib) in [
+        ("llama-3.1-8b", 8192, 246),
+        ("llama-3.1-8b", 32_768, 998),
+        ("deepseek-v2-lite", 32_768, 506),
+    ] {
+        let question = format!(
+            "model = '{model}'\nruntime_version = '0.5.0'\nattention = 'eager'\ncache_tokens = {tokens}"
+        );
+        let answer = asked(&question, &MemoryFiles::default()).unwrap();
+        let pool = size(&answer, BufferId::AttentionPool).unwrap();
+        let seen = Bytes::new(mib << 20);
+        assert!(pool.low <= seen && seen <= pool.high, "{model}, {tokens}: {pool:?}");
+        let fused = question.replace("attention = 'eager'\n", "");
+        let answer = asked(&fused, &MemoryFiles::default()).unwrap();
+        assert_eq!(size(&answer, BufferId::AttentionPool), None);
+    }
+}
+
+/// A file with one matrix of `[64, rows]` in f16.
+fn file(metadata: &[(&str, Field)], rows: u64) -> Vec<u8> {
+    let bytes = 64 * rows * 2;
+    let tensor = GgufTensor {
+        name: "v.blk.0.attn_q.weight".to_owned(),
+        dims: vec![64, rows],
+        ty: GgmlType::F16,
+        offset: 0,
+        size: Bytes::new(bytes),
+        part: 0,
+    };
+    let metadata: Vec<_> =
+        metadata.iter().map(|(key, field)| ((*key).to_owned(), field.clone())).collect();
+    let mut file = header_bytes(&metadata, &[tensor]);
+    file.resize(file.len() + usize::try_from(bytes).unwrap(), 0);
+    file
+}
+
+fn encoder(projected: u32) -> Vec<u8> {
+    let number = |key: &'static str, n: u32| (key, Field::U32(n));
+    let metadata = [
+        ("general.architecture", Field::Text("clip".to_owned())),
+        number("clip.vision.projection_dim", projected),
+        number("clip.vision.embedding_length", 1152),
+        number("clip.vision.feed_forward_length", 4304),
+        number("clip.vision.attention.head_count", 16),
+        number("clip.vision.image_size", 896),
+        number("clip.vision.patch_size", 14),
+    ];
+    file(&metadata, 3)
+}
+
+/// SigLIP's compute buffer as the library takes it: 121.25 MiB.
+#[test]
+fn an_encoder_is_read_from_its_file() {
+    let files = MemoryFiles::from([("mmproj.gguf".into(), encoder(2560))]);
+    let question = "model = 'gemma-3-4b'\nmmproj = 'mmproj.gguf'\ncache_tokens = 4096";
+    let answer = asked(question, &files).unwrap();
+    let weights = size(&answer, BufferId::Encoder).unwrap();
+    assert_eq!(weights, Bounds::exactly(Bytes::new(64 * 3 * 2)));
+    let results = size(&answer, BufferId::EncoderResults).unwrap().expected;
+    assert_eq!(results, Bytes::new(127_139_840));
+}
+
+#[test]
+fn files_of_another_kind_or_model_are_named() {
+    let adapter = file(&[("general.type", Field::Text("adapter".to_owned()))], 5);
+    let files =
+        MemoryFiles::from([("other.gguf".into(), encoder(4096)), ("lora.gguf".into(), adapter)]);
+    for (more, expected) in [
+        ("mmproj = 'other.gguf'", "it is the encoder of another"),
+        ("mmproj = 'lora.gguf'", "the file that `--mmproj` takes"),
+        ("mmproj = 'none.gguf'", "none.gguf"),
+        ("lora = ['other.gguf']", "the file that `--lora` takes"),
+        ("draft = 'qwen3-0.6b'", "has a vocabulary of 151936 tokens"),
+        ("mtp = 2", "has no layer that predicts tokens ahead"),
+        ("mtp = 0", "`--mtp 0` is out of range"),
+    ] {
+        let error = asked(&format!("model = 'gemma-3-4b'\n{more}"), &files).unwrap_err();
+        assert!(error.contains(expected), "{more}: {error}");
+    }
+    let answer = asked("model = 'gemma-3-4b'\nlora = ['lora.gguf']\ncache_tokens = 4096", &files);
+    let weights = size(&answer.unwrap(), BufferId::Adapters).unwrap();
+    assert_eq!(weights, Bounds::exactly(Bytes::new(64 * 5 * 2)));
+}
+
+/// An engine on a virtual card: 762.81 MiB of weights, 1,024 of keys and values, 92.01 of compute buffer.
+#[test]
+fn a_draft_model_has_a_context_of_its_own() {
+    let question = "model = 'llama-3.1-8b'\ndraft = 'llama-3.2-1b'\nruntime_version = '0.5.0'\n\
+                    kv = 'q8_0'\ncache_tokens = 32768";
+    let answer = asked(question, &MemoryFiles::default()).unwrap();
+    let mib = |id| size(&answer, id).unwrap().expected.as_mib();
+    assert!((mib(BufferId::DraftWeights) - 762.81).abs() < 0.01);
+    assert!((mib(BufferId::DraftCache) - 1024.0).abs() < 0.01);
+    assert!((mib(BufferId::DraftResults) - 92.01).abs() < 0.01, "{}", mib(BufferId::DraftResults));
+}
+
+#[test]
+fn what_is_beside_is_emitted() {
+    let question = "gpu = 'RTX 4090'\nruntime = 'llama.cpp'\nmodel = 'qwen3.5-9b'\n\
+                    mmproj = 'auto'\nmtp = 2\ncache_tokens = 4096";
+    let question: Question = toml::from_str(question).unwrap();
+    let found = resolve(&question, &Catalog::built_in(), &MemoryFiles::default(), None).unwrap();
+    let document = Document::new(&found, &answer(&found).unwrap());
+    let capability = found.cards.first().gpu.compute_capability;
+    let text = emit(&document, Target::LlamaCpp, None, capability).unwrap();
+    assert!(text.contains("--mmproj \"$MMPROJ\""), "{text}");
+    assert!(text.contains("--spec-type draft-mtp --spec-draft-n-max 2"), "{text}");
+}
