@@ -74,7 +74,7 @@ fn encoder(projected: u32) -> Vec<u8> {
     file(&metadata, 3)
 }
 
-/// SigLIP's compute buffer as the library takes it: 121.25 MiB.
+/// `SigLIP`'s compute buffer as the library takes it: 121.25 MiB.
 #[test]
 fn an_encoder_is_read_from_its_file() {
     let files = MemoryFiles::from([("mmproj.gguf".into(), encoder(2560))]);

@@ -54,7 +54,7 @@ fn ours(row: &Row<'_>, answer: &Answer) -> f64 {
     let plan = device.map_or(&answer.plan, |device| &device.plan);
     let sum = |is_part: &dyn Fn(&Buffer) -> bool| -> f64 {
         let buffers = plan.buffers.iter().filter(|buffer| is_part(buffer));
-        buffers.map(|buffer| buffer.size.expected.get() as f64).sum()
+        buffers.map(|buffer| buffer.size.expected.as_f64()).sum()
     };
     let of = |ids: &[BufferId]| sum(&|buffer| ids.contains(&buffer.id));
     let bytes = match row.part {
@@ -75,7 +75,7 @@ fn ours(row: &Row<'_>, answer: &Answer) -> f64 {
                     | Component::SmallBuffers
             )
         }),
-        "peak" => plan.peak.expected.get() as f64,
+        "peak" => plan.peak.expected.as_f64(),
         part => panic!("{part}"),
     };
     bytes / MIB

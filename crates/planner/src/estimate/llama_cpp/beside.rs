@@ -80,8 +80,8 @@ fn push_adapters(
         Some(placed) => placed.layers.iter().filter(|home| **home == part.home()).count() as u64,
         None => part.layers.end.saturating_sub(part.layers.start),
     };
-    let share = |size: Bytes| size.scale(here.min(shape.n_layers), shape.n_layers.max(1));
-    let sizes = adapters.iter().map(|adapter| share(adapter.weights));
+    let held = |size: Bytes| size.scale(here.min(shape.n_layers), shape.n_layers.max(1));
+    let sizes = adapters.iter().map(|adapter| held(adapter.weights));
     let sum = Bytes::sum(sizes.collect::<Result<Vec<_>, _>>()?)?;
     let tensors = adapters.iter().map(|adapter| adapter.tensors).sum();
     let basis = if part.of == 1 && part.placed.is_none() { Basis::Exact } else { Basis::Assumed };
@@ -140,8 +140,8 @@ fn push_draft(
         ),
     ] {
         let listed = own.0.iter().filter(|buffer| of.contains(&buffer.component));
-        let mut sizes = listed.clone().map(|buffer| buffer.size);
-        let size = sizes.try_fold(Bounds::ZERO, Bounds::plus)?;
+        let mut each = listed.clone().map(|buffer| buffer.size);
+        let size = each.try_fold(Bounds::ZERO, Bounds::plus)?;
         let basis = listed.map(|buffer| buffer.basis).max().unwrap_or(Basis::Modelled);
         let source = format!("as of a plan of {} alone", model.name);
         buffers.push(kind(component, basis, &source), id, size, Formula::text("as alone", &[]));

@@ -30,8 +30,8 @@ const SOURCE: &str = "llama.cpp ggml-cuda.cu, ggml_cuda_mul_mat_cublas: the oper
 #[derive(Clone, Copy)]
 struct Heads {
     cells: u64,
-    n_heads: u64,
-    kv_heads: u64,
+    queries: u64,
+    keys: u64,
     key: u64,
     value: u64,
 }
@@ -107,22 +107,22 @@ fn heads_of(scenario: &Scenario<'_>, index: u64, cells: u64) -> Heads {
     if let Some(kept) = file.and_then(|file| file.layers.get(at)) {
         let kv_heads = if kept.values == 0 { 1 } else { kept.keys / kept.key_head.max(1) };
         let (key, value) = (kept.key_head, kept.value_head);
-        return Heads { cells, n_heads: layer.n_heads, kv_heads, key, value };
+        return Heads { cells, queries: layer.n_heads, keys: kv_heads, key, value };
     }
     match shape.mla {
         Some(mla) if mla.expanded => {
             let key = mla.qk_nope_head_dim.saturating_add(mla.qk_rope_head_dim);
             let n_heads = shape.n_heads;
-            Heads { cells, n_heads, kv_heads: n_heads, key, value: mla.v_head_dim }
+            Heads { cells, queries: n_heads, keys: n_heads, key, value: mla.v_head_dim }
         }
         Some(mla) => {
             let key = mla.kv_lora_rank.saturating_add(mla.qk_rope_head_dim);
-            Heads { cells, n_heads: shape.n_heads, kv_heads: 1, key, value: mla.kv_lora_rank }
+            Heads { cells, queries: shape.n_heads, keys: 1, key, value: mla.kv_lora_rank }
         }
         None => Heads {
             cells,
-            n_heads: layer.n_heads,
-            kv_heads: layer.kv_heads,
+            queries: layer.n_heads,
+            keys: layer.kv_heads,
             key: layer.head_dim,
             value: layer.head_dim,
         },
@@ -131,7 +131,7 @@ fn heads_of(scenario: &Scenario<'_>, index: u64, cells: u64) -> Heads {
 
 /// What the attention of one layer takes at most.
 fn of_layer(graph: &GraphParams, heads: Heads, scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
-    let Heads { cells, n_heads, kv_heads, key, value } = heads;
+    let Heads { cells, queries: n_heads, keys: kv_heads, key, value } = heads;
     let side = |dim: u64, width: u64| Bytes::product(&[cells, graph.streams, kv_heads, dim, width]);
     if graph.flash {
         let copied = |kv: KvFormat| matches!(kv, KvFormat::Ggml(_) | KvFormat::Bf16);
@@ -153,5 +153,5 @@ fn of_layer(graph: &GraphParams, heads: Heads, scenario: &Scenario<'_>) -> Resul
         _ => scores.plus(products)?,
     };
     // Lists of addresses, one a head.
-    Ok(keys.max(values).plus(Bytes::product(&[n_heads, graph.streams, 24])?)?)
+    keys.max(values).plus(Bytes::product(&[n_heads, graph.streams, 24])?)
 }

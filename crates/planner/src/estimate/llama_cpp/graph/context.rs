@@ -67,19 +67,15 @@ pub fn padded(tokens: u64) -> Result<u64, Overflow> {
 impl ContextParams {
     /// What llama.cpp makes of them for a model.
     pub fn resolve_for(&self, model: &ModelSpec) -> Result<Context, Overflow> {
-        match &model.file_caches {
-            Some(file) => {
-                let mut context = self.resolve_with(file.window)?;
-                context.graph.other = graph_of(file);
-                context.graph.scales_queries = file.scales_queries;
-                Ok(context)
-            }
-            None => {
-                let mut context = self.resolve(&model.shape)?;
-                context.graph.other = graph_of_family(model.shape.architecture.family());
-                Ok(context)
-            }
+        if let Some(file) = &model.file_caches {
+            let mut context = self.resolve_with(file.window)?;
+            context.graph.other = graph_of(file);
+            context.graph.scales_queries = file.scales_queries;
+            return Ok(context);
         }
+        let mut context = self.resolve(&model.shape)?;
+        context.graph.other = graph_of_family(model.shape.architecture.family());
+        Ok(context)
     }
 
     /// What llama.cpp makes of them for a model of this shape.

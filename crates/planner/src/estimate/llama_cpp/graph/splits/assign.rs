@@ -82,13 +82,12 @@ impl Assigner<'_> {
 
     fn of_weight(&self, id: usize) -> Option<usize> {
         let note = &self.graph.notes[id];
-        let backend = match note.rotation {
-            // Matrices that rotate are weights to the scheduler.
-            Some(_) => self.of_cache(note)?,
-            None => {
-                let weight = self.backends.weight(note.layer, note.weight?)?;
-                self.backends.of(weight.home)
-            }
+        // Matrices that rotate are weights to the scheduler.
+        let backend = if note.rotation.is_some() {
+            self.of_cache(note)?
+        } else {
+            let weight = self.backends.weight(note.layer, note.weight?)?;
+            self.backends.of(weight.home)
         };
         let host = self.backends.host();
         let is_large = note.batch >= OFFLOADED_ROWS;
