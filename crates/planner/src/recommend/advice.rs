@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Limit, RecommendError, Recommendation, Shares, Solver, start};
+use super::{Limit, RecommendError, Recommendation, Shares, Solver, WindowBasis, start};
 use crate::deployment::{CacheSize, Cards, Deployment};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::rules;
@@ -104,10 +104,9 @@ impl Advisor<'_> {
         let balanced = &self.recommendation.tiers.balanced;
         if balanced.limited_by == Limit::Context {
             let left = self.left_at(balanced.max_cache_tokens);
-            let evicts = if self.deployment.kind() == Runtime::Vramplan {
-                ": no eviction is needed"
-            } else {
-                ""
+            let evicts = match balanced.recent_window.basis {
+                WindowBasis::NoEviction => "",
+                _ => ": no eviction is needed",
             };
             note(
                 "context-binds",
