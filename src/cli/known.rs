@@ -87,10 +87,14 @@ impl Known {
     }
 
     /// Nobody is waited for any more: what is printed next has the terminal for itself.
+    #[cfg(feature = "hub")]
     fn done(&self) {
-        #[cfg(feature = "hub")]
         self.waiting.end();
     }
+
+    #[cfg(not(feature = "hub"))]
+    #[expect(clippy::unused_self, reason = "with `hub` it ends the waiting")]
+    const fn done(&self) {}
 
     /// Finds a model and reads it.
     pub fn read(&self, model: &str) -> anyhow::Result<ModelSpec> {

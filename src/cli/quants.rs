@@ -11,14 +11,20 @@ use super::format;
 use super::known::{Known, runtime_by_form};
 use super::problem::Problem;
 use super::scenario;
-use vramplan_planner::deployment::{self, Cards, Deployment, Form, Found, Origin, Question};
+use vramplan_planner::deployment::{self, Cards, Deployment, Origin, Question};
+#[cfg(feature = "hub")]
+use vramplan_planner::deployment::{Form, Found};
 use vramplan_planner::dtype::{FileType, WeightFormat};
 use vramplan_planner::estimate::rules;
 use vramplan_planner::render::{Candidate, Format, Printers, QuantsDoc};
-use vramplan_planner::spec::{ModelSpec, Runtime};
+#[cfg(feature = "hub")]
+use vramplan_planner::spec::ModelSpec;
+use vramplan_planner::spec::Runtime;
 use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
-use vramplan_sources::{Asked, Group, Located, groups};
+#[cfg(feature = "hub")]
+use vramplan_sources::Asked;
+use vramplan_sources::{Group, Located, groups};
 
 /// The formats of a comparison of formats; the JSON's schema is `vramplan/quants/v1`.
 const QUANTS: Printers<QuantsDoc, serde_json::Error> = Printers(&[
@@ -145,6 +151,7 @@ enum FoundModel {
     /// On this disk.
     Path(String),
     /// Read already.
+    #[cfg(feature = "hub")]
     Read(Arc<ModelSpec>),
 }
 
@@ -157,7 +164,11 @@ impl Listed {
             if !files.is_empty() {
                 return Ok(Self::Files { files, origin: None });
             }
-        } else if let Some(listed) = of_repository(known, model)? {
+        }
+        #[cfg(feature = "hub")]
+        if !folder.is_dir()
+            && let Some(listed) = of_repository(known, model)?
+        {
             return Ok(listed);
         }
         Ok(Self::Model(known.locate(model)?))
@@ -226,11 +237,6 @@ fn of_repository(known: &Known, model: &str) -> anyhow::Result<Option<Listed>> {
     Ok(Some(Listed::Files { files, origin: Some(origin) }))
 }
 
-#[cfg(not(feature = "hub"))]
-fn of_repository(_known: &Known, _model: &str) -> anyhow::Result<Option<Listed>> {
-    Ok(None)
-}
-
 /// What is compared on: the same cards for every format.
 struct Compared<'a> {
     known: &'a Known,
@@ -259,6 +265,7 @@ impl Compared<'_> {
                 let question = Question { model: Some(path.clone()), ..self.question.clone() };
                 self.deployment(&question, &located)
             }
+            #[cfg(feature = "hub")]
             FoundModel::Read(model) => {
                 let runtime = self.question.runtime.unwrap_or(Form::Gguf.runtime());
                 let cards = self.cards(self.question, runtime)?;

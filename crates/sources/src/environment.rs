@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "hub")]
 use etcetera::BaseStrategy as _;
 
 /// The variables that are asked for, once.
@@ -62,6 +63,7 @@ impl Environment {
     }
 
     /// Whether it is set to what Hugging Face's libraries take for yes.
+    #[cfg(feature = "hub")]
     pub(crate) fn is_on(&self, name: &str) -> bool {
         let yes =
             |text: &str| matches!(text.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE");
@@ -84,6 +86,7 @@ impl Environment {
     }
 
     /// Where vramplan keeps what it read.
+    #[cfg(feature = "hub")]
     pub(crate) fn kept(&self) -> Option<PathBuf> {
         if let Some(path) = self.path("VRAMPLAN_CACHE") {
             return Some(path);

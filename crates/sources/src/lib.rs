@@ -96,6 +96,7 @@ impl Located {
 /// Finds models.
 pub struct Sources {
     environment: Environment,
+    #[cfg(feature = "hub")]
     offline: bool,
     #[cfg(feature = "hub")]
     limits: Limits,
@@ -106,7 +107,10 @@ pub struct Sources {
 impl Sources {
     /// Those that the environment says; a server is asked unless it is to be `offline`.
     pub fn new(environment: Environment, offline: bool) -> Self {
+        #[cfg(not(feature = "hub"))]
+        let _ = offline; // nothing is asked
         Self {
+            #[cfg(feature = "hub")]
             offline: offline || environment.is_on("HF_HUB_OFFLINE"),
             environment,
             #[cfg(feature = "hub")]

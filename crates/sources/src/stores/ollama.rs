@@ -27,6 +27,7 @@ pub(crate) struct Layer {
     media_type: String,
     digest: String,
     /// Its size in bytes.
+    #[cfg(feature = "hub")]
     pub size: u64,
 }
 

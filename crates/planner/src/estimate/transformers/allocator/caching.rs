@@ -20,8 +20,8 @@ const LARGE: u64 = 10 << 20;
 const LARGE_SEGMENT: u64 = 20 << 20;
 /// What larger segments are rounded to (`kRoundLarge`).
 const ROUND: u64 = 2 << 20;
-/// Addresses of an expandable segment: more than any card has.
-const RANGE: u64 = 1 << 44;
+/// Addresses of an expandable segment: so many more than are ever played that none is refused for want of them.
+const RANGE: u64 = 1 << 60;
 
 /// A block that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -79,6 +79,11 @@ impl Play {
         loop {
             match self.allocator.take(bytes) {
                 Ok(block) => return Held { block: Some(block), bytes },
+                Err(Full { missing: 0 }) => {
+                    // It is not the card that is too small: a larger one would not help either.
+                    self.is_too_large = true;
+                    return Held { block: None, bytes };
+                }
                 Err(Full { missing }) => self.allocator.grow_card(missing),
             }
         }
@@ -139,5 +144,21 @@ impl Play {
     /// The allocator.
     pub const fn allocator(&self) -> &Caching {
         &self.allocator
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_of_petabytes_ends() {
+        for is_expandable in [false, true] {
+            let mut play = Play::new(1 << 30, is_expandable);
+            let held: Vec<_> = (0..3).map(|_| play.take(100 << 40)).collect();
+            assert!(!play.is_too_large(), "{is_expandable}");
+            assert!(play.allocator().card() >= 300 << 40, "{is_expandable}");
+            play.give_all(held);
+        }
     }
 }
