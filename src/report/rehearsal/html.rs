@@ -1,6 +1,6 @@
 //! Rehearsals as one page that needs nothing else.
 //!
-//! Every text goes through [`escaped`]: names come from programs, and programs from anywhere.
+//! Every text goes through [`text::html`](vramplan_planner::text::html): names come from programs, and programs from anywhere.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::text::{kind_title, kinds_of, of_kind};
 use super::{CardDoc, PlanDoc, QuestionDoc, RehearsalDoc, RunDoc, UnseenDoc};
 use crate::report::observe::signed;
 use vramplan_planner::render::terminal::range;
-use vramplan_planner::text::printable_lines;
+use vramplan_planner::text::html as escaped;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
@@ -46,22 +46,6 @@ pub fn to_html(document: &RehearsalDoc) -> String {
         one(&mut page, run);
     }
     page + "</body>\n</html>\n"
-}
-
-/// A text that stands for itself inside an element.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in printable_lines(text).chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
 }
 
 fn rows(page: &mut String, title: &str, header: &[String], rows: &[Vec<String>]) {

@@ -239,7 +239,7 @@ const SECTIONS: Rope = Rope { sections: true, ..LLAMA_LIKE.rope };
 pub(super) const INTERLEAVED: Rope = Rope { pairs: RopePairs::Interleaved, ..LLAMA_LIKE.rope };
 
 /// Latent attention, which the families after DeepSeek have.
-const DEEPSEEK: Family = Family {
+const LATENT: Family = Family {
     layers: LayerKinds::Latent,
     rope: INTERLEAVED,
     biases: Biases {
@@ -257,11 +257,11 @@ const DEEPSEEK: Family = Family {
         ordered_in_f32: true,
         ..NO_EXPERTS
     },
-    graph: NO_GRAPH,
-    synthetic: None,
-    transformers: NEW,
     ..LLAMA_LIKE
 };
+
+/// The same without a graph of its own.
+const DEEPSEEK: Family = Family { graph: NO_GRAPH, synthetic: None, transformers: NEW, ..LATENT };
 
 families! {
     /// Llama 1 to 3, `SmolLM2`, `TinyLlama`, Yi and everything else of that shape.
@@ -545,25 +545,8 @@ families! {
         gguf: "deepseek2",
         hf: &["deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "kimi_k2_text"],
         defaults: assumed(102_400, 32, 4096),
-        layers: LayerKinds::Latent,
-        rope: INTERLEAVED,
-        biases: Biases {
-            qkv: Bias::Refused("attention_bias"),
-            ffn: Bias::Refused("mlp_bias"),
-            ..NO_BIASES
-        },
-        experts: Experts {
-            hf: HfExperts::Leading(0),
-            routing: Routing::SigmoidIfCorrected,
-            scaled: ScaledWeights::WithQueryRank,
-            router_bias: RouterBias::CorrectionInSome,
-            linear_router: false,
-            weighed_in_f32: true,
-            ordered_in_f32: true,
-            ..NO_EXPERTS
-        },
         transformers: ROUTER_F32,
-        ..LLAMA_LIKE
+        ..LATENT
     };
     /// Granite 3: Llama's tensors with scaled residuals.
     Granite = "granite": Family {
