@@ -30,7 +30,7 @@ pub fn to_html(document: &RehearsalDoc) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
-    let command = escaped(&document.command.join(" "));
+    let command = escaped(&document.command.join(" ")).into_owned();
     let _ = writeln!(
         page,
         "<p class=\"lead\"><code>{command}</code> · {}</p>",
@@ -115,7 +115,8 @@ fn picture(page: &mut String, card: &CardDoc, seconds: f64) {
     }
     let _ = write!(path, "H{width}V{height}Z");
     let line = y(card.usable.as_f64());
-    let label = escaped(&format!("{}: peak {} of {} usable", card.name, card.peak, card.usable));
+    let label = format!("{}: peak {} of {} usable", card.name, card.peak, card.usable);
+    let label = escaped(&label);
     let _ = writeln!(
         page,
         "<figure><svg viewBox=\"0 0 {width} {height}\"><path class=\"curve\" d=\"{path}\"/>\

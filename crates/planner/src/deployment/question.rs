@@ -92,7 +92,7 @@ pub struct Question {
     pub gpu: Option<String>,
 
     /// Number of equal GPUs that the model is spread over [default: 1].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["tensor-parallel-size", "num-gpus"], long, value_name = "N"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u64>,
 
@@ -116,7 +116,7 @@ pub struct Question {
 
     /// Runtime: `vramplan`, `transformers`, `llama.cpp` or `vllm` [default: by the model: llama.cpp for GGUF
     /// files and tags, vllm for a repository or a checkpoint, vramplan for a bare name].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "RUNTIME"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["engine", "backend"], long, value_name = "RUNTIME"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -133,7 +133,7 @@ pub struct Question {
 
     /// Format of the weights, such as `q4_k_m`, `q8_0`, `nf4-dq`, `awq-int4`, `bf16`. A file's own
     /// format unless given; for a model known by name `q4_k_m`, `bf16` under transformers and vllm.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FORMAT"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["quantization", "quant"], long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -145,7 +145,7 @@ pub struct Question {
     /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`; under llama.cpp also one
     /// for each, `q8_0/q4_0`. Unless given, what the runtime takes by itself: `int8`, `f16` under
     /// llama.cpp, `bf16` under transformers and vllm.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FORMAT"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["kv-cache-dtype", "cache-type"], long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -181,7 +181,7 @@ pub struct Question {
 
     /// Tokens of a prefill step (llama.cpp: `n_ubatch`, vLLM: `max_num_batched_tokens`) [default:
     /// 512; under vllm 16384 on cards of 160 GiB and more, 8192 of 70 GiB and more but the A100, else 2048].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["ubatch-size", "max-num-batched-tokens"], long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill_chunk: Option<u64>,
 
@@ -191,9 +191,37 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u64>,
 
+    /// Users at once, each with a conversation of their own: as `--batch` [default with
+    /// `--context-per-user`: as many as there is room for].
+    #[cfg_attr(
+        feature = "cli",
+        arg(aliases = ["concurrency"], 
+            long,
+            value_name = "N",
+            help_heading = "Workload",
+            conflicts_with_all = ["batch", "parallel"]
+        )
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<u64>,
+
+    /// Tokens of each user's conversation, the system prompt included: `--context` and `--cache-tokens` in
+    /// one [default with `--users`: as many as there is room for].
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            value_name = "TOKENS", value_parser = text::tokens,
+            help_heading = "Workload",
+            conflicts_with_all = ["context", "cache_tokens"]
+        )
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_per_user: Option<u64>,
+
     /// Positions, where `RoPE` scaling allows more than the model was trained for, or fewer are
     /// wanted.
-    #[cfg_attr(feature = "cli", arg(short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["ctx", "ctx-size", "num-ctx", "n-ctx"], short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
 
@@ -205,7 +233,7 @@ pub struct Question {
 
     /// Sequences that vLLM may process together (`max_num_seqs`), for which its profile run samples
     /// [default: 1024 on cards of 70 GiB and more but the A100, else 256].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["max-num-seqs"], long, value_name = "N", help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_seqs: Option<u64>,
 
@@ -334,7 +362,7 @@ pub struct Question {
     pub ngl: Option<Count>,
 
     /// Layers whose experts stay in main memory, the first of the model: a number or `auto`.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = PLACEMENT))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["ncmoe"], long, value_name = "N", help_heading = PLACEMENT))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -503,6 +531,8 @@ impl Question {
             recent_window: self.recent_window.or(other.recent_window),
             prefill_chunk: self.prefill_chunk.or(other.prefill_chunk),
             batch: self.batch.or(other.batch),
+            users: self.users.or(other.users),
+            context_per_user: self.context_per_user.or(other.context_per_user),
             context: self.context.or(other.context),
             max_model_len: self.max_model_len.or(other.max_model_len),
             max_seqs: self.max_seqs.or(other.max_seqs),
@@ -572,6 +602,8 @@ impl Deployment {
             recent_window: self.workload.recent_window,
             prefill_chunk: Some(self.workload.prefill_chunk),
             batch: (!launch.unified).then_some(self.workload.batch),
+            users: None,
+            context_per_user: None,
             context: Some(self.workload.context),
             max_model_len: serving.and_then(|serving| serving.max_model_len),
             max_seqs: serving.map(|serving| serving.max_seqs),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::terminal::{WIDTH, finish, range, table};
 
 use super::devices;
-use super::document::{ComponentDoc, Document, PoolDoc, SpeedDoc, TierDoc, shown};
+use super::document::{ComponentDoc, Document, PoolDoc, SpeedDoc, TierDoc, UsersDoc, shown};
 use crate::plan::{Reason, Verdict};
 use crate::recommend::Limit;
 use crate::spec::{Basis, Bounds};
@@ -44,12 +44,16 @@ fn heading(document: &Document) -> String {
     if let Some(placement) = &document.placement {
         text.push_str(&wrap(&placement.first_line(&label_of_gpus(document)), WIDTH));
     }
+    if let Some(users) = &document.users {
+        text.push_str(&wrap(&users_line(users), WIDTH));
+    }
     text.push_str(&wrap(&title, WIDTH));
     if let Some(origin) = &asked.model.origin {
         text.push_str(&wrap(&origin.text(), WIDTH));
     }
     let fits = document.recommendation.tiers.iter().any(|tier| tier.max_cache_tokens > 0);
-    let given = match (asked.given.cache_tokens.is_some(), fits) {
+    let is_given = asked.given.cache_tokens.is_some() || asked.given.context_per_user.is_some();
+    let given = match (is_given, fits) {
         (true, _) => "given",
         (false, true) => "recommended",
         (false, false) => "the smallest that can work",
@@ -189,6 +193,10 @@ fn context(document: &Document) -> String {
         .number(|asked| asked.system_tokens)
         .saturating_add(asked.number(|asked| asked.cache_tokens));
     let longest = asked.number(|asked| asked.context);
+    if let Some(users) = &document.users {
+        let each = if users.planned == 1 { "user" } else { "users" };
+        return format!(" · {} {each} × {} tokens", users.planned, users.context);
+    }
     if tokens == longest {
         format!(" · all {longest} tokens of context")
     } else {
@@ -226,6 +234,21 @@ fn will_not_start(document: &Document) -> String {
         format!("{} short of what the conversations hold", document.short_by)
     };
     wrap(&format!("{runtime} will not start: {why}"), WIDTH)
+}
+
+/// For how many users there is room.
+fn users_line(users: &UsersDoc) -> String {
+    let UsersDoc { context, safe, expected, .. } = *users;
+    let count = |users: u64| match users {
+        0 => "no user".to_owned(),
+        1 => "1 user".to_owned(),
+        users => format!("{users} users"),
+    };
+    let mut line = format!("room for {} with {context} tokens each at once", count(safe));
+    if expected > safe {
+        let _ = write!(line, ", {expected} if all is as expected");
+    }
+    line
 }
 
 /// What the runtime's share of the card is, and what its cache holds.

@@ -54,4 +54,4 @@ pub use tensors::{Role, TensorSpec, tensors};
 pub use transformers::{TransformersStack, TransformersVersion};
 pub use vision::{Tower, Vision};
 pub use vllm_version::VllmVersion;
-pub use workload::{Attention, Capture, Headroom, Logits, Workload};
+pub use workload::{Attention, Capture, Headroom, Logits, MOST_SEQUENCES, Workload};

@@ -122,6 +122,10 @@ impl RuntimeRules for Rules {
         true
     }
 
+    fn most_sequences(&self, _options: &RuntimeOptions) -> u64 {
+        super::MAX_SEQUENCES
+    }
+
     fn cache_step(&self) -> Option<u64> {
         Some(CELL)
     }
