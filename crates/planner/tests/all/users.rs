@@ -17,8 +17,8 @@ fn planned(question: &Question) -> (Deployment, Answer) {
 }
 
 const QUESTIONS: [&str; 6] = [
-    "gpu = 'L4'\nmodel = 'qwen2.5-14b'\nruntime = 'llama.cpp'\ncontext_per_user = 8192",
-    "gpu = 'A100-80GB'\nmodel = 'qwen3-30b-a3b'\nruntime = 'llama.cpp'\ncontext_per_user = 1024",
+    "gpu = 'L4'\nmodel = 'qwen2.5-14b'\nruntime = 'llama.cpp'\nngl = 'all'\ncontext_per_user = 8192",
+    "gpu = 'A100-80GB'\nmodel = 'qwen3-30b-a3b'\nruntime = 'llama.cpp'\nngl = 'all'\ncontext_per_user = 1024",
     "gpu = 'L4'\nmodel = 'qwen2.5-14b'\nruntime = 'vllm'\nweights = 'awq-int4'\ncontext_per_user = 4096",
     "gpu = 'L4'\ngpus = 2\nmodel = 'gemma-3-12b'\nruntime = 'vllm'\ncontext_per_user = 4096",
     "gpu = 'RTX 4090'\nmodel = 'llama-3.1-8b'\nruntime = 'transformers'\nweights = 'nf4'\ncontext_per_user = 4096",
