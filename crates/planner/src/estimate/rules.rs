@@ -7,8 +7,8 @@ use super::weights::TensorRule;
 use super::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::spec::{
-    AskedShare, Attention, GpuSpec, Headroom, Layer, Logits, MOST_SEQUENCES, ModelSpec, Part,
-    RuntimeOptions, Split, Workload,
+    AskedShare, Attention, GpuSpec, Headroom, Layer, Logits, MOST_SEQUENCES, Maker, ModelSpec,
+    Part, RuntimeOptions, Split, Workload,
 };
 
 /// What a runtime is asked for where nothing is said: what the runtime itself does then.
@@ -142,6 +142,16 @@ pub trait RuntimeRules: Sync {
     /// # Errors
     /// With the option at fault and why.
     fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError>;
+
+    /// Whether the engine runs a model, in some format.
+    fn runs(&self, _model: &ModelSpec) -> bool {
+        true
+    }
+
+    /// Whether it runs on GPUs of this maker.
+    fn runs_on(&self, maker: Maker) -> bool {
+        maker.is_nvidia()
+    }
 
     /// The most sequences that it processes together.
     fn most_sequences(&self, options: &RuntimeOptions) -> u64 {

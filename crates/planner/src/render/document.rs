@@ -12,7 +12,7 @@ use crate::plan::{Capacity, ComponentRow, PhaseRow, Reason, Verdict};
 use crate::recommend::{
     Advice, Answer, ENGINE_REFUSES, Limit, Shares, Speed, Tier, TierName, Users,
 };
-use crate::spec::{Basis, Bounds, GpuSpec, Split, Utilization};
+use crate::spec::{Basis, Bounds, GpuSpec, Maker, Split, Utilization};
 use crate::units::Bytes;
 
 /// The name and version of the schema.
@@ -179,6 +179,9 @@ pub struct CapacityDoc {
     pub basis: Basis,
     /// Where the total was read.
     pub source: String,
+    /// Who makes the GPU, where it is not NVIDIA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<Maker>,
 }
 
 /// What a runtime that sizes its own cache makes of its share of the card.
@@ -486,6 +489,7 @@ impl CapacityDoc {
             usable: capacity.usable,
             basis: gpu.total.basis,
             source: gpu.total.source.clone(),
+            maker: Some(gpu.maker).filter(|maker| !maker.is_nvidia()),
         }
     }
 }

@@ -239,6 +239,8 @@ fn source(page: &mut String, buffer: &BufferDoc) {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     #[test]

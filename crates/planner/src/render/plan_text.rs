@@ -67,6 +67,13 @@ fn heading(document: &Document) -> String {
         asked.number(|asked| asked.prefill_chunk),
     );
     text.push_str(&wrap(&line, WIDTH));
+    if let Some(maker) = document.capacity.maker {
+        let line = format!(
+            "plans are checked on NVIDIA GPUs: on one of {} buffers are assumed to be the same",
+            maker.name()
+        );
+        text.push_str(&wrap(&line, WIDTH));
+    }
     if let Some(refusal) = document.refusal() {
         text.push_str(&wrap(&refusal.text, WIDTH));
     }

@@ -10,6 +10,7 @@ mod every_profile;
 mod html;
 mod layers;
 mod llama_cpp_reports;
+mod makers;
 mod names_and_files;
 mod offload;
 mod profiles;

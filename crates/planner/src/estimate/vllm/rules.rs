@@ -9,8 +9,8 @@ use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::spec::{
-    AskedShare, Attention, GpuSpec, Headroom, Logits, ModelSpec, OwnFormat, Part, RuntimeOptions,
-    Serving, Split, VllmVersion,
+    AskedShare, Attention, GpuSpec, Headroom, Logits, Maker, ModelSpec, OwnFormat, Part,
+    RuntimeOptions, Serving, Split, VllmVersion,
 };
 use crate::units::Bytes;
 
@@ -83,6 +83,11 @@ impl RuntimeRules for Rules {
     /// vLLM leaves free what its share of the card is short of; nothing more is asked of it.
     fn headroom(&self) -> Headroom {
         Headroom::Size(Bytes::ZERO)
+    }
+
+    /// `ROCm` has the same allocator.
+    fn runs_on(&self, maker: Maker) -> bool {
+        matches!(maker, Maker::Nvidia | Maker::Amd)
     }
 
     fn ladders(&self) -> Ladders {
