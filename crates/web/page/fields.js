@@ -17,7 +17,7 @@ const GROUPS = [
 ];
 
 const FIELDS = [
-  { group: "work", key: "cache_tokens", label: "Cached tokens", kind: "slider", none: "solve",
+  { group: "work", key: "cache_tokens", label: "Cached tokens", kind: "slider", none: "solved",
     about: "Tokens of the conversation's cache. Left alone, the largest that leaves the headroom free.",
     range: tokens((plan) => Math.max(contextOf(plan) - (plan.resolved.system_tokens ?? 0), 512)) },
   { group: "work", key: "context", label: "Context", kind: "number",

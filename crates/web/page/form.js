@@ -85,7 +85,8 @@ function syncRow(row, value, plan, runtime, lists) {
   }
   if (document.activeElement !== input && input.value !== value) input.value = value;
   const shown = resolved === undefined ? field.none ?? "" : String(resolved);
-  const placeholder = value === "" && shown !== "" && field.none && resolved !== undefined ? `${shown} (${field.none})` : shown;
+  const how = field.none && resolved !== undefined && field.none !== shown ? ` (${field.none})` : "";
+  const placeholder = `${shown}${how}`;
   if (input.placeholder !== placeholder) input.placeholder = placeholder;
   row.clear.hidden = value === "";
   if (row.list) {
