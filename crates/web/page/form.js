@@ -38,6 +38,7 @@ function buildText(row, id, described, about) {
     inputmode: field.kind === "text" ? undefined : "numeric",
     oninput: () => set(field.key, row.input.value),
   });
+  row.how = element("small", { class: "how" });
   if (list) row.list = element("datalist", { id: list });
   const clear = element("button", { type: "button", class: "clear", title: "back to the default",
     "aria-label": `${field.label}: back to the default`, onclick: () => { set(field.key, ""); row.input.focus(); } }, "×");
@@ -49,7 +50,7 @@ function buildText(row, id, described, about) {
     });
   }
   row.node = element("div", { class: `field ${field.kind}` },
-    element("label", { for: id }, field.label), element("div", { class: "with-clear" }, row.input, clear),
+    element("label", { for: id }, field.label, row.how), element("div", { class: "with-clear" }, row.input, clear),
     row.slider, row.list, about);
 }
 
@@ -85,9 +86,9 @@ function syncRow(row, value, plan, runtime, lists) {
   }
   if (document.activeElement !== input && input.value !== value) input.value = value;
   const shown = resolved === undefined ? field.none ?? "" : String(resolved);
-  const how = field.none && resolved !== undefined && field.none !== shown ? ` (${field.none})` : "";
-  const placeholder = `${shown}${how}`;
-  if (input.placeholder !== placeholder) input.placeholder = placeholder;
+  if (input.placeholder !== shown) input.placeholder = shown;
+  const says = value === "" && resolved !== undefined && field.none !== shown ? field.none ?? "" : "";
+  say(row.how, says === "" ? "" : ` ${says}`);
   row.clear.hidden = value === "";
   if (row.list) {
     const names = field.suggest(runtime, lists);

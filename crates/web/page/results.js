@@ -19,7 +19,9 @@ function drawVerdict({ document: plan, heading }) {
   verdict.dataset.verdict = plan.verdict;
   const at = first.indexOf(": ");
   const word = at > 0 && at < 24 ? first.slice(0, at) : PLAIN_VERDICTS[plan.verdict];
-  say($("verdict-word"), word);
+  // A runtime's own name stays as it is written.
+  const isPlain = Object.values(PLAIN_VERDICTS).includes(word);
+  say($("verdict-word"), isPlain ? word[0].toUpperCase() + word.slice(1) : word);
   say($("verdict-line"), at > 0 && at < 24 ? first.slice(at + 2) : first);
   if ($("verdict-more").dataset.text !== heading) {
     $("verdict-more").dataset.text = heading;
@@ -49,6 +51,9 @@ function drawComponents({ document: plan }) {
     row.component = component;
     if (row.node.open) drawBuffers(row);
   }
+  const binding = plan.devices?.find((device) => device.binding);
+  const whose = binding ? ` of ${binding.host ? "main memory" : `GPU ${binding.index}`}, which binds` : "";
+  say($("components-note"), `At the peak${whose}. Open one for its formula and where that is from.`);
   const { peak, capacity } = plan;
   say($("peak-name"), `peak (${phaseTitle(peak.phase)})`);
   say($("peak-size"), size(peak.expected));
@@ -74,6 +79,7 @@ function componentRow(id, title, colour) {
 
 /** A component's buffers, each with its formula and where that is from. */
 function drawBuffers({ component, body }) {
+  if (!component) return;
   fill(body, component.buffers.map((buffer) => element("div", { class: "buffer" },
     element("p", { class: "buffer-name" }, `${buffer.name} `, element("span", { class: "when" }, `${buffer.persistent ? "from" : "during"} ${phaseTitle(buffer.phase)}`),
       element("span", { class: "buffer-size" }, size(buffer.expected))),
@@ -83,10 +89,11 @@ function drawBuffers({ component, body }) {
 
 /** A table of these rows: cells are texts, numbers in columns that begin with `#`, or elements. */
 function tableOf(caption, head, rows) {
-  const names = head.map((name) => name.replace(/^#/, ""));
+  const names = head.map((name) => name.replace(/^[#@]/, ""));
   const kind = (index) => (head[index].startsWith("#") ? "n" : undefined);
   return element("table", {}, element("caption", { class: "hidden" }, caption),
-    element("thead", {}, element("tr", {}, names.map((name, index) => element("th", { scope: "col", class: kind(index) }, name)))),
+    element("thead", {}, element("tr", {}, names.map((name, index) => element("th", { scope: "col", class: kind(index) },
+      head[index].startsWith("@") ? element("span", { class: "hidden" }, name) : name)))),
     element("tbody", {}, rows.map((cells) => element("tr", {}, cells.map((cell, index) =>
       (index === 0 ? element("th", { scope: "row" }, cell) : element("td", { class: kind(index) }, cell)))))));
 }
@@ -94,18 +101,19 @@ function tableOf(caption, head, rows) {
 function drawTiers({ document: plan, question }) {
   const evicts = runtimeNow().evicts;
   const { tiers, hard_max_cache_tokens: most, limited_by: limit } = plan.recommendation;
-  const head = ["tier", "#cached tokens", ...(evicts ? ["#recent window"] : []), "#peak, at most", "#left then", "#tokens/s", "limited by", ""];
+  const head = ["tier", "#cached", ...(evicts ? ["#recent"] : []), "#peak (high)", "#free then", "#tokens/s", "limited by", "@use"];
   const speed = ({ expected, high }) => (high > 0 ? `${expected.toFixed(0)} – ${high.toFixed(0)}` : "?");
   const rows = tiers.map((tier) => [
-    element("span", { class: "tier" }, tier.name, element("small", {}, `fails if ${tier.fails_if}`)),
+    element("span", { class: "tier", title: `fails if ${tier.fails_if}` }, tier.name),
     grouped(tier.max_cache_tokens), ...(evicts ? [grouped(tier.recent_window)] : []),
     tier.max_cache_tokens ? size(tier.peak.high) : "–", tier.max_cache_tokens ? size(tier.headroom) : "–",
     tier.max_cache_tokens ? speed(tier.decode_tokens_per_second) : "–", tier.limited_by,
     tier.max_cache_tokens > 0 && question.cache_tokens !== tier.max_cache_tokens
-      ? element("button", { type: "button", "aria-label": `Use the ${tier.name} size`, onclick: () => set("cache_tokens", String(tier.max_cache_tokens)) }, "use")
+      ? element("button", { type: "button", "aria-label": `use the ${tier.name} size`, onclick: () => set("cache_tokens", String(tier.max_cache_tokens)) }, "use")
       : tier.max_cache_tokens > 0 ? "in use" : "",
   ]);
-  fill($("tiers"), tableOf("Recommended sizes", head, rows));
+  fill($("tiers"), tableOf("Recommended sizes, in tokens", head, rows));
+  fill($("tiers-fail"), tiers.map(({ name, fails_if: why }) => element("li", {}, element("strong", {}, name), ` fails if ${why}.`)));
   say($("tiers-note"), `hard maximum ${grouped(most)} tokens, limited by ${limit}${evicts ? `; recent window: ${plan.deployment.recent_window_basis}` : ""}`);
   drawPool(plan.pool);
 }
@@ -121,7 +129,7 @@ function drawPool(pool) {
 function drawAdvice({ document: plan, changes }) {
   const items = plan.advice.map((advice, index) => element("li", {},
     element("span", { class: "advice-text" }, ...marked(advice.text)),
-    changes[index] && element("button", { type: "button", "aria-label": `Apply: ${advice.text.replaceAll("`", "")}`,
+    changes[index] && element("button", { type: "button", "aria-label": `apply: ${advice.text.replaceAll("`", "")}`,
       onclick: () => apply(changes[index]) }, "apply")));
   $("advice-section").hidden = items.length === 0;
   fill($("advice"), items);
@@ -144,7 +152,7 @@ function drawPhases({ document: plan }) {
     phaseTitle(phase.id), size(phase.persistent), size(phase.transient), size(phase.held), size(phase.expected),
     `${size(phase.low)} – ${size(phase.high)}`, meter(phase, most),
   ]);
-  fill($("phases"), tableOf("Phases", ["phase", "#persistent", "#transient", "#held", "#total", "#low – high", ""], rows));
+  fill($("phases"), tableOf("Phases", ["phase", "#persistent", "#transient", "#held", "#total", "#low – high", "@parts"], rows));
 }
 
 /** A phase's three parts, as long as they are. */
@@ -234,7 +242,7 @@ function compareTables({ current, proposed, changes, components, peak_difference
   const inputs = changes.map(({ input, current: from, proposed: to }) => [input, from || "–", to || "–"]);
   return [
     inputs.length ? tableOf("What differs", ["input", "kept", "now"], inputs) : element("p", { class: "note" }, "Nothing differs yet: change something."),
-    tableOf("Sizes of both plans", ["", "#kept", "#now", "#difference"], rows),
+    tableOf("Sizes of both plans", ["component", "#kept", "#now", "#difference"], rows),
   ];
 }
 
@@ -272,7 +280,7 @@ function sweepTable({ combinations }, formats) {
     const words = cell.verdict === "refused" ? "refused" : most > 0 ? short(most) : cell.verdict === "tight" ? "tight" : "no";
     return element("button", {
       type: "button", class: `cell ${cell.verdict}`, title: cell.reason ?? (cell.result ? `${size(cell.result.peak.expected)} of ${size(cell.usable)}` : ""),
-      "aria-label": `${gpu}, ${weights}: ${PLAIN_VERDICTS[cell.verdict]}${most ? `, ${most} tokens` : ""}`,
+      "aria-label": `${words}: ${gpu}, ${weights}, ${PLAIN_VERDICTS[cell.verdict]}${most ? `, ${most} tokens` : ""}`,
       onclick: () => { const [{ count }] = cardsOf(state.given.gpu); state.given.gpu = gpuOf([{ count, name: gpu }]); set("weights", weights); },
     }, words);
   };

@@ -49,6 +49,11 @@ const LISTS: [&str; 2] = ["override_tensor", "lora"];
 /// # Errors
 /// Where a key is unknown, or a value is none of its own.
 pub fn question(given: &Given) -> Result<Question, Problem> {
+    Ok(serde_json::from_value(Value::Object(read(given)?))?)
+}
+
+/// What of these values counts, each as the question takes it: `64GiB` stays as it is written, `8k` is a number.
+fn read(given: &Given) -> Result<Given, Problem> {
     let mut read = Given::new();
     for (name, value) in given {
         let key = key(name);
@@ -56,7 +61,7 @@ pub fn question(given: &Given) -> Result<Question, Problem> {
             read.insert(key, value);
         }
     }
-    Ok(serde_json::from_value(Value::Object(read))?)
+    Ok(read)
 }
 
 /// The key that a flag is.
@@ -76,6 +81,7 @@ fn value_of(key: &str, value: &Value) -> Result<Option<Value>, Problem> {
         Value::Null | Value::Bool(false) => return Ok(None),
         Value::String(text) if text.trim().is_empty() || text == "false" => return Ok(None),
         Value::String(text) => readings(text.trim()),
+        Value::Array(list) if list.iter().all(|one| one == "") => return Ok(None),
         other => vec![other.clone()],
     };
     let mut first = None;
@@ -182,12 +188,12 @@ fn insert(given: &mut Given, key: String, value: Option<String>) {
 /// Keys that come first on a command line.
 const FIRST: [&str; 3] = ["gpu", "model", "runtime"];
 
-/// The command that asks this question; nothing where no shell can be told one of its names.
+/// The command that asks this, its values as they are written; nothing where no shell can be told one of them.
 ///
 /// # Errors
-/// Where the question cannot be written as JSON.
-pub fn command(question: &Question) -> Result<Option<String>, Problem> {
-    let Value::Object(said) = serde_json::to_value(question)? else { return Ok(None) };
+/// As [`question()`].
+pub fn command(given: &Given) -> Result<Option<String>, Problem> {
+    let said = read(given)?;
     let first = FIRST.iter().filter_map(|key| said.get_key_value(*key));
     let rest = said.iter().filter(|(key, _)| !FIRST.contains(&key.as_str()));
     let mut line = "vramplan budget".to_owned();

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 use vramplan_planner::read::{Files, Found, Opened};
+use vramplan_planner::text::printable_path;
 
 use crate::Problem;
 
@@ -90,7 +91,10 @@ impl Files for Heads {
 
     fn open(&self, path: &Path) -> io::Result<Opened> {
         let files = self.files.borrow();
-        let head = files.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let head = files.get(path).ok_or_else(|| {
+            let message = format!("`{}` was not handed to this page", printable_path(path));
+            io::Error::new(io::ErrorKind::NotFound, message)
+        })?;
         let reader = Reader {
             path: path.to_string_lossy().into_owned(),
             size: head.size,

@@ -74,7 +74,7 @@ impl Session {
                 question(&given)?;
                 Body::Flags(given)
             }
-            Ask::Plan { question: given } => self.plan(&question(&given)?)?,
+            Ask::Plan { question: given } => self.plan(&given)?,
             Ask::Print { question: given, format } => {
                 let (_, document) = self.document(&question(&given)?)?;
                 Body::Text { text: printed(&document, &format)? }
@@ -139,13 +139,14 @@ impl Session {
         Ok((deployment, document))
     }
 
-    fn plan(&mut self, asked: &Question) -> Result<Body, Problem> {
-        let (_, document) = self.document(asked)?;
+    fn plan(&mut self, given: &Given) -> Result<Body, Problem> {
+        let asked = question(given)?;
+        let (_, document) = self.document(&asked)?;
         let changes = document.advice.iter().map(|advice| change_of(&advice.text)).collect();
         Ok(Body::Plan(Box::new(Planned {
             heading: heading(&document),
-            command: command(asked)?,
-            question: asked.clone(),
+            command: command(given)?,
+            question: asked,
             changes,
             document,
         })))

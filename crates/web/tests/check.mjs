@@ -205,7 +205,7 @@ async function hostileFiles(tab) {
     for (const name of readdirSync(path.join(root, folder))) {
       const file = path.join(root, folder, name);
       if (!statSync(file).isFile()) continue;
-      const endings = /\.(gguf|json|safetensors|toml)$/.test(name) ? [name] : [`${name}.gguf`, `${name}.json`, `${name}.safetensors`];
+      const endings = ["gguf", "json", "safetensors"].map((ending) => `${name.replace(/\.\w+$/, "")}.${ending}`);
       for (const as of endings) {
         const began = Date.now();
         await tab.setInputFiles("#file", { name: as, mimeType: "application/octet-stream", buffer: readFileSync(file) });
@@ -372,8 +372,9 @@ async function pictures() {
         check(wider <= 0, `at ${width} pixels the page is ${wider} wider than its window`);
         await tab.screenshot({ path: path.join(out, `${name}-${width}-${colorScheme}.png`) });
         await tab.screenshot({ path: path.join(out, `${name}-${width}-${colorScheme}-whole.png`), fullPage: true });
-        for (const details of await tab.locator("details:not([open]) > summary:visible").all()) await details.click();
+        await tab.evaluate(() => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
         await tab.waitForTimeout(500);
+        await tab.screenshot({ path: path.join(out, `${name}-${width}-${colorScheme}-open.png`), fullPage: true });
         await accessible(tab, `${name}, ${width}, ${colorScheme}`);
         await tab.context().close();
       }

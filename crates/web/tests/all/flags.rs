@@ -28,7 +28,7 @@ fn the_command_asks_what_the_page_asks() {
     ];
     for given in questions {
         let asked = question(given.as_object().unwrap()).unwrap();
-        let line = command(&asked).unwrap().unwrap();
+        let line = command(given.as_object().unwrap()).unwrap().unwrap();
         assert_eq!(read(&line), asked, "{line}");
         let pasted = parse(&line).unwrap();
         assert_eq!(question(&pasted).unwrap(), asked, "{line}");
