@@ -46,7 +46,7 @@ function buildText(row, id, described, about) {
   if (field.kind === "slider") {
     row.slider = element("input", {
       type: "range", id: `${id}-range`, "aria-label": field.label,
-      oninput: () => { row.input.value = row.slider.value; set(field.key, row.slider.value); },
+      oninput: () => { row.input.value = row.slider.value; moved(field.key, row.slider.value); },
     });
   }
   row.node = element("div", { class: `field ${field.kind}` },

@@ -14,6 +14,8 @@ const state = {
   /** The answer that is shown. */
   planned: null,
   busy: false,
+  /** Whether a slider moves. */
+  moving: false,
   again: false,
 };
 
@@ -57,11 +59,8 @@ async function changed() {
   state.busy = true;
   do {
     state.again = false;
-    const question = asked();
     try {
-      const planned = await ask({ ask: "plan", question });
-      state.planned = planned;
-      show(planned);
+      show(await ask({ ask: state.moving ? "outline" : "plan", question: asked() }));
     } catch (problem) {
       showProblem(problem);
     }
@@ -70,16 +69,31 @@ async function changed() {
   writeAddress();
 }
 
+let resting = 0;
+/** Plans what follows a slider, and the rest once it rests. */
+function moved(key, value) {
+  state.moving = true;
+  set(key, value);
+  clearTimeout(resting);
+  resting = setTimeout(() => {
+    state.moving = false;
+    changed();
+  }, 160);
+}
+
 function show(planned) {
+  state.planned = planned;
+  document.body.classList.toggle("outline", planned.is_outline);
   $("problem").hidden = true;
   document.body.classList.remove("stale");
   drawVerdict(planned);
   drawBars(planned.document, state.baselineDocument);
   drawComponents(planned);
-  drawTiers(planned);
-  drawAdvice(planned);
   drawPhases(planned);
   syncForm();
+  if (planned.is_outline) return;
+  drawTiers(planned);
+  drawAdvice(planned);
   syncCards();
   syncModel();
   drawCommand(planned);

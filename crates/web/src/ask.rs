@@ -23,6 +23,11 @@ pub enum Ask {
         /// What is to be planned.
         question: Given,
     },
+    /// What of a plan follows a slider: no sizes, no advice.
+    Outline {
+        /// What is to be planned.
+        question: Given,
+    },
     /// A plan as the command prints it.
     Print {
         /// What is to be planned.
@@ -95,7 +100,7 @@ pub enum Body {
     Lists(Lists),
     /// To [`Ask::Flags`].
     Flags(Given),
-    /// To [`Ask::Plan`].
+    /// To [`Ask::Plan`] and [`Ask::Outline`].
     Plan(Box<Planned>),
     /// To [`Ask::Print`].
     Text {
@@ -119,6 +124,8 @@ pub struct Planned {
     pub heading: String,
     /// The command that asks the same; nothing where no shell can be told a name in it.
     pub command: Option<String>,
+    /// Whether sizes and advice are still to come.
+    pub is_outline: bool,
     /// For each piece of advice what it would change, where flags can say it.
     pub changes: Vec<Option<Given>>,
 }

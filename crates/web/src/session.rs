@@ -9,7 +9,7 @@ use vramplan_planner::deployment::{
 };
 use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::Catalog;
-use vramplan_planner::recommend::answer;
+use vramplan_planner::recommend::{answer, outline};
 use vramplan_planner::render::{
     CompareDoc, Document, PLAN, SweepDoc, Target, emit, heading,
 };
@@ -75,6 +75,7 @@ impl Session {
                 Body::Flags(given)
             }
             Ask::Plan { question: given } => self.plan(&given)?,
+            Ask::Outline { question: given } => self.outline(&given)?,
             Ask::Print { question: given, format } => {
                 let (_, document) = self.document(&question(&given)?)?;
                 Body::Text { text: printed(&document, &format)? }
@@ -142,14 +143,15 @@ impl Session {
     fn plan(&mut self, given: &Given) -> Result<Body, Problem> {
         let asked = question(given)?;
         let (_, document) = self.document(&asked)?;
-        let changes = document.advice.iter().map(|advice| change_of(&advice.text)).collect();
-        Ok(Body::Plan(Box::new(Planned {
-            heading: heading(&document),
-            command: command(given)?,
-            question: asked,
-            changes,
-            document,
-        })))
+        shown(given, asked, document, false)
+    }
+
+    /// What follows a slider; all of the plan where that is no more work.
+    fn outline(&mut self, given: &Given) -> Result<Body, Problem> {
+        let asked = question(given)?;
+        let deployment = self.deployment(&asked)?;
+        let Some(found) = outline(&deployment)? else { return self.plan(given) };
+        shown(given, asked, Document::new(&deployment, &found), true)
     }
 
     /// The settings for every program that takes plans of this runtime; those of one that does not fit would fail.
@@ -223,6 +225,24 @@ impl Session {
         };
         Ok(Deployment::new(question, found)?)
     }
+}
+
+/// A plan with what the page shows beside it.
+fn shown(
+    given: &Given,
+    question: Question,
+    document: Document,
+    is_outline: bool,
+) -> Result<Body, Problem> {
+    let changes = document.advice.iter().map(|advice| change_of(&advice.text)).collect();
+    Ok(Body::Plan(Box::new(Planned {
+        heading: heading(&document),
+        command: command(given)?,
+        question,
+        is_outline,
+        changes,
+        document,
+    })))
 }
 
 fn printed(document: &Document, format: &str) -> Result<String, Problem> {

@@ -7,6 +7,7 @@
 
 mod advice;
 mod devices;
+mod outline;
 mod placement;
 mod search;
 mod speed;
@@ -33,6 +34,7 @@ use crate::units::{Bytes, Overflow};
 
 pub use advice::{Advice, ENGINE_REFUSES, Planned, advise};
 pub use devices::DevicePlan;
+pub use outline::outline;
 pub use placement::{LEAST_CONTEXT, Placement, Settlement, settle, solve};
 pub use speed::{Speed, decode_speed};
 pub use start::{Shares, settle as settle_share};
@@ -289,12 +291,24 @@ pub struct Answer {
 /// # Errors
 /// Where the model cannot be planned so, or the context cannot hold the work.
 pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
-    let settlement = settle(deployment)?;
+    let advised = |solver: &Solver<'_>, plan: &Plan, binding, recommendation: &Recommendation| {
+        solver.advice(plan, binding, recommendation)
+    };
+    answer_placed(deployment, settle(deployment)?, |solver| solver.recommend(), advised)
+}
+
+/// The same with the placement that was found, by these recommendations and this advice.
+fn answer_placed(
+    deployment: &Deployment,
+    settlement: Option<Settlement>,
+    recommend: impl FnOnce(&Solver<'_>) -> Result<Recommendation, RecommendError>,
+    advised: impl FnOnce(&Solver<'_>, &Plan, usize, &Recommendation) -> Advised,
+) -> Result<Answer, RecommendError> {
     let placed = settlement.as_ref().map(|settlement| settlement.placement.of(deployment));
     let settled = settle_share(placed.as_ref().unwrap_or(deployment))?;
     let deployment = &*settled;
     let solver = Solver::new(deployment)?;
-    let recommendation = solver.recommend()?;
+    let recommendation = recommend(&solver)?;
     let cache_tokens = match deployment.cache {
         CacheSize::Fixed(tokens) => tokens,
         CacheSize::Solve => solver.planned_tokens(&recommendation),
@@ -305,9 +319,7 @@ pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
         solver.refused(cache_tokens, &mut device.plan)?;
     }
     let recent_window = solver.window(cache_tokens)?;
-    let shares = solver.shares()?;
-    let planned = Planned { plan: &plan, binding, shares };
-    let mut advice = advise(&solver, planned, &recommendation)?;
+    let (shares, mut advice) = advised(&solver, &plan, binding, &recommendation)?;
     if let Some(settlement) = &settlement {
         settlement.advise(&mut advice);
     }
@@ -333,6 +345,9 @@ pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
         settlement,
     })
 }
+
+/// Between which shares of the card the runtime starts, and what is advised.
+type Advised = Result<(Option<Shares>, Vec<Advice>), RecommendError>;
 
 impl Answer {
     /// The deployment as it was planned: with the size of the cache, and the recent window where there is one.
@@ -483,6 +498,13 @@ impl<'a> Solver<'a> {
     pub fn window(&self, cache_tokens: u64) -> Result<RecentWindow, RecommendError> {
         let Deployment { workload, .. } = self.deployment;
         Ok(recent_window(self.deployment.kind(), workload, cache_tokens)?)
+    }
+
+    /// What is advised on a plan.
+    fn advice(&self, plan: &Plan, binding: usize, recommendation: &Recommendation) -> Advised {
+        let shares = self.shares()?;
+        let planned = Planned { plan, binding, shares };
+        Ok((shares, advise(self, planned, recommendation)?))
     }
 
     /// The tiers and the hard maximum.

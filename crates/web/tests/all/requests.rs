@@ -120,3 +120,22 @@ fn what_cannot_be_answered_is_an_error_with_a_way_out() {
     let deep = format!("{{\"ask\": \"plan\", \"question\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(session.answer(deep.as_bytes()).starts_with(r#"{"error":"#));
 }
+
+#[test]
+fn an_outline_is_the_plan_without_sizes_and_advice() {
+    let mut session = Session::default();
+    for (question, is_outline) in [
+        (json!({"gpu": "L4", "model": "qwen2.5-14b", "runtime": "vllm", "weights": "awq-int4", "cache_tokens": 8192}), true),
+        (json!({"gpu": "L4", "model": "qwen2.5-14b", "runtime": "transformers", "weights": "nf4", "batch": 2}), true),
+        (json!({"gpu": "2xRTX 3060", "model": "qwen3-30b-a3b", "runtime": "llama.cpp", "ram": "64GiB", "weights": "q8_0"}), true),
+        (json!({"gpu": "T4", "model": "llama-3.1-70b"}), false),
+    ] {
+        let whole = told(&mut session, &plan(question.clone()));
+        let outline = told(&mut session, &json!({"ask": "outline", "question": question}));
+        assert_eq!(outline["is_outline"], is_outline, "{question}");
+        assert_eq!(outline["heading"], whole["heading"], "{question}");
+        for key in ["deployment", "capacity", "verdict", "short_by", "peak", "components", "phases", "devices"] {
+            assert_eq!(outline["document"][key], whole["document"][key], "{question}: {key}");
+        }
+    }
+}
