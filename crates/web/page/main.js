@@ -78,7 +78,7 @@ function moved(key, value) {
   resting = setTimeout(() => {
     state.moving = false;
     changed();
-  }, 160);
+  }, Math.max(160, 3 * planner.took));
 }
 
 function show(planned) {

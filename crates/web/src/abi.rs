@@ -10,7 +10,10 @@
 //!
 //! No pointer is followed here: the page alone reads and writes through them, inside the module's own memory.
 
-#![allow(unsafe_code, reason = "a name that is exported cannot be checked for clashes by the compiler")]
+#![allow(
+    unsafe_code,
+    reason = "a name that is exported cannot be checked for clashes by the compiler"
+)]
 
 use std::cell::RefCell;
 

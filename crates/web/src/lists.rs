@@ -139,9 +139,9 @@ fn runtime(runtime: Runtime) -> RuntimeEntry {
     let rules = rules(runtime);
     let newest = RuntimeOptions::newest(runtime);
     let takes = |name: &&str| name.parse::<KvFormat>().is_ok_and(|kv| rules.takes_kv(kv));
-    let targets = Target::NAMES.into_iter().filter(|(_, target)| {
-        target.runtime().is_none_or(|taken| taken == runtime)
-    });
+    let targets = Target::NAMES
+        .into_iter()
+        .filter(|(_, target)| target.runtime().is_none_or(|taken| taken == runtime));
     RuntimeEntry {
         name: runtime.name(),
         weights: rules.ladders().weights.iter().map(ToString::to_string).collect(),

@@ -10,9 +10,7 @@ use vramplan_planner::deployment::{
 use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::{answer, outline};
-use vramplan_planner::render::{
-    CompareDoc, Document, PLAN, SweepDoc, Target, emit, heading,
-};
+use vramplan_planner::render::{CompareDoc, Document, PLAN, SweepDoc, Target, emit, heading};
 use vramplan_planner::spec::ModelSpec;
 use vramplan_planner::sweep::Sweep;
 use vramplan_planner::text::printable;

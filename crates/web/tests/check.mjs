@@ -18,6 +18,7 @@ const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const [page, command, root, out, count = "600"] = process.argv.slice(2);
 const address = `file://${path.resolve(page)}`;
 const run = promisify(execFile);
+const environment = { ...process.env, NO_COLOR: "1", XDG_CONFIG_HOME: "/nonexistent" };
 const report = {};
 let failures = 0;
 
@@ -102,13 +103,16 @@ function places(given) {
 }
 
 /** What the command prints: its answer, or its error. */
-async function ofCommand(line, flags) {
-  try {
-    const { stdout, stderr } = await run("sh", ["-c", `exec "$0" "$@"`, command, ...flags], { maxBuffer: 1 << 26, env: { ...process.env, NO_COLOR: "1", VRAMPLAN_OFFLINE: "1", XDG_CONFIG_HOME: "/nonexistent" } });
-    return stdout || stderr;
-  } catch (error) {
-    return error.code === 3 ? error.stdout : error.stderr;
-  }
+async function ofCommand(flags) {
+  const ended = await run(command, flags, { maxBuffer: 1 << 26, env: environment }).catch((error) => error);
+  return ended.stdout || ended.stderr;
+}
+
+/** What a shell prints to the line that the page shows. */
+async function pasted(line) {
+  const words = `${line.replace(/^vramplan/, '"$0"')} --json --offline`;
+  const ended = await run("sh", ["-c", words, command], { maxBuffer: 1 << 26, env: environment }).catch((error) => error);
+  return ended.stdout || ended.stderr;
 }
 
 async function equality(tab) {
@@ -132,9 +136,7 @@ async function equality(tab) {
   let [plans, errors, different] = [0, 0, 0];
   for (const { command: line, flags, printed } of answers) {
     // The command is run as it is pasted; what has none is an error, which is the same with the flags.
-    const theirs = line
-      ? await run("sh", ["-c", `${line.replace(/^vramplan/, '"$0"')} --json --offline`, command], { maxBuffer: 1 << 26, env: environment }).then(({ stdout }) => stdout, ({ stdout }) => stdout)
-      : await ofCommand(line, ["budget", ...flags, "--json", "--offline"]);
+    const theirs = line ? await pasted(line) : await ofCommand(["budget", ...flags, "--json", "--offline"]);
     const ours = printed.ok ? printed.ok.text : `error: ${printed.error.message}\n${printed.error.hints.map((hint) => `hint: ${hint}\n`).join("")}`;
     if (printed.ok) plans += 1;
     else errors += 1;
@@ -149,8 +151,6 @@ async function equality(tab) {
   report.equality = { deployments: answers.length, plans, errors, different };
   report.plan_ms = { median: took[took.length >> 1], p95: took[Math.floor(took.length * 0.95)], p99: took[Math.floor(took.length * 0.99)], most: took.at(-1) };
 }
-const environment = { ...process.env, NO_COLOR: "1", XDG_CONFIG_HOME: "/nonexistent" };
-
 function firstDifference(ours, theirs) {
   let at = 0;
   while (at < ours.length && ours[at] === theirs[at]) at += 1;
@@ -167,9 +167,8 @@ async function rounding(tab) {
 }
 
 /** A slider is moved, frame by frame: how long until its answer is drawn. */
-async function slider(tab, runtime) {
-  await tab.evaluate((runtime) => { vramplan.state.given = { ...vramplan.state.given, ...runtime }; }, runtime);
-  const frames = await tab.evaluate(async () => {
+async function slider(tab) {
+  return tab.evaluate(async () => {
     const slider = document.getElementById("field-cache_tokens-range");
     const took = [];
     const plans = [];
@@ -184,9 +183,8 @@ async function slider(tab, runtime) {
     }
     const middle = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
     const late = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length * 0.95)];
-    return { plan: middle(plans), plan_p95: late(plans), drawn: middle(took), drawn_p95: late(took) };
+    return { plan: middle(plans), plan_least: Math.min(...plans), plan_p95: late(plans), drawn: middle(took), drawn_least: Math.min(...took), drawn_p95: late(took) };
   });
-  return frames;
 }
 
 async function accessible(tab, what) {
@@ -408,7 +406,7 @@ await step("slider", async () => {
   report.slider_ms = {};
   for (const runtime of ["vramplan", "llama.cpp", "vllm", "transformers"]) {
     const tab = await open(`#gpu=L4&model=qwen2.5-14b&runtime=${runtime}`);
-    report.slider_ms[runtime] = await slider(tab, {});
+    report.slider_ms[runtime] = await slider(tab);
     await tab.context().close();
   }
 });

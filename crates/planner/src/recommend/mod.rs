@@ -291,24 +291,32 @@ pub struct Answer {
 /// # Errors
 /// Where the model cannot be planned so, or the context cannot hold the work.
 pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
-    let advised = |solver: &Solver<'_>, plan: &Plan, binding, recommendation: &Recommendation| {
-        solver.advice(plan, binding, recommendation)
-    };
-    answer_placed(deployment, settle(deployment)?, |solver| solver.recommend(), advised)
+    answer_placed(deployment, settle(deployment)?, Depth::Whole)
 }
 
-/// The same with the placement that was found, by these recommendations and this advice.
+/// How much is answered.
+#[derive(Clone, Copy)]
+enum Depth {
+    /// With every tier, and advice.
+    Whole,
+    /// The plan alone.
+    Outline,
+}
+
+/// The answer with the placement that was found.
 fn answer_placed(
     deployment: &Deployment,
     settlement: Option<Settlement>,
-    recommend: impl FnOnce(&Solver<'_>) -> Result<Recommendation, RecommendError>,
-    advised: impl FnOnce(&Solver<'_>, &Plan, usize, &Recommendation) -> Advised,
+    depth: Depth,
 ) -> Result<Answer, RecommendError> {
     let placed = settlement.as_ref().map(|settlement| settlement.placement.of(deployment));
     let settled = settle_share(placed.as_ref().unwrap_or(deployment))?;
     let deployment = &*settled;
     let solver = Solver::new(deployment)?;
-    let recommendation = recommend(&solver)?;
+    let recommendation = match depth {
+        Depth::Whole => solver.recommend()?,
+        Depth::Outline => outline::balanced_alone(&solver)?,
+    };
     let cache_tokens = match deployment.cache {
         CacheSize::Fixed(tokens) => tokens,
         CacheSize::Solve => solver.planned_tokens(&recommendation),
@@ -319,7 +327,10 @@ fn answer_placed(
         solver.refused(cache_tokens, &mut device.plan)?;
     }
     let recent_window = solver.window(cache_tokens)?;
-    let (shares, mut advice) = advised(&solver, &plan, binding, &recommendation)?;
+    let (shares, mut advice) = match depth {
+        Depth::Whole => solver.advice(&plan, binding, &recommendation)?,
+        Depth::Outline => (None, Vec::new()),
+    };
     if let Some(settlement) = &settlement {
         settlement.advise(&mut advice);
     }

@@ -2,8 +2,8 @@
 //! when it rests.
 
 use super::{
-    Answer, Limit, RecentWindow, Recommendation, RecommendError, Settlement, Solver, Speed, Tier,
-    TierName, Tiers, answer_placed, solve,
+    Answer, Depth, Limit, RecentWindow, RecommendError, Recommendation, Settlement, Solver, Speed,
+    Tier, TierName, Tiers, answer_placed, solve,
 };
 use crate::deployment::{CacheSize, Deployment};
 use crate::spec::Bounds;
@@ -22,14 +22,14 @@ pub fn outline(deployment: &Deployment) -> Result<Option<Answer>, RecommendError
         trades: Vec::new(),
         ram_bandwidth: ram_bandwidth(),
     });
-    let nothing = |_: &Solver<'_>, _: &_, _, _: &_| Ok((None, Vec::new()));
-    let found = answer_placed(deployment, settlement, balanced_alone, nothing)?;
+    let found = answer_placed(deployment, settlement, Depth::Outline)?;
     let is_planned = deployment.cache != CacheSize::Solve
         || found.recommendation.tiers.balanced.max_cache_tokens > 0;
     Ok(is_planned.then_some(found))
 }
 
-fn balanced_alone(solver: &Solver<'_>) -> Result<Recommendation, RecommendError> {
+/// Of the tiers the balanced one, where the cache is to be solved.
+pub(super) fn balanced_alone(solver: &Solver<'_>) -> Result<Recommendation, RecommendError> {
     let balanced = match solver.deployment.cache {
         CacheSize::Fixed(_) => unknown(TierName::Balanced),
         CacheSize::Solve => solver.tier(TierName::Balanced, 0)?,

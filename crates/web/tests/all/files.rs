@@ -5,7 +5,8 @@ use vramplan_web::Session;
 
 use super::{answered, plan, told};
 
-const HEADER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/qwen2.5-14b-q4_k_m.header");
+const HEADER: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/qwen2.5-14b-q4_k_m.header");
 const HOSTILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/hostile");
 const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds");
 
@@ -16,7 +17,13 @@ fn hand_over(session: &mut Session, path: &str, size: u64, from: u64, bytes: &[u
 }
 
 /// Asks until nothing more of the file is needed; says how much of it was handed over.
-fn read_by_steps(session: &mut Session, path: &str, bytes: &[u8], size: u64, step: usize) -> (Value, usize) {
+fn read_by_steps(
+    session: &mut Session,
+    path: &str,
+    bytes: &[u8],
+    size: u64,
+    step: usize,
+) -> (Value, usize) {
     let mut had = 0;
     hand_over(session, path, size, 0, &[]);
     loop {
@@ -57,13 +64,23 @@ fn a_file_is_read_as_far_as_its_header_goes() {
 
 #[test]
 fn a_config_is_a_model_and_a_repository_has_a_name_of_its_own() {
-    let config = fs_err::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/qwen2.5-14b-config.json")).unwrap();
+    let config = fs_err::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/qwen2.5-14b-config.json"
+    ))
+    .unwrap();
     let mut session = Session::default();
     hand_over(&mut session, "hf:Qwen/Qwen2.5-14B/config.json", config.len() as u64, 0, &config);
     let origin = json!({"kind": "hub", "place": "huggingface.co", "revision": "0123abcd"});
-    told(&mut session, &json!({"ask": "alias", "name": "hf:Qwen/Qwen2.5-14B@main", "path": "hf:Qwen/Qwen2.5-14B/config.json", "origin": origin}));
+    told(
+        &mut session,
+        &json!({"ask": "alias", "name": "hf:Qwen/Qwen2.5-14B@main", "path": "hf:Qwen/Qwen2.5-14B/config.json", "origin": origin}),
+    );
     for _ in 0..2 {
-        let planned = told(&mut session, &plan(json!({"gpu": "A100-80GB", "model": "hf:Qwen/Qwen2.5-14B@main"})));
+        let planned = told(
+            &mut session,
+            &plan(json!({"gpu": "A100-80GB", "model": "hf:Qwen/Qwen2.5-14B@main"})),
+        );
         let deployment = &planned["document"]["deployment"];
         assert_eq!(deployment["model"]["name"], "Qwen2.5-14B");
         assert_eq!(deployment["model"]["origin"]["revision"], "0123abcd");
@@ -75,7 +92,12 @@ fn a_config_is_a_model_and_a_repository_has_a_name_of_its_own() {
 #[test]
 fn hostile_files_are_errors() {
     let mut read = 0;
-    for folder in [HOSTILE.to_owned(), format!("{SEEDS}/gguf"), format!("{SEEDS}/config"), format!("{SEEDS}/safetensors")] {
+    for folder in [
+        HOSTILE.to_owned(),
+        format!("{SEEDS}/gguf"),
+        format!("{SEEDS}/config"),
+        format!("{SEEDS}/safetensors"),
+    ] {
         for entry in fs_err::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if !path.is_file() {
@@ -85,7 +107,8 @@ fn hostile_files_are_errors() {
             for ending in ["gguf", "json", "safetensors"] {
                 let mut session = Session::default();
                 let size = bytes.len() as u64;
-                let (answer, _) = read_by_steps(&mut session, &format!("x.{ending}"), &bytes, size, 512);
+                let (answer, _) =
+                    read_by_steps(&mut session, &format!("x.{ending}"), &bytes, size, 512);
                 assert!(answer.get("needs").is_none(), "{}: {answer}", path.display());
                 read += 1;
             }

@@ -38,7 +38,10 @@ fn the_command_asks_what_the_page_asks() {
 #[test]
 fn wrong_values_are_told_with_what_was_expected() {
     for (given, expected) in [
-        (json!({"context": "many"}), "`--context many`: expected a whole number, such as `8192` or `8k`"),
+        (
+            json!({"context": "many"}),
+            "`--context many`: expected a whole number, such as `8192` or `8k`",
+        ),
         (json!({"context": "99999999999999999999"}), "expected a whole number"),
         (json!({"batch": 1e300}), "`--batch 1e+300`: expected a whole number"),
         (json!({"batch": "-1"}), "expected a whole number"),
@@ -64,9 +67,15 @@ fn wrong_values_are_told_with_what_was_expected() {
 fn advice_says_what_it_would_change() {
     for (text, expected) in [
         ("`--kv q8_0` frees 1.2 GiB", Some(json!({"kv": "q8_0"}))),
-        ("`--ngl 20 --n-cpu-moe 5` holds 8192 tokens", Some(json!({"ngl": "20", "n_cpu_moe": "5"}))),
+        (
+            "`--ngl 20 --n-cpu-moe 5` holds 8192 tokens",
+            Some(json!({"ngl": "20", "n_cpu_moe": "5"})),
+        ),
         ("`--batch 8` (8 conversations at once) takes", Some(json!({"batch": "8"}))),
-        ("`PYTORCH_CUDA_ALLOC_CONF=x` (`--expandable-segments`) frees", Some(json!({"expandable_segments": true}))),
+        (
+            "`PYTORCH_CUDA_ALLOC_CONF=x` (`--expandable-segments`) frees",
+            Some(json!({"expandable_segments": true})),
+        ),
         ("it starts with `--max-model-len 100`, or less", Some(json!({"max_model_len": "100"}))),
         ("one L4 alone holds 100 cached tokens", None),
         ("`--model` of a stranger's `--gpu", None),

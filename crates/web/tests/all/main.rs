@@ -29,6 +29,6 @@ fn refused(session: &mut Session, request: &Value) -> String {
 }
 
 /// A plan of these keys.
-fn plan(question: Value) -> Value {
+fn plan(question: &Value) -> Value {
     json!({"ask": "plan", "question": question})
 }
