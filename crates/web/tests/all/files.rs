@@ -27,7 +27,7 @@ fn read_by_steps(
     let mut had = 0;
     hand_over(session, path, size, 0, &[]);
     loop {
-        let answer = answered(session, &plan(json!({"gpu": "L4", "model": path})));
+        let answer = answered(session, &plan(&json!({"gpu": "L4", "model": path})));
         let Some(needs) = answer.get("needs") else { return (answer, had) };
         assert_eq!(needs["from"].as_u64().unwrap(), had as u64, "{needs}");
         assert!(needs["until"].as_u64().unwrap() > had as u64, "{needs}");
@@ -56,7 +56,7 @@ fn a_file_is_read_as_far_as_its_header_goes() {
         plans.push(planned.clone());
         // Kept: the second plan reads nothing.
         told(&mut session, &json!({"ask": "forget"}));
-        let gone = answered(&mut session, &plan(json!({"gpu": "L4", "model": "my.gguf"})));
+        let gone = answered(&mut session, &plan(&json!({"gpu": "L4", "model": "my.gguf"})));
         assert!(gone.get("error").is_some(), "{gone}");
     }
     assert_eq!(plans[0], plans[1]);
@@ -79,7 +79,7 @@ fn a_config_is_a_model_and_a_repository_has_a_name_of_its_own() {
     for _ in 0..2 {
         let planned = told(
             &mut session,
-            &plan(json!({"gpu": "A100-80GB", "model": "hf:Qwen/Qwen2.5-14B@main"})),
+            &plan(&json!({"gpu": "A100-80GB", "model": "hf:Qwen/Qwen2.5-14B@main"})),
         );
         let deployment = &planned["document"]["deployment"];
         assert_eq!(deployment["model"]["name"], "Qwen2.5-14B");

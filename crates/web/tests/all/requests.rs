@@ -33,7 +33,7 @@ fn a_plan_brings_what_the_page_shows() {
     let told = told(
         &mut session,
         &plan(
-            json!({"gpu": "T4", "model": "qwen2.5-14b", "runtime": "llama.cpp", "weights": "q8_0"}),
+            &json!({"gpu": "T4", "model": "qwen2.5-14b", "runtime": "llama.cpp", "weights": "q8_0"}),
         ),
     );
     assert_eq!(told["document"]["schema"], "vramplan/plan/v2");
