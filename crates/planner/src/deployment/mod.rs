@@ -141,9 +141,36 @@ pub fn resolve_on(
     cards: Cards,
 ) -> Result<Deployment, DeploymentError> {
     let name = question.model.as_deref().ok_or_else(error::no_model)?;
+    let model = || Ok(Arc::new(read::model(files, name, catalog)?));
+    with_model(question, (catalog, files), cards, model)
+}
+
+/// [`resolve`] about a model that was read before: where a plan is asked for again and again.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_model(
+    question: &Question,
+    model: &Arc<ModelSpec>,
+    catalog: &Catalog,
+    files: &dyn Files,
+) -> Result<Deployment, DeploymentError> {
+    let name = question.model.as_deref().ok_or_else(error::no_model)?;
+    let runtime = defaults::runtime_asked(question, name, catalog, files);
+    let cards = cards::cards(question, runtime, catalog, None)?;
+    with_model(question, (catalog, files), cards, || Ok(Arc::clone(model)))
+}
+
+fn with_model(
+    question: &Question,
+    (catalog, files): (&Catalog, &dyn Files),
+    cards: Cards,
+    model: impl FnOnce() -> Result<Arc<ModelSpec>, DeploymentError>,
+) -> Result<Deployment, DeploymentError> {
+    let name = question.model.as_deref().ok_or_else(error::no_model)?;
     let runtime = defaults::runtime_asked(question, name, catalog, files);
     let runtime = Arc::new(catalog.runtime(runtime)?);
-    let model = Arc::new(read::model(files, name, catalog)?);
+    let model = model()?;
     let file = files.is_file(name.as_ref()).then(|| Arc::from(name));
     let siblings = siblings::siblings(&model, catalog);
     let found = Found { model, file, runtime, cards, siblings };

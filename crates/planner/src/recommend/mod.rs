@@ -7,6 +7,7 @@
 
 mod advice;
 mod devices;
+mod outline;
 mod placement;
 mod search;
 mod speed;
@@ -34,6 +35,7 @@ use crate::units::{Bytes, Overflow};
 
 pub use advice::{Advice, ENGINE_REFUSES, Planned, advise};
 pub use devices::DevicePlan;
+pub use outline::outline;
 pub use placement::{LEAST_CONTEXT, Placement, Settlement, settle, solve};
 pub use speed::{Speed, decode_speed};
 pub use start::{Shares, settle as settle_share};
@@ -293,12 +295,32 @@ pub struct Answer {
 /// # Errors
 /// Where the model cannot be planned so, or the context cannot hold the work.
 pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
-    let settlement = settle(deployment)?;
+    answer_placed(deployment, settle(deployment)?, Depth::Whole)
+}
+
+/// How much is answered.
+#[derive(Clone, Copy)]
+enum Depth {
+    /// With every tier, and advice.
+    Whole,
+    /// The plan alone.
+    Outline,
+}
+
+/// The answer with the placement that was found.
+fn answer_placed(
+    deployment: &Deployment,
+    settlement: Option<Settlement>,
+    depth: Depth,
+) -> Result<Answer, RecommendError> {
     let placed = settlement.as_ref().map(|settlement| settlement.placement.of(deployment));
     let settled = settle_users(settle_share(placed.as_ref().unwrap_or(deployment))?)?;
     let deployment = &*settled;
     let solver = Solver::new(deployment)?;
-    let recommendation = solver.recommend()?;
+    let recommendation = match depth {
+        Depth::Whole => solver.recommend()?,
+        Depth::Outline => outline::balanced_alone(&solver)?,
+    };
     let cache_tokens = match deployment.cache {
         CacheSize::Fixed(tokens) => tokens,
         CacheSize::Solve => solver.planned_tokens(&recommendation),
@@ -309,12 +331,13 @@ pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
         solver.refused(cache_tokens, &mut device.plan)?;
     }
     let recent_window = solver.window(cache_tokens)?;
-    let shares = solver.shares()?;
     let given = &deployment.given;
     let asks_for_users = given.users.is_some() || given.context_per_user.is_some();
     let users = asks_for_users.then(|| solver.users(cache_tokens)).transpose()?;
-    let planned = Planned { plan: &plan, binding, shares };
-    let mut advice = advise(&solver, planned, &recommendation)?;
+    let (shares, mut advice) = match depth {
+        Depth::Whole => solver.advice(&plan, binding, &recommendation)?,
+        Depth::Outline => (None, Vec::new()),
+    };
     if let Some(settlement) = &settlement {
         settlement.advise(&mut advice);
     }
@@ -341,6 +364,9 @@ pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
         users,
     })
 }
+
+/// Between which shares of the card the runtime starts, and what is advised.
+type Advised = Result<(Option<Shares>, Vec<Advice>), RecommendError>;
 
 impl Answer {
     /// The deployment as it was planned: with the size of the cache, and the recent window where there is one.
@@ -494,6 +520,13 @@ impl<'a> Solver<'a> {
     pub fn window(&self, cache_tokens: u64) -> Result<RecentWindow, RecommendError> {
         let Deployment { workload, .. } = self.deployment;
         Ok(recent_window(self.deployment.kind(), workload, cache_tokens)?)
+    }
+
+    /// What is advised on a plan.
+    fn advice(&self, plan: &Plan, binding: usize, recommendation: &Recommendation) -> Advised {
+        let shares = self.shares()?;
+        let planned = Planned { plan, binding, shares };
+        Ok((shares, advise(self, planned, recommendation)?))
     }
 
     /// The tiers and the hard maximum.

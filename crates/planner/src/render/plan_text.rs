@@ -29,7 +29,8 @@ pub fn to_table(document: &Document) -> String {
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-fn heading(document: &Document) -> String {
+/// What comes before every figure: the verdict, what was planned and for what, in lines of 80 columns.
+pub fn heading(document: &Document) -> String {
     let asked = &document.deployment;
     let chosen = if asked.given.runtime.is_some() { "" } else { " (see `--runtime`)" };
     let title = format!(

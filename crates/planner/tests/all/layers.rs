@@ -189,7 +189,7 @@ fn runtimes_are_told_apart_in_one_place() {
     let planner = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = planner.parent().unwrap().parent().unwrap();
     let crates =
-        ["planner", "engine", "disk", "scoreboard"].map(|name| format!("crates/{name}/src"));
+        ["planner", "engine", "disk", "scoreboard", "web"].map(|name| format!("crates/{name}/src"));
     let roots = crates.iter().map(|root| workspace.join(root)).chain([workspace.join("src")]);
     let mut asking = BTreeSet::new();
     for file in roots.flat_map(|root| rust_files(&root)) {
