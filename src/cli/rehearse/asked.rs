@@ -3,7 +3,7 @@
 use super::RehearseArgs;
 use crate::cli::known::Known;
 use crate::cli::scenario;
-use crate::rehearse::command_line::{Recognised, recognise};
+use vramplan_planner::deployment::{Recognised, recognise};
 use crate::report::rehearsal::Plan;
 use vramplan_planner::deployment::{self, Cards, Deployment, Question};
 use vramplan_planner::recommend;

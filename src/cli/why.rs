@@ -1,0 +1,116 @@
+//! `vramplan why`.
+
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Outcome;
+use super::args::CatalogArgs;
+use super::format;
+use super::known::Known;
+use super::problem::Problem;
+use super::scenario;
+use vramplan_planner::deployment::{self, Deployment, Question};
+use vramplan_planner::read::MemoryFiles;
+use vramplan_planner::render::{Format, WHY, WhyDoc};
+use vramplan_planner::text::{printable_message, printable_path};
+use vramplan_planner::why::{Evidence, Log, explain};
+
+/// Say why a run ran out of memory, by its log.
+#[derive(Clone, Debug, Args)]
+pub struct WhyArgs {
+    /// Where profiles are looked for.
+    #[command(flatten)]
+    pub catalog: CatalogArgs,
+
+    /// The log of an engine, or its message alone; `-` is standard input.
+    #[arg(value_name = "LOG")]
+    pub log: PathBuf,
+
+    /// What the log does not say: these win over what it does.
+    #[command(flatten)]
+    pub plan: Question,
+
+    /// Read plan flags from a TOML file; flags on the command line win.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+
+    /// Output format.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        value_parser = format::one_of(&WHY),
+        help_heading = "Output"
+    )]
+    pub format: Format,
+
+    /// Short for `--format json`, schema `vramplan/why/v1`.
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    pub json: bool,
+}
+
+/// Bytes that are read at once.
+const CHUNK: usize = 64 << 10;
+
+/// Reads, explains and prints.
+pub fn run(args: &WhyArgs) -> anyhow::Result<Outcome> {
+    let known = args.catalog.known();
+    let user = scenario::merged(&args.plan, args.scenario.as_deref())?;
+    let evidence = read(&args.log)?;
+    if evidence.lines == 0 {
+        return Err(Problem::new(format!("`{}` is empty: expected a log", printable_path(&args.log)))
+            .hint("give the output of the engine, standard error included: `… 2>&1 | tee log`")
+            .into());
+    }
+    let finding = explain(evidence, &user, &|question| resolve(question, &user, &known));
+    let document = WhyDoc::new(&finding);
+    let text = format::print(&WHY, &document, format::chosen(args.format, args.json))?;
+    anstream::stdout().write_all(text.as_bytes())?;
+    Ok(Outcome::Done)
+}
+
+/// Reads a log as far as logs are read.
+fn read(path: &Path) -> anyhow::Result<Evidence> {
+    if path.as_os_str() == "-" {
+        return Ok(read_from(std::io::stdin().lock())?);
+    }
+    Ok(read_from(fs_err::File::open(path)?)?)
+}
+
+fn read_from(mut from: impl Read) -> std::io::Result<Evidence> {
+    let mut log = Log::default();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(log.finish()),
+            Ok(count) => {
+                if !log.feed(chunk.get(..count).unwrap_or_default()) {
+                    return Ok(log.finish());
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Resolves a question of a log. What the user names is looked for wherever it may be; what the log names among
+/// profiles alone: its text opens no file and asks no server.
+fn resolve(question: &Question, user: &Question, known: &Known) -> Result<Deployment, String> {
+    let named = user.model.is_some() && question.model == user.model;
+    let found = if named {
+        scenario::resolve(question, known)
+    } else {
+        let local = scenario::local_card_for(question, known).map_err(|error| said(&error))?;
+        let nothing = MemoryFiles::default();
+        deployment::resolve(question, known, &nothing, local.as_ref()).map_err(Into::into)
+    };
+    found.map_err(|error| said(&error))
+}
+
+fn said(error: &anyhow::Error) -> String {
+    let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+    printable_message(&causes.join(": "))
+}
