@@ -45,12 +45,12 @@ pub fn seen(line: &str) -> Option<Seen> {
     if !known || !line.contains(" -") {
         return None;
     }
-    let words: Vec<String> = match shlex::split(line) {
-        Some(words) => words,
-        None => line.split_whitespace().map(str::to_owned).collect(),
-    };
+    let plain = || line.split_whitespace().map(str::to_owned).collect();
+    let words: Vec<String> = shlex::split(line).unwrap_or_else(plain);
     let words: Vec<&str> = words.iter().take(MOST_WORDS).map(String::as_str).collect();
-    let (program, rest) = program(&words)?;
+    // What a shell would take as a comment or a quotation may be neither in a log.
+    let unquoted: Vec<&str> = line.split_whitespace().take(MOST_WORDS).collect();
+    let (program, rest) = program(&words).or_else(|| program(&unquoted))?;
     let mut seen = Seen { program, question: Question::default(), static_share: None };
     match program {
         "vllm" => {

@@ -195,6 +195,8 @@ pub struct ComparedDoc {
     pub card: Option<u64>,
     /// What the log states.
     pub measured: Bytes,
+    /// Whether a part of it was asked for and refused.
+    pub refused: bool,
     /// What is planned.
     pub planned: Bounds,
     /// Whether that is within the plan's bounds, as far as it is printed.
@@ -323,6 +325,7 @@ fn compared_doc(row: &Compared) -> ComparedDoc {
         group: row.group.id().to_owned(),
         card: row.card,
         measured: row.measured.bytes,
+        refused: row.refused,
         planned: row.planned,
         within: row.is_within(),
     }
@@ -431,7 +434,7 @@ fn beside(document: &WhyDoc) -> String {
         shown(asked.kv.map(|kv| kv.to_string())),
         shown(asked.cache_tokens.map(|tokens| tokens.to_string())),
         shown(asked.runtime.map(|runtime| runtime.to_string())),
-        shown(asked.gpu.clone()),
+        cards(asked),
     );
     let peak = format!(
         "peak {} ({}) of {}: {}",
@@ -447,8 +450,9 @@ fn beside(document: &WhyDoc) -> String {
     let mut rows = table(&["", "measured", "planned", "low – high", ""], &[1, 2]);
     for row in document.compared.iter().take(MOST_ROWS) {
         let card = row.card.map(|card| format!(" on card {card}")).unwrap_or_default();
+        let refused = if row.refused { ", refused" } else { "" };
         rows.add_row([
-            format!("{}{card}", row.group),
+            format!("{}{card}{refused}", row.group),
             row.measured.to_string(),
             row.planned.expected.to_string(),
             range(row.planned),
@@ -457,6 +461,15 @@ fn beside(document: &WhyDoc) -> String {
     }
     text.push_str(&finish(&rows));
     text
+}
+
+/// The cards of a question, several of one name as `2 × L4`.
+fn cards(question: &Question) -> String {
+    let gpu = question.gpu.clone().unwrap_or_default();
+    match question.gpus.filter(|gpus| *gpus > 1) {
+        Some(gpus) => format!("{gpus} × {gpu}"),
+        None => gpu,
+    }
 }
 
 fn others(document: &WhyDoc) -> String {

@@ -74,10 +74,11 @@ fn no_runtime(evidence: &Evidence) -> String {
     }
 }
 
-/// What slots make of a context: as many caches, unless they share one.
+/// What slots make of a context: they share its cells, unless a build that can give each its own says so
+/// (`kv_unified = false`).
 fn settled(question: Question) -> Question {
-    match (question.parallel, question.no_kv_unified, question.cache_tokens) {
-        (Some(slots), _, Some(cells)) if slots > 1 && !question.kv_unified => Question {
+    match (question.parallel, question.cache_tokens) {
+        (Some(slots), Some(cells)) if slots > 1 && question.no_kv_unified => Question {
             parallel: None,
             no_kv_unified: false,
             batch: Some(slots),

@@ -164,10 +164,8 @@ fn allocation(
     failure: &Failure,
     term: Option<TermKind>,
 ) -> Cause {
-    let term = term.or(match failure.context {
-        0 => Some(TermKind::Weights),
-        _ => None,
-    });
+    let loading = failure.context == 0 && evidence.run.loads;
+    let term = term.or(loading.then_some(TermKind::Weights));
     let (kind, when) = match term {
         Some(TermKind::Weights) => (CauseKind::Weights, "while weights were loaded"),
         Some(TermKind::Cache | TermKind::State) => (CauseKind::Cache, "while the context was made"),
@@ -184,6 +182,10 @@ fn allocation(
     let sentence = format!("out of memory {when}: {what}{size}{whose}{place}{free}");
     let mut cause = Cause::new(kind, sentence, failure);
     cause.term = term;
+    let question = &evidence.run.question;
+    if let (Some(slots), Some(cells)) = (question.parallel, question.cache_tokens) {
+        cause = cause.because(format!("{slots} slots share {cells} tokens of cache, {} each", cells / slots.max(1)));
+    }
     if let (Some(asked), Some(left)) = (failure.asked, left) {
         cause.short_by = Some(asked.bytes.minus_or_zero(left)).filter(|short| !short.is_zero());
         if cause.short_by.is_none() {
@@ -247,15 +249,33 @@ fn runtime(evidence: &Evidence, failure: &Failure) -> Cause {
         .because("the message does not say what was asked for: pools and workspaces grow beside the buffers that are reserved beforehand")
 }
 
+/// What a context and libraries take at most beside `PyTorch`'s allocator, where only that is told: 0.75 GiB.
+const CONTEXT: Bytes = Bytes::new(768 << 20);
+
+/// What others must hold to be told of where no process is named: 1 GiB, and a tenth of the card. Below that it may be
+/// what the driver keeps.
+const UNNAMED: Bytes = Bytes::new(1 << 30);
+
 /// What others hold of the card that `PyTorch` names.
 fn others(evidence: &Evidence, error: &TorchError) -> Option<Bytes> {
     let named = Bytes::sum(evidence.holders.iter().map(|holder| holder.size)).ok()?;
     if !named.is_zero() {
         return Some(named);
     }
-    let (total, free, process) = (error.total?, error.free?, error.process?);
-    Some(total.bytes.minus_or_zero(free.bytes).minus_or_zero(process.bytes))
+    let (total, free) = (error.total?, error.free?);
+    let least = UNNAMED.max(Bytes::new(total.bytes.get() / 10));
+    let own = match (error.process, error.reserved) {
+        (Some(process), _) => process.bytes,
+        // Until 2.0 the context is not told of.
+        (None, Some(reserved)) => reserved.bytes.plus(CONTEXT).ok()?,
+        (None, None) => return None,
+    };
+    let others = total.bytes.minus_or_zero(free.bytes).minus_or_zero(own);
+    (others >= least).then_some(others)
 }
+
+/// Of a card whose tensors hold more than so many times what is kept unused, pieces are not what is short.
+const PIECES: u64 = 10;
 
 fn torch(evidence: &Evidence, failure: &Failure, error: &TorchError) -> Cause {
     let size = |size: Option<Printed>| size.map(|size| size.bytes);
@@ -273,23 +293,28 @@ fn torch(evidence: &Evidence, failure: &Failure, error: &TorchError) -> Cause {
     let Some(asked) = asked else { return cause };
     let kept = size(error.unallocated).unwrap_or(Bytes::ZERO);
     let others = others(evidence, error).unwrap_or(Bytes::ZERO);
-    if total.is_some_and(|total| asked > total) {
+    let allocated = size(error.allocated).unwrap_or(Bytes::ZERO);
+    let total = total.unwrap_or(Bytes::ZERO);
+    if !total.is_zero() && asked > Bytes::new(total.get() / 2) && asked > allocated {
         cause.kind = CauseKind::Request;
-        return cause.because("the request alone is larger than the card: a tensor that grows with the square of the context, or a whole model at once");
+        let than = if asked > total { "larger than the card" } else { "more than half of the card" };
+        return cause.because(format!(
+            "the request alone is {than}: a tensor that grows with the square of the context, or a whole model at once"
+        ));
     }
-    if kept >= asked {
+    if kept >= asked && Bytes::new(kept.get().saturating_mul(PIECES)) >= allocated {
         cause.kind = CauseKind::Fragmentation;
         return cause.because(format!(
             "PyTorch keeps {kept} that it does not use, more than was asked for, but in pieces: fragmentation"
         ));
     }
-    if free.is_some_and(|free| free >= asked) {
-        cause.kind = CauseKind::Fragmentation;
-        let limit = size(error.allowed).map(|allowed| {
+    if free.is_some_and(|free| free >= asked && free.get() >= total.get() / 20) {
+        cause.kind = CauseKind::Allocation;
+        let limit = size(error.allowed).filter(|allowed| *allowed < total).map(|allowed| {
             format!("the process may take {allowed}, which is less than the card has")
         });
         return cause.because(limit.unwrap_or_else(|| {
-            "more was free than was asked for: the driver could not give it in one piece, or another thread was faster".to_owned()
+            "more was free than was asked for: something else took it meanwhile, or the driver could not give it".to_owned()
         }));
     }
     if short.is_some_and(|short| others >= short) && !others.is_zero() {
@@ -315,11 +340,11 @@ fn full(mut cause: Cause, error: &TorchError) -> Cause {
 fn no_cache(evidence: &Evidence, failure: &Failure) -> Cause {
     let left = evidence.counts.cache_left;
     let how = match left {
-        Some((size, true)) => format!(": {} less than nothing", size.bytes),
-        Some((size, false)) => format!(": {}", size.bytes),
-        None => String::new(),
+        Some((size, true)) => format!("take {} more than its share of the card", size.bytes),
+        Some((size, false)) => format!("leave {} of its share of the card", size.bytes),
+        None => "fill its share of the card".to_owned(),
     };
-    let sentence = format!("vLLM found no room for its cache{how}: weights and activations fill its share of the card");
+    let sentence = format!("vLLM found no room for its cache: weights and activations {how}");
     let mut cause = Cause::new(CauseKind::NoCache, sentence, failure);
     cause.term = Some(TermKind::Cache);
     cause.short_by = left.filter(|(_, negative)| *negative).map(|(size, _)| size.bytes);

@@ -1,7 +1,7 @@
 //! What a log measured beside what the plan of the same run expects, group by group.
 
 use super::Printed;
-use super::evidence::{Evidence, Place, Term, TermKind};
+use super::evidence::{Evidence, Failure, FailureKind, Place, Term, TermKind};
 use crate::estimate::Group;
 use crate::plan::Plan;
 use crate::recommend::Answer;
@@ -17,6 +17,8 @@ pub struct Compared {
     pub card: Option<u64>,
     /// What the log states.
     pub measured: Printed,
+    /// Whether a part of it was asked for and refused.
+    pub refused: bool,
     /// What is planned.
     pub planned: Bounds,
 }
@@ -57,12 +59,25 @@ pub fn sum<'a>(terms: impl IntoIterator<Item = &'a Term>) -> Option<Printed> {
     sum
 }
 
+/// What an engine asked for and did not get, as a term.
+fn refused(failure: &Failure) -> Option<Term> {
+    let FailureKind::Allocation(Some(kind)) = &failure.kind else { return None };
+    Some(Term {
+        kind: *kind,
+        place: failure.place?,
+        size: failure.asked?,
+        estimated: false,
+        line: failure.line,
+    })
+}
+
 /// Every group that a log states, beside the plan.
 ///
 /// # Errors
 /// On sizes that no device has.
 pub fn compare(evidence: &Evidence, answer: &Answer) -> Result<Vec<Compared>, Overflow> {
     let mut rows = Vec::new();
+    let asked = super::cause::decisive(evidence).and_then(refused);
     let gpus = if answer.devices.is_empty() { 1 } else { answer.devices.len() };
     for card in 0..gpus {
         let plan = answer.devices.get(card).map_or(&answer.plan, |device| &device.plan);
@@ -79,9 +94,13 @@ pub fn compare(evidence: &Evidence, answer: &Answer) -> Result<Vec<Compared>, Ov
                 };
                 on && !term.estimated && group_of(term.kind) == Some(group)
             };
-            let Some(measured) = sum(evidence.run.terms.iter().filter(here)) else { continue };
+            let asked = asked.iter().filter(here);
+            let refused = asked.clone().next().is_some();
+            let stated = evidence.run.terms.iter().filter(here).chain(asked);
+            let Some(measured) = sum(stated) else { continue };
             let card = (gpus > 1).then_some(card);
-            rows.push(Compared { group, card, measured, planned: planned(plan, group)? });
+            let planned = planned(plan, group)?;
+            rows.push(Compared { group, card, measured, refused, planned });
         }
     }
     Ok(rows)

@@ -293,6 +293,8 @@ pub struct Episode {
     pub question: Question,
     /// Contexts that were begun.
     pub contexts: u64,
+    /// Whether weights were begun to be loaded.
+    pub loads: bool,
     /// Whether it came to serve.
     pub serves: Option<u64>,
 }

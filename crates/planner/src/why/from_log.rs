@@ -17,13 +17,19 @@ fn remedy(code: &'static str, flags: impl Into<String>, checked: Checked, text: 
 pub fn remedies(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
     let Some(failure) = decisive(evidence) else { return Vec::new() };
     match cause.kind {
+        CauseKind::Allocation if matches!(failure.kind, FailureKind::Torch(_)) => vec![remedy(
+            "end-others",
+            "",
+            Checked::Unchecked,
+            "see in `nvidia-smi` what else holds the card while it runs, and try again".to_owned(),
+        )],
         CauseKind::Fragmentation => fragmentation(failure),
         CauseKind::OtherProcesses => others(evidence),
         CauseKind::Request => vec![remedy(
             "no-score-matrix",
             "attn_implementation=\"sdpa\"",
             Checked::Unchecked,
-            "`attn_implementation=\"sdpa\"` or a shorter input: eager attention holds a matrix of the context's square".to_owned(),
+            "`attn_implementation=\"sdpa\"` (or flash attention), a shorter input or a smaller batch: eager attention holds a matrix of the context's square".to_owned(),
         )],
         CauseKind::CardFull => card_full(evidence),
         CauseKind::NoCache => no_cache(evidence, cause),
@@ -270,6 +276,13 @@ fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Vec<Remedy> {
         _ => llama,
     };
     let mut found = Vec::new();
+    if let Some(slots) = evidence.run.question.parallel {
+        let flags = say("-np 1".to_owned(), "OLLAMA_NUM_PARALLEL=1".to_owned(), String::new());
+        if !flags.is_empty() {
+            let text = format!("`{flags}`: one context instead of {slots}");
+            found.push(remedy("one-slot", flags, Checked::Unchecked, text));
+        }
+    }
     let half = |asked: Printed| Bytes::new(asked.bytes.get() / 2);
     let covers = |freed: Bytes| cause.short_by.is_some_and(|short| freed >= short);
     let checked = |freed: Bytes| if covers(freed) { Checked::ByLog } else { Checked::Unchecked };

@@ -21,7 +21,7 @@ mod printed;
 mod remedy;
 mod scan;
 
-pub use cause::{Cause, CauseKind};
+pub use cause::{Cause, CauseKind, decisive};
 pub use compare::Compared;
 pub use evidence::{
     CardSeen, Counts, Engine, Episode, Evidence, Failure, FailureKind, Holder, Place, Term, TermKind,

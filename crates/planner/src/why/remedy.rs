@@ -19,12 +19,12 @@ use crate::units::Bytes;
 pub enum Checked {
     /// Planned again, it fits.
     Fits,
+    /// By the figures of the log it fits.
+    ByLog,
     /// Planned again, it fits without all of its headroom.
     Tight,
     /// Planned again, it frees more than was short.
     Covers,
-    /// By the figures of the log it fits.
-    ByLog,
     /// Planned again, it is not enough alone.
     NotEnough,
     /// Nothing could be computed.
@@ -69,6 +69,10 @@ pub fn remedies(
     };
     let mends = found.iter().any(|remedy| remedy.checked <= Checked::Covers);
     for remedy in from_log::remedies(evidence, cause) {
+        if cause.kind == CauseKind::ContextTooLong && remedy.checked == Checked::ByLog {
+            // The engine has counted its own cache.
+            found.retain(|other| other.code != remedy.code);
+        }
         let known = found.iter().any(|other| other.code == remedy.code || other.flags == remedy.flags);
         let needed = remedy.checked != Checked::Unchecked || !mends;
         if !known && needed {

@@ -27,3 +27,4 @@ mod starting;
 mod support;
 mod sweep;
 mod synth;
+mod why;

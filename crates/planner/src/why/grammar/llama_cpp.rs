@@ -1,6 +1,7 @@
 //! llama.cpp, from 2023 to today: loaders, contexts, buffers, its fitting, and the breakdown at exit.
 
 use super::Line;
+use crate::deployment::Question;
 use crate::dtype::KvPair;
 use crate::spec::{Attention, Count};
 use crate::text::printable;
@@ -63,8 +64,10 @@ pub fn place(name: &str) -> Place {
 }
 
 fn model(line: Line<'_>, evidence: &mut Evidence) {
+    evidence.run.loads |= line.says(&["loading model tensors"]);
     if let Some(rest) = after(line.text, "loaded meta data with ") {
         evidence.begin(line.number);
+        evidence.run.loads = true;
         if evidence.run.contexts == 0
             && let Some(path) = between(rest, "tensors from ", " (version")
         {
@@ -77,6 +80,7 @@ fn model(line: Line<'_>, evidence: &mut Evidence) {
     {
         evidence.name(path);
     }
+    version(line, evidence);
     if evidence.run.contexts > 0 {
         return;
     }
@@ -96,7 +100,6 @@ fn model(line: Line<'_>, evidence: &mut Evidence) {
     if let Some(width) = count("n_embd") {
         evidence.shape.1.get_or_insert(width);
     }
-    version(line, evidence);
 }
 
 /// `build: 6081 (hash)`, `version: 3184 (…)`, `build = 3184`, `b9943-c15c5c77a`.
@@ -137,6 +140,7 @@ fn context(line: Line<'_>, evidence: &mut Evidence) {
     if let Some(chunk) = count("n_ubatch") {
         question.prefill_chunk = Some(chunk);
     }
+    slots_of(line, question);
     if let Some(slots) = count("n_seq_max") {
         question.parallel = (slots > 1).then_some(slots);
     }
@@ -158,6 +162,19 @@ fn context(line: Line<'_>, evidence: &mut Evidence) {
         question.attention = Some(Attention::Eager);
     }
     formats(line, evidence);
+}
+
+/// Builds of 2025 say how long a slot's context is, and how many cells all of them have.
+fn slots_of(line: Line<'_>, question: &mut Question) {
+    if let Some(per_slot) = number_after(line.text, "n_ctx_per_seq (") {
+        question.context = question.context.or(Some(per_slot));
+    }
+    let cells = line.setting("kv_size").and_then(number).map(|(n, _)| n);
+    let Some(cells) = cells.filter(|_| question.cache_tokens.is_none()) else { return };
+    let per_slot = question.context.unwrap_or(cells).max(1);
+    let slots = cells / per_slot;
+    question.parallel = (slots > 1 && cells % per_slot == 0).then_some(slots);
+    (question.cache_tokens, question.context) = (Some(cells), Some(cells));
 }
 
 /// `K (q8_0): 1.00 MiB, V (q8_0): …`.

@@ -37,13 +37,9 @@ impl Table {
             self.card = None;
         }
         self.list(line, evidence);
-        // What stands before the table's own line is a prefix.
-        let Some(at) = line.text.find("| ") else { return };
-        let row = line.text.get(at..).unwrap_or_default().trim();
-        if !row.ends_with('|') {
-            return;
-        }
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let Some(row) = line.text.trim_end().strip_suffix('|') else { return };
+        // What stands before the table's own columns is another program's.
+        let cells: Vec<&str> = row.split('|').skip(1).map(str::trim).collect();
         self.memory(line, &cells, evidence);
         self.named(&cells, evidence);
         process(line, &cells, evidence);
@@ -51,7 +47,7 @@ impl Table {
 
     /// `|   0  NVIDIA GeForce RTX 4090        Off |   00000000:01:00.0  On |                  Off |`.
     fn named(&mut self, cells: &[&str], evidence: &mut Evidence) {
-        let [first, bus, _] = cells else { return };
+        let [.., first, bus, _] = cells else { return };
         if !bus.contains(':') {
             return;
         }
@@ -147,7 +143,7 @@ fn column(name: &str) -> Column {
 
 /// `|    0   N/A  N/A      1234      C   python3                                    1234MiB |`.
 fn process(line: Line<'_>, cells: &[&str], evidence: &mut Evidence) {
-    let [row] = cells else { return };
+    let Some(row) = cells.last() else { return };
     let words: Vec<&str> = row.split_whitespace().collect();
     let Some(kind) = words.iter().position(|word| matches!(*word, "C" | "G" | "C+G" | "M+C")) else {
         return;

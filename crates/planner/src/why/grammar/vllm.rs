@@ -96,7 +96,9 @@ fn profiled(line: Line<'_>, evidence: &mut Evidence) {
     }
     let total = size_after(line.text, "total_gpu_memory=", Gb::Binary)
         .or_else(|| size_after(line.text, "total_gpu_memory (", Gb::Binary));
-    if let (Some(total), Some(card)) = (total, evidence.card(0)) {
+    if let Some(total) = total
+        && let Some(card) = evidence.card(0)
+    {
         card.total = card.total.or(Some(total.bytes));
     }
     let peak = size_after(line.text, "peak_torch_memory=", Gb::Binary);
