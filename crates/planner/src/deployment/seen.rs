@@ -46,7 +46,9 @@ pub fn seen(line: &str) -> Option<Seen> {
         return None;
     }
     let plain = || line.split_whitespace().map(str::to_owned).collect();
-    let words: Vec<String> = shlex::split(line).unwrap_or_else(plain);
+    // A path of Windows is no word of a POSIX shell.
+    let words = if line.contains(":\\") { None } else { shlex::split(line) };
+    let words: Vec<String> = words.unwrap_or_else(plain);
     let words: Vec<&str> = words.iter().take(MOST_WORDS).map(String::as_str).collect();
     // What a shell would take as a comment or a quotation may be neither in a log.
     let unquoted: Vec<&str> = line.split_whitespace().take(MOST_WORDS).collect();

@@ -4,6 +4,7 @@ use super::Printed;
 use super::cause::{Cause, CauseKind, decisive, reserved, thousandths};
 use super::evidence::{Engine, Evidence, Failure, FailureKind, TermKind};
 use super::remedy::{Checked, Remedy};
+use crate::dtype::WeightFormat;
 use crate::units::Bytes;
 
 /// Shares of a card above this leave nothing for what is outside of them.
@@ -37,7 +38,7 @@ pub fn remedies(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
         CauseKind::ShareNotFree => share(evidence, failure),
         CauseKind::StaticShare => static_share(evidence),
         CauseKind::GraphCapture => capture(evidence, cause),
-        CauseKind::Offloaded => offloaded(),
+        CauseKind::Offloaded => offloaded(evidence),
         CauseKind::MainMemory => main_memory(evidence),
         CauseKind::Weights
         | CauseKind::Cache
@@ -242,10 +243,15 @@ fn capture(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
     found
 }
 
-fn offloaded() -> Vec<Remedy> {
+fn offloaded(evidence: &Evidence) -> Vec<Remedy> {
+    let four_bits = matches!(evidence.run.question.weights, Some(WeightFormat::Nf4 { .. }));
+    let (flags, smaller) = match four_bits {
+        true => ("", "a smaller model, or a larger card"),
+        false => ("load_in_4bit=True", "`load_in_4bit=True` instead of 8 bits, or a smaller model"),
+    };
     let unchecked = |code, flags: &str, text: &str| remedy(code, flags, Checked::Unchecked, text.to_owned());
     vec![
-        unchecked("smaller-weights", "load_in_4bit=True", "`load_in_4bit=True` instead of 8 bits, or a smaller model"),
+        unchecked("smaller-weights", flags, smaller),
         unchecked("whole-card", "device_map={\"\": 0}", "`device_map={\"\": 0}`, where the weights do fit and accelerate is only careful"),
         unchecked("offload", "llm_int8_enable_fp32_cpu_offload=True", "`llm_int8_enable_fp32_cpu_offload=True` with a `device_map` of your own: those modules stay in 32 bits on the CPU"),
     ]

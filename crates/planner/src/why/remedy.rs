@@ -5,7 +5,7 @@ use super::evidence::{Engine, Evidence};
 use super::finding::{Planned, Resolve};
 use super::from_log;
 use crate::deployment::Question;
-use crate::dtype::KvFormat;
+use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::rules;
 use crate::plan::{Plan, Verdict};
 use crate::recommend::{Answer, answer};
@@ -87,6 +87,7 @@ pub fn remedies(
 /// A change that is planned.
 struct Change {
     code: &'static str,
+    /// In the engine's own words.
     flags: String,
     question: Question,
 }
@@ -99,50 +100,79 @@ fn planned(
 ) -> Vec<Remedy> {
     let words = Words::of(evidence, plan);
     let mut changes = words.changes(plan);
-    if words.engine == Engine::PyTorch {
-        changes.extend(of_transformers(plan));
-    }
-    let mut found: Vec<Remedy> =
+    changes.extend(other_weights(plan));
+    let tried: Vec<(Remedy, Planned)> =
         changes.iter().filter_map(|change| check(change, cause, plan, resolve)).collect();
-    for advice in &plan.answer.advice {
-        if matches!(advice.code, "smaller-weights" | "smaller-model") && advice.saves > 0 {
-            let fits = advice.text.contains("which makes it fit");
-            found.push(Remedy {
-                code: advice.code,
-                flags: String::new(),
-                frees: Some(Bytes::new(advice.saves.unsigned_abs())),
-                checked: if fits { Checked::Fits } else { Checked::NotEnough },
-                text: format!("{} (planned)", advice.text),
-            });
-        }
+    let mends = |(remedy, _): &(Remedy, Planned)| remedy.checked <= Checked::Covers;
+    let both = match tried.iter().any(mends) {
+        true => None,
+        false => together(&words, &tried, cause, plan, resolve),
+    };
+    let mut found: Vec<Remedy> = tried.into_iter().map(|(remedy, _)| remedy).chain(both).collect();
+    for advice in plan.answer.advice.iter().filter(|advice| advice.code == "smaller-model") {
+        let fits = advice.text.contains("which makes it fit");
+        found.push(Remedy {
+            code: advice.code,
+            flags: String::new(),
+            frees: Some(Bytes::new(advice.saves.unsigned_abs())),
+            checked: if fits { Checked::Fits } else { Checked::NotEnough },
+            text: format!("{} (planned again)", advice.text),
+        });
+    }
+    // Where enough mends, what does not is no help.
+    if found.iter().filter(|remedy| remedy.checked <= Checked::Covers).count() >= 2 {
+        found.retain(|remedy| remedy.checked != Checked::NotEnough);
     }
     found
 }
 
+/// What frees the most, and the longest context that fits with it.
+fn together(
+    words: &Words,
+    tried: &[(Remedy, Planned)],
+    cause: &Cause,
+    plan: &Planned,
+    resolve: Resolve<'_>,
+) -> Option<Remedy> {
+    let (first, changed) = tried.iter().max_by_key(|(remedy, _)| remedy.frees)?;
+    let shorter = words.shorter(changed)?;
+    let change = Change {
+        code: "several",
+        flags: format!("{} {}", first.flags, shorter.flags),
+        question: shorter.question,
+    };
+    check(&change, cause, plan, resolve).map(|(remedy, _)| remedy)
+}
+
+/// The next two smaller formats of weights that the runtime has: another file, or another checkpoint.
+fn other_weights(plan: &Planned) -> Vec<Change> {
+    let ladder = rules(plan.deployment.kind()).ladders().weights;
+    let at = ladder.iter().position(|&step| step == plan.deployment.weights).unwrap_or(0);
+    let change = |format: &WeightFormat| Change {
+        code: "smaller-weights",
+        flags: format!("weights in {format}"),
+        question: Question { weights: Some(*format), ..plan.question.clone() },
+    };
+    ladder.iter().take(at).rev().take(2).map(change).collect()
+}
+
 /// Plans a change, and says what it gives; nothing where it cannot be planned or makes no difference.
-fn check(change: &Change, cause: &Cause, plan: &Planned, resolve: Resolve<'_>) -> Option<Remedy> {
+fn check(
+    change: &Change,
+    cause: &Cause,
+    plan: &Planned,
+    resolve: Resolve<'_>,
+) -> Option<(Remedy, Planned)> {
     let deployment = resolve(&change.question).ok()?;
     let again = answer(&deployment).ok()?;
     let saves = saved(&plan.answer, &again)?;
-    let verdict = again.verdict;
-    let was = plan.answer.verdict;
     let frees = Bytes::new(saves.unsigned_abs());
-    let fits_now = was == Verdict::DoesNotFit && verdict != Verdict::DoesNotFit;
+    let fits_now =
+        plan.answer.verdict == Verdict::DoesNotFit && again.verdict != Verdict::DoesNotFit;
     if saves < WORTH && !fits_now {
         return None;
     }
-    let checked = match (was, verdict) {
-        (_, Verdict::DoesNotFit) => Checked::NotEnough,
-        (Verdict::DoesNotFit, Verdict::Fits) => Checked::Fits,
-        (Verdict::DoesNotFit, Verdict::Tight) => Checked::Tight,
-        // The plan fits, and the run did not: what counts is what was short.
-        _ => match cause.short_by {
-            Some(short) if frees >= short => Checked::Covers,
-            Some(_) => Checked::NotEnough,
-            None if verdict == Verdict::Fits && was == Verdict::Tight => Checked::Fits,
-            None => Checked::Unchecked,
-        },
-    };
+    let checked = judged((plan.answer.verdict, again.verdict), frees, cause.short_by);
     let flags = &change.flags;
     let gain = if saves >= WORTH { format!(" frees {frees}") } else { String::new() };
     let text = match checked {
@@ -153,7 +183,29 @@ fn check(change: &Change, cause: &Cause, plan: &Planned, resolve: Resolve<'_>) -
         Checked::ByLog | Checked::Unchecked => format!("`{flags}`{gain}"),
     };
     let frees = (saves >= WORTH).then_some(frees);
-    Some(Remedy { code: change.code, flags: flags.clone(), frees, checked, text })
+    let remedy = Remedy { code: change.code, flags: flags.clone(), frees, checked, text };
+    let question = change.question.clone();
+    Some((remedy, Planned { deployment, question, answer: again }))
+}
+
+/// How sure a change is, by the verdicts before and after it.
+fn judged(
+    (before, after): (Verdict, Verdict),
+    frees: Bytes,
+    short_by: Option<Bytes>,
+) -> Checked {
+    match (before, after) {
+        (_, Verdict::DoesNotFit) => Checked::NotEnough,
+        (Verdict::DoesNotFit, Verdict::Fits) => Checked::Fits,
+        (Verdict::DoesNotFit, Verdict::Tight) => Checked::Tight,
+        // The plan fits, and the run did not: what counts is what was short.
+        _ => match short_by {
+            Some(short) if frees >= short => Checked::Covers,
+            Some(_) => Checked::NotEnough,
+            None if (before, after) == (Verdict::Tight, Verdict::Fits) => Checked::Fits,
+            None => Checked::Unchecked,
+        },
+    }
 }
 
 /// What the card that binds is asked for less.
@@ -193,8 +245,9 @@ impl Words {
     fn changes(&self, plan: &Planned) -> Vec<Change> {
         match self.engine {
             Engine::LlamaCpp | Engine::Ollama | Engine::LmStudio => self.of_llama(plan),
-            Engine::Vllm => of_vllm(plan),
-            Engine::PyTorch | Engine::Sglang | Engine::NvidiaSmi | Engine::Linux => Vec::new(),
+            Engine::Vllm => self.shorter(plan).into_iter().chain(of_vllm(plan)).collect(),
+            Engine::PyTorch => of_transformers(plan),
+            Engine::Sglang | Engine::NvidiaSmi | Engine::Linux => Vec::new(),
         }
     }
 
@@ -263,6 +316,19 @@ impl Words {
     fn shorter(&self, plan: &Planned) -> Option<Change> {
         const STEP: u64 = 256;
         let (question, answer) = (&plan.question, &plan.answer);
+        if let Some(pool) = answer.plan.pool {
+            let longest = pool.start.longest;
+            let question = question.clone();
+            return (1..pool.start.context).contains(&longest).then(|| Change {
+                code: "shorter-context",
+                flags: format!("--max-model-len {longest}"),
+                question: Question {
+                    max_model_len: Some(longest),
+                    context: Some(longest),
+                    ..question
+                },
+            });
+        }
         let asked = question.cache_tokens?;
         let fits = answer.recommendation.tiers.balanced.max_cache_tokens / STEP * STEP;
         if fits == 0 || fits >= asked {
@@ -329,11 +395,6 @@ fn of_vllm(plan: &Planned) -> Vec<Change> {
         let changed = Question { gpu_memory_utilization: asked, ..question.clone() };
         add("other-share", format!("--gpu-memory-utilization {share}"), changed);
     }
-    if let Some(pool) = answer.plan.pool.filter(|pool| pool.start.longest > 0 && pool.start.longest < pool.start.context) {
-        let longest = pool.start.longest;
-        let changed = Question { max_model_len: Some(longest), context: Some(longest), ..question.clone() };
-        add("shorter-context", format!("--max-model-len {longest}"), changed);
-    }
     if !smaller_caches(plan).is_empty() {
         let changed = Question { kv: "fp8".parse().ok(), ..question.clone() };
         add("smaller-cache-type", "--kv-cache-dtype fp8".to_owned(), changed);
@@ -377,11 +438,6 @@ fn of_transformers(plan: &Planned) -> Vec<Change> {
     if let Some(batch) = question.batch.filter(|batch| *batch > 1) {
         let changed = Question { batch: Some(batch / 2), ..question.clone() };
         add("smaller-batch", "half the batch", changed);
-    }
-    let four = "nf4-dq".parse().ok();
-    if plan.deployment.weights != "nf4-dq".parse().unwrap_or(plan.deployment.weights) {
-        let changed = Question { weights: four, ..question.clone() };
-        add("smaller-weights", "load_in_4bit=True, bnb_4bit_use_double_quant=True", changed);
     }
     changes
 }

@@ -312,7 +312,7 @@ fn rows(name: &str) -> Vec<std::collections::HashMap<String, String>> {
 /// Every recorded log of llama.cpp, written again in its form: what it measured is within the plan that is made of it.
 #[test]
 fn recorded_llama_cpp_logs_are_planned_as_measured() {
-    let (mut planned, mut within, mut outside) = (0, 0, String::new());
+    let (mut planned, mut within, mut all, mut outside) = (0, 0, 0, String::new());
     let rows = rows("llama_cpp.csv");
     // Of cards that no profile describes nothing is planned.
     let catalog = Catalog::built_in();
@@ -343,6 +343,7 @@ fn recorded_llama_cpp_logs_are_planned_as_measured() {
         if finding.plan.is_none() {
             let _ = writeln!(outside, "{} not planned: {:?}", of("model"), finding.notes);
         }
+        all += finding.compared.len();
         for row in &finding.compared {
             within += usize::from(row.is_within());
             if !row.is_within() {
@@ -350,8 +351,8 @@ fn recorded_llama_cpp_logs_are_planned_as_measured() {
             }
         }
     }
-    // Weights, caches and compute of each.
-    let all = rows.len() * 3;
+    // Weights and compute of each, caches of most.
+    assert!(all >= 45, "only {all} terms");
     assert!(rows.len() >= 16, "only {} rows", rows.len());
     assert_eq!(planned, rows.len(), "{outside}");
     assert!(within * 100 >= all * 95, "{within} of {all} within their bounds:\n{outside}");
