@@ -1,6 +1,6 @@
 //! `vramplan why`.
 
-use std::io::{Read, Write as _};
+use std::io::{Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -15,7 +15,7 @@ use vramplan_planner::deployment::{self, Deployment, Question};
 use vramplan_planner::read::MemoryFiles;
 use vramplan_planner::render::{Format, WHY, WhyDoc};
 use vramplan_planner::text::{printable_message, printable_path};
-use vramplan_planner::why::{Evidence, Log, explain};
+use vramplan_planner::why::{Evidence, Log, MOST_BYTES, explain};
 
 /// Say why a run ran out of memory, by its log.
 #[derive(Clone, Debug, Args)]
@@ -60,9 +60,12 @@ pub fn run(args: &WhyArgs) -> anyhow::Result<Outcome> {
     let user = scenario::merged(&args.plan, args.scenario.as_deref())?;
     let evidence = read(&args.log)?;
     if evidence.lines == 0 {
-        return Err(Problem::new(format!("`{}` is empty: expected a log", printable_path(&args.log)))
-            .hint("give the output of the engine, standard error included: `… 2>&1 | tee log`")
-            .into());
+        return Err(Problem::new(format!(
+            "`{}` is empty: expected a log",
+            printable_path(&args.log)
+        ))
+        .hint("give the output of the engine, standard error included: `… 2>&1 | tee log`")
+        .into());
     }
     let finding = explain(evidence, &user, &|question| resolve(question, &user, &known));
     let document = WhyDoc::new(&finding);
@@ -76,23 +79,59 @@ fn read(path: &Path) -> anyhow::Result<Evidence> {
     if path.as_os_str() == "-" {
         return Ok(read_from(std::io::stdin().lock())?);
     }
-    Ok(read_from(fs_err::File::open(path)?)?)
+    let mut file = fs_err::File::open(path)?;
+    let length = file.metadata()?.len();
+    if length <= MOST_BYTES {
+        return Ok(read_from(file)?);
+    }
+    // How a run began and how it ended are worth the most.
+    let mut log = Log::default();
+    feed(&mut log, (&mut file).take(MOST_BYTES / 4))?;
+    log.skip();
+    file.seek(SeekFrom::Start(length - MOST_BYTES / 4 * 3 + 1))?;
+    feed(&mut log, file)?;
+    Ok(log.finish())
 }
 
-fn read_from(mut from: impl Read) -> std::io::Result<Evidence> {
+fn read_from(from: impl Read) -> std::io::Result<Evidence> {
     let mut log = Log::default();
+    feed(&mut log, from)?;
+    Ok(log.finish())
+}
+
+/// Hands on all of what is read, as far as the log takes it.
+fn feed(log: &mut Log, mut from: impl Read) -> std::io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
         match from.read(&mut chunk) {
-            Ok(0) => return Ok(log.finish()),
+            Ok(0) => return Ok(()),
             Ok(count) => {
                 if !log.feed(chunk.get(..count).unwrap_or_default()) {
-                    return Ok(log.finish());
+                    return Ok(());
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_file_its_beginning_and_its_end_are_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut handle = file.as_file();
+        handle.write_all(b"  Device 0: NVIDIA L4, compute capability 8.9, VMM: yes\n").unwrap();
+        handle.set_len(3 * MOST_BYTES).unwrap();
+        handle.seek(SeekFrom::End(0)).unwrap();
+        handle.write_all(b"\nCUDA error: out of memory\n").unwrap();
+        let evidence = read(file.path()).unwrap();
+        assert!(evidence.cut);
+        assert_eq!(evidence.cards.len(), 1);
+        assert_eq!(evidence.run.failures.len(), 1);
     }
 }
 

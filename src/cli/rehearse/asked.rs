@@ -3,9 +3,9 @@
 use super::RehearseArgs;
 use crate::cli::known::Known;
 use crate::cli::scenario;
-use vramplan_planner::deployment::{Recognised, recognise};
 use crate::report::rehearsal::Plan;
 use vramplan_planner::deployment::{self, Cards, Deployment, Question};
+use vramplan_planner::deployment::{Recognised, recognise};
 use vramplan_planner::recommend;
 use vramplan_planner::spec::Runtime;
 use vramplan_planner::text::{printable, shell_word};

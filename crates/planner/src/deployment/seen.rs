@@ -95,7 +95,8 @@ impl Seen {
                 Some((name, value)) if name.starts_with('-') => (name, Some(value)),
                 _ => (word, None),
             };
-            let known = tables.iter().flat_map(|flags| flags.iter()).find(|(flag, _)| *flag == name);
+            let known =
+                tables.iter().flat_map(|flags| flags.iter()).find(|(flag, _)| *flag == name);
             let Some((_, effect)) = known else {
                 if positional && self.question.model.is_none() && !word.starts_with('-') {
                     self.question.model = Some(word.to_owned());
@@ -109,7 +110,8 @@ impl Seen {
                 && BARE.contains(&name)
             {
                 // A flag without a value; one that takes it as well has `on` behind it.
-                let value = words.next_if(|word| matches!(*word, "on" | "off" | "auto" | "0" | "1"));
+                let value =
+                    words.next_if(|word| matches!(*word, "on" | "off" | "auto" | "0" | "1"));
                 let _ = set(&mut self.question, given.or(value).unwrap_or("on"));
                 continue;
             }
@@ -196,7 +198,7 @@ const VLLM_MORE: &[Flag] = &[
     ("--dtype", Effect::Value),
 ];
 
-/// SGLang's, by `srt/server_args.py`.
+/// `SGLang`'s, by `srt/server_args.py`.
 const SGLANG: &[Flag] = &[
     ("--model-path", Effect::Model),
     ("--model", Effect::Model),
@@ -309,7 +311,7 @@ fn eager(question: &mut Question, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `--kv-cache-dtype` of vLLM and SGLang: `auto` is the model's own.
+/// `--kv-cache-dtype` of vLLM and `SGLang`: `auto` is the model's own.
 pub(super) fn cache_dtype(question: &mut Question, text: &str) -> Result<(), String> {
     if text.starts_with("fp8") {
         question.kv = Some(parsed("fp8")?);
@@ -324,7 +326,6 @@ fn quantization(question: &mut Question, text: &str) -> Result<(), String> {
     }
     Ok(())
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -352,10 +353,17 @@ mod tests {
         assert_eq!((found.program, found.question.gpus), ("vllm", Some(2)));
         assert!(found.question.enforce_eager);
         assert_eq!(found.question.kv.map(|kv| kv.to_string()).as_deref(), Some("fp8"));
-        let line = "python3 -m sglang.launch_server --model-path a/b --tp 2 --mem-fraction-static 0.84";
+        let line =
+            "python3 -m sglang.launch_server --model-path a/b --tp 2 --mem-fraction-static 0.84";
         let found = seen(line).unwrap();
         assert_eq!((found.program, found.static_share.as_deref()), ("sglang", Some("0.84")));
-        for line in ["", "llama-server", "I run llama-server on a card", "vllm serves - well", "'llama-server -m"] {
+        for line in [
+            "",
+            "llama-server",
+            "I run llama-server on a card",
+            "vllm serves - well",
+            "'llama-server -m",
+        ] {
             let found = seen(line);
             assert!(found.is_none_or(|seen| seen.question.model.is_none()), "{line}");
         }

@@ -57,7 +57,7 @@ pub fn asked(
         runtime_version: user.runtime_version.clone().or_else(|| evidence.version.clone()),
         ..user.clone().or(told)
     };
-    let (question, deployment) = simplest(question, user, &mut notes, resolve)?;
+    let (question, deployment) = simplest(&question, user, &mut notes, resolve)?;
     let (question, deployment) = with_others(evidence, question, deployment, resolve);
     assumed(evidence, &question, runtime, &mut notes);
     Ok(Asked { deployment, question, notes })
@@ -98,8 +98,8 @@ fn gpus(evidence: &Evidence, user: &Question) -> Vec<String> {
         evidence.cards.iter().filter(|card| card.free.is_some() && card.name.is_some()).collect();
     let named: Vec<&CardSeen> = evidence.cards.iter().filter(|card| card.name.is_some()).collect();
     let of = |cards: &[&CardSeen], name: &dyn Fn(&CardSeen) -> Option<String>| {
-        let names: Option<Vec<String>> = cards.iter().map(|card| name(card)).collect();
-        names.filter(|names| !names.is_empty()).map(|names| names.join(","))
+        let all: Option<Vec<String>> = cards.iter().map(|card| name(card)).collect();
+        all.filter(|all| !all.is_empty()).map(|all| all.join(","))
     };
     let sized = |card: &CardSeen| {
         let gib = card.total?.get().checked_add(1 << 29)? >> 30;
@@ -113,7 +113,8 @@ fn gpus(evidence: &Evidence, user: &Question) -> Vec<String> {
         ways.extend(of(cards, &sized));
     }
     // Ranks of a server have equal cards.
-    let cards = if evidence.run.question.gpus.is_some() { all.get(..1).unwrap_or_default() } else { &all };
+    let cards =
+        if evidence.run.question.gpus.is_some() { all.get(..1).unwrap_or_default() } else { &all };
     ways.extend(of(cards, &total));
     ways.dedup();
     ways
@@ -193,7 +194,9 @@ fn without_format(stem: &str) -> (&str, Option<WeightFormat>) {
         let parsed = || {
             let known: Option<WeightFormat> = word.parse().ok();
             // A file of mixed types is planned as the plain one of its name.
-            known.or_else(|| word.strip_suffix("_xl").and_then(|word| format!("{word}_m").parse().ok()))
+            known.or_else(|| {
+                word.strip_suffix("_xl").and_then(|word| format!("{word}_m").parse().ok())
+            })
         };
         if word.contains('_') && format.is_none() && parsed().is_some() {
             format = parsed();
@@ -254,7 +257,7 @@ fn is_same(evidence: &Evidence, deployment: &Deployment) -> bool {
 
 /// The question as it is, or without what cannot be resolved: what is beside the model, a version that is not planned.
 fn simplest(
-    question: Question,
+    question: &Question,
     user: &Question,
     notes: &mut Vec<String>,
     resolve: Resolve<'_>,
@@ -283,7 +286,7 @@ fn simplest(
     let beside = "what is loaded beside the model is not in the plan".to_owned();
     let ways = [
         (question.clone(), Vec::new()),
-        (unversioned(&question), vec![newest.clone()]),
+        (unversioned(question), vec![newest.clone()]),
         (alone.clone(), vec![beside.clone()]),
         (unversioned(&alone), vec![newest.clone(), beside.clone()]),
         (plain, vec![newest, beside, "some of the settings are not in the plan".to_owned()]),
@@ -342,7 +345,10 @@ fn assumed(evidence: &Evidence, question: &Question, runtime: Runtime, notes: &m
     if llama && question.cache_tokens.is_none() {
         notes.push("the log does not say the context: say `--cache-tokens`, as `-c`".to_owned());
     }
-    if question.weights.is_none() && evidence.models.iter().all(|name| !name.contains('/')) && !llama {
+    if question.weights.is_none()
+        && evidence.models.iter().all(|name| !name.contains('/'))
+        && !llama
+    {
         notes.push("the log does not say the format of the weights".to_owned());
     }
 }
@@ -363,7 +369,11 @@ mod tests {
             ("C:\\m\\Qwen3-8B.Q8_0.gguf", "Qwen3-8B", Some("q8_0")),
             ("/m/gemma-3-27b-it-UD-Q4_K_XL-00001-of-00002.gguf", "gemma-3-27b-it", Some("q4_k_m")),
             ("Qwen/Qwen2.5-7B-Instruct-AWQ", "Qwen/Qwen2.5-7B-Instruct-AWQ", None),
-            ("/root/.cache/huggingface/hub/models--Qwen--Qwen3-8B/snapshots/ab12", "Qwen/Qwen3-8B", None),
+            (
+                "/root/.cache/huggingface/hub/models--Qwen--Qwen3-8B/snapshots/ab12",
+                "Qwen/Qwen3-8B",
+                None,
+            ),
             ("/models/Qwen1.5-14B-Chat/", "Qwen1.5-14B-Chat", None),
             ("Qwen2.5 14B Instruct", "Qwen2.5 14B Instruct", None),
         ] {
@@ -375,9 +385,12 @@ mod tests {
 
     #[test]
     fn labels_are_formats() {
-        for (label, format) in
-            [("Q4_K - Medium", "q4_k_m"), ("Q6_K", "q6_k"), ("IQ4_XS - 4.25 bpw", "iq4_xs"), ("Q3_K - Large", "q3_k_l")]
-        {
+        for (label, format) in [
+            ("Q4_K - Medium", "q4_k_m"),
+            ("Q6_K", "q6_k"),
+            ("IQ4_XS - 4.25 bpw", "iq4_xs"),
+            ("Q3_K - Large", "q3_k_l"),
+        ] {
             assert_eq!(format_of(label).map(|f| f.to_string()).as_deref(), Some(format), "{label}");
         }
         assert_eq!(format_of("unknown, may not work"), None);

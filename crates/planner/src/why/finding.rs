@@ -53,7 +53,8 @@ pub fn explain(evidence: Evidence, user: &Question, resolve: Resolve<'_>) -> Fin
     let cause = cause::cause(&evidence, plan.as_ref());
     let remedies = remedy::remedies(&evidence, &cause, plan.as_ref(), resolve);
     if evidence.cut {
-        notes.push("the log is longer than is read: the rest was not looked at".to_owned());
+        let note = "the log is longer than is read: of a file the middle is left out, of a stream the rest, and lines are counted without it";
+        notes.push(note.to_owned());
     }
     Finding { evidence, cause, plan, notes, compared, remedies }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// Bytes of a log that are read.
 pub const MOST_BYTES: u64 = 64 << 20;
-/// Bytes of a line that are looked at; vLLM and SGLang print all of their settings on one.
+/// Bytes of a line that are looked at; vLLM and `SGLang` print all of their settings on one.
 pub const LONGEST_LINE: usize = 32 << 10;
 /// Bytes by which an encoding is told.
 const HEAD: usize = 64;
@@ -76,7 +76,8 @@ impl Lines {
                         continue;
                     };
                     let pair = [first, byte];
-                    let unit = if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) };
+                    let unit =
+                        if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) };
                     self.unit(unit, each);
                 }
             }

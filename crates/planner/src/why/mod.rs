@@ -12,6 +12,7 @@ mod asked;
 mod cause;
 mod compare;
 mod evidence;
+mod failure;
 mod finding;
 mod from_log;
 mod grammar;
@@ -20,12 +21,13 @@ mod log;
 mod printed;
 mod remedy;
 mod scan;
+mod words;
 
 pub use cause::{Cause, CauseKind, decisive};
 pub use compare::Compared;
 pub use evidence::{
-    CardSeen, Counts, Engine, Episode, Evidence, Failure, FailureKind, Holder, Place, Term, TermKind,
-    TorchError,
+    CardSeen, Counts, Engine, Episode, Evidence, Failure, FailureKind, Holder, Place, Term,
+    TermKind, TorchError,
 };
 pub use finding::{Finding, Planned, Resolve, explain};
 pub use lines::{LONGEST_LINE, MOST_BYTES};

@@ -77,12 +77,11 @@ fn unit(word: &str, gb: Gb) -> Option<Bytes> {
     };
     Some(match word {
         "bytes" | "B" | "byte" => Bytes::new(1),
-        "KiB" | "Ki" => Bytes::KIB,
+        // The kernel's kB are KiB (`fs/proc/task_mmu.c`, `mm/oom_kill.c`).
+        "KiB" | "Ki" | "kB" => Bytes::KIB,
         "MiB" | "Mi" => Bytes::MIB,
         "GiB" | "Gi" => Bytes::GIB,
         "TiB" => Bytes::new(1 << 40),
-        // The kernel's kB are KiB (`fs/proc/task_mmu.c`, `mm/oom_kill.c`).
-        "kB" => Bytes::KIB,
         "KB" => binary(1_000, Bytes::KIB),
         "MB" => binary(1_000_000, Bytes::MIB),
         "GB" | "gb" => binary(1_000_000_000, Bytes::GIB),
@@ -130,7 +129,8 @@ mod tests {
 
     #[test]
     fn sizes_have_units_and_signs() {
-        let of = |text| size(text, Gb::Binary).map(|(s, rest)| (s.size.bytes.get(), s.negative, rest));
+        let of =
+            |text| size(text, Gb::Binary).map(|(s, rest)| (s.size.bytes.get(), s.negative, rest));
         assert_eq!(of("= 9866.00 MiB on"), Some((9866 << 20, false, " on")));
         assert_eq!(of("-0.5GiB."), Some((1 << 29, true, ".")));
         assert_eq!(of("0 bytes is free"), Some((0, false, " is free")));

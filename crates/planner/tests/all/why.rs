@@ -100,7 +100,8 @@ fn read(bytes: &[u8]) -> Evidence {
 fn found(evidence: Evidence, user: &Question) -> Finding {
     let catalog = Catalog::built_in();
     explain(evidence, user, &|question| {
-        resolve(question, &catalog, &MemoryFiles::default(), None).map_err(|error| error.to_string())
+        resolve(question, &catalog, &MemoryFiles::default(), None)
+            .map_err(|error| error.to_string())
     })
 }
 
@@ -154,7 +155,8 @@ fn wrong(case: &Case, finding: &Finding) -> Vec<String> {
     if let Some(words) = &case.sentence {
         expect("sentence", finding.cause.sentence.contains(words), &finding.cause.sentence);
     }
-    let codes: Vec<_> = finding.remedies.iter().map(|remedy| (remedy.code, &remedy.flags)).collect();
+    let codes: Vec<_> =
+        finding.remedies.iter().map(|remedy| (remedy.code, &remedy.flags)).collect();
     if let Some(remedy) = &case.remedy {
         let is_right = finding.remedies.iter().any(|found| {
             found.code == remedy && case.flags.as_ref().is_none_or(|flags| *flags == found.flags)
@@ -250,7 +252,8 @@ fn whoever_passes_a_log_on_it_says_the_same() {
             // A command over several lines is broken by what stands before each of them, as the tables of
             // `nvidia-smi` and wrapped messages may be.
             let wrapped = text.contains("\\\n") || name.starts_with("bnb-cookbook");
-            let changes_lines = !matches!(how, "CRLF" | "byte order mark" | "UTF-16" | "a huge line before");
+            let changes_lines =
+                !matches!(how, "CRLF" | "byte order mark" | "UTF-16" | "a huge line before");
             if wrapped && changes_lines {
                 continue;
             }
@@ -281,12 +284,16 @@ fn what_is_printed_is_safe() {
     let hostile = "\u{1b}]0;x\u{7}\u{202e}";
     for (name, _, log) in cases() {
         let text = String::from_utf8(log).unwrap();
-        let marked = text.replace('a', &format!("a{hostile}")).replace("model", &format!("model{hostile}"));
+        let marked =
+            text.replace('a', &format!("a{hostile}")).replace("model", &format!("model{hostile}"));
         for text in [text.clone() + hostile, marked] {
             let finding = found(read(text.as_bytes()), &Question::default());
             let document = vramplan_planner::render::WhyDoc::new(&finding);
-            for format in [vramplan_planner::render::Format::Table, vramplan_planner::render::Format::Json] {
-                let printed = vramplan_planner::render::WHY.print(&document, format).unwrap().unwrap();
+            for format in
+                [vramplan_planner::render::Format::Table, vramplan_planner::render::Format::Json]
+            {
+                let printed =
+                    vramplan_planner::render::WHY.print(&document, format).unwrap().unwrap();
                 let safe = |c: char| c == '\n' || (!c.is_control() && c != '\u{202e}');
                 assert!(printed.chars().all(safe), "{name}: {printed:?}");
             }
@@ -331,9 +338,19 @@ fn recorded_llama_cpp_logs_are_planned_as_measured() {
              llama_context: n_batch       = {n_batch}\nllama_context: n_ubatch      = {n_ubatch}\nllama_context: flash_attn    = {flash}\n\
              llama_kv_cache:      CUDA0 KV buffer size =  {kv_mib} MiB\nllama_kv_cache: size = {kv_mib} MiB, K ({kv}): 1.00 MiB, V ({kv}): 1.00 MiB\n\
              sched_reserve:      CUDA0 compute buffer size =   {compute_mib} MiB\n",
-            gpu = of("gpu"), build = build.unwrap_or_default(), model = of("model"), weights = of("weights"),
-            weights_mib = of("weights_mib"), n_seq_max = of("n_seq_max"), n_ctx = of("n_ctx"), n_batch = of("n_batch"),
-            n_ubatch = of("n_ubatch"), flash = of("flash"), kv_mib = of("kv_mib"), kv = of("kv"), compute_mib = of("compute_mib"),
+            gpu = of("gpu"),
+            build = build.unwrap_or_default(),
+            model = of("model"),
+            weights = of("weights"),
+            weights_mib = of("weights_mib"),
+            n_seq_max = of("n_seq_max"),
+            n_ctx = of("n_ctx"),
+            n_batch = of("n_batch"),
+            n_ubatch = of("n_ubatch"),
+            flash = of("flash"),
+            kv_mib = of("kv_mib"),
+            kv = of("kv"),
+            compute_mib = of("compute_mib"),
         );
         let version = Some(of("version").to_owned()).filter(|version| !version.starts_with('b'));
         let user = Question { runtime_version: version, ..Question::default() };
@@ -365,7 +382,11 @@ fn recorded_vllm_logs_are_planned_as_measured() {
     let rows = rows("vllm.csv");
     let catalog = Catalog::built_in();
     let usual = |row: &&std::collections::HashMap<String, String>| {
-        catalog.gpu(&row["gpu"]).is_ok() && row["left_out"].is_empty() && row["ranks"] == "1" && row["pipeline"] == "1" && row["lora"] == "0"
+        catalog.gpu(&row["gpu"]).is_ok()
+            && row["left_out"].is_empty()
+            && row["ranks"] == "1"
+            && row["pipeline"] == "1"
+            && row["lora"] == "0"
     };
     let rows: Vec<_> = rows.iter().filter(usual).collect();
     for row in &rows {
@@ -377,8 +398,13 @@ fn recorded_vllm_logs_are_planned_as_measured() {
              INFO args: Namespace(max_num_seqs={max_seqs}, max_num_batched_tokens={chunk}, gpu_memory_utilization={share})\n\
              INFO [gpu_model_runner.py:1] Model loading took {weights} GiB memory and 3.0 seconds\n\
              INFO [gpu_worker.py:1] Available KV cache memory: {kv} GiB\n",
-            version = of("version"), model = of("profile"), max_seqs = of("max_seqs"), chunk = of("chunk"),
-            share = of("utilization"), weights = of("weights_gib"), kv = of("kv_cache_gib"),
+            version = of("version"),
+            model = of("profile"),
+            max_seqs = of("max_seqs"),
+            chunk = of("chunk"),
+            share = of("utilization"),
+            weights = of("weights_gib"),
+            kv = of("kv_cache_gib"),
         );
         let user = Question {
             gpu: Some(of("gpu").to_owned()),

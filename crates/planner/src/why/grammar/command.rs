@@ -7,7 +7,8 @@ use crate::why::{Engine, Evidence};
 
 /// Whether a line begins a command that is known.
 pub fn begins(text: &str) -> bool {
-    const WORDS: [&str; 5] = ["llama-", "vllm serve", "vllm.entrypoints", "sglang", "ollama runner"];
+    const WORDS: [&str; 5] =
+        ["llama-", "vllm serve", "vllm.entrypoints", "sglang", "ollama runner"];
     WORDS.iter().any(|word| text.contains(word))
 }
 

@@ -10,8 +10,12 @@ use crate::why::scan::{Gb, after, between, number, size_after};
 /// Reads a line.
 pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     killed(line, evidence);
-    if line.says(&["Failed with result 'oom-kill'", "killed by the OOM killer", "OOMKilled", "terminated: signal: killed"])
-        && !evidence.run.failures.iter().any(|f| matches!(f.kind, FailureKind::HostKilled { .. }))
+    if line.says(&[
+        "Failed with result 'oom-kill'",
+        "killed by the OOM killer",
+        "OOMKilled",
+        "terminated: signal: killed",
+    ]) && !evidence.run.failures.iter().any(|f| matches!(f.kind, FailureKind::HostKilled { .. }))
     {
         evidence.is(Engine::Linux, line.number);
         let group = line.says(&["OOMKilled"]);

@@ -48,7 +48,7 @@ impl Table {
     /// `|   0  NVIDIA GeForce RTX 4090        Off |   00000000:01:00.0  On |                  Off |`.
     fn named(&mut self, cells: &[&str], evidence: &mut Evidence) {
         let [.., first, bus, _] = cells else { return };
-        if !bus.contains(':') {
+        if !is_bus(bus) {
             return;
         }
         let Some((index, rest)) = number(first) else { return };
@@ -89,7 +89,12 @@ impl Table {
     /// `name, memory.total [MiB], memory.used [MiB]` and the rows below it.
     fn list(&mut self, line: Line<'_>, evidence: &mut Evidence) {
         const MOST: u64 = 256;
-        if line.says(&["memory.total [MiB]", "memory.used [MiB]", "used_gpu_memory [MiB]", "used_memory [MiB]"]) {
+        if line.says(&[
+            "memory.total [MiB]",
+            "memory.used [MiB]",
+            "used_gpu_memory [MiB]",
+            "used_memory [MiB]",
+        ]) {
             self.columns = line.text.split(',').map(|name| column(name.trim())).collect();
             self.rows = 0;
             evidence.is(Engine::NvidiaSmi, line.number);
@@ -128,6 +133,13 @@ impl Table {
     }
 }
 
+/// `00000000:01:00.0  On`: an address on the PCI bus.
+fn is_bus(text: &str) -> bool {
+    let address = text.split_whitespace().next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '.';
+    address.chars().all(plain) && address.matches(':').count() == 2 && address.contains('.')
+}
+
 fn column(name: &str) -> Column {
     match name {
         "index" => Column::Index,
@@ -145,13 +157,15 @@ fn column(name: &str) -> Column {
 fn process(line: Line<'_>, cells: &[&str], evidence: &mut Evidence) {
     let Some(row) = cells.last() else { return };
     let words: Vec<&str> = row.split_whitespace().collect();
-    let Some(kind) = words.iter().position(|word| matches!(*word, "C" | "G" | "C+G" | "M+C")) else {
+    let Some(kind) = words.iter().position(|word| matches!(*word, "C" | "G" | "C+G" | "M+C"))
+    else {
         return;
     };
     let Some(held) = words.last().and_then(|word| size_after(word, "", Gb::Binary)) else { return };
     let count = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
     let pid = kind.checked_sub(1).and_then(count);
-    let name = words.get(kind + 1..words.len().saturating_sub(1)).map(|name| printable(&name.join(" ")));
+    let name =
+        words.get(kind + 1..words.len().saturating_sub(1)).map(|name| printable(&name.join(" ")));
     evidence.holder(Holder {
         pid,
         name: name.filter(|name| !name.is_empty()),

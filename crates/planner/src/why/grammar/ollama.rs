@@ -14,7 +14,15 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     if !line.says(&["ollama", "msg=", "OLLAMA_", "llama runner", "[GIN]"]) {
         return;
     }
-    if line.says(&["ollama", "OLLAMA_", "llama runner", "source=server.go", "source=sched.go", "source=ggml.go", "[GIN]"]) {
+    if line.says(&[
+        "ollama",
+        "OLLAMA_",
+        "llama runner",
+        "source=server.go",
+        "source=sched.go",
+        "source=ggml.go",
+        "[GIN]",
+    ]) {
         evidence.is(Engine::Ollama, line.number);
     }
     settings(line, evidence);
@@ -89,7 +97,13 @@ fn estimate(line: Line<'_>, evidence: &mut Evidence) {
         let Some((size, _)) = found.filter(|(size, _)| !size.size.bytes.is_zero()) else {
             continue;
         };
-        evidence.term(Term { kind, place: Place::Cards, size: size.size, estimated: true, line: line.number });
+        evidence.term(Term {
+            kind,
+            place: Place::Cards,
+            size: size.size,
+            estimated: true,
+            line: line.number,
+        });
     }
 }
 
@@ -129,7 +143,11 @@ fn refused(line: Line<'_>, evidence: &mut Evidence) {
     }
     if line.says(&["insufficient system resources", "Not enough resources to load"]) {
         evidence.is(Engine::LmStudio, line.number);
-        let kind = FailureKind::Refused { needs: needs("requires approximately "), has: None, host: false };
+        let kind = FailureKind::Refused {
+            needs: needs("requires approximately "),
+            has: None,
+            host: false,
+        };
         evidence.fail(line.failure(kind));
     }
 }

@@ -33,7 +33,7 @@ pub fn of_vllm(text: &str, evidence: &mut Evidence) {
     evidence.format = method.map(crate::text::printable).or_else(|| evidence.format.take());
 }
 
-/// Takes SGLang's settings of a line.
+/// Takes `SGLang`'s settings of a line.
 pub fn of_sglang(text: &str, evidence: &mut Evidence) {
     let model = value(text, "model_path").or_else(|| value(text, "model"));
     if let Some(model) = model.filter(|model| is_said(model)) {

@@ -1,4 +1,4 @@
-//! SGLang: its settings, memory before and after loading, its cache, and its two ways to run out.
+//! `SGLang`: its settings, memory before and after loading, its cache, and its two ways to run out.
 
 use super::{Line, settings};
 use crate::why::Engine;
@@ -6,8 +6,14 @@ use crate::why::Printed;
 use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
 use crate::why::scan::{Gb, after, between, number, number_after, size, size_after, value};
 
-const OWN: [&str; 6] =
-    ["sglang", "SGLang", "Load weight begin", "Load weight end", "--mem-fraction-static", "ServerArgs("];
+const OWN: [&str; 6] = [
+    "sglang",
+    "SGLang",
+    "Load weight begin",
+    "Load weight end",
+    "--mem-fraction-static",
+    "ServerArgs(",
+];
 
 /// Reads a line.
 pub fn read(line: Line<'_>, evidence: &mut Evidence) {

@@ -43,7 +43,9 @@ pub fn line(line: Line<'_>, evidence: &mut Evidence) {
         evidence.is(Engine::PyTorch, line.number);
         evidence.fail(line.failure(FailureKind::Runtime));
     }
-    if let Some(version) = between(line.text, "transformers==", " ").or_else(|| after(line.text, "transformers==")) {
+    if let Some(version) =
+        between(line.text, "transformers==", " ").or_else(|| after(line.text, "transformers=="))
+    {
         let end = version.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(version.len());
         let version = version.get(..end).unwrap_or_default().to_owned();
         evidence.version.get_or_insert(version);
@@ -76,7 +78,13 @@ fn told(
     ];
     for (kind, size) in terms {
         let Some(size) = size else { continue };
-        evidence.term(Term { kind, place: Place::Card(index), size, estimated: false, line: line.number });
+        evidence.term(Term {
+            kind,
+            place: Place::Card(index),
+            size,
+            estimated: false,
+            line: line.number,
+        });
     }
     holders(error, index, line, evidence);
     Some(index)
@@ -92,14 +100,16 @@ fn holders(error: &mut TorchError, index: u64, line: Line<'_>, evidence: &mut Ev
         let Some(found) = after(rest, "Process ") else { return };
         rest = found;
         let Some((pid, behind)) = number(found) else { continue };
-        let Some((held, _)) = behind.trim_start().strip_prefix("has ").and_then(|text| size(text, Gb::Binary))
+        let Some((held, _)) =
+            behind.trim_start().strip_prefix("has ").and_then(|text| size(text, Gb::Binary))
         else {
             continue;
         };
         let held = held.size;
         let is_own = error.process.is_none()
             && !error.overcommitted
-            && own.is_some_and(|own| held.bytes >= own.minus_or_zero(held.within) && !own.is_zero());
+            && own
+                .is_some_and(|own| held.bytes >= own.minus_or_zero(held.within) && !own.is_zero());
         if is_own {
             error.process = Some(held);
             continue;
@@ -116,7 +126,8 @@ fn holders(error: &mut TorchError, index: u64, line: Line<'_>, evidence: &mut Ev
 
 /// Since 2.1: `GPU 0 has a total capacity of 23.65 GiB of which 1.02 GiB is free. …` (`CUDACachingAllocator.cpp`).
 fn of_today(text: &str) -> TorchError {
-    let capacity = after(text, "has a total capacity of ").or_else(|| after(text, "has a total capacty of "));
+    let capacity =
+        after(text, "has a total capacity of ").or_else(|| after(text, "has a total capacty of "));
     let total = capacity.and_then(|rest| size(rest, Gb::Binary)).map(|(size, _)| size.size);
     TorchError {
         total,
@@ -132,7 +143,8 @@ fn of_today(text: &str) -> TorchError {
 
 /// Until 2.0: `(GPU 0; 10.92 GiB total capacity; 8.57 MiB already allocated; 9.28 GiB free; 4.68 MiB cached)`.
 fn of_before(text: &str) -> TorchError {
-    let reserved = before(text, " reserved in total by PyTorch").or_else(|| before(text, " cached)"));
+    let reserved =
+        before(text, " reserved in total by PyTorch").or_else(|| before(text, " cached)"));
     let allocated = before(text, " already allocated;");
     let unallocated = reserved.zip(allocated).and_then(|(all, used)| {
         let within = all.within.plus(used.within).ok()?;

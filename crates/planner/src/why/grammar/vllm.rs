@@ -26,7 +26,9 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
         evidence.is(Engine::Vllm, line.number);
     }
     version(line, evidence);
-    if line.says(&["with config: model", "non-default args", "Namespace(", "EngineArgs("]) && !line.says(&["ServerArgs("]) {
+    if line.says(&["with config: model", "non-default args", "Namespace(", "EngineArgs("])
+        && !line.says(&["ServerArgs("])
+    {
         settings::of_vllm(line.text, evidence);
         if line.says(&["with config: model"]) {
             evidence.is(Engine::Vllm, line.number);
@@ -46,7 +48,8 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
 }
 
 fn version(line: Line<'_>, evidence: &mut Evidence) {
-    for words in ["LLM engine (v", "API server version ", "vLLM Version: ", "vLLM server version "] {
+    for words in ["LLM engine (v", "API server version ", "vLLM Version: ", "vLLM server version "]
+    {
         let Some(rest) = after(line.text, words) else { continue };
         let rest = rest.trim_start().trim_start_matches('v');
         let end = rest.find(|c: char| c != '.' && !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
@@ -67,12 +70,20 @@ fn place(line: Line<'_>) -> Place {
 fn add(line: Line<'_>, evidence: &mut Evidence, kind: TermKind, size: Printed) {
     let place = place(line);
     let term = Term { kind, place, size, estimated: false, line: line.number };
-    evidence.run.terms.retain(|known| known.kind != kind || known.place != place || known.estimated);
+    evidence
+        .run
+        .terms
+        .retain(|known| known.kind != kind || known.place != place || known.estimated);
     evidence.term(term);
 }
 
 fn loaded(line: Line<'_>, evidence: &mut Evidence) {
-    for words in ["Model loading took ", "Loading model weights took ", "model weights take ", "weights memory: "] {
+    for words in [
+        "Model loading took ",
+        "Loading model weights took ",
+        "model weights take ",
+        "weights memory: ",
+    ] {
         if let Some(size) = size_after(line.text, words, Gb::Binary) {
             evidence.is(Engine::Vllm, line.number);
             add(line, evidence, TermKind::Weights, size);
@@ -110,7 +121,8 @@ fn profiled(line: Line<'_>, evidence: &mut Evidence) {
         add(line, evidence, TermKind::Activations, Printed { bytes, within });
     }
     for words in ["gpu_memory_utilization=", "gpu_memory_utilization ("] {
-        let Some(rest) = after(line.text, words).filter(|_| line.says(&["total_gpu_memory"])) else {
+        let Some(rest) = after(line.text, words).filter(|_| line.says(&["total_gpu_memory"]))
+        else {
             continue;
         };
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
@@ -122,7 +134,8 @@ fn profiled(line: Line<'_>, evidence: &mut Evidence) {
 
 fn pool(line: Line<'_>, evidence: &mut Evidence) {
     for words in ["Available KV cache memory: ", "reserved for KV Cache is ", "kv_cache_size="] {
-        let Some((left, _)) = after(line.text, words).and_then(|rest| size(rest, Gb::Binary)) else {
+        let Some((left, _)) = after(line.text, words).and_then(|rest| size(rest, Gb::Binary))
+        else {
             continue;
         };
         evidence.is(Engine::Vllm, line.number);
@@ -182,7 +195,8 @@ fn share_not_free(line: Line<'_>, rest: &str, evidence: &mut Evidence) {
     let free = Printed::parse(free.trim(), Bytes::GIB);
     let total = size(total, Gb::Binary).map(|(size, _)| size.size);
     let desired = after(rest, "GPU memory utilization (").and_then(|text| text.split_once(','));
-    let wanted = desired.and_then(|(_, wanted)| size(wanted, Gb::Binary)).map(|(size, _)| size.size);
+    let wanted =
+        desired.and_then(|(_, wanted)| size(wanted, Gb::Binary)).map(|(size, _)| size.size);
     let (Some(free), Some(total), Some(wanted)) = (free, total, wanted) else { return };
     evidence.is(Engine::Vllm, line.number);
     let index = number_after(rest, "cuda:").unwrap_or(0);

@@ -1,10 +1,11 @@
 //! Which term was short, by how much, and why.
 
+mod allocation;
+mod torch;
+
 use super::Printed;
-use super::compare::sum;
-use super::evidence::{Evidence, Failure, FailureKind, Place, TermKind, TorchError};
+use super::evidence::{Evidence, Failure, FailureKind, Place, TermKind};
 use super::finding::Planned;
-use crate::plan::Verdict;
 use crate::units::Bytes;
 
 /// Why a run failed, for programs.
@@ -91,9 +92,9 @@ impl Cause {
 pub fn cause(evidence: &Evidence, plan: Option<&Planned>) -> Cause {
     let Some(failure) = decisive(evidence) else { return none(evidence) };
     match &failure.kind {
-        FailureKind::Allocation(term) => allocation(evidence, plan, failure, *term),
-        FailureKind::Torch(error) => torch(evidence, failure, error),
-        FailureKind::Runtime => runtime(evidence, failure),
+        FailureKind::Allocation(term) => allocation::allocation(evidence, plan, failure, *term),
+        FailureKind::Torch(error) => torch::torch(evidence, failure, error),
+        FailureKind::Runtime => allocation::runtime(evidence, failure),
         FailureKind::NoCache => no_cache(evidence, failure),
         FailureKind::ContextTooLong { .. } => context(evidence, failure),
         FailureKind::ShareNotFree { .. } => share(failure),
@@ -102,15 +103,22 @@ pub fn cause(evidence: &Evidence, plan: Option<&Planned>) -> Cause {
         FailureKind::Dispatched => dispatched(failure),
         FailureKind::Unfit(why) => {
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-            Cause::new(CauseKind::Unfit, format!("llama.cpp's own fitting found no way{why}"), failure)
+            Cause::new(
+                CauseKind::Unfit,
+                format!("llama.cpp's own fitting found no way{why}"),
+                failure,
+            )
         }
         FailureKind::Refused { needs, has, host } => refused(failure, (*needs, *has), *host),
         FailureKind::HostAllocation => {
-            let size = failure.asked.map(|asked| format!(" of {}", asked.bytes)).unwrap_or_default();
+            let size =
+                failure.asked.map(|asked| format!(" of {}", asked.bytes)).unwrap_or_default();
             let sentence = format!("main memory ran out: an allocation{size} on the host failed");
             Cause::new(CauseKind::MainMemory, sentence, failure)
         }
-        FailureKind::HostKilled { process, held, group } => killed(failure, process.as_ref(), *held, *group),
+        FailureKind::HostKilled { process, held, group } => {
+            killed(failure, process.as_ref(), *held, *group)
+        }
         FailureKind::DeviceFault(code) => fault(failure, *code),
     }
 }
@@ -146,195 +154,12 @@ fn none(evidence: &Evidence) -> Cause {
     Cause { kind: CauseKind::None, sentence, term: None, line, short_by: None, because: Vec::new() }
 }
 
-/// What of a card was left before an allocation: what was free at the beginning, less what the run has stated since.
-fn left(evidence: &Evidence, failure: &Failure) -> Option<Bytes> {
-    let Some(Place::Card(index)) = failure.place else { return None };
-    let card = evidence.cards.iter().find(|card| card.index == index)?;
-    let free = card.free?;
-    let before = |term: &&super::Term| {
-        term.place == Place::Card(index) && term.line < failure.line && !term.estimated
-    };
-    let held = sum(evidence.run.terms.iter().filter(before)).map_or(Bytes::ZERO, |sum| sum.bytes);
-    Some(free.minus_or_zero(held))
-}
-
-fn allocation(
-    evidence: &Evidence,
-    plan: Option<&Planned>,
-    failure: &Failure,
-    term: Option<TermKind>,
-) -> Cause {
-    let loading = failure.context == 0 && evidence.run.loads;
-    let term = term.or(loading.then_some(TermKind::Weights));
-    let (kind, when) = match term {
-        Some(TermKind::Weights) => (CauseKind::Weights, "while weights were loaded"),
-        Some(TermKind::Cache | TermKind::State) => (CauseKind::Cache, "while the context was made"),
-        Some(TermKind::Compute) => (CauseKind::Compute, "while buffers for prefill were reserved"),
-        Some(TermKind::Encoder) => (CauseKind::Encoder, "while the image encoder was loaded"),
-        _ => (CauseKind::Allocation, "while the run was set up"),
-    };
-    let what = term.map_or("an allocation", TermKind::title);
-    let size = failure.asked.map(|asked| format!(" of {}", asked.bytes)).unwrap_or_default();
-    let whose = if failure.context > 1 { " for a context beside the first (draft, MTP)" } else { "" };
-    let place = failure.place.map(place).unwrap_or_default();
-    let left = left(evidence, failure);
-    let free = left.map(|left| format!(", {left} were left")).unwrap_or_default();
-    let sentence = format!("out of memory {when}: {what}{size}{whose}{place}{free}");
-    let mut cause = Cause::new(kind, sentence, failure);
-    cause.term = term;
-    let question = &evidence.run.question;
-    if let (Some(slots), Some(cells)) = (question.parallel, question.cache_tokens) {
-        cause = cause.because(format!("{slots} slots share {cells} tokens of cache, {} each", cells / slots.max(1)));
-    }
-    if let (Some(asked), Some(left)) = (failure.asked, left) {
-        cause.short_by = Some(asked.bytes.minus_or_zero(left)).filter(|short| !short.is_zero());
-        if cause.short_by.is_none() {
-            cause = cause.because(
-                "by the log's own figures there was room: something else took memory meanwhile, or the driver could not give it in one piece",
-            );
-        }
-    }
-    if let Some(asked) = failure.asked
-        && let Some(total) = total(evidence, failure.place)
-        && asked.bytes > total
-    {
-        cause = cause.because(format!("it alone is larger than the card, which has {total}"));
-    }
-    expected(evidence, plan, cause)
-}
-
-/// Says where the plan knew.
-fn expected(evidence: &Evidence, plan: Option<&Planned>, cause: Cause) -> Cause {
-    let Some(Planned { answer, .. }) = plan else { return cause };
-    let (peak, usable) = (answer.plan.peak, answer.plan.capacity.usable);
-    let _ = evidence;
-    match answer.verdict {
-        Verdict::DoesNotFit => {
-            let short = answer.plan.short_by;
-            cause.because(format!("the plan expects it: {} of {usable}, {short} short", peak.expected))
-        }
-        Verdict::Tight => cause.because(format!(
-            "the plan expects it to be tight: {} of {usable}, up to {}",
-            peak.expected, peak.high
-        )),
-        Verdict::Fits => cause.because(format!(
-            "the plan expects {} of {usable}: what it does not know of held the rest",
-            peak.expected
-        )),
-    }
-}
-
 fn place(place: Place) -> String {
     match place {
         Place::Card(index) => format!(" on card {index}"),
         Place::Cards => String::new(),
         Place::Host => " in main memory".to_owned(),
     }
-}
-
-fn total(evidence: &Evidence, place: Option<Place>) -> Option<Bytes> {
-    let Some(Place::Card(index)) = place else { return None };
-    evidence.cards.iter().find(|card| card.index == index)?.total
-}
-
-fn runtime(evidence: &Evidence, failure: &Failure) -> Cause {
-    let when = match (evidence.run.serves, failure.context) {
-        (Some(_), _) => "in a pass, after the model was loaded",
-        (None, 0) => "before a context was made",
-        (None, _) => "in the first pass",
-    };
-    let place = failure.place.map(place).unwrap_or_default();
-    let sentence = format!("out of memory {when}: the driver had nothing left{place}");
-    Cause::new(CauseKind::CardFull, sentence, failure)
-        .because("the message does not say what was asked for: pools and workspaces grow beside the buffers that are reserved beforehand")
-}
-
-/// What a context and libraries take at most beside `PyTorch`'s allocator, where only that is told: 0.75 GiB.
-const CONTEXT: Bytes = Bytes::new(768 << 20);
-
-/// What others must hold to be told of where no process is named: 1 GiB, and a tenth of the card. Below that it may be
-/// what the driver keeps.
-const UNNAMED: Bytes = Bytes::new(1 << 30);
-
-/// What others hold of the card that `PyTorch` names.
-fn others(evidence: &Evidence, error: &TorchError) -> Option<Bytes> {
-    let named = Bytes::sum(evidence.holders.iter().map(|holder| holder.size)).ok()?;
-    if !named.is_zero() {
-        return Some(named);
-    }
-    let (total, free) = (error.total?, error.free?);
-    let least = UNNAMED.max(Bytes::new(total.bytes.get() / 10));
-    let own = match (error.process, error.reserved) {
-        (Some(process), _) => process.bytes,
-        // Until 2.0 the context is not told of.
-        (None, Some(reserved)) => reserved.bytes.plus(CONTEXT).ok()?,
-        (None, None) => return None,
-    };
-    let others = total.bytes.minus_or_zero(free.bytes).minus_or_zero(own);
-    (others >= least).then_some(others)
-}
-
-/// Of a card whose tensors hold more than so many times what is kept unused, pieces are not what is short.
-const PIECES: u64 = 10;
-
-fn torch(evidence: &Evidence, failure: &Failure, error: &TorchError) -> Cause {
-    let size = |size: Option<Printed>| size.map(|size| size.bytes);
-    let (asked, total, free) = (size(error.asked), size(error.total), size(error.free));
-    let what = asked.map(|asked| format!(": {asked} were asked for")).unwrap_or_default();
-    let of = match (free, total) {
-        (Some(free), Some(total)) => format!(", {free} of {total} were free"),
-        _ => String::new(),
-    };
-    let place = failure.place.map(place).unwrap_or_default();
-    let sentence = format!("PyTorch ran out of memory{place}{what}{of}");
-    let mut cause = Cause::new(CauseKind::CardFull, sentence, failure);
-    let short = asked.zip(free).map(|(asked, free)| asked.minus_or_zero(free));
-    cause.short_by = short.filter(|short| !short.is_zero());
-    let Some(asked) = asked else { return cause };
-    let kept = size(error.unallocated).unwrap_or(Bytes::ZERO);
-    let others = others(evidence, error).unwrap_or(Bytes::ZERO);
-    let allocated = size(error.allocated).unwrap_or(Bytes::ZERO);
-    let total = total.unwrap_or(Bytes::ZERO);
-    if !total.is_zero() && asked > Bytes::new(total.get() / 2) && asked > allocated {
-        cause.kind = CauseKind::Request;
-        let than = if asked > total { "larger than the card" } else { "more than half of the card" };
-        return cause.because(format!(
-            "the request alone is {than}: a tensor that grows with the square of the context, or a whole model at once"
-        ));
-    }
-    if kept >= asked && Bytes::new(kept.get().saturating_mul(PIECES)) >= allocated {
-        cause.kind = CauseKind::Fragmentation;
-        return cause.because(format!(
-            "PyTorch keeps {kept} that it does not use, more than was asked for, but in pieces: fragmentation"
-        ));
-    }
-    if free.is_some_and(|free| free >= asked && free.get() >= total.get() / 20) {
-        cause.kind = CauseKind::Allocation;
-        let limit = size(error.allowed).filter(|allowed| *allowed < total).map(|allowed| {
-            format!("the process may take {allowed}, which is less than the card has")
-        });
-        return cause.because(limit.unwrap_or_else(|| {
-            "more was free than was asked for: something else took it meanwhile, or the driver could not give it".to_owned()
-        }));
-    }
-    if short.is_some_and(|short| others >= short) && !others.is_zero() {
-        cause.kind = CauseKind::OtherProcesses;
-        return cause.because(format!("other processes hold {others} of the card: without them it would have been enough"));
-    }
-    full(cause, error)
-}
-
-/// The run itself holds the card.
-fn full(mut cause: Cause, error: &TorchError) -> Cause {
-    if let Some(allocated) = error.allocated.filter(|allocated| !allocated.bytes.is_zero()) {
-        cause = cause.because(format!("its tensors hold {}: the model and its work are larger than the card", allocated.bytes));
-    }
-    if error.overcommitted {
-        cause = cause.because(
-            "more is allocated than the card has: Windows has moved some of it to main memory, which is slow before it ends",
-        );
-    }
-    cause
 }
 
 fn no_cache(evidence: &Evidence, failure: &Failure) -> Cause {
@@ -357,7 +182,9 @@ fn context(evidence: &Evidence, failure: &Failure) -> Cause {
     };
     let what = context.map(|context| format!(" of {context} tokens")).unwrap_or_default();
     let sizes = match (needs, has) {
-        (Some(needs), Some(has)) => format!(" needs {} of cache, {} are there", needs.bytes, has.bytes),
+        (Some(needs), Some(has)) => {
+            format!(" needs {} of cache, {} are there", needs.bytes, has.bytes)
+        }
         _ => " does not fit its cache".to_owned(),
     };
     let longest = longest.map(|longest| format!("; {longest} tokens would")).unwrap_or_default();
@@ -386,7 +213,9 @@ fn share(failure: &Failure) -> Cause {
 fn static_share(evidence: &Evidence, failure: &Failure) -> Cause {
     let share = evidence.static_share.as_deref();
     let of = share.map(|share| format!(" of {share}")).unwrap_or_default();
-    let sentence = format!("SGLang found no room for its cache: its static share{of} does not hold weights and one token");
+    let sentence = format!(
+        "SGLang found no room for its cache: its static share{of} does not hold weights and one token"
+    );
     let mut cause = Cause::new(CauseKind::StaticShare, sentence, failure);
     cause.term = Some(TermKind::Cache);
     let counts = evidence.counts;
@@ -420,11 +249,13 @@ fn capture(evidence: &Evidence, failure: &Failure, memory: bool) -> Cause {
         _ => None,
     });
     if !memory {
-        let sentence = "CUDA graphs could not be captured, for another reason than memory".to_owned();
+        let sentence =
+            "CUDA graphs could not be captured, for another reason than memory".to_owned();
         return Cause::new(CauseKind::DeviceFault, sentence, failure);
     }
     let sizes = torch.and_then(|error| Some((error.asked?, error.free?)));
-    let how = sizes.map(|(asked, free)| format!(": {} were asked for, {} free", asked.bytes, free.bytes));
+    let how =
+        sizes.map(|(asked, free)| format!(": {} were asked for, {} free", asked.bytes, free.bytes));
     let sentence = format!("no room was left for CUDA graphs{}", how.unwrap_or_default());
     let mut cause = Cause::new(CauseKind::GraphCapture, sentence, failure);
     cause.term = Some(TermKind::Graphs);
@@ -439,12 +270,17 @@ fn dispatched(failure: &Failure) -> Cause {
     cause.because("accelerate counts what is free when it loads, weights in their own format, and keeps some of the card back")
 }
 
-fn refused(failure: &Failure, (needs, has): (Option<Printed>, Option<Printed>), host: bool) -> Cause {
+fn refused(
+    failure: &Failure,
+    (needs, has): (Option<Printed>, Option<Printed>),
+    host: bool,
+) -> Cause {
     let needs_text = needs.map(|needs| format!(": it needs {}", needs.bytes)).unwrap_or_default();
     let has_text = has.map(|has| format!(", {} are there", has.bytes)).unwrap_or_default();
-    let (kind, whose) = match host {
-        true => (CauseKind::MainMemory, "main memory, beside what fits the card"),
-        false => (CauseKind::CardFull, "memory by the engine's own estimate"),
+    let (kind, whose) = if host {
+        (CauseKind::MainMemory, "main memory, beside what fits the card")
+    } else {
+        (CauseKind::CardFull, "memory by the engine's own estimate")
     };
     let sentence = format!("the engine refused to load for want of {whose}{needs_text}{has_text}");
     let mut cause = Cause::new(kind, sentence, failure);
@@ -457,10 +293,11 @@ fn killed(failure: &Failure, process: Option<&String>, held: Option<Bytes>, grou
     let held = held.map(|held| format!(", which held {held}")).unwrap_or_default();
     let sentence = format!("main memory ran out, not the card's: the kernel ended {process}{held}");
     let cause = Cause::new(CauseKind::MainMemory, sentence, failure);
-    match group {
-        true => cause.because("the limit of its control group was reached: a container's, and not the machine's"),
-        false => cause,
+    if !group {
+        return cause;
     }
+    cause
+        .because("the limit of its control group was reached: a container's, and not the machine's")
 }
 
 fn fault(failure: &Failure, code: u64) -> Cause {
@@ -471,6 +308,7 @@ fn fault(failure: &Failure, code: u64) -> Cause {
         74 | 79 => ": the card fell off the bus",
         _ => "",
     };
-    let sentence = format!("the driver tells of a fault (Xid {code}){what}: it is not want of memory");
+    let sentence =
+        format!("the driver tells of a fault (Xid {code}){what}: it is not want of memory");
     Cause::new(CauseKind::DeviceFault, sentence, failure)
 }
