@@ -206,6 +206,8 @@ fn outputs_follow_their_schemas() {
     assert_valid("sweep-v1", &serde_json::to_value(swept).unwrap(), "sweep");
     let quants = super::quants::example();
     assert_valid("quants-v1", &serde_json::to_value(quants).unwrap(), "quants");
+    let why = super::why::example();
+    assert_valid("why-v1", &serde_json::to_value(why).unwrap(), "why");
     let doctor = super::doctor::example();
     assert_valid("doctor-v1", &serde_json::to_value(doctor).unwrap(), "doctor");
 }

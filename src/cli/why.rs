@@ -116,6 +116,17 @@ fn feed(log: &mut Log, mut from: impl Read) -> std::io::Result<()> {
     }
 }
 
+/// What is found in a log from which a plan can be made, for tests of its schema.
+#[cfg(test)]
+pub fn example() -> WhyDoc {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/why-planned.log");
+    let (user, known) = (Question::default(), Known::built_in());
+    let finding =
+        explain(read(&path).unwrap(), &user, &|question| resolve(question, &user, &known));
+    assert!(finding.plan.is_some() && !finding.remedies.is_empty());
+    WhyDoc::new(&finding)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

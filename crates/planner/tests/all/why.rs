@@ -431,3 +431,81 @@ fn recorded_vllm_logs_are_planned_as_measured() {
     assert_eq!(planned, rows.len(), "{outside}");
     assert!(within * 100 >= all * 95, "{within} of {all} within their bounds:\n{outside}");
 }
+
+/// A context beside the first, such as a draft's, is told of as one.
+#[test]
+fn a_second_context_is_named() {
+    let log = "load_tensors: loading model tensors, this can take a while... (mmap = true)\n\
+               llama_context: constructing llama_context\n\
+               llama_kv_cache:      CUDA0 KV buffer size =  1024.00 MiB\n\
+               sched_reserve:      CUDA0 compute buffer size =   300.00 MiB\n\
+               srv    load_model: creating MTP draft context against the target model 'x.gguf'\n\
+               llama_context: constructing llama_context\n\
+               ggml_backend_cuda_buffer_type_alloc_buffer: allocating 1042.00 MiB on device 0: cudaMalloc failed: out of memory\n\
+               ggml_gallocr_reserve_n_impl: failed to allocate CUDA0 buffer of size 1092616192\n\
+               graph_reserve: failed to allocate compute buffers\n";
+    let finding = found(read(log.as_bytes()), &Question::default());
+    let sentence = &finding.cause.sentence;
+    assert!(
+        sentence.contains("compute buffer of 1.02 GiB for a context beside the first"),
+        "{sentence}"
+    );
+    assert_eq!(finding.evidence.run.failures.len(), 1);
+}
+
+/// The last run that failed counts, and one that went well after it is told of.
+#[test]
+fn of_several_runs_the_last_that_failed_is_told() {
+    let run = |asked: &str| {
+        format!(
+            "llama_model_loader: loaded meta data with 1 key-value pairs and 2 tensors from /m/x.gguf (version GGUF V3 (latest))\n\
+             load_tensors: loading model tensors, this can take a while... (mmap = true)\n\
+             ggml_backend_cuda_buffer_type_alloc_buffer: allocating {asked} MiB on device 0: cudaMalloc failed: out of memory\n"
+        )
+    };
+    let well = "llama_model_loader: loaded meta data with 1 key-value pairs and 2 tensors from /m/x.gguf (version GGUF V3 (latest))\n\
+                load_tensors:        CUDA0 model buffer size =  1.00 MiB\nmain: server is listening on http://x\n";
+    let evidence = read((run("100.00") + &run("200.00")).as_bytes());
+    assert_eq!((evidence.earlier, evidence.recovered), (1, None));
+    let asked = decisive(&evidence).and_then(|failure| failure.asked).map(|asked| asked.bytes);
+    assert_eq!(asked, Some(Bytes::mib(200).unwrap()));
+    let evidence = read((run("100.00") + well).as_bytes());
+    assert_eq!((evidence.earlier, evidence.recovered), (0, Some(4)));
+    assert!(decisive(&evidence).is_some());
+    assert!(decisive(&read(well.as_bytes())).is_none());
+}
+
+/// Whatever a log holds it is explained: nothing panics, nothing is kept without bound.
+#[test]
+fn mutated_logs_are_explained() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % u64::try_from(below.max(1)).unwrap()).unwrap()
+    };
+    let numbers =
+        ["0", "-1", "18446744073709551615", "99999999999999999999", "1e9", "", "NaN", "é"];
+    for (_, _, log) in cases() {
+        let text = String::from_utf8(log).unwrap();
+        for _ in 0..6 {
+            let mut words: Vec<String> = text.split_inclusive(' ').map(str::to_owned).collect();
+            for _ in 0..3 {
+                let (at, other) = (random(words.len()), random(words.len()));
+                match random(4) {
+                    0 => words.swap(at, other),
+                    1 => words[at] = numbers[random(numbers.len())].to_owned() + " ",
+                    2 => words[at] = words[at].repeat(1 + random(50)),
+                    _ => words[at].clear(),
+                }
+            }
+            let evidence = read(words.concat().as_bytes());
+            assert!(evidence.run.terms.len() <= 4096 && evidence.cards.len() <= 128);
+            let finding = found(evidence, &Question::default());
+            let document = vramplan_planner::render::WhyDoc::new(&finding);
+            let table = vramplan_planner::render::Format::Table;
+            vramplan_planner::render::WHY.print(&document, table).unwrap().unwrap();
+        }
+    }
+}
