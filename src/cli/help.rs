@@ -113,6 +113,19 @@ not shown. What a rehearsal does not see is at its end.
 Exit codes: the command's where it failed (128 + signal) · 0 · 1 error, or cannot be rehearsed · 2 usage ·
 3 out of memory on the card · 4 outside `--tolerance` of the plan";
 
+pub const WHY: &str = "\
+Examples:
+  vramplan why server.log
+  llama-server -m model.gguf -c 65536 2>&1 | vramplan why -
+  vramplan why crash.log --model model-Q4_K_M.gguf --gpu 'RTX 3060'
+  journalctl -u ollama -n 2000 | vramplan why - --json
+  vramplan why -        # and paste the message
+
+Logs of llama.cpp, Ollama, LM Studio, vLLM, SGLang and PyTorch are read, `nvidia-smi` and `dmesg`. The run is
+planned where the log says enough; what it does not say are flags of `budget`. Each remedy is planned again, or
+says that it is not. What a log names is looked for among profiles only: its text opens no file and asks no server.
+Exit codes: 0 answered · 1 cannot be read · 2 usage";
+
 pub const DOCTOR: &str = "\
 Examples:
   vramplan doctor

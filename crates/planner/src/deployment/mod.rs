@@ -6,12 +6,14 @@
 
 mod beside;
 mod cards;
+mod command_line;
 mod defaults;
 mod error;
 mod launch;
 mod limits;
 mod origin;
 mod question;
+mod seen;
 mod siblings;
 mod text;
 
@@ -26,12 +28,14 @@ use crate::spec::{
 use crate::units::Bytes;
 
 pub use cards::{Card, Cards, LocalCard, card_on, cards};
+pub use command_line::{Recognised, recognise};
 pub use defaults::runtime_of;
 pub use error::DeploymentError;
 pub use launch::main_memory;
 pub use limits::{MOST_GPUS, MOST_IMAGES, MOST_SEQUENCES, MOST_TOKENS};
 pub use origin::{Form, Origin, OriginKind};
 pub use question::{CacheAllocation, CaptureLayers, Question};
+pub use seen::{Seen, seen};
 
 /// How large the conversation cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 10] = [
     &["plan", "synth"],
     &["deployment"],
     &["recommend", "protocol"],
-    &["sweep", "limits_table"],
+    &["sweep", "limits_table", "why"],
     &["render"],
 ];
 

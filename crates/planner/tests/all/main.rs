@@ -29,3 +29,4 @@ mod support;
 mod sweep;
 mod synth;
 mod users;
+mod why;

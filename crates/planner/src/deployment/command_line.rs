@@ -1,13 +1,16 @@
-//! What a command line says of a deployment, where that is certain: a flag that is not known makes it uncertain.
+//! What a command line says of a deployment.
+//!
+//! [`recognise`] answers where that is certain: a flag that is not known makes it uncertain. [`seen`] takes what it knows
+//! of a line that was found in a log, and leaves the rest.
 
 use std::ffi::OsStr;
 use std::path::Path;
 use std::str::FromStr;
 
-use vramplan_planner::deployment::Question;
-use vramplan_planner::dtype::KvFormat;
-use vramplan_planner::spec::{AskedShare, Attention, Count, Runtime, Split};
-use vramplan_planner::text::printable;
+use super::Question;
+use crate::dtype::KvFormat;
+use crate::spec::{AskedShare, Attention, Count, Runtime, Split};
+use crate::text::printable;
 
 /// What was recognised of a command.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +25,7 @@ pub enum Recognised {
 
 /// What a flag does.
 #[derive(Clone, Copy)]
-enum Effect {
+pub(super) enum Effect {
     /// Nothing to memory, and takes no value.
     Bare,
     /// Nothing to memory, and takes a value.
@@ -33,10 +36,10 @@ enum Effect {
     Sets(fn(&mut Question, &str) -> Result<(), String>),
 }
 
-type Flag = (&'static str, Effect);
+pub(super) type Flag = (&'static str, Effect);
 
 /// llama.cpp's, by `common/arg.cpp`.
-const LLAMA: &[Flag] = &[
+pub(super) const LLAMA: &[Flag] = &[
     ("-m", Effect::Model),
     ("--model", Effect::Model),
     ("-c", Effect::Sets(cells)),
@@ -99,7 +102,7 @@ const LLAMA: &[Flag] = &[
 ];
 
 /// vLLM's, by `engine/arg_utils.py` and `entrypoints/openai/cli_args.py`.
-const VLLM: &[Flag] = &[
+pub(super) const VLLM: &[Flag] = &[
     ("--model", Effect::Model),
     ("--max-model-len", Effect::Sets(context)),
     ("--max-num-seqs", Effect::Sets(sequences)),
@@ -217,16 +220,16 @@ fn read(
     Ok(())
 }
 
-fn number(text: &str) -> Result<u64, String> {
+pub(super) fn number(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(String::new)
 }
 
-fn parsed<T: FromStr>(text: &str) -> Result<T, String> {
+pub(super) fn parsed<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| String::new())
 }
 
 /// The cells of one sequence's cache, and its positions.
-fn cells(question: &mut Question, text: &str) -> Result<(), String> {
+pub(super) fn cells(question: &mut Question, text: &str) -> Result<(), String> {
     let tokens = number(text)?;
     (question.cache_tokens, question.context) = (Some(tokens), Some(tokens));
     Ok(())
@@ -236,27 +239,27 @@ fn one_slot(_question: &mut Question, text: &str) -> Result<(), String> {
     if number(text)? == 1 { Ok(()) } else { Err("shares its context among slots".to_owned()) }
 }
 
-fn chunk(question: &mut Question, text: &str) -> Result<(), String> {
+pub(super) fn chunk(question: &mut Question, text: &str) -> Result<(), String> {
     question.prefill_chunk = Some(number(text)?);
     Ok(())
 }
 
-fn context(question: &mut Question, text: &str) -> Result<(), String> {
+pub(super) fn context(question: &mut Question, text: &str) -> Result<(), String> {
     question.context = Some(number(text)?);
     Ok(())
 }
 
-fn sequences(question: &mut Question, text: &str) -> Result<(), String> {
+pub(super) fn sequences(question: &mut Question, text: &str) -> Result<(), String> {
     question.max_seqs = Some(number(text)?);
     Ok(())
 }
 
-fn share(question: &mut Question, text: &str) -> Result<(), String> {
+pub(super) fn share(question: &mut Question, text: &str) -> Result<(), String> {
     question.gpu_memory_utilization = Some(parsed::<AskedShare>(text)?);
     Ok(())
 }
 
-fn ranks(question: &mut Question, text: &str) -> Result<(), String> {
+pub(super) fn ranks(question: &mut Question, text: &str) -> Result<(), String> {
     question.gpus = Some(number(text)?);
     question.split = question.gpus.filter(|ranks| *ranks > 1).map(|_| Split::Tensor);
     Ok(())
@@ -273,7 +276,7 @@ fn split(question: &mut Question, text: &str) -> Result<(), String> {
     }
 }
 
-fn cache_type(question: &mut Question, text: &str) -> Result<(), String> {
+pub(super) fn cache_type(question: &mut Question, text: &str) -> Result<(), String> {
     let format = parsed::<KvFormat>(text)?;
     if question.kv.is_some_and(|other| other != format.into()) {
         return Err("caches keys and values in different formats".to_owned());
@@ -282,7 +285,7 @@ fn cache_type(question: &mut Question, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn flash(question: &mut Question, text: &str) -> Result<(), String> {
+pub(super) fn flash(question: &mut Question, text: &str) -> Result<(), String> {
     question.attention = match text {
         "on" | "1" => Some(Attention::Flash),
         "off" | "0" => Some(Attention::Eager),
