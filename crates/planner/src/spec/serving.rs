@@ -17,6 +17,11 @@ impl Utilization {
         Self(10 * n)
     }
 
+    /// So many ten-thousandths.
+    pub const fn ten_thousandths(n: u64) -> Self {
+        Self(n)
+    }
+
     /// vLLM's own (`CacheConfig.gpu_memory_utilization`; logs without the flag show it, too).
     pub const fn default_of(version: VllmVersion) -> Self {
         Self(if version.takes_more() { 9200 } else { 9000 })
