@@ -107,7 +107,12 @@ impl SglangVersion {
 
     /// Whether 8-bit latent vectors of models with an indexer are counted with their scales and 16-bit positions.
     pub const fn counts_latent_scales(self) -> bool {
-        self.since(11)
+        self.since(17)
+    }
+
+    /// Whether no more is reserved for captured batches than requests may run (`handle_gpu_memory_settings`).
+    pub const fn reserves_for_asked_only(self) -> bool {
+        self.since(22)
     }
 
     /// Whether nothing is reserved for graphs where none are captured.

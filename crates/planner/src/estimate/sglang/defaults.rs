@@ -140,7 +140,8 @@ impl<'a> Reserved<'a> {
             return 0;
         }
         let batch = ByCard::of(self.gpu, self.version, self.ranks).largest_batch;
-        let batch = self.max_requests.map_or(batch, |requests| requests.min(batch));
+        let asked = self.max_requests.filter(|_| self.version.reserves_for_asked_only());
+        let batch = asked.map_or(batch, |requests| requests.min(batch));
         let decode = 4 * batch;
         let captured = graphs::Prompts {
             version: self.version,
