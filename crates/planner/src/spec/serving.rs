@@ -17,9 +17,10 @@ impl Utilization {
         Self(10 * n)
     }
 
-    /// So many ten-thousandths.
-    pub const fn ten_thousandths(n: u64) -> Self {
-        Self(n)
+    /// A share that was reckoned: 0.001 to 1, to four digits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    pub fn of_share(share: f64) -> Self {
+        Self((share * 10_000.0).round().clamp(10.0, 10_000.0) as u64)
     }
 
     /// vLLM's own (`CacheConfig.gpu_memory_utilization`; logs without the flag show it, too).

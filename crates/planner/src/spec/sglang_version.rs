@@ -84,6 +84,11 @@ impl SglangVersion {
         self.since(8)
     }
 
+    /// Whether the tokens that requests are reckoned by are those beside windows (`pool_configurator.py`).
+    pub const fn splits_windows_first(self) -> bool {
+        self.since(11)
+    }
+
     /// Whether the table of requests has a row for padding (`mem_cache/memory_pool.py`, `ReqToTokenPool`).
     pub const fn pads_requests(self) -> bool {
         self.since(12)
@@ -91,7 +96,12 @@ impl SglangVersion {
 
     /// Whether requests are no more than half of the tokens of the pool (`resolve_max_num_reqs`).
     pub const fn halves_requests(self) -> bool {
-        self.since(16)
+        self.since(10)
+    }
+
+    /// The same where their number is given.
+    pub const fn halves_asked_requests(self) -> bool {
+        self.since(14)
     }
 
     /// Whether the padding of states is taken off the pool (`_handle_max_mamba_cache`).

@@ -114,14 +114,14 @@ impl<'a> Reserved<'a> {
     }
 
     /// The share (`mem_fraction_static`), at least 0.001.
+    #[allow(clippy::cast_precision_loss, reason = "a few million")]
     pub fn fraction(&self) -> Utilization {
         let card = 2 * card_mib(self.gpu);
         let left = card.saturating_sub(self.half_mib());
-        // To three digits, ties to even, as Python rounds.
-        let (thousandths, rest) = (1000 * left / card.max(1), 2 * (1000 * left % card.max(1)));
-        let up = rest > card || (rest == card && thousandths % 2 == 1);
-        let points = 10 * (thousandths + u64::from(up));
-        Utilization::ten_thousandths(self.beside_tower(points).max(10))
+        // As Python rounds: by what the quotient is in binary.
+        let share = format!("{:.3}", left as f64 / card.max(1) as f64);
+        let share: f64 = share.parse().unwrap_or_default();
+        Utilization::of_share(share * self.left_by_tower())
     }
 
     /// Half MiB that stay free of weights and pool.
@@ -159,14 +159,13 @@ impl<'a> Reserved<'a> {
         }
     }
 
-    /// What a tower leaves of a share, in hundredths of a percent (`adjust_mem_fraction_for_vlm`).
-    fn beside_tower(&self, points: u64) -> u64 {
-        let Some(tower) = self.tower else { return points };
-        let [layers, hidden] = counted(&tower, self.model);
-        let parameters = layers.saturating_mul(hidden.saturating_mul(hidden));
-        let complexity = parameters.saturating_mul(1000) / (24 * 1024 * 1024);
-        let factor = 11_000u64.saturating_sub(complexity).clamp(8000, 10_500);
-        points * 95 * factor / 1_000_000
+    /// The part that a tower leaves of a share (`adjust_mem_fraction_for_vlm`).
+    #[allow(clippy::cast_precision_loss, reason = "a few million")]
+    fn left_by_tower(&self) -> f64 {
+        let Some(tower) = self.tower else { return 1.0 };
+        let [layers, hidden] = counted(&tower, self.model).map(|n| n as f64);
+        let complexity = layers * hidden * hidden / (24.0 * 1024.0 * 1024.0);
+        0.95 * (1.0 - 0.1 * (complexity - 1.0)).clamp(0.8, 1.05)
     }
 }
 

@@ -158,17 +158,34 @@ impl Cells {
     pub fn requests(&self, holds: Holds, context: u64, asked: Option<u64>) -> u64 {
         let Holds { tokens, states } = holds;
         let [least, most] = REQUESTS;
-        let share =
-            u128::from(tokens) * u128::from(REQUESTS_OF_A_CONTEXT) / u128::from(context.max(1));
+        let counted = self.counted(tokens);
+        let share = counted * u128::from(REQUESTS_OF_A_CONTEXT) / u128::from(context.max(1));
         let found = u64::try_from(share).unwrap_or(most).clamp(least, most);
         let mut requests = asked.unwrap_or(found);
-        if self.version.halves_requests() {
+        let halves = if asked.is_some() {
+            self.version.halves_asked_requests()
+        } else {
+            self.version.halves_requests()
+        };
+        if halves {
             requests = requests.min(tokens / 2);
         }
         if !self.state.is_zero() {
             requests = requests.min(states / self.states_of_a_request);
         }
         requests
+    }
+
+    /// The tokens that requests are reckoned by: those of all layers alike before windows got their part, in releases that
+    /// reckon so early.
+    fn counted(&self, tokens: u64) -> u128 {
+        let of = |size: Bytes| u128::from(size.get());
+        let all = of(self.full) + of(self.window);
+        if self.version.splits_windows_first() || all == 0 {
+            return u128::from(tokens);
+        }
+        let ten = 10 * of(self.full) + u128::from(WINDOW_TENTHS) * of(self.window);
+        u128::from(tokens).saturating_mul(ten) / (10 * all)
     }
 
     /// Bytes of a pool with which a server starts: one page, as many tokens as two requests where each has two, one request's
@@ -215,12 +232,13 @@ fn states_of_a_request(shape: &ModelShape, version: SglangVersion) -> u64 {
     if version.buffers_states() && shape.extras.short_convolution.is_none() { 5 } else { 3 }
 }
 
-/// One rank's part: heads are split, and there is one at least.
+/// One rank's part: heads are split, and there is one at least (`ModelConfig.get_num_kv_heads`).
 fn split(shape: &ModelShape, ranks: u64) -> ModelShape {
+    let of_a_rank = |heads: u64| (heads / ranks.max(1)).max(heads.min(1));
     let mut part = shape.clone();
-    part.kv_heads = shape.kv_heads.div_ceil(ranks);
+    part.kv_heads = of_a_rank(shape.kv_heads);
     if let Some(lists) = &mut part.per_layer {
-        lists.kv_heads.iter_mut().for_each(|heads| *heads = heads.div_ceil(ranks));
+        lists.kv_heads.iter_mut().for_each(|heads| *heads = of_a_rank(*heads));
     }
     if let Some(ssm) = &mut part.ssm {
         ssm.inner_size = ssm.inner_size.div_ceil(ranks);
