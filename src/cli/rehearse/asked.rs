@@ -179,6 +179,7 @@ fn words(question: &Question) -> String {
     add("prefill-chunk", question.prefill_chunk.map(|tokens| tokens.to_string()));
     add("max-seqs", question.max_seqs.map(|seqs| seqs.to_string()));
     add("gpu-memory-utilization", question.gpu_memory_utilization.map(|share| share.to_string()));
+    add("mem-fraction-static", question.mem_fraction_static.map(|share| share.to_string()));
     add("attention", question.attention.map(|kind| kind.to_string()));
     words.join(" ")
 }

@@ -144,19 +144,7 @@ pub(super) fn options(
     split: Split,
 ) -> Result<RuntimeOptions, DeploymentError> {
     let newest = RuntimeOptions::newest(runtime);
-    if newest.serving().is_none() {
-        let given = [
-            ("--max-seqs", question.max_seqs.is_some()),
-            ("--gpu-memory-utilization", question.gpu_memory_utilization.is_some()),
-            ("--enforce-eager", question.enforce_eager),
-            ("--max-model-len", question.max_model_len.is_some()),
-        ];
-        if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
-            let message = format!("the `{runtime}` runtime has no `{flag}`");
-            let hint = format!("drop `{flag}`, or use `--runtime vllm`");
-            return Err(DeploymentError::refused(message, hint));
-        }
-    }
+    refuse_options_of_servers(question, &newest)?;
     if question.expandable_segments && rules(runtime).with_expandable_segments(&newest).is_none() {
         let message = format!("segments that grow are not planned under the `{runtime}` runtime");
         let hint = "drop `--expandable-segments`, or use `--runtime transformers`";
@@ -172,8 +160,13 @@ pub(super) fn options(
     }
     let asked = Asked {
         version: question.runtime_version.as_deref(),
+        model,
+        prefill_chunk: question.prefill_chunk,
+        images: question.images,
+        gpus: cards.len() as u64,
+        others: cards.first().capacity.other_use,
         max_seqs: question.max_seqs,
-        utilization: question.gpu_memory_utilization,
+        share: question.share(),
         ranks: if split == Split::Tensor { cards.len() as u64 } else { 1 },
         eager: question.enforce_eager,
         expandable_segments: question.expandable_segments,
@@ -182,6 +175,35 @@ pub(super) fn options(
     rules(runtime)
         .options(&asked, &cards.first().gpu)
         .map_err(|message| DeploymentError::refused(message, ""))
+}
+
+/// Options of servers that size a pool, under a runtime that is none, or of the other one's share.
+fn refuse_options_of_servers(
+    question: &Question,
+    newest: &RuntimeOptions,
+) -> Result<(), DeploymentError> {
+    let runtime = newest.runtime();
+    let serves = newest.share().is_some();
+    let given = [
+        ("--max-seqs", question.max_seqs.is_some() && !serves, "use `--runtime vllm`"),
+        (
+            "--gpu-memory-utilization",
+            question.gpu_memory_utilization.is_some() && newest.serving().is_none(),
+            if serves { "say `--mem-fraction-static`" } else { "use `--runtime vllm`" },
+        ),
+        (
+            "--mem-fraction-static",
+            question.mem_fraction_static.is_some() && newest.token_serving().is_none(),
+            if serves { "say `--gpu-memory-utilization`" } else { "use `--runtime sglang`" },
+        ),
+        ("--enforce-eager", question.enforce_eager && !serves, "use `--runtime vllm`"),
+        ("--max-model-len", question.max_model_len.is_some() && !serves, "use `--runtime vllm`"),
+    ];
+    let Some((flag, _, instead)) = given.into_iter().find(|(_, given, _)| *given) else {
+        return Ok(());
+    };
+    let message = format!("the `{runtime}` runtime has no `{flag}`");
+    Err(DeploymentError::refused(message, format!("drop `{flag}`, or {instead}")))
 }
 
 /// The longest sequence that a server is told to serve: as given, else the context as given, else what a given cache holds

@@ -7,9 +7,11 @@ use super::terminal::{WIDTH, finish, range, table};
 
 use super::devices;
 use super::document::{ComponentDoc, Document, PoolDoc, SpeedDoc, TierDoc, UsersDoc, shown};
+use crate::estimate::rules;
+use crate::estimate::rules::PoolWords;
 use crate::plan::{Reason, Verdict};
 use crate::recommend::Limit;
-use crate::spec::{Basis, Bounds};
+use crate::spec::{Basis, Bounds, Runtime};
 use crate::units::Bytes;
 
 /// Cells of a full bar.
@@ -223,7 +225,7 @@ fn will_not_start(document: &Document) -> String {
     let usable = document.capacity.usable;
     let outside = document.peak.total.expected.minus_or_zero(pool.limit);
     let why = if document.peak.total.expected > usable {
-        let share = shown(document.deployment.resolved.gpu_memory_utilization.as_ref());
+        let share = shown(document.deployment.resolved.share().as_ref());
         let free = usable.minus_or_zero(outside);
         format!(
             "its share of {share} is {}, and {free} are free when it looks: {} short",
@@ -235,8 +237,11 @@ fn will_not_start(document: &Document) -> String {
             longest => format!("the largest that starts is {longest}"),
         };
         format!(
-            "`max_model_len` {} needs {} of cache, {} are there; {longest}",
-            start.context, start.needs, start.has.expected
+            "`{}` {} needs {} of cache, {} are there; {longest}",
+            pool_words(document).longest,
+            start.context,
+            start.needs,
+            start.has.expected
         )
     } else {
         format!("{} short of what the conversations hold", document.short_by)
@@ -262,14 +267,38 @@ fn users_line(users: &UsersDoc) -> String {
 /// What the runtime's share of the card is, and what its cache holds.
 fn pool_line(document: &Document, pool: &PoolDoc) -> String {
     let asked = &document.deployment;
-    let share = shown(asked.resolved.gpu_memory_utilization.as_ref());
-    format!(
-        "{} takes {} ({share}) whatever is cached: {} blocks, {} tokens by its own count",
+    let share = shown(asked.resolved.share().as_ref());
+    let words = pool_words(document);
+    let takes = format!(
+        "{} takes {} ({share}) whatever is cached: {} {}, {} tokens by its own count",
         asked.runtime(),
         pool.limit,
         pool.blocks,
+        words.block,
         pool.tokens
-    )
+    );
+    if words.has_two_ends { takes + &start_window(pool, words) } else { takes }
+}
+
+/// The shares with which a server starts and does not run out of memory later, where too small ones fail otherwise than too
+/// large ones.
+fn start_window(pool: &PoolDoc, words: PoolWords) -> String {
+    let flag = words.share;
+    match (&pool.start.smallest_share, &pool.start.largest_share) {
+        (Some(least), Some(most)) => format!(
+            "; `{flag}` below {least} leaves no pool, above {most} the rest may not fit beside it"
+        ),
+        (Some(least), None) => {
+            format!("; `{flag}` below {least} leaves no pool, and the rest may not fit beside any")
+        }
+        (None, _) => format!("; no `{flag}` leaves a pool"),
+    }
+}
+
+/// What the runtime calls its pool's parts.
+fn pool_words(document: &Document) -> PoolWords {
+    let runtime = document.deployment.resolved.runtime.unwrap_or(Runtime::Vllm);
+    rules(runtime).pool_words()
 }
 
 fn phases(document: &Document) -> String {

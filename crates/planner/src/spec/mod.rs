@@ -18,6 +18,8 @@ mod runtime;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
 mod serving;
+mod sglang;
+mod sglang_version;
 mod shape;
 mod split;
 mod tensors;
@@ -44,6 +46,8 @@ pub use placed::{Home, Memo, Placed, PlacedWeight};
 pub use quality::{QUALITY_SOURCE, Quality, quality};
 pub use runtime::{Runtime, RuntimeOptions, RuntimeSpec};
 pub use serving::{AskedShare, Serving, Utilization};
+pub use sglang::TokenServing;
+pub use sglang_version::SglangVersion;
 pub(crate) use shape::MAX_LAYERS;
 pub use shape::{
     InvalidShape, LayerShape, Mixer, Mla, ModelShape, Moe, PerLayer, QkNorm, Recurrent, Router,
