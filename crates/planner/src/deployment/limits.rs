@@ -108,7 +108,10 @@ pub(super) fn workload(
     }
     let context = match question.context_per_user {
         Some(context) => positive("--context-per-user", context)?,
-        None => positive("--context", question.context.unwrap_or(model.shape.context_len))?,
+        None => {
+            let longest = question.context.or(question.max_model_len);
+            positive("--context", longest.unwrap_or(model.shape.context_len))?
+        }
     };
     let system_tokens = question.system_tokens.unwrap_or_else(|| defaults.system_tokens(context));
     let chunk = rules(runtime).prefill_chunk(options, &cards.first().gpu, context);
