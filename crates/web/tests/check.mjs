@@ -265,6 +265,10 @@ async function repository(tab) {
       const siblings = [{ rfilename: "README.md", size: 10 }, { rfilename: "Qwen2.5-14B-Q4_K_M.gguf", lfs: { size } }, { rfilename: "Qwen2.5-14B-Q8_0.gguf", lfs: { size } }];
       return route.fulfill({ status: 200, headers: cors, contentType: "application/json", body: JSON.stringify({ sha: "0123456789abcdef0123456789abcdef01234567", siblings }) });
     }
+    if (request.url().includes("/no-ranges")) {
+      if (headers.range) return route.abort();
+      return route.fulfill({ status: 200, headers: cors, body: Buffer.concat([header, Buffer.alloc(4 << 20)]) });
+    }
     const [, from, to] = /bytes=(\d+)-(\d+)/.exec(headers.range).map(Number);
     const body = Buffer.concat([header, Buffer.alloc(Math.max(0, to + 1 - header.length))]).subarray(from, to + 1);
     return route.fulfill({ status: 206, headers: { ...cors, "content-range": `bytes ${from}-${to}/${size}` }, body });
@@ -284,6 +288,9 @@ async function repository(tab) {
   await tab.click("#hub button");
   await tab.waitForFunction(() => document.getElementById("problem").textContent.includes("token"));
   report.hub_requests = seen.length;
+  await tab.fill("#hub-name", "no-ranges/Qwen2.5-14B-GGUF:Q8_0");
+  await tab.click("#hub button");
+  await tab.waitForFunction(() => vramplan.state.planned?.document.deployment.given.model === "hf:no-ranges/Qwen2.5-14B-GGUF:Q8_0", null, { timeout: 30_000 });
   await tab.context().close();
 }
 
