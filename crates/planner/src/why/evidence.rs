@@ -183,6 +183,8 @@ pub struct Episode {
     pub contexts: u64,
     /// Whether weights were begun to be loaded.
     pub loads: bool,
+    /// Whether the breakdown that was last printed is one of a fit, before anything is allocated.
+    pub trial: bool,
     /// Whether it came to serve.
     pub serves: Option<u64>,
 }

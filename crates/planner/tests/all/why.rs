@@ -85,7 +85,7 @@ fn cases() -> Vec<(String, Case, Vec<u8>)> {
         cases.push((name, case, fs_err::read(path.with_extension("log")).unwrap()));
     }
     cases.sort_by(|a, b| a.0.cmp(&b.0));
-    assert!(cases.len() >= 80, "only {} cases", cases.len());
+    assert!(cases.len() >= 110, "only {} cases", cases.len());
     cases
 }
 
