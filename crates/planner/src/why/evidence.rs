@@ -185,6 +185,8 @@ pub struct Episode {
     pub loads: bool,
     /// Whether the breakdown that was last printed is one of a fit, before anything is allocated.
     pub trial: bool,
+    /// Where Vulkan says that a buffer is larger than it gives at all.
+    pub over_limit: Option<u64>,
     /// Whether it came to serve.
     pub serves: Option<u64>,
 }
