@@ -33,6 +33,13 @@ systems:
 stock:
     cargo test --locked -p vramplan-beside-stock
 
+# The planner as a page, and the page in a browser beside the command; Node, npm and Chromium are needed for the second.
+web:
+    scripts/build-web
+
+check-web:
+    scripts/check-web
+
 # Licences, advisories and spelling, whose databases are fetched.
 audit:
     cargo deny --workspace check

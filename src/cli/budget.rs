@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use clap::builder::styling::AnsiColor;
+
 use super::Outcome;
 use super::args::BudgetArgs;
 use super::format;
@@ -11,7 +13,7 @@ use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::recommend::answer;
-use vramplan_planner::render::{Document, PLAN, Target, emit, explain};
+use vramplan_planner::render::{Document, Format, PLAN, Target, emit, explain};
 use vramplan_planner::text::{printable, printable_path};
 
 /// Plans, recommends and prints.
@@ -25,13 +27,33 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let text = match (args.emit, explained) {
         (Some(target), _) => settings(target, &document, &deployment)?,
         (_, Some(component)) => explain(&document, component),
-        _ => format::print(&PLAN, &document, format::chosen(args.format, args.json))?,
+        _ => {
+            let format = format::chosen(args.format, args.json);
+            let text = format::print(&PLAN, &document, format)?;
+            if format == Format::Table { painted(&text, document.verdict) } else { text }
+        }
     };
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(match answer.verdict {
         Verdict::DoesNotFit => Outcome::DoesNotFit,
         Verdict::Fits | Verdict::Tight => Outcome::Done,
     })
+}
+
+/// The table with its verdict in colour, which is taken out where the output is no terminal or none is wanted.
+fn painted(text: &str, verdict: Verdict) -> String {
+    let color = match verdict {
+        Verdict::Fits => AnsiColor::Green,
+        Verdict::Tight => AnsiColor::Yellow,
+        Verdict::DoesNotFit => AnsiColor::Red,
+    };
+    let style = color.on_default().bold();
+    match text.split_once(':') {
+        Some((verdict, rest)) if !verdict.contains('\n') => {
+            format!("{style}{verdict}{style:#}:{rest}")
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// The question, with the version of the user's own program where one is named.

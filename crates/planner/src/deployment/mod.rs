@@ -129,7 +129,7 @@ pub fn resolve(
     local: Option<&LocalCard>,
 ) -> Result<Deployment, DeploymentError> {
     let model = question.model.as_deref().ok_or_else(error::no_model)?;
-    let runtime = defaults::runtime_asked(question, model, files);
+    let runtime = defaults::runtime_asked(question, model, catalog, files);
     let cards = cards::cards(question, runtime, catalog, local)?;
     resolve_on(question, catalog, files, cards)
 }
@@ -145,9 +145,36 @@ pub fn resolve_on(
     cards: Cards,
 ) -> Result<Deployment, DeploymentError> {
     let name = question.model.as_deref().ok_or_else(error::no_model)?;
-    let runtime = defaults::runtime_asked(question, name, files);
+    let model = || Ok(Arc::new(read::model(files, name, catalog)?));
+    with_model(question, (catalog, files), cards, model)
+}
+
+/// [`resolve`] about a model that was read before: where a plan is asked for again and again.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_model(
+    question: &Question,
+    model: &Arc<ModelSpec>,
+    catalog: &Catalog,
+    files: &dyn Files,
+) -> Result<Deployment, DeploymentError> {
+    let name = question.model.as_deref().ok_or_else(error::no_model)?;
+    let runtime = defaults::runtime_asked(question, name, catalog, files);
+    let cards = cards::cards(question, runtime, catalog, None)?;
+    with_model(question, (catalog, files), cards, || Ok(Arc::clone(model)))
+}
+
+fn with_model(
+    question: &Question,
+    (catalog, files): (&Catalog, &dyn Files),
+    cards: Cards,
+    model: impl FnOnce() -> Result<Arc<ModelSpec>, DeploymentError>,
+) -> Result<Deployment, DeploymentError> {
+    let name = question.model.as_deref().ok_or_else(error::no_model)?;
+    let runtime = defaults::runtime_asked(question, name, catalog, files);
     let runtime = Arc::new(catalog.runtime(runtime)?);
-    let model = Arc::new(read::model(files, name, catalog)?);
+    let model = model()?;
     let file = files.is_file(name.as_ref()).then(|| Arc::from(name));
     let siblings = siblings::siblings(&model, catalog);
     let found = Found { model, file, runtime, cards, siblings };
@@ -163,6 +190,7 @@ impl Deployment {
         let Found { model, file, mut runtime, cards, siblings } = found;
         let kind = runtime.kind();
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
+        runs_on(kind, &cards)?;
         let asked = question.split.or(split_of(question.split_mode));
         let split = asked.unwrap_or(defaults.split);
         let options = limits::options(&question, (&model, kind), &cards, split)?;
@@ -180,7 +208,7 @@ impl Deployment {
             kv: question.kv.map_or(defaults.kv, |kv| kv.keys),
             ram: question.ram,
             host,
-            cache: limits::cache(&question)?,
+            cache: limits::cache(&question, workload.system_tokens)?,
             headroom: question.headroom.unwrap_or_else(|| rules(kind).headroom()),
             min_decode_speed: limits::min_decode_speed(&question, &cards)?,
             given: Arc::new(question),
@@ -232,6 +260,21 @@ impl Deployment {
     /// The same with a conversation cache of so many tokens.
     pub fn with_cache(&self, tokens: u64) -> Self {
         Self { cache: CacheSize::Fixed(tokens), ..self.clone() }
+    }
+}
+
+/// Refuses cards that a runtime does not run on.
+fn runs_on(runtime: Runtime, cards: &Cards) -> Result<(), DeploymentError> {
+    match cards.iter().find(|card| !rules(runtime).runs_on(card.gpu.maker)) {
+        Some(card) => Err(DeploymentError::refused(
+            format!(
+                "the `{runtime}` runtime is not planned on GPUs of {}: `{}`",
+                card.gpu.maker.name(),
+                card.gpu.name
+            ),
+            "use `--runtime llama.cpp`",
+        )),
+        None => Ok(()),
     }
 }
 

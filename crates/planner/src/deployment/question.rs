@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Deployment, text};
 use crate::dtype::{KvPair, WeightFormat};
 use crate::spec::{
-    AskedShare, Attention, Count, Headroom, Logits, Runtime, Serving, Split, SplitMode,
-    TensorOverride, TensorSplit, Workload,
+    AskedShare, Attention, Count, Headroom, Logits, Runtime, Split, SplitMode, TensorOverride,
+    TensorSplit, Workload,
 };
 use crate::units::Bytes;
 
@@ -92,13 +92,13 @@ pub struct Question {
     pub gpu: Option<String>,
 
     /// Number of equal GPUs that the model is spread over [default: 1].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["tensor-parallel-size", "num-gpus"], long, value_name = "N"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u64>,
 
     /// How the model is spread over several GPUs: `layer` (whole layers: `-sm layer` of llama.cpp,
     /// `device_map="auto"` of transformers, pipeline parallelism of vLLM) or `tensor` (parts of every
-    /// layer: `-sm row`, tensor parallelism) [default: layer; tensor under vllm].
+    /// layer: `-sm row`, tensor parallelism) [default: layer; tensor under vllm and sglang].
     #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -114,9 +114,9 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 
-    /// Runtime: `vramplan`, `transformers`, `llama.cpp` or `vllm` [default: by the model: llama.cpp for GGUF
+    /// Runtime: `vramplan`, `transformers`, `llama.cpp`, `vllm` or `sglang` [default: by the model: llama.cpp for GGUF
     /// files and tags, vllm for a repository or a checkpoint, vramplan for a bare name].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "RUNTIME"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["engine", "backend"], long, value_name = "RUNTIME"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -125,15 +125,15 @@ pub struct Question {
     pub runtime: Option<Runtime>,
 
     /// Version of the runtime where versions differ: for llama.cpp a build such as `b8193`, a release such as
-    /// `0.6.0`, or `2025` for builds before mid-2025; for vllm such as `0.11.2`; for transformers such as `4.44`,
+    /// `0.6.0`, or `2025` for builds before mid-2025; for vllm such as `0.11.2`; for sglang such as `0.5.9`; for transformers such as `4.44`,
     /// and `4.57,bitsandbytes=0.45` for both [default: latest].
     #[cfg_attr(feature = "cli", arg(long, value_name = "V"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_version: Option<String>,
 
     /// Format of the weights, such as `q4_k_m`, `q8_0`, `nf4-dq`, `awq-int4`, `bf16`. A file's own
-    /// format unless given; for a model known by name `q4_k_m`, `bf16` under transformers and vllm.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FORMAT"))]
+    /// format unless given; for a model known by name `q4_k_m`, `bf16` under transformers, vllm and sglang.
+    #[cfg_attr(feature = "cli", arg(aliases = ["quantization", "quant"], long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -144,8 +144,8 @@ pub struct Question {
 
     /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`; under llama.cpp also one
     /// for each, `q8_0/q4_0`. Unless given, what the runtime takes by itself: `int8`, `f16` under
-    /// llama.cpp, `bf16` under transformers and vllm.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FORMAT"))]
+    /// llama.cpp, `bf16` under transformers, vllm and sglang.
+    #[cfg_attr(feature = "cli", arg(aliases = ["kv-cache-dtype", "cache-type"], long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -179,9 +179,10 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent_window: Option<u64>,
 
-    /// Tokens of a prefill step (llama.cpp: `n_ubatch`, vLLM: `max_num_batched_tokens`) [default:
-    /// 512; under vllm 16384 on cards of 160 GiB and more, 8192 of 70 GiB and more but the A100, else 2048].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    /// Tokens of a prefill step (llama.cpp: `n_ubatch`, vLLM: `max_num_batched_tokens`, SGLang:
+    /// `--chunked-prefill-size`) [default: 512; under vllm 16384 on cards of 160 GiB and more, 8192 of 70 GiB and more but the
+    /// A100, else 2048; under sglang 2048 below 20 GiB, 4096 below 60, 8192 below 160, else 16384].
+    #[cfg_attr(feature = "cli", arg(aliases = ["ubatch-size", "max-num-batched-tokens", "chunked-prefill-size"], long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill_chunk: Option<u64>,
 
@@ -191,27 +192,57 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u64>,
 
+    /// Users at once, each with a conversation of their own: as `--batch` [default with
+    /// `--context-per-user`: as many as there is room for].
+    #[cfg_attr(
+        feature = "cli",
+        arg(aliases = ["concurrency"], 
+            long,
+            value_name = "N",
+            help_heading = "Workload",
+            conflicts_with_all = ["batch", "parallel"]
+        )
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<u64>,
+
+    /// Tokens of each user's conversation, the system prompt included: `--context` and `--cache-tokens` in
+    /// one [default with `--users`: as many as there is room for].
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            value_name = "TOKENS", value_parser = text::tokens,
+            help_heading = "Workload",
+            conflicts_with_all = ["context", "cache_tokens"]
+        )
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_per_user: Option<u64>,
+
     /// Positions, where `RoPE` scaling allows more than the model was trained for, or fewer are
     /// wanted.
-    #[cfg_attr(feature = "cli", arg(short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["ctx", "ctx-size", "num-ctx", "n-ctx"], short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
 
-    /// The longest sequence that vLLM is told to serve, for which its pool must have room before it starts [default: the
-    /// context where `--context` gives it, else what a given cache holds with the system prompt, else the model's].
+    /// The longest sequence that vLLM is told to serve, for which its pool must have room before it starts (SGLang:
+    /// `--context-length`, for which it has a table) [default: the context where `--context` gives it, else what a given cache
+    /// holds with the system prompt, else the model's].
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_model_len: Option<u64>,
 
     /// Sequences that vLLM may process together (`max_num_seqs`), for which its profile run samples
-    /// [default: 1024 on cards of 70 GiB and more but the A100, else 256].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Workload"))]
+    /// [default: 1024 on cards of 70 GiB and more but the A100, else 256]; requests that SGLang may run together
+    /// (`--max-running-requests`) [default: by its pool, 2048 to 4096].
+    #[cfg_attr(feature = "cli", arg(aliases = ["max-num-seqs", "max-running-requests"], long, value_name = "N", help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_seqs: Option<u64>,
 
     /// Images of a prompt that a multimodal model is set up for (vLLM: `--limit-mm-per-prompt`); 0 plans
     /// its language model alone. Their tokens are among `--system-tokens` and the cache's [default: as
-    /// the runtime: tower loaded under transformers and vllm, not under llama.cpp and vramplan].
+    /// the runtime: tower loaded under transformers, vllm and sglang, not under llama.cpp and vramplan].
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<u64>,
@@ -271,7 +302,7 @@ pub struct Question {
     pub capture_keep: bool,
 
     /// Memory to leave free: a size, or a percentage of the total [default: 3%, at least 512 MiB;
-    /// under vllm none beside what its share of the card leaves].
+    /// under vllm and sglang none beside what their share of the card leaves].
     #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE|PCT", help_heading = "Card"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -292,7 +323,19 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
     pub gpu_memory_utilization: Option<AskedShare>,
 
-    /// Whether vLLM compiles nothing and captures no graphs (`--enforce-eager`).
+    /// Share of what is free of the card for SGLang's weights and cache, or `auto` for the largest that is safe [default: as
+    /// SGLang reckons it from the card, the step and the captured batches].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SHARE", help_heading = "Card"))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub mem_fraction_static: Option<AskedShare>,
+
+    /// Whether vLLM compiles nothing and captures no graphs (`--enforce-eager`), or SGLang captures none
+    /// (`--disable-cuda-graph`).
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Card"))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enforce_eager: bool,
@@ -334,7 +377,7 @@ pub struct Question {
     pub ngl: Option<Count>,
 
     /// Layers whose experts stay in main memory, the first of the model: a number or `auto`.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = PLACEMENT))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["ncmoe"], long, value_name = "N", help_heading = PLACEMENT))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -486,6 +529,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// The share of a card that a server is told to take, in whichever one's words.
+    pub fn share(&self) -> Option<AskedShare> {
+        self.gpu_memory_utilization.or(self.mem_fraction_static)
+    }
+
     /// These keys, and `other`'s where these are silent.
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -503,6 +551,8 @@ impl Question {
             recent_window: self.recent_window.or(other.recent_window),
             prefill_chunk: self.prefill_chunk.or(other.prefill_chunk),
             batch: self.batch.or(other.batch),
+            users: self.users.or(other.users),
+            context_per_user: self.context_per_user.or(other.context_per_user),
             context: self.context.or(other.context),
             max_model_len: self.max_model_len.or(other.max_model_len),
             max_seqs: self.max_seqs.or(other.max_seqs),
@@ -515,6 +565,7 @@ impl Question {
             capture_keep: self.capture_keep || other.capture_keep,
             headroom: self.headroom.or(other.headroom),
             gpu_memory_utilization: self.gpu_memory_utilization.or(other.gpu_memory_utilization),
+            mem_fraction_static: self.mem_fraction_static.or(other.mem_fraction_static),
             enforce_eager: self.enforce_eager || other.enforce_eager,
             expandable_segments: self.expandable_segments || other.expandable_segments,
             other_use: self.other_use.or(other.other_use),
@@ -551,7 +602,8 @@ impl Deployment {
     /// The question with every key that counts: what reads back as this deployment.
     pub fn resolved(&self) -> Question {
         let Workload { capture, .. } = self.workload;
-        let serving = self.options().serving();
+        let options = self.options();
+        let (serving, tokens) = (options.serving(), options.token_serving());
         let versioned = self.options().version().is_some();
         let version = self.given.runtime_version.clone().or_else(|| Some("latest".to_owned()));
         let (gpu, gpus) = self.cards.names();
@@ -572,9 +624,15 @@ impl Deployment {
             recent_window: self.workload.recent_window,
             prefill_chunk: Some(self.workload.prefill_chunk),
             batch: (!launch.unified).then_some(self.workload.batch),
+            users: None,
+            context_per_user: None,
             context: Some(self.workload.context),
-            max_model_len: serving.and_then(|serving| serving.max_model_len),
-            max_seqs: serving.map(|serving| serving.max_seqs),
+            max_model_len: serving
+                .and_then(|serving| serving.max_model_len)
+                .or(tokens.and_then(|serving| serving.context)),
+            max_seqs: serving
+                .map(|serving| serving.max_seqs)
+                .or(tokens.and_then(|serving| serving.max_requests)),
             images: self.workload.images,
             logits: Some(self.workload.logits),
             cache: Some(CacheAllocation::of(self.workload.grown_cache)),
@@ -583,8 +641,10 @@ impl Deployment {
             capture_attention: capture.is_some_and(|capture| capture.attention),
             capture_keep: capture.is_some_and(|capture| capture.keep),
             headroom: Some(self.headroom),
-            gpu_memory_utilization: serving.map(share),
-            enforce_eager: serving.is_some_and(|serving| serving.eager),
+            gpu_memory_utilization: options.asked_share().filter(|_| serving.is_some()),
+            mem_fraction_static: options.asked_share().filter(|_| tokens.is_some()),
+            enforce_eager: serving.is_some_and(|serving| serving.eager)
+                || tokens.is_some_and(|serving| serving.eager),
             expandable_segments: self.options().stack().expandable_segments,
             other_use: (!other_use.is_zero()).then_some(other_use),
             ngl: launch.gpu_layers,
@@ -610,9 +670,4 @@ impl Deployment {
             min_decode_speed: self.min_decode_speed,
         }
     }
-}
-
-/// The share of a card as a question says it.
-const fn share(serving: Serving) -> AskedShare {
-    if serving.solves_share { AskedShare::Auto } else { AskedShare::Given(serving.utilization) }
 }

@@ -79,12 +79,25 @@ const SYNONYMS: [(&str, &str); 13] = [
     ("i8", "int8"),
 ];
 
+/// The names with the default group size.
+const GROUPED: [&str; 6] = ["hqq1", "hqq2", "hqq3", "hqq4", "quanto2", "quanto4"];
+
 impl KvFormat {
+    /// Every name that has no group size of its own choice.
+    ///
+    /// ```
+    /// use vramplan_planner::dtype::KvFormat;
+    ///
+    /// assert!(KvFormat::names().all(|name| name.parse::<KvFormat>().is_ok()));
+    /// ```
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMED.iter().map(|(name, _)| *name).chain(GROUPED)
+    }
+
     /// The names that the command line takes, for messages.
     pub fn known() -> String {
         let named = NAMED.iter().map(|(name, _)| *name);
-        let grouped =
-            ["hqq1", "hqq2", "hqq3", "hqq4", "quanto2", "quanto4", "hqq8-gN", "quanto4-gN"];
+        let grouped = GROUPED.into_iter().chain(["hqq8-gN", "quanto4-gN"]);
         let quoted: Vec<_> = named.chain(grouped).map(|name| format!("`{name}`")).collect();
         format!("one of {}", quoted.join(", "))
     }

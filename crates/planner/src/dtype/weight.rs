@@ -146,11 +146,27 @@ const NAMED: [(&str, WeightFormat); 16] = [
     ("as-stored", WeightFormat::AsStored),
 ];
 
+/// The usual names of formats whose scales are shared by groups.
+const GROUPED: [&str; 3] = ["gptq-int4", "gptq-int8", "awq-int4"];
+
 impl WeightFormat {
+    /// Every name that has no group size of its own choice: GGUF file types first, then the others.
+    ///
+    /// ```
+    /// use vramplan_planner::dtype::WeightFormat;
+    ///
+    /// assert!(WeightFormat::names().any(|name| name == "q4_k_m"));
+    /// assert!(WeightFormat::names().all(|name| name.parse::<WeightFormat>().is_ok()));
+    /// ```
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let gguf = FileType::ALL.iter().map(|file_type| file_type.name());
+        gguf.chain(NAMED.iter().map(|(name, _)| *name)).chain(GROUPED)
+    }
+
     /// The names that the command line takes, for messages.
     pub fn known() -> String {
         let named = NAMED.iter().map(|(name, _)| *name);
-        let grouped = ["gptq-int4", "gptq-int8", "awq-int4", "gptq-int4-gN", "awq-int4-gN"];
+        let grouped = GROUPED.into_iter().chain(["gptq-int4-gN", "awq-int4-gN"]);
         let others: Vec<_> = named.chain(grouped).map(|name| format!("`{name}`")).collect();
         let gguf =
             "a GGUF file type such as `q4_k_m`, `q8_0`, `q6_k`, `q3_k_m`, `iq4_xs` or `mxfp4_moe`";

@@ -22,6 +22,8 @@ pub mod placement;
 pub mod rules;
 pub mod runtimes;
 pub(crate) mod scenario;
+pub(crate) mod serving;
+pub mod sglang;
 pub mod transformers;
 pub(crate) mod vision;
 pub mod vllm;

@@ -7,11 +7,13 @@
 
 mod advice;
 mod devices;
+mod outline;
 mod placement;
 mod search;
 mod speed;
 mod start;
 mod summary;
+mod users;
 mod window;
 
 use std::borrow::Cow;
@@ -33,10 +35,12 @@ use crate::units::{Bytes, Overflow};
 
 pub use advice::{Advice, ENGINE_REFUSES, Planned, advise};
 pub use devices::DevicePlan;
+pub use outline::outline;
 pub use placement::{LEAST_CONTEXT, Placement, Settlement, settle, solve};
 pub use speed::{Speed, decode_speed};
 pub use start::{Shares, settle as settle_share};
 pub use summary::Summary;
+pub use users::{Users, settle as settle_users};
 pub use window::{RecentWindow, WindowBasis, WindowError, recent_window, smallest_cache};
 
 /// Why there is no recommendation.
@@ -282,6 +286,8 @@ pub struct Answer {
     pub advice: Vec<Advice>,
     /// Where layers and experts go, where that was solved.
     pub settlement: Option<Settlement>,
+    /// How many users there is room for, where that was asked.
+    pub users: Option<Users>,
 }
 
 /// Answers a question.
@@ -289,12 +295,32 @@ pub struct Answer {
 /// # Errors
 /// Where the model cannot be planned so, or the context cannot hold the work.
 pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
-    let settlement = settle(deployment)?;
+    answer_placed(deployment, settle(deployment)?, Depth::Whole)
+}
+
+/// How much is answered.
+#[derive(Clone, Copy)]
+enum Depth {
+    /// With every tier, and advice.
+    Whole,
+    /// The plan alone.
+    Outline,
+}
+
+/// The answer with the placement that was found.
+fn answer_placed(
+    deployment: &Deployment,
+    settlement: Option<Settlement>,
+    depth: Depth,
+) -> Result<Answer, RecommendError> {
     let placed = settlement.as_ref().map(|settlement| settlement.placement.of(deployment));
-    let settled = settle_share(placed.as_ref().unwrap_or(deployment))?;
+    let settled = settle_users(settle_share(placed.as_ref().unwrap_or(deployment))?)?;
     let deployment = &*settled;
     let solver = Solver::new(deployment)?;
-    let recommendation = solver.recommend()?;
+    let recommendation = match depth {
+        Depth::Whole => solver.recommend()?,
+        Depth::Outline => outline::balanced_alone(&solver)?,
+    };
     let cache_tokens = match deployment.cache {
         CacheSize::Fixed(tokens) => tokens,
         CacheSize::Solve => solver.planned_tokens(&recommendation),
@@ -305,9 +331,13 @@ pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
         solver.refused(cache_tokens, &mut device.plan)?;
     }
     let recent_window = solver.window(cache_tokens)?;
-    let shares = solver.shares()?;
-    let planned = Planned { plan: &plan, binding, shares };
-    let mut advice = advise(&solver, planned, &recommendation)?;
+    let given = &deployment.given;
+    let asks_for_users = given.users.is_some() || given.context_per_user.is_some();
+    let users = asks_for_users.then(|| solver.users(cache_tokens)).transpose()?;
+    let (shares, mut advice) = match depth {
+        Depth::Whole => solver.advice(&plan, binding, &recommendation)?,
+        Depth::Outline => (None, Vec::new()),
+    };
     if let Some(settlement) = &settlement {
         settlement.advise(&mut advice);
     }
@@ -331,8 +361,12 @@ pub fn answer(deployment: &Deployment) -> Result<Answer, RecommendError> {
         recommendation,
         advice,
         settlement,
+        users,
     })
 }
+
+/// Between which shares of the card the runtime starts, and what is advised.
+type Advised = Result<(Option<Shares>, Vec<Advice>), RecommendError>;
 
 impl Answer {
     /// The deployment as it was planned: with the size of the cache, and the recent window where there is one.
@@ -342,6 +376,9 @@ impl Answer {
             planned.set_launch(settlement.placement.launch.clone());
         }
         planned.set_options(self.options);
+        if let Some(users) = self.users {
+            planned.workload.batch = users.planned;
+        }
         let evicts = rules(deployment.kind()).evicts();
         planned.workload.recent_window = evicts.then_some(self.recent_window.tokens);
         planned
@@ -483,6 +520,13 @@ impl<'a> Solver<'a> {
     pub fn window(&self, cache_tokens: u64) -> Result<RecentWindow, RecommendError> {
         let Deployment { workload, .. } = self.deployment;
         Ok(recent_window(self.deployment.kind(), workload, cache_tokens)?)
+    }
+
+    /// What is advised on a plan.
+    fn advice(&self, plan: &Plan, binding: usize, recommendation: &Recommendation) -> Advised {
+        let shares = self.shares()?;
+        let planned = Planned { plan, binding, shares };
+        Ok((shares, advise(self, planned, recommendation)?))
     }
 
     /// The tiers and the hard maximum.

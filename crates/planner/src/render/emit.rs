@@ -4,7 +4,7 @@
 //! `cache_utils.py` and `quantization_config.py`; Ollama's `api/types.go` (`Runner`: `num_ctx`,
 //! `num_batch`, `num_gpu`), `docs/modelfile.md` and `envconfig/config.go` (the variables, of which
 //! `OLLAMA_FLASH_ATTENTION` is read by `strconv.ParseBool`); vLLM's `engine/arg_utils.py`
-//! (`EngineArgs.add_cli_args`) and `config/cache.py` (`CacheDType`).
+//! (`EngineArgs.add_cli_args`) and `config/cache.py` (`CacheDType`); `SGLang` 0.5.23's `srt/arg_groups/fields/`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -24,6 +24,8 @@ pub enum Target {
     LlamaCpp,
     /// Flags of `vllm serve`.
     Vllm,
+    /// Flags of `python -m sglang.launch_server`.
+    Sglang,
     /// A Python dictionary.
     Transformers,
     /// A Modelfile.
@@ -36,9 +38,10 @@ pub enum Target {
 
 impl Target {
     /// Every target with its name.
-    pub const NAMES: [(&'static str, Self); 6] = [
+    pub const NAMES: [(&'static str, Self); 7] = [
         ("llama.cpp", Self::LlamaCpp),
         ("vllm", Self::Vllm),
+        ("sglang", Self::Sglang),
         ("transformers", Self::Transformers),
         ("ollama", Self::Ollama),
         ("lm-studio", Self::LmStudio),
@@ -57,6 +60,7 @@ impl Target {
             (Self::Ollama, Runtime::LlamaCpp),
             (Self::LmStudio, Runtime::LlamaCpp),
             (Self::Vllm, Runtime::Vllm),
+            (Self::Sglang, Runtime::Sglang),
             (Self::Transformers, Runtime::Transformers),
         ];
         takes.into_iter().find(|(target, _)| *target == self).map(|(_, runtime)| runtime)
@@ -153,6 +157,7 @@ pub fn emit(
     match target {
         Target::LlamaCpp => llama_cpp(document, file),
         Target::Vllm => Ok(vllm(document)),
+        Target::Sglang => Ok(sglang(document)),
         Target::Transformers => Ok(transformers(document, gpu)),
         Target::Ollama => ollama(document, file),
         Target::LmStudio => lm_studio(document),
@@ -428,6 +433,30 @@ fn vllm(document: &Document) -> String {
         chunk(document),
         shown(asked.gpu_memory_utilization.as_ref()),
         images.unwrap_or_default(),
+    )
+}
+
+/// `auto` is the model's own type for weights and cache (`srt/server_args.py`).
+fn sglang(document: &Document) -> String {
+    let asked = &document.deployment.resolved;
+    let kv = if asked.kv.map(|kv| kv.keys) == Some(KvFormat::Fp8) { "fp8_e4m3" } else { "auto" };
+    let dtype = if weights(document) == "f32" { "--dtype float32 " } else { "" };
+    let [system, cached] = cached(document);
+    let length = system.saturating_add(cached);
+    let gpus = document.devices.len();
+    let parallel = match asked.split {
+        Some(Split::Tensor) => format!(" --tp-size {gpus}"),
+        Some(Split::Layer) => format!(" --pp-size {gpus}"),
+        None => String::new(),
+    };
+    let requests = asked.max_seqs.map(|seqs| format!(" --max-running-requests {seqs}"));
+    let eager = if asked.enforce_eager { " --disable-cuda-graph" } else { "" };
+    format!(
+        "--context-length {length}{} --chunked-prefill-size {} {dtype}--kv-cache-dtype {kv} \
+         --mem-fraction-static {}{parallel}{eager}\n",
+        requests.unwrap_or_default(),
+        chunk(document),
+        shown(asked.mem_fraction_static.as_ref()),
     )
 }
 

@@ -6,10 +6,12 @@ use std::fmt::Write as _;
 use super::terminal::{WIDTH, finish, range, table};
 
 use super::devices;
-use super::document::{ComponentDoc, Document, PoolDoc, SpeedDoc, TierDoc, shown};
+use super::document::{ComponentDoc, Document, PoolDoc, SpeedDoc, TierDoc, UsersDoc, shown};
+use crate::estimate::rules;
+use crate::estimate::rules::PoolWords;
 use crate::plan::{Reason, Verdict};
 use crate::recommend::Limit;
-use crate::spec::{Basis, Bounds};
+use crate::spec::{Basis, Bounds, Runtime};
 use crate::units::Bytes;
 
 /// Cells of a full bar.
@@ -29,7 +31,8 @@ pub fn to_table(document: &Document) -> String {
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-fn heading(document: &Document) -> String {
+/// What comes before every figure: the verdict, what was planned and for what, in lines of 80 columns.
+pub fn heading(document: &Document) -> String {
     let asked = &document.deployment;
     let chosen = if asked.given.runtime.is_some() { "" } else { " (see `--runtime`)" };
     let title = format!(
@@ -44,12 +47,16 @@ fn heading(document: &Document) -> String {
     if let Some(placement) = &document.placement {
         text.push_str(&wrap(&placement.first_line(&label_of_gpus(document)), WIDTH));
     }
+    if let Some(users) = &document.users {
+        text.push_str(&wrap(&users_line(users), WIDTH));
+    }
     text.push_str(&wrap(&title, WIDTH));
     if let Some(origin) = &asked.model.origin {
         text.push_str(&wrap(&origin.text(), WIDTH));
     }
     let fits = document.recommendation.tiers.iter().any(|tier| tier.max_cache_tokens > 0);
-    let given = match (asked.given.cache_tokens.is_some(), fits) {
+    let is_given = asked.given.cache_tokens.is_some() || asked.given.context_per_user.is_some();
+    let given = match (is_given, fits) {
         (true, _) => "given",
         (false, true) => "recommended",
         (false, false) => "the smallest that can work",
@@ -63,6 +70,13 @@ fn heading(document: &Document) -> String {
         asked.number(|asked| asked.prefill_chunk),
     );
     text.push_str(&wrap(&line, WIDTH));
+    if let Some(maker) = document.capacity.maker {
+        let line = format!(
+            "plans are checked on NVIDIA GPUs: on one of {} buffers are assumed to be the same",
+            maker.name()
+        );
+        text.push_str(&wrap(&line, WIDTH));
+    }
     if let Some(refusal) = document.refusal() {
         text.push_str(&wrap(&refusal.text, WIDTH));
     }
@@ -189,6 +203,10 @@ fn context(document: &Document) -> String {
         .number(|asked| asked.system_tokens)
         .saturating_add(asked.number(|asked| asked.cache_tokens));
     let longest = asked.number(|asked| asked.context);
+    if let Some(users) = &document.users {
+        let each = if users.planned == 1 { "user" } else { "users" };
+        return format!(" · {} {each} × {} tokens", users.planned, users.context);
+    }
     if tokens == longest {
         format!(" · all {longest} tokens of context")
     } else {
@@ -207,7 +225,7 @@ fn will_not_start(document: &Document) -> String {
     let usable = document.capacity.usable;
     let outside = document.peak.total.expected.minus_or_zero(pool.limit);
     let why = if document.peak.total.expected > usable {
-        let share = shown(document.deployment.resolved.gpu_memory_utilization.as_ref());
+        let share = shown(document.deployment.resolved.share().as_ref());
         let free = usable.minus_or_zero(outside);
         format!(
             "its share of {share} is {}, and {free} are free when it looks: {} short",
@@ -219,8 +237,11 @@ fn will_not_start(document: &Document) -> String {
             longest => format!("the largest that starts is {longest}"),
         };
         format!(
-            "`max_model_len` {} needs {} of cache, {} are there; {longest}",
-            start.context, start.needs, start.has.expected
+            "`{}` {} needs {} of cache, {} are there; {longest}",
+            pool_words(document).longest,
+            start.context,
+            start.needs,
+            start.has.expected
         )
     } else {
         format!("{} short of what the conversations hold", document.short_by)
@@ -228,17 +249,56 @@ fn will_not_start(document: &Document) -> String {
     wrap(&format!("{runtime} will not start: {why}"), WIDTH)
 }
 
+/// For how many users there is room.
+fn users_line(users: &UsersDoc) -> String {
+    let UsersDoc { context, safe, expected, .. } = *users;
+    let count = |users: u64| match users {
+        0 => "no user".to_owned(),
+        1 => "1 user".to_owned(),
+        users => format!("{users} users"),
+    };
+    let mut line = format!("room for {} with {context} tokens each at once", count(safe));
+    if expected > safe {
+        let _ = write!(line, ", {expected} if all is as expected");
+    }
+    line
+}
+
 /// What the runtime's share of the card is, and what its cache holds.
 fn pool_line(document: &Document, pool: &PoolDoc) -> String {
     let asked = &document.deployment;
-    let share = shown(asked.resolved.gpu_memory_utilization.as_ref());
-    format!(
-        "{} takes {} ({share}) whatever is cached: {} blocks, {} tokens by its own count",
+    let share = shown(asked.resolved.share().as_ref());
+    let words = pool_words(document);
+    let takes = format!(
+        "{} takes {} ({share}) whatever is cached: {} {}, {} tokens by its own count",
         asked.runtime(),
         pool.limit,
         pool.blocks,
+        words.block,
         pool.tokens
-    )
+    );
+    if words.has_two_ends { takes + &start_window(pool, words) } else { takes }
+}
+
+/// The shares with which a server starts and does not run out of memory later, where too small ones fail otherwise than too
+/// large ones.
+fn start_window(pool: &PoolDoc, words: PoolWords) -> String {
+    let flag = words.share;
+    match (&pool.start.smallest_share, &pool.start.largest_share) {
+        (Some(least), Some(most)) => format!(
+            "; `{flag}` below {least} leaves no pool, above {most} the rest may not fit beside it"
+        ),
+        (Some(least), None) => {
+            format!("; `{flag}` below {least} leaves no pool, and the rest may not fit beside any")
+        }
+        (None, _) => format!("; no `{flag}` leaves a pool"),
+    }
+}
+
+/// What the runtime calls its pool's parts.
+fn pool_words(document: &Document) -> PoolWords {
+    let runtime = document.deployment.resolved.runtime.unwrap_or(Runtime::Vllm);
+    rules(runtime).pool_words()
 }
 
 fn phases(document: &Document) -> String {

@@ -3,6 +3,7 @@
 use svg::node::element::{Group, Line, Rectangle, Text, Title};
 
 use super::document::{ComponentDoc, Document};
+use crate::estimate::Component;
 use crate::plan::Verdict;
 use crate::text::printable_message;
 use crate::units::Bytes;
@@ -16,11 +17,25 @@ const LEGEND_TOP: f64 = 204.0;
 const LEGEND_ROW: f64 = 24.0;
 const FONT: &str = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif";
 
-/// Colours that stay apart for colour-blind readers (Okabe and Ito), darkest for the largest parts.
-const COLOURS: [&str; 10] = [
+/// Colours that stay apart for colour-blind readers (Okabe and Ito), darkest for the largest parts; in the order of
+/// [`Component::ALL`].
+const COLOURS: [&str; Component::ALL.len()] = [
     "#0072b2", "#009e73", "#56b4e9", "#cc79a7", "#d55e00", "#e69f00", "#f0e442", "#999999",
     "#555555", "#bbbbbb",
 ];
+
+/// The colour of a component: the same in every picture, whatever else a plan holds.
+///
+/// ```
+/// use vramplan_planner::estimate::Component;
+/// use vramplan_planner::render::colour;
+///
+/// assert_eq!(colour(Component::Weights), "#0072b2");
+/// ```
+pub fn colour(component: Component) -> &'static str {
+    let mut colours = Component::ALL.into_iter().zip(COLOURS);
+    colours.find(|(id, _)| *id == component).map_or("#000000", |(_, colour)| colour)
+}
 
 /// The document as a self-contained SVG.
 pub fn to_svg(document: &Document) -> String {
@@ -79,11 +94,10 @@ fn bar(document: &Document) -> Group {
     let whole = scale(document, document.capacity.total);
     let mut group = Group::new().add(rectangle(MARGIN, whole, "#f2f2f2"));
     let mut left = MARGIN;
-    for (index, component) in document.held().enumerate() {
+    for component in document.held() {
         let width = scale(document, component.expected);
         let label = format!("{}: {}", component.id.title(), component.expected);
-        group = group
-            .add(rectangle(left, width, COLOURS[index % COLOURS.len()]).add(Title::new(label)));
+        group = group.add(rectangle(left, width, colour(component.id)).add(Title::new(label)));
         left += width;
     }
     let reserved = scale(document, document.capacity.reserved);
@@ -131,7 +145,7 @@ fn marks(document: &Document) -> Group {
 fn legend(document: &Document) -> Group {
     let mut group = Group::new();
     for (index, component) in document.held().enumerate() {
-        group = group.add(legend_row(index, component, COLOURS[index % COLOURS.len()]));
+        group = group.add(legend_row(index, component));
     }
     let left = document.capacity.usable.minus_or_zero(document.peak.total.expected);
     let y = LEGEND_TOP + LEGEND_ROW * to_f64(document.held().count());
@@ -142,14 +156,14 @@ fn legend(document: &Document) -> Group {
     group.add(text(MARGIN + 24.0, y, &label).set("font-weight", 600))
 }
 
-fn legend_row(index: usize, component: &ComponentDoc, colour: &str) -> Group {
+fn legend_row(index: usize, component: &ComponentDoc) -> Group {
     let y = LEGEND_TOP + LEGEND_ROW * to_f64(index);
     let square = Rectangle::new()
         .set("x", MARGIN)
         .set("y", y - 12.0)
         .set("width", 14)
         .set("height", 14)
-        .set("fill", colour);
+        .set("fill", colour(component.id));
     let (size, range) = if component.expected.is_zero() {
         ("–".to_owned(), format!("{} in {}", component.most, component.most_in.title()))
     } else if component.low == component.high {

@@ -17,6 +17,12 @@ impl Utilization {
         Self(10 * n)
     }
 
+    /// A share that was reckoned: 0.001 to 1, to four digits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    pub fn of_share(share: f64) -> Self {
+        Self((share * 10_000.0).round().clamp(10.0, 10_000.0) as u64)
+    }
+
     /// vLLM's own (`CacheConfig.gpu_memory_utilization`; logs without the flag show it, too).
     pub const fn default_of(version: VllmVersion) -> Self {
         Self(if version.takes_more() { 9200 } else { 9000 })

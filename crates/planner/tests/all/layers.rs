@@ -133,8 +133,13 @@ fn the_planner_is_pure() {
 const OF_RUNTIMES: [&str; 2] = ["estimate/runtimes.rs", "spec/runtime.rs"];
 
 /// A runtime's own folder may look into the options that it is handed.
-const ROOMS: [&str; 4] =
-    ["estimate/llama_cpp", "estimate/vllm", "estimate/transformers", "estimate/vramplan"];
+const ROOMS: [&str; 5] = [
+    "estimate/llama_cpp",
+    "estimate/vllm",
+    "estimate/sglang",
+    "estimate/transformers",
+    "estimate/vramplan",
+];
 
 /// Files that may ask whether a runtime is one in particular, and why.
 const ASKS_WHICH: [(&str, &str); 2] = [
@@ -189,7 +194,7 @@ fn runtimes_are_told_apart_in_one_place() {
     let planner = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = planner.parent().unwrap().parent().unwrap();
     let crates =
-        ["planner", "engine", "disk", "scoreboard"].map(|name| format!("crates/{name}/src"));
+        ["planner", "engine", "disk", "scoreboard", "web"].map(|name| format!("crates/{name}/src"));
     let roots = crates.iter().map(|root| workspace.join(root)).chain([workspace.join("src")]);
     let mut asking = BTreeSet::new();
     for file in roots.flat_map(|root| rust_files(&root)) {

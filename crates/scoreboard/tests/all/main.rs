@@ -8,6 +8,7 @@ mod pipelines;
 mod quantized_passes;
 mod rehearsed;
 mod scoreboard;
+mod sglang;
 mod storage;
 #[path = "../../../../tests/support/mod.rs"]
 mod support;

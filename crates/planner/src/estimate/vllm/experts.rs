@@ -1,6 +1,6 @@
 //! Experts: how kernels pad them, and the workspaces that they share.
 
-use super::element;
+use crate::estimate::serving::layer::element;
 use crate::estimate::{
     BufferId, Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase,
     Scenario,

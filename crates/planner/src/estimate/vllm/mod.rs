@@ -18,10 +18,8 @@
 
 mod communication;
 mod experts;
-pub(crate) mod fragmentation;
 pub mod graphs;
 pub mod paged;
-pub(crate) mod placement;
 pub mod pool;
 mod rules;
 mod sampler;
@@ -29,15 +27,15 @@ pub(crate) mod stages;
 pub(crate) mod weights;
 
 pub use self::rules::Rules;
-use crate::dtype::WeightFormat;
 use crate::estimate::BufferId;
+use crate::estimate::serving::fragmentation;
+use crate::estimate::serving::layer::{attention_width, element, mlp_width, results, table_width};
 use crate::estimate::{
     Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
     overhead, vision,
 };
 use crate::estimate::{Pool, push_weights};
-use crate::spec::families::RotationTables;
-use crate::spec::{Basis, Bounds, ModelShape, Serving};
+use crate::spec::{Basis, Bounds, Serving};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
@@ -143,10 +141,6 @@ fn held(buffers: &Buffers) -> Result<Bounds, Overflow> {
     stays.plus(passes.into_iter().fold(Bounds::ZERO, Bounds::max))
 }
 
-/// Gemma 3 stretches positions eightfold beyond this context, and its table with them.
-const GEMMA_3_TRAINED: u64 = 32_768;
-const GEMMA_3_SCALING: u64 = 8;
-
 /// Tables of sines and cosines, one for all layers; Gemma's windowed layers have their own. gpt-oss's is
 /// f32 (`gpt_oss.py`).
 fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
@@ -166,21 +160,6 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
     let factors = [("positions", positions), ("width", width), ("B", element)];
     buffers.product(kind, BufferId::RotaryTables, &factors)?;
     Ok(())
-}
-
-/// Elements for a position in all tables.
-fn table_width(shape: &ModelShape) -> u64 {
-    let widest = shape.rotated(shape.widest_head());
-    if let Some(mla) = shape.mla {
-        return mla.qk_rope_head_dim;
-    }
-    match shape.architecture.family().vllm.rotation {
-        RotationTables::One => widest,
-        RotationTables::TwoStretched if shape.context_len > GEMMA_3_TRAINED => {
-            (1 + GEMMA_3_SCALING) * widest
-        }
-        RotationTables::Two | RotationTables::TwoStretched => shape.head_dim + widest,
-    }
 }
 
 /// MiB that the profile run needs besides logits and layers: ids, positions, slots, tables of blocks.
@@ -248,50 +227,6 @@ fn transient(component: Component, moment: Moment) -> Kind<'static> {
     Kind { component, life, basis: Basis::Modelled, source: PROFILE_RUN }
 }
 
-/// Width of the dense or shared MLP on one rank.
-fn dense_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
-    let shape = &scenario.model.shape;
-    let widest = scenario.widest(|layer| layer.ffn_size);
-    let dense = match shape.moe {
-        Some(moe) if moe.leading_dense_layers == 0 => moe.shared_ffn_size,
-        Some(moe) => moe.shared_ffn_size.max(widest),
-        None => widest,
-    };
-    dense.div_ceil(ranks)
-}
-
-/// Elements that the MLP of a layer holds for a token on one rank: gate, up and their product, and the
-/// 8-bit copy that 8-bit kernels read of what goes into the down projection.
-fn mlp_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
-    let ffn = dense_width(scenario, ranks);
-    let parts = if scenario.model.shape.gated_ffn { 3 } else { 2 };
-    let copied = u64::from(reads_eight_bits(scenario.weights.format));
-    (parts * ffn).saturating_add(copied * ffn / 2)
-}
-
-/// `B · tokens · (width + 3.5 · hidden)`: what a layer holds.
-fn results(scenario: &Scenario<'_>, tokens: u64, width: u64) -> Result<Bytes, Overflow> {
-    let hidden = scenario.model.shape.hidden_size;
-    let halves = Bytes::product(&[2, width])?.plus(Bytes::product(&[7, hidden])?)?;
-    halves.times(tokens)?.times(element(scenario) / 2)
-}
-
-/// Elements that attention holds for a token on one rank: queries, keys, values and its output,
-/// expanded from latent vectors where there are such.
-fn attention_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
-    let shape = &scenario.model.shape;
-    let heads = shape.n_heads.div_ceil(ranks);
-    match shape.mla {
-        Some(mla) => {
-            let key = mla.qk_nope_head_dim + mla.qk_rope_head_dim;
-            heads * (2 * key + (mla.qk_nope_head_dim + mla.v_head_dim) + 2 * mla.v_head_dim)
-        }
-        None => scenario.widest(|layer| {
-            2 * (layer.n_heads.div_ceil(ranks) + layer.kv_heads.div_ceil(ranks)) * layer.head_dim
-        }),
-    }
-}
-
 fn push_layer(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
@@ -352,14 +287,4 @@ fn push_scan(
     };
     buffers.push(kind, "a layer's state space", size, Formula::text(text, &values));
     Ok(())
-}
-
-/// Bytes of an activation.
-fn element(scenario: &Scenario<'_>) -> u64 {
-    if scenario.weights.format == WeightFormat::F32 { 4 } else { 2 }
-}
-
-/// Whether kernels read 8-bit copies of activations.
-const fn reads_eight_bits(format: WeightFormat) -> bool {
-    matches!(format, WeightFormat::Int8 | WeightFormat::Fp8)
 }

@@ -1,16 +1,16 @@
 //! What vLLM takes and does.
 
-use super::placement;
 use super::weights::VllmTensors;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::kv_cache::check_caches;
 use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
+use crate::estimate::serving::placement;
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::spec::{
-    AskedShare, Attention, GpuSpec, Headroom, Logits, ModelSpec, OwnFormat, Part, RuntimeOptions,
-    Serving, Split, VllmVersion,
+    AskedShare, Attention, GpuSpec, Headroom, Logits, Maker, ModelSpec, OwnFormat, Part,
+    RuntimeOptions, Serving, Split, VllmVersion,
 };
 use crate::units::Bytes;
 
@@ -63,11 +63,8 @@ impl RuntimeRules for Rules {
         let default = Serving::on(gpu, asked.version()?);
         Ok(RuntimeOptions::Vllm(Serving {
             max_seqs: asked.max_seqs.unwrap_or(default.max_seqs),
-            utilization: asked
-                .utilization
-                .and_then(AskedShare::given)
-                .unwrap_or(default.utilization),
-            solves_share: asked.utilization == Some(AskedShare::Auto),
+            utilization: asked.share.and_then(AskedShare::given).unwrap_or(default.utilization),
+            solves_share: asked.share == Some(AskedShare::Auto),
             ranks: asked.ranks,
             eager: asked.eager,
             max_model_len: Some(asked.max_model_len),
@@ -83,6 +80,11 @@ impl RuntimeRules for Rules {
     /// vLLM leaves free what its share of the card is short of; nothing more is asked of it.
     fn headroom(&self) -> Headroom {
         Headroom::Size(Bytes::ZERO)
+    }
+
+    /// `ROCm` has the same allocator.
+    fn runs_on(&self, maker: Maker) -> bool {
+        matches!(maker, Maker::Nvidia | Maker::Amd)
     }
 
     fn ladders(&self) -> Ladders {

@@ -248,6 +248,35 @@ pub struct Weights {
     pub source: String,
 }
 
+impl Weights {
+    /// Those of nothing yet.
+    pub(in crate::estimate) fn none(model: &ModelSpec, format: WeightFormat, part: &Part) -> Self {
+        let is_stored = format == WeightFormat::AsStored && model.stored.is_some();
+        Self {
+            part: part.clone(),
+            format,
+            device: Bytes::ZERO,
+            repeated: Bytes::ZERO,
+            bounds: Bounds::ZERO,
+            vision: Bytes::ZERO,
+            vision_repeated: Bytes::ZERO,
+            host: Bytes::ZERO,
+            per_token: Bytes::ZERO,
+            rounding: Bytes::ZERO,
+            vision_rounding: Bytes::ZERO,
+            zero_points: Bytes::ZERO,
+            tensors: 0,
+            largest_moved: Bytes::ZERO,
+            quantized: Vec::new(),
+            packed_experts: false,
+            pieces: Vec::new(),
+            played: Played::default(),
+            basis: if is_stored { Basis::Exact } else { Basis::Modelled },
+            source: source_of(model, format),
+        }
+    }
+}
+
 /// Sizes the weights that a GPU holds of a model by its runtime's rule.
 ///
 /// # Errors
@@ -268,30 +297,9 @@ pub fn sum(
     let modules = Modules::of(model, spec);
     let quantized = quantized(model, format, modules);
     let mut total = Weights {
-        part: part.clone(),
-        format,
-        device: Bytes::ZERO,
-        repeated: Bytes::ZERO,
-        bounds: Bounds::ZERO,
-        vision: Bytes::ZERO,
-        vision_repeated: Bytes::ZERO,
-        host: Bytes::ZERO,
-        per_token: Bytes::ZERO,
-        rounding: Bytes::ZERO,
-        vision_rounding: Bytes::ZERO,
-        zero_points: Bytes::ZERO,
-        tensors: 0,
         largest_moved: moved(&quantized)?,
         quantized,
-        packed_experts: false,
-        pieces: Vec::new(),
-        played: Played::default(),
-        basis: if format == WeightFormat::AsStored && model.stored.is_some() {
-            Basis::Exact
-        } else {
-            Basis::Modelled
-        },
-        source: source_of(model, format),
+        ..Weights::none(model, format, part)
     };
     let ranks = part.ranks();
     each_tensor(rule, &Asked { model, format, ranks, modules }, |tensor| {

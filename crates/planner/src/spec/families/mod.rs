@@ -9,7 +9,7 @@
 mod graphs;
 mod table;
 
-use super::{QkNorm, TransformersVersion};
+use super::{QkNorm, SglangVersion, TransformersVersion};
 use crate::dtype::GgmlType;
 
 pub(crate) use graphs::{GRAPHS, Graph, graph_of, graph_of_family};
@@ -88,6 +88,8 @@ pub(crate) struct Family {
     pub(crate) transformers: Transformers,
     /// What is particular to it under vLLM.
     pub(crate) vllm: Vllm,
+    /// What is particular to it under `SGLang`.
+    pub(crate) sglang: Sglang,
 }
 
 /// What transformers assumes where a key of `config.json` is absent.
@@ -518,6 +520,16 @@ pub(crate) struct Vllm {
     pub(crate) images_attend: bool,
     /// Whether it was seen to take more beside `PyTorch`'s allocations, without a known reason.
     pub(crate) takes_more: bool,
+}
+
+/// What is particular to a family under `SGLang`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sglang {
+    /// From which release on windows have a pool of their own; nothing where they keep every token
+    /// (`configs/model_config.py`, `is_hybrid_swa_model`; `disable_hybrid_swa_memory`).
+    pub(crate) window_pool_since: Option<SglangVersion>,
+    /// Whether `FlashInfer`'s workspace is 512 MiB, not 384 (`flashinfer_backend.py`: Qwen2, Qwen3, `MiMo`).
+    pub(crate) large_workspace: bool,
 }
 
 /// What of the tensors outside layers every stage of a pipeline builds: the classes of Llama and those after

@@ -6,10 +6,10 @@ use super::{
     Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies, GgufExtras,
     GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind, LayerKinds, LayerOrder,
     LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs, RotationTables, RouterBias, Routing,
-    ScaledWeights, Scales, SoftCaps, StatedScales, Synthetic, Transformers, Vllm, Windows,
+    ScaledWeights, Scales, Sglang, SoftCaps, StatedScales, Synthetic, Transformers, Vllm, Windows,
 };
 use crate::dtype::GgmlType;
-use crate::spec::{QkNorm, TransformersVersion};
+use crate::spec::{QkNorm, SglangVersion, TransformersVersion};
 
 macro_rules! families {
     ($($(#[$doc:meta])* $variant:ident = $name:literal: $row:expr;)*) => {
@@ -98,7 +98,14 @@ pub(super) const LLAMA_LIKE: Family = Family {
         images_attend: false,
         takes_more: false,
     },
+    sglang: Sglang { window_pool_since: None, large_workspace: false },
 };
+
+/// Windows with a pool of their own under `SGLang`, from a release on.
+const fn window_pool(since: SglangVersion) -> Sglang {
+    Sglang { window_pool_since: Some(since), ..LLAMA_LIKE.sglang }
+}
+const LARGE_WORKSPACE: Sglang = Sglang { large_workspace: true, ..LLAMA_LIKE.sglang };
 
 /// What `config.json` is taken to mean where it says nothing: as many heads of keys and values as of queries,
 /// which share the width of the model; separate embeddings.
@@ -239,7 +246,7 @@ const SECTIONS: Rope = Rope { sections: true, ..LLAMA_LIKE.rope };
 pub(super) const INTERLEAVED: Rope = Rope { pairs: RopePairs::Interleaved, ..LLAMA_LIKE.rope };
 
 /// Latent attention, which the families after DeepSeek have.
-const DEEPSEEK: Family = Family {
+const LATENT: Family = Family {
     layers: LayerKinds::Latent,
     rope: INTERLEAVED,
     biases: Biases {
@@ -257,11 +264,11 @@ const DEEPSEEK: Family = Family {
         ordered_in_f32: true,
         ..NO_EXPERTS
     },
-    graph: NO_GRAPH,
-    synthetic: None,
-    transformers: NEW,
     ..LLAMA_LIKE
 };
+
+/// The same without a graph of its own.
+const DEEPSEEK: Family = Family { graph: NO_GRAPH, synthetic: None, transformers: NEW, ..LATENT };
 
 families! {
     /// Llama 1 to 3, `SmolLM2`, `TinyLlama`, Yi and everything else of that shape.
@@ -305,6 +312,7 @@ families! {
         biases: QKV_BIASES,
         synthetic: Some(synthetic(1e6, 1e-6)),
         transformers: LONG,
+        sglang: LARGE_WORKSPACE,
         ..LLAMA_LIKE
     };
     /// Qwen2-VL and Qwen2.5-VL: Qwen2's tensors, positions in sections.
@@ -343,6 +351,7 @@ families! {
         windows: windows(HfWindows::FromLayerIfUsed),
         norms: PER_HEAD,
         synthetic: Some(synthetic(1e6, 1e-6)),
+        sglang: LARGE_WORKSPACE,
         ..LLAMA_LIKE
     };
     /// Qwen3 with experts.
@@ -366,6 +375,7 @@ families! {
         norms: PER_HEAD,
         image_layers: 3,
         synthetic: None,
+        sglang: LARGE_WORKSPACE,
         ..LLAMA_LIKE
     };
     /// Qwen3-VL with experts.
@@ -379,6 +389,7 @@ families! {
         image_layers: 3,
         synthetic: None,
         vllm: stages(true, true, true),
+        sglang: LARGE_WORKSPACE,
         ..LLAMA_LIKE
     };
     /// Qwen3-Next: gated delta-net layers, every fourth with full attention; experts.
@@ -491,6 +502,7 @@ families! {
         synthetic: None,
         transformers: Transformers { norm: RmsNorm::InF32, ..NEW },
         vllm: Vllm { rotation: RotationTables::Two, ..stages(true, true, false) },
+        sglang: window_pool(SglangVersion::of(5, 11)),
         ..LLAMA_LIKE
     };
     /// Phi-3 and Phi-4: fused q, k, v and fused gate and up projections.
@@ -538,6 +550,7 @@ families! {
         synthetic: Some(synthetic(150_000.0, 1e-5)),
         transformers: Transformers { eager_only: true, norm: RmsNorm::InF32, ..LLAMA_LIKE.transformers },
         vllm: Vllm { rotation_in_f32: true, captures_more: true, ..stages(true, true, true) },
+        sglang: window_pool(SglangVersion::OLDEST),
         ..LLAMA_LIKE
     };
     /// DeepSeek-V2, V3 and R1: multi-head latent attention, shared experts.
@@ -545,25 +558,8 @@ families! {
         gguf: "deepseek2",
         hf: &["deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "kimi_k2_text"],
         defaults: assumed(102_400, 32, 4096),
-        layers: LayerKinds::Latent,
-        rope: INTERLEAVED,
-        biases: Biases {
-            qkv: Bias::Refused("attention_bias"),
-            ffn: Bias::Refused("mlp_bias"),
-            ..NO_BIASES
-        },
-        experts: Experts {
-            hf: HfExperts::Leading(0),
-            routing: Routing::SigmoidIfCorrected,
-            scaled: ScaledWeights::WithQueryRank,
-            router_bias: RouterBias::CorrectionInSome,
-            linear_router: false,
-            weighed_in_f32: true,
-            ordered_in_f32: true,
-            ..NO_EXPERTS
-        },
         transformers: ROUTER_F32,
-        ..LLAMA_LIKE
+        ..LATENT
     };
     /// Granite 3: Llama's tensors with scaled residuals.
     Granite = "granite": Family {
@@ -787,6 +783,7 @@ families! {
         experts: Experts { n_used: Some(1), hf: HfExperts::Llama4, routing: Routing::Sigmoid, always_packed: true, ..STATED },
         graph: NO_GRAPH,
         synthetic: None,
+        sglang: window_pool(SglangVersion::of(5, 8)),
         ..LLAMA_LIKE
     };
     /// Nemotron-H and Nemotron 3: a layer is attention, state space, an MLP or experts.
@@ -842,6 +839,7 @@ families! {
         biases: Biases { qkv: Bias::Stated("attention_bias", true), ..NO_BIASES },
         graph: NO_GRAPH,
         synthetic: None,
+        sglang: LARGE_WORKSPACE,
         ..LLAMA_LIKE
     };
     /// `MiMo-V2`: windowed layers have more heads and sinks, values are narrower than keys.
@@ -859,6 +857,7 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         transformers: NEW_F32,
+        sglang: window_pool(SglangVersion::of(5, 7)),
         ..LLAMA_LIKE
     };
     /// Step 3.5 and 3.7: a gate of every head, windowed layers with heads of their own number.
@@ -875,6 +874,7 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         transformers: NEW,
+        sglang: window_pool(SglangVersion::of(5, 9)),
         ..LLAMA_LIKE
     };
     /// Seed-OSS: biases on q, k and v.

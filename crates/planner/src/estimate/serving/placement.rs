@@ -1,4 +1,4 @@
-//! vLLM: tensor parallelism splits every layer evenly, pipeline parallelism the layers.
+//! vLLM and SGLang: tensor parallelism splits every layer evenly, pipeline parallelism the layers.
 
 use crate::estimate::placement::{PlacementError, Spread};
 use crate::spec::{LayerShape, ModelShape, Part, Split};
