@@ -183,6 +183,10 @@ pub struct Episode {
     pub contexts: u64,
     /// Whether weights were begun to be loaded.
     pub loads: bool,
+    /// Whether the breakdown that was last printed is one of a fit, before anything is allocated.
+    pub trial: bool,
+    /// Where Vulkan says that a buffer is larger than it gives at all.
+    pub over_limit: Option<u64>,
     /// Whether it came to serve.
     pub serves: Option<u64>,
 }

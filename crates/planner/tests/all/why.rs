@@ -85,7 +85,7 @@ fn cases() -> Vec<(String, Case, Vec<u8>)> {
         cases.push((name, case, fs_err::read(path.with_extension("log")).unwrap()));
     }
     cases.sort_by(|a, b| a.0.cmp(&b.0));
-    assert!(cases.len() >= 80, "only {} cases", cases.len());
+    assert!(cases.len() >= 110, "only {} cases", cases.len());
     cases
 }
 
@@ -210,6 +210,15 @@ fn engines_terms_and_causes_are_as_their_threads_say() {
         }
     }
     assert!(report.is_empty(), "{wrong_cases} of {} cases:\n{report}", cases.len());
+}
+
+#[test]
+fn a_buffer_over_vulkans_limit_is_not_a_full_card() {
+    let cases = cases();
+    let (_, _, log) = cases.iter().find(|(name, ..)| name == "llama-12728").unwrap();
+    let finding = found(read(log), &Question::default());
+    let because = finding.cause.because.join("\n");
+    assert!(because.contains("no single buffer as large as this"), "{because}");
 }
 
 /// A log as another program would pass it on.

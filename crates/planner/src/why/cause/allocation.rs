@@ -7,6 +7,9 @@ use crate::why::compare::sum;
 use crate::why::evidence::{Evidence, Failure, Place, Term, TermKind};
 use crate::why::finding::Planned;
 
+/// Lines within which one failure is told.
+const NEAR: u64 = 8;
+
 /// What of a card was left before an allocation: what was free at the beginning, less what the run has stated since.
 fn left(evidence: &Evidence, failure: &Failure) -> Option<Bytes> {
     let Some(Place::Card(index)) = failure.place else { return None };
@@ -64,6 +67,11 @@ pub(super) fn allocation(
         && asked.bytes > total
     {
         cause = cause.because(format!("it alone is larger than the card, which has {total}"));
+    }
+    if evidence.run.over_limit.is_some_and(|line| line.abs_diff(failure.line) <= NEAR) {
+        cause = cause.because(
+            "Vulkan's driver gives no single buffer as large as this, however much of the card is free: it has to be made smaller",
+        );
     }
     expected(evidence, plan, cause)
 }

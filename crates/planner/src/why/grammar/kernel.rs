@@ -15,6 +15,7 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
         "killed by the OOM killer",
         "OOMKilled",
         "terminated: signal: killed",
+        "error=\"signal: killed\"",
     ]) && !evidence.run.failures.iter().any(|f| matches!(f.kind, FailureKind::HostKilled { .. }))
     {
         evidence.is(Engine::Linux, line.number);

@@ -21,6 +21,7 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
         "source=server.go",
         "source=sched.go",
         "source=ggml.go",
+        "source=dyn_ext_server.go",
         "[GIN]",
     ]) {
         evidence.is(Engine::Ollama, line.number);

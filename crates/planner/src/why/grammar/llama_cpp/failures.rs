@@ -32,6 +32,9 @@ pub(super) fn failures(line: Line<'_>, evidence: &mut Evidence) {
         evidence.fail(failure);
         return;
     }
+    if line.says(&["Requested buffer size exceeds"]) {
+        evidence.run.over_limit = Some(line.number);
+    }
     exact(line, evidence);
     let kind = if line.says(&[
         "failed to allocate buffer for kv cache",

@@ -76,9 +76,10 @@ fn model(line: Line<'_>, evidence: &mut Evidence) {
             evidence.name(path);
         }
     }
-    if line.says(&["llama_model_load: error loading model", "failed to load model"])
+    if line.says(&["failed to load model", "failed to create context"])
         && let Some(path) = between(line.text, "failed to load model, '", "'")
             .or_else(|| between(line.text, "failed to load model '", "'"))
+            .or_else(|| between(line.text, "failed to create context with model '", "'"))
     {
         evidence.name(path);
     }
@@ -236,7 +237,7 @@ fn breakdown(line: Line<'_>, evidence: &mut Evidence) {
     let Some(rest) = after(line.text, "|   - ") else { return };
     let mut columns = rest.split('|');
     let device = columns.next().unwrap_or_default().trim();
-    let numbers: Vec<u64> = columns
+    let numbers: Vec<i64> = columns
         .next()
         .unwrap_or_default()
         .split(|c: char| !c.is_ascii_digit() && c != '-')
@@ -245,31 +246,53 @@ fn breakdown(line: Line<'_>, evidence: &mut Evidence) {
         .collect();
     let name = between(device, "(", ")").map(printable);
     let place = place(device.split(' ').next().unwrap_or_default());
-    let mib = |n: u64| Bytes::mib(n).ok();
-    if let (Place::Card(index), [total, free, _, model, context, compute, ..]) = (place, &*numbers)
-        && let Some(card) = evidence.card(index)
-    {
-        card.total = card.total.or(mib(*total));
-        card.name = card.name.take().or(name);
-        let _ = free;
-        for (kind, size) in [
-            (TermKind::Weights, *model),
-            (TermKind::Cache, *context),
-            (TermKind::Compute, *compute),
-        ] {
-            stated(line, evidence, kind, place, size);
+    let (sizes, is_trial) = match (place, &*numbers) {
+        (Place::Card(index), [total, free, _, model, context, compute, rest @ ..]) => {
+            // Before anything is allocated, more is free than is left of what the run takes.
+            let is_trial = rest.first().is_some_and(|unaccounted| *unaccounted < 0);
+            let mib = |n: i64| u64::try_from(n).ok().and_then(|n| Bytes::mib(n).ok());
+            let Some(card) = evidence.card(index) else { return };
+            card.total = card.total.or(mib(*total));
+            card.name = card.name.take().or(name);
+            if is_trial {
+                card.free = card.free.or(mib(*free));
+            }
+            evidence.run.trial = is_trial;
+            ([*model, *context, *compute], is_trial)
         }
+        (Place::Host, [_, model, context, compute]) => {
+            ([*model, *context, *compute], evidence.run.trial)
+        }
+        _ => return,
+    };
+    for (kind, size) in [TermKind::Weights, TermKind::Cache, TermKind::Compute].iter().zip(sizes) {
+        stated(line, evidence, *kind, place, size, is_trial);
     }
 }
 
-/// A size of the breakdown, where no line of its own told it before.
-fn stated(line: Line<'_>, evidence: &mut Evidence, kind: TermKind, place: Place, mib: u64) {
+/// A size of the breakdown, where no line of its own told it before; of the trials of a fit, the last one's.
+fn stated(
+    line: Line<'_>,
+    evidence: &mut Evidence,
+    kind: TermKind,
+    place: Place,
+    mib: i64,
+    estimated: bool,
+) {
     let of_cache = |kind: TermKind| matches!(kind, TermKind::Cache | TermKind::State);
-    let known = evidence.run.terms.iter().any(|term| {
-        term.place == place && (term.kind == kind || (of_cache(kind) && of_cache(term.kind)))
-    });
-    if let (false, Some(size)) = (known, Printed::parse(&mib.to_string(), Bytes::MIB)) {
-        evidence.term(Term { kind, place, size, estimated: false, line: line.number });
+    let same = |term: &Term| {
+        term.place == place
+            && term.estimated == estimated
+            && (term.kind == kind || (of_cache(kind) && of_cache(term.kind)))
+    };
+    if estimated {
+        evidence.run.terms.retain(|term| !same(term));
+    } else if evidence.run.terms.iter().any(same) {
+        return;
+    }
+    let size = Printed::parse(&mib.to_string(), Bytes::MIB).filter(|size| !size.bytes.is_zero());
+    if let Some(size) = size {
+        evidence.term(Term { kind, place, size, estimated, line: line.number });
     }
 }
 
