@@ -283,6 +283,7 @@ impl Sized {
             block_tokens: cells.page,
             blocks: holds.tokens / cells.page,
             tokens: holds.tokens,
+            requests: Some(self.requests()),
             // It serves whatever context it is told to; a longer request than its pool is refused when it comes.
             start: Start { context, needs, has, longest: if starts { context } else { 0 } },
         })
