@@ -1,12 +1,12 @@
 //! SGLang: the shares of the card with which its server starts and runs, what its pool holds, and what it is told.
 
 use vramplan_planner::deployment::{Deployment, DeploymentError, Question, resolve};
+use vramplan_planner::dtype::KvFormat;
 use vramplan_planner::estimate::sglang::pool::{Cells, Holds, Kept};
 use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::read::{Catalog, MemoryFiles};
 use vramplan_planner::recommend::{Answer, answer};
 use vramplan_planner::render::{Document, Target, emit, to_table};
-use vramplan_planner::dtype::KvFormat;
 use vramplan_planner::spec::{AskedShare, ComputeCapability, SglangVersion, Utilization};
 use vramplan_planner::units::Bytes;
 

@@ -97,12 +97,11 @@ impl Cells {
                 Ok(())
             };
             match layer {
-                Layer::Full => token(&mut cells)?,
                 Layer::Window { size } if pools_windows => {
                     cells.window = cells.window.plus(token_size(kept, &shape, index)?)?;
                     cells.window_size = cells.window_size.max(*size);
                 }
-                Layer::Window { .. } => token(&mut cells)?,
+                Layer::Full | Layer::Window { .. } => token(&mut cells)?,
                 Layer::Recurrent => cells.state = cells.state.plus(state)?,
                 Layer::FullAndRecurrent => {
                     token(&mut cells)?;
@@ -269,12 +268,12 @@ const SCALED: u64 = 128;
 /// A latent vector. Where tokens are chosen, kernels before Blackwell's read 8-bit vectors with f32 scales and 16-bit positions.
 fn latent_size(kept: &Kept<'_>, shape: &ModelShape) -> Result<Bytes, Overflow> {
     let Kept { gpu, kv, version, .. } = *kept;
-    let scaled = kv == KvFormat::Fp8
+    let has_scales = kv == KvFormat::Fp8
         && shape.extras.indexer.is_some()
         && version.counts_latent_scales()
         && gpu.compute_capability.major < 10;
     match shape.mla {
-        Some(mla) if scaled => {
+        Some(mla) if has_scales => {
             let scales = mla.kv_lora_rank / SCALED * 4;
             Ok(Bytes::new(mla.kv_lora_rank + scales + 2 * mla.qk_rope_head_dim))
         }
