@@ -16,7 +16,7 @@ Examples:
   vramplan budget --gpu L4 --gpus 2 --model llama-3.3-70b --runtime llama.cpp
   vramplan budget --gpu H100-3g.40gb --model qwen2.5-14b --other-use 8GiB --batch 4
 
-Several users of one model are `--batch` (and `--max-seqs` under vllm); what other models or programs
+Several users of one model are `--batch` (and `--max-seqs` under vllm and sglang); what other models or programs
 hold of the card is `--other-use`, of several cards on each of them.
 Sizes need a unit: `512 MiB`, `1.5 GiB`, `2 GB`. `24G` is refused as ambiguous.
 Exit codes: 0 fits · 1 error · 2 usage · 3 does not fit";
