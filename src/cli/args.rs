@@ -66,7 +66,7 @@ pub struct BudgetArgs {
     )]
     pub explain: Option<String>,
 
-    /// Print the settings that make a program run this plan: `llama.cpp`, `vllm`, `transformers`,
+    /// Print the settings that make a program run this plan: `llama.cpp`, `vllm`, `sglang`, `transformers`,
     /// `ollama` or `env`.
     #[arg(
         long,

@@ -32,6 +32,8 @@ pub struct Pool {
     pub blocks: u64,
     /// Tokens that the runtime says those hold.
     pub tokens: u64,
+    /// Requests that it runs together at most, where that follows from the pool.
+    pub requests: Option<u64>,
     /// What it checks before it serves.
     pub start: Start,
 }

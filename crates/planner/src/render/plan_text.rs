@@ -222,31 +222,41 @@ fn will_not_start(document: &Document) -> String {
         return format!("will not start: {} short\n", document.short_by);
     };
     let start = &pool.start;
-    let usable = document.capacity.usable;
-    let outside = document.peak.total.expected.minus_or_zero(pool.limit);
-    let why = if document.peak.total.expected > usable {
-        let share = shown(document.deployment.resolved.share().as_ref());
-        let free = usable.minus_or_zero(outside);
+    let share = shown(document.deployment.resolved.share().as_ref());
+    let words = pool_words(document);
+    let (total, usable) = (document.peak.total.expected, document.capacity.usable);
+    let free = usable.minus_or_zero(total.minus_or_zero(pool.limit));
+    let (limit, short) = (pool.limit, document.short_by);
+    let is_small = start.needs > start.has.expected;
+    let why = if total > usable && words.has_two_ends {
         format!(
-            "its share of {share} is {}, and {free} are free when it looks: {} short",
-            pool.limit, document.short_by
+            "will run out of memory: its share of {share} is {limit}, and what it takes beside that leaves {free}: {short} \
+             short"
         )
-    } else if start.needs > start.has.expected {
+    } else if total > usable {
+        format!(
+            "will not start: its share of {share} is {limit}, and {free} are free when it looks: {short} short"
+        )
+    } else if is_small && words.has_two_ends {
+        format!(
+            "will not start: its share of {share} is {limit}, which leaves {} for a pool of {} at least: `{}` is too small",
+            start.has.expected, start.needs, words.share
+        )
+    } else if is_small {
         let longest = match start.longest_context {
             0 => "none starts".to_owned(),
             longest => format!("the largest that starts is {longest}"),
         };
         format!(
-            "`{}` {} needs {} of cache, {} are there; {longest}",
-            pool_words(document).longest,
-            start.context,
-            start.needs,
-            start.has.expected
+            "will not start: `{}` {} needs {} of cache, {} are there; {longest}",
+            words.longest, start.context, start.needs, start.has.expected
         )
+    } else if words.has_two_ends {
+        format!("starts, and its pool is {short} short of what the conversations hold")
     } else {
-        format!("{} short of what the conversations hold", document.short_by)
+        format!("will not start: {short} short of what the conversations hold")
     };
-    wrap(&format!("{runtime} will not start: {why}"), WIDTH)
+    wrap(&format!("{runtime} {why}"), WIDTH)
 }
 
 /// For how many users there is room.
@@ -269,13 +279,15 @@ fn pool_line(document: &Document, pool: &PoolDoc) -> String {
     let asked = &document.deployment;
     let share = shown(asked.resolved.share().as_ref());
     let words = pool_words(document);
+    let requests = pool.requests.map(|requests| format!(", {requests} requests together"));
     let takes = format!(
-        "{} takes {} ({share}) whatever is cached: {} {}, {} tokens by its own count",
+        "{} takes {} ({share}) whatever is cached: {} {}, {} tokens by its own count{}",
         asked.runtime(),
         pool.limit,
         pool.blocks,
         words.block,
-        pool.tokens
+        pool.tokens,
+        requests.unwrap_or_default()
     );
     if words.has_two_ends { takes + &start_window(pool, words) } else { takes }
 }

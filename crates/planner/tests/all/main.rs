@@ -19,6 +19,7 @@ mod questions;
 mod real_files;
 mod segments;
 mod several_gpus;
+mod sglang;
 #[path = "../../../../tests/support/skip.rs"]
 mod skip;
 #[path = "../../../../tests/support/smollm2.rs"]

@@ -42,6 +42,7 @@ pub fn push(
         block_tokens: paging.block_tokens,
         blocks,
         tokens: request.printed(blocks, longest)?,
+        requests: None,
         start: request.start(longest, left(limit, fixed))?,
     })
 }
