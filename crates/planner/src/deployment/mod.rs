@@ -12,6 +12,7 @@ mod launch;
 mod limits;
 mod origin;
 mod question;
+mod server;
 mod siblings;
 mod text;
 

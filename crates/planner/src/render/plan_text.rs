@@ -231,9 +231,16 @@ fn will_not_start(document: &Document) -> String {
 /// What the runtime's share of the card is, and what its cache holds.
 fn pool_line(document: &Document, pool: &PoolDoc) -> String {
     let asked = &document.deployment;
-    let share = shown(asked.resolved.gpu_memory_utilization.as_ref());
+    let share = match asked.resolved.kv_cache_memory_bytes {
+        Some(pool) => format!("a pool of {pool}"),
+        None => shown(asked.resolved.gpu_memory_utilization.as_ref()),
+    };
+    let host = match pool.host {
+        Some(host) => format!("; it pins {host} of main memory for this GPU"),
+        None => String::new(),
+    };
     format!(
-        "{} takes {} ({share}) whatever is cached: {} blocks, {} tokens by its own count",
+        "{} takes {} ({share}) whatever is cached: {} blocks, {} tokens by its own count{host}",
         asked.runtime(),
         pool.limit,
         pool.blocks,

@@ -17,9 +17,12 @@
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
 mod communication;
+pub mod drafting;
 mod experts;
 pub(crate) mod fragmentation;
 pub mod graphs;
+pub mod lora;
+pub mod offload;
 pub mod paged;
 pub(crate) mod placement;
 pub mod pool;
@@ -46,8 +49,12 @@ const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to publ
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, EstimateError> {
     let serving = check(scenario)?;
     push_weights(buffers, scenario);
+    let left_there = offload::offloaded(&scenario.weights.pieces, serving.server.cpu_offload)?;
+    offload::take_off(buffers, left_there);
     push_zero_points(buffers, scenario, serving)?;
     experts::push_padding(buffers, scenario, serving)?;
+    lora::push(buffers, scenario, serving)?;
+    drafting::push(buffers, scenario, serving)?;
     crate::estimate::fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     overhead::push_libraries(buffers, scenario);
@@ -233,7 +240,7 @@ fn push_stages(
         basis: Basis::Assumed,
         source: "vLLM gpu_model_runner.py intermediate_tensors, from memory",
     };
-    if part.ranks() == 1 && part.index > 0 {
+    if part.stage() > 0 {
         buffers.product(kind, "what the stage before hands over", &factors)?;
     }
     if !part.has_head {

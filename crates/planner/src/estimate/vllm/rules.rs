@@ -71,6 +71,7 @@ impl RuntimeRules for Rules {
             ranks: asked.ranks,
             eager: asked.eager,
             max_model_len: Some(asked.max_model_len),
+            server: asked.server,
             ..default
         }))
     }
@@ -109,6 +110,10 @@ impl RuntimeRules for Rules {
         &VllmTensors
     }
 
+    fn is_server(&self) -> bool {
+        true
+    }
+
     fn loads_tower(&self) -> bool {
         true
     }
@@ -126,6 +131,9 @@ impl RuntimeRules for Rules {
     }
 
     fn place(&self, spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+        if let Some(grid) = spread.runtime.options.serving().and_then(|said| said.server.grid) {
+            return placement::on_grid(spread, grid);
+        }
         match spread.split {
             Split::Layer => placement::pipeline(spread, rooms.len() as u64),
             Split::Tensor => placement::tensor_parallel(spread, rooms.len() as u64),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies, GgufExtras,
+    AdapterSlots, Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies, GgufExtras,
     GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind, LayerKinds, LayerOrder,
     LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs, RotationTables, RouterBias, Routing,
     ScaledWeights, Scales, SoftCaps, StatedScales, Synthetic, Transformers, Vllm, Windows,
@@ -97,6 +97,7 @@ pub(super) const LLAMA_LIKE: Family = Family {
         captures_more: false,
         images_attend: false,
         takes_more: false,
+        adapters: AdapterSlots { embedding: false, head: false, joined_experts: false },
     },
 };
 
@@ -271,6 +272,7 @@ families! {
         biases: MLP_BIASES,
         gguf_extras: GgufExtras { frequencies: Frequencies::OfLlama3, ..LLAMA_LIKE.gguf_extras },
         transformers: LONG,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Mistral 7B, Nemo, Small, Codestral: Llama's tensors, with or without a sliding window.
@@ -293,7 +295,7 @@ families! {
         experts: Experts { n_used: Some(2), hf: HfExperts::Plain, gguf_width: false, ..NO_EXPERTS },
         synthetic: Some(synthetic(1e6, 1e-5)),
         transformers: LONG,
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen2 and Qwen2.5: biases on q, k and v.
@@ -343,6 +345,7 @@ families! {
         windows: windows(HfWindows::FromLayerIfUsed),
         norms: PER_HEAD,
         synthetic: Some(synthetic(1e6, 1e-6)),
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen3 with experts.
@@ -354,7 +357,7 @@ families! {
         norms: PER_HEAD,
         experts: LISTED,
         synthetic: Some(synthetic(1e6, 1e-6)),
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen3-VL: Qwen3's tensors, positions in sections, images given to several layers.
@@ -378,7 +381,7 @@ families! {
         experts: Experts { always_packed: true, ..LISTED },
         image_layers: 3,
         synthetic: None,
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).joins_experts(),
         ..LLAMA_LIKE
     };
     /// Qwen3-Next: gated delta-net layers, every fourth with full attention; experts.
@@ -407,7 +410,7 @@ families! {
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
-        vllm: stages(true, false, false),
+        vllm: stages(true, false, false).adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen3.5 with experts.
@@ -422,7 +425,7 @@ families! {
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
-        vllm: stages(true, false, false),
+        vllm: stages(true, false, false).adapts(true, true).joins_experts(),
         ..LLAMA_LIKE
     };
     /// Gemma 1.
@@ -505,6 +508,7 @@ families! {
         graph: LlamaGraph { residual_first: true, ..GRAPH },
         synthetic: Some(synthetic(10_000.0, 1e-5)),
         transformers: LONG,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// gpt-oss: experts with biases, alternating windows, attention sinks.
@@ -537,7 +541,7 @@ families! {
         graph: LlamaGraph { hidden_states: HiddenStates::BeforeNorm, ..GRAPH },
         synthetic: Some(synthetic(150_000.0, 1e-5)),
         transformers: Transformers { eager_only: true, norm: RmsNorm::InF32, ..LLAMA_LIKE.transformers },
-        vllm: Vllm { rotation_in_f32: true, captures_more: true, ..stages(true, true, true) },
+        vllm: Vllm { rotation_in_f32: true, captures_more: true, ..stages(true, true, true) }.joins_experts(),
         ..LLAMA_LIKE
     };
     /// DeepSeek-V2, V3 and R1: multi-head latent attention, shared experts.
@@ -572,7 +576,7 @@ families! {
         rope: INTERLEAVED,
         biases: MLP_BIASES,
         scales: GRANITE,
-        vllm: Vllm { takes_more: true, ..LLAMA_LIKE.vllm },
+        vllm: Vllm { takes_more: true, ..LLAMA_LIKE.vllm }.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Granite 4 H: Mamba-2 layers, a few with attention, with experts or without.
@@ -584,7 +588,7 @@ families! {
         experts: Experts { n_used: Some(2), hf: HfExperts::Optional, ..NO_EXPERTS },
         scales: GRANITE,
         synthetic: None,
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, true),
         ..LLAMA_LIKE
     };
     /// GLM-4.5 and 4.6: experts with a shared one, a few dense layers first.
@@ -656,7 +660,7 @@ families! {
         scales: Scales { logits: true, stated: StatedScales::Logits(0.0625), ..NO_SCALES },
         synthetic: Some(synthetic(500_000.0, 1e-5)),
         transformers: Transformers { norm: RmsNorm::InF32, ..LONG },
-        vllm: stages(true, true, false),
+        vllm: stages(true, true, false).adapts(true, false),
         ..LLAMA_LIKE
     };
     /// `StarCoder2`: `LayerNorm` and linear layers with biases, an MLP without a gate.
@@ -674,7 +678,7 @@ families! {
         gated_ffn: false,
         synthetic: Some(synthetic(10_000.0, 1e-5)),
         transformers: Transformers { norm: RmsNorm::OneKernel, ..LONG },
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, false),
         ..LLAMA_LIKE
     };
     /// DeepSeek-V3.2: an indexer chooses the tokens that latent attention reads.
@@ -803,6 +807,7 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         transformers: NEW_F32,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Llama-Nemotron: Llama whose layers a search has cut down.
@@ -814,6 +819,7 @@ families! {
         biases: MLP_BIASES,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Gemma 3n: embeddings of every layer, residual streams, shared caches.
@@ -950,6 +956,7 @@ families! {
         biases: NO_BIASES,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// K-EXAONE: EXAONE 4's attention with experts.
@@ -964,6 +971,7 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         transformers: NEW_F32,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// OLMo 3: OLMo 2 with windows in three layers of four.
@@ -1030,7 +1038,7 @@ families! {
         scales: Scales { logits: true, stated: StatedScales::Logits(0.0625), ..NO_SCALES },
         graph: NO_GRAPH,
         synthetic: None,
-        vllm: stages(true, true, false),
+        vllm: stages(true, true, false).adapts(true, false),
         ..LLAMA_LIKE
     };
     /// Phi-3.5-MoE: `LayerNorm`, experts in every layer, a head with a bias.
@@ -1044,6 +1052,7 @@ families! {
         experts: Experts { n_used: Some(2), hf: HfExperts::Plain, ..NO_EXPERTS },
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Granite 3 with experts.
@@ -1055,6 +1064,7 @@ families! {
         experts: Experts { n_used: Some(2), ..STATED },
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Apertus: an MLP without a gate whose activation is learned, norms on q and k.
@@ -1067,6 +1077,7 @@ families! {
         activation_parameters: 4,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Arcee's AFM: Llama with an MLP without a gate.
@@ -1116,6 +1127,7 @@ families! {
         gated_ffn: false,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// `StableLM` 2: `LayerNorm` with biases.
@@ -1156,6 +1168,7 @@ families! {
         adjusted_ffn: true,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// LFM2 with experts.
@@ -1169,6 +1182,7 @@ families! {
         experts: Experts { dense_first: 2, ..CORRECTED },
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Falcon-H1: attention and a state-space layer side by side.
@@ -1180,6 +1194,7 @@ families! {
         biases: MLP_BIASES,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Bamba: Mamba-2 layers, a few with attention.
