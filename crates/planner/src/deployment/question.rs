@@ -553,6 +553,12 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_cudagraph_capture_size: Option<u64>,
 
+    /// How much vLLM compiles and captures (`-O`): 0 nothing, 1 graphs of pieces of a step, 2 and 3 of whole steps, too
+    /// [default: 2].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LEVEL", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimization_level: Option<u64>,
+
     /// GPUs that vLLM splits every layer over [default: all that other kinds of parallelism leave].
     #[cfg_attr(
         feature = "cli",
@@ -662,6 +668,7 @@ impl Question {
             kv_cache_memory_bytes: self.kv_cache_memory_bytes.or(other.kv_cache_memory_bytes),
             block_size: self.block_size.or(other.block_size),
             max_cudagraph_capture_size: self.max_cudagraph_capture_size.or(other.max_cudagraph_capture_size),
+            optimization_level: self.optimization_level.or(other.optimization_level),
             tensor_parallel_size: self.tensor_parallel_size.or(other.tensor_parallel_size),
             pipeline_parallel_size: self.pipeline_parallel_size.or(other.pipeline_parallel_size),
             data_parallel_size: self.data_parallel_size.or(other.data_parallel_size),
@@ -743,6 +750,7 @@ impl Deployment {
             kv_cache_memory_bytes: self.given.kv_cache_memory_bytes,
             block_size: self.given.block_size,
             max_cudagraph_capture_size: self.given.max_cudagraph_capture_size,
+            optimization_level: self.given.optimization_level,
             tensor_parallel_size: self.given.tensor_parallel_size,
             pipeline_parallel_size: self.given.pipeline_parallel_size,
             data_parallel_size: self.given.data_parallel_size,

@@ -2,7 +2,7 @@
 
 use super::{DeploymentError, Question};
 use crate::estimate::rules;
-use crate::spec::{Drafter, Gibibytes, Grid, LoraSlots, ModelSpec, Runtime, Server, Split};
+use crate::spec::{Drafter, Gibibytes, Grid, LoraSlots, ModelSpec, Optimization, Runtime, Server, Split};
 use crate::units::Bytes;
 
 /// More adapters than any batch has.
@@ -37,14 +37,15 @@ pub(super) fn server(
     }
     let ahead = ahead(question)?;
     let size = |given: Option<Gibibytes>| given.map_or(Bytes::ZERO, |size| size.0);
-    let swapped = size(question.swap_space).times(gpus)?;
     let grid = grid(question, gpus, split)?;
     Ok(Server {
         lora: lora(question)?,
         ahead,
         drafter: drafter(question),
         cpu_offload: size(question.cpu_offload_gb),
-        kv_offload: size(question.kv_offloading_size).plus(swapped)?,
+        kv_offload: size(question.kv_offloading_size),
+        swap: question.swap_space.map(|size| size.0),
+        optimization: optimization(question)?,
         cache_bytes: question.kv_cache_memory_bytes,
         block_tokens: block_tokens(question)?,
         most_captured: in_range(
@@ -69,6 +70,7 @@ fn given(question: &Question) -> Option<&'static str> {
         ("--kv-cache-memory-bytes", question.kv_cache_memory_bytes.is_some()),
         ("--block-size", question.block_size.is_some()),
         ("--max-cudagraph-capture-size", question.max_cudagraph_capture_size.is_some()),
+        ("--optimization-level", question.optimization_level.is_some()),
         ("--tensor-parallel-size", question.tensor_parallel_size.is_some()),
         ("--pipeline-parallel-size", question.pipeline_parallel_size.is_some()),
         ("--data-parallel-size", question.data_parallel_size.is_some()),
@@ -89,6 +91,17 @@ fn in_range(
         }
         value => Ok(value),
     }
+}
+
+fn optimization(question: &Question) -> Result<Optimization, DeploymentError> {
+    Ok(match question.optimization_level {
+        Some(0) => Optimization::None,
+        Some(1) => Optimization::Pieces,
+        None | Some(2 | 3) => Optimization::Whole,
+        Some(level) => {
+            return Err(DeploymentError::out_of_range("--optimization-level", level, "0 to 3"));
+        }
+    })
 }
 
 fn lora(question: &Question) -> Result<Option<LoraSlots>, DeploymentError> {

@@ -44,7 +44,7 @@ pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use placed::{Home, Memo, Placed, PlacedWeight};
 pub use quality::{QUALITY_SOURCE, Quality, quality};
 pub use runtime::{Runtime, RuntimeOptions, RuntimeSpec};
-pub use server::{Drafter, Gibibytes, Grid, LoraSlots, Server};
+pub use server::{Drafter, Gibibytes, Grid, LoraSlots, Optimization, Server};
 pub use serving::{AskedShare, Serving, Utilization};
 pub(crate) use shape::MAX_LAYERS;
 pub use shape::{

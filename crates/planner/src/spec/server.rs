@@ -102,6 +102,18 @@ pub enum Drafter {
     Model,
 }
 
+/// What graphs are captured, by the level of optimization (`config/vllm.py`, `OptimizationLevel`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Optimization {
+    /// None, and nothing is compiled (`-O0`).
+    None,
+    /// Steps piece by piece (`-O1`).
+    Pieces,
+    /// Those, and whole steps of sequences that decode.
+    #[default]
+    Whole,
+}
+
 /// What a server is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -113,8 +125,12 @@ pub struct Server {
     pub drafter: Drafter,
     /// Weights of every rank that stay in main memory (`--cpu-offload-gb`).
     pub cpu_offload: Bytes,
-    /// Main memory that blocks are moved to (`--kv-offloading-size`, and `--swap-space` where a release has it).
+    /// Main memory that blocks are moved to, of all GPUs together (`--kv-offloading-size`).
     pub kv_offload: Bytes,
+    /// Main memory for every GPU that sequences are swapped to (`--swap-space`).
+    pub swap: Option<Bytes>,
+    /// How much is compiled and captured (`-O`).
+    pub optimization: Optimization,
     /// Bytes of the pool where they are given, in place of a share (`--kv-cache-memory-bytes`).
     pub cache_bytes: Option<Bytes>,
     /// Tokens of a block where they are given (`--block-size`).
@@ -135,6 +151,8 @@ impl Default for Server {
             drafter: Drafter::Layer,
             cpu_offload: Bytes::ZERO,
             kv_offload: Bytes::ZERO,
+            swap: None,
+            optimization: Optimization::Whole,
             cache_bytes: None,
             block_tokens: None,
             most_captured: None,

@@ -22,7 +22,7 @@ use crate::estimate::BufferId;
 use crate::estimate::{
     Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Phase, Scenario, vision,
 };
-use crate::spec::{Architecture, Basis, Bounds, GpuSpec, Serving};
+use crate::spec::{Architecture, Basis, Bounds, GpuSpec, Optimization, Serving};
 use crate::units::{Bytes, Overflow};
 
 /// Kernels that are loaded while graphs are captured.
@@ -179,7 +179,8 @@ pub struct Graphs {
 
 impl Graphs {
     fn of(sizes: &[u64], serving: Serving) -> Self {
-        let whole = sizes.iter().filter(|size| **size <= serving.max_seqs).count();
+        let is_whole = serving.server.optimization == Optimization::Whole;
+        let whole = sizes.iter().filter(|size| is_whole && **size <= serving.max_seqs).count();
         Self { pieces: sizes.len() as u64, whole: whole as u64 }
     }
 

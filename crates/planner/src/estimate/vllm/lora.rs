@@ -124,7 +124,9 @@ pub fn slots(
             continue;
         }
         let times = parts(&model.shape, tensor.role, cut.ranks);
-        let times = if tensor.role == Role::RecurrentBetaAlpha && joins_gates(&model.shape) {
+        let times = if adapters.joined_mlp && tensor.role == Role::FfnUp {
+            0
+        } else if tensor.role == Role::RecurrentBetaAlpha && joins_gates(&model.shape) {
             // Both are one; the second adds to its outputs only.
             u64::from(is_first(model, tensor))
         } else {
@@ -134,7 +136,9 @@ pub fn slots(
     }
     let (vocab, hidden) = (model.shape.vocab_size, model.shape.hidden_size);
     let every = model.shape.architecture.family().vllm.every_stage;
-    if adapters.embedding && (part.has_embedding || every.embedding) {
+    // The last stage has the embedding, too, where it is the output head.
+    let is_tied = model.shape.tied_embeddings && part.has_head;
+    if adapters.embedding && (part.has_embedding || every.embedding || is_tied) {
         held.outside = held.outside.plus(of(1, vocab)?)?.plus(of(1, hidden)?)?;
     }
     if adapters.head && (part.has_head || every.head) {

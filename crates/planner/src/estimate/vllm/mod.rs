@@ -32,7 +32,7 @@ pub(crate) mod stages;
 pub(crate) mod weights;
 
 pub use self::rules::Rules;
-use crate::dtype::WeightFormat;
+use crate::dtype::{KvFormat, PerTokenHead, WeightFormat};
 use crate::estimate::BufferId;
 use crate::estimate::{
     Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
@@ -49,7 +49,7 @@ const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to publ
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, EstimateError> {
     let serving = check(scenario)?;
     push_weights(buffers, scenario);
-    let left_there = offload::offloaded(&scenario.weights.pieces, serving.server.cpu_offload)?;
+    let left_there = offload::of_scenario(scenario, serving)?;
     offload::take_off(buffers, left_there);
     push_zero_points(buffers, scenario, serving)?;
     experts::push_padding(buffers, scenario, serving)?;
@@ -127,12 +127,32 @@ fn check(scenario: &Scenario<'_>) -> Result<Serving, EstimateError> {
     if workload.capture.is_some() {
         return unsupported("way to keep activations", "capture".into(), "no `--capture-layers`");
     }
+    check_cache(scenario, serving)?;
     if workload.batch > serving.max_seqs {
         let most = serving.max_seqs;
         let reason = format!("vLLM processes at most {most} sequences together, see `--max-seqs`");
         return Err(EstimateError::Model { field: "batch", reason });
     }
     Ok(serving)
+}
+
+/// Refuses formats of the cache that a release or a model does not have.
+fn check_cache(scenario: &Scenario<'_>, serving: Serving) -> Result<(), EstimateError> {
+    let version = serving.version;
+    let known = match scenario.kv {
+        KvFormat::Nvfp4 => version.has_small_caches(),
+        KvFormat::PerTokenHead(PerTokenHead::Int4) => version.has_int4_caches(),
+        KvFormat::PerTokenHead(_) => version.has_small_caches(),
+        _ => return Ok(()),
+    };
+    let refuse = |reason| Err(EstimateError::Model { field: "kv", reason });
+    if !known {
+        return refuse(format!("vLLM {version} has no cache in `{}`", scenario.kv));
+    }
+    if scenario.model.shape.mla.is_some() {
+        return refuse(format!("vLLM caches no latent vectors in `{}`", scenario.kv));
+    }
+    Ok(())
 }
 
 /// Sums what has been listed so far: what stays, and the larger moment of the profile run.

@@ -7,23 +7,23 @@
 //! Sources: vLLM 0.33 `model_executor/offloader/uva.py` (`UVAOffloader`), `model_executor/models/utils.py` (`make_layers`);
 //! `evidence/vllm/offload-0.33.0.csv` has the engine's own count.
 
+use super::element;
 use crate::estimate::weights::Piece;
-use crate::estimate::{BufferId, Buffers};
-use crate::spec::{Bounds, Role};
+use crate::estimate::{BufferId, Buffers, Scenario};
+use crate::spec::{Bounds, Role, Serving};
 use crate::units::{Bytes, Overflow};
 
-/// Bytes of weights that stay in main memory where `asked` are to.
+/// Bytes of weights that stay in main memory where `asked` are to, `hidden` being those of a norm of full width.
 ///
 /// # Errors
 /// On sizes that no device has.
-pub fn offloaded(pieces: &[Piece], asked: Bytes) -> Result<Bytes, Overflow> {
+pub fn offloaded(pieces: &[Piece], hidden: Bytes, asked: Bytes) -> Result<Bytes, Overflow> {
     let mut left_there = Bytes::ZERO;
     if asked.is_zero() {
         return Ok(left_there);
     }
     let mut ordered: Vec<&Piece> = pieces.iter().filter(|piece| is_parameter(piece)).collect();
-    // Norms of full width are the last parameters of a layer.
-    ordered.sort_by_key(|piece| (piece.layer, piece.role == Some(Role::Norm)));
+    ordered.sort_by_key(|piece| (piece.layer, place(piece, hidden)));
     for piece in ordered {
         for _ in 0..piece.modules {
             for size in piece.held.into_iter().filter(|size| !size.is_zero()) {
@@ -37,9 +37,29 @@ pub fn offloaded(pieces: &[Piece], asked: Bytes) -> Result<Bytes, Overflow> {
     Ok(left_there)
 }
 
+/// Where among the parameters of its layer it is: attention and the router, shared experts, experts, norms of full width.
+fn place(piece: &Piece, hidden: Bytes) -> u8 {
+    use Role as R;
+    match piece.role {
+        Some(R::SharedGate | R::SharedUp | R::SharedDown) => 1,
+        Some(role) if role.is_routed_expert() => 2,
+        Some(R::Norm) if piece.held.first() == Some(&hidden) => 3,
+        _ => 0,
+    }
+}
+
 /// Whether it is a parameter of a layer: what latent attention makes of its matrix is made later, on the GPU.
 fn is_parameter(piece: &Piece) -> bool {
     piece.layer.is_some() && piece.role != Some(Role::MlaAbsorbed)
+}
+
+/// The same of a scenario's part.
+///
+/// # Errors
+/// On sizes that no device has.
+pub fn of_scenario(scenario: &Scenario<'_>, serving: Serving) -> Result<Bytes, Overflow> {
+    let hidden = Bytes::product(&[scenario.model.shape.hidden_size, element(scenario)])?;
+    offloaded(&scenario.weights.pieces, hidden, serving.server.cpu_offload)
 }
 
 /// Takes what stays in main memory off the weights that are listed.

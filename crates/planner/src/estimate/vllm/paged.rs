@@ -54,10 +54,29 @@ pub fn kernel_block_tokens(
         {
             64
         }
-        _ if shape.recurrent.is_some() && version.ends_blocks_with_checkpoints() => {
+        _ if shape.recurrent.is_some()
+            && version.ends_blocks_with_checkpoints()
+            && has_checkpoints(shape, gpu) =>
+        {
             CHECKPOINT_TOKENS
         }
         _ => BLOCK_TOKENS,
+    }
+}
+
+/// Whether recurrent layers leave checkpoints while they process a prompt: state-space layers do, gated delta nets where
+/// `FlashInfer` has their kernel, on Hopper and Blackwell (`gdn/qwen_gdn_linear_attn.py`, `_resolve_gdn_prefill_backend`).
+pub fn has_checkpoints(shape: &ModelShape, gpu: &GpuSpec) -> bool {
+    shape.recurrent.is_none() || matches!(gpu.compute_capability.major, 9 | 10 | 12)
+}
+
+/// Tokens of which a block has a whole multiple where `asked` are given (`--block-size`): a kernel that takes them is chosen,
+/// but blocks of gated delta nets keep theirs.
+pub const fn asked_block_tokens(shape: &ModelShape, tokens: u64, asked: Option<u64>) -> u64 {
+    match asked {
+        Some(asked) if shape.recurrent.is_some() && asked < tokens => tokens,
+        Some(asked) => asked,
+        None => tokens,
     }
 }
 

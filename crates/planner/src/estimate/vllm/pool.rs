@@ -1,8 +1,10 @@
 //! The pool of cache blocks, and what vLLM checks before it serves.
 
 use super::drafting::Drafted;
-use super::offload::offloaded;
-use super::paged::{Cached, Paging, kernel_block_tokens};
+use super::offload;
+use super::paged::{
+    Cached, Paging, asked_block_tokens, has_checkpoints, kernel_block_tokens,
+};
 use crate::estimate::{
     Buffers, Component, EstimateError, Kind, Life, Phase, Pool, Scenario, Start,
 };
@@ -45,7 +47,9 @@ pub fn push(
     push_blocks(buffers, &paging, Component::ConversationCache, rest)?;
     let need = paging.block.times(needed)?;
     let longest = serving.max_model_len.unwrap_or(workload.context);
-    let request = Request { paging, serving, chunk: workload.prefill_chunk };
+    let has_checkpoints = has_checkpoints(&scenario.model.shape, scenario.gpu);
+    let chunk = workload.prefill_chunk;
+    let request = Request { paging, serving, chunk, has_checkpoints };
     Ok(Pool {
         limit,
         need: match serving.server.cache_bytes {
@@ -64,8 +68,9 @@ pub fn push(
 
 /// Main memory for one GPU: weights that stay there, and its part of the blocks' room.
 fn host(scenario: &Scenario<'_>, serving: Serving) -> Result<Bytes, Overflow> {
-    let weights = offloaded(&scenario.weights.pieces, serving.server.cpu_offload)?;
-    weights.plus(serving.server.kv_offload.scale(1, scenario.part().of.max(1))?)
+    let weights = offload::of_scenario(scenario, serving)?;
+    let blocks = serving.server.kv_offload.scale(1, scenario.part().of.max(1))?;
+    weights.plus(blocks)?.plus(serving.server.swap.unwrap_or(Bytes::ZERO))
 }
 
 /// What a share leaves beside what is no cache.
@@ -77,7 +82,7 @@ fn left(limit: Bytes, fixed: Bounds) -> Bounds {
 fn paging(scenario: &Scenario<'_>, serving: Serving) -> Result<Paging, Overflow> {
     let (model, kv) = (scenario.model, scenario.kv);
     let tokens = kernel_block_tokens(model, kv, scenario.gpu, serving.version);
-    let tokens = serving.server.block_tokens.map_or(tokens, |asked| asked.max(tokens));
+    let tokens = asked_block_tokens(&model.shape, tokens, serving.server.block_tokens);
     let drafted = Drafted::of_scenario(scenario, serving)?;
     let run = &scenario.part().layers;
     Paging::with_drafts(model, run, kv, (serving.ranks, tokens), drafted)
@@ -118,6 +123,8 @@ pub struct Request {
     pub serving: Serving,
     /// Tokens of a step.
     pub chunk: u64,
+    /// Whether recurrent layers leave checkpoints, see [`has_checkpoints`].
+    pub has_checkpoints: bool,
 }
 
 impl Request {
@@ -129,7 +136,7 @@ impl Request {
         let steps = self.serving.version.steps_in_flight();
         let in_flight = self.chunk.checked_mul(steps).ok_or(Overflow)?;
         let tokens = tokens.div_ceil(self.serving.server.context_ranks.max(1));
-        let states = self.serving.version.states_of_a_request();
+        let states = self.serving.version.states_of_a_request(self.has_checkpoints);
         let states = states.saturating_add(self.serving.server.ahead);
         self.paging.of_a_request(tokens, in_flight, states)
     }

@@ -123,12 +123,14 @@ pub struct Cut {
     pub expert_ranks: u64,
     /// Experts of a layer that the rank has, of how many.
     pub experts: (u64, u64),
+    /// GPUs that shared experts are split over.
+    pub shared_ranks: u64,
 }
 
 impl Cut {
     /// Over so many GPUs that share everything.
     pub const fn evenly(ranks: u64) -> Self {
-        Self { ranks, expert_ranks: ranks, experts: (1, 1) }
+        Self { ranks, expert_ranks: ranks, experts: (1, 1), shared_ranks: ranks }
     }
 
     /// What a GPU has: without `--enable-expert-parallel` experts are split over the ranks of all copies
@@ -138,12 +140,14 @@ impl Cut {
         let Some(grid) = part.grid else { return Self::evenly(part.ranks()) };
         let (ranks, spread) = (grid.tensor.max(1), grid.experts().max(1));
         let Some(moe) = shape.moe.filter(|_| grid.whole_experts && spread > 1) else {
-            return Self { ranks, expert_ranks: spread, experts: (1, 1) };
+            return Self { expert_ranks: spread, ..Self::evenly(ranks) };
         };
         let index = part.copy().saturating_mul(ranks).saturating_add(part.rank_of_stage());
         let (each, left) = (moe.n_experts / spread, moe.n_experts % spread);
         let experts = (each + u64::from(index < left), moe.n_experts.max(1));
-        Self { ranks, expert_ranks: 1, experts }
+        let is_whole = shape.architecture.family().vllm.whole_shared_experts && grid.copies > 1;
+        let shared_ranks = if is_whole { 1 } else { ranks };
+        Self { ranks, expert_ranks: 1, experts, shared_ranks }
     }
 
     /// So much of what all experts have together.
@@ -270,7 +274,11 @@ const fn is_next_part(role: Role) -> bool {
 pub fn shard(shape: &ModelShape, tensor: TensorSpec, cut: Cut) -> TensorSpec {
     use Role as R;
     let TensorSpec { role, row, mut rows, .. } = tensor;
-    let ranks = if role.is_routed_expert() { cut.expert_ranks } else { cut.ranks };
+    let ranks = match role {
+        role if role.is_routed_expert() => cut.expert_ranks,
+        R::SharedGate | R::SharedUp | R::SharedDown => cut.shared_ranks,
+        _ => cut.ranks,
+    };
     if role.is_routed_expert() {
         rows = cut.of_experts(rows);
     }

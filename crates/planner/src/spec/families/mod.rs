@@ -518,6 +518,9 @@ pub(crate) struct Vllm {
     pub(crate) images_attend: bool,
     /// Whether it was seen to take more beside `PyTorch`'s allocations, without a known reason.
     pub(crate) takes_more: bool,
+    /// Whether shared experts are on every rank where experts are dealt out whole to ranks of several copies
+    /// (`use_sequence_parallel_moe`).
+    pub(crate) whole_shared_experts: bool,
     /// What outside of layers has slots for adapters (`embedding_modules` of its class).
     pub(crate) adapters: AdapterSlots,
 }
@@ -527,6 +530,11 @@ impl Vllm {
     pub(crate) const fn adapts(self, embedding: bool, head: bool) -> Self {
         let adapters = AdapterSlots { embedding, head, ..self.adapters };
         Self { adapters, ..self }
+    }
+
+    /// The same where gate and up of an MLP share one half of an adapter.
+    pub(crate) const fn joins_mlp(self) -> Self {
+        Self { adapters: AdapterSlots { joined_mlp: true, ..self.adapters }, ..self }
     }
 
     /// The same where gate and up of an expert share one half of an adapter (`is_3d_moe_weight`).
@@ -542,6 +550,8 @@ pub(crate) struct AdapterSlots {
     pub(crate) head: bool,
     /// Whether gate and up of experts are one matrix to an adapter.
     pub(crate) joined_experts: bool,
+    /// Whether those of other MLPs are.
+    pub(crate) joined_mlp: bool,
 }
 
 /// What of the tensors outside layers every stage of a pipeline builds: the classes of Llama and those after

@@ -97,7 +97,8 @@ pub(super) const LLAMA_LIKE: Family = Family {
         captures_more: false,
         images_attend: false,
         takes_more: false,
-        adapters: AdapterSlots { embedding: false, head: false, joined_experts: false },
+        adapters: AdapterSlots { embedding: false, head: false, joined_experts: false, joined_mlp: false },
+        whole_shared_experts: false,
     },
 };
 
@@ -395,7 +396,7 @@ families! {
         experts: LISTED_AND_SHARED,
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
-        vllm: stages(true, false, true),
+        vllm: Vllm { whole_shared_experts: true, ..stages(true, false, true) },
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..LLAMA_LIKE.transformers },
         ..LLAMA_LIKE
     };
@@ -425,7 +426,7 @@ families! {
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
-        vllm: stages(true, false, false).adapts(true, true).joins_experts(),
+        vllm: Vllm { whole_shared_experts: true, ..stages(true, false, false).adapts(true, true).joins_experts() },
         ..LLAMA_LIKE
     };
     /// Gemma 1.
@@ -567,6 +568,7 @@ families! {
             ..NO_EXPERTS
         },
         transformers: ROUTER_F32,
+        vllm: Vllm { whole_shared_experts: true, ..LLAMA_LIKE.vllm },
         ..LLAMA_LIKE
     };
     /// Granite 3: Llama's tensors with scaled residuals.
@@ -588,7 +590,7 @@ families! {
         experts: Experts { n_used: Some(2), hf: HfExperts::Optional, ..NO_EXPERTS },
         scales: GRANITE,
         synthetic: None,
-        vllm: stages(true, true, true).adapts(true, true),
+        vllm: stages(true, true, true).adapts(true, true).joins_mlp(),
         ..LLAMA_LIKE
     };
     /// GLM-4.5 and 4.6: experts with a shared one, a few dense layers first.
