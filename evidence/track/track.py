@@ -52,7 +52,7 @@ def vllm_rows():
     kept = newest_file("vllm/kv-*.csv"), newest_file("vllm/weights-*.csv")
     pools = {key(row, "card model kv ranks stages stage"): row for row in read(kept[0])}
     held = {key(row, "card model weights ranks stages stage"): row for row in read(kept[1])}
-    for case in [(*told, 1, 1) for told in VLLM]:
+    for case in [(*told, 1) for told in VLLM]:
         _, answer = ask.ask(case)
         name, model, weights, kv, tp, pp = case
         if isinstance(answer, str):
@@ -70,15 +70,16 @@ def vllm_rows():
                 yield f"vllm {model} {weights}: {column}", row[column], str(ours)
 
 
+# Card, model, formats of weights and of the cache, ranks.
 VLLM = [
-    ("h100", "llama-3.1-8b", "bf16", "bf16"),
-    ("h100", "qwen3-8b", "bf16", "bf16"),
-    ("h100", "qwen3-30b-a3b", "bf16", "bf16"),
-    ("h100", "gemma-3-27b", "bf16", "bf16"),
-    ("h100", "deepseek-v2-lite", "bf16", "bf16"),
-    ("h100", "qwen3.5-27b", "bf16", "bf16"),
-    ("l4", "deepseek-v2-lite", "bf16", "fp8"),
-    ("b200", "deepseek-v2-lite", "bf16", "fp8"),
+    ("h100", "llama-3.1-8b", "bf16", "bf16", 1),
+    ("h100", "qwen3-8b", "bf16", "bf16", 1),
+    ("h100", "qwen3-30b-a3b", "bf16", "bf16", 1),
+    ("h100", "gemma-3-27b", "bf16", "bf16", 1),
+    ("h100", "deepseek-v2-lite", "bf16", "bf16", 1),
+    ("h100", "qwen3.5-27b", "bf16", "bf16", 1),
+    ("h100", "qwen3-8b", "bf16", "fp8", 2),
+    ("h100", "deepseek-v2-lite", "bf16", "fp8", 2),
 ]
 
 
