@@ -8,7 +8,7 @@ use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::rules;
 use crate::estimate::rules::Refusal;
 use crate::plan::{Demand, Plan, Verdict};
-use crate::spec::{Attention, Capture, Logits, Runtime, RuntimeOptions, Serving, Utilization};
+use crate::spec::{Attention, Capture, Logits, Runtime, RuntimeOptions, Server, Serving, Utilization};
 use crate::units::Bytes;
 
 /// One piece of advice.
@@ -202,7 +202,8 @@ impl Advisor<'_> {
         let gpu = &largest.gpu;
         let mut changed = self.with(|changed| changed.cards = Cards::one(largest.clone()));
         if let Some(serving) = changed.options().serving() {
-            changed.set_options(RuntimeOptions::Vllm(Serving { ranks: 1, ..serving }));
+            let server = Server { grid: None, context_ranks: 1, ..serving.server };
+            changed.set_options(RuntimeOptions::Vllm(Serving { ranks: 1, server, ..serving }));
         }
         let alone = Solver::new(&changed).ok()?.tier(super::TierName::Balanced, 0).ok()?;
         let enough = self.recommendation.tiers.balanced.max_cache_tokens.max(1);

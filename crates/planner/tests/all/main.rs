@@ -17,6 +17,7 @@ mod properties;
 mod questions;
 mod real_files;
 mod segments;
+mod servers;
 mod several_gpus;
 #[path = "../../../../tests/support/skip.rs"]
 mod skip;

@@ -346,3 +346,14 @@ fn caches(file: &str, least: usize) {
 fn caches_are_cut_as_they_are_told() {
     caches(CACHE, 90);
 }
+
+/// The newest release that plans say they were compared with is the one that the registries' was compared as.
+#[test]
+fn the_newest_release_was_compared() {
+    let checked = include_str!("../../../../evidence/track/checked.csv");
+    let row = rows(checked).find(|row| row.text("engine") == "vllm").unwrap();
+    let newest = RuntimeOptions::newest(Runtime::Vllm).checked_versions().pop().unwrap();
+    let compared = row.text("compared");
+    assert!(compared == newest || compared.starts_with(&format!("{newest}.")), "{compared} {newest}");
+    assert_eq!(row.text("moved"), "0");
+}
