@@ -85,7 +85,10 @@ fn beside_server(
         return refused("--mmproj", "drop `--mmproj`: the tower is loaded with the model");
     }
     if !question.lora.is_empty() {
-        return refused("--lora", "use `--max-loras N --max-lora-rank RANK`: slots are what it allocates");
+        return refused(
+            "--lora",
+            "use `--max-loras N --max-lora-rank RANK`: slots are what it allocates",
+        );
     }
     let model = &deployment.model;
     if question.mtp.is_some() {

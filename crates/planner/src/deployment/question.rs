@@ -667,7 +667,9 @@ impl Question {
             swap_space: self.swap_space.or(other.swap_space),
             kv_cache_memory_bytes: self.kv_cache_memory_bytes.or(other.kv_cache_memory_bytes),
             block_size: self.block_size.or(other.block_size),
-            max_cudagraph_capture_size: self.max_cudagraph_capture_size.or(other.max_cudagraph_capture_size),
+            max_cudagraph_capture_size: self
+                .max_cudagraph_capture_size
+                .or(other.max_cudagraph_capture_size),
             optimization_level: self.optimization_level.or(other.optimization_level),
             tensor_parallel_size: self.tensor_parallel_size.or(other.tensor_parallel_size),
             pipeline_parallel_size: self.pipeline_parallel_size.or(other.pipeline_parallel_size),

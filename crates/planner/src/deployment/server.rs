@@ -2,7 +2,9 @@
 
 use super::{DeploymentError, Question};
 use crate::estimate::rules;
-use crate::spec::{Drafter, Gibibytes, Grid, LoraSlots, ModelSpec, Optimization, Runtime, Server, Split};
+use crate::spec::{
+    Drafter, Gibibytes, Grid, LoraSlots, ModelSpec, Optimization, Runtime, Server, Split,
+};
 use crate::units::Bytes;
 
 /// More adapters than any batch has.
@@ -176,10 +178,8 @@ pub(super) fn gpus(question: &Question) -> Option<u64> {
 
 /// How GPUs share layers, where more than `--split` is said of it.
 fn grid(question: &Question, gpus: u64, split: Split) -> Result<Option<Grid>, DeploymentError> {
-    let tensor =
-        in_range("--tensor-parallel-size", question.tensor_parallel_size, MOST_RANKS)?;
-    let stages =
-        in_range("--pipeline-parallel-size", question.pipeline_parallel_size, MOST_RANKS)?;
+    let tensor = in_range("--tensor-parallel-size", question.tensor_parallel_size, MOST_RANKS)?;
+    let stages = in_range("--pipeline-parallel-size", question.pipeline_parallel_size, MOST_RANKS)?;
     let copies = in_range("--data-parallel-size", question.data_parallel_size, MOST_RANKS)?;
     let whole_experts = question.enable_expert_parallel;
     if tensor.is_none() && stages.is_none() && copies.is_none() && !whole_experts {

@@ -8,7 +8,9 @@ use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::rules;
 use crate::estimate::rules::Refusal;
 use crate::plan::{Demand, Plan, Verdict};
-use crate::spec::{Attention, Capture, Logits, Runtime, RuntimeOptions, Server, Serving, Utilization};
+use crate::spec::{
+    Attention, Capture, Logits, Runtime, RuntimeOptions, Server, Serving, Utilization,
+};
 use crate::units::Bytes;
 
 /// One piece of advice.

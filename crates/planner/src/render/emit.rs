@@ -11,12 +11,10 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use super::document::{Document, shown};
-use crate::dtype::KvFormat;
 use crate::deployment::Question;
+use crate::dtype::KvFormat;
 use crate::estimate::llama_cpp::padded_context;
-use crate::spec::{
-    Attention, ComputeCapability, Count, Gibibytes, LoraSlots, Runtime, Split,
-};
+use crate::spec::{Attention, ComputeCapability, Count, Gibibytes, LoraSlots, Runtime, Split};
 use crate::text::{printable, printable_lines, printable_message, shell_word};
 use crate::units::{Bytes, Overflow};
 

@@ -19,9 +19,8 @@ impl FromStr for Gibibytes {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Ok(number) = text.trim().parse::<f64>() else {
-            let wrong = |_| {
-                format!("`{}` is no size: expected GiB, such as `4` or `7.5`", printable(text))
-            };
+            let wrong =
+                |_| format!("`{}` is no size: expected GiB, such as `4` or `7.5`", printable(text));
             return text.parse().map(Self).map_err(wrong);
         };
         if !(0.0..=MOST_GIB).contains(&number) {

@@ -50,7 +50,8 @@ fn slots_of_adapters_are_listed_and_leave_a_smaller_pool() {
 fn ranks_that_no_slot_has_are_refused() {
     let said = refusal(&format!("{LLAMA}max_lora_rank = 24"));
     assert!(said.contains("--max-lora-rank") && said.contains("8, 16, 32"), "{said}");
-    let said = refusal("gpu = 'H100'\nmodel = 'llama-3.1-8b'\nruntime = 'llama.cpp'\nmax_loras = 2");
+    let said =
+        refusal("gpu = 'H100'\nmodel = 'llama-3.1-8b'\nruntime = 'llama.cpp'\nmax_loras = 2");
     assert!(said.contains("`llama.cpp` runtime has no `--max-loras`"), "{said}");
 }
 
@@ -118,7 +119,8 @@ fn a_pool_of_a_given_size_has_that_many_blocks() {
     // `evidence/vllm/cache-0.33.0.csv` cuts 39,728,459,833 B into 18,944 blocks.
     let given = planned(&format!("{LLAMA}kv_cache_memory_bytes = '39728459833 B'"));
     assert_eq!(given.plan.pool.unwrap().blocks, 18_944);
-    let longer = planned(&format!("{LLAMA}kv_cache_memory_bytes = '39728459833 B'\nblock_size = 64"));
+    let longer =
+        planned(&format!("{LLAMA}kv_cache_memory_bytes = '39728459833 B'\nblock_size = 64"));
     let pool = longer.plan.pool.unwrap();
     assert_eq!((pool.blocks, pool.block_tokens), (4736, 64));
     let small = planned(&format!("{LLAMA}kv_cache_memory_bytes = '39728459833 B'\nkv = 'nvfp4'"));

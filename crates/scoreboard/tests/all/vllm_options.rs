@@ -9,7 +9,9 @@ use vramplan_planner::estimate::vllm::drafting::{self, Drafted, is_absorbed};
 use vramplan_planner::estimate::vllm::graphs::captured;
 use vramplan_planner::estimate::vllm::lora;
 use vramplan_planner::estimate::vllm::offload::offloaded;
-use vramplan_planner::estimate::vllm::paged::{Paging, asked_block_tokens, has_checkpoints, kernel_block_tokens};
+use vramplan_planner::estimate::vllm::paged::{
+    Paging, asked_block_tokens, has_checkpoints, kernel_block_tokens,
+};
 use vramplan_planner::estimate::vllm::pool::Request;
 use vramplan_planner::estimate::weights::Weights;
 use vramplan_planner::estimate::weights_of_part;
@@ -280,7 +282,10 @@ fn offload(file: &str, least: usize) {
     for row in rows(file) {
         let said = row.text("told").strip_prefix("cpu_offload_gb=").unwrap();
         let size: f64 = said.parse().unwrap();
-        let server = Server { cpu_offload: Bytes::new((size * f64::from(1u32 << 30)) as u64), ..Server::default() };
+        let server = Server {
+            cpu_offload: Bytes::new((size * f64::from(1u32 << 30)) as u64),
+            ..Server::default()
+        };
         let asked = Asked::new(&row, "h100", server);
         let part = asked.part(row.number("stages"), row.number("stage"));
         let weights = asked.weights(&part);
@@ -354,6 +359,9 @@ fn the_newest_release_was_compared() {
     let row = rows(checked).find(|row| row.text("engine") == "vllm").unwrap();
     let newest = RuntimeOptions::newest(Runtime::Vllm).checked_versions().pop().unwrap();
     let compared = row.text("compared");
-    assert!(compared == newest || compared.starts_with(&format!("{newest}.")), "{compared} {newest}");
+    assert!(
+        compared == newest || compared.starts_with(&format!("{newest}.")),
+        "{compared} {newest}"
+    );
     assert_eq!(row.text("moved"), "0");
 }

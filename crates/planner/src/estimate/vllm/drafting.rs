@@ -74,7 +74,11 @@ impl Drafted {
             }
             (Drafter::Model, Some(draft)) => {
                 let layers = draft.model.shape.n_layers;
-                Self { other_layers: layers, other: own(&draft.model.shape)?.times(layers)?, ..none }
+                Self {
+                    other_layers: layers,
+                    other: own(&draft.model.shape)?.times(layers)?,
+                    ..none
+                }
             }
             (Drafter::Model, None) => none,
         })
@@ -125,7 +129,11 @@ pub fn push(
     if drafter == Drafter::Eagle3 {
         let states = ("hidden states", HEAD_STATES);
         let kind = transient(Component::Activations, Moment::Whole);
-        buffers.product(kind, "hidden states of inner layers", &[states, rows, hidden, ("B", 2)])?;
+        buffers.product(
+            kind,
+            "hidden states of inner layers",
+            &[states, rows, hidden, ("B", 2)],
+        )?;
     }
     push_step(buffers, scenario, serving, shape)
 }
@@ -290,7 +298,11 @@ fn push_step(
     let joined = Bytes::product(&[3, hidden, rows, element(scenario)])?;
     let size = Deviation::VLLM_LAYER.around(results(scenario, rows, width)?.plus(joined)?)?;
     let kind = transient(Component::Activations, Moment::Projection);
-    let kind = Kind { basis: Basis::Assumed, source: "a layer's results, by analogy with the model's", ..kind };
+    let kind = Kind {
+        basis: Basis::Assumed,
+        source: "a layer's results, by analogy with the model's",
+        ..kind
+    };
     let formula = Formula::text(
         "B · tokens · (width + 6.5 · hidden)",
         &[("tokens", rows), ("width", width), ("hidden", hidden)],

@@ -61,7 +61,8 @@ pub fn push(
     let captured = sizes.last().copied().unwrap_or(0);
     // Steps are captured with adapters, and without.
     let times = if serving.server.lora.is_some() { 2 } else { 1 };
-    let (layers, graphs) = (scenario.layers().len() as u64, times * Graphs::of(&sizes, serving).all());
+    let (layers, graphs) =
+        (scenario.layers().len() as u64, times * Graphs::of(&sizes, serving).all());
     let kib = node_kib(scenario);
     let results = results(captured)?;
     let nodes = Bytes::product(&[graphs, layers, kib, 1 << 10])?;

@@ -17,7 +17,9 @@ use crate::estimate::{
     BufferId, Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario,
 };
 use crate::spec::families::LayerKinds;
-use crate::spec::{Basis, Bounds, LoraSlots, ModelShape, ModelSpec, Part, Role, Serving, TensorSpec};
+use crate::spec::{
+    Basis, Bounds, LoraSlots, ModelShape, ModelSpec, Part, Role, Serving, TensorSpec,
+};
 use crate::units::{Bytes, Overflow};
 
 /// The largest vocabulary whose output head vLLM adapts.
@@ -98,13 +100,13 @@ pub fn slots(
 ) -> Result<Slots, Overflow> {
     let cut = Cut::of(&model.shape, part);
     let adapters = model.shape.architecture.family().vllm.adapters;
-    let of = |times: u64, width: u64| {
-        Bytes::product(&[lora.slots, lora.rank, times, width, element])
-    };
+    let of =
+        |times: u64, width: u64| Bytes::product(&[lora.slots, lora.rank, times, width, element]);
     let mut held = Slots::default();
     let mut with_experts = None;
     for tensor in &model.tensors {
-        if !tensor.layer.is_some_and(|layer| part.layers.contains(&layer)) || !is_linear(tensor.role)
+        if !tensor.layer.is_some_and(|layer| part.layers.contains(&layer))
+            || !is_linear(tensor.role)
         {
             continue;
         }

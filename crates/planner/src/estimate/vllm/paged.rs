@@ -161,7 +161,8 @@ impl Paging {
         counts[0] = counts[0].saturating_add(drafted.layers);
         let group_layers = group_layers(counts);
         let groups = counts.map(|layers| layers.div_ceil(group_layers));
-        let own = layers_of_a_group(&layers_with(model, drafted), &run_with(model, run, drafted), groups);
+        let own =
+            layers_of_a_group(&layers_with(model, drafted), &run_with(model, run, drafted), groups);
         let block = token.times(own)?.plus(drafted.other)?.times(block_tokens)?;
         Ok(Self {
             block_tokens,

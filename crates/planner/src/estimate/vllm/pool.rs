@@ -2,9 +2,7 @@
 
 use super::drafting::Drafted;
 use super::offload;
-use super::paged::{
-    Cached, Paging, asked_block_tokens, has_checkpoints, kernel_block_tokens,
-};
+use super::paged::{Cached, Paging, asked_block_tokens, has_checkpoints, kernel_block_tokens};
 use crate::estimate::{
     Buffers, Component, EstimateError, Kind, Life, Phase, Pool, Scenario, Start,
 };

@@ -198,9 +198,7 @@ fn of_the_one_before(
         (R::RecurrentVector, R::Norm) if shape.ssm.is_some() => {
             Some(TensorSpec { row: tensor.row.div_ceil(cut.ranks), ..tensor })
         }
-        (R::ExpertDown, R::Bias) => {
-            Some(TensorSpec { row: cut.of_experts(tensor.row), ..tensor })
-        }
+        (R::ExpertDown, R::Bias) => Some(TensorSpec { row: cut.of_experts(tensor.row), ..tensor }),
         (role, R::Bias) if is_split_by_output(role) && tensor.row == before.rows => {
             Some(TensorSpec { role: R::SplitBias, row: part.rows, ..tensor })
         }
@@ -390,7 +388,8 @@ mod tests {
         // Eight key and value heads are repeated on sixteen ranks.
         let repeated = 32 * 2 * 8 * 128 * 4096 / 16;
         assert_eq!(elements(&model, 16), (model.parameters() - norms) / 16 + norms + repeated);
-        let fused = tensors(&qwen_14b(), Cut::evenly(1)).into_iter().filter(|t| t.role == Role::FfnGateUp);
+        let fused =
+            tensors(&qwen_14b(), Cut::evenly(1)).into_iter().filter(|t| t.role == Role::FfnGateUp);
         assert!(fused.clone().count() == 48 && fused.into_iter().all(|t| t.rows == 2 * 13_824));
     }
 

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdapterSlots, Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies, GgufExtras,
-    GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind, LayerKinds, LayerOrder,
-    LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs, RotationTables, RouterBias, Routing,
-    ScaledWeights, Scales, SoftCaps, StatedScales, Synthetic, Transformers, Vllm, Windows,
+    AdapterSlots, Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies,
+    GgufExtras, GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind, LayerKinds,
+    LayerOrder, LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs, RotationTables,
+    RouterBias, Routing, ScaledWeights, Scales, SoftCaps, StatedScales, Synthetic, Transformers,
+    Vllm, Windows,
 };
 use crate::dtype::GgmlType;
 use crate::spec::{QkNorm, TransformersVersion};
@@ -97,7 +98,12 @@ pub(super) const LLAMA_LIKE: Family = Family {
         captures_more: false,
         images_attend: false,
         takes_more: false,
-        adapters: AdapterSlots { embedding: false, head: false, joined_experts: false, joined_mlp: false },
+        adapters: AdapterSlots {
+            embedding: false,
+            head: false,
+            joined_experts: false,
+            joined_mlp: false,
+        },
         whole_shared_experts: false,
     },
 };
