@@ -106,6 +106,10 @@ impl Seen {
             if matches!(effect, Effect::Bare) {
                 continue;
             }
+            if let Effect::Turns(turn) = effect {
+                turn(&mut self.question);
+                continue;
+            }
             if let Effect::Sets(set) = effect
                 && BARE.contains(&name)
             {
@@ -125,7 +129,7 @@ impl Seen {
                 Effect::Value if name == "--mem-fraction-static" => {
                     self.static_share = Some(value.to_owned());
                 }
-                Effect::Value | Effect::Bare => {}
+                Effect::Value | Effect::Bare | Effect::Turns(_) => {}
             }
         }
     }

@@ -277,11 +277,18 @@ fn users_line(users: &UsersDoc) -> String {
 /// What the runtime's share of the card is, and what its cache holds.
 fn pool_line(document: &Document, pool: &PoolDoc) -> String {
     let asked = &document.deployment;
-    let share = shown(asked.resolved.share().as_ref());
+    let share = match asked.resolved.kv_cache_memory_bytes {
+        Some(pool) => format!("a pool of {pool}"),
+        None => shown(asked.resolved.share().as_ref()),
+    };
+    let host = match pool.host {
+        Some(host) => format!("; it pins {host} of main memory for this GPU"),
+        None => String::new(),
+    };
     let words = pool_words(document);
     let requests = pool.requests.map(|requests| format!(", {requests} requests together"));
     let takes = format!(
-        "{} takes {} ({share}) whatever is cached: {} {}, {} tokens by its own count{}",
+        "{} takes {} ({share}) whatever is cached: {} {}, {} tokens by its own count{}{host}",
         asked.runtime(),
         pool.limit,
         pool.blocks,

@@ -18,6 +18,7 @@ mod properties;
 mod questions;
 mod real_files;
 mod segments;
+mod servers;
 mod several_gpus;
 mod sglang;
 #[path = "../../../../tests/support/skip.rs"]

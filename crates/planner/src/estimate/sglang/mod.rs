@@ -277,6 +277,7 @@ impl Sized {
         let needs = cells.smallest()?;
         let starts = needs <= has.expected;
         Ok(Pool {
+            host: Bytes::ZERO,
             limit,
             need: fixed.plus(Bounds::exactly(need))?,
             fixed,
