@@ -8,8 +8,9 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::Question;
+use super::llama_flags::PLACED;
 use crate::dtype::KvFormat;
-use crate::spec::{AskedShare, Attention, Count, LoraSlots, Runtime, Split};
+use crate::spec::{AskedShare, Attention, LoraSlots, Runtime, Split};
 use crate::text::printable;
 use crate::units::Bytes;
 
@@ -35,6 +36,8 @@ pub(super) enum Effect {
     Model,
     /// Takes no value, and sets something.
     Turns(fn(&mut Question)),
+    /// Turns something on, or off where `off` stands behind it.
+    Switches(fn(&mut Question, &str) -> Result<(), String>),
     /// Sets something, by this function.
     Sets(fn(&mut Question, &str) -> Result<(), String>),
 }
@@ -47,21 +50,8 @@ pub(super) const LLAMA: &[Flag] = &[
     ("--model", Effect::Model),
     ("-c", Effect::Sets(cells)),
     ("--ctx-size", Effect::Sets(cells)),
-    ("-np", Effect::Sets(one_slot)),
-    ("--parallel", Effect::Sets(one_slot)),
     ("-ub", Effect::Sets(chunk)),
     ("--ubatch-size", Effect::Sets(chunk)),
-    ("-ctk", Effect::Sets(cache_type)),
-    ("--cache-type-k", Effect::Sets(cache_type)),
-    ("-ctv", Effect::Sets(cache_type)),
-    ("--cache-type-v", Effect::Sets(cache_type)),
-    ("-fa", Effect::Sets(flash)),
-    ("--flash-attn", Effect::Sets(flash)),
-    ("-ngl", Effect::Sets(all_layers)),
-    ("--gpu-layers", Effect::Sets(all_layers)),
-    ("--n-gpu-layers", Effect::Sets(all_layers)),
-    ("-sm", Effect::Sets(split)),
-    ("--split-mode", Effect::Sets(split)),
     ("-t", Effect::Value),
     ("--threads", Effect::Value),
     ("-tb", Effect::Value),
@@ -181,21 +171,32 @@ pub fn recognise<S: AsRef<OsStr>>(
 
 fn llama(words: &[&str]) -> Result<Question, String> {
     let mut question = Question { runtime: Some(Runtime::LlamaCpp), ..Question::default() };
-    read(words, LLAMA, &mut question, false)?;
-    if question.cache_tokens.is_none() {
+    read(words, &[PLACED, LLAMA], &mut question, false)?;
+    let Some(cells) = question.cache_tokens else {
         return Err("without `-c` its context is the model's, or what fits".to_owned());
+    };
+    if let Some(slots) = question.parallel.filter(|_| !question.kv_unified) {
+        // A server that is told how many slots it has gives each its part (`common/arg.cpp`, `-kvu`).
+        question.no_kv_unified = true;
+        let each = (cells / slots).max(1);
+        (question.cache_tokens, question.context) = (Some(each), Some(each));
     }
     named(question)
 }
 
 fn vllm(words: &[&str]) -> Result<Question, String> {
     let mut question = Question { runtime: Some(Runtime::Vllm), ..Question::default() };
-    read(words, VLLM, &mut question, true)?;
+    read(words, &[VLLM], &mut question, true)?;
     // A server without slots allocates none, whatever is said of them.
     if !words.contains(&"--enable-lora") {
         (question.max_loras, question.max_lora_rank) = (None, None);
     }
-    // Its ranks are what it is told, however many cards there are.
+    settle_ranks(&mut question);
+    named(question)
+}
+
+/// A server's ranks are what it is told, however many cards there are.
+pub(super) fn settle_ranks(question: &mut Question) {
     let sizes = [
         question.tensor_parallel_size,
         question.pipeline_parallel_size,
@@ -209,7 +210,6 @@ fn vllm(words: &[&str]) -> Result<Question, String> {
         question.tensor_parallel_size = None;
         (question.pipeline_parallel_size, question.data_parallel_size) = (None, None);
     }
-    named(question)
 }
 
 fn named(question: Question) -> Result<Question, String> {
@@ -219,17 +219,17 @@ fn named(question: Question) -> Result<Question, String> {
 /// Reads flags; one that stands alone first may be the model.
 fn read(
     words: &[&str],
-    flags: &[Flag],
+    tables: &[&[Flag]],
     question: &mut Question,
     positional: bool,
 ) -> Result<(), String> {
-    let mut words = words.iter().copied();
+    let mut words = words.iter().copied().peekable();
     while let Some(word) = words.next() {
         let (name, mut given) = match word.split_once('=') {
             Some((name, value)) if name.starts_with("--") => (name, Some(value)),
             _ => (word, None),
         };
-        let known = flags.iter().find(|(known, _)| *known == name);
+        let known = tables.iter().flat_map(|flags| flags.iter()).find(|(known, _)| *known == name);
         let Some((_, effect)) = known else {
             if positional && question.model.is_none() && !word.starts_with('-') {
                 question.model = Some(word.to_owned());
@@ -241,6 +241,11 @@ fn read(
             Effect::Bare => continue,
             Effect::Turns(turn) => {
                 turn(question);
+                continue;
+            }
+            Effect::Switches(set) => {
+                let value = given.take().or_else(|| words.next_if(|word| is_switch(word)));
+                set(question, value.unwrap_or("on"))?;
                 continue;
             }
             Effect::Model | Effect::Value | Effect::Sets(_) => {}
@@ -257,7 +262,7 @@ fn read(
                     format!("{said} {why}")
                 }
             })?,
-            Effect::Value | Effect::Bare | Effect::Turns(_) => {}
+            Effect::Value | Effect::Bare | Effect::Turns(_) | Effect::Switches(_) => {}
         }
     }
     Ok(())
@@ -278,8 +283,9 @@ pub(super) fn cells(question: &mut Question, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn one_slot(_question: &mut Question, text: &str) -> Result<(), String> {
-    if number(text)? == 1 { Ok(()) } else { Err("shares its context among slots".to_owned()) }
+/// Whether a word is the value of a flag that may stand alone.
+pub(super) fn is_switch(word: &str) -> bool {
+    matches!(word, "on" | "off" | "auto" | "0" | "1")
 }
 
 pub(super) fn chunk(question: &mut Question, text: &str) -> Result<(), String> {
@@ -381,17 +387,6 @@ pub(super) fn server_cache(question: &mut Question, text: &str) -> Result<(), St
     Ok(())
 }
 
-fn split(question: &mut Question, text: &str) -> Result<(), String> {
-    match text {
-        "layer" => Ok(()),
-        "row" => {
-            question.split = Some(Split::Tensor);
-            Ok(())
-        }
-        _ => Err(String::new()),
-    }
-}
-
 pub(super) fn cache_type(question: &mut Question, text: &str) -> Result<(), String> {
     let format = parsed::<KvFormat>(text)?;
     if question.kv.is_some_and(|other| other != format.into()) {
@@ -411,24 +406,10 @@ pub(super) fn flash(question: &mut Question, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Models have fewer layers than these.
-const ALL: i64 = 99;
-
-fn all_layers(question: &mut Question, text: &str) -> Result<(), String> {
-    if text == "auto" {
-        return Ok(());
-    }
-    if text != "all" && !text.parse::<i64>().is_ok_and(|n| n >= ALL) {
-        return Err("may leave layers in main memory".to_owned());
-    }
-    // Not as many as fit: what was asked for.
-    question.ngl = Some(Count::All);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Count;
 
     fn of(line: &str) -> Recognised {
         recognise(&line.split_whitespace().collect::<Vec<_>>(), |_| false)
@@ -444,6 +425,26 @@ mod tests {
         assert_eq!((question.cache_tokens, question.context), (Some(32768), Some(32768)));
         assert_eq!(question.kv.map(|kv| kv.to_string()).as_deref(), Some("q8_0"));
         assert_eq!(question.attention, Some(Attention::Flash));
+    }
+
+    #[test]
+    fn a_placement_is_read() {
+        let line = "llama-server -m a.gguf -c 32768 -np 4 -ngl 12 --n-cpu-moe 3 -ot exps=CPU -ctk q8_0 -nkvo --swa-full";
+        let Recognised::Deployment(question) = of(line) else { panic!("{:?}", of(line)) };
+        assert_eq!(
+            (question.ngl, question.n_cpu_moe),
+            (Some(Count::Some(12)), Some(Count::Some(3)))
+        );
+        assert_eq!((question.parallel, question.cache_tokens), (Some(4), Some(8192)));
+        assert!(question.no_kv_unified && question.no_kv_offload && question.swa_full);
+        assert_eq!(question.override_tensor.len(), 1);
+        assert_eq!(question.kv.map(|kv| kv.to_string()).as_deref(), Some("q8_0/f16"));
+        let Recognised::Deployment(question) = of("llama-server -m a -c 4096 -np 2 -kvu -fa off")
+        else {
+            panic!()
+        };
+        assert_eq!((question.cache_tokens, question.no_kv_unified), (Some(4096), false));
+        assert_eq!(question.attention, Some(Attention::Eager));
     }
 
     #[test]
@@ -477,10 +478,9 @@ mod tests {
         for (line, why) in [
             ("llama-server -m a.gguf", "without `-c` its context is the model's"),
             ("llama-server -c 4096", "it names no model"),
-            ("llama-server -m a.gguf -c 4096 --n-cpu-moe 3", "`--n-cpu-moe`"),
-            ("llama-server -m a.gguf -c 4096 -np 4", "among slots"),
-            ("llama-server -m a.gguf -c 4096 -ngl 12", "main memory"),
-            ("llama-server -m a.gguf -c 4096 -ctk q8_0 -ctv f16", "different formats"),
+            ("llama-server -m a.gguf -c 4096 --n-cpu-moe x", "`--n-cpu-moe x` is not read here"),
+            ("llama-server -m a.gguf -c 4096 --unheard-of 4", "`--unheard-of`"),
+            ("llama-server -m a.gguf -c 4096 -ngl many", "`-ngl many` is not read here"),
             ("llama-server -m a.gguf -c", "`-c` has no value"),
             ("llama-server -m a.gguf -c x", "`-c x` is not read here"),
             ("vllm serve a --quantization fp8", "`--quantization`"),

@@ -11,6 +11,7 @@ mod defaults;
 mod error;
 mod launch;
 mod limits;
+mod llama_flags;
 mod origin;
 mod question;
 mod seen;

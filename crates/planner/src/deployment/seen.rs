@@ -2,10 +2,11 @@
 
 use super::Question;
 use super::command_line::{
-    Effect, Flag, LLAMA, VLLM, cache_type, chunk, context, number, parsed, ranks,
+    Effect, Flag, LLAMA, VLLM, context, is_switch, parsed, ranks, settle_ranks,
 };
+use super::llama_flags::PLACED;
 use crate::dtype::WeightFormat;
-use crate::spec::{Count, Runtime, SplitMode, TensorOverride, TensorSplit};
+use crate::spec::Runtime;
 
 /// A program that a command line runs, as far as it is known.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,11 +59,16 @@ pub fn seen(line: &str) -> Option<Seen> {
         "vllm" => {
             seen.question.runtime = Some(Runtime::Vllm);
             seen.read(rest, [VLLM_MORE, VLLM], true);
+            settle_ranks(&mut seen.question);
         }
-        "sglang" => seen.read(rest, [SGLANG, &[]], false),
+        "sglang" => {
+            seen.question.runtime = Some(Runtime::Sglang);
+            seen.read(rest, [SGLANG, &[]], false);
+            settle_ranks(&mut seen.question);
+        }
         _ => {
             seen.question.runtime = Some(Runtime::LlamaCpp);
-            seen.read(rest, [LLAMA_MORE, LLAMA], false);
+            seen.read(rest, [PLACED, LLAMA], false);
         }
     }
     Some(seen)
@@ -110,12 +116,8 @@ impl Seen {
                 turn(&mut self.question);
                 continue;
             }
-            if let Effect::Sets(set) = effect
-                && BARE.contains(&name)
-            {
-                // A flag without a value; one that takes it as well has `on` behind it.
-                let value =
-                    words.next_if(|word| matches!(*word, "on" | "off" | "auto" | "0" | "1"));
+            if let Effect::Switches(set) = effect {
+                let value = words.next_if(|word| is_switch(word));
                 let _ = set(&mut self.question, given.or(value).unwrap_or("on"));
                 continue;
             }
@@ -129,7 +131,7 @@ impl Seen {
                 Effect::Value if name == "--mem-fraction-static" => {
                     self.static_share = Some(value.to_owned());
                 }
-                Effect::Value | Effect::Bare | Effect::Turns(_) => {}
+                Effect::Value | Effect::Bare | Effect::Turns(_) | Effect::Switches(_) => {}
             }
         }
     }
@@ -140,61 +142,8 @@ fn is_flag(word: &str) -> bool {
     word.starts_with('-') && word.parse::<f64>().is_err()
 }
 
-/// Flags that may stand without a value.
-const BARE: [&str; 12] = [
-    "-fa",
-    "--flash-attn",
-    "-cmoe",
-    "--cpu-moe",
-    "-nkvo",
-    "--no-kv-offload",
-    "-kvu",
-    "--kv-unified",
-    "--swa-full",
-    "--enforce-eager",
-    "--no-op-offload",
-    "-nopo",
-];
-
-/// llama.cpp's flags of placement, and Ollama's of its runner, by `common/arg.cpp` and `llm/server.go`.
-const LLAMA_MORE: &[Flag] = &[
-    ("-hf", Effect::Model),
-    ("-hfr", Effect::Model),
-    ("--hf-repo", Effect::Model),
-    ("-ngl", Effect::Sets(layers)),
-    ("--gpu-layers", Effect::Sets(layers)),
-    ("--n-gpu-layers", Effect::Sets(layers)),
-    ("-np", Effect::Sets(slots)),
-    ("--parallel", Effect::Sets(slots)),
-    ("-ncmoe", Effect::Sets(expert_layers)),
-    ("--n-cpu-moe", Effect::Sets(expert_layers)),
-    ("-cmoe", Effect::Sets(all_experts)),
-    ("--cpu-moe", Effect::Sets(all_experts)),
-    ("-ot", Effect::Sets(overrides)),
-    ("--override-tensor", Effect::Sets(overrides)),
-    ("-ts", Effect::Sets(proportions)),
-    ("--tensor-split", Effect::Sets(proportions)),
-    ("-sm", Effect::Sets(mode)),
-    ("--split-mode", Effect::Sets(mode)),
-    ("-nkvo", Effect::Sets(host_cache)),
-    ("--no-kv-offload", Effect::Sets(host_cache)),
-    ("-kvu", Effect::Sets(unified)),
-    ("--kv-unified", Effect::Sets(unified)),
-    ("--swa-full", Effect::Sets(full_window)),
-    ("-b", Effect::Sets(batch)),
-    ("--batch-size", Effect::Sets(batch)),
-    ("--ubatch-size", Effect::Sets(chunk)),
-    ("--kv-cache-type", Effect::Sets(cache_type)),
-    ("-fa", Effect::Sets(flash_or_bare)),
-    ("--flash-attn", Effect::Sets(flash_or_bare)),
-    ("--mmproj", Effect::Sets(encoder)),
-    ("-md", Effect::Sets(draft)),
-    ("--model-draft", Effect::Sets(draft)),
-];
-
 /// vLLM's, by `engine/arg_utils.py`.
 const VLLM_MORE: &[Flag] = &[
-    ("--enforce-eager", Effect::Sets(eager)),
     ("--kv-cache-dtype", Effect::Sets(cache_dtype)),
     ("--quantization", Effect::Sets(quantization)),
     ("-q", Effect::Sets(quantization)),
@@ -218,103 +167,6 @@ const SGLANG: &[Flag] = &[
     ("--host", Effect::Value),
 ];
 
-fn layers(question: &mut Question, text: &str) -> Result<(), String> {
-    const ALL: u64 = 99;
-    question.ngl = match parsed::<Count>(text)? {
-        Count::Some(layers) if layers >= ALL => Some(Count::All),
-        count => Some(count),
-    };
-    Ok(())
-}
-
-fn slots(question: &mut Question, text: &str) -> Result<(), String> {
-    let slots = number(text)?;
-    question.parallel = (slots > 1).then_some(slots);
-    Ok(())
-}
-
-fn expert_layers(question: &mut Question, text: &str) -> Result<(), String> {
-    question.n_cpu_moe = Some(parsed(text)?);
-    Ok(())
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "as the others")]
-fn all_experts(question: &mut Question, text: &str) -> Result<(), String> {
-    question.cpu_moe = text == "on";
-    Ok(())
-}
-
-fn overrides(question: &mut Question, text: &str) -> Result<(), String> {
-    const MOST: usize = 64;
-    for one in text.split(',') {
-        let one: TensorOverride = parsed(one)?;
-        if question.override_tensor.len() < MOST {
-            question.override_tensor.push(one);
-        }
-    }
-    Ok(())
-}
-
-fn proportions(question: &mut Question, text: &str) -> Result<(), String> {
-    question.tensor_split = Some(parsed::<TensorSplit>(text)?);
-    Ok(())
-}
-
-fn mode(question: &mut Question, text: &str) -> Result<(), String> {
-    question.split_mode = match text {
-        "none" => Some(SplitMode::None),
-        "row" => Some(SplitMode::Row),
-        "layer" => Some(SplitMode::Layer),
-        _ => return Err(String::new()),
-    };
-    Ok(())
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "as the others")]
-fn host_cache(question: &mut Question, text: &str) -> Result<(), String> {
-    question.no_kv_offload = text == "on";
-    Ok(())
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "as the others")]
-fn unified(question: &mut Question, text: &str) -> Result<(), String> {
-    question.kv_unified = text == "on";
-    Ok(())
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "as the others")]
-fn full_window(question: &mut Question, text: &str) -> Result<(), String> {
-    question.swa_full = text == "on";
-    Ok(())
-}
-
-fn batch(question: &mut Question, text: &str) -> Result<(), String> {
-    question.batch_size = Some(number(text)?);
-    Ok(())
-}
-
-fn flash_or_bare(question: &mut Question, text: &str) -> Result<(), String> {
-    super::command_line::flash(question, text)
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "as the others")]
-fn encoder(question: &mut Question, text: &str) -> Result<(), String> {
-    question.mmproj = Some(text.to_owned());
-    Ok(())
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "as the others")]
-fn draft(question: &mut Question, text: &str) -> Result<(), String> {
-    question.draft = Some(text.to_owned());
-    Ok(())
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "as the others")]
-fn eager(question: &mut Question, text: &str) -> Result<(), String> {
-    question.enforce_eager = text == "on";
-    Ok(())
-}
-
 /// `--kv-cache-dtype` of vLLM and `SGLang`: `auto` is the model's own.
 pub(super) fn cache_dtype(question: &mut Question, text: &str) -> Result<(), String> {
     if text.starts_with("fp8") {
@@ -334,6 +186,7 @@ fn quantization(question: &mut Question, text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Count;
 
     #[test]
     fn known_flags_are_taken_and_others_left() {
