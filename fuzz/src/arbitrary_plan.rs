@@ -294,6 +294,7 @@ const fn versions(runtime: Runtime) -> &'static [&'static str] {
         Runtime::Transformers => &["4.44", "4.57,bitsandbytes=0.45", "5.0"],
         Runtime::LlamaCpp => &["2025", "b7772", "b8193", "0.6.0", "b11000", "b99999"],
         Runtime::Vllm => &["0.6", "0.11.2", "0.19"],
+        Runtime::Sglang => &["0.4.9", "0.5.5", "0.5.15"],
     }
 }
 

@@ -25,6 +25,7 @@ mod sparse;
 mod sweep;
 mod synth;
 mod usage;
+mod why;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,7 @@ use rehearse::RehearseArgs;
 use sparse::SparseArgs;
 use sweep::SweepArgs;
 use synth::SynthArgs;
+use why::WhyArgs;
 
 /// Exit codes that scripts can rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +119,9 @@ enum Command {
     /// Run a program on GPUs that are not there: what it takes, phase by phase, and where it runs out.
     #[command(after_help = help::REHEARSE)]
     Rehearse(Box<RehearseArgs>),
+    /// Say why a run ran out of memory, by its log or its error message, and which flag mends it.
+    #[command(after_help = help::WHY)]
+    Why(Box<WhyArgs>),
     /// Say what this machine and this build can do: driver, GPUs, libraries.
     #[command(after_help = help::DOCTOR)]
     Doctor(DoctorArgs),
@@ -155,6 +160,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Observe(args) => observe::run(&args),
         Command::Rehearse(args) => rehearse::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Profiles(args) => profiles::run(&args),
         Command::Synth(args) => synth::run(&args),

@@ -11,7 +11,7 @@ use crate::report::doctor::DoctorDoc;
 use crate::report::observe::ObserveDoc;
 use vramplan_planner::deployment::Question;
 use vramplan_planner::read::profile;
-use vramplan_planner::render::{CompareDoc, Document, QuantsDoc, SweepDoc};
+use vramplan_planner::render::{CompareDoc, Document, QuantsDoc, SweepDoc, WhyDoc};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -36,6 +36,7 @@ fn schemas() -> Vec<(String, Value)> {
             "vramplan/rehearsal/v1",
             schema_for!(crate::report::rehearsal::RehearsalDoc),
         ),
+        titled("why-v1", "vramplan/why/v1", schema_for!(WhyDoc)),
         titled("doctor-v1", "vramplan/doctor/v1", schema_for!(DoctorDoc)),
         titled(
             "calibration",
@@ -205,6 +206,8 @@ fn outputs_follow_their_schemas() {
     assert_valid("sweep-v1", &serde_json::to_value(swept).unwrap(), "sweep");
     let quants = super::quants::example();
     assert_valid("quants-v1", &serde_json::to_value(quants).unwrap(), "quants");
+    let why = super::why::example();
+    assert_valid("why-v1", &serde_json::to_value(why).unwrap(), "why");
     let doctor = super::doctor::example();
     assert_valid("doctor-v1", &serde_json::to_value(doctor).unwrap(), "doctor");
 }

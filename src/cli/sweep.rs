@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question};
 use vramplan_planner::dtype::{KvPair, WeightFormat};
+use vramplan_planner::estimate::rules;
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::render::{Format, Printers, SweepDoc, to_matrix};
 use vramplan_planner::spec::Runtime;
@@ -59,13 +60,15 @@ pub struct SweepArgs {
     json: bool,
 }
 
-/// The flags of a plan, four of which take lists.
+/// The flags of a plan, six of which take lists.
 #[derive(Clone, Debug, Default)]
 struct MatrixArgs {
     gpus: Vec<String>,
     models: Vec<String>,
     weights: Vec<WeightFormat>,
     kv: Vec<KvPair>,
+    users: Vec<u64>,
+    contexts: Vec<u64>,
     /// The others; of the lists the first.
     plan: Question,
 }
@@ -85,6 +88,8 @@ impl Args for MatrixArgs {
             })
             .mut_arg("weights", |arg| list(arg).value_name("FORMAT,…"))
             .mut_arg("kv", |arg| list(arg).value_name("FORMAT,…"))
+            .mut_arg("users", |arg| list(arg).value_name("N,…"))
+            .mut_arg("context_per_user", |arg| list(arg).value_name("TOKENS,…"))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -99,6 +104,8 @@ impl FromArgMatches for MatrixArgs {
             models: list(matches, "model"),
             weights: list(matches, "weights"),
             kv: list(matches, "kv"),
+            users: list(matches, "users"),
+            contexts: list(matches, "context_per_user"),
             plan: Question::from_arg_matches(matches)?,
         })
     }
@@ -129,6 +136,8 @@ impl MatrixArgs {
             models: or(self.models, plan.model.as_ref()),
             weights: or(self.weights, plan.weights.as_ref()),
             kv: or(self.kv, plan.kv.as_ref()),
+            users: or(self.users, plan.users.as_ref()),
+            contexts: or(self.contexts, plan.context_per_user.as_ref()),
             plan,
         }
     }
@@ -185,6 +194,27 @@ fn runtime_of_all(models: &[String], known: &Known) -> anyhow::Result<Runtime> {
     Err(Problem::usage(message).hint("name it for the whole matrix: `--runtime NAME`").into())
 }
 
+/// The numbers of a list, or one that is not given.
+fn given(list: &[u64]) -> Vec<Option<u64>> {
+    if list.is_empty() { vec![None] } else { list.iter().copied().map(Some).collect() }
+}
+
+/// The questions of a model's rows: one for each number of users, and of those one for each length of a conversation.
+/// Where there is one GPU lengths are columns, so that they share a row.
+fn questions(question: &Question, matrix: &MatrixArgs, gpus: usize) -> Vec<Vec<Question>> {
+    let mut rows = Vec::new();
+    for users in given(&matrix.users) {
+        let of = |context_per_user| Question { users, context_per_user, ..question.clone() };
+        let contexts: Vec<Question> = given(&matrix.contexts).into_iter().map(of).collect();
+        if gpus == 1 {
+            rows.push(contexts);
+        } else {
+            rows.extend(contexts.into_iter().map(|question| vec![question]));
+        }
+    }
+    rows
+}
+
 /// A row of a model for each format of the weights and of the cache: first its defaults, on every GPU.
 fn rows_of(
     question: &Question,
@@ -195,7 +225,7 @@ fn rows_of(
     let Some(first) = gpus.first() else { return Ok(Vec::new()) };
     let located = known.locate(question.model.as_deref().unwrap_or_default())?;
     let found = known.resolve_on(question, &located, first.clone())?;
-    let on = |cards: &Cards| {
+    let on = |question: &Question, cards: &Cards| {
         let found = Found {
             model: Arc::clone(&found.model),
             file: found.file.clone(),
@@ -205,14 +235,20 @@ fn rows_of(
         };
         Deployment::new(question.clone(), found)
     };
-    let base: Vec<Deployment> = gpus.iter().map(on).collect::<Result<_, _>>()?;
+    let cells = |questions: &Vec<Question>| -> Result<Vec<Deployment>, _> {
+        let cells = questions.iter().flat_map(|question| gpus.iter().map(|gpu| on(question, gpu)));
+        cells.collect()
+    };
+    let questions = questions(question, matrix, gpus.len());
+    let base: Vec<Vec<Deployment>> = questions.iter().map(cells).collect::<Result<_, _>>()?;
     let weights = or(matrix.weights.clone(), Some(&found.weights));
     let kv = or(matrix.kv.clone(), Some(&found.cache_formats()));
-    let mut rows = Vec::with_capacity(weights.len() * kv.len());
+    let mut rows = Vec::with_capacity(weights.len() * kv.len() * base.len());
     for &weights in &weights {
         for &kv in &kv {
-            let cells = base.iter().map(|cell| cell.with_formats(weights, kv));
-            rows.push(cells.collect());
+            for row in &base {
+                rows.push(row.iter().map(|cell| cell.with_formats(weights, kv)).collect());
+            }
         }
     }
     Ok(rows)
@@ -225,12 +261,18 @@ fn gpus(
     catalog: &Catalog,
 ) -> anyhow::Result<Vec<Cards>> {
     let mut gpus = Vec::new();
-    for name in named(&matrix.gpus, Kind::Gpu, catalog)? {
+    let is_all = matrix.gpus.iter().any(|name| is_all(name));
+    let runs = |name: &String| match catalog.gpu(name) {
+        Ok(gpu) => rules(runtime).runs_on(gpu.maker),
+        Err(_) => true,
+    };
+    let names = named(&matrix.gpus, Kind::Gpu, catalog)?;
+    for name in names.into_iter().filter(|name| !is_all || runs(name)) {
         let question = Question { gpu: Some(name), ..plan.clone() };
         let local = scenario::local_card_for(&question, catalog)?;
         gpus.push(deployment::cards(&question, runtime, catalog, local.as_ref())?);
     }
-    if matrix.gpus.iter().any(|name| is_all(name)) {
+    if is_all {
         gpus.sort_by_key(|cards| cards.first().capacity.total);
     }
     Ok(gpus)

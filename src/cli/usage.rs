@@ -6,11 +6,12 @@ use std::num::{IntErrorKind, ParseIntError};
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use vramplan_planner::read::Catalog;
 use vramplan_planner::text::printable;
 
 /// Reads the command line, or ends the process as [`clap::Error::exit`] does.
 pub fn parse<T: Parser>() -> T {
-    let words: Vec<OsString> = super::short::rewritten(std::env::args_os()).collect();
+    let words = super::short::rewritten(std::env::args_os());
     read(&words).unwrap_or_else(|error| explained(error, &words).exit())
 }
 
@@ -24,30 +25,66 @@ fn read<T: Parser>(words: &[OsString]) -> Result<T, clap::Error> {
         error.get(ContextKind::SuggestedSubcommand),
         Some(ContextValue::Strings(near)) if !near.is_empty()
     );
-    match budget(words) {
-        Some(budget) if error.kind() == ErrorKind::InvalidSubcommand && !is_near => {
-            T::try_parse_from(budget)
+    match error.kind() {
+        ErrorKind::InvalidSubcommand if !is_near => {
+            budget(words).map_or(Err(error), T::try_parse_from)
         }
+        ErrorKind::UnknownArgument => named(words).map_or(Err(error), T::try_parse_from),
         _ => Err(error),
     }
 }
 
+/// Commands that take a model and a GPU.
+const PLANS: [&str; 3] = ["budget", "sweep", "quants"];
+
+/// `budget --model MODEL --gpu GPU` for `budget MODEL GPU`, in either order: a word that names a card is the GPU.
+fn named(words: &[OsString]) -> Option<Vec<OsString>> {
+    let [program, command, rest @ ..] = words else { return None };
+    let is_plan = PLANS.iter().any(|plan| command == *plan);
+    let count = rest.iter().take_while(|word| !is_flag(word)).count();
+    if !is_plan || !(1..=2).contains(&count) {
+        return None;
+    }
+    let mut named = vec![program.clone(), command.clone()];
+    let (mut names, flags) = (rest[..count].to_vec(), &rest[count..]);
+    if names.first().is_some_and(|name| is_card(name)) {
+        names.reverse();
+    }
+    let is_gpu = count == 1 && is_card(&names[0]);
+    let flag_of = if is_gpu { ["--gpu", ""] } else { ["--model", "--gpu"] };
+    for (flag, name) in flag_of.into_iter().zip(names) {
+        named.extend([flag.into(), name]);
+    }
+    named.extend_from_slice(flags);
+    Some(named)
+}
+
+/// Whether a word names cards that are known, the local one, or the size of one.
+fn is_card(word: &OsStr) -> bool {
+    let Some(word) = word.to_str() else { return false };
+    let catalog = Catalog::built_in();
+    let is_known = |card: &str| card.eq_ignore_ascii_case("auto") || catalog.gpu(card).is_ok();
+    word.split(',').all(|card| {
+        let digit = |c: char| c.is_ascii_digit();
+        let behind = card.trim_start_matches(digit).strip_prefix('x');
+        let before = card.trim_end_matches(digit).strip_suffix('x');
+        [Some(card), behind, before].into_iter().flatten().any(is_known)
+    })
+}
+
 /// `budget --model MODEL --gpu GPU` for `MODEL [GPU]`; without a GPU the local one.
 fn budget(words: &[OsString]) -> Option<Vec<OsString>> {
-    let [program, model, rest @ ..] = words else { return None };
-    let (gpu, flags) = match rest {
-        [gpu, flags @ ..] if !is_flag(gpu) => (Some(gpu.clone()), flags),
-        flags => (None, flags),
-    };
+    let [program, names @ ..] = words else { return None };
+    let mut words = vec![program.clone(), "budget".into()];
+    words.extend_from_slice(names);
+    let mut named = named(&words)?;
     let names_gpu = |word: &OsString| {
         word == "-g" || word == "--gpu" || word.to_string_lossy().starts_with("--gpu=")
     };
-    let mut budget = vec![program.clone(), "budget".into(), "--model".into(), model.clone()];
-    if let Some(gpu) = gpu.or_else(|| (!flags.iter().any(names_gpu)).then(|| "auto".into())) {
-        budget.extend(["--gpu".into(), gpu]);
+    if !named.iter().any(names_gpu) {
+        named.extend(["--gpu".into(), "auto".into()]);
     }
-    budget.extend_from_slice(flags);
-    Some(budget)
+    Some(named)
 }
 
 fn is_flag(word: &OsStr) -> bool {
@@ -150,6 +187,19 @@ mod tests {
         assert_eq!(plan("t qwen3:30b L4"), ("qwen3:30b".into(), "L4".into(), None));
         assert_eq!(plan("t mistral --batch 2"), ("mistral".into(), "auto".into(), Some(2)));
         assert_eq!(plan("t m.gguf --gpu T4"), ("m.gguf".into(), "T4".into(), None));
+        assert_eq!(plan("t L4 qwen3:30b"), ("qwen3:30b".into(), "L4".into(), None));
+    }
+
+    #[test]
+    fn a_plan_takes_its_model_and_card_in_any_order() {
+        for line in ["t budget L4 mistral", "t budget mistral L4"] {
+            assert_eq!(plan(line), ("mistral".into(), "L4".into(), None));
+        }
+        let plan_of = |line| plan(line).1;
+        assert_eq!(plan_of("t budget 2xL4 mistral --batch 2"), "2xL4");
+        assert_eq!(plan_of("t budget T4x2,L4 mistral"), "T4x2,L4");
+        assert_eq!(plan_of("t budget 24GiB mistral"), "24GiB");
+        assert!(said("t budget a b c").contains("unexpected argument"));
     }
 
     #[test]

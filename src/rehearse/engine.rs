@@ -3,6 +3,7 @@
 
 use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
+use vramplan_planner::why::Printed;
 
 /// An engine that is told by what it prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,37 +59,6 @@ pub enum Fact {
     Serves,
     /// What it was given is too small for it, in its words.
     NoRoom(String),
-}
-
-/// A size as it was printed: rounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Printed {
-    /// What it stands for.
-    pub bytes: Bytes,
-    /// How far the exact size may be away, up or down.
-    pub within: Bytes,
-}
-
-impl Printed {
-    /// Whether a size is printed so.
-    pub fn is(self, exact: Bytes) -> bool {
-        self.bytes.max(exact).minus_or_zero(self.bytes.min(exact)) <= self.within
-    }
-
-    /// `13.50` in units of `unit`.
-    fn parse(text: &[u8], unit: Bytes) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-        if decimals.len() > 6 || whole.len() > 9 {
-            return None;
-        }
-        let scale = 10u64.checked_pow(u32::try_from(decimals.len()).ok()?)?;
-        let digits: u64 = format!("{whole}{decimals}").parse().ok()?;
-        let bytes = unit.scale(digits, scale).ok()?;
-        // Half of the last digit, and a byte for rounding here.
-        let within = unit.scale(1, 2 * scale).ok()?.plus(Bytes::new(1)).ok()?;
-        Some(Self { bytes, within })
-    }
 }
 
 /// What a line of output says, if anything.
@@ -155,7 +125,7 @@ fn buffer(text: &str) -> Option<Fact> {
     };
     let device = words.next()?.strip_prefix("CUDA")?.parse().ok()?;
     let number = after.trim_start().strip_prefix('=')?.split_whitespace().next()?;
-    let size = Printed::parse(number.as_bytes(), Bytes::MIB)?;
+    let size = Printed::parse(number, Bytes::MIB)?;
     Some(Fact::Holds { engine: Engine::LlamaCpp, part, device: Some(device), size })
 }
 
@@ -165,7 +135,7 @@ fn after(text: &str, words: &str) -> Option<Printed> {
     let (number, unit) = rest.trim_start().split_once(' ')?;
     // Older versions say GB of the same size.
     let known = unit.starts_with("GiB") || unit.starts_with("GB");
-    known.then(|| Printed::parse(number.as_bytes(), Bytes::GIB)).flatten()
+    known.then(|| Printed::parse(number, Bytes::GIB)).flatten()
 }
 
 fn of_vllm(part: Part, size: Printed) -> Fact {

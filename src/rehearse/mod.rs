@@ -8,7 +8,6 @@
 
 pub mod beside;
 pub mod cards;
-pub mod command_line;
 pub mod engine;
 pub mod guard;
 pub mod run;

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::engine::{self, Engine, Fact, Part, Printed};
+use super::engine::{self, Engine, Fact, Part};
 use crate::calibrate::marks::{self, Mark as Said};
 use crate::calibrate::recording::By;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::text::printable;
 use vramplan_planner::units::Bytes;
+use vramplan_planner::why::Printed;
 use vramplan_virtual_gpu::{Change, Heard, Kind, Torch, What};
 
 /// Levels that are kept one by one; of later ones only what is more than before in the phase.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::skip::skipped;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "budget",
     "sweep",
     "quants",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 14] = [
     "calibrate",
     "observe",
     "rehearse",
+    "why",
     "doctor",
     "profiles",
     "completions",

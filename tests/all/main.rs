@@ -7,6 +7,7 @@ mod emit;
 #[cfg(feature = "hub")]
 #[path = "../support/fake_hub.rs"]
 mod fake_hub;
+mod first_minute;
 mod fuzz_seeds;
 mod generated;
 mod hostile;

@@ -10,7 +10,7 @@
 //!
 //! Pure: no files, processes, clock, threads or terminal. Readers are given [`read::Files`]; it builds for
 //! `wasm32-unknown-unknown`. Dependencies point one way: `{text, bounded} → units → dtype → spec → {read, estimate}
-//! → {plan, synth} → deployment → {recommend, protocol} → {sweep, limits_table} → render`.
+//! → {plan, synth} → deployment → {recommend, protocol} → {sweep, limits_table, why} → render`.
 
 pub mod bounded;
 pub mod deployment;
@@ -27,3 +27,4 @@ pub mod sweep;
 pub mod synth;
 pub mod text;
 pub mod units;
+pub mod why;

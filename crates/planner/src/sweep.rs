@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::deployment::Deployment;
 use crate::estimate::weights_of;
-use crate::recommend::{RecommendError, Solver, Summary, settle_share};
+use crate::recommend::{RecommendError, Solver, Summary, settle_share, settle_users};
 
 /// The combinations. Those of a row share their model and formats, those of a column their cards.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl Sweep {
         let weights = weights_of(&first.model, first.weights, &first.runtime);
         let cell = |deployment: &Deployment| match &weights {
             Ok(weights) => {
-                let settled = settle_share(deployment)?;
+                let settled = settle_users(settle_share(deployment)?)?;
                 Solver::with_weights(&settled, weights)?.summary()
             }
             Err(refused) => Err(refused.clone().into()),

@@ -2,10 +2,11 @@
 
 use super::RehearseArgs;
 use crate::cli::known::Known;
+use crate::cli::problem::Problem;
 use crate::cli::scenario;
-use crate::rehearse::command_line::{Recognised, recognise};
 use crate::report::rehearsal::Plan;
 use vramplan_planner::deployment::{self, Cards, Deployment, Question};
+use vramplan_planner::deployment::{Recognised, recognise};
 use vramplan_planner::recommend;
 use vramplan_planner::spec::Runtime;
 use vramplan_planner::text::{printable, shell_word};
@@ -66,7 +67,15 @@ impl Asked {
         let only = Question { split: None, ..flags.clone() };
         let local = scenario::local_card_for(&only, &self.catalog)?;
         let runtime = self.runtime(flags).unwrap_or(Runtime::Transformers);
-        Ok(deployment::cards(&only, runtime, &self.catalog, local.as_ref())?)
+        let cards = deployment::cards(&only, runtime, &self.catalog, local.as_ref())?;
+        if let Some(card) = cards.iter().find(|card| !card.gpu.maker.is_nvidia()) {
+            let message = format!(
+                "`{}` cannot be rehearsed on: the GPU that is not there is one for CUDA",
+                printable(&card.gpu.name)
+            );
+            return Err(Problem::usage(message).hint("name a GPU of NVIDIA").into());
+        }
+        Ok(cards)
     }
 
     fn runtime(&self, flags: &Question) -> Option<Runtime> {
@@ -170,6 +179,7 @@ fn words(question: &Question) -> String {
     add("prefill-chunk", question.prefill_chunk.map(|tokens| tokens.to_string()));
     add("max-seqs", question.max_seqs.map(|seqs| seqs.to_string()));
     add("gpu-memory-utilization", question.gpu_memory_utilization.map(|share| share.to_string()));
+    add("mem-fraction-static", question.mem_fraction_static.map(|share| share.to_string()));
     add("attention", question.attention.map(|kind| kind.to_string()));
     words.join(" ")
 }

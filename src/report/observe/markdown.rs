@@ -85,7 +85,7 @@ fn compared(text: &mut String, comparison: &ComparisonDoc) {
     let verdict = if comparison.within { "Within" } else { "Outside" };
     let _ = writeln!(text, "\n{verdict} {}% of the plan's bounds.\n", comparison.tolerance_percent);
     for outside in &comparison.outside {
-        let _ = writeln!(text, "- {}", cell(outside));
+        let _ = writeln!(text, "- {}", markdown(outside));
     }
     if !comparison.outside.is_empty() {
         text.push('\n');

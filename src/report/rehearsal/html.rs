@@ -1,6 +1,6 @@
 //! Rehearsals as one page that needs nothing else.
 //!
-//! Every text goes through [`escaped`]: names come from programs, and programs from anywhere.
+//! Every text goes through [`text::html`](vramplan_planner::text::html): names come from programs, and programs from anywhere.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::text::{kind_title, kinds_of, of_kind};
 use super::{CardDoc, PlanDoc, QuestionDoc, RehearsalDoc, RunDoc, UnseenDoc};
 use crate::report::observe::signed;
 use vramplan_planner::render::terminal::range;
-use vramplan_planner::text::printable_lines;
+use vramplan_planner::text::html as escaped;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
@@ -30,7 +30,7 @@ pub fn to_html(document: &RehearsalDoc) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
-    let command = escaped(&document.command.join(" "));
+    let command = escaped(&document.command.join(" ")).into_owned();
     let _ = writeln!(
         page,
         "<p class=\"lead\"><code>{command}</code> · {}</p>",
@@ -46,22 +46,6 @@ pub fn to_html(document: &RehearsalDoc) -> String {
         one(&mut page, run);
     }
     page + "</body>\n</html>\n"
-}
-
-/// A text that stands for itself inside an element.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in printable_lines(text).chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
 }
 
 fn rows(page: &mut String, title: &str, header: &[String], rows: &[Vec<String>]) {
@@ -131,7 +115,8 @@ fn picture(page: &mut String, card: &CardDoc, seconds: f64) {
     }
     let _ = write!(path, "H{width}V{height}Z");
     let line = y(card.usable.as_f64());
-    let label = escaped(&format!("{}: peak {} of {} usable", card.name, card.peak, card.usable));
+    let label = format!("{}: peak {} of {} usable", card.name, card.peak, card.usable);
+    let label = escaped(&label);
     let _ = writeln!(
         page,
         "<figure><svg viewBox=\"0 0 {width} {height}\"><path class=\"curve\" d=\"{path}\"/>\

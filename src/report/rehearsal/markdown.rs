@@ -6,7 +6,7 @@ use super::text::{kind_title, kinds_of, of_kind};
 use super::{PlanDoc, QuestionDoc, RehearsalDoc, RunDoc};
 use crate::report::observe::{RowDoc, signed};
 use vramplan_planner::render::terminal::range;
-use vramplan_planner::text::markdown;
+use vramplan_planner::text::markdown as cell;
 
 /// The document as Markdown.
 pub fn to_markdown(document: &RehearsalDoc) -> String {
@@ -26,11 +26,6 @@ pub fn to_markdown(document: &RehearsalDoc) -> String {
         one(&mut text, run);
     }
     text
-}
-
-/// A text that does not end its cell.
-fn cell(text: &str) -> String {
-    markdown(text).replace('|', "\\|")
 }
 
 fn compared(text: &mut String, runs: &[RunDoc]) {

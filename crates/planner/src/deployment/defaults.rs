@@ -7,8 +7,8 @@ use super::cards::is_several;
 use super::{Form, Question};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::rules;
-use crate::read::{Files, Found, is_gguf};
-use crate::spec::Runtime;
+use crate::read::{Catalog, Files, Found, is_gguf};
+use crate::spec::{ModelSpec, Runtime};
 
 /// The runtime that a model is for by its form, where none is named: llama.cpp for a GGUF file, a tag such as
 /// `qwen3:30b` or a repository of GGUF files, vLLM for a checkpoint (a repository, a folder of safetensors, one of its
@@ -31,17 +31,29 @@ pub fn runtime_of(model: &str, files: &dyn Files) -> Runtime {
 }
 
 /// The runtime of a question: as it says, else that of the model's form. A bare name says nothing of a runtime, so
-/// that what else is asked for decides, where vramplan's own does not have it: a format of weights or of the cache, or
-/// several cards.
-pub(super) fn runtime_asked(question: &Question, model: &str, files: &dyn Files) -> Runtime {
+/// that what else is asked for decides, where vramplan's own does not have it: a format of weights or of the cache,
+/// several cards, a family that it does not run.
+pub(super) fn runtime_asked(
+    question: &Question,
+    model: &str,
+    catalog: &Catalog,
+    files: &dyn Files,
+) -> Runtime {
     let form = || match form_of(model, files) {
-        Form::Name => runtime_of_name(question),
+        Form::Name => runtime_of_name(question, catalog.model(model).ok().as_ref(), catalog),
         form => form.runtime(),
     };
     question.runtime.unwrap_or_else(form)
 }
 
-fn runtime_of_name(question: &Question) -> Runtime {
+/// Whether vramplan's own engine runs a model on the cards that are named.
+fn runs_itself(question: &Question, model: Option<&ModelSpec>, catalog: &Catalog) -> bool {
+    let own = rules(Form::Name.runtime());
+    let card = question.gpu.as_deref().and_then(|gpu| catalog.gpu(gpu).ok());
+    card.is_none_or(|gpu| own.runs_on(gpu.maker)) && model.is_none_or(|model| own.runs(model))
+}
+
+fn runtime_of_name(question: &Question, model: Option<&ModelSpec>, catalog: &Catalog) -> Runtime {
     let own = Form::Name.runtime();
     let kv = question.kv.map(|kv| kv.keys).filter(|&kv| !rules(own).takes_kv(kv));
     match (question.weights, kv) {
@@ -63,7 +75,8 @@ fn runtime_of_name(question: &Question) -> Runtime {
         ) => {
             let gpus = question.gpu.as_deref().unwrap_or_default();
             let several = question.gpus.unwrap_or(1) > 1 || is_several(gpus);
-            if several { Runtime::LlamaCpp } else { own }
+            let is_own = !several && runs_itself(question, model, catalog);
+            if is_own { own } else { Runtime::LlamaCpp }
         }
         _ => Runtime::Vllm,
     }

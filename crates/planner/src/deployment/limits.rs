@@ -1,6 +1,6 @@
 //! What a question may ask: ranges, and options that a runtime does not have.
 
-use super::{CacheAllocation, CacheSize, CaptureLayers, Cards, DeploymentError, Question};
+use super::{CacheAllocation, CacheSize, CaptureLayers, Cards, DeploymentError, Question, server};
 use crate::estimate::rules;
 use crate::estimate::rules::{Asked, Defaults};
 use crate::spec::{Capture, ModelSpec, Runtime, RuntimeOptions, Split, Workload};
@@ -9,8 +9,7 @@ use crate::spec::{Capture, ModelSpec, Runtime, RuntimeOptions, Split, Workload};
 pub const MOST_GPUS: u64 = 64;
 /// More tokens than any model has positions.
 pub const MOST_TOKENS: u64 = 1 << 32;
-/// More sequences than any scheduler is given.
-pub const MOST_SEQUENCES: u64 = 1 << 20;
+pub use crate::spec::MOST_SEQUENCES;
 /// More images than any prompt has.
 pub const MOST_IMAGES: u64 = 1 << 16;
 
@@ -34,10 +33,32 @@ fn at_most(flag: &'static str, value: u64, most: u64) -> Result<u64, DeploymentE
     Ok(value)
 }
 
-pub(super) fn cache(question: &Question) -> Result<CacheSize, DeploymentError> {
+/// The size of the cache: as given, or what the prompt leaves of a user's conversation.
+pub(super) fn cache(question: &Question, system_tokens: u64) -> Result<CacheSize, DeploymentError> {
+    if let Some(tokens) = question.context_per_user {
+        // A prompt that fills the context is refused where it is planned.
+        return Ok(CacheSize::Fixed(tokens.saturating_sub(system_tokens).max(1)));
+    }
     question.cache_tokens.map_or(Ok(CacheSize::Solve), |tokens| {
         positive("--cache-tokens", tokens).map(CacheSize::Fixed)
     })
+}
+
+/// Refuses two words for one thing, which a file and flags together can say.
+fn one_word(question: &Question) -> Result<(), DeploymentError> {
+    let twice = [
+        ("--users", question.users, "--batch", question.batch),
+        ("--users", question.users, "--parallel", question.parallel),
+        ("--context-per-user", question.context_per_user, "--context", question.context),
+        ("--context-per-user", question.context_per_user, "--cache-tokens", question.cache_tokens),
+    ];
+    match twice.into_iter().find(|(_, first, _, second)| first.is_some() && second.is_some()) {
+        Some((first, _, second, _)) => Err(DeploymentError::refused(
+            format!("`{first}` and `{second}` are both given"),
+            format!("drop one of them: `{first}` sets what `{second}` does"),
+        )),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn min_decode_speed(
@@ -75,6 +96,7 @@ pub(super) fn workload(
     defaults: &Defaults,
     (options, cards): (&RuntimeOptions, &Cards),
 ) -> Result<Workload, DeploymentError> {
+    one_word(question)?;
     let (runtime, gpus) = (options.runtime(), cards.len());
     let grown =
         question.cache.map_or(defaults.grown_cache, |cache| cache == CacheAllocation::Grown);
@@ -84,7 +106,13 @@ pub(super) fn workload(
             "drop `--cache grown`, or use `--runtime transformers`",
         ));
     }
-    let context = positive("--context", question.context.unwrap_or(model.shape.context_len))?;
+    let context = match question.context_per_user {
+        Some(context) => positive("--context-per-user", context)?,
+        None => {
+            let longest = question.context.or(question.max_model_len);
+            positive("--context", longest.unwrap_or(model.shape.context_len))?
+        }
+    };
     let system_tokens = question.system_tokens.unwrap_or_else(|| defaults.system_tokens(context));
     let chunk = rules(runtime).prefill_chunk(options, &cards.first().gpu, context);
     Ok(Workload {
@@ -94,9 +122,10 @@ pub(super) fn workload(
             "--prefill-chunk",
             question.prefill_chunk.or(chunk).unwrap_or(defaults.prefill_chunk),
         )?,
-        batch: match question.parallel {
-            Some(slots) => positive("--parallel", slots)?,
-            None => positive("--batch", question.batch.unwrap_or(1))?,
+        batch: match (question.users, question.parallel) {
+            (Some(users), _) => positive("--users", users)?,
+            (None, Some(slots)) => positive("--parallel", slots)?,
+            (None, None) => positive("--batch", question.batch.unwrap_or(1))?,
         },
         context,
         attention: question.attention.unwrap_or(defaults.attention),
@@ -118,19 +147,7 @@ pub(super) fn options(
     split: Split,
 ) -> Result<RuntimeOptions, DeploymentError> {
     let newest = RuntimeOptions::newest(runtime);
-    if newest.serving().is_none() {
-        let given = [
-            ("--max-seqs", question.max_seqs.is_some()),
-            ("--gpu-memory-utilization", question.gpu_memory_utilization.is_some()),
-            ("--enforce-eager", question.enforce_eager),
-            ("--max-model-len", question.max_model_len.is_some()),
-        ];
-        if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
-            let message = format!("the `{runtime}` runtime has no `{flag}`");
-            let hint = format!("drop `{flag}`, or use `--runtime vllm`");
-            return Err(DeploymentError::refused(message, hint));
-        }
-    }
+    refuse_options_of_servers(question, &newest)?;
     if question.expandable_segments && rules(runtime).with_expandable_segments(&newest).is_none() {
         let message = format!("segments that grow are not planned under the `{runtime}` runtime");
         let hint = "drop `--expandable-segments`, or use `--runtime transformers`";
@@ -144,18 +161,56 @@ pub(super) fn options(
         let expected = format!("1 to {MOST_SEQUENCES}");
         return Err(DeploymentError::out_of_range("--max-seqs", max_seqs, expected));
     }
+    let gpus = cards.len() as u64;
+    let server = server::server(question, (model, runtime), gpus, split)?;
+    let ranks = if split == Split::Tensor { gpus } else { 1 };
     let asked = Asked {
         version: question.runtime_version.as_deref(),
+        model,
+        prefill_chunk: question.prefill_chunk,
+        images: question.images,
+        gpus: cards.len() as u64,
+        others: cards.first().capacity.other_use,
         max_seqs: question.max_seqs,
-        utilization: question.gpu_memory_utilization,
-        ranks: if split == Split::Tensor { cards.len() as u64 } else { 1 },
+        share: question.share(),
+        ranks: server.grid.map_or(ranks, |grid| grid.tensor),
         eager: question.enforce_eager,
         expandable_segments: question.expandable_segments,
         max_model_len: max_model_len(question, model)?,
+        server,
     };
     rules(runtime)
         .options(&asked, &cards.first().gpu)
         .map_err(|message| DeploymentError::refused(message, ""))
+}
+
+/// Options of servers that size a pool, under a runtime that is none, or of the other one's share.
+fn refuse_options_of_servers(
+    question: &Question,
+    newest: &RuntimeOptions,
+) -> Result<(), DeploymentError> {
+    let runtime = newest.runtime();
+    let serves = newest.share().is_some();
+    let given = [
+        ("--max-seqs", question.max_seqs.is_some() && !serves, "use `--runtime vllm`"),
+        (
+            "--gpu-memory-utilization",
+            question.gpu_memory_utilization.is_some() && newest.serving().is_none(),
+            if serves { "say `--mem-fraction-static`" } else { "use `--runtime vllm`" },
+        ),
+        (
+            "--mem-fraction-static",
+            question.mem_fraction_static.is_some() && newest.token_serving().is_none(),
+            if serves { "say `--gpu-memory-utilization`" } else { "use `--runtime sglang`" },
+        ),
+        ("--enforce-eager", question.enforce_eager && !serves, "use `--runtime vllm`"),
+        ("--max-model-len", question.max_model_len.is_some() && !serves, "use `--runtime vllm`"),
+    ];
+    let Some((flag, _, instead)) = given.into_iter().find(|(_, given, _)| *given) else {
+        return Ok(());
+    };
+    let message = format!("the `{runtime}` runtime has no `{flag}`");
+    Err(DeploymentError::refused(message, format!("drop `{flag}`, or {instead}")))
 }
 
 /// The longest sequence that a server is told to serve: as given, else the context as given, else what a given cache holds
@@ -166,7 +221,8 @@ fn max_model_len(question: &Question, model: &ModelSpec) -> Result<u64, Deployme
     }
     let system = question.system_tokens.unwrap_or(0);
     let held = question.cache_tokens.map(|cached| cached.saturating_add(system));
-    Ok(question.context.or(held).unwrap_or(model.shape.context_len))
+    let context = question.context_per_user.or(question.context);
+    Ok(context.or(held).unwrap_or(model.shape.context_len))
 }
 
 fn capture(

@@ -6,12 +6,15 @@
 
 mod beside;
 mod cards;
+mod command_line;
 mod defaults;
 mod error;
 mod launch;
 mod limits;
 mod origin;
 mod question;
+mod seen;
+mod server;
 mod siblings;
 mod text;
 
@@ -26,12 +29,14 @@ use crate::spec::{
 use crate::units::Bytes;
 
 pub use cards::{Card, Cards, LocalCard, card_on, cards};
+pub use command_line::{Recognised, recognise};
 pub use defaults::runtime_of;
 pub use error::DeploymentError;
 pub use launch::main_memory;
 pub use limits::{MOST_GPUS, MOST_IMAGES, MOST_SEQUENCES, MOST_TOKENS};
 pub use origin::{Form, Origin, OriginKind};
 pub use question::{CacheAllocation, CaptureLayers, Question};
+pub use seen::{Seen, seen};
 
 /// How large the conversation cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +130,7 @@ pub fn resolve(
     local: Option<&LocalCard>,
 ) -> Result<Deployment, DeploymentError> {
     let model = question.model.as_deref().ok_or_else(error::no_model)?;
-    let runtime = defaults::runtime_asked(question, model, files);
+    let runtime = defaults::runtime_asked(question, model, catalog, files);
     let cards = cards::cards(question, runtime, catalog, local)?;
     resolve_on(question, catalog, files, cards)
 }
@@ -156,7 +161,7 @@ pub fn resolve_model(
     files: &dyn Files,
 ) -> Result<Deployment, DeploymentError> {
     let name = question.model.as_deref().ok_or_else(error::no_model)?;
-    let runtime = defaults::runtime_asked(question, name, files);
+    let runtime = defaults::runtime_asked(question, name, catalog, files);
     let cards = cards::cards(question, runtime, catalog, None)?;
     with_model(question, (catalog, files), cards, || Ok(Arc::clone(model)))
 }
@@ -168,7 +173,7 @@ fn with_model(
     model: impl FnOnce() -> Result<Arc<ModelSpec>, DeploymentError>,
 ) -> Result<Deployment, DeploymentError> {
     let name = question.model.as_deref().ok_or_else(error::no_model)?;
-    let runtime = defaults::runtime_asked(question, name, files);
+    let runtime = defaults::runtime_asked(question, name, catalog, files);
     let runtime = Arc::new(catalog.runtime(runtime)?);
     let model = model()?;
     let file = files.is_file(name.as_ref()).then(|| Arc::from(name));
@@ -186,6 +191,7 @@ impl Deployment {
         let Found { model, file, mut runtime, cards, siblings } = found;
         let kind = runtime.kind();
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
+        runs_on(kind, &cards)?;
         let asked = question.split.or(split_of(question.split_mode));
         let split = asked.unwrap_or(defaults.split);
         let options = limits::options(&question, (&model, kind), &cards, split)?;
@@ -203,7 +209,7 @@ impl Deployment {
             kv: question.kv.map_or(defaults.kv, |kv| kv.keys),
             ram: question.ram,
             host,
-            cache: limits::cache(&question)?,
+            cache: limits::cache(&question, workload.system_tokens)?,
             headroom: question.headroom.unwrap_or_else(|| rules(kind).headroom()),
             min_decode_speed: limits::min_decode_speed(&question, &cards)?,
             given: Arc::new(question),
@@ -255,6 +261,21 @@ impl Deployment {
     /// The same with a conversation cache of so many tokens.
     pub fn with_cache(&self, tokens: u64) -> Self {
         Self { cache: CacheSize::Fixed(tokens), ..self.clone() }
+    }
+}
+
+/// Refuses cards that a runtime does not run on.
+fn runs_on(runtime: Runtime, cards: &Cards) -> Result<(), DeploymentError> {
+    match cards.iter().find(|card| !rules(runtime).runs_on(card.gpu.maker)) {
+        Some(card) => Err(DeploymentError::refused(
+            format!(
+                "the `{runtime}` runtime is not planned on GPUs of {}: `{}`",
+                card.gpu.maker.name(),
+                card.gpu.name
+            ),
+            "use `--runtime llama.cpp`",
+        )),
+        None => Ok(()),
     }
 }
 

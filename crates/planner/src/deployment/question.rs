@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Deployment, text};
 use crate::dtype::{KvPair, WeightFormat};
 use crate::spec::{
-    AskedShare, Attention, Count, Headroom, Logits, Runtime, Serving, Split, SplitMode,
+    AskedShare, Attention, Count, Gibibytes, Headroom, Logits, Runtime, Split, SplitMode,
     TensorOverride, TensorSplit, Workload,
 };
 use crate::units::Bytes;
@@ -20,7 +20,11 @@ const PLACEMENT: &str = "llama.cpp";
 
 /// What flags of things beside the model are listed under.
 #[cfg(feature = "cli")]
-const BESIDE: &str = "llama.cpp, beside the model";
+const BESIDE: &str = "Beside the model";
+
+/// What flags of vLLM's server are listed under.
+#[cfg(feature = "cli")]
+const SERVER: &str = "vLLM";
 
 /// How caches are allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,13 +96,13 @@ pub struct Question {
     pub gpu: Option<String>,
 
     /// Number of equal GPUs that the model is spread over [default: 1].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["num-gpus"], long, value_name = "N"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u64>,
 
     /// How the model is spread over several GPUs: `layer` (whole layers: `-sm layer` of llama.cpp,
     /// `device_map="auto"` of transformers, pipeline parallelism of vLLM) or `tensor` (parts of every
-    /// layer: `-sm row`, tensor parallelism) [default: layer; tensor under vllm].
+    /// layer: `-sm row`, tensor parallelism) [default: layer; tensor under vllm and sglang].
     #[cfg_attr(feature = "cli", arg(long, value_name = "HOW"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -114,9 +118,9 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 
-    /// Runtime: `vramplan`, `transformers`, `llama.cpp` or `vllm` [default: by the model: llama.cpp for GGUF
+    /// Runtime: `vramplan`, `transformers`, `llama.cpp`, `vllm` or `sglang` [default: by the model: llama.cpp for GGUF
     /// files and tags, vllm for a repository or a checkpoint, vramplan for a bare name].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "RUNTIME"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["engine", "backend"], long, value_name = "RUNTIME"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -125,15 +129,15 @@ pub struct Question {
     pub runtime: Option<Runtime>,
 
     /// Version of the runtime where versions differ: for llama.cpp a build such as `b8193`, a release such as
-    /// `0.6.0`, or `2025` for builds before mid-2025; for vllm such as `0.11.2`; for transformers such as `4.44`,
+    /// `0.6.0`, or `2025` for builds before mid-2025; for vllm such as `0.11.2`; for sglang such as `0.5.9`; for transformers such as `4.44`,
     /// and `4.57,bitsandbytes=0.45` for both [default: latest].
     #[cfg_attr(feature = "cli", arg(long, value_name = "V"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_version: Option<String>,
 
     /// Format of the weights, such as `q4_k_m`, `q8_0`, `nf4-dq`, `awq-int4`, `bf16`. A file's own
-    /// format unless given; for a model known by name `q4_k_m`, `bf16` under transformers and vllm.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FORMAT"))]
+    /// format unless given; for a model known by name `q4_k_m`, `bf16` under transformers, vllm and sglang.
+    #[cfg_attr(feature = "cli", arg(aliases = ["quantization", "quant"], long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -144,8 +148,8 @@ pub struct Question {
 
     /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`; under llama.cpp also one
     /// for each, `q8_0/q4_0`. Unless given, what the runtime takes by itself: `int8`, `f16` under
-    /// llama.cpp, `bf16` under transformers and vllm.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FORMAT"))]
+    /// llama.cpp, `bf16` under transformers, vllm and sglang.
+    #[cfg_attr(feature = "cli", arg(aliases = ["kv-cache-dtype", "cache-type"], long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -179,9 +183,10 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent_window: Option<u64>,
 
-    /// Tokens of a prefill step (llama.cpp: `n_ubatch`, vLLM: `max_num_batched_tokens`) [default:
-    /// 512; under vllm 16384 on cards of 160 GiB and more, 8192 of 70 GiB and more but the A100, else 2048].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    /// Tokens of a prefill step (llama.cpp: `n_ubatch`, vLLM: `max_num_batched_tokens`, SGLang:
+    /// `--chunked-prefill-size`) [default: 512; under vllm 16384 on cards of 160 GiB and more, 8192 of 70 GiB and more but the
+    /// A100, else 2048; under sglang 2048 below 20 GiB, 4096 below 60, 8192 below 160, else 16384].
+    #[cfg_attr(feature = "cli", arg(aliases = ["ubatch-size", "max-num-batched-tokens", "chunked-prefill-size"], long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill_chunk: Option<u64>,
 
@@ -191,27 +196,57 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u64>,
 
+    /// Users at once, each with a conversation of their own: as `--batch` [default with
+    /// `--context-per-user`: as many as there is room for].
+    #[cfg_attr(
+        feature = "cli",
+        arg(aliases = ["concurrency"], 
+            long,
+            value_name = "N",
+            help_heading = "Workload",
+            conflicts_with_all = ["batch", "parallel"]
+        )
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<u64>,
+
+    /// Tokens of each user's conversation, the system prompt included: `--context` and `--cache-tokens` in
+    /// one [default with `--users`: as many as there is room for].
+    #[cfg_attr(
+        feature = "cli",
+        arg(
+            long,
+            value_name = "TOKENS", value_parser = text::tokens,
+            help_heading = "Workload",
+            conflicts_with_all = ["context", "cache_tokens"]
+        )
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_per_user: Option<u64>,
+
     /// Positions, where `RoPE` scaling allows more than the model was trained for, or fewer are
     /// wanted.
-    #[cfg_attr(feature = "cli", arg(short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["ctx", "ctx-size", "num-ctx", "n-ctx"], short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
 
-    /// The longest sequence that vLLM is told to serve, for which its pool must have room before it starts [default: the
-    /// context where `--context` gives it, else what a given cache holds with the system prompt, else the model's].
+    /// The longest sequence that vLLM is told to serve, for which its pool must have room before it starts (SGLang:
+    /// `--context-length`, for which it has a table) [default: the context where `--context` gives it, else what a given cache
+    /// holds with the system prompt, else the model's].
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_model_len: Option<u64>,
 
     /// Sequences that vLLM may process together (`max_num_seqs`), for which its profile run samples
-    /// [default: 1024 on cards of 70 GiB and more but the A100, else 256].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Workload"))]
+    /// [default: 1024 on cards of 70 GiB and more but the A100, else 256]; requests that SGLang may run together
+    /// (`--max-running-requests`) [default: by its pool, 2048 to 4096].
+    #[cfg_attr(feature = "cli", arg(aliases = ["max-num-seqs", "max-running-requests"], long, value_name = "N", help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_seqs: Option<u64>,
 
     /// Images of a prompt that a multimodal model is set up for (vLLM: `--limit-mm-per-prompt`); 0 plans
     /// its language model alone. Their tokens are among `--system-tokens` and the cache's [default: as
-    /// the runtime: tower loaded under transformers and vllm, not under llama.cpp and vramplan].
+    /// the runtime: tower loaded under transformers, vllm and sglang, not under llama.cpp and vramplan].
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<u64>,
@@ -271,7 +306,7 @@ pub struct Question {
     pub capture_keep: bool,
 
     /// Memory to leave free: a size, or a percentage of the total [default: 3%, at least 512 MiB;
-    /// under vllm none beside what its share of the card leaves].
+    /// under vllm and sglang none beside what their share of the card leaves].
     #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE|PCT", help_heading = "Card"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -292,7 +327,19 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
     pub gpu_memory_utilization: Option<AskedShare>,
 
-    /// Whether vLLM compiles nothing and captures no graphs (`--enforce-eager`).
+    /// Share of what is free of the card for SGLang's weights and cache, or `auto` for the largest that is safe [default: as
+    /// SGLang reckons it from the card, the step and the captured batches].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SHARE", help_heading = "Card"))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub mem_fraction_static: Option<AskedShare>,
+
+    /// Whether vLLM compiles nothing and captures no graphs (`--enforce-eager`), or SGLang captures none
+    /// (`--disable-cuda-graph`).
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Card"))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enforce_eager: bool,
@@ -334,7 +381,7 @@ pub struct Question {
     pub ngl: Option<Count>,
 
     /// Layers whose experts stay in main memory, the first of the model: a number or `auto`.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = PLACEMENT))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["ncmoe"], long, value_name = "N", help_heading = PLACEMENT))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -461,12 +508,13 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mmproj: Option<String>,
 
-    /// An adapter that is loaded beside the model. May be repeated (llama.cpp).
+    /// An adapter that is loaded beside the model. May be repeated (llama.cpp; under vllm `--max-loras`).
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", help_heading = BESIDE))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lora: Vec<String>,
 
-    /// A smaller model whose tokens the model checks: a name or a file (llama.cpp: `-md`).
+    /// A smaller model whose tokens the model checks: a name or a file (llama.cpp: `-md`); under vllm also `eagle` or
+    /// `eagle3` for a head as they are published, with `--draft-tokens`.
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "MODEL", help_heading = BESIDE, visible_alias = "model-draft")
@@ -474,10 +522,122 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub draft: Option<String>,
 
-    /// Tokens that the model's own layer predicts ahead (llama.cpp: `--spec-type draft-mtp`).
+    /// Tokens that the model's own layer predicts ahead (llama.cpp: `--spec-type draft-mtp`; vLLM: method `mtp`).
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = BESIDE))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtp: Option<u64>,
+
+    /// Adapters of low rank that vLLM serves in one batch (`--enable-lora`): slots for so many are allocated on load
+    /// [default: 1 with `--max-lora-rank`].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_loras: Option<u64>,
+
+    /// The largest rank of those adapters [default: 16 with `--max-loras`].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "RANK", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_lora_rank: Option<u64>,
+
+    /// Tokens that `--draft` predicts ahead under vLLM (`num_speculative_tokens`).
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "num-speculative-tokens")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draft_tokens: Option<u64>,
+
+    /// GiB of every GPU's weights that vLLM leaves in main memory.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "GIB", help_heading = SERVER))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub cpu_offload_gb: Option<Gibibytes>,
+
+    /// GiB of main memory that vLLM moves blocks of its cache to, of all GPUs together.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "GIB", help_heading = SERVER))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub kv_offloading_size: Option<Gibibytes>,
+
+    /// GiB of main memory for every GPU that vLLM swaps sequences to, in releases before 0.19.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "GIB", help_heading = SERVER))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub swap_space: Option<Gibibytes>,
+
+    /// The size of vLLM's pool on every GPU, in place of what its share of the card leaves.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = SERVER))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub kv_cache_memory_bytes: Option<Bytes>,
+
+    /// Tokens of a block of vLLM's cache [default: what its kernels ask for].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_size: Option<u64>,
+
+    /// Tokens of the largest step that vLLM captures as a graph [default: 512, or twice `--max-seqs`].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_cudagraph_capture_size: Option<u64>,
+
+    /// How much vLLM compiles and captures (`-O`): 0 nothing, 1 graphs of pieces of a step, 2 and 3 of whole steps, too
+    /// [default: 2].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LEVEL", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimization_level: Option<u64>,
+
+    /// GPUs that vLLM splits every layer over [default: all that other kinds of parallelism leave].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "tp")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensor_parallel_size: Option<u64>,
+
+    /// Runs of layers that vLLM cuts the model into [default: 1; all GPUs with `--split layer`].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "pp")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline_parallel_size: Option<u64>,
+
+    /// Engines of vLLM that each have all dense layers, and share experts [default: 1].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "dp")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_parallel_size: Option<u64>,
+
+    /// Whether vLLM deals experts out whole, rather than split each over all GPUs.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enable_expert_parallel: bool,
+
+    /// Ranks of tensor parallelism over which vLLM deals out the tokens of a cache that each would have whole [default: 1].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "dcp")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decode_context_parallel_size: Option<u64>,
 
     /// Tokens a second that generation must be able to reach with the cache full.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOK/S", help_heading = "Card"))]
@@ -486,6 +646,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// The share of a card that a server is told to take, in whichever one's words.
+    pub fn share(&self) -> Option<AskedShare> {
+        self.gpu_memory_utilization.or(self.mem_fraction_static)
+    }
+
     /// These keys, and `other`'s where these are silent.
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -503,6 +668,8 @@ impl Question {
             recent_window: self.recent_window.or(other.recent_window),
             prefill_chunk: self.prefill_chunk.or(other.prefill_chunk),
             batch: self.batch.or(other.batch),
+            users: self.users.or(other.users),
+            context_per_user: self.context_per_user.or(other.context_per_user),
             context: self.context.or(other.context),
             max_model_len: self.max_model_len.or(other.max_model_len),
             max_seqs: self.max_seqs.or(other.max_seqs),
@@ -515,6 +682,7 @@ impl Question {
             capture_keep: self.capture_keep || other.capture_keep,
             headroom: self.headroom.or(other.headroom),
             gpu_memory_utilization: self.gpu_memory_utilization.or(other.gpu_memory_utilization),
+            mem_fraction_static: self.mem_fraction_static.or(other.mem_fraction_static),
             enforce_eager: self.enforce_eager || other.enforce_eager,
             expandable_segments: self.expandable_segments || other.expandable_segments,
             other_use: self.other_use.or(other.other_use),
@@ -542,6 +710,25 @@ impl Question {
             lora: if self.lora.is_empty() { other.lora } else { self.lora },
             draft: self.draft.or(other.draft),
             mtp: self.mtp.or(other.mtp),
+            max_loras: self.max_loras.or(other.max_loras),
+            max_lora_rank: self.max_lora_rank.or(other.max_lora_rank),
+            draft_tokens: self.draft_tokens.or(other.draft_tokens),
+            cpu_offload_gb: self.cpu_offload_gb.or(other.cpu_offload_gb),
+            kv_offloading_size: self.kv_offloading_size.or(other.kv_offloading_size),
+            swap_space: self.swap_space.or(other.swap_space),
+            kv_cache_memory_bytes: self.kv_cache_memory_bytes.or(other.kv_cache_memory_bytes),
+            block_size: self.block_size.or(other.block_size),
+            max_cudagraph_capture_size: self
+                .max_cudagraph_capture_size
+                .or(other.max_cudagraph_capture_size),
+            optimization_level: self.optimization_level.or(other.optimization_level),
+            tensor_parallel_size: self.tensor_parallel_size.or(other.tensor_parallel_size),
+            pipeline_parallel_size: self.pipeline_parallel_size.or(other.pipeline_parallel_size),
+            data_parallel_size: self.data_parallel_size.or(other.data_parallel_size),
+            enable_expert_parallel: self.enable_expert_parallel || other.enable_expert_parallel,
+            decode_context_parallel_size: self
+                .decode_context_parallel_size
+                .or(other.decode_context_parallel_size),
             min_decode_speed: self.min_decode_speed.or(other.min_decode_speed),
         }
     }
@@ -551,7 +738,8 @@ impl Deployment {
     /// The question with every key that counts: what reads back as this deployment.
     pub fn resolved(&self) -> Question {
         let Workload { capture, .. } = self.workload;
-        let serving = self.options().serving();
+        let options = self.options();
+        let (serving, tokens) = (options.serving(), options.token_serving());
         let versioned = self.options().version().is_some();
         let version = self.given.runtime_version.clone().or_else(|| Some("latest".to_owned()));
         let (gpu, gpus) = self.cards.names();
@@ -572,9 +760,15 @@ impl Deployment {
             recent_window: self.workload.recent_window,
             prefill_chunk: Some(self.workload.prefill_chunk),
             batch: (!launch.unified).then_some(self.workload.batch),
+            users: None,
+            context_per_user: None,
             context: Some(self.workload.context),
-            max_model_len: serving.and_then(|serving| serving.max_model_len),
-            max_seqs: serving.map(|serving| serving.max_seqs),
+            max_model_len: serving
+                .and_then(|serving| serving.max_model_len)
+                .or(tokens.and_then(|serving| serving.context)),
+            max_seqs: serving
+                .map(|serving| serving.max_seqs)
+                .or(tokens.and_then(|serving| serving.max_requests)),
             images: self.workload.images,
             logits: Some(self.workload.logits),
             cache: Some(CacheAllocation::of(self.workload.grown_cache)),
@@ -583,8 +777,10 @@ impl Deployment {
             capture_attention: capture.is_some_and(|capture| capture.attention),
             capture_keep: capture.is_some_and(|capture| capture.keep),
             headroom: Some(self.headroom),
-            gpu_memory_utilization: serving.map(share),
-            enforce_eager: serving.is_some_and(|serving| serving.eager),
+            gpu_memory_utilization: options.asked_share().filter(|_| serving.is_some()),
+            mem_fraction_static: options.asked_share().filter(|_| tokens.is_some()),
+            enforce_eager: serving.is_some_and(|serving| serving.eager)
+                || tokens.is_some_and(|serving| serving.eager),
             expandable_segments: self.options().stack().expandable_segments,
             other_use: (!other_use.is_zero()).then_some(other_use),
             ngl: launch.gpu_layers,
@@ -607,12 +803,22 @@ impl Deployment {
             lora: self.given.lora.clone(),
             draft: self.given.draft.clone(),
             mtp: self.given.mtp,
+            max_loras: self.given.max_loras,
+            max_lora_rank: self.given.max_lora_rank,
+            draft_tokens: self.given.draft_tokens,
+            cpu_offload_gb: self.given.cpu_offload_gb,
+            kv_offloading_size: self.given.kv_offloading_size,
+            swap_space: self.given.swap_space,
+            kv_cache_memory_bytes: self.given.kv_cache_memory_bytes,
+            block_size: self.given.block_size,
+            max_cudagraph_capture_size: self.given.max_cudagraph_capture_size,
+            optimization_level: self.given.optimization_level,
+            tensor_parallel_size: self.given.tensor_parallel_size,
+            pipeline_parallel_size: self.given.pipeline_parallel_size,
+            data_parallel_size: self.given.data_parallel_size,
+            enable_expert_parallel: self.given.enable_expert_parallel,
+            decode_context_parallel_size: self.given.decode_context_parallel_size,
             min_decode_speed: self.min_decode_speed,
         }
     }
-}
-
-/// The share of a card as a question says it.
-const fn share(serving: Serving) -> AskedShare {
-    if serving.solves_share { AskedShare::Auto } else { AskedShare::Given(serving.utilization) }
 }

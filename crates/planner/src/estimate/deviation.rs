@@ -49,6 +49,18 @@ impl Deviation {
     /// The scan of state-space layers in vLLM's profile run. Assumed: no log has one.
     pub const VLLM_SCAN: Self = percent(30, 30);
 
+    /// What `SGLang` loads. Logs: 0 to +1.3%, what libraries take meanwhile included.
+    pub const SGLANG_WEIGHTS: Self = percent(1, 2);
+
+    /// CUDA graphs of dense models under `SGLang`. Logs: 0.5 to 3 times what is expected.
+    pub const SGLANG_GRAPHS: Self = percent(60, 200);
+
+    /// The same of models with experts. One log of 51 batches on eight B200 has 144 MiB a batch.
+    pub const SGLANG_EXPERT_GRAPHS: Self = percent(60, 900);
+
+    /// A layer under `SGLang`. Assumed: by vLLM's, whose kernels are the same; no log has its peak.
+    pub const SGLANG_LAYER: Self = percent(25, 25);
+
     /// A layer of a vision encoder. Assumed: in no log does it bind.
     pub const ENCODER_LAYER: Self = percent(30, 15);
 

@@ -7,9 +7,10 @@ use super::weights::TensorRule;
 use super::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::spec::{
-    AskedShare, Attention, GpuSpec, Headroom, Layer, Logits, ModelSpec, Part, RuntimeOptions,
-    Split, Workload,
+    AskedShare, Attention, GpuSpec, Headroom, Layer, Logits, MOST_SEQUENCES, Maker, ModelSpec,
+    Part, RuntimeOptions, Server, Split, Workload,
 };
+use crate::units::Bytes;
 
 /// What a runtime is asked for where nothing is said: what the runtime itself does then.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,15 +51,25 @@ pub struct Ladders {
     pub without_scores: Option<Attention>,
 }
 
-/// What a question says of a runtime's own options, where it says anything.
+/// What a question says of a runtime's own options, where it says anything, and what defaults of such options follow from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Asked<'a> {
+    /// The model.
+    pub model: &'a ModelSpec,
+    /// Tokens of a prefill step.
+    pub prefill_chunk: Option<u64>,
+    /// Images of a prompt; 0 for the language model alone.
+    pub images: Option<u64>,
+    /// GPUs.
+    pub gpus: u64,
+    /// What other processes hold of each.
+    pub others: Bytes,
     /// Its version.
     pub version: Option<&'a str>,
     /// Sequences that it may process together.
     pub max_seqs: Option<u64>,
     /// Its share of a card.
-    pub utilization: Option<AskedShare>,
+    pub share: Option<AskedShare>,
     /// GPUs that every layer is split over.
     pub ranks: u64,
     /// Whether nothing is to be compiled or captured.
@@ -67,6 +78,8 @@ pub struct Asked<'a> {
     pub expandable_segments: bool,
     /// The longest sequence that a server is told to serve.
     pub max_model_len: u64,
+    /// What else a server is told.
+    pub server: Server,
 }
 
 impl Asked<'_> {
@@ -86,6 +99,19 @@ pub struct Choices<T: 'static> {
     pub allowed: &'static [T],
     /// "`flash` or `eager`".
     pub expected: &'static str,
+}
+
+/// What a runtime calls what its pool follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolWords {
+    /// The flag of its share of a card.
+    pub share: &'static str,
+    /// What the longest sequence is, in its messages.
+    pub longest: &'static str,
+    /// What it calls a part of the pool that is given out as one.
+    pub block: &'static str,
+    /// Whether it dies later where its share is too large, and does not look whether that is free when it starts.
+    pub has_two_ends: bool,
 }
 
 /// Something that an engine does not run although it can be planned, and what it runs instead.
@@ -123,6 +149,16 @@ pub trait RuntimeRules: Sync {
         None
     }
 
+    /// What it calls its share of the card and its pool's parts, where it has such.
+    fn pool_words(&self) -> PoolWords {
+        PoolWords {
+            share: "--gpu-memory-utilization",
+            longest: "max_model_len",
+            block: "blocks",
+            has_two_ends: false,
+        }
+    }
+
     /// Tokens of a prefill step where none are given and its options say more than [`Defaults`] know.
     fn prefill_chunk(&self, options: &RuntimeOptions, gpu: &GpuSpec, context: u64) -> Option<u64> {
         let _ = (options, gpu, context);
@@ -142,6 +178,21 @@ pub trait RuntimeRules: Sync {
     /// # Errors
     /// With the option at fault and why.
     fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError>;
+
+    /// Whether the engine runs a model, in some format.
+    fn runs(&self, _model: &ModelSpec) -> bool {
+        true
+    }
+
+    /// Whether it runs on GPUs of this maker.
+    fn runs_on(&self, maker: Maker) -> bool {
+        maker.is_nvidia()
+    }
+
+    /// The most sequences that it processes together.
+    fn most_sequences(&self, options: &RuntimeOptions) -> u64 {
+        options.serving().map_or(MOST_SEQUENCES, |serving| serving.max_seqs)
+    }
 
     /// Refuses images in prompts where the encoder is not modelled.
     ///
@@ -215,6 +266,11 @@ pub trait RuntimeRules: Sync {
     /// Tokens by which its cache grows: where one more of them may fit although one token more does not.
     fn cache_step(&self) -> Option<u64> {
         None
+    }
+
+    /// Whether it is a server that is told what [`Server`] lists.
+    fn is_server(&self) -> bool {
+        false
     }
 
     /// Whether layers, tensors and caches can be placed one by one, in main memory too.

@@ -2,7 +2,7 @@
 
 use super::rules::RuntimeRules;
 use super::weights::{self, Weights, WeightsError};
-use super::{llama_cpp, transformers, vllm, vramplan};
+use super::{llama_cpp, sglang, transformers, vllm, vramplan};
 use crate::dtype::WeightFormat;
 use crate::spec::{ModelSpec, Part, Runtime, RuntimeSpec};
 use crate::units::Bytes;
@@ -14,6 +14,7 @@ pub const fn rules(runtime: Runtime) -> &'static dyn RuntimeRules {
         Runtime::Transformers => &transformers::Rules,
         Runtime::LlamaCpp => &llama_cpp::Rules,
         Runtime::Vllm => &vllm::Rules,
+        Runtime::Sglang => &sglang::Rules,
     }
 }
 

@@ -55,6 +55,7 @@ fn limits(tokens: [u64; 3]) -> Limits {
         limited_by: Limit::Vram,
     };
     let summary = Summary {
+        batch: 1,
         verdict: Verdict::Fits,
         max_cache_tokens: tokens[1],
         recent_window: window,

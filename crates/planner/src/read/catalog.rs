@@ -8,7 +8,7 @@ use super::error::At;
 use super::files::{Files, NoFiles};
 use super::names::Kind;
 use super::profile::Written;
-use super::{Calibration, SourceError, mig, name_format, profile};
+use super::{Calibration, SourceError, apple, mig, name_format, profile};
 use crate::spec::{GpuSpec, ModelSpec, OwnFormat, Runtime, RuntimeSpec};
 use crate::text::printable;
 
@@ -111,9 +111,16 @@ impl Catalog {
             (Err(SourceError::Unknown { .. }), Some((card, slice))) => {
                 self.find(Kind::Gpu, card, |at, text| profile::gpu_slice(at, text, slice))
             }
-            (Err(SourceError::Unknown { .. }), None) => {
-                name.parse().map_or(found, |total| Ok(GpuSpec::of_size(name.trim(), total)))
-            }
+            (Err(SourceError::Unknown { .. }), None) => match apple::named(name) {
+                Some(apple::Named::Chip(gpu)) => Ok(*gpu),
+                Some(apple::Named::WithoutMemory(chip)) => {
+                    let example = format!("{chip} 64GB");
+                    Err(SourceError::WithoutMemory { name: printable(name), example })
+                }
+                None => {
+                    name.parse().map_or(found, |total| Ok(GpuSpec::of_size(name.trim(), total)))
+                }
+            },
             _ => found,
         }
     }
@@ -236,12 +243,17 @@ impl Catalog {
     }
 }
 
-/// From 0 to 1; a name that begins like the other counts as like it.
+/// From 0 to 1; a name that begins like the other counts as like it, and most of all one that goes on where the other
+/// ends.
 fn likeness(wanted: &str, name: &str) -> f64 {
     const PREFIX: f64 = 0.9;
-    let begins = wanted.len() >= 3 && (name.starts_with(wanted) || wanted.starts_with(name));
+    const LONGER: f64 = 0.99;
     let alike = strsim::jaro_winkler(wanted, name);
-    if begins { alike.max(PREFIX) } else { alike }
+    match wanted.len() >= 3 {
+        true if name.starts_with(wanted) => alike.max(LONGER),
+        true if wanted.starts_with(name) => alike.max(PREFIX),
+        _ => alike,
+    }
 }
 
 const fn table(kind: Kind) -> &'static [(&'static str, usize)] {

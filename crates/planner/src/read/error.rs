@@ -115,6 +115,16 @@ pub enum SourceError {
         /// The files that are not there.
         missing: Vec<String>,
     },
+    /// A machine whose GPU has the machine's memory, of which the name does not say how much.
+    #[error(
+        "`{name}` comes with different memories: expected one named with it, such as `{example}`"
+    )]
+    WithoutMemory {
+        /// The name as given.
+        name: String,
+        /// The same with a memory.
+        example: String,
+    },
     /// A name that no profile has.
     #[error("unknown {kind} `{name}`{}", near_names(near))]
     Unknown {
@@ -139,6 +149,7 @@ impl SourceError {
                 "run `vramplan profiles list gpus`, or give the size of another card, such as `--gpu 24GiB`"
                     .to_owned(),
             ),
+            Self::WithoutMemory { example, .. } => Some(format!("name it with its memory: `--gpu '{example}'`")),
             Self::Unknown { .. } => Some("run `vramplan profiles list`".to_owned()),
             Self::Truncated { .. } => {
                 Some("the file is cut short or damaged: download it again".to_owned())

@@ -58,6 +58,7 @@ pub(super) fn slice(
     let reserved = IDLE_USE.times(compute).map_err(overflow)?;
     let idle = "13 MiB for each compute slice, as idle slices show in public nvidia-smi listings";
     Ok(GpuSpec {
+        maker: card.maker,
         name: format!("{}-{}", card.name, found.name),
         aliases: Vec::new(),
         total: Fact::new(found.total, found.basis, found.source.clone()),

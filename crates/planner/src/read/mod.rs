@@ -3,6 +3,7 @@
 //! Files come from strangers. What they claim is checked before it is believed, and before anything
 //! of that size is allocated; what they call things is made safe before it is printed.
 
+mod apple;
 pub mod calibration;
 mod catalog;
 mod error;

@@ -14,7 +14,7 @@ use super::names::Kind;
 use super::{SourceError, mig};
 use crate::spec::{
     Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, MOST_MULTIPROCESSORS,
-    ModelShape, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec,
+    Maker, ModelShape, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec,
 };
 use crate::text::{self, printable, printable_message};
 use crate::units::Bytes;
@@ -80,6 +80,7 @@ fn card(at: &At, profile: GpuProfile) -> Result<(GpuSpec, Vec<MigProfile>), Sour
         })?,
         name: profile.name,
         aliases: profile.aliases,
+        maker: profile.maker,
         total: positive(at, "total", profile.total.into())?,
         reserved: profile.reserved.into(),
         sm_count: profile.sm_count.into(),
@@ -257,6 +258,8 @@ struct GpuProfile {
     name: String,
     #[serde(default)]
     aliases: Vec<String>,
+    #[serde(default)]
+    maker: Maker,
     compute_capability: String,
     ecc: EccProfile,
     total: Size,

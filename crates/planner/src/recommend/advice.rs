@@ -8,7 +8,7 @@ use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::rules;
 use crate::estimate::rules::Refusal;
 use crate::plan::{Demand, Plan, Verdict};
-use crate::spec::{Attention, Capture, Logits, Runtime, RuntimeOptions, Serving, Utilization};
+use crate::spec::{Attention, Capture, Logits, Runtime, Utilization};
 use crate::units::Bytes;
 
 /// One piece of advice.
@@ -159,14 +159,15 @@ impl Advisor<'_> {
         if self.plan.verdict == Verdict::Fits {
             return notes;
         }
-        let given = self.deployment.options().serving().map(|serving| serving.utilization);
+        let given = self.deployment.options().share();
         let others = |share: &Utilization| Some(*share) != given;
         if let Some(best) = shares.best().filter(others) {
             let smallest = shares.smallest.filter(|smallest| *smallest < best);
             let from = smallest.map(|share| format!("{share} to ")).unwrap_or_default();
+            let flag = rules(self.deployment.kind()).pool_words().share;
             let context = start.context;
             let text = format!(
-                "`--gpu-memory-utilization {from}{best}` starts with a context of {context} and leaves room for what is outside of it"
+                "`{flag} {from}{best}` starts with a context of {context} and leaves room for what is outside of it"
             );
             notes.push(note("other-share", text));
             notes.extend(self.cache_memory(best).map(|text| note("cache-memory", text)));
@@ -176,10 +177,9 @@ impl Advisor<'_> {
 
     /// The pool of another share in vLLM's own words.
     fn cache_memory(&self, share: Utilization) -> Option<String> {
-        let serving = self.deployment.options().serving()?;
-        let changed = self.with(|changed| {
-            changed.set_options(RuntimeOptions::Vllm(Serving { utilization: share, ..serving }));
-        });
+        let options = self.deployment.options();
+        options.serving()?;
+        let changed = self.with(|changed| changed.set_options(options.with_share(share)));
         let solver = self.solver.varied(&changed);
         let pool = solver.binding(1).ok()?.0.pool?;
         let bytes = pool.limit.minus_or_zero(pool.fixed.high).get();
@@ -201,9 +201,7 @@ impl Advisor<'_> {
         let largest = cards.iter().max_by_key(|card| card.capacity.usable)?;
         let gpu = &largest.gpu;
         let mut changed = self.with(|changed| changed.cards = Cards::one(largest.clone()));
-        if let Some(serving) = changed.options().serving() {
-            changed.set_options(RuntimeOptions::Vllm(Serving { ranks: 1, ..serving }));
-        }
+        changed.set_options(changed.options().with_ranks(1));
         let alone = Solver::new(&changed).ok()?.tier(super::TierName::Balanced, 0).ok()?;
         let enough = self.recommendation.tiers.balanced.max_cache_tokens.max(1);
         (alone.max_cache_tokens >= enough).then(|| Advice {

@@ -9,7 +9,7 @@ use crate::estimate::weights::Weights;
 use crate::estimate::weights_of_part;
 use crate::estimate::{Scenario, vision};
 use crate::plan::{self, Demand, Plan, Verdict};
-use crate::spec::{Part, RuntimeOptions, Serving};
+use crate::spec::Part;
 use crate::units::{Bytes, Overflow};
 
 /// One GPU's plan, where there are several.
@@ -124,10 +124,8 @@ fn levelled(
     if least == most {
         return None;
     }
-    let serving = deployment.options().serving()?;
     let mut levelled = deployment.clone();
-    let most_blocks = Some(least);
-    levelled.set_options(RuntimeOptions::Vllm(Serving { most_blocks, ..serving }));
+    levelled.set_options(deployment.options().with_most_blocks(least));
     Some(levelled)
 }
 

@@ -13,6 +13,7 @@ mod search;
 mod speed;
 mod start;
 mod summary;
+mod users;
 mod window;
 
 use std::borrow::Cow;
@@ -39,6 +40,7 @@ pub use placement::{LEAST_CONTEXT, Placement, Settlement, settle, solve};
 pub use speed::{Speed, decode_speed};
 pub use start::{Shares, settle as settle_share};
 pub use summary::Summary;
+pub use users::{Users, settle as settle_users};
 pub use window::{RecentWindow, WindowBasis, WindowError, recent_window, smallest_cache};
 
 /// Why there is no recommendation.
@@ -284,6 +286,8 @@ pub struct Answer {
     pub advice: Vec<Advice>,
     /// Where layers and experts go, where that was solved.
     pub settlement: Option<Settlement>,
+    /// How many users there is room for, where that was asked.
+    pub users: Option<Users>,
 }
 
 /// Answers a question.
@@ -310,7 +314,7 @@ fn answer_placed(
     depth: Depth,
 ) -> Result<Answer, RecommendError> {
     let placed = settlement.as_ref().map(|settlement| settlement.placement.of(deployment));
-    let settled = settle_share(placed.as_ref().unwrap_or(deployment))?;
+    let settled = settle_users(settle_share(placed.as_ref().unwrap_or(deployment))?)?;
     let deployment = &*settled;
     let solver = Solver::new(deployment)?;
     let recommendation = match depth {
@@ -327,6 +331,9 @@ fn answer_placed(
         solver.refused(cache_tokens, &mut device.plan)?;
     }
     let recent_window = solver.window(cache_tokens)?;
+    let given = &deployment.given;
+    let asks_for_users = given.users.is_some() || given.context_per_user.is_some();
+    let users = asks_for_users.then(|| solver.users(cache_tokens)).transpose()?;
     let (shares, mut advice) = match depth {
         Depth::Whole => solver.advice(&plan, binding, &recommendation)?,
         Depth::Outline => (None, Vec::new()),
@@ -354,6 +361,7 @@ fn answer_placed(
         recommendation,
         advice,
         settlement,
+        users,
     })
 }
 
@@ -368,6 +376,9 @@ impl Answer {
             planned.set_launch(settlement.placement.launch.clone());
         }
         planned.set_options(self.options);
+        if let Some(users) = self.users {
+            planned.workload.batch = users.planned;
+        }
         let evicts = rules(deployment.kind()).evicts();
         planned.workload.recent_window = evicts.then_some(self.recent_window.tokens);
         planned

@@ -1,7 +1,9 @@
 //! Whether a runtime with a pool starts, and the shares of the card between which it does.
 //!
 //! vLLM refuses to serve where its pool does not hold one request of the longest kind, and where less of the card is free
-//! than it is told to take. Both depend on its share, so that there is a smallest that starts and a largest that is safe.
+//! than it is told to take. `SGLang` refuses where its weights leave nothing for a pool, and runs out of memory while it captures
+//! graphs or works on a prompt where too little is left beside it. Both depend on the share, so that there is a smallest that
+//! starts and a largest that is safe.
 
 use std::borrow::Cow;
 
@@ -11,7 +13,7 @@ use super::{Condition, RecommendError, Solver};
 use crate::deployment::Deployment;
 pub(super) use crate::estimate::Start;
 use crate::plan::{Demand, Verdict};
-use crate::spec::{RuntimeOptions, Serving, Utilization};
+use crate::spec::{AskedShare, Utilization};
 
 /// Shares are searched in thousandths.
 const WHOLE: u64 = 1000;
@@ -57,9 +59,10 @@ impl Solver<'_> {
     /// # Errors
     /// On sizes that no device has.
     pub fn shares(&self) -> Result<Option<Shares>, RecommendError> {
-        let Some(serving) = self.deployment.options().serving() else { return Ok(None) };
-        let starts =
-            |thousandths| self.with_share(serving, thousandths, |_, demands| Ok(starts(demands)));
+        if self.deployment.options().share().is_none() {
+            return Ok(None);
+        }
+        let starts = |thousandths| self.with_share(thousandths, |_, demands| Ok(starts(demands)));
         let smallest = if starts(WHOLE)? {
             let below = bisect(0, WHOLE, |n| Ok::<_, RecommendError>(n == 0 || !starts(n)?))?;
             Some(Utilization::thousandths(below + 1))
@@ -67,7 +70,7 @@ impl Solver<'_> {
             None
         };
         let safe = |thousandths| {
-            self.with_share(serving, thousandths, |devices, demands| {
+            self.with_share(thousandths, |devices, demands| {
                 let fits = |(device, demand): (&Device<'_>, &Demand)| {
                     Condition::SAFE.room(&device.card.capacity).map(|room| demand.peak.high <= room)
                 };
@@ -82,13 +85,12 @@ impl Solver<'_> {
     /// Asks what all cards are asked for with another share and an empty cache.
     fn with_share(
         &self,
-        serving: Serving,
         thousandths: u64,
         ask: impl Fn(&[Device<'_>], &[Demand]) -> Result<bool, RecommendError>,
     ) -> Result<bool, RecommendError> {
-        let utilization = Utilization::thousandths(thousandths);
         let mut changed = self.deployment.clone();
-        changed.set_options(RuntimeOptions::Vllm(Serving { utilization, ..serving }));
+        let share = Utilization::thousandths(thousandths);
+        changed.set_options(changed.options().with_share(share));
         let solver = self.varied(&changed);
         let demands = solver.demands(1)?;
         ask(&solver.devices, &demands)
@@ -101,18 +103,14 @@ impl Solver<'_> {
 /// # Errors
 /// Where the model cannot be planned so.
 pub fn settle(deployment: &Deployment) -> Result<Cow<'_, Deployment>, RecommendError> {
-    let Some(serving) = deployment.options().serving().filter(|serving| serving.solves_share)
+    let options = deployment.options();
+    let Some(default) = options.share().filter(|_| options.asked_share() == Some(AskedShare::Auto))
     else {
         return Ok(Cow::Borrowed(deployment));
     };
     let shares = Solver::new(deployment)?.shares()?;
     let found = shares.and_then(|shares| shares.best().or(shares.smallest));
-    let utilization = found.unwrap_or(serving.utilization);
     let mut settled = deployment.clone();
-    settled.set_options(RuntimeOptions::Vllm(Serving {
-        utilization,
-        solves_share: false,
-        ..serving
-    }));
+    settled.set_options(options.with_share(found.unwrap_or(default)));
     Ok(Cow::Owned(settled))
 }

@@ -17,6 +17,8 @@ pub struct Summary {
     pub recent_window: RecentWindow,
     /// The size that was planned: given, balanced, or the largest that has any chance.
     pub cache_tokens: u64,
+    /// Sequences that were planned for.
+    pub batch: u64,
     /// What the plan at that size takes.
     pub peak: Bounds,
     /// What keeps the balanced size from being larger.
@@ -39,6 +41,7 @@ impl Solver<'_> {
             max_cache_tokens: balanced,
             recent_window: self.window(balanced).unwrap_or_else(|_| RecentWindow::none()),
             cache_tokens,
+            batch: self.deployment.workload.batch,
             peak: demand.peak,
             limited_by,
         })

@@ -9,8 +9,10 @@ use crate::deployment::{Deployment, Origin, Question};
 use crate::dtype::WeightFormat;
 use crate::estimate::{Buffer, Component, Life, Phase, Pool, Start};
 use crate::plan::{Capacity, ComponentRow, PhaseRow, Reason, Verdict};
-use crate::recommend::{Advice, Answer, ENGINE_REFUSES, Limit, Shares, Speed, Tier, TierName};
-use crate::spec::{Basis, Bounds, GpuSpec, Split, Utilization};
+use crate::recommend::{
+    Advice, Answer, ENGINE_REFUSES, Limit, Shares, Speed, Tier, TierName, Users,
+};
+use crate::spec::{Basis, Bounds, GpuSpec, Maker, Split, Utilization};
 use crate::units::Bytes;
 
 /// The name and version of the schema.
@@ -53,6 +55,9 @@ pub struct Document {
     /// Where layers and experts go, where that was solved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<PlacementDoc>,
+    /// How many users there is room for, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<UsersDoc>,
     /// The generations of the runtime's versions that its plans were checked against, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checked_versions: Vec<String>,
@@ -174,6 +179,9 @@ pub struct CapacityDoc {
     pub basis: Basis,
     /// Where the total was read.
     pub source: String,
+    /// Who makes the GPU, where it is not NVIDIA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<Maker>,
 }
 
 /// What a runtime that sizes its own cache makes of its share of the card.
@@ -194,8 +202,14 @@ pub struct PoolDoc {
     pub blocks: u64,
     /// Tokens that the runtime says those hold.
     pub tokens: u64,
+    /// Requests that the runtime runs together at most, where it reckons that from its pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
     /// What it checks before it serves.
     pub start: StartDoc,
+    /// Main memory that it pins for this GPU: weights that stay there, and room for blocks that are moved there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Bytes>,
 }
 
 /// What a runtime with a pool checks before it serves: that one sequence of the longest kind has room.
@@ -214,6 +228,20 @@ pub struct StartDoc {
     pub smallest_share: Option<String>,
     /// The largest share that the card has room for even at the high bound.
     pub largest_share: Option<String>,
+}
+
+/// How many users there is room for at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct UsersDoc {
+    /// How many were planned.
+    pub planned: u64,
+    /// Tokens of each user's conversation, the system prompt included.
+    pub context: u64,
+    /// The most for whom there is room, and the headroom, even at the high bound.
+    pub safe: u64,
+    /// The most for whom there is room if all is as expected.
+    pub expected: u64,
 }
 
 /// How long a component is held.
@@ -403,6 +431,7 @@ impl Document {
             advice: answer.advice.iter().map(advice_doc).collect(),
             devices: device_docs(answer),
             placement: answer.settlement.as_ref().map(PlacementDoc::new),
+            users: answer.users.map(users_doc),
             checked_versions: versions.into_iter().map(str::to_owned).collect(),
         }
     }
@@ -466,12 +495,14 @@ impl CapacityDoc {
             usable: capacity.usable,
             basis: gpu.total.basis,
             source: gpu.total.source.clone(),
+            maker: Some(gpu.maker).filter(|maker| !maker.is_nvidia()),
         }
     }
 }
 
 pub(super) fn pool_doc(pool: &Pool, shares: Option<Shares>) -> PoolDoc {
-    let Pool { limit, fixed, need, block, block_tokens, blocks, tokens, start } = *pool;
+    let Pool { limit, fixed, need, block, block_tokens, blocks, tokens, requests, start, host } =
+        *pool;
     let Start { context, needs, has, longest: longest_context } = start;
     let share = |of: fn(&Shares) -> Option<Utilization>| {
         shares.as_ref().and_then(of).map(|share| share.to_string())
@@ -484,7 +515,13 @@ pub(super) fn pool_doc(pool: &Pool, shares: Option<Shares>) -> PoolDoc {
         smallest_share: share(|shares| shares.smallest),
         largest_share: share(|shares| shares.largest),
     };
-    PoolDoc { limit, fixed, need, block, block_tokens, blocks, tokens, start }
+    let host = (!host.is_zero()).then_some(host);
+    PoolDoc { limit, fixed, need, block, block_tokens, blocks, tokens, requests, start, host }
+}
+
+const fn users_doc(users: Users) -> UsersDoc {
+    let Users { planned, context, safe, expected } = users;
+    UsersDoc { planned, context, safe, expected }
 }
 
 fn component_doc(row: &ComponentRow, buffers: &[Buffer]) -> ComponentDoc {

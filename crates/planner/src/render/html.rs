@@ -1,13 +1,12 @@
 //! One page that needs nothing else: picture, tables, advice, and the sources behind every buffer.
 //!
-//! Every text goes through [`escaped`]: names come from files, and files from anywhere.
+//! Every text goes through [`text::html`](crate::text::html): names come from files, and files from anywhere.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::document::{BufferDoc, ComponentDoc, Document, PhaseDoc, TierDoc, shown};
 use super::svg::to_svg;
-use crate::text::printable_lines;
+use crate::text::html as escaped;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
@@ -44,26 +43,7 @@ pub fn to_html(document: &Document) -> String {
     page + "</body>\n</html>\n"
 }
 
-/// A text that stands for itself inside an element or a quoted attribute.
-fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(|c: char| c.is_control() || ['&', '<', '>', '"', '\''].contains(&c)) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for c in printable_lines(text).chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    Cow::Owned(safe)
-}
-
-/// The same with what stands between backticks as code.
+/// A text with what stands between backticks as code.
 fn marked(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let html = parts.map(|(n, part)| match n % 2 {
@@ -259,6 +239,8 @@ fn source(page: &mut String, buffer: &BufferDoc) {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     #[test]

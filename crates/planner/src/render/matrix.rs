@@ -1,5 +1,5 @@
-//! A matrix for a terminal of 80 columns: models and formats down, GPUs across, in as many blocks as
-//! it takes; for one GPU a list.
+//! A matrix for a terminal of 80 columns: models, formats and users down, GPUs across, in as many blocks as
+//! it takes; for one GPU a list, or lengths of conversations across.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,8 +16,10 @@ const REASONS: usize = 8;
 /// The matrix as text.
 pub fn to_matrix(doc: &SweepDoc) -> String {
     let Some(first) = doc.combinations.first() else { return String::new() };
-    let across = doc.combinations.iter().take_while(|c| same_row(c, first)).count();
     let labels = Labels::of(doc);
+    let mut columns = BTreeSet::new();
+    let across =
+        doc.combinations.iter().take_while(|c| columns.insert((&c.gpu, labels.column(c)))).count();
     let rows: Vec<&[CombinationDoc]> = doc.combinations.chunks(across).collect();
     let body = if across == 1 { list(doc, &labels) } else { blocks(doc, &labels, &rows) };
     let sections = [heading(doc, &labels, first), body, legend(doc)];
@@ -25,15 +27,15 @@ pub fn to_matrix(doc: &SweepDoc) -> String {
     shown.collect::<Vec<_>>().join("\n")
 }
 
-fn same_row(a: &CombinationDoc, b: &CombinationDoc) -> bool {
-    a.model == b.model && a.weights == b.weights && a.kv == b.kv
-}
-
 /// Which of a row's names tell it from others; the rest stands in the heading.
 struct Labels {
     weights: bool,
     kv: bool,
     gpu: bool,
+    users: bool,
+    context: bool,
+    /// Whether it is lengths of conversations that are columns.
+    contexts_across: bool,
 }
 
 impl Labels {
@@ -41,17 +43,50 @@ impl Labels {
         let differ = |of: fn(&CombinationDoc) -> &String| {
             doc.combinations.iter().map(of).collect::<BTreeSet<_>>().len() > 1
         };
-        Self { weights: differ(|c| &c.weights), kv: differ(|c| &c.kv), gpu: differ(|c| &c.gpu) }
+        let number = |of: fn(&CombinationDoc) -> Option<u64>| {
+            doc.combinations.iter().map(of).collect::<BTreeSet<_>>().len() > 1
+        };
+        let gpu = differ(|c| &c.gpu);
+        let context = number(|c| c.context_per_user);
+        Self {
+            weights: differ(|c| &c.weights),
+            kv: differ(|c| &c.kv),
+            gpu,
+            users: !doc.users_solved && number(|c| c.users),
+            context: context && gpu,
+            contexts_across: context && !gpu,
+        }
+    }
+
+    /// What a column is called.
+    fn column(&self, cell: &CombinationDoc) -> String {
+        match cell.context_per_user {
+            Some(tokens) if self.contexts_across => tokens.to_string(),
+            _ => cell.gpu.clone(),
+        }
     }
 
     fn header(&self) -> Vec<String> {
-        let names = [("model", true), ("weights", self.weights), ("kv", self.kv)];
+        let names = [
+            ("model", true),
+            ("weights", self.weights),
+            ("kv", self.kv),
+            ("users", self.users),
+            ("each", self.context),
+        ];
         names.iter().filter(|(_, shown)| *shown).map(|(name, _)| (*name).to_owned()).collect()
     }
 
     fn row(&self, row: &CombinationDoc) -> Vec<String> {
-        let names = [(&row.model, true), (&row.weights, self.weights), (&row.kv, self.kv)];
-        names.iter().filter(|(_, shown)| *shown).map(|(name, _)| (*name).clone()).collect()
+        let number = |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
+        let names = [
+            (row.model.clone(), true),
+            (row.weights.clone(), self.weights),
+            (row.kv.clone(), self.kv),
+            (number(row.users), self.users),
+            (number(row.context_per_user), self.context),
+        ];
+        names.into_iter().filter(|(_, shown)| *shown).map(|(name, _)| name).collect()
     }
 }
 
@@ -68,37 +103,72 @@ fn heading(doc: &SweepDoc, labels: &Labels, first: &CombinationDoc) -> String {
         parts.push(format!("{}, {} usable", first.gpu, first.usable));
     }
     let mut text = wrap(&parts.join(" · "), WIDTH);
-    let cache = match doc.cache_tokens {
-        Some(tokens) => format!("{tokens} cached tokens (given)"),
-        None => "cells: max_cache_tokens (balanced)".to_owned(),
+    let cache = match (doc.cache_tokens, Cells::of(doc)) {
+        (_, Cells::Users) => "cells: users there is room for".to_owned(),
+        (Some(tokens), _) => format!("{tokens} cached tokens (given)"),
+        (None, Cells::Peak) => "cells: peak".to_owned(),
+        (None, Cells::Tokens) => "cells: max_cache_tokens (balanced)".to_owned(),
     };
-    let batch = if doc.batch > 1 { format!(" · batch {}", doc.batch) } else { String::new() };
+    let batch = if doc.batch > 1 && !labels.users && !doc.users_solved {
+        format!(" · batch {}", doc.batch)
+    } else {
+        String::new()
+    };
     let chunk = match doc.prefill_chunk {
         Some(chunk) => format!("prefill chunk {chunk}"),
         None => "each GPU's own prefill chunk".to_owned(),
     };
     let line = format!("{} system tokens · {chunk}{batch} · {cache}", doc.system_tokens);
     text.push_str(&wrap(&line, WIDTH));
+    if labels.contexts_across {
+        text.push_str("across: tokens of each user's conversation\n");
+    }
     text
+}
+
+/// What stands in a cell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cells {
+    /// The largest cache.
+    Tokens,
+    /// What a cache that is given takes.
+    Peak,
+    /// For how many users there is room.
+    Users,
+}
+
+impl Cells {
+    fn of(doc: &SweepDoc) -> Self {
+        let is_given = |c: &CombinationDoc| c.context_per_user.is_some();
+        if doc.users_solved {
+            Self::Users
+        } else if doc.cache_tokens.is_some() || doc.combinations.iter().any(is_given) {
+            Self::Peak
+        } else {
+            Self::Tokens
+        }
+    }
 }
 
 /// As many blocks of GPUs as the width takes.
 fn blocks(doc: &SweepDoc, labels: &Labels, rows: &[&[CombinationDoc]]) -> String {
-    let given = doc.cache_tokens.is_some();
+    let kind = Cells::of(doc);
     let header = labels.header();
     let names: Vec<Vec<String>> = rows.iter().map(|row| labels.row(&row[0])).collect();
     let label_width: usize = (0..header.len())
         .map(|i| names.iter().map(|n| width(&n[i])).fold(width(&header[i]), usize::max) + GAP)
         .sum();
     let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|c| cell(c, given)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|c| cell(c, kind)).collect()).collect();
     let widths: Vec<usize> = (0..rows[0].len())
-        .map(|i| cells.iter().map(|c| width(&c[i])).fold(width(&rows[0][i].gpu), usize::max))
+        .map(|i| {
+            cells.iter().map(|c| width(&c[i])).fold(width(&labels.column(&rows[0][i])), usize::max)
+        })
         .collect();
     let mut blocks = Vec::new();
     for range in split(&widths, WIDTH.saturating_sub(label_width)) {
-        let gpus = rows[0][range.clone()].iter().map(|c| c.gpu.as_str());
-        let columns: Vec<&str> = header.iter().map(String::as_str).chain(gpus).collect();
+        let across: Vec<String> = rows[0][range.clone()].iter().map(|c| labels.column(c)).collect();
+        let columns: Vec<&str> = header.iter().chain(&across).map(String::as_str).collect();
         let right: Vec<usize> = (header.len()..columns.len()).collect();
         let mut block = table(&columns, &right);
         for (names, cells) in names.iter().zip(&cells) {
@@ -132,12 +202,14 @@ fn width(text: &str) -> usize {
 fn list(doc: &SweepDoc, labels: &Labels) -> String {
     let mut header = labels.header();
     let right = [header.len(), header.len() + 1];
-    header.extend(["cache tokens", "peak (high)", "verdict"].map(str::to_owned));
+    let solved = if doc.users_solved { "users" } else { "cache tokens" };
+    let kind = if doc.users_solved { Cells::Users } else { Cells::Tokens };
+    header.extend([solved, "peak (high)", "verdict"].map(str::to_owned));
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut rows = table(&header, &right);
     for combination in &doc.combinations {
         let mut row = labels.row(combination);
-        row.push(cell(combination, false));
+        row.push(cell(combination, kind));
         row.push(match &combination.result {
             Some(result) => format!("{} ({})", result.peak.expected, result.peak.high),
             None => String::new(),
@@ -148,16 +220,18 @@ fn list(doc: &SweepDoc, labels: &Labels) -> String {
     finish(&rows)
 }
 
-/// Tokens with what binds; where tokens are `given`, the peak.
-fn cell(combination: &CombinationDoc, given: bool) -> String {
+/// Tokens with what binds, the peak, or users.
+fn cell(combination: &CombinationDoc, kind: Cells) -> String {
     let Some(result) = &combination.result else { return "×".to_owned() };
     let tight = match combination.verdict.as_str() {
         "fits" => "",
         "tight" => "~",
         _ => return "–".to_owned(),
     };
-    if given {
-        return format!("{tight}{}", result.peak.expected);
+    match kind {
+        Cells::Peak => return format!("{tight}{}", result.peak.expected),
+        Cells::Users => return format!("{tight}{}", combination.users.unwrap_or(1)),
+        Cells::Tokens => {}
     }
     let binds = match result.limited_by.as_str() {
         "context" => "c",
@@ -172,7 +246,7 @@ fn legend(doc: &SweepDoc) -> String {
     let verdict = |name: &str| doc.combinations.iter().any(|c| c.verdict == name);
     let binds = |name: &str| {
         let mut fitting = doc.combinations.iter().filter(|c| c.verdict == "fits");
-        doc.cache_tokens.is_none()
+        Cells::of(doc) == Cells::Tokens
             && fitting.any(|c| c.result.as_ref().is_some_and(|r| r.limited_by == name))
     };
     let marks = [

@@ -18,6 +18,7 @@ mod svg;
 mod sweep;
 pub mod terminal;
 mod toml;
+mod why;
 
 use std::fmt;
 
@@ -39,6 +40,7 @@ pub use plan_text::{heading, to_table};
 pub use quants::{Candidate, QuantDoc, QuantResult, QuantsDoc};
 pub use svg::{colour, to_svg};
 pub use sweep::{CombinationDoc, SummaryDoc, SweepDoc};
+pub use why::{SCHEMA as WHY_SCHEMA, WHY, WhyDoc};
 
 /// The formats of a plan.
 pub const PLAN: Printers<Document, fmt::Error> = Printers(&[

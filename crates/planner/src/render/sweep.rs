@@ -31,6 +31,9 @@ pub struct SweepDoc {
     pub prefill_chunk: Option<u64>,
     /// Sequences at once.
     pub batch: u64,
+    /// Whether users are the answer: as many as there is room for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub users_solved: bool,
     /// Every combination: by model, weights and cache, and of those by GPU.
     pub combinations: Vec<CombinationDoc>,
 }
@@ -47,6 +50,12 @@ pub struct CombinationDoc {
     pub weights: String,
     /// The format of keys and values.
     pub kv: String,
+    /// Users at once, where those were asked for or are the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<u64>,
+    /// Tokens of each user's conversation, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_per_user: Option<u64>,
     /// Tokens of a prefill step.
     pub prefill_chunk: u64,
     /// `fits`, `tight`, `does_not_fit` or `refused`.
@@ -87,11 +96,16 @@ impl SweepDoc {
             schema: SCHEMA.to_owned(),
             runtime: first.map(|first| first.kind().to_string()).unwrap_or_default(),
             system_tokens: of(|work| work.system_tokens),
-            cache_tokens: first.and_then(|first| first.cache.fixed()),
+            cache_tokens: first.and_then(|first| first.cache.fixed()).filter(|tokens| {
+                sweep.rows.iter().flatten().all(|asked| asked.cache.fixed() == Some(*tokens))
+            }),
             prefill_chunk: first.map(|first| first.workload.prefill_chunk).filter(|chunk| {
                 sweep.rows.iter().flatten().all(|asked| asked.workload.prefill_chunk == *chunk)
             }),
             batch: of(|work| work.batch),
+            users_solved: first.is_some_and(|first| {
+                first.given.users.is_none() && first.given.context_per_user.is_some()
+            }),
             combinations: pairs.map(|(asked, cell)| combination(asked, cell)).collect(),
         }
     }
@@ -135,12 +149,14 @@ impl SweepDoc {
             row.usable.get().to_string(),
             result.map(|result| result.limited_by.clone()).unwrap_or_default(),
             name(row.reason.as_deref().unwrap_or_default()),
+            row.users.map(|users| users.to_string()).unwrap_or_default(),
+            row.context_per_user.map(|tokens| tokens.to_string()).unwrap_or_default(),
         ]
     }
 }
 
 /// The header of the CSV.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 18] = [
     "gpu",
     "model",
     "runtime",
@@ -157,6 +173,8 @@ const COLUMNS: [&str; 16] = [
     "usable",
     "limited_by",
     "reason",
+    "users",
+    "context_per_user",
 ];
 
 /// The format of the weights, or what a file holds.
@@ -173,12 +191,20 @@ fn combination(asked: &Deployment, cell: &Cell) -> CombinationDoc {
         model: asked.model.name.clone(),
         weights: weights_label(&asked.model, asked.weights),
         kv: asked.kv.to_string(),
+        users: users(asked, cell),
+        context_per_user: asked.given.context_per_user,
         prefill_chunk: asked.workload.prefill_chunk,
         verdict: cell.as_ref().map_or("refused", |summary| summary.verdict.id()).to_owned(),
         usable: asked.cards.first().capacity.usable,
         result: cell.as_ref().ok().map(summary_doc),
         reason: cell.as_ref().err().map(ToString::to_string),
     }
+}
+
+/// The users that were asked for, or as many as there is room for where only their conversations' length was.
+fn users(asked: &Deployment, cell: &Cell) -> Option<u64> {
+    let solved = || asked.given.context_per_user.and(cell.as_ref().ok()).map(|found| found.batch);
+    asked.given.users.or_else(solved)
 }
 
 fn summary_doc(summary: &Summary) -> SummaryDoc {
@@ -202,6 +228,8 @@ mod tests {
             model: model.to_owned(),
             weights: "q4_k_m".to_owned(),
             kv: "int8".to_owned(),
+            users: None,
+            context_per_user: None,
             prefill_chunk: 512,
             verdict: "refused".to_owned(),
             usable: Bytes::new(7),
@@ -215,6 +243,7 @@ mod tests {
             cache_tokens: None,
             prefill_chunk: Some(512),
             batch: 1,
+            users_solved: false,
             combinations: vec![refused("a, \"b\"", "no"), refused("=cmd|'/c calc'!A0", "@x")],
         };
         let csv = document.to_csv().unwrap();
@@ -222,8 +251,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "L4,\"a, \"\"b\"\"\",vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,no",
-                "L4,'=cmd|'/c calc'!A0,vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,'@x",
+                "L4,\"a, \"\"b\"\"\",vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,no,,",
+                "L4,'=cmd|'/c calc'!A0,vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,'@x,,",
             ]
         );
     }

@@ -70,6 +70,39 @@ impl Ecc {
     }
 }
 
+/// Who makes a GPU: whose engines run on it, and how much of what is known holds there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Maker {
+    /// CUDA.
+    #[default]
+    Nvidia,
+    /// `ROCm`.
+    Amd,
+    /// `SYCL` and Vulkan.
+    Intel,
+    /// Metal; its memory is the machine's.
+    Apple,
+}
+
+impl Maker {
+    /// The name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nvidia => "NVIDIA",
+            Self::Amd => "AMD",
+            Self::Intel => "Intel",
+            Self::Apple => "Apple",
+        }
+    }
+
+    /// Whether it is the one whose cards plans were checked on.
+    pub const fn is_nvidia(self) -> bool {
+        matches!(self, Self::Nvidia)
+    }
+}
+
 /// A GPU that can be planned for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GpuSpec {
@@ -77,7 +110,9 @@ pub struct GpuSpec {
     pub name: String,
     /// Other names, NVML's among them.
     pub aliases: Vec<String>,
-    /// What NVML reports as the total.
+    /// Who makes it.
+    pub maker: Maker,
+    /// What NVML reports as the total; of memory that a GPU shares with the machine, all of it.
     pub total: Fact<Bytes>,
     /// What the driver keeps for itself (NVML's `reserved`).
     pub reserved: Fact<Bytes>,
@@ -127,6 +162,7 @@ impl GpuSpec {
         Self {
             name: "CPU".to_owned(),
             aliases: Vec::new(),
+            maker: Maker::Nvidia,
             total: Fact::new(total, Basis::Exact, "main memory"),
             reserved: none("no driver"),
             compute_capability: ComputeCapability { major: 0, minor: 0 },
@@ -153,6 +189,7 @@ impl GpuSpec {
         Self {
             name: name.to_owned(),
             aliases: Vec::new(),
+            maker: Maker::Nvidia,
             total: Fact::new(
                 total,
                 Basis::Assumed,

@@ -17,7 +17,10 @@ mod quality;
 mod runtime;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
+mod server;
 mod serving;
+mod sglang;
+mod sglang_version;
 mod shape;
 mod split;
 mod tensors;
@@ -35,7 +38,7 @@ pub use fact::{Basis, Bounds, Fact};
 pub use families::{Architecture, GgufWindow, RmsNorm, RopePairs};
 pub use file_caches::{CachedLayer, FileCaches};
 pub use gpu::{
-    CalibratedParts, ComputeCapability, Ecc, GpuSpec, LARGEST_MEMORY, MOST_MULTIPROCESSORS,
+    CalibratedParts, ComputeCapability, Ecc, GpuSpec, LARGEST_MEMORY, MOST_MULTIPROCESSORS, Maker,
 };
 pub use launch::{Count, Launch, SplitMode, TensorOverride, TensorSplit};
 pub use llama_cpp::{Checked as CheckedLlamaCpp, LlamaCppGeneration, LlamaCppVersion};
@@ -43,7 +46,10 @@ pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use placed::{Home, Memo, Placed, PlacedWeight};
 pub use quality::{QUALITY_SOURCE, Quality, quality};
 pub use runtime::{Runtime, RuntimeOptions, RuntimeSpec};
+pub use server::{Drafter, Gibibytes, Grid, LoraSlots, Optimization, Server};
 pub use serving::{AskedShare, Serving, Utilization};
+pub use sglang::TokenServing;
+pub use sglang_version::SglangVersion;
 pub(crate) use shape::MAX_LAYERS;
 pub use shape::{
     InvalidShape, LayerShape, Mixer, Mla, ModelShape, Moe, PerLayer, QkNorm, Recurrent, Router,
@@ -54,4 +60,4 @@ pub use tensors::{Role, TensorSpec, tensors};
 pub use transformers::{TransformersStack, TransformersVersion};
 pub use vision::{Tower, Vision};
 pub use vllm_version::VllmVersion;
-pub use workload::{Attention, Capture, Headroom, Logits, Workload};
+pub use workload::{Attention, Capture, Headroom, Logits, MOST_SEQUENCES, Workload};

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bounds, Fact, Launch, LlamaCppGeneration, LlamaCppVersion, Serving, TransformersStack,
-    TransformersVersion, VllmVersion,
+    AskedShare, Bounds, Fact, Launch, LlamaCppGeneration, LlamaCppVersion, Serving, SglangVersion,
+    TokenServing, TransformersStack, TransformersVersion, Utilization, VllmVersion,
 };
 use crate::text::printable;
 use crate::units::Bytes;
@@ -28,11 +28,15 @@ pub enum Runtime {
     /// vLLM: paged attention over a pool of cache blocks.
     #[serde(rename = "vllm")]
     Vllm,
+    /// `SGLang`: a radix tree of prefixes over a pool of tokens.
+    #[serde(rename = "sglang")]
+    Sglang,
 }
 
 impl Runtime {
     /// Every runtime.
-    pub const ALL: [Self; 4] = [Self::Vramplan, Self::Transformers, Self::LlamaCpp, Self::Vllm];
+    pub const ALL: [Self; 5] =
+        [Self::Vramplan, Self::Transformers, Self::LlamaCpp, Self::Vllm, Self::Sglang];
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
@@ -41,6 +45,7 @@ impl Runtime {
             Self::Transformers => "transformers",
             Self::LlamaCpp => "llama.cpp",
             Self::Vllm => "vllm",
+            Self::Sglang => "sglang",
         }
     }
 }
@@ -78,7 +83,7 @@ impl FromStr for Runtime {
     }
 }
 
-/// Which runtime, and what it is told that no other is: its version where versions differ, and vLLM's limits.
+/// Which runtime, and what it is told that no other is: its version where versions differ, and servers' limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuntimeOptions {
     /// vramplan's own engine has none.
@@ -89,6 +94,8 @@ pub enum RuntimeOptions {
     LlamaCpp(LlamaCppVersion),
     /// What vLLM's server is told.
     Vllm(Serving),
+    /// What `SGLang`'s server is told.
+    Sglang(TokenServing),
 }
 
 impl RuntimeOptions {
@@ -99,6 +106,7 @@ impl RuntimeOptions {
             Runtime::Transformers => Self::Transformers(TransformersStack::default()),
             Runtime::LlamaCpp => Self::LlamaCpp(LlamaCppVersion::default()),
             Runtime::Vllm => Self::Vllm(Serving::default()),
+            Runtime::Sglang => Self::Sglang(TokenServing::default()),
         }
     }
 
@@ -109,6 +117,7 @@ impl RuntimeOptions {
             Self::Transformers(_) => Runtime::Transformers,
             Self::LlamaCpp(_) => Runtime::LlamaCpp,
             Self::Vllm(_) => Runtime::Vllm,
+            Self::Sglang(_) => Runtime::Sglang,
         }
     }
 
@@ -116,7 +125,9 @@ impl RuntimeOptions {
     pub fn stack(&self) -> TransformersStack {
         match self {
             Self::Transformers(stack) => *stack,
-            Self::Vramplan | Self::LlamaCpp(_) | Self::Vllm(_) => TransformersStack::default(),
+            Self::Vramplan | Self::LlamaCpp(_) | Self::Vllm(_) | Self::Sglang(_) => {
+                TransformersStack::default()
+            }
         }
     }
 
@@ -124,7 +135,9 @@ impl RuntimeOptions {
     pub fn llama_cpp(&self) -> LlamaCppVersion {
         match self {
             Self::LlamaCpp(version) => *version,
-            Self::Vramplan | Self::Transformers(_) | Self::Vllm(_) => LlamaCppVersion::default(),
+            Self::Vramplan | Self::Transformers(_) | Self::Vllm(_) | Self::Sglang(_) => {
+                LlamaCppVersion::default()
+            }
         }
     }
 
@@ -135,6 +148,7 @@ impl RuntimeOptions {
             Self::Transformers(stack) => Some(stack.to_string()),
             Self::LlamaCpp(build) => Some(build.to_string()),
             Self::Vllm(serving) => Some(serving.version.to_string()),
+            Self::Sglang(serving) => Some(serving.version.to_string()),
         }
     }
 
@@ -148,6 +162,7 @@ impl RuntimeOptions {
             }
             Self::LlamaCpp(_) => LlamaCppGeneration::ALL.map(|(name, _)| name).to_vec(),
             Self::Vllm(_) => VllmVersion::CHECKED.to_vec(),
+            Self::Sglang(_) => SglangVersion::CHECKED.to_vec(),
         }
     }
 
@@ -155,7 +170,70 @@ impl RuntimeOptions {
     pub const fn serving(&self) -> Option<Serving> {
         match self {
             Self::Vllm(serving) => Some(*serving),
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) | Self::Sglang(_) => None,
+        }
+    }
+
+    /// What `SGLang` is told, where that is the runtime.
+    pub const fn token_serving(&self) -> Option<TokenServing> {
+        match self {
+            Self::Sglang(serving) => Some(*serving),
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) | Self::Vllm(_) => None,
+        }
+    }
+
+    /// The share of the card, of a runtime that takes one: given, or to be solved.
+    pub const fn asked_share(&self) -> Option<AskedShare> {
+        let (share, solves) = match self {
+            Self::Vllm(serving) => (serving.utilization, serving.solves_share),
+            Self::Sglang(serving) => (serving.fraction, serving.solves_fraction),
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => return None,
+        };
+        Some(if solves { AskedShare::Auto } else { AskedShare::Given(share) })
+    }
+
+    /// The share that is planned with, which is the default until it is solved.
+    pub const fn share(&self) -> Option<Utilization> {
+        match self {
+            Self::Vllm(serving) => Some(serving.utilization),
+            Self::Sglang(serving) => Some(serving.fraction),
             Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => None,
+        }
+    }
+
+    /// The same with this share; a runtime that takes none is as it was.
+    #[must_use]
+    pub const fn with_share(self, share: Utilization) -> Self {
+        match self {
+            Self::Vllm(serving) => {
+                Self::Vllm(Serving { utilization: share, solves_share: false, ..serving })
+            }
+            Self::Sglang(serving) => {
+                Self::Sglang(TokenServing { fraction: share, solves_fraction: false, ..serving })
+            }
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => self,
+        }
+    }
+
+    /// The same on so many GPUs that every layer is split over.
+    #[must_use]
+    pub const fn with_ranks(self, ranks: u64) -> Self {
+        match self {
+            Self::Vllm(serving) => Self::Vllm(Serving { ranks, ..serving }),
+            Self::Sglang(serving) => Self::Sglang(TokenServing { ranks, ..serving }),
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => self,
+        }
+    }
+
+    /// The same with pools of at most so many blocks, or pages; nothing changes without a pool.
+    #[must_use]
+    pub const fn with_most_blocks(self, most: u64) -> Self {
+        match self {
+            Self::Vllm(serving) => Self::Vllm(Serving { most_blocks: Some(most), ..serving }),
+            Self::Sglang(serving) => {
+                Self::Sglang(TokenServing { most_pages: Some(most), ..serving })
+            }
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => self,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{GpuSpec, VllmVersion};
+use super::{GpuSpec, Server, VllmVersion};
 use crate::text::printable;
 use crate::units::{Bytes, Overflow};
 
@@ -15,6 +15,12 @@ impl Utilization {
     /// So many thousandths.
     pub const fn thousandths(n: u64) -> Self {
         Self(10 * n)
+    }
+
+    /// A share that was reckoned: 0.001 to 1, to four digits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    pub fn of_share(share: f64) -> Self {
+        Self((share * 10_000.0).round().clamp(10.0, 10_000.0) as u64)
     }
 
     /// vLLM's own (`CacheConfig.gpu_memory_utilization`; logs without the flag show it, too).
@@ -111,6 +117,8 @@ pub struct Serving {
     pub max_model_len: Option<u64>,
     /// Blocks that the pool has at most, because another rank's has no more.
     pub most_blocks: Option<u64>,
+    /// What else it is told.
+    pub server: Server,
 }
 
 impl Default for Serving {
@@ -125,6 +133,7 @@ impl Default for Serving {
             eager: false,
             max_model_len: None,
             most_blocks: None,
+            server: Server::default(),
         }
     }
 }

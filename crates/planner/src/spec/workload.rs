@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::text::printable;
 use crate::units::{Bytes, Overflow, ParseBytesError};
 
+/// More sequences than any scheduler is given.
+pub const MOST_SEQUENCES: u64 = 1 << 20;
+
 /// How attention is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

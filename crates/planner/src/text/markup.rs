@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::escape::printable_message;
+use super::escape::{printable_lines, printable_message};
 
 /// Characters that mean something in Markdown, GitHub's included, wherever they stand in a line.
 const MARKDOWN: &[char] = &['\\', '`', '*', '[', ']', '<', '>', '|', '&'];
@@ -23,6 +23,30 @@ pub fn markdown(name: &str) -> String {
         safe.push(c);
     }
     safe
+}
+
+/// A text that stands for itself inside an element or a quoted attribute of HTML.
+///
+/// ```
+/// use vramplan_planner::text::html;
+/// assert_eq!(html("a < \"b\""), "a &lt; &quot;b&quot;");
+/// ```
+pub fn html(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c: char| c.is_control() || ['&', '<', '>', '"', '\''].contains(&c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in printable_lines(text).chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            other => safe.push(other),
+        }
+    }
+    Cow::Owned(safe)
 }
 
 /// A field that a spreadsheet takes for text: one that begins as a formula does is given an apostrophe.

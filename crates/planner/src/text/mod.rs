@@ -13,6 +13,6 @@ mod place;
 
 pub use escape::{one_line, printable, printable_lines, printable_message, printable_path};
 pub use layout::{shell_word, wrap};
-pub use markup::{markdown, spreadsheet_text};
+pub use markup::{html, markdown, spreadsheet_text};
 pub use names_of_modules::{ModuleNames, within_model};
 pub use place::{excerpt, line_at};

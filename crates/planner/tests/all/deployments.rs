@@ -20,8 +20,8 @@ use vramplan_planner::recommend::{RecommendError, answer, smallest_cache};
 use vramplan_planner::render::{Document, Format, PLAN, to_json};
 use vramplan_planner::spec::{
     Architecture, Attention, Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelShape,
-    ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Serving, Split, TransformersStack, Window,
-    Workload,
+    ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Serving, Split, TokenServing,
+    TransformersStack, Utilization, Window, Workload,
 };
 use vramplan_planner::units::Bytes;
 
@@ -232,7 +232,7 @@ fn formats(runtime: Runtime) -> impl Strategy<Value = (WeightFormat, &'static st
             &["f16", "q8_0", "q5_1", "q4_0", "f32"],
             &[Attention::Flash, Attention::Eager],
         ),
-        Runtime::Vllm => (
+        Runtime::Vllm | Runtime::Sglang => (
             &["awq-int4", "gptq-int4", "fp8", "bf16", "f16"],
             &["bf16", "fp8", "f32"],
             &[Attention::Flash],
@@ -267,6 +267,20 @@ fn serving() -> impl Strategy<Value = Serving> {
         version: version.parse().unwrap(),
         ..Serving::default()
     })
+}
+
+fn token_serving() -> impl Strategy<Value = TokenServing> {
+    let versions = prop::sample::select(vec!["0.4.9", "0.5.5", "0.5.15", "latest"]);
+    let requests = prop::option::of(magnitude(20));
+    (requests, 1u64..=1000, versions, any::<bool>()).prop_map(
+        |(max_requests, share, version, eager)| TokenServing {
+            max_requests,
+            fraction: Utilization::thousandths(share),
+            version: version.parse().unwrap(),
+            eager,
+            ..TokenServing::default()
+        },
+    )
 }
 
 fn capture() -> impl Strategy<Value = Capture> {
@@ -335,14 +349,14 @@ fn work(runtime: Runtime) -> impl Strategy<Value = Work> {
     let choices = (any::<bool>(), any::<bool>(), prop::option::weighted(0.2, 0u64..=1 << 16));
     let parts = (
         prop::option::weighted(0.2, capture()),
-        serving(),
+        (serving(), token_serving()),
         prop::sample::select(versions),
         stack(),
     );
     (sizes, choices, parts).prop_map(move |(sizes, choices, parts)| {
         let ((system, cache_tokens, recent_window, prefill_chunk), batch, context) = sizes;
         let (all, grown, images) = choices;
-        let (capture, serving, llama_cpp, stack) = parts;
+        let (capture, (serving, token_serving), llama_cpp, stack) = parts;
         let workload = Workload {
             system_tokens: system - 1,
             recent_window,
@@ -361,6 +375,7 @@ fn work(runtime: Runtime) -> impl Strategy<Value = Work> {
             Runtime::Transformers => RuntimeOptions::Transformers(stack),
             Runtime::LlamaCpp => RuntimeOptions::LlamaCpp(llama_cpp),
             Runtime::Vllm => RuntimeOptions::Vllm(serving),
+            Runtime::Sglang => RuntimeOptions::Sglang(token_serving),
         };
         Work { workload, cache_tokens, options }
     })
@@ -418,12 +433,12 @@ fn tame(draft: &mut Draft) {
             }
         }
         RuntimeOptions::Vllm(serving) => {
-            work.recent_window = None;
-            work.logits = Logits::Last;
             work.batch = work.batch.min(serving.max_seqs);
-            // Heads divide by powers of two.
-            let cards = (draft.others.len() + 1).min(8);
-            draft.others.truncate((1 << cards.ilog2()) - 1);
+            tame_server(work, &mut draft.others);
+        }
+        RuntimeOptions::Sglang(serving) => {
+            work.batch = work.batch.min(serving.max_requests.unwrap_or(2048));
+            tame_server(work, &mut draft.others);
         }
     }
     if draft.model.shape.vision.is_none() {
@@ -439,6 +454,14 @@ fn tame(draft: &mut Draft) {
     work.recent_window = work.recent_window.map(|window| window.clamp(smallest, most));
 }
 
+fn tame_server(work: &mut Workload, others: &mut Vec<Card>) {
+    work.recent_window = None;
+    work.logits = Logits::Last;
+    // Heads divide by powers of two.
+    let cards = (others.len() + 1).min(8);
+    others.truncate((1 << cards.ilog2()) - 1);
+}
+
 /// What the command line itself settles.
 fn settle(draft: &mut Draft) {
     let Work { workload: work, options, .. } = &mut draft.work;
@@ -451,12 +474,10 @@ fn settle(draft: &mut Draft) {
     if !draft.others.is_empty() {
         work.capture = None;
     }
-    if let RuntimeOptions::Vllm(serving) = options {
-        serving.ranks = match draft.split {
-            Split::Tensor => draft.others.len() as u64 + 1,
-            Split::Layer => 1,
-        };
-    }
+    *options = options.with_ranks(match draft.split {
+        Split::Tensor => draft.others.len() as u64 + 1,
+        Split::Layer => 1,
+    });
 }
 
 /// Answers, and prints, or refuses with a reason.

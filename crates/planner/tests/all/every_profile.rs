@@ -17,7 +17,7 @@ fn every_model_under_every_runtime() {
         let case = Case::new(CARD, "qwen2.5-14b", runtime);
         match runtime {
             Runtime::Transformers => case.weights("nf4"),
-            Runtime::Vllm => case.weights("awq-int4"),
+            Runtime::Vllm | Runtime::Sglang => case.weights("awq-int4"),
             Runtime::LlamaCpp | Runtime::Vramplan => case,
         }
     });

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 10] = [
     &["plan", "synth"],
     &["deployment"],
     &["recommend", "protocol"],
-    &["sweep", "limits_table"],
+    &["sweep", "limits_table", "why"],
     &["render"],
 ];
 
@@ -133,8 +133,13 @@ fn the_planner_is_pure() {
 const OF_RUNTIMES: [&str; 2] = ["estimate/runtimes.rs", "spec/runtime.rs"];
 
 /// A runtime's own folder may look into the options that it is handed.
-const ROOMS: [&str; 4] =
-    ["estimate/llama_cpp", "estimate/vllm", "estimate/transformers", "estimate/vramplan"];
+const ROOMS: [&str; 5] = [
+    "estimate/llama_cpp",
+    "estimate/vllm",
+    "estimate/sglang",
+    "estimate/transformers",
+    "estimate/vramplan",
+];
 
 /// Files that may ask whether a runtime is one in particular, and why.
 const ASKS_WHICH: [(&str, &str); 2] = [

@@ -10,6 +10,7 @@ mod every_profile;
 mod html;
 mod layers;
 mod llama_cpp_reports;
+mod makers;
 mod names_and_files;
 mod offload;
 mod profiles;
@@ -17,7 +18,9 @@ mod properties;
 mod questions;
 mod real_files;
 mod segments;
+mod servers;
 mod several_gpus;
+mod sglang;
 #[path = "../../../../tests/support/skip.rs"]
 mod skip;
 #[path = "../../../../tests/support/smollm2.rs"]
@@ -27,3 +30,5 @@ mod starting;
 mod support;
 mod sweep;
 mod synth;
+mod users;
+mod why;

@@ -8,8 +8,10 @@ mod pipelines;
 mod quantized_passes;
 mod rehearsed;
 mod scoreboard;
+mod sglang;
 mod storage;
 #[path = "../../../../tests/support/mod.rs"]
 mod support;
 mod vllm;
+mod vllm_options;
 mod vllm_reports;

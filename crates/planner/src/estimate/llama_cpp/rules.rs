@@ -7,7 +7,9 @@ use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, gguf};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Layer, Logits, ModelSpec, Part, RuntimeOptions, Split};
+use crate::spec::{
+    Attention, GpuSpec, Layer, Logits, Maker, ModelSpec, Part, RuntimeOptions, Split,
+};
 
 /// Tokens by which llama.cpp rounds its cache up (`GGML_PAD(n_ctx, 256)` in `llama-context.cpp`).
 const CELL: u64 = 256;
@@ -120,6 +122,14 @@ impl RuntimeRules for Rules {
 
     fn places_tensors(&self) -> bool {
         true
+    }
+
+    fn runs_on(&self, _maker: Maker) -> bool {
+        true
+    }
+
+    fn most_sequences(&self, _options: &RuntimeOptions) -> u64 {
+        super::MAX_SEQUENCES
     }
 
     fn cache_step(&self) -> Option<u64> {

@@ -9,7 +9,7 @@ use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::spec::{
-    Attention, GpuSpec, Logits, ModelSpec, Part, RuntimeOptions, Split, TransformersStack,
+    Attention, GpuSpec, Logits, Maker, ModelSpec, Part, RuntimeOptions, Split, TransformersStack,
 };
 
 /// The rules of transformers.
@@ -55,6 +55,11 @@ impl RuntimeRules for Rules {
         let stack = options.stack();
         let grown = TransformersStack { expandable_segments: true, ..stack };
         (stack != grown).then_some(RuntimeOptions::Transformers(grown))
+    }
+
+    /// `ROCm` has the same allocator.
+    fn runs_on(&self, maker: Maker) -> bool {
+        matches!(maker, Maker::Nvidia | Maker::Amd)
     }
 
     fn ladders(&self) -> Ladders {

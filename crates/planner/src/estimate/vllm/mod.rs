@@ -17,11 +17,12 @@
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
 mod communication;
+pub mod drafting;
 mod experts;
-pub(crate) mod fragmentation;
 pub mod graphs;
+pub mod lora;
+pub mod offload;
 pub mod paged;
-pub(crate) mod placement;
 pub mod pool;
 mod rules;
 mod sampler;
@@ -29,15 +30,16 @@ pub(crate) mod stages;
 pub(crate) mod weights;
 
 pub use self::rules::Rules;
-use crate::dtype::WeightFormat;
+use crate::dtype::{KvFormat, PerTokenHead};
 use crate::estimate::BufferId;
+use crate::estimate::serving::fragmentation;
+use crate::estimate::serving::layer::{attention_width, element, mlp_width, results, table_width};
 use crate::estimate::{
     Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
     overhead, vision,
 };
 use crate::estimate::{Pool, push_weights};
-use crate::spec::families::RotationTables;
-use crate::spec::{Basis, Bounds, ModelShape, Serving};
+use crate::spec::{Basis, Bounds, Serving};
 use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to public logs";
@@ -46,8 +48,12 @@ const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to publ
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, EstimateError> {
     let serving = check(scenario)?;
     push_weights(buffers, scenario);
+    let left_there = offload::of_scenario(scenario, serving)?;
+    offload::take_off(buffers, left_there);
     push_zero_points(buffers, scenario, serving)?;
     experts::push_padding(buffers, scenario, serving)?;
+    lora::push(buffers, scenario, serving)?;
+    drafting::push(buffers, scenario, serving)?;
     crate::estimate::fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     overhead::push_libraries(buffers, scenario);
@@ -120,12 +126,32 @@ fn check(scenario: &Scenario<'_>) -> Result<Serving, EstimateError> {
     if workload.capture.is_some() {
         return unsupported("way to keep activations", "capture".into(), "no `--capture-layers`");
     }
+    check_cache(scenario, serving)?;
     if workload.batch > serving.max_seqs {
         let most = serving.max_seqs;
         let reason = format!("vLLM processes at most {most} sequences together, see `--max-seqs`");
         return Err(EstimateError::Model { field: "batch", reason });
     }
     Ok(serving)
+}
+
+/// Refuses formats of the cache that a release or a model does not have.
+fn check_cache(scenario: &Scenario<'_>, serving: Serving) -> Result<(), EstimateError> {
+    let version = serving.version;
+    let known = match scenario.kv {
+        KvFormat::Nvfp4 => version.has_small_caches(),
+        KvFormat::PerTokenHead(PerTokenHead::Int4) => version.has_int4_caches(),
+        KvFormat::PerTokenHead(_) => version.has_small_caches(),
+        _ => return Ok(()),
+    };
+    let refuse = |reason| Err(EstimateError::Model { field: "kv", reason });
+    if !known {
+        return refuse(format!("vLLM {version} has no cache in `{}`", scenario.kv));
+    }
+    if scenario.model.shape.mla.is_some() {
+        return refuse(format!("vLLM caches no latent vectors in `{}`", scenario.kv));
+    }
+    Ok(())
 }
 
 /// Sums what has been listed so far: what stays, and the larger moment of the profile run.
@@ -142,10 +168,6 @@ fn held(buffers: &Buffers) -> Result<Bounds, Overflow> {
     }
     stays.plus(passes.into_iter().fold(Bounds::ZERO, Bounds::max))
 }
-
-/// Gemma 3 stretches positions eightfold beyond this context, and its table with them.
-const GEMMA_3_TRAINED: u64 = 32_768;
-const GEMMA_3_SCALING: u64 = 8;
 
 /// Tables of sines and cosines, one for all layers; Gemma's windowed layers have their own. gpt-oss's is
 /// f32 (`gpt_oss.py`).
@@ -166,21 +188,6 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
     let factors = [("positions", positions), ("width", width), ("B", element)];
     buffers.product(kind, BufferId::RotaryTables, &factors)?;
     Ok(())
-}
-
-/// Elements for a position in all tables.
-fn table_width(shape: &ModelShape) -> u64 {
-    let widest = shape.rotated(shape.widest_head());
-    if let Some(mla) = shape.mla {
-        return mla.qk_rope_head_dim;
-    }
-    match shape.architecture.family().vllm.rotation {
-        RotationTables::One => widest,
-        RotationTables::TwoStretched if shape.context_len > GEMMA_3_TRAINED => {
-            (1 + GEMMA_3_SCALING) * widest
-        }
-        RotationTables::Two | RotationTables::TwoStretched => shape.head_dim + widest,
-    }
 }
 
 /// MiB that the profile run needs besides logits and layers: ids, positions, slots, tables of blocks.
@@ -233,7 +240,7 @@ fn push_stages(
         basis: Basis::Assumed,
         source: "vLLM gpu_model_runner.py intermediate_tensors, from memory",
     };
-    if part.ranks() == 1 && part.index > 0 {
+    if part.stage() > 0 {
         buffers.product(kind, "what the stage before hands over", &factors)?;
     }
     if !part.has_head {
@@ -246,50 +253,6 @@ fn push_stages(
 fn transient(component: Component, moment: Moment) -> Kind<'static> {
     let life = Life::During(Phase::Prefill, moment);
     Kind { component, life, basis: Basis::Modelled, source: PROFILE_RUN }
-}
-
-/// Width of the dense or shared MLP on one rank.
-fn dense_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
-    let shape = &scenario.model.shape;
-    let widest = scenario.widest(|layer| layer.ffn_size);
-    let dense = match shape.moe {
-        Some(moe) if moe.leading_dense_layers == 0 => moe.shared_ffn_size,
-        Some(moe) => moe.shared_ffn_size.max(widest),
-        None => widest,
-    };
-    dense.div_ceil(ranks)
-}
-
-/// Elements that the MLP of a layer holds for a token on one rank: gate, up and their product, and the
-/// 8-bit copy that 8-bit kernels read of what goes into the down projection.
-fn mlp_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
-    let ffn = dense_width(scenario, ranks);
-    let parts = if scenario.model.shape.gated_ffn { 3 } else { 2 };
-    let copied = u64::from(reads_eight_bits(scenario.weights.format));
-    (parts * ffn).saturating_add(copied * ffn / 2)
-}
-
-/// `B · tokens · (width + 3.5 · hidden)`: what a layer holds.
-fn results(scenario: &Scenario<'_>, tokens: u64, width: u64) -> Result<Bytes, Overflow> {
-    let hidden = scenario.model.shape.hidden_size;
-    let halves = Bytes::product(&[2, width])?.plus(Bytes::product(&[7, hidden])?)?;
-    halves.times(tokens)?.times(element(scenario) / 2)
-}
-
-/// Elements that attention holds for a token on one rank: queries, keys, values and its output,
-/// expanded from latent vectors where there are such.
-fn attention_width(scenario: &Scenario<'_>, ranks: u64) -> u64 {
-    let shape = &scenario.model.shape;
-    let heads = shape.n_heads.div_ceil(ranks);
-    match shape.mla {
-        Some(mla) => {
-            let key = mla.qk_nope_head_dim + mla.qk_rope_head_dim;
-            heads * (2 * key + (mla.qk_nope_head_dim + mla.v_head_dim) + 2 * mla.v_head_dim)
-        }
-        None => scenario.widest(|layer| {
-            2 * (layer.n_heads.div_ceil(ranks) + layer.kv_heads.div_ceil(ranks)) * layer.head_dim
-        }),
-    }
 }
 
 fn push_layer(
@@ -352,14 +315,4 @@ fn push_scan(
     };
     buffers.push(kind, "a layer's state space", size, Formula::text(text, &values));
     Ok(())
-}
-
-/// Bytes of an activation.
-fn element(scenario: &Scenario<'_>) -> u64 {
-    if scenario.weights.format == WeightFormat::F32 { 4 } else { 2 }
-}
-
-/// Whether kernels read 8-bit copies of activations.
-const fn reads_eight_bits(format: WeightFormat) -> bool {
-    matches!(format, WeightFormat::Int8 | WeightFormat::Fp8)
 }

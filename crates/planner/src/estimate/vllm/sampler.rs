@@ -13,7 +13,8 @@
 //! Sources: vLLM `v1/sample/ops/topk_topp_sampler.py`, `topk_topp_triton.py`, `v1/worker/gpu/model_runner.py`
 //! (`_dummy_sampler_run`), `v1/worker/gpu/sample/`; `FlashInfer` `sampling.py` (`top_k_top_p_sampling_from_logits`).
 
-use super::{element, transient};
+use super::transient;
+use crate::estimate::serving::layer::element;
 use crate::estimate::{
     BufferId, Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase,
     Scenario,

@@ -1,32 +1,16 @@
-//! Tensors as vLLM holds them on one of `ranks` GPUs.
-//!
-//! q, k and v are one tensor, and so are gate and up; the vocabulary is padded to a multiple of 64;
-//! layers are split by output with their biases (q, k, v, gate, up, experts) or by input (their
-//! outputs), and what cannot be split is on every rank: norms, routers, latent projections, and key
-//! and value heads where there are fewer than ranks. Multi-head latent attention keeps `kv_b_proj`
-//! for prefill and its two halves once more for decode.
-//!
-//! Sources: vLLM `model_executor/layers/linear.py`, `vocab_parallel_embedding.py`
-//! (`DEFAULT_VOCAB_PADDING_SIZE`), `fused_moe/layer.py`, `attention/mla_attention.py`
-//! (`process_weights_after_loading`).
+//! Tensors as vLLM loads and allocates them. What a rank has of each is shared with SGLang: [`super::super::serving`].
 
 use std::borrow::Cow;
 
 use super::stages;
 use crate::dtype::WeightFormat;
 use crate::estimate::Deviation;
-use crate::estimate::weights::gguf::{self, loaded_experts};
+use crate::estimate::serving::tensors::{Cut, is_replicated, sizer, tensors};
 use crate::estimate::weights::{
     Modules, SizedTensor, Sizer, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
 };
-use crate::spec::families::RouterBias;
-use crate::spec::{
-    Architecture, Bounds, ModelShape, ModelSpec, Role, Runtime, RuntimeSpec, TensorSpec,
-};
+use crate::spec::{Architecture, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
-
-/// Rows that the embedding and the output head are padded to.
-const VOCAB_PADDING: u64 = 64;
 
 /// vLLM's rule.
 pub struct VllmTensors;
@@ -52,33 +36,15 @@ impl TensorRule for VllmTensors {
     }
 
     fn tensors<'a>(&self, model: &'a ModelSpec, ranks: u64) -> Cow<'a, [TensorSpec]> {
-        tensors(model, ranks).into()
+        tensors(model, Cut::evenly(ranks)).into()
+    }
+
+    fn tensors_of<'a>(&self, model: &'a ModelSpec, part: &Part) -> Cow<'a, [TensorSpec]> {
+        tensors(model, Cut::of(&model.shape, part)).into()
     }
 
     fn sizer<'a>(&self, model: &'a ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'a> {
-        if let Some(checkpoint) = torch::described(model, format) {
-            let experts = model.shape.moe.map_or(1, |moe| moe.n_experts);
-            return Box::new(move |tensor| {
-                if is_f32(&model.shape, tensor.role) {
-                    return Ok(torch::whole(tensor, torch::dense(tensor, WeightFormat::F32)?));
-                }
-                torch::in_checkpoint(tensor, checkpoint, experts)
-            });
-        }
-        let experts = loaded_experts(model, format);
-        // What is published in MXFP4 has its experts in it, and nothing else.
-        let held = held_as(if experts.is_some() { WeightFormat::Bf16 } else { format });
-        Box::new(move |tensor| match experts.filter(|_| tensor.role.is_routed_expert()) {
-            Some(ty) => gguf::sized(tensor, ty),
-            None if is_f32(&model.shape, tensor.role) => {
-                Ok(torch::whole(tensor, torch::dense(tensor, WeightFormat::F32)?))
-            }
-            // Checkpoints for vLLM leave towers out of quantization.
-            None if tensor.role.is_vision() => {
-                Ok(torch::whole(tensor, torch::dense(tensor, held)?))
-            }
-            None => torch::sized(tensor, held, modules),
-        })
+        sizer(model, format, modules)
     }
 
     fn rounding(&self, tensor: &SizedTensor, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
@@ -99,196 +65,6 @@ impl TensorRule for VllmTensors {
             _ => Deviation::VLLM_WEIGHTS.around(device),
         }
     }
-}
-
-/// vLLM expands doubly quantized scales to f32 when it loads them (`bitsandbytes_loader.py`,
-/// `_dequantize_dq`).
-const fn held_as(format: WeightFormat) -> WeightFormat {
-    match format {
-        WeightFormat::Nf4 { .. } => WeightFormat::Nf4 { double_quant: false },
-        format => format,
-    }
-}
-
-/// Every tensor of one rank.
-pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
-    let mut fused: Vec<TensorSpec> = Vec::with_capacity(model.tensors.len());
-    let mut before: Option<(TensorSpec, TensorSpec)> = None;
-    for &tensor in model.tensors.iter().chain(&model.vision_tensors) {
-        let related =
-            before.and_then(|before| of_the_one_before(&model.shape, before, tensor, ranks));
-        let part = related.unwrap_or_else(|| shard(&model.shape, tensor, ranks));
-        before = Some((tensor, part));
-        let part = TensorSpec { role: fused_role(part.role), ..part };
-        if tensor.role == Role::RecurrentVector {
-            fused.push(TensorSpec { role: Role::RecurrentDecay, rows: 1, ..part });
-            fused.push(TensorSpec { rows: part.rows - 1, ..part });
-        } else if !fuse(&mut fused, tensor.role, &part) {
-            fused.push(part);
-        }
-        if tensor.role == Role::MlaKvB {
-            // Two matrices of every head, for queries and for outputs, which no format quantizes.
-            fused.push(TensorSpec { role: Role::MlaAbsorbed, ..part });
-        }
-    }
-    fused
-}
-
-/// One rank's part of a bias or a norm that goes with the tensor before it: the bias of a layer that is
-/// split by its output, the correction of a router's scores, the norm of all heads of a state-space layer.
-fn of_the_one_before(
-    shape: &ModelShape,
-    (before, part): (TensorSpec, TensorSpec),
-    tensor: TensorSpec,
-    ranks: u64,
-) -> Option<TensorSpec> {
-    use Role as R;
-    let experts = shape.architecture.family().experts;
-    match (before.role, tensor.role) {
-        (R::Router, R::Bias) if experts.router_bias != RouterBias::Linear => {
-            Some(TensorSpec { role: R::ScoreCorrection, ..tensor })
-        }
-        (R::RecurrentVector, R::Norm) if shape.ssm.is_some() => {
-            Some(TensorSpec { row: tensor.row.div_ceil(ranks), ..tensor })
-        }
-        (role, R::Bias) if is_split_by_output(role) && tensor.row == before.rows => {
-            Some(TensorSpec { role: R::SplitBias, row: part.rows, ..tensor })
-        }
-        _ => None,
-    }
-}
-
-/// Whether a tensor is kept in f32: vLLM 0.19.1 `gdn_linear_attn.py` and `mamba_mixer2.py` (decay),
-/// `deepseek_v2.py` and `glm4_moe.py` (correction of scores; GLM's router too).
-pub fn is_f32(shape: &ModelShape, role: Role) -> bool {
-    match role {
-        Role::RecurrentDecay | Role::ScoreCorrection => true,
-        Role::Router => shape.architecture.family().vllm.router_in_f32,
-        _ => false,
-    }
-}
-
-/// Whether every rank has all of such a tensor.
-pub fn is_replicated(role: Role) -> bool {
-    use Role as R;
-    matches!(
-        role,
-        R::Router
-            | R::SharedRouter
-            | R::MlaQa
-            | R::MlaKvA
-            | R::Norm
-            | R::Bias
-            | R::ScoreCorrection
-            | R::VisionOther
-    )
-}
-
-/// The tensor that a part of it becomes.
-const fn fused_role(role: Role) -> Role {
-    match role {
-        Role::AttnQ | Role::AttnK | Role::AttnV => Role::AttnQkv,
-        Role::FfnGate | Role::FfnUp => Role::FfnGateUp,
-        Role::ExpertUp => Role::ExpertGate,
-        Role::SharedUp => Role::SharedGate,
-        other => other,
-    }
-}
-
-/// Adds a part to the tensor that it continues, if there is one: a matrix to that before it, but for
-/// the bias in between, a bias to the bias before it.
-fn fuse(fused: &mut [TensorSpec], role: Role, part: &TensorSpec) -> bool {
-    let is_bias = part.role == Role::SplitBias;
-    let before = fused.iter_mut().rev().find(|last| is_bias || last.role != Role::SplitBias);
-    let Some(last) = before.filter(|last| (last.role, last.layer) == (part.role, part.layer))
-    else {
-        return false;
-    };
-    if is_bias {
-        last.row += part.row;
-    } else if is_next_part(role) && last.row == part.row {
-        last.rows += part.rows;
-    } else {
-        return false;
-    }
-    true
-}
-
-/// Whether a part continues the tensor before it.
-const fn is_next_part(role: Role) -> bool {
-    use Role as R;
-    matches!(role, R::AttnK | R::AttnV | R::FfnUp | R::ExpertUp | R::SharedUp)
-}
-
-/// One rank's part of a tensor.
-fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
-    use Role as R;
-    let TensorSpec { role, row, rows, .. } = tensor;
-    let (row, rows) = match role {
-        R::TokenEmbedding | R::OutputHead => {
-            (row, rows.next_multiple_of(VOCAB_PADDING).div_ceil(ranks))
-        }
-        R::AttnK | R::AttnV => {
-            let index = tensor.layer.unwrap_or(0);
-            let kv_heads = shape.layer(index).kv_heads.max(1);
-            // The fused projection has room for values even where keys serve as values.
-            let parts = if role == R::AttnK && !shape.has_values(index) { 2 } else { 1 };
-            (row, parts * (rows / kv_heads * kv_heads.div_ceil(ranks)))
-        }
-        R::SsmIn | R::RecurrentConv if shape.ssm.is_some() => {
-            (row, state_space_rows(shape, role, ranks).unwrap_or(rows))
-        }
-        R::AttnOutput
-        | R::FfnDown
-        | R::ExpertDown
-        | R::SharedDown
-        | R::RecurrentOutput
-        | R::RecurrentVector
-        | R::RecurrentDecay => (row.div_ceil(ranks), rows),
-        role if is_split_by_output(role) => (row, rows.div_ceil(ranks)),
-        _ => (row, rows),
-    };
-    TensorSpec { row, rows, ..tensor }
-}
-
-/// Whether every rank has some of a matrix's outputs.
-const fn is_split_by_output(role: Role) -> bool {
-    use Role as R;
-    matches!(
-        role,
-        R::AttnQ
-            | R::AttnK
-            | R::AttnV
-            | R::AttnQkv
-            | R::FfnGate
-            | R::FfnUp
-            | R::FfnGateUp
-            | R::ExpertGate
-            | R::ExpertUp
-            | R::SharedGate
-            | R::SharedUp
-            | R::MlaQb
-            | R::MlaKvB
-            | R::MlaAbsorbed
-            | R::RecurrentQkv
-            | R::RecurrentGate
-            | R::RecurrentBetaAlpha
-            | R::RecurrentConv
-            | R::SsmIn
-            | R::Sinks
-            | R::VisionLinear
-    )
-}
-
-/// Gate, input, B, C and time steps of one rank, or the channels of its convolution, which has at
-/// least one group of B and C (`mamba_mixer2.py`, `extra_groups_for_head_shards`).
-fn state_space_rows(shape: &ModelShape, role: Role, ranks: u64) -> Option<u64> {
-    let ssm = shape.ssm?;
-    let inner = match role {
-        Role::RecurrentConv => ssm.inner_size,
-        _ => 2 * ssm.inner_size + ssm.n_heads,
-    };
-    Some(inner.div_ceil(ranks) + 2 * ssm.n_groups.div_ceil(ranks) * ssm.state_size)
 }
 
 /// Above this a block comes from a segment of its own, rounded up to whole granules.
@@ -316,25 +92,8 @@ pub fn allocated(size: Bytes, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::samples::{llama_8b, qwen_14b, runtime};
+    use crate::spec::samples::runtime;
     use crate::spec::{RuntimeOptions, Serving};
-
-    fn elements(model: &ModelSpec, ranks: u64) -> u64 {
-        tensors(model, ranks).iter().map(TensorSpec::elements).sum()
-    }
-
-    #[test]
-    fn fusing_keeps_every_element_and_splitting_all_but_norms() {
-        let model = llama_8b();
-        assert_eq!(elements(&model, 1), model.parameters());
-        let norms = (2 * 32 + 1) * 4096;
-        assert_eq!(elements(&model, 2), (model.parameters() - norms) / 2 + norms);
-        // Eight key and value heads are repeated on sixteen ranks.
-        let repeated = 32 * 2 * 8 * 128 * 4096 / 16;
-        assert_eq!(elements(&model, 16), (model.parameters() - norms) / 16 + norms + repeated);
-        let fused = tensors(&qwen_14b(), 1).into_iter().filter(|t| t.role == Role::FfnGateUp);
-        assert!(fused.clone().count() == 48 && fused.into_iter().all(|t| t.rows == 2 * 13_824));
-    }
 
     #[test]
     fn large_tensors_keep_what_is_too_small_to_split_off() {

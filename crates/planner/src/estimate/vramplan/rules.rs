@@ -94,6 +94,10 @@ impl RuntimeRules for Rules {
         Err(spread.unsupported(rooms, "", hint))
     }
 
+    fn runs(&self, model: &ModelSpec) -> bool {
+        capabilities::refuses_model(model).is_none()
+    }
+
     fn refusal(&self, model: &ModelSpec, workload: &Workload, kv: KvFormat) -> Option<Refusal> {
         capabilities::refuses_model(model).or_else(|| capabilities::refuses_work(workload, kv))
     }

@@ -9,7 +9,7 @@
 mod graphs;
 mod table;
 
-use super::{QkNorm, TransformersVersion};
+use super::{QkNorm, SglangVersion, TransformersVersion};
 use crate::dtype::GgmlType;
 
 pub(crate) use graphs::{GRAPHS, Graph, graph_of, graph_of_family};
@@ -88,6 +88,8 @@ pub(crate) struct Family {
     pub(crate) transformers: Transformers,
     /// What is particular to it under vLLM.
     pub(crate) vllm: Vllm,
+    /// What is particular to it under `SGLang`.
+    pub(crate) sglang: Sglang,
 }
 
 /// What transformers assumes where a key of `config.json` is absent.
@@ -518,6 +520,50 @@ pub(crate) struct Vllm {
     pub(crate) images_attend: bool,
     /// Whether it was seen to take more beside `PyTorch`'s allocations, without a known reason.
     pub(crate) takes_more: bool,
+    /// Whether shared experts are on every rank where experts are dealt out whole to ranks of several copies
+    /// (`use_sequence_parallel_moe`).
+    pub(crate) whole_shared_experts: bool,
+    /// What outside of layers has slots for adapters (`embedding_modules` of its class).
+    pub(crate) adapters: AdapterSlots,
+}
+
+impl Vllm {
+    /// The same with slots for adapters on the embedding and the output head.
+    pub(crate) const fn adapts(self, embedding: bool, head: bool) -> Self {
+        let adapters = AdapterSlots { embedding, head, ..self.adapters };
+        Self { adapters, ..self }
+    }
+
+    /// The same where gate and up of an MLP share one half of an adapter.
+    pub(crate) const fn joins_mlp(self) -> Self {
+        Self { adapters: AdapterSlots { joined_mlp: true, ..self.adapters }, ..self }
+    }
+
+    /// The same where gate and up of an expert share one half of an adapter (`is_3d_moe_weight`).
+    pub(crate) const fn joins_experts(self) -> Self {
+        Self { adapters: AdapterSlots { joined_experts: true, ..self.adapters }, ..self }
+    }
+}
+
+/// Where adapters may change a model beside its layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AdapterSlots {
+    pub(crate) embedding: bool,
+    pub(crate) head: bool,
+    /// Whether gate and up of experts are one matrix to an adapter.
+    pub(crate) joined_experts: bool,
+    /// Whether those of other MLPs are.
+    pub(crate) joined_mlp: bool,
+}
+
+/// What is particular to a family under `SGLang`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sglang {
+    /// From which release on windows have a pool of their own; nothing where they keep every token
+    /// (`configs/model_config.py`, `is_hybrid_swa_model`; `disable_hybrid_swa_memory`).
+    pub(crate) window_pool_since: Option<SglangVersion>,
+    /// Whether `FlashInfer`'s workspace is 512 MiB, not 384 (`flashinfer_backend.py`: Qwen2, Qwen3, `MiMo`).
+    pub(crate) large_workspace: bool,
 }
 
 /// What of the tensors outside layers every stage of a pipeline builds: the classes of Llama and those after

@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies, GgufExtras,
-    GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind, LayerKinds, LayerOrder,
-    LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs, RotationTables, RouterBias, Routing,
-    ScaledWeights, Scales, SoftCaps, StatedScales, Synthetic, Transformers, Vllm, Windows,
+    AdapterSlots, Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies,
+    GgufExtras, GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind, LayerKinds,
+    LayerOrder, LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs, RotationTables,
+    RouterBias, Routing, ScaledWeights, Scales, Sglang, SoftCaps, StatedScales, Synthetic,
+    Transformers, Vllm, Windows,
 };
 use crate::dtype::GgmlType;
-use crate::spec::{QkNorm, TransformersVersion};
+use crate::spec::{QkNorm, SglangVersion, TransformersVersion};
 
 macro_rules! families {
     ($($(#[$doc:meta])* $variant:ident = $name:literal: $row:expr;)*) => {
@@ -97,8 +98,22 @@ pub(super) const LLAMA_LIKE: Family = Family {
         captures_more: false,
         images_attend: false,
         takes_more: false,
+        adapters: AdapterSlots {
+            embedding: false,
+            head: false,
+            joined_experts: false,
+            joined_mlp: false,
+        },
+        whole_shared_experts: false,
     },
+    sglang: Sglang { window_pool_since: None, large_workspace: false },
 };
+
+/// Windows with a pool of their own under `SGLang`, from a release on.
+const fn window_pool(since: SglangVersion) -> Sglang {
+    Sglang { window_pool_since: Some(since), ..LLAMA_LIKE.sglang }
+}
+const LARGE_WORKSPACE: Sglang = Sglang { large_workspace: true, ..LLAMA_LIKE.sglang };
 
 /// What `config.json` is taken to mean where it says nothing: as many heads of keys and values as of queries,
 /// which share the width of the model; separate embeddings.
@@ -239,7 +254,7 @@ const SECTIONS: Rope = Rope { sections: true, ..LLAMA_LIKE.rope };
 pub(super) const INTERLEAVED: Rope = Rope { pairs: RopePairs::Interleaved, ..LLAMA_LIKE.rope };
 
 /// Latent attention, which the families after DeepSeek have.
-const DEEPSEEK: Family = Family {
+const LATENT: Family = Family {
     layers: LayerKinds::Latent,
     rope: INTERLEAVED,
     biases: Biases {
@@ -257,11 +272,11 @@ const DEEPSEEK: Family = Family {
         ordered_in_f32: true,
         ..NO_EXPERTS
     },
-    graph: NO_GRAPH,
-    synthetic: None,
-    transformers: NEW,
     ..LLAMA_LIKE
 };
+
+/// The same without a graph of its own.
+const DEEPSEEK: Family = Family { graph: NO_GRAPH, synthetic: None, transformers: NEW, ..LATENT };
 
 families! {
     /// Llama 1 to 3, `SmolLM2`, `TinyLlama`, Yi and everything else of that shape.
@@ -271,6 +286,7 @@ families! {
         biases: MLP_BIASES,
         gguf_extras: GgufExtras { frequencies: Frequencies::OfLlama3, ..LLAMA_LIKE.gguf_extras },
         transformers: LONG,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Mistral 7B, Nemo, Small, Codestral: Llama's tensors, with or without a sliding window.
@@ -293,7 +309,7 @@ families! {
         experts: Experts { n_used: Some(2), hf: HfExperts::Plain, gguf_width: false, ..NO_EXPERTS },
         synthetic: Some(synthetic(1e6, 1e-5)),
         transformers: LONG,
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen2 and Qwen2.5: biases on q, k and v.
@@ -305,6 +321,7 @@ families! {
         biases: QKV_BIASES,
         synthetic: Some(synthetic(1e6, 1e-6)),
         transformers: LONG,
+        sglang: LARGE_WORKSPACE,
         ..LLAMA_LIKE
     };
     /// Qwen2-VL and Qwen2.5-VL: Qwen2's tensors, positions in sections.
@@ -343,6 +360,8 @@ families! {
         windows: windows(HfWindows::FromLayerIfUsed),
         norms: PER_HEAD,
         synthetic: Some(synthetic(1e6, 1e-6)),
+        sglang: LARGE_WORKSPACE,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen3 with experts.
@@ -354,7 +373,7 @@ families! {
         norms: PER_HEAD,
         experts: LISTED,
         synthetic: Some(synthetic(1e6, 1e-6)),
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen3-VL: Qwen3's tensors, positions in sections, images given to several layers.
@@ -366,6 +385,7 @@ families! {
         norms: PER_HEAD,
         image_layers: 3,
         synthetic: None,
+        sglang: LARGE_WORKSPACE,
         ..LLAMA_LIKE
     };
     /// Qwen3-VL with experts.
@@ -378,7 +398,8 @@ families! {
         experts: Experts { always_packed: true, ..LISTED },
         image_layers: 3,
         synthetic: None,
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).joins_experts(),
+        sglang: LARGE_WORKSPACE,
         ..LLAMA_LIKE
     };
     /// Qwen3-Next: gated delta-net layers, every fourth with full attention; experts.
@@ -392,7 +413,7 @@ families! {
         experts: LISTED_AND_SHARED,
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
-        vllm: stages(true, false, true),
+        vllm: Vllm { whole_shared_experts: true, ..stages(true, false, true) },
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..LLAMA_LIKE.transformers },
         ..LLAMA_LIKE
     };
@@ -407,7 +428,7 @@ families! {
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
-        vllm: stages(true, false, false),
+        vllm: stages(true, false, false).adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen3.5 with experts.
@@ -422,7 +443,7 @@ families! {
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
-        vllm: stages(true, false, false),
+        vllm: Vllm { whole_shared_experts: true, ..stages(true, false, false).adapts(true, true).joins_experts() },
         ..LLAMA_LIKE
     };
     /// Gemma 1.
@@ -491,6 +512,7 @@ families! {
         synthetic: None,
         transformers: Transformers { norm: RmsNorm::InF32, ..NEW },
         vllm: Vllm { rotation: RotationTables::Two, ..stages(true, true, false) },
+        sglang: window_pool(SglangVersion::of(5, 11)),
         ..LLAMA_LIKE
     };
     /// Phi-3 and Phi-4: fused q, k, v and fused gate and up projections.
@@ -505,6 +527,7 @@ families! {
         graph: LlamaGraph { residual_first: true, ..GRAPH },
         synthetic: Some(synthetic(10_000.0, 1e-5)),
         transformers: LONG,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// gpt-oss: experts with biases, alternating windows, attention sinks.
@@ -537,7 +560,8 @@ families! {
         graph: LlamaGraph { hidden_states: HiddenStates::BeforeNorm, ..GRAPH },
         synthetic: Some(synthetic(150_000.0, 1e-5)),
         transformers: Transformers { eager_only: true, norm: RmsNorm::InF32, ..LLAMA_LIKE.transformers },
-        vllm: Vllm { rotation_in_f32: true, captures_more: true, ..stages(true, true, true) },
+        vllm: Vllm { rotation_in_f32: true, captures_more: true, ..stages(true, true, true) }.joins_experts(),
+        sglang: window_pool(SglangVersion::OLDEST),
         ..LLAMA_LIKE
     };
     /// DeepSeek-V2, V3 and R1: multi-head latent attention, shared experts.
@@ -545,25 +569,9 @@ families! {
         gguf: "deepseek2",
         hf: &["deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "kimi_k2_text"],
         defaults: assumed(102_400, 32, 4096),
-        layers: LayerKinds::Latent,
-        rope: INTERLEAVED,
-        biases: Biases {
-            qkv: Bias::Refused("attention_bias"),
-            ffn: Bias::Refused("mlp_bias"),
-            ..NO_BIASES
-        },
-        experts: Experts {
-            hf: HfExperts::Leading(0),
-            routing: Routing::SigmoidIfCorrected,
-            scaled: ScaledWeights::WithQueryRank,
-            router_bias: RouterBias::CorrectionInSome,
-            linear_router: false,
-            weighed_in_f32: true,
-            ordered_in_f32: true,
-            ..NO_EXPERTS
-        },
         transformers: ROUTER_F32,
-        ..LLAMA_LIKE
+        vllm: Vllm { whole_shared_experts: true, ..LLAMA_LIKE.vllm },
+        ..LATENT
     };
     /// Granite 3: Llama's tensors with scaled residuals.
     Granite = "granite": Family {
@@ -572,7 +580,7 @@ families! {
         rope: INTERLEAVED,
         biases: MLP_BIASES,
         scales: GRANITE,
-        vllm: Vllm { takes_more: true, ..LLAMA_LIKE.vllm },
+        vllm: Vllm { takes_more: true, ..LLAMA_LIKE.vllm }.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Granite 4 H: Mamba-2 layers, a few with attention, with experts or without.
@@ -584,7 +592,7 @@ families! {
         experts: Experts { n_used: Some(2), hf: HfExperts::Optional, ..NO_EXPERTS },
         scales: GRANITE,
         synthetic: None,
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, true).joins_mlp(),
         ..LLAMA_LIKE
     };
     /// GLM-4.5 and 4.6: experts with a shared one, a few dense layers first.
@@ -656,7 +664,7 @@ families! {
         scales: Scales { logits: true, stated: StatedScales::Logits(0.0625), ..NO_SCALES },
         synthetic: Some(synthetic(500_000.0, 1e-5)),
         transformers: Transformers { norm: RmsNorm::InF32, ..LONG },
-        vllm: stages(true, true, false),
+        vllm: stages(true, true, false).adapts(true, false),
         ..LLAMA_LIKE
     };
     /// `StarCoder2`: `LayerNorm` and linear layers with biases, an MLP without a gate.
@@ -674,7 +682,7 @@ families! {
         gated_ffn: false,
         synthetic: Some(synthetic(10_000.0, 1e-5)),
         transformers: Transformers { norm: RmsNorm::OneKernel, ..LONG },
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, false),
         ..LLAMA_LIKE
     };
     /// DeepSeek-V3.2: an indexer chooses the tokens that latent attention reads.
@@ -787,6 +795,7 @@ families! {
         experts: Experts { n_used: Some(1), hf: HfExperts::Llama4, routing: Routing::Sigmoid, always_packed: true, ..STATED },
         graph: NO_GRAPH,
         synthetic: None,
+        sglang: window_pool(SglangVersion::of(5, 8)),
         ..LLAMA_LIKE
     };
     /// Nemotron-H and Nemotron 3: a layer is attention, state space, an MLP or experts.
@@ -803,6 +812,7 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         transformers: NEW_F32,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Llama-Nemotron: Llama whose layers a search has cut down.
@@ -814,6 +824,7 @@ families! {
         biases: MLP_BIASES,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Gemma 3n: embeddings of every layer, residual streams, shared caches.
@@ -842,6 +853,7 @@ families! {
         biases: Biases { qkv: Bias::Stated("attention_bias", true), ..NO_BIASES },
         graph: NO_GRAPH,
         synthetic: None,
+        sglang: LARGE_WORKSPACE,
         ..LLAMA_LIKE
     };
     /// `MiMo-V2`: windowed layers have more heads and sinks, values are narrower than keys.
@@ -859,6 +871,7 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         transformers: NEW_F32,
+        sglang: window_pool(SglangVersion::of(5, 7)),
         ..LLAMA_LIKE
     };
     /// Step 3.5 and 3.7: a gate of every head, windowed layers with heads of their own number.
@@ -875,6 +888,7 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         transformers: NEW,
+        sglang: window_pool(SglangVersion::of(5, 9)),
         ..LLAMA_LIKE
     };
     /// Seed-OSS: biases on q, k and v.
@@ -950,6 +964,7 @@ families! {
         biases: NO_BIASES,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// K-EXAONE: EXAONE 4's attention with experts.
@@ -964,6 +979,7 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         transformers: NEW_F32,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// OLMo 3: OLMo 2 with windows in three layers of four.
@@ -1030,7 +1046,7 @@ families! {
         scales: Scales { logits: true, stated: StatedScales::Logits(0.0625), ..NO_SCALES },
         graph: NO_GRAPH,
         synthetic: None,
-        vllm: stages(true, true, false),
+        vllm: stages(true, true, false).adapts(true, false),
         ..LLAMA_LIKE
     };
     /// Phi-3.5-MoE: `LayerNorm`, experts in every layer, a head with a bias.
@@ -1044,6 +1060,7 @@ families! {
         experts: Experts { n_used: Some(2), hf: HfExperts::Plain, ..NO_EXPERTS },
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Granite 3 with experts.
@@ -1055,6 +1072,7 @@ families! {
         experts: Experts { n_used: Some(2), ..STATED },
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Apertus: an MLP without a gate whose activation is learned, norms on q and k.
@@ -1067,6 +1085,7 @@ families! {
         activation_parameters: 4,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Arcee's AFM: Llama with an MLP without a gate.
@@ -1116,6 +1135,7 @@ families! {
         gated_ffn: false,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// `StableLM` 2: `LayerNorm` with biases.
@@ -1156,6 +1176,7 @@ families! {
         adjusted_ffn: true,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// LFM2 with experts.
@@ -1169,6 +1190,7 @@ families! {
         experts: Experts { dense_first: 2, ..CORRECTED },
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Falcon-H1: attention and a state-space layer side by side.
@@ -1180,6 +1202,7 @@ families! {
         biases: MLP_BIASES,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Bamba: Mamba-2 layers, a few with attention.

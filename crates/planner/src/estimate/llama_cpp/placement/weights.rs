@@ -3,9 +3,9 @@
 use super::table::{TensorRow, TensorTable};
 use crate::dtype::WeightFormat;
 use crate::estimate::llama_cpp::weights::gguf_bounds;
-use crate::estimate::weights::{Played, Weights, WeightsError, source_of};
+use crate::estimate::weights::{Weights, WeightsError};
 use crate::spec::families::Frequencies;
-use crate::spec::{Basis, Bounds, Home, Layer, ModelSpec, Part, Placed, Role};
+use crate::spec::{Bounds, Home, Layer, ModelSpec, Part, Placed, Role};
 use crate::units::{Bytes, Overflow};
 
 /// The weights of one device: of main memory where `part` is its.
@@ -38,30 +38,11 @@ pub fn weights_of(
         }
     }
     Ok(Weights {
-        part: part.clone(),
-        format,
         device: sum.device,
-        repeated: Bytes::ZERO,
         bounds: bounds(sum.device, format)?,
-        vision: Bytes::ZERO,
-        vision_repeated: Bytes::ZERO,
-        host: Bytes::ZERO,
         per_token: sum.per_token,
-        rounding: Bytes::ZERO,
-        vision_rounding: Bytes::ZERO,
-        zero_points: Bytes::ZERO,
         tensors: sum.tensors,
-        largest_moved: Bytes::ZERO,
-        quantized: Vec::new(),
-        packed_experts: false,
-        pieces: Vec::new(),
-        played: Played::default(),
-        basis: if format == WeightFormat::AsStored && model.stored.is_some() {
-            Basis::Exact
-        } else {
-            Basis::Modelled
-        },
-        source: source_of(model, format),
+        ..Weights::none(model, format, part)
     })
 }
 

@@ -1,0 +1,151 @@
+//! What `SGLang` takes and does.
+
+use super::defaults::{ByCard, Reserved};
+use super::weights::SglangTensors;
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::kv_cache::check_caches;
+use crate::estimate::placement::{PlacementError, Room, Spread};
+use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, PoolWords, RuntimeRules};
+use crate::estimate::serving::placement;
+use crate::estimate::weights::{TensorRule, torch};
+use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario, vision};
+use crate::spec::{
+    AskedShare, Attention, GpuSpec, Headroom, Logits, ModelSpec, OwnFormat, Part, Runtime,
+    RuntimeOptions, SglangVersion, Split, TokenServing,
+};
+use crate::units::Bytes;
+
+/// The format of caches: a checkpoint's own, 8 bits where tokens are chosen on Blackwell of data centres
+/// (`_dsa_kv_cache_dtype_default`), else the model's 16 bits.
+fn own_cache(model: &ModelSpec, gpu: &GpuSpec) -> KvFormat {
+    let listed = match &model.own_format {
+        Some(OwnFormat::Listed(checkpoint)) => checkpoint.kv,
+        _ => None,
+    };
+    let chooses = model.shape.extras.indexer.is_some() && gpu.compute_capability.major >= 10;
+    listed.unwrap_or(if chooses { KvFormat::Fp8 } else { KvFormat::Bf16 })
+}
+
+/// The rules of `SGLang`.
+pub struct Rules;
+
+impl RuntimeRules for Rules {
+    fn attention(&self) -> Choices<Attention> {
+        Choices { allowed: &[Attention::Flash], expected: "`flash`" }
+    }
+
+    fn takes_kv(&self, kv: KvFormat) -> bool {
+        matches!(kv, KvFormat::F32 | KvFormat::F16 | KvFormat::Bf16 | KvFormat::Fp8)
+    }
+
+    fn expected_kv(&self) -> &'static str {
+        "`bf16`, `f16`, `f32` or `fp8`"
+    }
+
+    fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults {
+        Defaults {
+            weights: match torch::stored_or(model, WeightFormat::Bf16) {
+                // `--dtype auto` halves what is stored in f32 (`_get_and_verify_dtype`).
+                WeightFormat::F32 => WeightFormat::Bf16,
+                format => format,
+            },
+            kv: own_cache(model, gpu),
+            attention: Attention::Flash,
+            prefill_chunk: ByCard::of(gpu, SglangVersion::NEWEST, 1).chunk,
+            logits: Logits::Last,
+            grown_cache: false,
+            split: Split::Tensor,
+            pinned_prompt: 0,
+        }
+    }
+
+    fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
+        let version: SglangVersion = asked.version()?;
+        let tower = vision::loaded(asked.model, Runtime::Sglang, asked.images);
+        let default = || Reserved::of(asked, gpu, version, tower).fraction();
+        Ok(RuntimeOptions::Sglang(TokenServing {
+            version,
+            fraction: asked.share.and_then(AskedShare::given).unwrap_or_else(default),
+            solves_fraction: asked.share == Some(AskedShare::Auto),
+            ranks: asked.ranks,
+            max_requests: asked.max_seqs,
+            eager: asked.eager,
+            context: Some(asked.max_model_len),
+            others: asked.others,
+            most_pages: None,
+        }))
+    }
+
+    fn pool_words(&self) -> PoolWords {
+        PoolWords {
+            share: "--mem-fraction-static",
+            longest: "context_length",
+            block: "pages",
+            has_two_ends: true,
+        }
+    }
+
+    fn prefill_chunk(&self, options: &RuntimeOptions, gpu: &GpuSpec, _context: u64) -> Option<u64> {
+        let serving = options.token_serving()?;
+        Some(ByCard::of(gpu, serving.version, serving.ranks).chunk)
+    }
+
+    /// `SGLang` leaves free what its share of the card is short of; nothing more is asked of it.
+    fn headroom(&self) -> Headroom {
+        Headroom::Size(Bytes::ZERO)
+    }
+
+    fn ladders(&self) -> Ladders {
+        Ladders {
+            weights: vec![
+                WeightFormat::AwqInt4 { group: 128 },
+                WeightFormat::Fp8,
+                WeightFormat::Bf16,
+            ],
+            kv: vec![KvFormat::Fp8, KvFormat::Bf16],
+            without_scores: None,
+        }
+    }
+
+    fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        let shape = &scenario.model.shape;
+        check_caches(shape)?;
+        if shape.extras.indexer.as_ref().is_some_and(|indexer| indexer.plain) {
+            let reason = "SGLang's pools of sparse attention without latent vectors are not modelled: \
+                          a plan without them would be too small";
+            return Err(EstimateError::Model { field: "attention", reason: reason.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn check_images(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+        Ok(())
+    }
+
+    fn tensors(&self) -> &dyn TensorRule {
+        &SglangTensors
+    }
+
+    fn loads_tower(&self) -> bool {
+        true
+    }
+
+    fn retention(&self) -> Retention {
+        Retention::UpFront
+    }
+
+    fn push(
+        &self,
+        buffers: &mut Buffers,
+        scenario: &Scenario<'_>,
+    ) -> Result<Option<Pool>, EstimateError> {
+        super::push(buffers, scenario).map(Some)
+    }
+
+    fn place(&self, spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+        match spread.split {
+            Split::Layer => placement::pipeline(spread, rooms.len() as u64),
+            Split::Tensor => placement::tensor_parallel(spread, rooms.len() as u64),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Allocations that llama.cpp was refused.
+
+use super::{Cause, CauseKind, place};
+use crate::plan::Verdict;
+use crate::units::Bytes;
+use crate::why::compare::sum;
+use crate::why::evidence::{Evidence, Failure, Place, Term, TermKind};
+use crate::why::finding::Planned;
+
+/// Lines within which one failure is told.
+const NEAR: u64 = 8;
+
+/// What of a card was left before an allocation: what was free at the beginning, less what the run has stated since.
+fn left(evidence: &Evidence, failure: &Failure) -> Option<Bytes> {
+    let Some(Place::Card(index)) = failure.place else { return None };
+    let card = evidence.cards.iter().find(|card| card.index == index)?;
+    let free = card.free?;
+    let before = |term: &&Term| {
+        term.place == Place::Card(index) && term.line < failure.line && !term.estimated
+    };
+    let held = sum(evidence.run.terms.iter().filter(before)).map_or(Bytes::ZERO, |sum| sum.bytes);
+    Some(free.minus_or_zero(held))
+}
+
+pub(super) fn allocation(
+    evidence: &Evidence,
+    plan: Option<&Planned>,
+    failure: &Failure,
+    term: Option<TermKind>,
+) -> Cause {
+    let loading = failure.context == 0 && evidence.run.loads;
+    let term = term.or(loading.then_some(TermKind::Weights));
+    let (kind, when) = match term {
+        Some(TermKind::Weights) => (CauseKind::Weights, "while weights were loaded"),
+        Some(TermKind::Cache | TermKind::State) => (CauseKind::Cache, "while the context was made"),
+        Some(TermKind::Compute) => (CauseKind::Compute, "while buffers for prefill were reserved"),
+        Some(TermKind::Encoder) => (CauseKind::Encoder, "while the image encoder was loaded"),
+        _ => (CauseKind::Allocation, "while the run was set up"),
+    };
+    let what = term.map_or("an allocation", TermKind::title);
+    let size = failure.asked.map(|asked| format!(" of {}", asked.bytes)).unwrap_or_default();
+    let whose =
+        if failure.context > 1 { " for a context beside the first (draft, MTP)" } else { "" };
+    let place = failure.place.map(place).unwrap_or_default();
+    let left = left(evidence, failure);
+    let free = left.map(|left| format!(", {left} were left")).unwrap_or_default();
+    let sentence = format!("out of memory {when}: {what}{size}{whose}{place}{free}");
+    let mut cause = Cause::new(kind, sentence, failure);
+    cause.term = term;
+    let question = &evidence.run.question;
+    if let (Some(slots), Some(cells)) = (question.parallel, question.cache_tokens) {
+        cause = cause.because(format!(
+            "{slots} slots share {cells} tokens of cache, {} each",
+            cells / slots.max(1)
+        ));
+    }
+    if let (Some(asked), Some(left)) = (failure.asked, left) {
+        cause.short_by = Some(asked.bytes.minus_or_zero(left)).filter(|short| !short.is_zero());
+        if cause.short_by.is_none() {
+            cause = cause.because(
+                "by the log's own figures there was room: something else took memory meanwhile, or the driver could not give it in one piece",
+            );
+        }
+    }
+    if let Some(asked) = failure.asked
+        && let Some(total) = total(evidence, failure.place)
+        && asked.bytes > total
+    {
+        cause = cause.because(format!("it alone is larger than the card, which has {total}"));
+    }
+    if evidence.run.over_limit.is_some_and(|line| line.abs_diff(failure.line) <= NEAR) {
+        cause = cause.because(
+            "Vulkan's driver gives no single buffer as large as this, however much of the card is free: it has to be made smaller",
+        );
+    }
+    expected(evidence, plan, cause)
+}
+
+/// Says where the plan knew.
+fn expected(evidence: &Evidence, plan: Option<&Planned>, cause: Cause) -> Cause {
+    let Some(Planned { answer, .. }) = plan else { return cause };
+    let (peak, usable) = (answer.plan.peak, answer.plan.capacity.usable);
+    let _ = evidence;
+    match answer.verdict {
+        Verdict::DoesNotFit => {
+            let short = answer.plan.short_by;
+            cause.because(format!(
+                "the plan expects it: {} of {usable}, {short} short",
+                peak.expected
+            ))
+        }
+        Verdict::Tight => cause.because(format!(
+            "the plan expects it to be tight: {} of {usable}, up to {}",
+            peak.expected, peak.high
+        )),
+        Verdict::Fits => cause.because(format!(
+            "the plan expects {} of {usable}: what it does not know of held the rest",
+            peak.expected
+        )),
+    }
+}
+
+fn total(evidence: &Evidence, place: Option<Place>) -> Option<Bytes> {
+    let Some(Place::Card(index)) = place else { return None };
+    evidence.cards.iter().find(|card| card.index == index)?.total
+}
+
+pub(super) fn runtime(evidence: &Evidence, failure: &Failure) -> Cause {
+    let when = match (evidence.run.serves, failure.context) {
+        (Some(_), _) => "in a pass, after the model was loaded",
+        (None, 0) => "before a context was made",
+        (None, _) => "in the first pass",
+    };
+    let place = failure.place.map(place).unwrap_or_default();
+    let sentence = format!("out of memory {when}: the driver had nothing left{place}");
+    Cause::new(CauseKind::CardFull, sentence, failure)
+        .because("the message does not say what was asked for: pools and workspaces grow beside the buffers that are reserved beforehand")
+}

@@ -1,0 +1,314 @@
+//! Which term was short, by how much, and why.
+
+mod allocation;
+mod torch;
+
+use super::Printed;
+use super::evidence::{Evidence, Failure, FailureKind, Place, TermKind};
+use super::finding::Planned;
+use crate::units::Bytes;
+
+/// Why a run failed, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CauseKind {
+    /// The weights do not fit what was free.
+    Weights,
+    /// Keys and values, or recurrent states, do not.
+    Cache,
+    /// What a pass computes does not.
+    Compute,
+    /// The encoder of images does not.
+    Encoder,
+    /// An allocation, of what is not told.
+    Allocation,
+    /// Memory is there, but in pieces.
+    Fragmentation,
+    /// Others hold what is short.
+    OtherProcesses,
+    /// A single request is larger than the card.
+    Request,
+    /// The run itself holds the card.
+    CardFull,
+    /// Nothing is left of the engine's share for its cache.
+    NoCache,
+    /// The cache does not hold one request of the longest kind.
+    ContextTooLong,
+    /// Less of the card is free than the engine is told to take.
+    ShareNotFree,
+    /// The static share does not hold weights and a cache.
+    StaticShare,
+    /// No room was left for graphs.
+    GraphCapture,
+    /// Weights were put into main memory.
+    Offloaded,
+    /// Fitting by the engine found no way.
+    Unfit,
+    /// Main memory ran out, and not the card's.
+    MainMemory,
+    /// The card or its driver failed, not for want of memory.
+    DeviceFault,
+    /// The log tells of no failure.
+    None,
+}
+
+/// What ran out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// In a word.
+    pub kind: CauseKind,
+    /// In a sentence.
+    pub sentence: String,
+    /// Which term it was, where that is told.
+    pub term: Option<TermKind>,
+    /// In which line.
+    pub line: Option<u64>,
+    /// By how much it was short.
+    pub short_by: Option<Bytes>,
+    /// Why, in further sentences.
+    pub because: Vec<String>,
+}
+
+impl Cause {
+    fn new(kind: CauseKind, sentence: String, failure: &Failure) -> Self {
+        Self {
+            kind,
+            sentence,
+            term: None,
+            line: Some(failure.line),
+            short_by: None,
+            because: Vec::new(),
+        }
+    }
+
+    fn because(mut self, why: impl Into<String>) -> Self {
+        self.because.push(why.into());
+        self
+    }
+}
+
+/// What ran out, by what a log says and what the plan of it expects.
+pub fn cause(evidence: &Evidence, plan: Option<&Planned>) -> Cause {
+    let Some(failure) = decisive(evidence) else { return none(evidence) };
+    match &failure.kind {
+        FailureKind::Allocation(term) => allocation::allocation(evidence, plan, failure, *term),
+        FailureKind::Torch(error) => torch::torch(evidence, failure, error),
+        FailureKind::Runtime => allocation::runtime(evidence, failure),
+        FailureKind::NoCache => no_cache(evidence, failure),
+        FailureKind::ContextTooLong { .. } => context(evidence, failure),
+        FailureKind::ShareNotFree { .. } => share(failure),
+        FailureKind::StaticShare => static_share(evidence, failure),
+        FailureKind::Capture { memory } => capture(evidence, failure, *memory),
+        FailureKind::Dispatched => dispatched(failure),
+        FailureKind::Unfit(why) => {
+            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+            Cause::new(
+                CauseKind::Unfit,
+                format!("llama.cpp's own fitting found no way{why}"),
+                failure,
+            )
+        }
+        FailureKind::Refused { needs, has, host } => refused(failure, (*needs, *has), *host),
+        FailureKind::HostAllocation => {
+            let size =
+                failure.asked.map(|asked| format!(" of {}", asked.bytes)).unwrap_or_default();
+            let sentence = format!("main memory ran out: an allocation{size} on the host failed");
+            Cause::new(CauseKind::MainMemory, sentence, failure)
+        }
+        FailureKind::HostKilled { process, held, group } => {
+            killed(failure, process.as_ref(), *held, *group)
+        }
+        FailureKind::DeviceFault(code) => fault(failure, *code),
+    }
+}
+
+/// The failure that ended the run: what is told most particularly, the first of its kind.
+pub fn decisive(evidence: &Evidence) -> Option<&Failure> {
+    let rank = |failure: &Failure| match &failure.kind {
+        _ if failure.went_on => 9,
+        FailureKind::StaticShare
+        | FailureKind::ContextTooLong { .. }
+        | FailureKind::NoCache
+        | FailureKind::ShareNotFree { .. } => 0,
+        FailureKind::Capture { memory: true } => 1,
+        FailureKind::Allocation(Some(_)) | FailureKind::Torch(_) => 2,
+        FailureKind::HostKilled { .. } | FailureKind::HostAllocation | FailureKind::Dispatched => 3,
+        FailureKind::Allocation(None) | FailureKind::Refused { .. } => 4,
+        FailureKind::Runtime => 5,
+        FailureKind::Unfit(_) => 6,
+        FailureKind::Capture { memory: false } => 7,
+        FailureKind::DeviceFault(_) => 8,
+    };
+    let failures = evidence.run.failures.iter().filter(|failure| !failure.went_on);
+    failures.min_by_key(|failure| (rank(failure), failure.line))
+}
+
+fn none(evidence: &Evidence) -> Cause {
+    let sentence = if evidence.run.failures.is_empty() {
+        "the log tells of no failure".to_owned()
+    } else {
+        "the log tells of failures after which the run went on".to_owned()
+    };
+    let line = evidence.run.failures.first().map(|failure| failure.line);
+    Cause { kind: CauseKind::None, sentence, term: None, line, short_by: None, because: Vec::new() }
+}
+
+fn place(place: Place) -> String {
+    match place {
+        Place::Card(index) => format!(" on card {index}"),
+        Place::Cards => String::new(),
+        Place::Host => " in main memory".to_owned(),
+    }
+}
+
+fn no_cache(evidence: &Evidence, failure: &Failure) -> Cause {
+    let left = evidence.counts.cache_left;
+    let how = match left {
+        Some((size, true)) => format!("take {} more than its share of the card", size.bytes),
+        Some((size, false)) => format!("leave {} of its share of the card", size.bytes),
+        None => "fill its share of the card".to_owned(),
+    };
+    let sentence = format!("vLLM found no room for its cache: weights and activations {how}");
+    let mut cause = Cause::new(CauseKind::NoCache, sentence, failure);
+    cause.term = Some(TermKind::Cache);
+    cause.short_by = left.filter(|(_, negative)| *negative).map(|(size, _)| size.bytes);
+    cause
+}
+
+fn context(evidence: &Evidence, failure: &Failure) -> Cause {
+    let FailureKind::ContextTooLong { context, needs, has, longest } = &failure.kind else {
+        return none(evidence);
+    };
+    let what = context.map(|context| format!(" of {context} tokens")).unwrap_or_default();
+    let sizes = match (needs, has) {
+        (Some(needs), Some(has)) => {
+            format!(" needs {} of cache, {} are there", needs.bytes, has.bytes)
+        }
+        _ => " does not fit its cache".to_owned(),
+    };
+    let longest = longest.map(|longest| format!("; {longest} tokens would")).unwrap_or_default();
+    let sentence = format!("vLLM will not start: one request{what}{sizes}{longest}");
+    let mut cause = Cause::new(CauseKind::ContextTooLong, sentence, failure);
+    cause.term = Some(TermKind::Cache);
+    cause.short_by = needs.zip(*has).map(|(needs, has)| needs.bytes.minus_or_zero(has.bytes));
+    cause
+}
+
+fn share(failure: &Failure) -> Cause {
+    let FailureKind::ShareNotFree { free, total, share, wanted } = &failure.kind else {
+        return Cause::new(CauseKind::ShareNotFree, failure.text.clone(), failure);
+    };
+    let share = share.as_deref().unwrap_or("its share");
+    let sentence = format!(
+        "vLLM will not start: its share of {share} is {}, and {} of {} are free",
+        wanted.bytes, free.bytes, total.bytes
+    );
+    let mut cause = Cause::new(CauseKind::ShareNotFree, sentence, failure);
+    cause.short_by = Some(wanted.bytes.minus_or_zero(free.bytes));
+    let held = total.bytes.minus_or_zero(free.bytes);
+    cause.because(format!("other processes and the driver hold {held} of the card"))
+}
+
+fn static_share(evidence: &Evidence, failure: &Failure) -> Cause {
+    let share = evidence.static_share.as_deref();
+    let of = share.map(|share| format!(" of {share}")).unwrap_or_default();
+    let sentence = format!(
+        "SGLang found no room for its cache: its static share{of} does not hold weights and one token"
+    );
+    let mut cause = Cause::new(CauseKind::StaticShare, sentence, failure);
+    cause.term = Some(TermKind::Cache);
+    let counts = evidence.counts;
+    if let (Some(before), Some(after)) = (counts.free_before, counts.free_after) {
+        cause = cause.because(format!(
+            "{} were free before weights were loaded, {} after; what the share leaves out is kept for passes and graphs",
+            before.bytes, after.bytes
+        ));
+        if let Some(reserved) = share.and_then(|share| reserved(before.bytes, share)) {
+            cause.short_by = Some(reserved.minus_or_zero(after.bytes));
+        }
+    }
+    cause
+}
+
+/// What of the card a static share leaves out: `total · (1 − share)` (`model_runner.py`, `profile_max_num_token`).
+pub fn reserved(before: Bytes, share: &str) -> Option<Bytes> {
+    let thousandths = thousandths(share)?;
+    before.scale(1000u64.checked_sub(thousandths)?, 1000).ok()
+}
+
+/// `0.84` in thousandths.
+pub fn thousandths(share: &str) -> Option<u64> {
+    let share = Printed::parse(share.trim(), Bytes::new(1000))?.bytes.get();
+    (1..=1000).contains(&share).then_some(share)
+}
+
+fn capture(evidence: &Evidence, failure: &Failure, memory: bool) -> Cause {
+    let torch = evidence.run.failures.iter().find_map(|failure| match &failure.kind {
+        FailureKind::Torch(error) => Some(error),
+        _ => None,
+    });
+    if !memory {
+        let sentence =
+            "CUDA graphs could not be captured, for another reason than memory".to_owned();
+        return Cause::new(CauseKind::DeviceFault, sentence, failure);
+    }
+    let sizes = torch.and_then(|error| Some((error.asked?, error.free?)));
+    let how =
+        sizes.map(|(asked, free)| format!(": {} were asked for, {} free", asked.bytes, free.bytes));
+    let sentence = format!("no room was left for CUDA graphs{}", how.unwrap_or_default());
+    let mut cause = Cause::new(CauseKind::GraphCapture, sentence, failure);
+    cause.term = Some(TermKind::Graphs);
+    cause.short_by = sizes.map(|(asked, free)| asked.bytes.minus_or_zero(free.bytes));
+    cause.because("graphs are captured after weights and cache have taken the engine's share")
+}
+
+fn dispatched(failure: &Failure) -> Cause {
+    let sentence = "the weights do not fit the card: accelerate put some modules on the CPU or the disk, which the quantization does not allow";
+    let mut cause = Cause::new(CauseKind::Offloaded, sentence.to_owned(), failure);
+    cause.term = Some(TermKind::Weights);
+    cause.because("accelerate counts what is free when it loads, weights in their own format, and keeps some of the card back")
+}
+
+fn refused(
+    failure: &Failure,
+    (needs, has): (Option<Printed>, Option<Printed>),
+    host: bool,
+) -> Cause {
+    let needs_text = needs.map(|needs| format!(": it needs {}", needs.bytes)).unwrap_or_default();
+    let has_text = has.map(|has| format!(", {} are there", has.bytes)).unwrap_or_default();
+    let (kind, whose) = if host {
+        (CauseKind::MainMemory, "main memory, beside what fits the card")
+    } else {
+        (CauseKind::CardFull, "memory by the engine's own estimate")
+    };
+    let sentence = format!("the engine refused to load for want of {whose}{needs_text}{has_text}");
+    let mut cause = Cause::new(kind, sentence, failure);
+    cause.short_by = needs.zip(has).map(|(needs, has)| needs.bytes.minus_or_zero(has.bytes));
+    cause
+}
+
+fn killed(failure: &Failure, process: Option<&String>, held: Option<Bytes>, group: bool) -> Cause {
+    let process = process.map_or_else(|| "a process".to_owned(), |name| format!("`{name}`"));
+    let held = held.map(|held| format!(", which held {held}")).unwrap_or_default();
+    let sentence = format!("main memory ran out, not the card's: the kernel ended {process}{held}");
+    let cause = Cause::new(CauseKind::MainMemory, sentence, failure);
+    if !group {
+        return cause;
+    }
+    cause
+        .because("the limit of its control group was reached: a container's, and not the machine's")
+}
+
+fn fault(failure: &Failure, code: u64) -> Cause {
+    let what = match code {
+        13 | 31 => ": a kernel of the program reached for memory that is not its own",
+        43 | 45 => ": the driver ended a program",
+        48 | 63 | 64 | 94 | 95 => ": an error of the card's memory",
+        74 | 79 => ": the card fell off the bus",
+        _ => "",
+    };
+    let sentence =
+        format!("the driver tells of a fault (Xid {code}){what}: it is not want of memory");
+    Cause::new(CauseKind::DeviceFault, sentence, failure)
+}

@@ -1,0 +1,100 @@
+//! `PyTorch`'s out of memory: fragmentation, other processes, the request itself, or the run.
+
+use super::{Cause, CauseKind, place};
+use crate::units::Bytes;
+use crate::why::Printed;
+use crate::why::evidence::{Evidence, Failure, TorchError};
+
+/// What a context and libraries take at most beside `PyTorch`'s allocator, where only that is told: 0.75 GiB.
+const CONTEXT: Bytes = Bytes::new(768 << 20);
+
+/// What others must hold to be told of where no process is named: 1 GiB, and a tenth of the card. Below that it may be
+/// what the driver keeps.
+const UNNAMED: Bytes = Bytes::new(1 << 30);
+
+/// What others hold of the card that `PyTorch` names.
+fn others(evidence: &Evidence, error: &TorchError) -> Option<Bytes> {
+    let named = Bytes::sum(evidence.holders.iter().map(|holder| holder.size)).ok()?;
+    if !named.is_zero() {
+        return Some(named);
+    }
+    let (total, free) = (error.total?, error.free?);
+    let least = UNNAMED.max(Bytes::new(total.bytes.get() / 10));
+    let own = match (error.process, error.reserved) {
+        (Some(process), _) => process.bytes,
+        // Until 2.0 the context is not told of.
+        (None, Some(reserved)) => reserved.bytes.plus(CONTEXT).ok()?,
+        (None, None) => return None,
+    };
+    let others = total.bytes.minus_or_zero(free.bytes).minus_or_zero(own);
+    (others >= least).then_some(others)
+}
+
+/// Of a card whose tensors hold more than so many times what is kept unused, pieces are not what is short.
+const PIECES: u64 = 10;
+
+pub(super) fn torch(evidence: &Evidence, failure: &Failure, error: &TorchError) -> Cause {
+    let size = |size: Option<Printed>| size.map(|size| size.bytes);
+    let (asked, total, free) = (size(error.asked), size(error.total), size(error.free));
+    let what = asked.map(|asked| format!(": {asked} were asked for")).unwrap_or_default();
+    let of = match (free, total) {
+        (Some(free), Some(total)) => format!(", {free} of {total} were free"),
+        _ => String::new(),
+    };
+    let place = failure.place.map(place).unwrap_or_default();
+    let sentence = format!("PyTorch ran out of memory{place}{what}{of}");
+    let mut cause = Cause::new(CauseKind::CardFull, sentence, failure);
+    let short = asked.zip(free).map(|(asked, free)| asked.minus_or_zero(free));
+    cause.short_by = short.filter(|short| !short.is_zero());
+    let Some(asked) = asked else { return cause };
+    let kept = size(error.unallocated).unwrap_or(Bytes::ZERO);
+    let others = others(evidence, error).unwrap_or(Bytes::ZERO);
+    let allocated = size(error.allocated).unwrap_or(Bytes::ZERO);
+    let total = total.unwrap_or(Bytes::ZERO);
+    if !total.is_zero() && asked > Bytes::new(total.get() / 2) && asked > allocated {
+        cause.kind = CauseKind::Request;
+        let than =
+            if asked > total { "larger than the card" } else { "more than half of the card" };
+        return cause.because(format!(
+            "the request alone is {than}: a tensor that grows with the square of the context, or a whole model at once"
+        ));
+    }
+    if kept >= asked && Bytes::new(kept.get().saturating_mul(PIECES)) >= allocated {
+        cause.kind = CauseKind::Fragmentation;
+        return cause.because(format!(
+            "PyTorch keeps {kept} that it does not use, more than was asked for, but in pieces: fragmentation"
+        ));
+    }
+    if free.is_some_and(|free| free >= asked && free.get() >= total.get() / 20) {
+        cause.kind = CauseKind::Allocation;
+        let limit = size(error.allowed).filter(|allowed| *allowed < total).map(|allowed| {
+            format!("the process may take {allowed}, which is less than the card has")
+        });
+        return cause.because(limit.unwrap_or_else(|| {
+            "more was free than was asked for: something else took it meanwhile, or the driver could not give it".to_owned()
+        }));
+    }
+    if short.is_some_and(|short| others >= short) && !others.is_zero() {
+        cause.kind = CauseKind::OtherProcesses;
+        return cause.because(format!(
+            "other processes hold {others} of the card: without them it would have been enough"
+        ));
+    }
+    full(cause, error)
+}
+
+/// The run itself holds the card.
+fn full(mut cause: Cause, error: &TorchError) -> Cause {
+    if let Some(allocated) = error.allocated.filter(|allocated| !allocated.bytes.is_zero()) {
+        cause = cause.because(format!(
+            "its tensors hold {}: the model and its work are larger than the card",
+            allocated.bytes
+        ));
+    }
+    if error.overcommitted {
+        cause = cause.because(
+            "more is allocated than the card has: Windows has moved some of it to main memory, which is slow before it ends",
+        );
+    }
+    cause
+}

@@ -1,0 +1,129 @@
+//! What llama.cpp, and what is around it, can be told.
+
+use super::remedy;
+use crate::spec::Attention;
+use crate::units::Bytes;
+use crate::why::Printed;
+use crate::why::cause::Cause;
+use crate::why::evidence::{Engine, Evidence, Failure, Place, TermKind};
+use crate::why::remedy::{Checked, Remedy};
+
+pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Vec<Remedy> {
+    let engine = evidence.engine.map(|(engine, _)| engine);
+    let say = |llama: String, ollama: String, studio: String| match engine {
+        Some(Engine::Ollama) => ollama,
+        Some(Engine::LmStudio) => studio,
+        _ => llama,
+    };
+    let mut found = Vec::new();
+    if let Some(slots) = evidence.run.question.parallel {
+        let flags = say("-np 1".to_owned(), "OLLAMA_NUM_PARALLEL=1".to_owned(), String::new());
+        if !flags.is_empty() {
+            let text = format!("`{flags}`: one context instead of {slots}");
+            found.push(remedy("one-slot", flags, Checked::Unchecked, text));
+        }
+    }
+    let half = |asked: Printed| Bytes::new(asked.bytes.get() / 2);
+    let covers = |freed: Bytes| cause.short_by.is_some_and(|short| freed >= short);
+    let checked = |freed: Bytes| if covers(freed) { Checked::ByLog } else { Checked::Unchecked };
+    match cause.term {
+        Some(TermKind::Cache) => {
+            if let (Some(asked), Some(tokens)) = (failure.asked, evidence.run.question.cache_tokens)
+            {
+                let (freed, half_of) = (half(asked), (tokens / 2).max(1));
+                let flags = say(
+                    format!("-c {half_of}"),
+                    format!("num_ctx {half_of}"),
+                    format!("Context Length: {half_of}"),
+                );
+                let text = format!("`{flags}` halves keys and values, {freed} less");
+                found.push(Remedy {
+                    frees: Some(freed),
+                    ..remedy("shorter-context", flags, checked(freed), text)
+                });
+            }
+            let flags = say(
+                "-ctk q8_0 -ctv q8_0".to_owned(),
+                "OLLAMA_KV_CACHE_TYPE=q8_0".to_owned(),
+                "K and V Cache Quantization Type: q8_0".to_owned(),
+            );
+            let freed = failure.asked.and_then(|asked| asked.bytes.scale(15, 32).ok());
+            let text = format!("`{flags}` stores keys and values in 8.5 bits instead of 16");
+            found.push(Remedy {
+                frees: freed,
+                ..remedy(
+                    "smaller-cache-type",
+                    flags,
+                    freed.map_or(Checked::Unchecked, checked),
+                    text,
+                )
+            });
+        }
+        Some(TermKind::Weights) => found.extend(fewer_layers(evidence, failure, &say)),
+        Some(TermKind::Compute) => {
+            let chunk = evidence.run.question.prefill_chunk.unwrap_or(512) / 2;
+            let flags = say(
+                format!("-ub {chunk}"),
+                format!("num_batch {chunk}"),
+                format!("Evaluation Batch Size: {chunk}"),
+            );
+            let text = format!("`{flags}`: the compute buffer grows with the micro-batch");
+            let freed = failure.asked.map(half);
+            found.push(remedy(
+                "smaller-batch",
+                flags,
+                freed.map_or(Checked::Unchecked, checked),
+                text,
+            ));
+            if evidence.run.question.attention == Some(Attention::Eager) {
+                let flags = say(
+                    "-fa on".to_owned(),
+                    "OLLAMA_FLASH_ATTENTION=1".to_owned(),
+                    "Flash Attention: on".to_owned(),
+                );
+                let text =
+                    format!("`{flags}`: without it the scores of every head are in the buffer");
+                found.push(remedy("flash-attention", flags, Checked::Unchecked, text));
+            }
+        }
+        Some(TermKind::Encoder) => {
+            let flags = "--no-mmproj-offload";
+            found.push(remedy(
+                "no-encoder",
+                flags,
+                Checked::Unchecked,
+                format!("`{flags}` keeps the image encoder in main memory"),
+            ));
+        }
+        _ => {}
+    }
+    let flags = say("-ngl".to_owned(), "num_gpu".to_owned(), "GPU Offload".to_owned());
+    if !found.iter().any(|known| known.code == "layers-on-the-host") {
+        let text = format!(
+            "fewer layers on the card (`{flags}`), or of a mixture of experts `--n-cpu-moe`"
+        );
+        found.push(remedy("layers-on-the-host", flags, Checked::Unchecked, text));
+    }
+    found
+}
+
+/// Layers whose share of the weights is what was left, with a tenth of that for caches and buffers.
+fn fewer_layers(
+    evidence: &Evidence,
+    failure: &Failure,
+    say: &dyn Fn(String, String, String) -> String,
+) -> Option<Remedy> {
+    let (asked, layers) = (failure.asked?.bytes, evidence.shape.0?);
+    let index = match failure.place? {
+        Place::Card(index) => index,
+        Place::Cards | Place::Host => return None,
+    };
+    let free = evidence.cards.iter().find(|card| card.index == index)?.free?;
+    let room = free.scale(9, 10).ok()?;
+    let count = Bytes::new(layers).scale(room.get(), asked.get().max(1)).ok()?.get();
+    let count = count.min(layers.saturating_sub(1));
+    let flags =
+        say(format!("-ngl {count}"), format!("num_gpu {count}"), format!("GPU Offload: {count}"));
+    let text = format!("`{flags}`: about as many layers as {free} hold beside a cache");
+    Some(remedy("layers-on-the-host", flags, Checked::ByLog, text))
+}

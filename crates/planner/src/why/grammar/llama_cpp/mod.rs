@@ -1,0 +1,361 @@
+//! llama.cpp, from 2023 to today: loaders, contexts, buffers, its fitting, and the breakdown at exit.
+
+mod failures;
+
+use super::Line;
+use crate::deployment::Question;
+use crate::dtype::KvPair;
+use crate::spec::{Attention, Count};
+use crate::text::printable;
+use crate::units::Bytes;
+use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
+use crate::why::scan::{Gb, after, between, number, number_after, size, size_after};
+use crate::why::{Engine, Printed};
+
+/// What no other program prints.
+const OWN: [&str; 16] = [
+    "ggml_cuda_init:",
+    "ggml_init_cublas:",
+    "ggml_backend_",
+    "ggml_gallocr",
+    "ggml_cuda",
+    "ggml-cuda",
+    "llama_model_load",
+    "llm_load_",
+    "load_tensors:",
+    "llama_context:",
+    "llama_new_context_with_model:",
+    "llama_kv_cache",
+    "llama_init_from_model",
+    "_params_fit",
+    "memory_breakdown_print",
+    "llama_server",
+];
+
+/// Reads a line.
+pub fn read(line: Line<'_>, evidence: &mut Evidence) {
+    if line.says(&OWN) {
+        evidence.is(Engine::LlamaCpp, line.number);
+    }
+    if line.says(&["LM Studio", "lmstudio", "LMStudio", "[LMSInternal]", "lms load"]) {
+        evidence.is(Engine::LmStudio, line.number);
+    }
+    if line.says(&["server is listening on", "llama runner started", "model loaded"]) {
+        evidence.run.serves.get_or_insert(line.number);
+    }
+    model(line, evidence);
+    context(line, evidence);
+    cards(line, evidence);
+    buffers(line, evidence);
+    fitting(line, evidence);
+    failures::failures(line, evidence);
+}
+
+/// The device of a buffer by its name.
+pub fn place(name: &str) -> Place {
+    let name = name.trim_end_matches("_Split").trim_end_matches(" (RPC)");
+    if name.starts_with("CPU") || name.ends_with("_Host") || name == "Host" {
+        return Place::Host;
+    }
+    let digits = name.trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '_');
+    match digits.parse() {
+        Ok(index) => Place::Card(index),
+        Err(_) if name == "Metal" => Place::Card(0),
+        Err(_) => Place::Cards,
+    }
+}
+
+fn model(line: Line<'_>, evidence: &mut Evidence) {
+    evidence.run.loads |= line.says(&["loading model tensors"]);
+    if let Some(rest) = after(line.text, "loaded meta data with ") {
+        evidence.begin(line.number);
+        evidence.run.loads = true;
+        if evidence.run.contexts == 0
+            && let Some(path) = between(rest, "tensors from ", " (version")
+        {
+            evidence.name(path);
+        }
+    }
+    if line.says(&["failed to load model", "failed to create context"])
+        && let Some(path) = between(line.text, "failed to load model, '", "'")
+            .or_else(|| between(line.text, "failed to load model '", "'"))
+            .or_else(|| between(line.text, "failed to create context with model '", "'"))
+    {
+        evidence.name(path);
+    }
+    version(line, evidence);
+    if evidence.run.contexts > 0 {
+        return;
+    }
+    if let Some(rest) = after(line.text, "general.name") {
+        let name = rest.split_once('=').map(|(_, name)| name.trim());
+        evidence.name(name.unwrap_or_default());
+    }
+    for key in ["file type", "model ftype"] {
+        if let Some(format) = line.setting(key) {
+            evidence.format.get_or_insert_with(|| printable(format));
+        }
+    }
+    let count = |name| line.setting(name).and_then(|value| number(value)).map(|(n, _)| n);
+    if let Some(layers) = count("n_layer") {
+        evidence.shape.0.get_or_insert(layers);
+    }
+    if let Some(width) = count("n_embd") {
+        evidence.shape.1.get_or_insert(width);
+    }
+}
+
+/// `build: 6081 (hash)`, `version: 3184 (…)`, `build = 3184`, `b9943-c15c5c77a`.
+fn version(line: Line<'_>, evidence: &mut Evidence) {
+    if evidence.version.is_some() {
+        return;
+    }
+    let builds = ["build: ", "build = ", "version: ", "build_info: b", "print_info: build "];
+    for words in builds {
+        let Some((build, rest)) = after(line.text, words).and_then(number) else { continue };
+        if (100..100_000).contains(&build) && rest.trim_start().starts_with(['(', '-']) {
+            evidence.version = Some(format!("b{build}"));
+            evidence.is(Engine::LlamaCpp, line.number);
+            return;
+        }
+    }
+}
+
+fn context(line: Line<'_>, evidence: &mut Evidence) {
+    let old = line.says(&["llama_new_context_with_model:"]) && line.setting("n_ctx").is_some();
+    if old || line.says(&["constructing llama_context"]) {
+        evidence.run.contexts = evidence.run.contexts.saturating_add(1);
+    }
+    if let Some(rest) = after(line.text, "offloaded ") {
+        offloaded(rest, evidence);
+    }
+    if evidence.run.contexts > 1 || !line.says(&["llama_", "llm_", "n_ctx", "kv_unified"]) {
+        return;
+    }
+    let question = &mut evidence.run.question;
+    let count = |name| line.setting(name).and_then(number).map(|(n, _)| n);
+    if let Some(cells) = count("n_ctx") {
+        (question.cache_tokens, question.context) = (Some(cells), Some(cells));
+    }
+    if let Some(batch) = count("n_batch") {
+        question.batch_size = Some(batch);
+    }
+    if let Some(chunk) = count("n_ubatch") {
+        question.prefill_chunk = Some(chunk);
+    }
+    slots_of(line, question);
+    if let Some(slots) = count("n_seq_max") {
+        question.parallel = (slots > 1).then_some(slots);
+    }
+    if let Some(unified) = line.setting("kv_unified") {
+        question.no_kv_unified = unified == "false" && question.parallel.is_some();
+        question.kv_unified = unified == "true" && question.parallel.is_some();
+    }
+    if let Some(flash) = line.setting("flash_attn") {
+        question.attention = match flash {
+            "1" | "enabled" | "on" => Some(Attention::Flash),
+            "0" | "disabled" | "off" => Some(Attention::Eager),
+            _ => question.attention,
+        };
+    }
+    if line.says(&["Flash Attention was auto, set to enabled"]) {
+        question.attention = Some(Attention::Flash);
+    }
+    if line.says(&["Flash Attention was auto, set to disabled"]) {
+        question.attention = Some(Attention::Eager);
+    }
+    formats(line, evidence);
+}
+
+/// Builds of 2025 say how long a slot's context is, and how many cells all of them have.
+fn slots_of(line: Line<'_>, question: &mut Question) {
+    if let Some(per_slot) = number_after(line.text, "n_ctx_per_seq (") {
+        question.context = question.context.or(Some(per_slot));
+    }
+    let cells = line.setting("kv_size").and_then(number).map(|(n, _)| n);
+    let Some(cells) = cells.filter(|_| question.cache_tokens.is_none()) else { return };
+    let per_slot = question.context.unwrap_or(cells).max(1);
+    let slots = cells / per_slot;
+    question.parallel = (slots > 1 && cells % per_slot == 0).then_some(slots);
+    (question.cache_tokens, question.context) = (Some(cells), Some(cells));
+}
+
+/// `K (q8_0): 1.00 MiB, V (q8_0): …`.
+fn formats(line: Line<'_>, evidence: &mut Evidence) {
+    let (Some(keys), Some(values)) =
+        (between(line.text, "K (", ")"), between(line.text, "V (", ")"))
+    else {
+        return;
+    };
+    let text = if keys == values { keys.to_owned() } else { format!("{keys}/{values}") };
+    if let Ok(pair) = text.parse::<KvPair>() {
+        evidence.run.question.kv = Some(pair);
+    }
+}
+
+/// `offloaded 43/65 layers to GPU`.
+fn offloaded(rest: &str, evidence: &mut Evidence) {
+    let Some((on_gpu, rest)) = number(rest) else { return };
+    let Some((of, rest)) = rest.strip_prefix('/').and_then(number) else { return };
+    if rest.trim_start().starts_with("layers") && of > 0 {
+        let all = if on_gpu >= of { Count::All } else { Count::Some(on_gpu) };
+        evidence.run.question.ngl = Some(all);
+    }
+}
+
+fn cards(line: Line<'_>, evidence: &mut Evidence) {
+    // `  Device 0: NVIDIA GeForce RTX 4090, compute capability 8.9, VMM: yes`.
+    if let Some((index, rest)) = after(line.text, "Device ").and_then(number)
+        && let Some(name) = between(rest, ": ", ", compute capability")
+        && let Some(card) = evidence.card(index)
+    {
+        card.name = Some(printable(name));
+        card.total = size_after(rest, "VRAM: ", Gb::Binary).map(|size| size.bytes).or(card.total);
+        evidence.is(Engine::LlamaCpp, line.number);
+    }
+    // `using device CUDA0 (NVIDIA GeForce RTX 4090) (0000:01:00.0) - 23690 MiB free`.
+    if let Some(rest) = after(line.text, "using device ") {
+        let device = rest.split(' ').next().unwrap_or_default();
+        let free = between(rest, " - ", " free").and_then(|text| size(text, Gb::Binary));
+        if let Place::Card(index) = place(device)
+            && let Some(card) = evidence.card(index)
+        {
+            if let Some(name) = between(rest, "(", ")") {
+                card.name = Some(printable(name));
+            }
+            card.free = free.map(|(size, _)| size.size.bytes).or(card.free);
+        }
+    }
+    breakdown(line, evidence);
+}
+
+/// `|   - CUDA0 (RTX 3090)   | 24124 = 1019 + (14599 =  8148 +    6144 +     307) +        8505 |`, in MiB.
+fn breakdown(line: Line<'_>, evidence: &mut Evidence) {
+    if !line.says(&["memory_breakdown_print"]) {
+        return;
+    }
+    let Some(rest) = after(line.text, "|   - ") else { return };
+    let mut columns = rest.split('|');
+    let device = columns.next().unwrap_or_default().trim();
+    let numbers: Vec<i64> = columns
+        .next()
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_digit() && c != '-')
+        .filter_map(|text| text.parse().ok())
+        .take(8)
+        .collect();
+    let name = between(device, "(", ")").map(printable);
+    let place = place(device.split(' ').next().unwrap_or_default());
+    let (sizes, is_trial) = match (place, &*numbers) {
+        (Place::Card(index), [total, free, _, model, context, compute, rest @ ..]) => {
+            // Before anything is allocated, more is free than is left of what the run takes.
+            let is_trial = rest.first().is_some_and(|unaccounted| *unaccounted < 0);
+            let mib = |n: i64| u64::try_from(n).ok().and_then(|n| Bytes::mib(n).ok());
+            let Some(card) = evidence.card(index) else { return };
+            card.total = card.total.or(mib(*total));
+            card.name = card.name.take().or(name);
+            if is_trial {
+                card.free = card.free.or(mib(*free));
+            }
+            evidence.run.trial = is_trial;
+            ([*model, *context, *compute], is_trial)
+        }
+        (Place::Host, [_, model, context, compute]) => {
+            ([*model, *context, *compute], evidence.run.trial)
+        }
+        _ => return,
+    };
+    for (kind, size) in [TermKind::Weights, TermKind::Cache, TermKind::Compute].iter().zip(sizes) {
+        stated(line, evidence, *kind, place, size, is_trial);
+    }
+}
+
+/// A size of the breakdown, where no line of its own told it before; of the trials of a fit, the last one's.
+fn stated(
+    line: Line<'_>,
+    evidence: &mut Evidence,
+    kind: TermKind,
+    place: Place,
+    mib: i64,
+    estimated: bool,
+) {
+    let of_cache = |kind: TermKind| matches!(kind, TermKind::Cache | TermKind::State);
+    let same = |term: &Term| {
+        term.place == place
+            && term.estimated == estimated
+            && (term.kind == kind || (of_cache(kind) && of_cache(term.kind)))
+    };
+    if estimated {
+        evidence.run.terms.retain(|term| !same(term));
+    } else if evidence.run.terms.iter().any(same) {
+        return;
+    }
+    let size = Printed::parse(&mib.to_string(), Bytes::MIB).filter(|size| !size.bytes.is_zero());
+    if let Some(size) = size {
+        evidence.term(Term { kind, place, size, estimated, line: line.number });
+    }
+}
+
+fn buffers(line: Line<'_>, evidence: &mut Evidence) {
+    let add = |evidence: &mut Evidence, kind, place, size| {
+        evidence.term(Term { kind, place, size, estimated: false, line: line.number });
+    };
+    if let Some((before, behind)) = line.text.split_once(" buffer size") {
+        let Some(size) =
+            behind.trim_start().strip_prefix('=').and_then(|rest| size(rest, Gb::Binary))
+        else {
+            return;
+        };
+        let mut words = before.split_whitespace().rev();
+        let last = words.next().unwrap_or_default();
+        let of_encoder = line.says(&["alloc_compute_meta", "reserve_compute_meta", "clip_"]);
+        let (kind, device) = match last {
+            "model" => (TermKind::Weights, words.next()),
+            "KV" => (TermKind::Cache, words.next()),
+            "RS" => (TermKind::State, words.next()),
+            "compute" if of_encoder => (TermKind::Encoder, words.next()),
+            "compute" => (TermKind::Compute, words.next()),
+            "output" => (TermKind::Output, words.next()),
+            device if line.says(&["llm_load_tensors:"]) => (TermKind::Weights, Some(device)),
+            _ => return,
+        };
+        evidence.is(Engine::LlamaCpp, line.number);
+        add(evidence, kind, place(device.unwrap_or_default()), size.0.size);
+        return;
+    }
+    // Until 2023.
+    if let Some(size) = size_after(line.text, "llm_load_tensors: VRAM used", Gb::Binary) {
+        add(evidence, TermKind::Weights, Place::Cards, size);
+    }
+    let has_buffers = evidence.run.terms.iter().any(|term| term.kind == TermKind::Cache);
+    if let Some(size) =
+        size_after(line.text, "KV self size  = ", Gb::Binary).filter(|_| !has_buffers)
+    {
+        add(evidence, TermKind::Cache, Place::Cards, size);
+    }
+    if line.says(&["clip_model_load", "load_hparams", "clip_ctx"])
+        && let Some(size) = size_after(line.text, "model size:", Gb::Binary)
+    {
+        add(evidence, TermKind::Encoder, Place::Cards, size);
+        if evidence.run.question.mmproj.is_none() {
+            evidence.run.question.mmproj = Some("auto".to_owned());
+        }
+    }
+}
+
+/// Its own fitting (`common/fit.cpp`, before that `llama_params_fit` in `src/llama.cpp`).
+fn fitting(line: Line<'_>, evidence: &mut Evidence) {
+    if let Some(used) = size_after(line.text, "projected to use ", Gb::Binary) {
+        let behind = after(line.text, " vs. ").map(|rest| rest.trim_start_matches("a total of "));
+        if let Some((free, _)) = behind.and_then(|rest| size(rest, Gb::Binary)) {
+            evidence.counts.projected = Some((used, free.size));
+        }
+    }
+    if let Some(why) = after(line.text, "failed to fit params to free device memory") {
+        let why = printable(why.trim_start_matches(':').trim());
+        let mut failure = line.failure(FailureKind::Unfit(why));
+        // A warning: loading goes on, and mostly fails by itself.
+        failure.went_on = false;
+        evidence.fail(failure);
+    }
+}

@@ -1,0 +1,91 @@
+//! `SGLang`: its settings, memory before and after loading, its cache, and its two ways to run out.
+
+use super::{Line, settings};
+use crate::why::Engine;
+use crate::why::Printed;
+use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
+use crate::why::scan::{Gb, after, between, number, number_after, size, size_after, value};
+
+const OWN: [&str; 6] = [
+    "sglang",
+    "SGLang",
+    "Load weight begin",
+    "Load weight end",
+    "--mem-fraction-static",
+    "ServerArgs(",
+];
+
+/// Reads a line.
+pub fn read(line: Line<'_>, evidence: &mut Evidence) {
+    // A list of packages names those that are not at work.
+    if line.says(&OWN) && !line.says(&["sglang==", "sgl-kernel=="]) {
+        evidence.is(Engine::Sglang, line.number);
+    }
+    if line.says(&["ServerArgs(", "server_args="]) {
+        evidence.begin(line.number);
+        settings::of_sglang(line.text, evidence);
+    }
+    weights(line, evidence);
+    caches(line, evidence);
+    if line.says(&["The server is fired up"]) {
+        evidence.run.serves.get_or_insert(line.number);
+    }
+    if line.says(&["Not enough memory. Please try to increase --mem-fraction-static"]) {
+        let share = value(line.text, "mem_fraction_static").map(crate::text::printable);
+        evidence.static_share = share.or_else(|| evidence.static_share.take());
+        evidence.fail(line.failure(FailureKind::StaticShare));
+    }
+    if let Some(why) = after(line.text, "Capture cuda graph failed") {
+        evidence.is(Engine::Sglang, line.number);
+        let memory = why.contains("out of memory") || !why.contains(|c: char| c.is_alphabetic());
+        evidence.fail(line.failure(FailureKind::Capture { memory }));
+    }
+}
+
+/// The rank that prints a line: `[2025-07-02 07:41:58 DP0 TP0]`.
+fn place(line: Line<'_>) -> Place {
+    let rank = between(line.text, " TP", "]").and_then(number);
+    rank.map_or(Place::Cards, |(rank, _)| Place::Card(rank))
+}
+
+fn add(line: Line<'_>, evidence: &mut Evidence, kind: TermKind, size: Printed) {
+    let place = place(line);
+    evidence.term(Term { kind, place, size, estimated: false, line: line.number });
+}
+
+fn weights(line: Line<'_>, evidence: &mut Evidence) {
+    let free = size_after(line.text, "avail mem=", Gb::Binary);
+    if line.says(&["Load weight begin"]) {
+        evidence.counts.free_before = free.or(evidence.counts.free_before);
+    }
+    if line.says(&["Load weight end"]) {
+        evidence.counts.free_after = free.or(evidence.counts.free_after);
+        if let Some(used) = size_after(line.text, "mem usage=", Gb::Binary) {
+            add(line, evidence, TermKind::Weights, used);
+        }
+    }
+    if line.says(&["Capture cuda graph end"])
+        && let Some(used) = size_after(line.text, "mem usage=", Gb::Binary)
+    {
+        add(line, evidence, TermKind::Graphs, used);
+    }
+}
+
+fn caches(line: Line<'_>, evidence: &mut Evidence) {
+    if line.says(&["KV Cache is allocated"]) {
+        evidence.counts.cache_tokens = number_after(line.text, "#tokens: ");
+        for words in [" K size: ", " V size: ", " KV size: "] {
+            if let Some(size) = size_after(line.text, words, Gb::Binary) {
+                add(line, evidence, TermKind::Cache, size);
+            }
+        }
+    }
+    if line.says(&["Mamba Cache is allocated"]) {
+        for words in ["conv_state size: ", "ssm_state size: "] {
+            let found = after(line.text, words).and_then(|rest| size(rest, Gb::Binary));
+            if let Some((size, _)) = found {
+                add(line, evidence, TermKind::State, size.size);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `PyTorch`'s out of memory, of every generation, and what bitsandbytes and accelerate refuse.
+
+use super::{Line, settings};
+use crate::why::evidence::{Evidence, FailureKind, Holder, Place, Term, TermKind, TorchError};
+use crate::why::scan::{Gb, after, between, number, number_after, size, size_after};
+use crate::why::{Engine, Printed};
+
+/// Reads a line that stands alone.
+pub fn read(line: Line<'_>, evidence: &mut Evidence) {
+    let text = line.text;
+    if text.contains("Some modules are dispatched on the CPU or the disk") {
+        evidence.is(Engine::PyTorch, line.number);
+        evidence.fail(line.failure(FailureKind::Dispatched));
+        return;
+    }
+    if !text.contains("out of memory") && !text.contains("Tried to allocate") {
+        return;
+    }
+    evidence.is(Engine::PyTorch, line.number);
+    let mut error = of_today(text);
+    let index = number_after(text, "GPU ").unwrap_or(0);
+    if text.contains("total capacity;") {
+        error = of_before(text);
+    }
+    error.asked = size_after(text, "Tried to allocate ", Gb::Binary);
+    let Some(index) = told(&mut error, index, line, evidence) else { return };
+    let asked = error.asked;
+    let mut failure = line.failure(FailureKind::Torch(Box::new(error)));
+    (failure.asked, failure.place) = (asked, Some(Place::Card(index)));
+    evidence.fail(failure);
+}
+
+/// Reads what other lines of Python say.
+pub fn line(line: Line<'_>, evidence: &mut Evidence) {
+    if line.says(&["from_pretrained(", "load_in_4bit", "load_in_8bit"]) {
+        settings::of_transformers(line.text, evidence);
+        evidence.is(Engine::PyTorch, line.number);
+    }
+    let python = line.says(&["RuntimeError", "AcceleratorError", "torch."]);
+    let driver = line.says(&["CUDA error: out of memory", "CUDA driver error: out of memory"]);
+    let library = line.says(&["CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"]);
+    if (python && driver) || library {
+        evidence.is(Engine::PyTorch, line.number);
+        evidence.fail(line.failure(FailureKind::Runtime));
+    }
+    if let Some(version) =
+        between(line.text, "transformers==", " ").or_else(|| after(line.text, "transformers=="))
+    {
+        let end = version.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(version.len());
+        let version = version.get(..end).unwrap_or_default().to_owned();
+        evidence.version.get_or_insert(version);
+    }
+}
+
+/// What the error says is told of the card and of others, too; the card's number.
+fn told(
+    error: &mut TorchError,
+    index: u64,
+    line: Line<'_>,
+    evidence: &mut Evidence,
+) -> Option<u64> {
+    let total = error.total.map(|size| size.bytes);
+    if let (Some(process), Some(total)) = (error.process, total)
+        && process.bytes > total
+    {
+        // Windows moves memory to the host, and the driver's sum is below zero.
+        (error.overcommitted, error.process) = (true, None);
+    }
+    if let (Some(allocated), Some(total)) = (error.allocated, total) {
+        error.overcommitted |= allocated.bytes > total;
+    }
+    let card = evidence.card(index)?;
+    card.total = total.or(card.total);
+    let terms = [
+        (TermKind::Allocated, error.allocated),
+        (TermKind::Unallocated, error.unallocated),
+        (TermKind::PrivatePools, error.private),
+    ];
+    for (kind, size) in terms {
+        let Some(size) = size else { continue };
+        evidence.term(Term {
+            kind,
+            place: Place::Card(index),
+            size,
+            estimated: false,
+            line: line.number,
+        });
+    }
+    holders(error, index, line, evidence);
+    Some(index)
+}
+
+/// `Process 3028 has 17.56 GiB memory in use.`, which in a container may be this one.
+fn holders(error: &mut TorchError, index: u64, line: Line<'_>, evidence: &mut Evidence) {
+    const MOST: usize = 32;
+    let own = error.allocated.zip(error.unallocated);
+    let own = own.and_then(|(used, kept)| used.bytes.plus(kept.bytes).ok());
+    let mut rest = line.text;
+    for _ in 0..MOST {
+        let Some(found) = after(rest, "Process ") else { return };
+        rest = found;
+        let Some((pid, behind)) = number(found) else { continue };
+        let Some((held, _)) =
+            behind.trim_start().strip_prefix("has ").and_then(|text| size(text, Gb::Binary))
+        else {
+            continue;
+        };
+        let held = held.size;
+        let is_own = error.process.is_none()
+            && !error.overcommitted
+            && own
+                .is_some_and(|own| held.bytes >= own.minus_or_zero(held.within) && !own.is_zero());
+        if is_own {
+            error.process = Some(held);
+            continue;
+        }
+        evidence.holder(Holder {
+            pid: Some(pid),
+            name: None,
+            size: held.bytes,
+            card: Some(index),
+            line: line.number,
+        });
+    }
+}
+
+/// Since 2.1: `GPU 0 has a total capacity of 23.65 GiB of which 1.02 GiB is free. …` (`CUDACachingAllocator.cpp`).
+fn of_today(text: &str) -> TorchError {
+    let capacity =
+        after(text, "has a total capacity of ").or_else(|| after(text, "has a total capacty of "));
+    let total = capacity.and_then(|rest| size(rest, Gb::Binary)).map(|(size, _)| size.size);
+    TorchError {
+        total,
+        free: size_after(text, "of which ", Gb::Binary),
+        process: size_after(text, "this process has ", Gb::Binary),
+        allocated: before(text, " is allocated by PyTorch"),
+        unallocated: before(text, " is reserved by PyTorch but unallocated"),
+        private: before(text, " allocated in private pools"),
+        allowed: before(text, " allowed;"),
+        ..TorchError::default()
+    }
+}
+
+/// Until 2.0: `(GPU 0; 10.92 GiB total capacity; 8.57 MiB already allocated; 9.28 GiB free; 4.68 MiB cached)`.
+fn of_before(text: &str) -> TorchError {
+    let reserved =
+        before(text, " reserved in total by PyTorch").or_else(|| before(text, " cached)"));
+    let allocated = before(text, " already allocated;");
+    let unallocated = reserved.zip(allocated).and_then(|(all, used)| {
+        let within = all.within.plus(used.within).ok()?;
+        Some(Printed { bytes: all.bytes.minus_or_zero(used.bytes), within })
+    });
+    TorchError {
+        total: before(text, " total capacity;"),
+        free: before(text, " free;"),
+        allowed: before(text, " allowed;"),
+        allocated,
+        reserved,
+        unallocated,
+        ..TorchError::default()
+    }
+}
+
+/// The size that stands before some words.
+fn before(text: &str, words: &str) -> Option<Printed> {
+    let head = text.get(..text.find(words)?)?;
+    let unit = head.rfind(' ')?;
+    let number = head.get(..unit)?.rfind([' ', '(', ';']).map_or(0, |at| at + 1);
+    let (size, _) = size(head.get(number..)?, Gb::Binary)?;
+    (!size.negative).then_some(size.size)
+}

@@ -1,0 +1,211 @@
+//! vLLM, from 0.2 to today: its settings, what its profile run saw, its pool, and why it refuses.
+
+use super::{Line, settings};
+use crate::text::printable;
+use crate::units::Bytes;
+use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
+use crate::why::scan::{Gb, after, between, number, number_after, size, size_after};
+use crate::why::{Engine, Printed};
+
+const OWN: [&str; 10] = [
+    "vLLM",
+    "vllm/",
+    "vllm.",
+    "vllm serve",
+    "(EngineCore",
+    "gpu_model_runner.py",
+    "llm_engine.py",
+    "kv_cache_utils.py",
+    "gpu_executor.py",
+    "VllmWorker",
+];
+
+/// Reads a line.
+pub fn read(line: Line<'_>, evidence: &mut Evidence) {
+    if line.says(&OWN) {
+        evidence.is(Engine::Vllm, line.number);
+    }
+    version(line, evidence);
+    if line.says(&["with config: model", "non-default args", "Namespace(", "EngineArgs("])
+        && !line.says(&["ServerArgs("])
+    {
+        settings::of_vllm(line.text, evidence);
+        if line.says(&["with config: model"]) {
+            evidence.is(Engine::Vllm, line.number);
+            evidence.begin(line.number);
+        }
+    }
+    loaded(line, evidence);
+    profiled(line, evidence);
+    pool(line, evidence);
+    if line.says(&["Application startup complete", "Uvicorn running on"]) {
+        evidence.run.serves.get_or_insert(line.number);
+    }
+    if line.says(&["No available memory for the cache blocks"]) {
+        evidence.is(Engine::Vllm, line.number);
+        evidence.fail(line.failure(FailureKind::NoCache));
+    }
+}
+
+fn version(line: Line<'_>, evidence: &mut Evidence) {
+    for words in ["LLM engine (v", "API server version ", "vLLM Version: ", "vLLM server version "]
+    {
+        let Some(rest) = after(line.text, words) else { continue };
+        let rest = rest.trim_start().trim_start_matches('v');
+        let end = rest.find(|c: char| c != '.' && !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let version = rest.get(..end).unwrap_or_default();
+        if version.starts_with(|c: char| c.is_ascii_digit()) {
+            evidence.version.get_or_insert_with(|| printable(version));
+            evidence.is(Engine::Vllm, line.number);
+        }
+    }
+}
+
+/// The card of the worker that prints a line.
+fn place(line: Line<'_>) -> Place {
+    let rank = between(line.text, "rank=", " ").or_else(|| between(line.text, "_TP", " "));
+    rank.and_then(number).map_or(Place::Cards, |(rank, _)| Place::Card(rank))
+}
+
+fn add(line: Line<'_>, evidence: &mut Evidence, kind: TermKind, size: Printed) {
+    let place = place(line);
+    let term = Term { kind, place, size, estimated: false, line: line.number };
+    evidence
+        .run
+        .terms
+        .retain(|known| known.kind != kind || known.place != place || known.estimated);
+    evidence.term(term);
+}
+
+fn loaded(line: Line<'_>, evidence: &mut Evidence) {
+    for words in [
+        "Model loading took ",
+        "Loading model weights took ",
+        "model weights take ",
+        "weights memory: ",
+    ] {
+        if let Some(size) = size_after(line.text, words, Gb::Binary) {
+            evidence.is(Engine::Vllm, line.number);
+            add(line, evidence, TermKind::Weights, size);
+            return;
+        }
+    }
+}
+
+/// `Memory profiling results: total_gpu_memory=23.58GiB …`, `PyTorch activation peak memory takes 1.44GiB`.
+fn profiled(line: Line<'_>, evidence: &mut Evidence) {
+    for (words, kind) in [
+        ("activation peak memory takes ", TermKind::Activations),
+        ("torch peak memory increase: ", TermKind::Activations),
+        ("non_torch_memory takes ", TermKind::NonTorch),
+        ("non_torch_memory=", TermKind::NonTorch),
+        ("non-torch forward increase memory: ", TermKind::NonTorch),
+    ] {
+        if let Some(size) = size_after(line.text, words, Gb::Binary) {
+            add(line, evidence, kind, size);
+        }
+    }
+    let total = size_after(line.text, "total_gpu_memory=", Gb::Binary)
+        .or_else(|| size_after(line.text, "total_gpu_memory (", Gb::Binary));
+    if let Some(total) = total
+        && let Some(card) = evidence.card(0)
+    {
+        card.total = card.total.or(Some(total.bytes));
+    }
+    let peak = size_after(line.text, "peak_torch_memory=", Gb::Binary);
+    let before = size_after(line.text, "initial_memory_usage=", Gb::Binary);
+    let weights = evidence.run.terms.iter().find(|term| term.kind == TermKind::Weights);
+    if let (Some(peak), Some(_), Some(weights)) = (peak, before, weights) {
+        let bytes = peak.bytes.minus_or_zero(weights.size.bytes);
+        let within = peak.within.plus(weights.size.within).unwrap_or(Bytes::ZERO);
+        add(line, evidence, TermKind::Activations, Printed { bytes, within });
+    }
+    for words in ["gpu_memory_utilization=", "gpu_memory_utilization ("] {
+        let Some(rest) = after(line.text, words).filter(|_| line.says(&["total_gpu_memory"]))
+        else {
+            continue;
+        };
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let share = rest.get(..end).and_then(|share| share.parse().ok());
+        evidence.run.question.gpu_memory_utilization =
+            evidence.run.question.gpu_memory_utilization.or(share);
+    }
+}
+
+fn pool(line: Line<'_>, evidence: &mut Evidence) {
+    for words in ["Available KV cache memory: ", "reserved for KV Cache is ", "kv_cache_size="] {
+        let Some((left, _)) = after(line.text, words).and_then(|rest| size(rest, Gb::Binary))
+        else {
+            continue;
+        };
+        evidence.is(Engine::Vllm, line.number);
+        evidence.counts.cache_left = Some((left.size, left.negative));
+        if !left.negative {
+            add(line, evidence, TermKind::Cache, left.size);
+        }
+    }
+    if let Some(tokens) = number_after(line.text, "GPU KV cache size: ") {
+        evidence.counts.cache_tokens = Some(tokens);
+        evidence.is(Engine::Vllm, line.number);
+    }
+    if let Some(rest) = after(line.text, "Graph capturing finished in ")
+        && let Some(size) = size_after(rest, "took ", Gb::Binary)
+    {
+        add(line, evidence, TermKind::Graphs, size);
+    }
+    if line.says(&["# GPU blocks: 0,"]) {
+        evidence.is(Engine::Vllm, line.number);
+    }
+}
+
+/// Reads a message that may have been broken over several lines.
+pub fn message(line: Line<'_>, evidence: &mut Evidence) {
+    let text = line.text;
+    if text.contains("To serve at least one request") {
+        evidence.is(Engine::Vllm, line.number);
+        let needs = between(text, "max seq len (", "KV cache is needed")
+            .and_then(|rest| after(rest, ")"))
+            .and_then(|rest| size(rest.trim_start_matches([',', ' ', '(']), Gb::Binary));
+        let kind = FailureKind::ContextTooLong {
+            context: number_after(text, "max seq len ("),
+            needs: needs.map(|(size, _)| size.size),
+            has: size_after(text, "available KV cache memory (", Gb::Binary),
+            longest: number_after(text, "estimated maximum model length is "),
+        };
+        evidence.fail(line.failure(kind));
+    } else if text.contains("is larger than the maximum number of tokens") {
+        evidence.is(Engine::Vllm, line.number);
+        let kind = FailureKind::ContextTooLong {
+            context: number_after(text, "max seq len ("),
+            needs: None,
+            has: None,
+            longest: between(text, "KV cache (", ")").and_then(number).map(|(n, _)| n),
+        };
+        evidence.fail(line.failure(kind));
+    } else if let Some(rest) = after(text, "Free memory on device") {
+        share_not_free(line, rest, evidence);
+    }
+}
+
+/// `Free memory on device cuda:0 (7.34/15.49 GiB) on startup is less than desired GPU memory utilization (0.8, 12.39 GiB)`.
+fn share_not_free(line: Line<'_>, rest: &str, evidence: &mut Evidence) {
+    let Some((free, total)) = between(rest, "(", ")").and_then(|text| text.split_once('/')) else {
+        return;
+    };
+    let free = Printed::parse(free.trim(), Bytes::GIB);
+    let total = size(total, Gb::Binary).map(|(size, _)| size.size);
+    let desired = after(rest, "GPU memory utilization (").and_then(|text| text.split_once(','));
+    let wanted =
+        desired.and_then(|(_, wanted)| size(wanted, Gb::Binary)).map(|(size, _)| size.size);
+    let (Some(free), Some(total), Some(wanted)) = (free, total, wanted) else { return };
+    evidence.is(Engine::Vllm, line.number);
+    let index = number_after(rest, "cuda:").unwrap_or(0);
+    if let Some(card) = evidence.card(index) {
+        (card.total, card.free) = (card.total.or(Some(total.bytes)), Some(free.bytes));
+    }
+    let share = desired.map(|(share, _)| printable(share.trim()));
+    if let Some(share) = share.as_deref().and_then(|share| share.parse().ok()) {
+        evidence.run.question.gpu_memory_utilization = Some(share);
+    }
+    evidence.fail(line.failure(FailureKind::ShareNotFree { free, total, share, wanted }));
+}

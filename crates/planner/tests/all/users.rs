@@ -1,0 +1,76 @@
+//! How many users there is room for: as many as a plan for them fits, and not one more.
+
+use vramplan_planner::deployment::{Deployment, Question, resolve};
+use vramplan_planner::plan::Verdict;
+use vramplan_planner::read::{Catalog, MemoryFiles};
+use vramplan_planner::recommend::{Answer, answer};
+
+fn asked(text: &str) -> Question {
+    toml::from_str(text).unwrap()
+}
+
+fn planned(question: &Question) -> (Deployment, Answer) {
+    let files = MemoryFiles::default();
+    let deployment = resolve(question, &Catalog::built_in(), &files, None).unwrap();
+    let answer = answer(&deployment).unwrap();
+    (deployment, answer)
+}
+
+const QUESTIONS: [&str; 6] = [
+    "gpu = 'L4'\nmodel = 'qwen2.5-14b'\nruntime = 'llama.cpp'\nngl = 'all'\ncontext_per_user = 8192",
+    "gpu = 'A100-80GB'\nmodel = 'qwen3-30b-a3b'\nruntime = 'llama.cpp'\nngl = 'all'\ncontext_per_user = 1024",
+    "gpu = 'L4'\nmodel = 'qwen2.5-14b'\nruntime = 'vllm'\nweights = 'awq-int4'\ncontext_per_user = 4096",
+    "gpu = 'L4'\ngpus = 2\nmodel = 'gemma-3-12b'\nruntime = 'vllm'\ncontext_per_user = 4096",
+    "gpu = 'RTX 4090'\nmodel = 'llama-3.1-8b'\nruntime = 'transformers'\nweights = 'nf4'\ncontext_per_user = 4096",
+    "gpu = 'L4'\nmodel = 'qwen2.5-14b'\nruntime = 'vramplan'\ncontext_per_user = 16384",
+];
+
+#[test]
+fn as_many_are_found_as_fit() {
+    for text in QUESTIONS {
+        let solved = planned(&asked(text)).1.users.unwrap();
+        assert!(solved.safe > 0 && solved.expected >= solved.safe, "{text}: {solved:?}");
+        assert_eq!(solved.planned, solved.safe, "{text}");
+        let verdict = |users| {
+            let question = Question { users: Some(users), ..asked(text) };
+            planned(&question).1.verdict
+        };
+        assert_eq!(verdict(solved.safe), Verdict::Fits, "{text}: {solved:?}");
+        if solved.safe < 256 {
+            assert_ne!(verdict(solved.safe + 1), Verdict::Fits, "{text}: {solved:?}");
+        }
+    }
+}
+
+/// llama.cpp is built for 256 sequences (`LLAMA_MAX_SEQ`), and vLLM schedules `max_num_seqs`.
+#[test]
+fn a_runtime_takes_no_more_than_it_can() {
+    let small = "gpu = 'H100'\nmodel = 'smollm2-135m'\ncontext_per_user = 256\n";
+    let most = |text: &str| planned(&asked(&format!("{small}{text}"))).1.users.unwrap().safe;
+    assert_eq!(most("runtime = 'llama.cpp'"), 256);
+    assert_eq!(most("runtime = 'vllm'\nmax_seqs = 128"), 128);
+}
+
+/// A scenario of a solved plan plans the same.
+#[test]
+fn the_resolved_question_has_the_users() {
+    let (deployment, answer) = planned(&asked(QUESTIONS[0]));
+    let resolved = answer.planned(&deployment).resolved();
+    assert_eq!((resolved.batch, resolved.users), (answer.users.map(|users| users.planned), None));
+    assert_eq!((resolved.context, resolved.cache_tokens), (Some(8192), Some(8192)));
+    assert_eq!(planned(&resolved).1.plan.peak, answer.plan.peak);
+}
+
+#[test]
+fn two_words_for_one_thing_are_refused() {
+    let files = MemoryFiles::default();
+    for more in ["batch = 2", "parallel = 2"] {
+        let text =
+            format!("gpu = 'L4'\nmodel = 'qwen3-8b'\nruntime = 'llama.cpp'\nusers = 4\n{more}");
+        let error = resolve(&asked(&text), &Catalog::built_in(), &files, None).unwrap_err();
+        assert!(error.to_string().contains("`--users`"), "{error}");
+    }
+    let text = "gpu = 'L4'\nmodel = 'qwen3-8b'\ncontext_per_user = 4096\ncontext = 8192";
+    let error = resolve(&asked(text), &Catalog::built_in(), &files, None).unwrap_err();
+    assert!(error.to_string().contains("`--context-per-user`"), "{error}");
+}

@@ -1,0 +1,520 @@
+//! Logs of engines in the forms in which they write them, with the figures of public threads: `tests/corpus/why`.
+//!
+//! A case is a log and, beside it, what is true of it: its source, the engine, the terms and the cause. Texts are no
+//! copies: the lines have the form of the engine, the figures are the thread's.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use vramplan_planner::deployment::{Question, resolve};
+use vramplan_planner::read::{Catalog, MemoryFiles};
+use vramplan_planner::units::Bytes;
+use vramplan_planner::why::{
+    Checked, Engine, Evidence, Finding, Log, Place, Term, TermKind, decisive, explain,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    source: String,
+    engine: Engine,
+    cause: String,
+    asked: Option<String>,
+    short: Option<String>,
+    place: Option<u64>,
+    model: Option<String>,
+    version: Option<String>,
+    /// The code of a remedy that must be among those named, and its flags.
+    remedy: Option<String>,
+    flags: Option<String>,
+    #[serde(rename = "static")]
+    static_share: Option<String>,
+    cache_tokens: Option<u64>,
+    sentence: Option<String>,
+    /// What the user says besides.
+    gpu: Option<String>,
+    /// What the thread says of it; and what of the log is not the thread's own.
+    #[serde(rename = "said")]
+    _said: Option<String>,
+    #[serde(rename = "note")]
+    _note: Option<String>,
+    #[serde(default)]
+    settings: toml::Table,
+    #[serde(default)]
+    cards: Vec<Card>,
+    #[serde(default)]
+    terms: Vec<Stated>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Card {
+    index: u64,
+    name: String,
+    free: Option<String>,
+    total: Option<String>,
+    used: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stated {
+    kind: TermKind,
+    card: Option<u64>,
+    #[serde(default)]
+    host: bool,
+    size: String,
+}
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/why")
+}
+
+/// Every case with its name and its log.
+fn cases() -> Vec<(String, Case, Vec<u8>)> {
+    let mut cases = Vec::new();
+    for entry in fs_err::read_dir(corpus()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "toml") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = fs_err::read_to_string(&path).unwrap();
+        let case = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        cases.push((name, case, fs_err::read(path.with_extension("log")).unwrap()));
+    }
+    cases.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(cases.len() >= 110, "only {} cases", cases.len());
+    cases
+}
+
+fn read(bytes: &[u8]) -> Evidence {
+    let mut log = Log::default();
+    for part in bytes.chunks(1000) {
+        log.feed(part);
+    }
+    log.finish()
+}
+
+fn found(evidence: Evidence, user: &Question) -> Finding {
+    let catalog = Catalog::built_in();
+    explain(evidence, user, &|question| {
+        resolve(question, &catalog, &MemoryFiles::default(), None)
+            .map_err(|error| error.to_string())
+    })
+}
+
+fn bytes(text: &str) -> Bytes {
+    text.parse().unwrap()
+}
+
+/// What is not as the case says.
+fn wrong(case: &Case, finding: &Finding) -> Vec<String> {
+    let evidence = &finding.evidence;
+    let mut wrong = Vec::new();
+    let mut expect = |what: &str, is_right: bool, found: &dyn std::fmt::Debug| {
+        if !is_right {
+            wrong.push(format!("{what}: {found:?}"));
+        }
+    };
+    let engine = evidence.engine.map(|(engine, _)| engine);
+    expect("engine", engine == Some(case.engine), &engine);
+    let kind = serde_json::to_value(finding.cause.kind).unwrap();
+    expect("cause", kind == case.cause.as_str(), &(&kind, &finding.cause.sentence));
+    let failure = decisive(evidence);
+    if let Some(asked) = &case.asked {
+        let found = failure.and_then(|failure| failure.asked);
+        let other = evidence.run.failures.iter().filter_map(|failure| failure.asked);
+        let is_right = found.into_iter().chain(other).any(|size| size.is(bytes(asked)));
+        expect("asked", is_right, &found);
+    }
+    if let Some(short) = &case.short {
+        // The figures are rounded to a hundredth of a GiB, each of two.
+        let found = finding.cause.short_by;
+        let near = |found: Bytes| found.diff(bytes(short)).unsigned_abs() <= 11 << 20;
+        expect("short by", found.is_some_and(near), &found);
+    }
+    if let Some(place) = case.place {
+        let found = evidence.run.failures.iter().find_map(|failure| failure.place);
+        expect("place", found == Some(Place::Card(place)), &found);
+    }
+    if let Some(model) = &case.model {
+        expect("model", evidence.models.contains(model), &evidence.models);
+    }
+    if case.version.is_some() {
+        expect("version", evidence.version == case.version, &evidence.version);
+    }
+    if case.static_share.is_some() {
+        expect("static share", evidence.static_share == case.static_share, &evidence.static_share);
+    }
+    if case.cache_tokens.is_some() {
+        let found = evidence.counts.cache_tokens;
+        expect("tokens", found == case.cache_tokens, &found);
+    }
+    if let Some(words) = &case.sentence {
+        expect("sentence", finding.cause.sentence.contains(words), &finding.cause.sentence);
+    }
+    let codes: Vec<_> =
+        finding.remedies.iter().map(|remedy| (remedy.code, &remedy.flags)).collect();
+    if let Some(remedy) = &case.remedy {
+        let is_right = finding.remedies.iter().any(|found| {
+            found.code == remedy && case.flags.as_ref().is_none_or(|flags| *flags == found.flags)
+        });
+        expect("remedy", is_right, &codes);
+    }
+    let settings = toml::Table::try_from(&evidence.run.question).unwrap();
+    for (key, value) in &case.settings {
+        expect(key, settings.get(key) == Some(value), &settings.get(key));
+    }
+    for card in &case.cards {
+        let found = evidence.cards.iter().find(|found| found.index == card.index);
+        let same = |said: &Option<String>, found: Option<Bytes>| {
+            said.as_ref().is_none_or(|said| found == Some(bytes(said)))
+        };
+        let is_right = found.is_some_and(|found| {
+            found.name.as_deref() == Some(&*card.name)
+                && same(&card.free, found.free)
+                && same(&card.total, found.total)
+                && same(&card.used, found.used)
+        });
+        expect("card", is_right, &found);
+    }
+    for stated in &case.terms {
+        let place = match (stated.host, stated.card) {
+            (true, _) => Place::Host,
+            (false, Some(card)) => Place::Card(card),
+            (false, None) => Place::Cards,
+        };
+        let is = |term: &&Term| {
+            term.kind == stated.kind && term.place == place && term.size.is(bytes(&stated.size))
+        };
+        let is_right = evidence.run.terms.iter().any(|term| is(&term));
+        expect("term", is_right, &(stated.kind, place, &stated.size));
+    }
+    wrong
+}
+
+#[test]
+fn engines_terms_and_causes_are_as_their_threads_say() {
+    let cases = cases();
+    let mut report = String::new();
+    let mut wrong_cases = 0;
+    for (name, case, log) in &cases {
+        let user = Question { gpu: case.gpu.clone(), ..Question::default() };
+        let finding = found(read(log), &user);
+        let wrong = wrong(case, &finding);
+        wrong_cases += usize::from(!wrong.is_empty());
+        for line in wrong {
+            let _ = writeln!(report, "{name} ({}): {line}", case.source);
+        }
+    }
+    assert!(report.is_empty(), "{wrong_cases} of {} cases:\n{report}", cases.len());
+}
+
+#[test]
+fn a_buffer_over_vulkans_limit_is_not_a_full_card() {
+    let cases = cases();
+    let (_, _, log) = cases.iter().find(|(name, ..)| name == "llama-12728").unwrap();
+    let finding = found(read(log), &Question::default());
+    let because = finding.cause.because.join("\n");
+    assert!(because.contains("no single buffer as large as this"), "{because}");
+}
+
+/// A log as another program would pass it on.
+type Variant = (&'static str, fn(&str) -> Vec<u8>);
+
+fn each_line(text: &str, line: impl Fn(&str) -> String) -> Vec<u8> {
+    text.lines().map(|text| line(text) + "\n").collect::<String>().into_bytes()
+}
+
+const VARIANTS: [Variant; 10] = [
+    ("CRLF", |text| text.replace('\n', "\r\n").into_bytes()),
+    ("byte order mark", |text| [b"\xef\xbb\xbf", text.as_bytes()].concat()),
+    ("UTF-16", |text| {
+        let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect()
+    }),
+    ("colours", |text| each_line(text, |line| format!("\u{1b}[1;31m{line}\u{1b}[0m"))),
+    ("journald", |text| {
+        each_line(text, |line| format!("Nov 30 04:00:00 host engine[4242]: {line}"))
+    }),
+    ("Docker", |text| {
+        each_line(text, |line| {
+            serde_json::json!({ "log": format!("{line}\n"), "stream": "stderr" }).to_string()
+        })
+    }),
+    ("compose", |text| each_line(text, |line| format!("engine-1  | {line}"))),
+    ("kubectl", |text| each_line(text, |line| format!("[pod/engine-7d9/engine] {line}"))),
+    ("timestamps", |text| each_line(text, |line| format!("2026-11-30T04:00:00.123456789Z {line}"))),
+    ("a huge line before", |text| {
+        [vec![b'x'; 300_000], b"\n".to_vec(), text.as_bytes().to_vec()].concat()
+    }),
+];
+
+#[test]
+fn whoever_passes_a_log_on_it_says_the_same() {
+    let mut checked = 0;
+    for (name, case, log) in cases() {
+        let text = String::from_utf8(log).unwrap();
+        for (how, variant) in VARIANTS {
+            // A command over several lines is broken by what stands before each of them, as the tables of
+            // `nvidia-smi` and wrapped messages may be.
+            let wrapped = text.contains("\\\n") || name.starts_with("bnb-cookbook");
+            let changes_lines =
+                !matches!(how, "CRLF" | "byte order mark" | "UTF-16" | "a huge line before");
+            if wrapped && changes_lines {
+                continue;
+            }
+            let user = Question { gpu: case.gpu.clone(), ..Question::default() };
+            let wrong = wrong(&case, &found(read(&variant(&text)), &user));
+            assert!(wrong.is_empty(), "{name} through {how}: {wrong:#?}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 800, "only {checked} variants");
+}
+
+#[test]
+fn a_log_that_is_cut_anywhere_is_read() {
+    for (_, _, log) in cases() {
+        for at in (0..log.len()).step_by(97) {
+            let (head, tail) = log.split_at(at);
+            let _ = read(head);
+            let evidence = read(tail);
+            assert!(evidence.lines <= log.len() as u64);
+        }
+    }
+}
+
+/// Text that could command a terminal is neither kept nor printed.
+#[test]
+fn what_is_printed_is_safe() {
+    let hostile = "\u{1b}]0;x\u{7}\u{202e}";
+    for (name, _, log) in cases() {
+        let text = String::from_utf8(log).unwrap();
+        let marked =
+            text.replace('a', &format!("a{hostile}")).replace("model", &format!("model{hostile}"));
+        for text in [text.clone() + hostile, marked] {
+            let finding = found(read(text.as_bytes()), &Question::default());
+            let document = vramplan_planner::render::WhyDoc::new(&finding);
+            for format in
+                [vramplan_planner::render::Format::Table, vramplan_planner::render::Format::Json]
+            {
+                let printed =
+                    vramplan_planner::render::WHY.print(&document, format).unwrap().unwrap();
+                let safe = |c: char| c == '\n' || (!c.is_control() && c != '\u{202e}');
+                assert!(printed.chars().all(safe), "{name}: {printed:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_remedy_that_is_planned_again_says_so() {
+    let log = fs_err::read(corpus().join("../why-planned.log")).unwrap();
+    let finding = found(read(&log), &Question::default());
+    let planned = finding.remedies.iter().filter(|remedy| remedy.checked == Checked::Fits).count();
+    assert!(planned >= 3, "{:#?}", finding.remedies);
+}
+
+/// Rows of a corpus of logs that others recorded.
+fn rows(name: &str) -> Vec<std::collections::HashMap<String, String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus").join(name);
+    let mut reader = csv::Reader::from_reader(fs_err::File::open(path).unwrap());
+    reader.deserialize().map(Result::unwrap).collect()
+}
+
+/// Every recorded log of llama.cpp, written again in its form: what it measured is within the plan that is made of it.
+#[test]
+fn recorded_llama_cpp_logs_are_planned_as_measured() {
+    let (mut planned, mut within, mut all, mut outside) = (0, 0, 0, String::new());
+    let rows = rows("llama_cpp.csv");
+    // Of cards that no profile describes nothing is planned.
+    let catalog = Catalog::built_in();
+    let usual = |row: &&std::collections::HashMap<String, String>| {
+        row["left_out"].is_empty() && catalog.gpu(&row["gpu"]).is_ok()
+    };
+    let rows: Vec<_> = rows.iter().filter(usual).collect();
+    for row in &rows {
+        let of = |key: &str| row[key].as_str();
+        let build = of("version").strip_prefix('b').map(|build| format!("build: {build} (0)\n"));
+        let log = format!(
+            "ggml_cuda_init: found 1 CUDA devices:\n  Device 0: {gpu}, compute capability 8.6, VMM: yes\n{build}\
+             llama_model_loader: loaded meta data with 1 key-value pairs and 2 tensors from /m/{model}-{weights}.gguf (version GGUF V3 (latest))\n\
+             load_tensors: offloaded 99/99 layers to GPU\nload_tensors:        CUDA0 model buffer size =  {weights_mib} MiB\n\
+             llama_context: constructing llama_context\nllama_context: n_seq_max     = {n_seq_max}\nllama_context: n_ctx         = {n_ctx}\n\
+             llama_context: n_batch       = {n_batch}\nllama_context: n_ubatch      = {n_ubatch}\nllama_context: flash_attn    = {flash}\n\
+             llama_kv_cache:      CUDA0 KV buffer size =  {kv_mib} MiB\nllama_kv_cache: size = {kv_mib} MiB, K ({kv}): 1.00 MiB, V ({kv}): 1.00 MiB\n\
+             sched_reserve:      CUDA0 compute buffer size =   {compute_mib} MiB\n",
+            gpu = of("gpu"),
+            build = build.unwrap_or_default(),
+            model = of("model"),
+            weights = of("weights"),
+            weights_mib = of("weights_mib"),
+            n_seq_max = of("n_seq_max"),
+            n_ctx = of("n_ctx"),
+            n_batch = of("n_batch"),
+            n_ubatch = of("n_ubatch"),
+            flash = of("flash"),
+            kv_mib = of("kv_mib"),
+            kv = of("kv"),
+            compute_mib = of("compute_mib"),
+        );
+        let version = Some(of("version").to_owned()).filter(|version| !version.starts_with('b'));
+        let user = Question { runtime_version: version, ..Question::default() };
+        let finding = found(read(log.as_bytes()), &user);
+        assert_eq!(finding.evidence.engine.map(|(engine, _)| engine), Some(Engine::LlamaCpp));
+        planned += usize::from(finding.plan.is_some());
+        if finding.plan.is_none() {
+            let _ = writeln!(outside, "{} not planned: {:?}", of("model"), finding.notes);
+        }
+        all += finding.compared.len();
+        for row in &finding.compared {
+            within += usize::from(row.is_within());
+            if !row.is_within() {
+                let _ = writeln!(outside, "{} {}: {:?}", of("model"), of("source"), row);
+            }
+        }
+    }
+    // Weights and compute of each, caches of most.
+    assert!(all >= 45, "only {all} terms");
+    assert!(rows.len() >= 16, "only {} rows", rows.len());
+    assert_eq!(planned, rows.len(), "{outside}");
+    assert!(within * 100 >= all * 95, "{within} of {all} within their bounds:\n{outside}");
+}
+
+/// The same of vLLM.
+#[test]
+fn recorded_vllm_logs_are_planned_as_measured() {
+    let (mut planned, mut within, mut all, mut outside) = (0, 0, 0, String::new());
+    let rows = rows("vllm.csv");
+    let catalog = Catalog::built_in();
+    let usual = |row: &&std::collections::HashMap<String, String>| {
+        catalog.gpu(&row["gpu"]).is_ok()
+            && row["left_out"].is_empty()
+            && row["ranks"] == "1"
+            && row["pipeline"] == "1"
+            && row["lora"] == "0"
+    };
+    let rows: Vec<_> = rows.iter().filter(usual).collect();
+    for row in &rows {
+        let of = |key: &str| row[key].as_str();
+        let fp8 = if of("kv").starts_with("fp8") { "fp8" } else { "auto" };
+        let log = format!(
+            "INFO [core.py:1] Initializing a V1 LLM engine ({version}) with config: model='{model}', dtype=torch.bfloat16, tensor_parallel_size=1, \
+             quantization=None, enforce_eager=False, kv_cache_dtype={fp8}\n\
+             INFO args: Namespace(max_num_seqs={max_seqs}, max_num_batched_tokens={chunk}, gpu_memory_utilization={share})\n\
+             INFO [gpu_model_runner.py:1] Model loading took {weights} GiB memory and 3.0 seconds\n\
+             INFO [gpu_worker.py:1] Available KV cache memory: {kv} GiB\n",
+            version = of("version"),
+            model = of("profile"),
+            max_seqs = of("max_seqs"),
+            chunk = of("chunk"),
+            share = of("utilization"),
+            weights = of("weights_gib"),
+            kv = of("kv_cache_gib"),
+        );
+        let user = Question {
+            gpu: Some(of("gpu").to_owned()),
+            weights: of("weights").parse().ok(),
+            images: (of("vision") == "0").then_some(0),
+            context: of("chunk").parse().ok(),
+            ..Question::default()
+        };
+        let finding = found(read(log.as_bytes()), &user);
+        assert_eq!(finding.evidence.engine.map(|(engine, _)| engine), Some(Engine::Vllm));
+        planned += usize::from(finding.plan.is_some());
+        if finding.plan.is_none() {
+            let _ = writeln!(outside, "{} not planned: {:?}", of("profile"), finding.notes);
+        }
+        for row in &finding.compared {
+            all += 1;
+            within += usize::from(row.is_within());
+            if !row.is_within() {
+                let _ = writeln!(outside, "{}: {:?}", of("profile"), row);
+            }
+        }
+    }
+    assert!(rows.len() > 35, "only {} rows", rows.len());
+    assert_eq!(planned, rows.len(), "{outside}");
+    assert!(within * 100 >= all * 95, "{within} of {all} within their bounds:\n{outside}");
+}
+
+/// A context beside the first, such as a draft's, is told of as one.
+#[test]
+fn a_second_context_is_named() {
+    let log = "load_tensors: loading model tensors, this can take a while... (mmap = true)\n\
+               llama_context: constructing llama_context\n\
+               llama_kv_cache:      CUDA0 KV buffer size =  1024.00 MiB\n\
+               sched_reserve:      CUDA0 compute buffer size =   300.00 MiB\n\
+               srv    load_model: creating MTP draft context against the target model 'x.gguf'\n\
+               llama_context: constructing llama_context\n\
+               ggml_backend_cuda_buffer_type_alloc_buffer: allocating 1042.00 MiB on device 0: cudaMalloc failed: out of memory\n\
+               ggml_gallocr_reserve_n_impl: failed to allocate CUDA0 buffer of size 1092616192\n\
+               graph_reserve: failed to allocate compute buffers\n";
+    let finding = found(read(log.as_bytes()), &Question::default());
+    let sentence = &finding.cause.sentence;
+    assert!(
+        sentence.contains("compute buffer of 1.02 GiB for a context beside the first"),
+        "{sentence}"
+    );
+    assert_eq!(finding.evidence.run.failures.len(), 1);
+}
+
+/// The last run that failed counts, and one that went well after it is told of.
+#[test]
+fn of_several_runs_the_last_that_failed_is_told() {
+    let run = |asked: &str| {
+        format!(
+            "llama_model_loader: loaded meta data with 1 key-value pairs and 2 tensors from /m/x.gguf (version GGUF V3 (latest))\n\
+             load_tensors: loading model tensors, this can take a while... (mmap = true)\n\
+             ggml_backend_cuda_buffer_type_alloc_buffer: allocating {asked} MiB on device 0: cudaMalloc failed: out of memory\n"
+        )
+    };
+    let well = "llama_model_loader: loaded meta data with 1 key-value pairs and 2 tensors from /m/x.gguf (version GGUF V3 (latest))\n\
+                load_tensors:        CUDA0 model buffer size =  1.00 MiB\nmain: server is listening on http://x\n";
+    let evidence = read((run("100.00") + &run("200.00")).as_bytes());
+    assert_eq!((evidence.earlier, evidence.recovered), (1, None));
+    let asked = decisive(&evidence).and_then(|failure| failure.asked).map(|asked| asked.bytes);
+    assert_eq!(asked, Some(Bytes::mib(200).unwrap()));
+    let evidence = read((run("100.00") + well).as_bytes());
+    assert_eq!((evidence.earlier, evidence.recovered), (0, Some(4)));
+    assert!(decisive(&evidence).is_some());
+    assert!(decisive(&read(well.as_bytes())).is_none());
+}
+
+/// Whatever a log holds it is explained: nothing panics, nothing is kept without bound.
+#[test]
+fn mutated_logs_are_explained() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % u64::try_from(below.max(1)).unwrap()).unwrap()
+    };
+    let numbers =
+        ["0", "-1", "18446744073709551615", "99999999999999999999", "1e9", "", "NaN", "é"];
+    for (_, _, log) in cases() {
+        let text = String::from_utf8(log).unwrap();
+        for _ in 0..6 {
+            let mut words: Vec<String> = text.split_inclusive(' ').map(str::to_owned).collect();
+            for _ in 0..3 {
+                let (at, other) = (random(words.len()), random(words.len()));
+                match random(4) {
+                    0 => words.swap(at, other),
+                    1 => words[at] = numbers[random(numbers.len())].to_owned() + " ",
+                    2 => words[at] = words[at].repeat(1 + random(50)),
+                    _ => words[at].clear(),
+                }
+            }
+            let evidence = read(words.concat().as_bytes());
+            assert!(evidence.run.terms.len() <= 4096 && evidence.cards.len() <= 128);
+            let finding = found(evidence, &Question::default());
+            let document = vramplan_planner::render::WhyDoc::new(&finding);
+            let table = vramplan_planner::render::Format::Table;
+            vramplan_planner::render::WHY.print(&document, table).unwrap().unwrap();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `vramplan why`.
+
+use std::io::{Read, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Outcome;
+use super::args::CatalogArgs;
+use super::format;
+use super::known::Known;
+use super::problem::Problem;
+use super::scenario;
+use vramplan_planner::deployment::{self, Deployment, Question};
+use vramplan_planner::read::MemoryFiles;
+use vramplan_planner::render::{Format, WHY, WhyDoc};
+use vramplan_planner::text::{printable_message, printable_path};
+use vramplan_planner::why::{Evidence, Log, MOST_BYTES, explain};
+
+/// Say why a run ran out of memory, by its log.
+#[derive(Clone, Debug, Args)]
+pub struct WhyArgs {
+    /// Where profiles are looked for.
+    #[command(flatten)]
+    pub catalog: CatalogArgs,
+
+    /// The log of an engine, or its message alone; `-` is standard input.
+    #[arg(value_name = "LOG")]
+    pub log: PathBuf,
+
+    /// What the log does not say: these win over what it does.
+    #[command(flatten)]
+    pub plan: Question,
+
+    /// Read plan flags from a TOML file; flags on the command line win.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+
+    /// Output format.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "table",
+        value_parser = format::one_of(&WHY),
+        help_heading = "Output"
+    )]
+    pub format: Format,
+
+    /// Short for `--format json`, schema `vramplan/why/v1`.
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    pub json: bool,
+}
+
+/// Bytes that are read at once.
+const CHUNK: usize = 64 << 10;
+
+/// Reads, explains and prints.
+pub fn run(args: &WhyArgs) -> anyhow::Result<Outcome> {
+    let known = args.catalog.known();
+    let user = scenario::merged(&args.plan, args.scenario.as_deref())?;
+    let evidence = read(&args.log)?;
+    if evidence.lines == 0 {
+        return Err(Problem::new(format!(
+            "`{}` is empty: expected a log",
+            printable_path(&args.log)
+        ))
+        .hint("give the output of the engine, standard error included: `… 2>&1 | tee log`")
+        .into());
+    }
+    let finding = explain(evidence, &user, &|question| resolve(question, &user, &known));
+    let document = WhyDoc::new(&finding);
+    let text = format::print(&WHY, &document, format::chosen(args.format, args.json))?;
+    anstream::stdout().write_all(text.as_bytes())?;
+    Ok(Outcome::Done)
+}
+
+/// Reads a log as far as logs are read.
+fn read(path: &Path) -> anyhow::Result<Evidence> {
+    if path.as_os_str() == "-" {
+        return Ok(read_from(std::io::stdin().lock())?);
+    }
+    let mut file = fs_err::File::open(path)?;
+    let length = file.metadata()?.len();
+    if length <= MOST_BYTES {
+        return Ok(read_from(file)?);
+    }
+    // How a run began and how it ended are worth the most.
+    let mut log = Log::default();
+    feed(&mut log, (&mut file).take(MOST_BYTES / 4))?;
+    log.skip();
+    file.seek(SeekFrom::Start(length - MOST_BYTES / 4 * 3 + 1))?;
+    feed(&mut log, file)?;
+    Ok(log.finish())
+}
+
+fn read_from(from: impl Read) -> std::io::Result<Evidence> {
+    let mut log = Log::default();
+    feed(&mut log, from)?;
+    Ok(log.finish())
+}
+
+/// Hands on all of what is read, as far as the log takes it.
+fn feed(log: &mut Log, mut from: impl Read) -> std::io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                if !log.feed(chunk.get(..count).unwrap_or_default()) {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What is found in a log from which a plan can be made, for tests of its schema.
+#[cfg(test)]
+pub fn example() -> WhyDoc {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/why-planned.log");
+    let (user, known) = (Question::default(), Known::built_in());
+    let finding =
+        explain(read(&path).unwrap(), &user, &|question| resolve(question, &user, &known));
+    assert!(finding.plan.is_some() && !finding.remedies.is_empty());
+    WhyDoc::new(&finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_file_its_beginning_and_its_end_are_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut handle = file.as_file();
+        handle.write_all(b"  Device 0: NVIDIA L4, compute capability 8.9, VMM: yes\n").unwrap();
+        handle.set_len(3 * MOST_BYTES).unwrap();
+        handle.seek(SeekFrom::End(0)).unwrap();
+        handle.write_all(b"\nCUDA error: out of memory\n").unwrap();
+        let evidence = read(file.path()).unwrap();
+        assert!(evidence.cut);
+        assert_eq!(evidence.cards.len(), 1);
+        assert_eq!(evidence.run.failures.len(), 1);
+    }
+}
+
+/// Resolves a question of a log. What the user names is looked for wherever it may be; what the log names among
+/// profiles alone: its text opens no file and asks no server.
+fn resolve(question: &Question, user: &Question, known: &Known) -> Result<Deployment, String> {
+    let named = user.model.is_some() && question.model == user.model;
+    let found = if named {
+        scenario::resolve(question, known)
+    } else {
+        let local = scenario::local_card_for(question, known).map_err(|error| said(&error))?;
+        let nothing = MemoryFiles::default();
+        deployment::resolve(question, known, &nothing, local.as_ref()).map_err(Into::into)
+    };
+    found.map_err(|error| said(&error))
+}
+
+fn said(error: &anyhow::Error) -> String {
+    let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+    printable_message(&causes.join(": "))
+}

@@ -1,0 +1,244 @@
+//! What a new user types first, taken from threads about five engines, and the line that answers it.
+//!
+//! Each case is a command line and what one of the lines that it prints says; `->` gives the exit code where it is not 0.
+
+use std::process::Command;
+
+/// A question: its words, the exit code, and what is in the answer.
+struct Asked {
+    line: &'static str,
+    code: i32,
+    answers: &'static [&'static str],
+}
+
+const fn asked(line: &'static str, code: i32, answers: &'static [&'static str]) -> Asked {
+    Asked { line, code, answers }
+}
+
+const QUESTIONS: &[Asked] = &[
+    // Will it fit?
+    asked("L4 qwen2.5-14b", 0, &["fits: ", "qwen2.5-14b · q4_k_m weights"]),
+    asked("qwen2.5-14b L4", 0, &["fits: "]),
+    asked("budget L4 qwen2.5-14b", 0, &["fits: "]),
+    asked("budget --gpu L4 --model qwen2.5-14b --json", 0, &["\"verdict\": \"fits\""]),
+    asked("budget -g L4 -m qwen2.5-14b -c 8192", 0, &["all 8192 tokens of context"]),
+    asked("budget -g L4 -m qwen2.5-14b -c 8k", 0, &["all 8192 tokens of context"]),
+    asked("budget -g 24GiB -m qwen2.5-14b", 0, &["fits: "]),
+    asked("budget -g 24G -m qwen2.5-14b", 2, &["--gpu 24GiB"]),
+    asked("budget -g 4090 -m qwen2.5:14b", 0, &["llama.cpp runtime", "fits: "]),
+    asked("budget -g A100 -m qwen2.5-14b", 2, &["`A100-40GB`", "`A100-80GB`"]),
+    asked("budget -g 'RTX 4060 Ti' -m qwen3-8b", 2, &["8GB", "16GB"]),
+    asked("budget -g 'RTX 3050' -m qwen3-8b", 2, &["`RTX 3050 8GB`", "`RTX 3050 6GB`"]),
+    asked(
+        "budget -g 'RTX 3060' -m llama-3.3-70b --runtime llama.cpp --ngl all",
+        3,
+        &["does not fit: "],
+    ),
+    asked("budget -g L4 -m nope-7b", 2, &["unknown model `nope-7b`"]),
+    // Cards of other makers, and memory that a GPU shares.
+    asked("budget -g 'RX 7900 XTX' -m qwen3:14b", 0, &["fits: ", "checked on NVIDIA"]),
+    asked("budget -g 'M3 Max 64GB' -m llama3.3:70b", 0, &["48.00 GiB", "fits: "]),
+    asked("budget -g 'M4 Max' -m qwen3:8b", 2, &["`M4 Max 64GB`"]),
+    asked("budget -g 'DGX Spark' -m gpt-oss:120b", 0, &["fits: "]),
+    asked("budget -g 'Strix Halo' -m gpt-oss:120b", 0, &["fits: ", "96.00 GiB"]),
+    asked("budget -g 'M2 Ultra 192GB' -m qwen3-8b --runtime vllm", 2, &["--runtime llama.cpp"]),
+    // llama.cpp, Ollama, LM Studio.
+    asked("budget -g 'RTX 3060' -m qwen3-8b --runtime ollama", 0, &["llama.cpp runtime", "f16 KV"]),
+    asked("budget -g L4 -m qwen3-8b --runtime lmstudio", 0, &["llama.cpp runtime"]),
+    asked("budget -g L4 -m qwen3-8b --runtime llama-cpp -ngl 20", 0, &["L4 + RAM"]),
+    asked(
+        "budget -g L4 -m qwen3-8b --runtime llama.cpp -ctk q8_0 -ctv q8_0 -fa on",
+        0,
+        &["q8_0 KV"],
+    ),
+    asked("budget -g L4 -m qwen3-8b --runtime llama.cpp --ctx-size 16384 -np 4", 0, &["16384"]),
+    asked(
+        "budget -g 'RTX 3060' -m qwen3-30b-a3b --runtime llama.cpp --ram 32GiB",
+        0,
+        &["n-cpu-moe"],
+    ),
+    asked(
+        "budget -g 'RTX 3060' -m qwen3-30b-a3b --runtime llama.cpp --ram 32GiB --cpu-moe",
+        0,
+        &["fits: "],
+    ),
+    asked("budget -g 'RTX 3090' -m llama-3.3-70b --runtime llama.cpp --ram 64GiB", 0, &["--ngl"]),
+    asked(
+        "budget -g 'RTX 3090,RTX 3060' -m qwen3-32b --runtime llama.cpp",
+        0,
+        &["RTX 3090", "RTX 3060"],
+    ),
+    asked("budget -g 2xL4 -m qwen2.5-32b", 0, &["llama.cpp runtime"]),
+    asked("budget -g L4 -m gpt-oss-20b", 0, &["mxfp4", "llama.cpp runtime"]),
+    asked(
+        "budget -g L4 -m llama-3.1-8b --runtime llama.cpp --emit llama.cpp",
+        0,
+        &["llama-server -m"],
+    ),
+    asked("budget -g L4 -m llama-3.1-8b --emit ollama", 0, &["num_ctx"]),
+    asked(
+        "budget -g L4 -m gemma-3-12b --runtime llama.cpp --mmproj auto --explain weights",
+        0,
+        &["image encoder (mmproj)"],
+    ),
+    asked("budget -g L4 -m qwen3-14b --runtime llama.cpp --draft qwen3-0.6b", 0, &["fits: "]),
+    // How much context, how many users.
+    asked("budget -g L4 -m qwen2.5-14b --runtime llama.cpp --users 4", 0, &["4 users × "]),
+    asked(
+        "budget -g L4 -m qwen2.5-14b --runtime llama.cpp --context-per-user 8k",
+        0,
+        &["room for 8 users with 8192 tokens"],
+    ),
+    asked(
+        "budget -g L4 -m qwen2.5-14b --runtime vllm --quant awq --users 4 --context-per-user 8k",
+        0,
+        &["room for "],
+    ),
+    asked(
+        "sweep -g L4 -m qwen2.5-14b --runtime llama.cpp --users 1,4,16 --context-per-user 4k,8k",
+        0,
+        &["users", "4096"],
+    ),
+    asked(
+        "sweep -g L4,T4 -m qwen2.5-14b --runtime llama.cpp --context-per-user 4k,8k",
+        0,
+        &["users there is room for"],
+    ),
+    asked("budget -g L4 -m qwen2.5-14b --batch 4 --users 4", 2, &["--batch"]),
+    // vLLM.
+    asked(
+        "budget -g L4 -m Qwen/Qwen2.5-14B-Instruct --offline",
+        3,
+        &["vllm runtime", "bf16 weights"],
+    ),
+    asked(
+        "budget -g L4 -m Qwen/Qwen2.5-14B-Instruct-AWQ --offline",
+        0,
+        &["awq-int4 weights", "vllm runtime"],
+    ),
+    asked(
+        "budget -g H100 -m qwen3-32b --runtime vllm --max-model-len 32768 --max-num-seqs 64",
+        0,
+        &["fits: "],
+    ),
+    asked(
+        "budget -g L4 -m qwen2.5-7b --runtime vllm --max-model-len 131072",
+        3,
+        &["vllm will not start"],
+    ),
+    asked(
+        "budget -g L4 -m qwen2.5-7b --runtime vllm --gpu-memory-utilization auto",
+        0,
+        &["fits: "],
+    ),
+    asked("budget -g 2xL4 -m qwen2.5-14b --runtime vllm --kv-cache-dtype fp8", 0, &["fp8 KV"]),
+    asked("budget -g L4 -m qwen2.5-14b --runtime vllm --tensor-parallel-size 2", 0, &["2 × L4"]),
+    asked("budget -g L4 -m llama-3.1-8b --weights nvfp4 -c 32k", 0, &["vllm runtime"]),
+    asked(
+        "budget -g L4 -m qwen3-8b --weights fp16 --runtime vllm",
+        3,
+        &["f16 weights", "the largest that starts is"],
+    ),
+    // SGLang.
+    asked("budget -g H100 -m qwen3-32b --runtime sglang", 0, &["`--mem-fraction-static` below"]),
+    asked("budget -g L4 -m qwen2.5-14b --runtime sglang --quant awq", 0, &["pages", "above 0."]),
+    // A command, as it would be run.
+    asked(
+        "budget -g L4 -- llama-server -m qwen3-8b -c 32768 -ctk q8_0 -ctv q8_0",
+        0,
+        &["q8_0 KV", "32768 tokens"],
+    ),
+    asked(
+        "budget -g L4 -- vllm serve Qwen/Qwen2.5-7B-Instruct --max-model-len 8192",
+        0,
+        &["vllm runtime"],
+    ),
+    asked("budget -g L4 -- python serve.py", 2, &["what `python` runs cannot be told"]),
+    // transformers.
+    asked(
+        "budget -g L4 -m qwen2.5-14b --runtime hf --weights nf4",
+        0,
+        &["transformers runtime", "fits: "],
+    ),
+    asked("budget -g L4 -m qwen2.5-14b --weights nf4-dq --kv hqq8", 0, &["transformers runtime"]),
+    asked(
+        "budget -g T4 -m llama-3.1-8b --runtime transformers --weights int8",
+        0,
+        &["transformers runtime"],
+    ),
+    // Mistakes.
+    asked("budget -g L4 -m qwen2.5-14b --weights int4", 2, &["awq-int4", "q4_k_m", "nf4"]),
+    asked("budget -g L4 -m qwen2.5-14b --runtime exl2", 2, &["expected one of"]),
+    asked("budget --model qwen2.5-14b", 2, &["--gpu"]),
+    asked("budget --gpu L4", 2, &["--model"]),
+    asked("budgte --gpu L4", 2, &["budget"]),
+    asked("budget -g L4 -m qwen2.5-14b --cache-tokens ten", 2, &["expected a"]),
+    asked("help budget", 0, &["Usage: vramplan budget"]),
+    // Which format, which card.
+    asked("quants qwen2.5-14b -g L4 --runtime llama.cpp", 0, &["q4_k_m", "q8_0"]),
+    asked("sweep -g all -m qwen2.5-32b --format csv", 0, &["H100"]),
+    asked("profiles list gpus", 0, &["RTX 4090"]),
+    asked("profiles list models", 0, &["qwen2.5-14b"]),
+];
+
+/// The words of a line, those in single quotes as one.
+fn words(line: &str) -> Vec<String> {
+    let parts = line.split('\'').enumerate();
+    let of = |(n, part): (usize, &str)| -> Vec<String> {
+        if n % 2 == 1 {
+            vec![part.to_owned()]
+        } else {
+            part.split_whitespace().map(str::to_owned).collect()
+        }
+    };
+    parts.flat_map(of).collect()
+}
+
+fn answer(line: &str) -> (Option<i32>, String) {
+    let home = tempfile::tempdir().unwrap();
+    let ran = Command::new(env!("CARGO_BIN_EXE_vramplan"))
+        .args(words(line))
+        .env_clear()
+        .env("HOME", home.path())
+        .env("HF_HUB_OFFLINE", "1")
+        .output()
+        .unwrap();
+    let text = [ran.stdout, ran.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+    (ran.status.code(), text)
+}
+
+#[test]
+fn every_first_question_is_answered() {
+    let wrong = |asked: &Asked| {
+        let (code, text) = answer(asked.line);
+        // Text is folded at the end of a line.
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let says = |part: &&&str| !flat.contains(**part) && !text.contains(**part);
+        let missing: Vec<_> = asked.answers.iter().filter(says).collect();
+        (code != Some(asked.code) || !missing.is_empty()).then(|| {
+            let shown: String = text.lines().take(6).collect::<Vec<_>>().join("\n");
+            format!(
+                "$ vramplan {}\n{shown}\n-> {code:?}, expected {}, missing {missing:?}",
+                asked.line, asked.code
+            )
+        })
+    };
+    let wrong: Vec<String> = QUESTIONS.iter().filter_map(wrong).collect();
+    assert!(QUESTIONS.len() >= 60);
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), QUESTIONS.len(), wrong.join("\n\n"));
+}
+
+/// A terminal of 80 columns shows every first answer without folding a line itself.
+#[test]
+fn answers_are_no_wider_than_a_terminal() {
+    let plans = QUESTIONS
+        .iter()
+        .filter(|asked| !asked.line.contains("--json") && !asked.line.contains("csv"));
+    for asked in plans.filter(|asked| {
+        asked.code == 0 && !asked.line.contains("--emit") && !asked.line.starts_with("help")
+    }) {
+        let (_, text) = answer(asked.line);
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        assert!(widest <= 80, "{}: {widest}\n{text}", asked.line);
+    }
+}
