@@ -83,8 +83,8 @@ function deployment(lists) {
   if (given.runtime && runtime.evicts && chance(0.3)) given.recent_window = String(128 * (1 + below(20)));
   if (given.runtime && runtime.captures && chance(0.2)) Object.assign(given, { capture_layers: chance(0.5) ? "all" : "4", capture_tokens: "100" });
   if (given.runtime && runtime.places) places(given);
-  if (given.runtime && runtime.pools) {
-    if (chance(0.3)) given.gpu_memory_utilization = one(["0.9", "0.8", "auto"]);
+  if (given.runtime && runtime.share) {
+    if (chance(0.3)) given[runtime.share] = one(["0.9", "0.8", "auto"]);
     if (chance(0.2)) given.max_seqs = String(1 + below(256));
     if (chance(0.2)) given.enforce_eager = "true";
     if (chance(0.2)) given.max_model_len = String(1024 * (1 + below(32)));
