@@ -1,7 +1,8 @@
 // What can be asked: a row for each flag of `budget`. Everything else can be said under "More flags".
 
 /** The runtimes that have a flag, by what their rules say. */
-const has = (ability) => (runtime) => runtime[ability];
+const has = (ability) => (runtime) => Boolean(runtime[ability]);
+const shares = (key) => (runtime) => runtime.share === key;
 
 /** Formats of the cache; where tensors are placed one by one also one for keys and one for values. */
 function cacheFormats({ kv, places }) {
@@ -16,7 +17,8 @@ const GROUPS = [
   { id: "work", title: "Context and users", open: true },
   { id: "formats", title: "Engine and formats", open: true },
   { id: "placement", title: "Placement", when: has("places") },
-  { id: "pool", title: "Share of the card", when: has("pools") },
+  { id: "pool", title: "Share of the card", when: has("share") },
+  { id: "server", title: "The server", when: has("server") },
   { id: "beside", title: "Beside the model", when: has("places") },
   { id: "capture", title: "Captured activations", when: has("captures") },
   { id: "card", title: "Card and speed" },
@@ -31,6 +33,10 @@ const FIELDS = [
   { group: "work", key: "batch", label: "Users at once", kind: "slider", none: "1",
     about: "Sequences processed together, each with a cache of its own.",
     range: { min: 1, step: 1, max: () => 64 } },
+  { group: "work", key: "users", label: "Users who share the card", kind: "number",
+    about: "Instead of users at once: each with the conversation that there is room for." },
+  { group: "work", key: "context_per_user", label: "Context of each user", kind: "number",
+    about: "Instead of context and cached tokens; without users, as many as there is room for." },
   { group: "work", key: "parallel", label: "Slots that share a cache", kind: "number", when: has("places"),
     about: "Slots of a llama.cpp server (`-np`), instead of users with caches of their own." },
   { group: "work", key: "system_tokens", label: "Pinned prompt", kind: "slider",
@@ -75,10 +81,27 @@ const FIELDS = [
   { group: "placement", key: "swa_full", label: "Windowed layers cache every token", kind: "flag" },
   { group: "placement", key: "no_kv_unified", label: "Slots have cells of their own", kind: "flag" },
 
-  { group: "pool", key: "gpu_memory_utilization", label: "Share of the card", kind: "text", about: "`0.9`, or `auto` for the largest that is safe." },
+  { group: "pool", key: "gpu_memory_utilization", label: "Share of the card", kind: "text", when: shares("gpu_memory_utilization"),
+    about: "`0.9`, or `auto` for the largest that is safe." },
+  { group: "pool", key: "mem_fraction_static", label: "Share of what is free", kind: "text", when: shares("mem_fraction_static"),
+    about: "`--mem-fraction-static`, or `auto` for the largest that is safe." },
   { group: "pool", key: "max_model_len", label: "Longest sequence", kind: "number" },
   { group: "pool", key: "max_seqs", label: "Most sequences", kind: "number" },
-  { group: "pool", key: "enforce_eager", label: "No graphs (`--enforce-eager`)", kind: "flag" },
+  { group: "pool", key: "enforce_eager", label: "No graphs", kind: "flag" },
+
+  { group: "server", key: "tensor_parallel_size", label: "Tensor parallel", kind: "number" },
+  { group: "server", key: "pipeline_parallel_size", label: "Pipeline parallel", kind: "number" },
+  { group: "server", key: "data_parallel_size", label: "Data parallel", kind: "number" },
+  { group: "server", key: "max_loras", label: "Adapters in a batch", kind: "number" },
+  { group: "server", key: "max_lora_rank", label: "Their largest rank", kind: "number" },
+  { group: "server", key: "draft_tokens", label: "Draft's tokens ahead", kind: "number" },
+  { group: "server", key: "cpu_offload_gb", label: "Weights in main memory, GiB", kind: "text" },
+  { group: "server", key: "kv_offloading_size", label: "Cache in main memory, GiB", kind: "text" },
+  { group: "server", key: "kv_cache_memory_bytes", label: "Size of the pool", kind: "text" },
+  { group: "server", key: "block_size", label: "Tokens of a block", kind: "number" },
+  { group: "server", key: "max_cudagraph_capture_size", label: "Largest captured step", kind: "number" },
+  { group: "server", key: "optimization_level", label: "Optimization level", kind: "select", options: () => ["0", "1", "2", "3"] },
+  { group: "server", key: "enable_expert_parallel", label: "Experts spread over ranks", kind: "flag" },
 
   { group: "beside", key: "mmproj", label: "Image encoder", kind: "text", about: "`auto` for the model's own in f16." },
   { group: "beside", key: "draft", label: "Draft model", kind: "text", suggest: (_, lists) => lists.models.map(({ name }) => name) },

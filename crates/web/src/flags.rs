@@ -65,7 +65,7 @@ fn read(given: &Given) -> Result<Given, Problem> {
 }
 
 /// The key that a flag is.
-fn key(name: &str) -> String {
+pub(crate) fn key(name: &str) -> String {
     let name = name.trim_start_matches('-').replace('-', "_");
     let other = OTHER_NAMES.iter().find(|(other, _)| *other == name);
     other.map_or(name, |(_, key)| (*key).to_owned())

@@ -7,6 +7,8 @@ use vramplan_planner::read::{Catalog, Kind, SourceError};
 use vramplan_planner::render::{Target, colour};
 use vramplan_planner::spec::{Runtime, RuntimeOptions};
 
+use crate::flags::key;
+
 /// Everything that has a name.
 #[derive(Clone, Debug, Serialize)]
 pub struct Lists {
@@ -61,8 +63,10 @@ pub struct RuntimeEntry {
     pub targets: Vec<&'static str>,
     /// Whether layers and tensors can be placed one by one.
     pub places: bool,
-    /// Whether it takes a share of the card as its pool.
-    pub pools: bool,
+    /// The key of its share of the card, where it takes one for its pool.
+    pub share: Option<String>,
+    /// Whether it is a server that is told more.
+    pub server: bool,
     /// Whether a conversation's cache can be evicted.
     pub evicts: bool,
     /// Whether activations can be captured.
@@ -150,7 +154,8 @@ fn runtime(runtime: Runtime) -> RuntimeEntry {
         versions: newest.checked_versions(),
         targets: targets.map(|(name, _)| name).collect(),
         places: rules.places_tensors(),
-        pools: newest.serving().is_some(),
+        share: newest.share().map(|_| key(rules.pool_words().share)),
+        server: rules.is_server(),
         evicts: rules.evicts(),
         captures: rules.captures(),
         grows: rules.grows_cache(),

@@ -1,8 +1,8 @@
 // Checks the page in Chromium against the command: `scripts/check-web` installs what this needs and runs it.
 //
-//     node check.mjs PAGE.html COMMAND ROOT OUT [COUNT]
+//     node check.mjs PAGE.html COMMAND ROOT OUT [PLANS]
 //
-// Compares COUNT random deployments, byte for byte; reads files, hostile ones too, and a repository of a hub that answers
+// Compares random deployments, byte for byte, until so many of them are plans and not errors; reads files, hostile ones too, and a repository of a hub that answers
 // from memory; walks the page by keyboard; asks axe; measures; takes screenshots into OUT.
 import { createRequire } from "node:module";
 import { execFile } from "node:child_process";
@@ -15,7 +15,7 @@ const require = createRequire(process.env.CHECK_WEB_MODULES ? `${process.env.CHE
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
-const [page, command, root, out, count = "600"] = process.argv.slice(2);
+const [page, command, root, out, wanted = "520"] = process.argv.slice(2);
 const address = `file://${path.resolve(page)}`;
 const run = promisify(execFile);
 const environment = { ...process.env, NO_COLOR: "1", XDG_CONFIG_HOME: "/nonexistent" };
@@ -83,8 +83,8 @@ function deployment(lists) {
   if (given.runtime && runtime.evicts && chance(0.3)) given.recent_window = String(128 * (1 + below(20)));
   if (given.runtime && runtime.captures && chance(0.2)) Object.assign(given, { capture_layers: chance(0.5) ? "all" : "4", capture_tokens: "100" });
   if (given.runtime && runtime.places) places(given);
-  if (given.runtime && runtime.pools) {
-    if (chance(0.3)) given.gpu_memory_utilization = one(["0.9", "0.8", "auto"]);
+  if (given.runtime && runtime.share) {
+    if (chance(0.3)) given[runtime.share] = one(["0.9", "0.8", "auto"]);
     if (chance(0.2)) given.max_seqs = String(1 + below(256));
     if (chance(0.2)) given.enforce_eager = "true";
     if (chance(0.2)) given.max_model_len = String(1024 * (1 + below(32)));
@@ -117,25 +117,24 @@ async function pasted(line) {
 
 async function equality(tab) {
   const lists = await tab.evaluate(() => vramplan.ask({ ask: "lists" }));
-  const asked = Array.from({ length: Number(count) }, () => deployment(lists));
-  const answers = await tab.evaluate(async (asked) => {
-    const answers = [];
-    for (const question of asked) {
-      const began = performance.now();
-      const plan = JSON.parse(await vramplan.askText({ ask: "plan", question }));
-      const took = performance.now() - began;
-      const printed = JSON.parse(await vramplan.askText({ ask: "print", question, format: "json" }));
-      const flags = Object.entries(question).flatMap(([key, value]) => {
-        const flag = `--${key.replaceAll("_", "-")}`;
-        return value === "true" ? [flag] : [`${flag}=${value}`];
-      });
-      answers.push({ command: plan.ok?.command, flags, took, printed, sizes: plan.ok ? plan.ok.document.components.map(({ expected }) => [expected, vramplan.size(expected)]) : [] });
-    }
-    return answers;
-  }, asked);
+  const took = [];
   let [plans, errors, different] = [0, 0, 0];
-  for (const { command: line, flags, printed } of answers) {
-    // The command is run as it is pasted; what has none is an error, which is the same with the flags.
+  for (let turn = 0; plans < Number(wanted) && turn < 3 * Number(wanted); turn += 1) {
+    const question = deployment(lists);
+    const { printed, ms } = await tab.evaluate(async (question) => {
+      const began = performance.now();
+      const printed = JSON.parse(await vramplan.askText({ ask: "print", question, format: "json" }));
+      return { printed, ms: performance.now() - began };
+    }, question);
+    took.push(ms);
+    const flags = Object.entries(question).flatMap(([key, value]) => {
+      const flag = `--${key.replaceAll("_", "-")}`;
+      return value === "true" ? [flag] : [`${flag}=${value}`];
+    });
+    // Of some the command is run as the page shows it, to paste.
+    const line = printed.ok && turn % 3 === 0
+      ? await tab.evaluate(async (question) => (await vramplan.ask({ ask: "plan", question })).command, question)
+      : null;
     const theirs = line ? await pasted(line) : await ofCommand(["budget", ...flags, "--json", "--offline"]);
     const ours = printed.ok ? printed.ok.text : `error: ${printed.error.message}\n${printed.error.hints.map((hint) => `hint: ${hint}\n`).join("")}`;
     if (printed.ok) plans += 1;
@@ -145,10 +144,10 @@ async function equality(tab) {
       check(different > 5, "the page and the command differ", `${line ?? flags.join(" ")}\npage:    ${firstDifference(ours, theirs)}`);
     }
   }
-  check(different === 0, `${different} of ${answers.length} answers differ from the command's`);
-  check(plans >= 500, `only ${plans} plans were compared`);
-  const took = answers.map(({ took: ms }) => ms).sort((a, b) => a - b);
-  report.equality = { deployments: answers.length, plans, errors, different };
+  check(different === 0, `${different} of ${took.length} answers differ from the command's`);
+  check(plans >= Number(wanted), `only ${plans} plans were compared`);
+  took.sort((a, b) => a - b);
+  report.equality = { deployments: took.length, plans, errors, different };
   report.plan_ms = { median: took[took.length >> 1], p95: took[Math.floor(took.length * 0.95)], p99: took[Math.floor(took.length * 0.99)], most: took.at(-1) };
 }
 function firstDifference(ours, theirs) {
