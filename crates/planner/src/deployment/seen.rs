@@ -120,10 +120,12 @@ impl Seen {
             };
             match effect {
                 Effect::Model => self.question.model = Some(value.to_owned()),
-                // What cannot be read is left, as a flag that is not known is.
-                Effect::Sets(set) => drop(set(&mut self.question, value)),
-                Effect::Value if name == "--mem-fraction-static" => {
-                    self.static_share = Some(value.to_owned());
+                Effect::Sets(set) => {
+                    if name == "--mem-fraction-static" {
+                        self.static_share = Some(value.to_owned());
+                    }
+                    // What cannot be read is left, as a flag that is not known is.
+                    drop(set(&mut self.question, value));
                 }
                 Effect::Value | Effect::Bare => {}
             }
@@ -137,7 +139,7 @@ fn is_flag(word: &str) -> bool {
 }
 
 /// Flags that may stand without a value.
-const BARE: [&str; 12] = [
+const BARE: [&str; 13] = [
     "-fa",
     "--flash-attn",
     "-cmoe",
@@ -148,6 +150,7 @@ const BARE: [&str; 12] = [
     "--kv-unified",
     "--swa-full",
     "--enforce-eager",
+    "--disable-cuda-graph",
     "--no-op-offload",
     "-nopo",
 ];
@@ -207,9 +210,10 @@ const SGLANG: &[Flag] = &[
     ("--tensor-parallel-size", Effect::Sets(ranks)),
     ("--context-length", Effect::Sets(context)),
     ("--kv-cache-dtype", Effect::Sets(cache_dtype)),
-    ("--mem-fraction-static", Effect::Value),
-    ("--max-running-requests", Effect::Value),
-    ("--chunked-prefill-size", Effect::Value),
+    ("--mem-fraction-static", Effect::Sets(static_share)),
+    ("--max-running-requests", Effect::Sets(requests)),
+    ("--chunked-prefill-size", Effect::Sets(chunk)),
+    ("--disable-cuda-graph", Effect::Sets(eager)),
     ("--port", Effect::Value),
     ("--host", Effect::Value),
 ];
@@ -289,6 +293,16 @@ fn batch(question: &mut Question, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn static_share(question: &mut Question, text: &str) -> Result<(), String> {
+    question.mem_fraction_static = Some(parsed(text)?);
+    Ok(())
+}
+
+fn requests(question: &mut Question, text: &str) -> Result<(), String> {
+    question.max_seqs = Some(number(text)?);
+    Ok(())
+}
+
 fn flash_or_bare(question: &mut Question, text: &str) -> Result<(), String> {
     super::command_line::flash(question, text)
 }
@@ -357,6 +371,8 @@ mod tests {
             "python3 -m sglang.launch_server --model-path a/b --tp 2 --mem-fraction-static 0.84";
         let found = seen(line).unwrap();
         assert_eq!((found.program, found.static_share.as_deref()), ("sglang", Some("0.84")));
+        let share = found.question.mem_fraction_static.map(|share| share.to_string());
+        assert_eq!(share.as_deref(), Some("0.84"));
         for line in [
             "",
             "llama-server",

@@ -441,6 +441,66 @@ fn recorded_vllm_logs_are_planned_as_measured() {
     assert!(within * 100 >= all * 95, "{within} of {all} within their bounds:\n{outside}");
 }
 
+/// `SGLang`'s recorded starts, in the form of its log, are planned, and what they say is what is planned.
+#[test]
+fn recorded_starts_of_sglang_are_planned() {
+    let rows = rows("sglang.csv");
+    let (mut planned, mut all, mut within) = (0, 0, 0);
+    let mut outside = String::new();
+    for row in &rows {
+        let of = |key: &str| row[key].as_str();
+        let said = |key: &str, name: &str| match of(key) {
+            "" => String::new(),
+            value => format!(", {name}={value}"),
+        };
+        let mut log = format!(
+            "[2025-08-08 03:34:38] server_args=ServerArgs(model_path='{}', tp_size={}{}{}, disable_cuda_graph={})\n",
+            of("profile"),
+            of("gpus"),
+            said("fraction", "mem_fraction_static"),
+            said("chunk", "chunked_prefill_size"),
+            if of("eager") == "1" { "True" } else { "False" },
+        );
+        if !of("before_gib").is_empty() {
+            let used: f64 =
+                of("before_gib").parse::<f64>().unwrap() - of("after_gib").parse::<f64>().unwrap();
+            let _ = write!(
+                log,
+                "[2025-08-08 03:34:39] Load weight begin. avail mem={} GB\n\
+                 [2025-08-08 03:34:41] Load weight end. type=X, dtype=torch.bfloat16, avail mem={} GB, mem usage={used:.2} GB.\n",
+                of("before_gib"),
+                of("after_gib"),
+            );
+        }
+        let _ =
+            writeln!(log, "[2025-08-08 03:34:41] KV Cache is allocated. #tokens: {}", of("tokens"));
+        log.push_str(
+            "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.\n",
+        );
+        let user = Question {
+            gpu: (!of("gpu").is_empty()).then(|| of("gpu").to_owned()),
+            weights: of("weights").parse().ok(),
+            ..Question::default()
+        };
+        let finding = found(read(log.as_bytes()), &user);
+        assert_eq!(finding.evidence.engine.map(|(engine, _)| engine), Some(Engine::Sglang));
+        planned += usize::from(finding.plan.is_some());
+        if finding.plan.is_none() {
+            let _ = writeln!(outside, "{} not planned: {:?}", of("id"), finding.notes);
+        }
+        for row in &finding.compared {
+            all += 1;
+            within += usize::from(row.is_within());
+            if !row.is_within() {
+                let _ = writeln!(outside, "{}: {:?}", of("id"), row);
+            }
+        }
+    }
+    assert!(rows.len() > 10, "only {} rows", rows.len());
+    assert_eq!(planned, rows.len(), "{outside}");
+    assert!(within * 100 >= all * 95, "{within} of {all} within their bounds:\n{outside}");
+}
+
 /// A context beside the first, such as a draft's, is told of as one.
 #[test]
 fn a_second_context_is_named() {
