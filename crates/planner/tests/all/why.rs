@@ -501,6 +501,23 @@ fn recorded_starts_of_sglang_are_planned() {
     assert!(within * 100 >= all * 95, "{within} of {all} within their bounds:\n{outside}");
 }
 
+/// A share that is too small is mended by one that is planned again.
+#[test]
+fn a_static_share_is_planned_again() {
+    let log = "server_args=ServerArgs(model_path='meta-llama/Llama-3.1-8B-Instruct', mem_fraction_static=0.7, context_length=32768, \
+               chunked_prefill_size=2048)\n\
+               [2025-08-08 03:34:39] Load weight begin. avail mem=21.63 GB\n\
+               [2025-08-08 03:34:45] Load weight end. type=LlamaForCausalLM, avail mem=6.48 GB, mem usage=15.15 GB.\n\
+               RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.\n";
+    for gpu in [None, Some("L4".to_owned())] {
+        let finding = found(read(log.as_bytes()), &Question { gpu, ..Question::default() });
+        assert!(finding.plan.is_some(), "{:?}", finding.notes);
+        let share = finding.remedies.iter().find(|remedy| remedy.code == "other-share").unwrap();
+        assert_eq!(share.checked, vramplan_planner::why::Checked::Fits, "{share:?}");
+        assert!(share.flags.starts_with("--mem-fraction-static 0.8"), "{share:?}");
+    }
+}
+
 /// A context beside the first, such as a draft's, is told of as one.
 #[test]
 fn a_second_context_is_named() {
