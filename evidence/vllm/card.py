@@ -209,7 +209,8 @@ def engine(config, tp=1, pp=1, quantization=None, **arguments):
 def ranks(vllm_config, rank=0):
     """This process as one rank of those that the configuration has."""
     parallel = vllm_config.parallel_config
-    world = parallel.tensor_parallel_size * parallel.pipeline_parallel_size
+    ranks = parallel.tensor_parallel_size * parallel.pipeline_parallel_size
+    world = ranks * parallel.data_parallel_size
     original = torch.distributed.new_group
     torch.distributed.new_group = lambda members=None, *_, **__: original(members, backend="fake")
     parallel_state.in_the_same_node_as = lambda group, source_rank=0: [True] * world
@@ -220,7 +221,7 @@ def ranks(vllm_config, rank=0):
         *args, **kwargs | {"use_message_queue_broadcaster": False}
     )
     with set_current_vllm_config(vllm_config):
-        parallel_state.init_distributed_environment(world, rank, "env://", rank, "fake")
+        parallel_state.init_distributed_environment(ranks, rank, "env://", rank, "fake")
         parallel_state.initialize_model_parallel(
             parallel.tensor_parallel_size, parallel.pipeline_parallel_size, backend="fake"
         )

@@ -1,12 +1,13 @@
 """transformers' configurations of vramplan's profiles, those that `../transformers/track.py` makes and further families."""
 
 import track
+from shapes import common, profile
 import transformers
 
 
 def of(name):
     """The configuration of a profile."""
-    shape = track.profile(name)
+    shape = profile(name)
     made = FURTHER.get(shape["architecture"], track.config)(shape)
     made.initializer_range = 0.02
     return made
@@ -40,7 +41,7 @@ def delta_net(shape):
 
 def qwen3_5(shape):
     """Qwen3.5's language model alone, dense or of experts."""
-    told = track.common(shape) | delta_net(shape) | dict(attn_output_gate=shape["attention_output_gate"])
+    told = common(shape) | delta_net(shape) | dict(attn_output_gate=shape["attention_output_gate"])
     told |= dict(rope_parameters=dict(rope_type="default", rope_theta=1e7, partial_rotary_factor=0.25))
     # As their `config.json` say it.
     told |= dict(mamba_ssm_dtype="float32")
@@ -57,7 +58,7 @@ def qwen3_5(shape):
 def granite_hybrid(shape):
     ssm, heads = shape["ssm"], shape["per_layer"]["kv_heads"]
     return transformers.GraniteMoeHybridConfig(
-        **track.common(shape),
+        **common(shape),
         layer_types=["attention" if count else "mamba" for count in heads],
         shared_intermediate_size=shape["ffn_size"],
         num_local_experts=0,
@@ -76,7 +77,7 @@ def gemma4(shape):
     full = range(every - 1, shape["n_layers"], every)
     kinds = ["full_attention" if index in full else "sliding_attention" for index in range(shape["n_layers"])]
     return transformers.Gemma4TextConfig(
-        **track.common(shape),
+        **common(shape),
         layer_types=kinds,
         sliding_window=shape["window"]["size"],
         global_head_dim=lists["head_dim"][full[0]],
@@ -91,7 +92,7 @@ def gemma4(shape):
 def glm4_moe(shape):
     moe = shape["moe"]
     return transformers.Glm4MoeConfig(
-        **track.common(shape),
+        **common(shape),
         n_routed_experts=moe["n_experts"],
         num_experts_per_tok=moe["n_experts_used"],
         moe_intermediate_size=moe["expert_ffn_size"],
@@ -112,10 +113,10 @@ def deepseek(shape):
 
 
 FURTHER = {
-    "gemma": lambda shape: transformers.GemmaConfig(**track.common(shape)),
-    "cohere": lambda shape: transformers.CohereConfig(**track.common(shape)),
-    "qwen2_moe": lambda shape: transformers.Qwen2MoeConfig(**track.common(shape), **experts(shape)),
-    "qwen3_next": lambda shape: transformers.Qwen3NextConfig(**track.common(shape), **experts(shape), **delta_net(shape)),
+    "gemma": lambda shape: transformers.GemmaConfig(**common(shape)),
+    "cohere": lambda shape: transformers.CohereConfig(**common(shape)),
+    "qwen2_moe": lambda shape: transformers.Qwen2MoeConfig(**common(shape), **experts(shape)),
+    "qwen3_next": lambda shape: transformers.Qwen3NextConfig(**common(shape), **experts(shape), **delta_net(shape)),
     "granite_hybrid": granite_hybrid,
     "gemma4": gemma4,
     "glm4_moe": glm4_moe,

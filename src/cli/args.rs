@@ -66,7 +66,7 @@ pub struct BudgetArgs {
     )]
     pub explain: Option<String>,
 
-    /// Print the settings that make a program run this plan: `llama.cpp`, `vllm`, `transformers`,
+    /// Print the settings that make a program run this plan: `llama.cpp`, `vllm`, `sglang`, `transformers`,
     /// `ollama` or `env`.
     #[arg(
         long,
@@ -75,4 +75,9 @@ pub struct BudgetArgs {
         help_heading = "Output"
     )]
     pub emit: Option<vramplan_planner::render::Target>,
+
+    /// The command of a server that is to be planned, behind `--`, as it would be run: `-- vllm serve MODEL …`. It is
+    /// read, not run; flags before it win.
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "scenario")]
+    pub command: Vec<std::ffi::OsString>,
 }

@@ -9,7 +9,7 @@ use super::args::BudgetArgs;
 use super::format;
 use super::problem::Problem;
 use crate::local::version_of;
-use vramplan_planner::deployment::{Deployment, Question};
+use vramplan_planner::deployment::{Deployment, Question, Recognised, recognise};
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::recommend::answer;
@@ -20,7 +20,7 @@ use vramplan_planner::text::{printable, printable_path};
 pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let explained = args.explain.as_deref().map(component).transpose()?;
     let catalog = args.catalog.known();
-    let plan = with_binary(args)?;
+    let plan = with_binary(args)?.or(of_command(args)?);
     let deployment = super::deployment(&plan, args.scenario.as_deref(), &catalog)?;
     let answer = answer(&deployment)?;
     let document = Document::new(&deployment, &answer);
@@ -72,6 +72,31 @@ fn with_binary(args: &BudgetArgs) -> anyhow::Result<Question> {
     anstream::stderr().write_all(note.as_bytes())?;
     plan.runtime_version = Some(told.version.to_string());
     Ok(plan)
+}
+
+/// What a server's command says; one that is not understood whole would be another plan.
+fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
+    if args.command.is_empty() {
+        return Ok(Question::default());
+    }
+    let has = |prefix: &str| {
+        std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(prefix))
+    };
+    let known = "`llama-server`, `llama-cli` and `vllm serve` are read";
+    match recognise(&args.command, has) {
+        Recognised::Deployment(question) => Ok(*question),
+        Recognised::Uncertain(why) => {
+            let hint = "say the same with flags of `vramplan budget`";
+            Err(Problem::usage(format!("the command is not read as a plan: {why}"))
+                .hint(hint)
+                .into())
+        }
+        Recognised::Nothing => {
+            let program = args.command[0].to_string_lossy();
+            let message = format!("what `{}` runs cannot be told", printable(&program));
+            Err(Problem::usage(message).hint(known).into())
+        }
+    }
 }
 
 /// The settings of a plan; those of one that does not fit would only fail.

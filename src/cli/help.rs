@@ -11,13 +11,14 @@ Examples:
   vramplan budget --gpu T4 --model llama-3.1-8b --runtime llama.cpp --kv q8_0 --cache-tokens 8192
   vramplan budget --gpu 'RTX 3060' --model qwen3-30b-a3b --runtime llama.cpp --ram 32GiB
   vramplan budget --gpu 'RTX 3060' --model m.gguf -ngl 20 -ot 'exps=CPU'   # llama.cpp's own flags
+  vramplan budget --gpu L4 -- llama-server -m model.gguf -c 32768 -ctk q8_0   # a command, read and not run
   vramplan budget --scenario examples/seed-l4.toml --explain conversation_cache
   vramplan budget --gpu L4 --model llama-3.1-8b --runtime llama.cpp --emit llama.cpp
   vramplan budget --gpu L4 --gpus 2 --model llama-3.3-70b --runtime llama.cpp
   vramplan budget --gpu H100-3g.40gb --model qwen2.5-14b --other-use 8GiB --batch 4
 
-Several users of one model are `--batch` (and `--max-seqs` under vllm); what other models or programs
-hold of the card is `--other-use`, of several cards on each of them.
+`--users N` and `--context-per-user TOKENS` plan for several users at once; `--other-use SIZE` is memory that other
+programs hold, of several cards on each of them.
 Sizes need a unit: `512 MiB`, `1.5 GiB`, `2 GB`. `24G` is refused as ambiguous.
 Exit codes: 0 fits · 1 error · 2 usage · 3 does not fit";
 

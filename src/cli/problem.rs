@@ -68,7 +68,7 @@ pub fn is_usage(error: &anyhow::Error) -> bool {
         Some(_) => return true,
         None => outermost.downcast_ref::<SourceError>(),
     };
-    matches!(source, Some(SourceError::Unknown { .. }))
+    matches!(source, Some(SourceError::Unknown { .. } | SourceError::WithoutMemory { .. }))
 }
 
 /// `error: …`, its causes on the same line, and the hints of the whole chain.

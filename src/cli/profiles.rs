@@ -110,7 +110,10 @@ fn gpus(catalog: &Catalog) -> Result<String, SourceError> {
             gpu.total.value.to_string(),
             gpu.visible().to_string(),
             format!("{:.0} GB/s", gpu.bandwidth.value.as_f64() / 1e9),
-            gpu.compute_capability.to_string(),
+            match gpu.maker.is_nvidia() {
+                true => gpu.compute_capability.to_string(),
+                false => gpu.maker.name().to_owned(),
+            },
             gpu.ecc.name().to_owned(),
         ]);
     }
@@ -118,7 +121,7 @@ fn gpus(catalog: &Catalog) -> Result<String, SourceError> {
 }
 
 fn models(catalog: &Catalog) -> Result<String, SourceError> {
-    let mut rows = table(&["model", "parameters", "family", "layers", "KV heads", "context"]);
+    let mut rows = table(&["model", "params", "family", "layers", "KV heads", "context"]);
     for listing in catalog.list(Kind::Model)? {
         let model: ModelSpec = catalog.model(&listing.name)?;
         rows.add_row([
@@ -126,7 +129,7 @@ fn models(catalog: &Catalog) -> Result<String, SourceError> {
             parameters(model.parameters()),
             model.shape.architecture.to_string(),
             model.shape.n_layers.to_string(),
-            format!("{} × {}", model.shape.kv_heads, model.shape.head_dim),
+            format!("{}×{}", model.shape.kv_heads, model.shape.head_dim),
             model.shape.context_len.to_string(),
         ]);
     }

@@ -18,7 +18,7 @@ const FLAGS: [(&str, &str); 14] = [
     ("-kvu", "--kv-unified"),
     ("-b", "--batch-size"),
     ("-md", "--draft"),
-    ("-tp", "--gpus"),
+    ("-tp", "--tensor-parallel-size"),
 ];
 
 /// Flags whose `auto` is the default.

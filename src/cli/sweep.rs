@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question};
 use vramplan_planner::dtype::{KvPair, WeightFormat};
+use vramplan_planner::estimate::rules;
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::render::{Format, Printers, SweepDoc, to_matrix};
 use vramplan_planner::spec::Runtime;
@@ -260,12 +261,18 @@ fn gpus(
     catalog: &Catalog,
 ) -> anyhow::Result<Vec<Cards>> {
     let mut gpus = Vec::new();
-    for name in named(&matrix.gpus, Kind::Gpu, catalog)? {
+    let is_all = matrix.gpus.iter().any(|name| is_all(name));
+    let runs = |name: &String| match catalog.gpu(name) {
+        Ok(gpu) => rules(runtime).runs_on(gpu.maker),
+        Err(_) => true,
+    };
+    let names = named(&matrix.gpus, Kind::Gpu, catalog)?;
+    for name in names.into_iter().filter(|name| !is_all || runs(name)) {
         let question = Question { gpu: Some(name), ..plan.clone() };
         let local = scenario::local_card_for(&question, catalog)?;
         gpus.push(deployment::cards(&question, runtime, catalog, local.as_ref())?);
     }
-    if matrix.gpus.iter().any(|name| is_all(name)) {
+    if is_all {
         gpus.sort_by_key(|cards| cards.first().capacity.total);
     }
     Ok(gpus)

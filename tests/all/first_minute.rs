@@ -45,7 +45,7 @@ const QUESTIONS: &[Asked] = &[
     // llama.cpp, Ollama, LM Studio.
     asked("budget -g 'RTX 3060' -m qwen3-8b --runtime ollama", 0, &["llama.cpp runtime", "f16 KV"]),
     asked("budget -g L4 -m qwen3-8b --runtime lmstudio", 0, &["llama.cpp runtime"]),
-    asked("budget -g L4 -m qwen3-8b --runtime llama-cpp -ngl 20", 0, &["--ngl 20"]),
+    asked("budget -g L4 -m qwen3-8b --runtime llama-cpp -ngl 20", 0, &["L4 + RAM"]),
     asked(
         "budget -g L4 -m qwen3-8b --runtime llama.cpp -ctk q8_0 -ctv q8_0 -fa on",
         0,
@@ -76,7 +76,11 @@ const QUESTIONS: &[Asked] = &[
         &["llama-server -m"],
     ),
     asked("budget -g L4 -m llama-3.1-8b --emit ollama", 0, &["num_ctx"]),
-    asked("budget -g L4 -m gemma-3-12b --runtime llama.cpp --mmproj auto", 0, &["vision"]),
+    asked(
+        "budget -g L4 -m gemma-3-12b --runtime llama.cpp --mmproj auto --explain weights",
+        0,
+        &["image encoder (mmproj)"],
+    ),
     asked("budget -g L4 -m qwen3-14b --runtime llama.cpp --draft qwen3-0.6b", 0, &["fits: "]),
     // How much context, how many users.
     asked("budget -g L4 -m qwen2.5-14b --runtime llama.cpp --users 4", 0, &["4 users × "]),
@@ -129,8 +133,27 @@ const QUESTIONS: &[Asked] = &[
     ),
     asked("budget -g 2xL4 -m qwen2.5-14b --runtime vllm --kv-cache-dtype fp8", 0, &["fp8 KV"]),
     asked("budget -g L4 -m qwen2.5-14b --runtime vllm --tensor-parallel-size 2", 0, &["2 × L4"]),
-    asked("budget -g L4 -m llama-3.1-8b --weights nvfp4", 0, &["vllm runtime"]),
-    asked("budget -g L4 -m qwen3-8b --weights fp16 --runtime vllm", 0, &["f16 weights"]),
+    asked("budget -g L4 -m llama-3.1-8b --weights nvfp4 -c 32k", 0, &["vllm runtime"]),
+    asked(
+        "budget -g L4 -m qwen3-8b --weights fp16 --runtime vllm",
+        3,
+        &["f16 weights", "the largest that starts is"],
+    ),
+    // SGLang.
+    asked("budget -g H100 -m qwen3-32b --runtime sglang", 0, &["`--mem-fraction-static` below"]),
+    asked("budget -g L4 -m qwen2.5-14b --runtime sglang --quant awq", 0, &["pages", "above 0."]),
+    // A command, as it would be run.
+    asked(
+        "budget -g L4 -- llama-server -m qwen3-8b -c 32768 -ctk q8_0 -ctv q8_0",
+        0,
+        &["q8_0 KV", "32768 tokens"],
+    ),
+    asked(
+        "budget -g L4 -- vllm serve Qwen/Qwen2.5-7B-Instruct --max-model-len 8192",
+        0,
+        &["vllm runtime"],
+    ),
+    asked("budget -g L4 -- python serve.py", 2, &["what `python` runs cannot be told"]),
     // transformers.
     asked(
         "budget -g L4 -m qwen2.5-14b --runtime hf --weights nf4",

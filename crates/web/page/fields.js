@@ -3,6 +3,12 @@
 /** The runtimes that have a flag, by what their rules say. */
 const has = (ability) => (runtime) => runtime[ability];
 
+/** Formats of the cache; where tensors are placed one by one also one for keys and one for values. */
+function cacheFormats({ kv, places }) {
+  const of = (keys) => kv.filter((values) => values !== keys).map((values) => `${keys}/${values}`);
+  return [["both", kv], ...(places ? [["keys / values", kv.flatMap(of)]] : [])];
+}
+
 const tokens = (of) => ({ min: 0, step: 256, max: of });
 const contextOf = ({ resolved }) => Math.min(resolved.context ?? 32768, 1 << 20);
 
@@ -44,7 +50,7 @@ const FIELDS = [
     suggest: (runtime) => runtime.versions },
   { group: "formats", key: "weights", label: "Weights", kind: "select",
     options: (lists, runtime) => [["usual", runtime.weights], ["all", lists.weights.filter((name) => !runtime.weights.includes(name))]] },
-  { group: "formats", key: "kv", label: "Keys and values", kind: "select", options: (_, runtime) => runtime.kv },
+  { group: "formats", key: "kv", label: "Keys and values", kind: "select", options: (_, runtime) => cacheFormats(runtime) },
   { group: "formats", key: "attention", label: "Attention", kind: "select", options: (_, runtime) => runtime.attention },
   { group: "formats", key: "logits", label: "Logits of", kind: "select", options: () => ["last", "all"] },
   { group: "formats", key: "cache", label: "Cache", kind: "select", when: has("grows"), options: () => ["preallocated", "grown"] },

@@ -94,11 +94,25 @@ function repository(text) {
 
 /** The bytes of a part of a file on the hub. */
 async function fetchRange(address, from, to, headers) {
-  traffic.requests += 1;
-  const answer = await request(address, { ...headers, Range: `bytes=${from}-${to - 1}` });
+  const answer = await ranged(address, from, to, headers);
   const skip = answer.status === 206 ? 0 : from;
   const bytes = await readUpTo(answer, skip + to - from);
   return bytes.subarray(Math.min(skip, bytes.length));
+}
+
+/**
+ * An answer with a part of a file, or from the beginning of it: hosts that files are handed out from were seen to refuse
+ * ranges to pages of other origins (huggingface/datasets issue 7931), and answer without.
+ */
+async function ranged(address, from, to, headers) {
+  traffic.requests += 1;
+  try {
+    return await request(address, { ...headers, Range: `bytes=${from}-${to - 1}` });
+  } catch (problem) {
+    if (!problem.isUnreachable) throw problem;
+    traffic.requests += 1;
+    return request(address, headers);
+  }
 }
 
 /** What a server answers; its refusals in plain words. */
@@ -107,7 +121,8 @@ async function request(address, headers) {
   try {
     answer = await fetch(address, { headers, referrerPolicy: "no-referrer", credentials: "omit" });
   } catch (error) {
-    throw new Problem(`the hub cannot be reached: ${error.message}`, ["drop the model's file instead"]);
+    const problem = new Problem(`the hub cannot be reached: ${error.message}`, ["drop the model's file instead"]);
+    throw Object.assign(problem, { isUnreachable: true });
   }
   if (answer.status === 401 || answer.status === 403) {
     throw new Problem("the hub wants a token for this repository", [

@@ -59,9 +59,14 @@ function syncForm() {
   const { lists, given, planned } = state;
   const runtime = runtimeNow();
   const plan = planNow(planned);
-  for (const group of GROUPS) form.groups.get(group.id).hidden = group.when ? !group.when(runtime) : false;
+  // What is asked stays in sight, also where another engine has it: it can be taken back.
+  const isAsked = ({ key }) => given[key] !== undefined;
+  for (const group of GROUPS) {
+    const asks = FIELDS.some((field) => field.group === group.id && isAsked(field));
+    form.groups.get(group.id).hidden = group.when ? !group.when(runtime) && !asks : false;
+  }
   for (const [key, row] of form.rows) {
-    row.node.hidden = !applies(key, runtime) || (key === "split" && cardsOf(given.gpu).reduce((sum, { count }) => sum + count, 0) < 2);
+    row.node.hidden = !isAsked(row.field) && (!applies(key, runtime) || (key === "split" && cardsOf(given.gpu).reduce((sum, { count }) => sum + count, 0) < 2));
     if (!row.node.hidden) syncRow(row, given[key] ?? "", plan, runtime, lists);
   }
 }
@@ -150,7 +155,10 @@ function syncCards() {
   });
 }
 
+const isCard = (text) => state.lists.gpus.some(({ name }) => name.toLowerCase() === text.toLowerCase()) || /^\d+(\.\d+)?\s*(GiB|GB)$/.test(text);
+
 function cardRow(index) {
+  const rename = ({ value }) => change((cards) => { cards[index].name = value.replace(/,/g, " ").trim(); });
   const change = (edit) => {
     const cards = cardsOf(state.given.gpu);
     edit(cards);
@@ -163,7 +171,8 @@ function cardRow(index) {
     element("span", { class: "times", "aria-hidden": "true" }, "×"),
     element("input", { type: "text", list: "gpu-list", "aria-label": `Card ${index + 1}`, autocomplete: "off", spellcheck: "false",
       placeholder: "L4, or 24GiB", onfocus: ({ target }) => target.select(),
-      oninput: ({ target }) => change((cards) => { cards[index].name = target.value.replace(/,/g, " ").trim(); }) }),
+      oninput: ({ target }) => { if (isCard(target.value.trim())) rename(target); },
+      onchange: ({ target }) => rename(target) }),
     element("button", { type: "button", class: "clear", "aria-label": `Remove card ${index + 1}`,
       onclick: () => { change((cards) => cards.splice(index, 1)); syncCards(); } }, "×"));
 }

@@ -49,7 +49,7 @@ function dropWhatIsNotIts(name) {
   if (!runtime) return;
   for (const key of Object.keys(state.given)) if (!applies(key, runtime)) delete state.given[key];
   delete state.given.runtime_version;
-  if (state.given.kv && !runtime.kv.includes(state.given.kv)) delete state.given.kv;
+  if (state.given.kv && !state.given.kv.split("/").every((format) => runtime.kv.includes(format))) delete state.given.kv;
   if (state.given.attention && !runtime.attention.includes(state.given.attention)) delete state.given.attention;
 }
 
@@ -230,7 +230,10 @@ async function readMore() {
 }
 
 function listen() {
-  $("model").addEventListener("input", ({ target }) => set("model", target.value.trim()));
+  // While a name is written it is none yet: only one that there is counts at once.
+  const models = new Set(state.lists.models.map(({ name }) => name));
+  $("model").addEventListener("input", ({ target }) => { if (models.has(target.value.trim())) set("model", target.value.trim()); });
+  $("model").addEventListener("change", ({ target }) => set("model", target.value.trim()));
   $("model").addEventListener("focus", ({ target }) => target.select());
   $("add-card").addEventListener("click", () => {
     const cards = cardsOf(state.given.gpu);

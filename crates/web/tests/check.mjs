@@ -218,6 +218,7 @@ async function hostileFiles(tab) {
   }
   const html = "<img src=x onerror=\"globalThis.owned=1\"><script>globalThis.owned=1</script>";
   await tab.fill("#model", html);
+  await tab.keyboard.press("Enter");
   await tab.waitForFunction(() => !document.getElementById("problem").hidden);
   check(await tab.evaluate(() => !globalThis.owned && document.querySelectorAll("#problem img, #problem script").length === 0), "a name is markup");
   await tab.fill("#model", "qwen2.5-14b");
@@ -264,6 +265,10 @@ async function repository(tab) {
       const siblings = [{ rfilename: "README.md", size: 10 }, { rfilename: "Qwen2.5-14B-Q4_K_M.gguf", lfs: { size } }, { rfilename: "Qwen2.5-14B-Q8_0.gguf", lfs: { size } }];
       return route.fulfill({ status: 200, headers: cors, contentType: "application/json", body: JSON.stringify({ sha: "0123456789abcdef0123456789abcdef01234567", siblings }) });
     }
+    if (request.url().includes("/no-ranges")) {
+      if (headers.range) return route.abort();
+      return route.fulfill({ status: 200, headers: cors, body: Buffer.concat([header, Buffer.alloc(4 << 20)]) });
+    }
     const [, from, to] = /bytes=(\d+)-(\d+)/.exec(headers.range).map(Number);
     const body = Buffer.concat([header, Buffer.alloc(Math.max(0, to + 1 - header.length))]).subarray(from, to + 1);
     return route.fulfill({ status: 206, headers: { ...cors, "content-range": `bytes ${from}-${to}/${size}` }, body });
@@ -283,6 +288,9 @@ async function repository(tab) {
   await tab.click("#hub button");
   await tab.waitForFunction(() => document.getElementById("problem").textContent.includes("token"));
   report.hub_requests = seen.length;
+  await tab.fill("#hub-name", "no-ranges/Qwen2.5-14B-GGUF:Q8_0");
+  await tab.click("#hub button");
+  await tab.waitForFunction(() => vramplan.state.planned?.document.deployment.given.model === "hf:no-ranges/Qwen2.5-14B-GGUF:Q8_0", null, { timeout: 30_000 });
   await tab.context().close();
 }
 
@@ -342,6 +350,32 @@ async function keyboard() {
     check(download.suggestedFilename().endsWith(`.${ending}`), `${format} is saved`);
   }
   await tab.context().close();
+}
+
+/** What the page's policy is for: nothing but its own script runs, and no host but the hub is asked. */
+async function policy() {
+  const tab = await browser.newPage();
+  await tab.goto(address);
+  await tab.waitForFunction(() => document.body.classList.contains("ready"));
+  const held = await tab.evaluate(async () => {
+    const blocked = [];
+    addEventListener("securitypolicyviolation", ({ effectiveDirective }) => blocked.push(effectiveDirective));
+    const script = document.createElement("script");
+    script.textContent = "globalThis.owned = 1";
+    document.body.append(script);
+    const image = new Image();
+    image.src = "https://example.org/x.png";
+    document.body.insertAdjacentHTML("beforeend", "<i onclick='globalThis.owned = 1' style='color: red'></i>");
+    document.querySelector("i:last-of-type").click();
+    const fetched = await fetch("https://example.org/").then(() => true, () => false);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return { owned: globalThis.owned, fetched, blocked };
+  });
+  check(!held.owned && !held.fetched, "something ran or was asked that the policy forbids", JSON.stringify(held));
+  for (const kind of ["script-src-elem", "script-src-attr", "connect-src", "img-src", "style-src-attr"]) {
+    check(held.blocked.includes(kind), `the policy did not forbid ${kind}`, JSON.stringify(held));
+  }
+  await tab.close();
 }
 
 /** A planner that fails, or does not answer, is started anew. */
@@ -404,9 +438,11 @@ const step = async (name, work) => {
 await step("equality", async () => { const tab = await open(); await equality(tab); await rounding(tab); await tab.context().close(); });
 await step("slider", async () => {
   report.slider_ms = {};
-  for (const runtime of ["vramplan", "llama.cpp", "vllm", "transformers"]) {
-    const tab = await open(`#gpu=L4&model=qwen2.5-14b&runtime=${runtime}`);
-    report.slider_ms[runtime] = await slider(tab);
+  const of = (runtime) => [runtime, `#gpu=L4&model=qwen2.5-14b&runtime=${runtime}`];
+  const placed = ["llama.cpp, placed", "#gpu=2xRTX+3060&model=qwen3-30b-a3b&runtime=llama.cpp&ram=64GiB&weights=q8_0"];
+  for (const [name, hash] of [of("vramplan"), of("llama.cpp"), placed, of("vllm"), of("transformers")]) {
+    const tab = await open(hash);
+    report.slider_ms[name] = await slider(tab);
     await tab.context().close();
   }
 });
@@ -415,6 +451,7 @@ await step("hostile", async () => { const tab = await open(); await hostileFiles
 await step("hub", async () => repository(await open()));
 await step("addresses", addresses);
 await step("keyboard", keyboard);
+await step("policy", policy);
 await step("recovery", recovery);
 await step("pictures", pictures);
 

@@ -47,6 +47,9 @@ fn beside(
         ("--mtp", question.mtp.is_some()),
     ];
     let Some((flag, _)) = flags.into_iter().find(|(_, given)| *given) else { return Ok(None) };
+    if rules(deployment.kind()).is_server() {
+        return beside_server(deployment, question, catalog, files);
+    }
     if !rules(deployment.kind()).places_tensors() {
         let runtime = deployment.kind();
         let message = format!("what `{flag}` takes under the `{runtime}` runtime is not modelled");
@@ -65,6 +68,65 @@ fn beside(
         draft: draft.transpose()?,
         ahead: question.mtp.map_or(Ok(0), |ahead| tokens_ahead(ahead, model))?,
     }))
+}
+
+/// What predicts tokens ahead of a model on a server; adapters have slots there, and towers are the model's.
+fn beside_server(
+    deployment: &Deployment,
+    question: &Question,
+    catalog: &Catalog,
+    files: &dyn Files,
+) -> Result<Option<Beside>, DeploymentError> {
+    let runtime = deployment.kind();
+    let refused = |flag: &str, hint: &str| {
+        Err(DeploymentError::refused(format!("the `{runtime}` runtime has no `{flag}`"), hint))
+    };
+    if question.mmproj.is_some() {
+        return refused("--mmproj", "drop `--mmproj`: the tower is loaded with the model");
+    }
+    if !question.lora.is_empty() {
+        return refused(
+            "--lora",
+            "use `--max-loras N --max-lora-rank RANK`: slots are what it allocates",
+        );
+    }
+    let model = &deployment.model;
+    if question.mtp.is_some() {
+        predicts(model)?;
+    }
+    let Some(name) = question.draft.as_deref().filter(|name| !is_head(name)) else {
+        return Ok(None);
+    };
+    let found = read::model(files, name, catalog)?;
+    let [ours, theirs] = [model, &found].map(|model| model.shape.vocab_size);
+    if ours != theirs {
+        let message = format!(
+            "`--draft {}` has a vocabulary of {theirs} tokens, `{}` one of {ours}: vLLM asks for the same",
+            found.name, model.name
+        );
+        return Err(DeploymentError::refused(message, "use a smaller model of the same family"));
+    }
+    let defaults = rules(runtime).defaults(&found, &deployment.cards.first().gpu);
+    let draft = Draft { weights: defaults.weights, model: Arc::new(found) };
+    Ok(Some(Beside { draft: Some(draft), ..Beside::default() }))
+}
+
+/// Whether `--draft` names a kind of head rather than a model.
+fn is_head(name: &str) -> bool {
+    ["eagle", "eagle3"].iter().any(|head| name.eq_ignore_ascii_case(head))
+}
+
+/// Whether vLLM has a layer for the model that predicts tokens, of those whose sizes are known here.
+fn predicts(model: &ModelSpec) -> Result<(), DeploymentError> {
+    let shape = &model.shape;
+    let family = shape.architecture.family();
+    // DeepSeek-V3 corrects the scores of its router, V2 does not.
+    let is_v3 = shape.mla.is_some() && shape.moe.is_some_and(|moe| moe.router_bias);
+    if family.gguf_extras.predicting_layers > 0 || family.delta_net().is_some() || is_v3 {
+        return Ok(());
+    }
+    let message = format!("`--mtp`: `{}` has no layer that predicts tokens ahead", model.name);
+    Err(DeploymentError::refused(message, "use `--draft MODEL --draft-tokens N`"))
 }
 
 fn encoder(given: &str, model: &ModelSpec, files: &dyn Files) -> Result<Encoder, DeploymentError> {

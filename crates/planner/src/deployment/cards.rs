@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::limits::MOST_GPUS;
-use super::{DeploymentError, Question, error};
+use super::{DeploymentError, Question, error, server};
 use crate::estimate::rules;
 use crate::plan::Capacity;
 use crate::read::Catalog;
@@ -244,10 +244,11 @@ fn count(question: &Question, names: &[&str]) -> Result<usize, DeploymentError> 
         return Err(DeploymentError::refused(message, hint));
     }
     let most = usize::try_from(MOST_GPUS).unwrap_or(usize::MAX);
-    let given = question.gpus.map(|gpus| usize::try_from(gpus).unwrap_or(usize::MAX));
+    let asked = question.gpus.or_else(|| server::gpus(question));
+    let given = asked.map(|gpus| usize::try_from(gpus).unwrap_or(usize::MAX));
     match (names, given) {
         (_, Some(gpus)) if gpus == 0 || gpus > most => {
-            let value = question.gpus.unwrap_or_default();
+            let value = asked.unwrap_or_default();
             Err(DeploymentError::out_of_range("--gpus", value, format!("1 to {MOST_GPUS}")))
         }
         ([_], gpus) => Ok(gpus.unwrap_or(1)),

@@ -9,8 +9,9 @@ use std::str::FromStr;
 
 use super::Question;
 use crate::dtype::KvFormat;
-use crate::spec::{AskedShare, Attention, Count, Runtime, Split};
+use crate::spec::{AskedShare, Attention, Count, LoraSlots, Runtime, Split};
 use crate::text::printable;
+use crate::units::Bytes;
 
 /// What was recognised of a command.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,8 @@ pub(super) enum Effect {
     Value,
     /// Names the model.
     Model,
+    /// Takes no value, and sets something.
+    Turns(fn(&mut Question)),
     /// Sets something, by this function.
     Sets(fn(&mut Question, &str) -> Result<(), String>),
 }
@@ -110,6 +113,25 @@ pub(super) const VLLM: &[Flag] = &[
     ("--gpu-memory-utilization", Effect::Sets(share)),
     ("--tensor-parallel-size", Effect::Sets(ranks)),
     ("-tp", Effect::Sets(ranks)),
+    ("--pipeline-parallel-size", Effect::Sets(stages)),
+    ("-pp", Effect::Sets(stages)),
+    ("--data-parallel-size", Effect::Sets(copies)),
+    ("-dp", Effect::Sets(copies)),
+    ("--enable-expert-parallel", Effect::Turns(|question| question.enable_expert_parallel = true)),
+    ("--decode-context-parallel-size", Effect::Sets(context_ranks)),
+    ("-dcp", Effect::Sets(context_ranks)),
+    ("--enforce-eager", Effect::Turns(|question| question.enforce_eager = true)),
+    ("--enable-lora", Effect::Turns(lora)),
+    ("--max-loras", Effect::Sets(slots)),
+    ("--max-lora-rank", Effect::Sets(lora_rank)),
+    ("--cpu-offload-gb", Effect::Sets(cpu_offload)),
+    ("--kv-offloading-size", Effect::Sets(kv_offload)),
+    ("--swap-space", Effect::Sets(swap)),
+    ("--kv-cache-memory-bytes", Effect::Sets(pool)),
+    ("--block-size", Effect::Sets(block)),
+    ("--max-cudagraph-capture-size", Effect::Sets(captured)),
+    ("--optimization-level", Effect::Sets(level)),
+    ("--kv-cache-dtype", Effect::Sets(server_cache)),
     ("--host", Effect::Value),
     ("--port", Effect::Value),
     ("--served-model-name", Effect::Value),
@@ -169,8 +191,24 @@ fn llama(words: &[&str]) -> Result<Question, String> {
 fn vllm(words: &[&str]) -> Result<Question, String> {
     let mut question = Question { runtime: Some(Runtime::Vllm), ..Question::default() };
     read(words, VLLM, &mut question, true)?;
+    // A server without slots allocates none, whatever is said of them.
+    if !words.contains(&"--enable-lora") {
+        (question.max_loras, question.max_lora_rank) = (None, None);
+    }
     // Its ranks are what it is told, however many cards there are.
-    question.gpus.get_or_insert(1);
+    let sizes = [
+        question.tensor_parallel_size,
+        question.pipeline_parallel_size,
+        question.data_parallel_size,
+    ];
+    let gpus = sizes.into_iter().flatten().fold(1, u64::saturating_mul);
+    question.gpus = Some(gpus);
+    if question.tensor_parallel_size == Some(gpus) && !question.enable_expert_parallel {
+        // Every layer over all of them.
+        question.split = (gpus > 1).then_some(Split::Tensor);
+        question.tensor_parallel_size = None;
+        (question.pipeline_parallel_size, question.data_parallel_size) = (None, None);
+    }
     named(question)
 }
 
@@ -199,8 +237,13 @@ fn read(
             }
             return Err(format!("what `{}` does to memory is not known here", printable(word)));
         };
-        if matches!(effect, Effect::Bare) {
-            continue;
+        match effect {
+            Effect::Bare => continue,
+            Effect::Turns(turn) => {
+                turn(question);
+                continue;
+            }
+            Effect::Model | Effect::Value | Effect::Sets(_) => {}
         }
         let value = given.take().or_else(|| words.next());
         let value = value.ok_or_else(|| format!("`{name}` has no value"))?;
@@ -214,7 +257,7 @@ fn read(
                     format!("{said} {why}")
                 }
             })?,
-            Effect::Value | Effect::Bare => {}
+            Effect::Value | Effect::Bare | Effect::Turns(_) => {}
         }
     }
     Ok(())
@@ -260,8 +303,81 @@ pub(super) fn share(question: &mut Question, text: &str) -> Result<(), String> {
 }
 
 pub(super) fn ranks(question: &mut Question, text: &str) -> Result<(), String> {
-    question.gpus = Some(number(text)?);
-    question.split = question.gpus.filter(|ranks| *ranks > 1).map(|_| Split::Tensor);
+    question.tensor_parallel_size = Some(number(text)?);
+    Ok(())
+}
+
+pub(super) fn stages(question: &mut Question, text: &str) -> Result<(), String> {
+    question.pipeline_parallel_size = Some(number(text)?);
+    Ok(())
+}
+
+pub(super) fn copies(question: &mut Question, text: &str) -> Result<(), String> {
+    question.data_parallel_size = Some(number(text)?);
+    Ok(())
+}
+
+pub(super) fn context_ranks(question: &mut Question, text: &str) -> Result<(), String> {
+    question.decode_context_parallel_size = Some(number(text)?);
+    Ok(())
+}
+
+/// Slots and their rank have defaults of their own.
+pub(super) fn lora(question: &mut Question) {
+    question.max_loras.get_or_insert(LoraSlots::DEFAULT_SLOTS);
+}
+
+pub(super) fn slots(question: &mut Question, text: &str) -> Result<(), String> {
+    question.max_loras = Some(number(text)?);
+    Ok(())
+}
+
+pub(super) fn lora_rank(question: &mut Question, text: &str) -> Result<(), String> {
+    question.max_lora_rank = Some(number(text)?);
+    Ok(())
+}
+
+pub(super) fn cpu_offload(question: &mut Question, text: &str) -> Result<(), String> {
+    question.cpu_offload_gb = Some(parsed(text)?);
+    Ok(())
+}
+
+pub(super) fn kv_offload(question: &mut Question, text: &str) -> Result<(), String> {
+    question.kv_offloading_size = Some(parsed(text)?);
+    Ok(())
+}
+
+pub(super) fn swap(question: &mut Question, text: &str) -> Result<(), String> {
+    question.swap_space = Some(parsed(text)?);
+    Ok(())
+}
+
+/// vLLM takes `25G` for 25 · 10⁹, too; what is certain is a number of bytes.
+pub(super) fn pool(question: &mut Question, text: &str) -> Result<(), String> {
+    question.kv_cache_memory_bytes = Some(Bytes::new(number(text)?));
+    Ok(())
+}
+
+pub(super) fn block(question: &mut Question, text: &str) -> Result<(), String> {
+    question.block_size = Some(number(text)?);
+    Ok(())
+}
+
+pub(super) fn captured(question: &mut Question, text: &str) -> Result<(), String> {
+    question.max_cudagraph_capture_size = Some(number(text)?);
+    Ok(())
+}
+
+pub(super) fn level(question: &mut Question, text: &str) -> Result<(), String> {
+    question.optimization_level = Some(parsed(text)?);
+    Ok(())
+}
+
+/// `auto` is the model's own.
+pub(super) fn server_cache(question: &mut Question, text: &str) -> Result<(), String> {
+    if text != "auto" {
+        question.kv = Some(parsed::<KvFormat>(text)?.into());
+    }
     Ok(())
 }
 
@@ -341,6 +457,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_is_told_is_read() {
+        let line = "vllm serve a --enable-lora --max-loras 4 --max-lora-rank 64 --cpu-offload-gb 1.5 --enforce-eager \
+            -tp 2 -pp 2 --enable-expert-parallel --kv-cache-dtype fp8_e4m3 --kv-cache-memory-bytes 1073741824";
+        let Recognised::Deployment(question) = of(line) else { panic!("{:?}", of(line)) };
+        assert_eq!((question.max_loras, question.max_lora_rank), (Some(4), Some(64)));
+        assert_eq!(question.cpu_offload_gb.map(|size| size.0), Some(Bytes::new(3 << 29)));
+        assert!(question.enforce_eager && question.enable_expert_parallel);
+        assert_eq!((question.gpus, question.tensor_parallel_size), (Some(4), Some(2)));
+        assert_eq!(question.kv.map(|kv| kv.to_string()).as_deref(), Some("fp8"));
+        assert_eq!(question.kv_cache_memory_bytes, Some(Bytes::new(1 << 30)));
+        // Without the switch they are no slots.
+        let Recognised::Deployment(question) = of("vllm serve a --max-loras 4") else { panic!() };
+        assert_eq!(question.max_loras, None);
+    }
+
+    #[test]
     fn what_is_not_certain_is_said() {
         for (line, why) in [
             ("llama-server -m a.gguf", "without `-c` its context is the model's"),
@@ -351,7 +483,9 @@ mod tests {
             ("llama-server -m a.gguf -c 4096 -ctk q8_0 -ctv f16", "different formats"),
             ("llama-server -m a.gguf -c", "`-c` has no value"),
             ("llama-server -m a.gguf -c x", "`-c x` is not read here"),
-            ("vllm serve a --enforce-eager", "`--enforce-eager`"),
+            ("vllm serve a --quantization fp8", "`--quantization`"),
+            ("vllm serve a --block-size", "`--block-size` has no value"),
+            ("vllm serve a --cpu-offload-gb x", "`--cpu-offload-gb x` is not read here"),
             ("llama-bench -m a.gguf", "llama-bench"),
         ] {
             let Recognised::Uncertain(said) = of(line) else { panic!("{line}: {:?}", of(line)) };

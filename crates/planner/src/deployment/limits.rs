@@ -1,6 +1,6 @@
 //! What a question may ask: ranges, and options that a runtime does not have.
 
-use super::{CacheAllocation, CacheSize, CaptureLayers, Cards, DeploymentError, Question};
+use super::{CacheAllocation, CacheSize, CaptureLayers, Cards, DeploymentError, Question, server};
 use crate::estimate::rules;
 use crate::estimate::rules::{Asked, Defaults};
 use crate::spec::{Capture, ModelSpec, Runtime, RuntimeOptions, Split, Workload};
@@ -108,7 +108,10 @@ pub(super) fn workload(
     }
     let context = match question.context_per_user {
         Some(context) => positive("--context-per-user", context)?,
-        None => positive("--context", question.context.unwrap_or(model.shape.context_len))?,
+        None => {
+            let longest = question.context.or(question.max_model_len);
+            positive("--context", longest.unwrap_or(model.shape.context_len))?
+        }
     };
     let system_tokens = question.system_tokens.unwrap_or_else(|| defaults.system_tokens(context));
     let chunk = rules(runtime).prefill_chunk(options, &cards.first().gpu, context);
@@ -158,6 +161,9 @@ pub(super) fn options(
         let expected = format!("1 to {MOST_SEQUENCES}");
         return Err(DeploymentError::out_of_range("--max-seqs", max_seqs, expected));
     }
+    let gpus = cards.len() as u64;
+    let server = server::server(question, (model, runtime), gpus, split)?;
+    let ranks = if split == Split::Tensor { gpus } else { 1 };
     let asked = Asked {
         version: question.runtime_version.as_deref(),
         model,
@@ -167,10 +173,11 @@ pub(super) fn options(
         others: cards.first().capacity.other_use,
         max_seqs: question.max_seqs,
         share: question.share(),
-        ranks: if split == Split::Tensor { cards.len() as u64 } else { 1 },
+        ranks: server.grid.map_or(ranks, |grid| grid.tensor),
         eager: question.enforce_eager,
         expandable_segments: question.expandable_segments,
         max_model_len: max_model_len(question, model)?,
+        server,
     };
     rules(runtime)
         .options(&asked, &cards.first().gpu)

@@ -14,6 +14,7 @@ mod limits;
 mod origin;
 mod question;
 mod seen;
+mod server;
 mod siblings;
 mod text;
 

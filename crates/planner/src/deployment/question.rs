@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Deployment, text};
 use crate::dtype::{KvPair, WeightFormat};
 use crate::spec::{
-    AskedShare, Attention, Count, Headroom, Logits, Runtime, Split, SplitMode, TensorOverride,
-    TensorSplit, Workload,
+    AskedShare, Attention, Count, Gibibytes, Headroom, Logits, Runtime, Split, SplitMode,
+    TensorOverride, TensorSplit, Workload,
 };
 use crate::units::Bytes;
 
@@ -20,7 +20,11 @@ const PLACEMENT: &str = "llama.cpp";
 
 /// What flags of things beside the model are listed under.
 #[cfg(feature = "cli")]
-const BESIDE: &str = "llama.cpp, beside the model";
+const BESIDE: &str = "Beside the model";
+
+/// What flags of vLLM's server are listed under.
+#[cfg(feature = "cli")]
+const SERVER: &str = "vLLM";
 
 /// How caches are allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +96,7 @@ pub struct Question {
     pub gpu: Option<String>,
 
     /// Number of equal GPUs that the model is spread over [default: 1].
-    #[cfg_attr(feature = "cli", arg(aliases = ["tensor-parallel-size", "num-gpus"], long, value_name = "N"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["num-gpus"], long, value_name = "N"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u64>,
 
@@ -504,12 +508,13 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mmproj: Option<String>,
 
-    /// An adapter that is loaded beside the model. May be repeated (llama.cpp).
+    /// An adapter that is loaded beside the model. May be repeated (llama.cpp; under vllm `--max-loras`).
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", help_heading = BESIDE))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lora: Vec<String>,
 
-    /// A smaller model whose tokens the model checks: a name or a file (llama.cpp: `-md`).
+    /// A smaller model whose tokens the model checks: a name or a file (llama.cpp: `-md`); under vllm also `eagle` or
+    /// `eagle3` for a head as they are published, with `--draft-tokens`.
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "MODEL", help_heading = BESIDE, visible_alias = "model-draft")
@@ -517,10 +522,122 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub draft: Option<String>,
 
-    /// Tokens that the model's own layer predicts ahead (llama.cpp: `--spec-type draft-mtp`).
+    /// Tokens that the model's own layer predicts ahead (llama.cpp: `--spec-type draft-mtp`; vLLM: method `mtp`).
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = BESIDE))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtp: Option<u64>,
+
+    /// Adapters of low rank that vLLM serves in one batch (`--enable-lora`): slots for so many are allocated on load
+    /// [default: 1 with `--max-lora-rank`].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_loras: Option<u64>,
+
+    /// The largest rank of those adapters [default: 16 with `--max-loras`].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "RANK", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_lora_rank: Option<u64>,
+
+    /// Tokens that `--draft` predicts ahead under vLLM (`num_speculative_tokens`).
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "num-speculative-tokens")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draft_tokens: Option<u64>,
+
+    /// GiB of every GPU's weights that vLLM leaves in main memory.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "GIB", help_heading = SERVER))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub cpu_offload_gb: Option<Gibibytes>,
+
+    /// GiB of main memory that vLLM moves blocks of its cache to, of all GPUs together.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "GIB", help_heading = SERVER))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub kv_offloading_size: Option<Gibibytes>,
+
+    /// GiB of main memory for every GPU that vLLM swaps sequences to, in releases before 0.19.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "GIB", help_heading = SERVER))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
+    pub swap_space: Option<Gibibytes>,
+
+    /// The size of vLLM's pool on every GPU, in place of what its share of the card leaves.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = SERVER))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub kv_cache_memory_bytes: Option<Bytes>,
+
+    /// Tokens of a block of vLLM's cache [default: what its kernels ask for].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_size: Option<u64>,
+
+    /// Tokens of the largest step that vLLM captures as a graph [default: 512, or twice `--max-seqs`].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_cudagraph_capture_size: Option<u64>,
+
+    /// How much vLLM compiles and captures (`-O`): 0 nothing, 1 graphs of pieces of a step, 2 and 3 of whole steps, too
+    /// [default: 2].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LEVEL", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimization_level: Option<u64>,
+
+    /// GPUs that vLLM splits every layer over [default: all that other kinds of parallelism leave].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "tp")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensor_parallel_size: Option<u64>,
+
+    /// Runs of layers that vLLM cuts the model into [default: 1; all GPUs with `--split layer`].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "pp")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline_parallel_size: Option<u64>,
+
+    /// Engines of vLLM that each have all dense layers, and share experts [default: 1].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "dp")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_parallel_size: Option<u64>,
+
+    /// Whether vLLM deals experts out whole, rather than split each over all GPUs.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enable_expert_parallel: bool,
+
+    /// Ranks of tensor parallelism over which vLLM deals out the tokens of a cache that each would have whole [default: 1].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "dcp")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decode_context_parallel_size: Option<u64>,
 
     /// Tokens a second that generation must be able to reach with the cache full.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOK/S", help_heading = "Card"))]
@@ -593,6 +710,25 @@ impl Question {
             lora: if self.lora.is_empty() { other.lora } else { self.lora },
             draft: self.draft.or(other.draft),
             mtp: self.mtp.or(other.mtp),
+            max_loras: self.max_loras.or(other.max_loras),
+            max_lora_rank: self.max_lora_rank.or(other.max_lora_rank),
+            draft_tokens: self.draft_tokens.or(other.draft_tokens),
+            cpu_offload_gb: self.cpu_offload_gb.or(other.cpu_offload_gb),
+            kv_offloading_size: self.kv_offloading_size.or(other.kv_offloading_size),
+            swap_space: self.swap_space.or(other.swap_space),
+            kv_cache_memory_bytes: self.kv_cache_memory_bytes.or(other.kv_cache_memory_bytes),
+            block_size: self.block_size.or(other.block_size),
+            max_cudagraph_capture_size: self
+                .max_cudagraph_capture_size
+                .or(other.max_cudagraph_capture_size),
+            optimization_level: self.optimization_level.or(other.optimization_level),
+            tensor_parallel_size: self.tensor_parallel_size.or(other.tensor_parallel_size),
+            pipeline_parallel_size: self.pipeline_parallel_size.or(other.pipeline_parallel_size),
+            data_parallel_size: self.data_parallel_size.or(other.data_parallel_size),
+            enable_expert_parallel: self.enable_expert_parallel || other.enable_expert_parallel,
+            decode_context_parallel_size: self
+                .decode_context_parallel_size
+                .or(other.decode_context_parallel_size),
             min_decode_speed: self.min_decode_speed.or(other.min_decode_speed),
         }
     }
@@ -667,6 +803,21 @@ impl Deployment {
             lora: self.given.lora.clone(),
             draft: self.given.draft.clone(),
             mtp: self.given.mtp,
+            max_loras: self.given.max_loras,
+            max_lora_rank: self.given.max_lora_rank,
+            draft_tokens: self.given.draft_tokens,
+            cpu_offload_gb: self.given.cpu_offload_gb,
+            kv_offloading_size: self.given.kv_offloading_size,
+            swap_space: self.given.swap_space,
+            kv_cache_memory_bytes: self.given.kv_cache_memory_bytes,
+            block_size: self.given.block_size,
+            max_cudagraph_capture_size: self.given.max_cudagraph_capture_size,
+            optimization_level: self.given.optimization_level,
+            tensor_parallel_size: self.given.tensor_parallel_size,
+            pipeline_parallel_size: self.given.pipeline_parallel_size,
+            data_parallel_size: self.given.data_parallel_size,
+            enable_expert_parallel: self.given.enable_expert_parallel,
+            decode_context_parallel_size: self.given.decode_context_parallel_size,
             min_decode_speed: self.min_decode_speed,
         }
     }

@@ -106,6 +106,10 @@ impl Seen {
             if matches!(effect, Effect::Bare) {
                 continue;
             }
+            if let Effect::Turns(turn) = effect {
+                turn(&mut self.question);
+                continue;
+            }
             if let Effect::Sets(set) = effect
                 && BARE.contains(&name)
             {
@@ -127,7 +131,7 @@ impl Seen {
                     // What cannot be read is left, as a flag that is not known is.
                     drop(set(&mut self.question, value));
                 }
-                Effect::Value | Effect::Bare => {}
+                Effect::Value | Effect::Bare | Effect::Turns(_) => {}
             }
         }
     }

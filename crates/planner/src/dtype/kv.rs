@@ -27,6 +27,10 @@ pub enum KvFormat {
     Ggml(GgmlType),
     /// 8-bit floats with a scale per tensor.
     Fp8,
+    /// vLLM: 4-bit floats, an 8-bit scale for every 16 of a head.
+    Nvfp4,
+    /// vLLM: so many bits an element, and an f32 scale per token and head, for keys and values each.
+    PerTokenHead(PerTokenHead),
     /// transformers' `QuantizedCache` over HQQ: `bits` per element, scale and zero per `group`.
     Hqq {
         /// Bits per element: 1, 2, 3, 4 or 8.
@@ -43,16 +47,47 @@ pub enum KvFormat {
     },
 }
 
+/// Formats of vLLM with a scale per token and head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PerTokenHead {
+    /// 4-bit integers.
+    Int4,
+    /// 8-bit integers.
+    Int8,
+    /// 8-bit floats.
+    Fp8,
+}
+
+impl PerTokenHead {
+    /// Bits of an element.
+    const fn bits(self) -> u64 {
+        match self {
+            Self::Int4 => 4,
+            Self::Int8 | Self::Fp8 => 8,
+        }
+    }
+}
+
+/// Bytes of the f32 scale that vLLM keeps per token and head (`kv_cache_interface.py`).
+const HEAD_SCALE_BYTES: u64 = 4;
+
+/// Elements that share a scale of one byte in NVFP4.
+const NVFP4_GROUP: u64 = 16;
+
 /// Group size of transformers' quantized caches where the name does not say another.
 const DEFAULT_GROUP: u64 = 64;
 
 /// The names without parameters.
-const NAMED: [(&str, KvFormat); 12] = [
+const NAMED: [(&str, KvFormat); 16] = [
     ("f32", KvFormat::F32),
     ("f16", KvFormat::F16),
     ("bf16", KvFormat::Bf16),
     ("int8", KvFormat::Int8),
     ("fp8", KvFormat::Fp8),
+    ("nvfp4", KvFormat::Nvfp4),
+    ("int4_per_token_head", KvFormat::PerTokenHead(PerTokenHead::Int4)),
+    ("int8_per_token_head", KvFormat::PerTokenHead(PerTokenHead::Int8)),
+    ("fp8_per_token_head", KvFormat::PerTokenHead(PerTokenHead::Fp8)),
     ("q8_0", KvFormat::Ggml(GgmlType::Q8_0)),
     ("q5_1", KvFormat::Ggml(GgmlType::Q5_1)),
     ("q5_0", KvFormat::Ggml(GgmlType::Q5_0)),
@@ -115,6 +150,14 @@ impl KvFormat {
             Self::F32 => BlockLayout::new(1, 4).size_of(elements),
             Self::F16 | Self::Bf16 => BlockLayout::new(1, 2).size_of(elements),
             Self::Fp8 => Ok(Bytes::new(elements)),
+            // `nvfp4_kv_cache_full_dim` (vLLM `utils/torch_utils.py`).
+            Self::Nvfp4 => {
+                Bytes::product(&[kv_heads, tokens, head_dim / 2 + head_dim / NVFP4_GROUP])
+            }
+            Self::PerTokenHead(format) => {
+                let scales = Bytes::product(&[kv_heads, tokens, HEAD_SCALE_BYTES])?;
+                packed(elements, format.bits(), head_dim)?.plus(scales)
+            }
             Self::Int8 => {
                 let scales = Bytes::product(&[kv_heads, tokens, ENGINE_SCALE_BYTES])?;
                 Bytes::new(elements).plus(scales)
@@ -134,6 +177,7 @@ impl KvFormat {
     pub const fn blocks_divide(self, kv_heads: u64, head_dim: u64) -> bool {
         match self {
             Self::Ggml(ty) => ty.layout().divides(head_dim),
+            Self::Nvfp4 => head_dim.is_multiple_of(NVFP4_GROUP),
             Self::Hqq { group, .. } | Self::Quanto { group, .. } => {
                 (kv_heads * head_dim).is_multiple_of(group)
             }
@@ -145,7 +189,13 @@ impl KvFormat {
     pub const fn is_quantized(self) -> bool {
         matches!(
             self,
-            Self::Int8 | Self::Ggml(_) | Self::Fp8 | Self::Hqq { .. } | Self::Quanto { .. }
+            Self::Int8
+                | Self::Ggml(_)
+                | Self::Fp8
+                | Self::Nvfp4
+                | Self::PerTokenHead(_)
+                | Self::Hqq { .. }
+                | Self::Quanto { .. }
         )
     }
 
@@ -156,6 +206,10 @@ impl KvFormat {
             Self::F16 | Self::Bf16 => "2 B an element".to_owned(),
             Self::Fp8 => "1 B an element".to_owned(),
             Self::Int8 => "1 B an element, 2 B per head for its scale".to_owned(),
+            Self::Nvfp4 => "4 bits an element, 1 B per 16 elements for their scale".to_owned(),
+            Self::PerTokenHead(format) => {
+                format!("{} bits an element, 4 B per head for its scale", format.bits())
+            }
             Self::Ggml(ty) => {
                 let layout = ty.layout();
                 format!("{} B per {} elements", layout.bytes, layout.elements)

@@ -10,7 +10,7 @@ mod scheme;
 mod weight;
 
 pub use ggml::GgmlType;
-pub use kv::KvFormat;
+pub use kv::{KvFormat, PerTokenHead};
 pub use pair::KvPair;
 pub use scheme::{Beside, Scheme};
 pub use weight::{FileType, WeightFormat};

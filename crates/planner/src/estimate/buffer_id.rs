@@ -96,6 +96,12 @@ buffer_ids! {
     Adapters = "adapters",
     /// Their products.
     AdapterResults = "products of adapters",
+    /// Slots for adapters of linear layers.
+    AdapterSlots = "slots for adapters",
+    /// Slots for adapters of experts.
+    ExpertAdapterSlots = "slots for adapters of experts",
+    /// Slots for adapters of the embedding and the output head.
+    EmbeddingAdapterSlots = "slots for adapters of embedding and head",
     /// A draft model's weights.
     DraftWeights = "draft model",
     /// Its keys and values.

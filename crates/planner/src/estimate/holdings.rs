@@ -32,8 +32,12 @@ pub struct Pool {
     pub blocks: u64,
     /// Tokens that the runtime says those hold.
     pub tokens: u64,
+    /// Requests that it runs together at most, where that follows from the pool.
+    pub requests: Option<u64>,
     /// What it checks before it serves.
     pub start: Start,
+    /// Main memory that it pins: weights that stay there, and room for blocks that are moved there.
+    pub host: Bytes,
 }
 
 /// What a runtime with a pool checks before it serves: that one sequence of the longest kind has room.

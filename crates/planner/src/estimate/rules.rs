@@ -8,7 +8,7 @@ use super::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::spec::{
     AskedShare, Attention, GpuSpec, Headroom, Layer, Logits, MOST_SEQUENCES, Maker, ModelSpec,
-    Part, RuntimeOptions, Split, Workload,
+    Part, RuntimeOptions, Server, Split, Workload,
 };
 use crate::units::Bytes;
 
@@ -78,6 +78,8 @@ pub struct Asked<'a> {
     pub expandable_segments: bool,
     /// The longest sequence that a server is told to serve.
     pub max_model_len: u64,
+    /// What else a server is told.
+    pub server: Server,
 }
 
 impl Asked<'_> {
@@ -264,6 +266,11 @@ pub trait RuntimeRules: Sync {
     /// Tokens by which its cache grows: where one more of them may fit although one token more does not.
     fn cache_step(&self) -> Option<u64> {
         None
+    }
+
+    /// Whether it is a server that is told what [`Server`] lists.
+    fn is_server(&self) -> bool {
+        false
     }
 
     /// Whether layers, tensors and caches can be placed one by one, in main memory too.

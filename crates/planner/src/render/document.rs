@@ -202,8 +202,14 @@ pub struct PoolDoc {
     pub blocks: u64,
     /// Tokens that the runtime says those hold.
     pub tokens: u64,
+    /// Requests that the runtime runs together at most, where it reckons that from its pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
     /// What it checks before it serves.
     pub start: StartDoc,
+    /// Main memory that it pins for this GPU: weights that stay there, and room for blocks that are moved there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Bytes>,
 }
 
 /// What a runtime with a pool checks before it serves: that one sequence of the longest kind has room.
@@ -495,7 +501,8 @@ impl CapacityDoc {
 }
 
 pub(super) fn pool_doc(pool: &Pool, shares: Option<Shares>) -> PoolDoc {
-    let Pool { limit, fixed, need, block, block_tokens, blocks, tokens, start } = *pool;
+    let Pool { limit, fixed, need, block, block_tokens, blocks, tokens, requests, start, host } =
+        *pool;
     let Start { context, needs, has, longest: longest_context } = start;
     let share = |of: fn(&Shares) -> Option<Utilization>| {
         shares.as_ref().and_then(of).map(|share| share.to_string())
@@ -508,7 +515,8 @@ pub(super) fn pool_doc(pool: &Pool, shares: Option<Shares>) -> PoolDoc {
         smallest_share: share(|shares| shares.smallest),
         largest_share: share(|shares| shares.largest),
     };
-    PoolDoc { limit, fixed, need, block, block_tokens, blocks, tokens, start }
+    let host = (!host.is_zero()).then_some(host);
+    PoolDoc { limit, fixed, need, block, block_tokens, blocks, tokens, requests, start, host }
 }
 
 const fn users_doc(users: Users) -> UsersDoc {

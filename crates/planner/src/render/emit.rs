@@ -11,11 +11,12 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use super::document::{Document, shown};
+use crate::deployment::Question;
 use crate::dtype::KvFormat;
 use crate::estimate::llama_cpp::padded_context;
-use crate::spec::{Attention, ComputeCapability, Count, Runtime, Split};
+use crate::spec::{Attention, ComputeCapability, Count, Gibibytes, LoraSlots, Runtime, Split};
 use crate::text::{printable, printable_lines, printable_message, shell_word};
-use crate::units::Overflow;
+use crate::units::{Bytes, Overflow};
 
 /// A program to write settings for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -412,12 +413,19 @@ fn share_of(count: u64, of: u64) -> f64 {
 /// `auto` is the model's own type for weights and cache, but f16 for one in f32 (`EngineArgs.dtype`).
 fn vllm(document: &Document) -> String {
     let asked = &document.deployment.resolved;
-    let kv = if asked.kv.map(|kv| kv.keys) == Some(KvFormat::Fp8) { "fp8" } else { "auto" };
+    let kv = match asked.kv.map(|kv| kv.keys) {
+        Some(kv @ (KvFormat::Fp8 | KvFormat::Nvfp4 | KvFormat::PerTokenHead(_))) => kv.to_string(),
+        _ => "auto".to_owned(),
+    };
     let dtype = if weights(document) == "f32" { "--dtype float32 " } else { "" };
     let [system, cached] = cached(document);
     let length = system.saturating_add(cached);
     let gpus = document.devices.len();
+    let is_mixed = asked.tensor_parallel_size.is_some()
+        || asked.pipeline_parallel_size.is_some()
+        || asked.data_parallel_size.is_some();
     let parallel = match asked.split {
+        _ if is_mixed => String::new(),
         Some(Split::Tensor) => format!(" --tensor-parallel-size {gpus}"),
         Some(Split::Layer) => format!(" --pipeline-parallel-size {gpus}"),
         None => String::new(),
@@ -428,11 +436,12 @@ fn vllm(document: &Document) -> String {
     let eager = if asked.enforce_eager { " --enforce-eager" } else { "" };
     format!(
         "--max-model-len {length} --max-num-seqs {} --max-num-batched-tokens {} \
-         {dtype}--kv-cache-dtype {kv} --gpu-memory-utilization {}{parallel}{eager}{}\n",
+         {dtype}--kv-cache-dtype {kv} --gpu-memory-utilization {}{parallel}{eager}{}{}\n",
         asked.max_seqs.unwrap_or_else(|| batch(document)),
         chunk(document),
         shown(asked.gpu_memory_utilization.as_ref()),
         images.unwrap_or_default(),
+        vllm_server(asked),
     )
 }
 
@@ -458,6 +467,71 @@ fn sglang(document: &Document) -> String {
         chunk(document),
         shown(asked.mem_fraction_static.as_ref()),
     )
+}
+
+/// What a server is told besides, as `vllm serve` takes it.
+fn vllm_server(asked: &Question) -> String {
+    let mut flags = String::new();
+    let gib = |size: Gibibytes| {
+        // To the byte: sizes in GiB are fractions of two.
+        #[allow(clippy::cast_precision_loss, reason = "below 2^53")]
+        let bytes = size.0.get() as f64;
+        (bytes / f64::from(1u32 << 30)).to_string()
+    };
+    let numbers = [
+        ("--tensor-parallel-size", asked.tensor_parallel_size),
+        ("--pipeline-parallel-size", asked.pipeline_parallel_size),
+        ("--data-parallel-size", asked.data_parallel_size),
+        ("--decode-context-parallel-size", asked.decode_context_parallel_size),
+        ("--block-size", asked.block_size),
+        ("--max-cudagraph-capture-size", asked.max_cudagraph_capture_size),
+        ("--optimization-level", asked.optimization_level),
+        ("--kv-cache-memory-bytes", asked.kv_cache_memory_bytes.map(Bytes::get)),
+    ];
+    for (flag, value) in numbers {
+        if let Some(value) = value {
+            let _ = write!(flags, " {flag} {value}");
+        }
+    }
+    let sizes = [
+        ("--cpu-offload-gb", asked.cpu_offload_gb),
+        ("--kv-offloading-size", asked.kv_offloading_size),
+        ("--swap-space", asked.swap_space),
+    ];
+    for (flag, value) in sizes {
+        if let Some(value) = value {
+            let _ = write!(flags, " {flag} {}", gib(value));
+        }
+    }
+    if asked.enable_expert_parallel {
+        flags.push_str(" --enable-expert-parallel");
+    }
+    if asked.max_loras.is_some() || asked.max_lora_rank.is_some() {
+        let slots = asked.max_loras.unwrap_or(LoraSlots::DEFAULT_SLOTS);
+        let rank = asked.max_lora_rank.unwrap_or(LoraSlots::DEFAULT_RANK);
+        let _ = write!(flags, " --enable-lora --max-loras {slots} --max-lora-rank {rank}");
+    }
+    if let Some(told) = speculative(asked).map(|told| told.to_string())
+        && let Some(word) = shell_word(&told)
+    {
+        let _ = write!(flags, " --speculative-config {word}");
+    }
+    flags
+}
+
+/// `--speculative-config`.
+fn speculative(asked: &Question) -> Option<serde_json::Value> {
+    if let Some(ahead) = asked.mtp {
+        return Some(serde_json::json!({"method": "mtp", "num_speculative_tokens": ahead}));
+    }
+    let name = asked.draft.as_deref()?;
+    let (method, model) = match name {
+        "eagle" | "eagle3" => (name, "PATH-OF-THE-HEAD"),
+        name => ("draft_model", name),
+    };
+    Some(serde_json::json!({
+        "method": method, "model": model, "num_speculative_tokens": asked.draft_tokens,
+    }))
 }
 
 fn transformers(document: &Document, gpu: ComputeCapability) -> String {

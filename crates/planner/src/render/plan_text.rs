@@ -72,7 +72,7 @@ pub fn heading(document: &Document) -> String {
     text.push_str(&wrap(&line, WIDTH));
     if let Some(maker) = document.capacity.maker {
         let line = format!(
-            "plans are checked on NVIDIA GPUs: on one of {} buffers are assumed to be the same",
+            "plans are checked on NVIDIA GPUs: for {} the same buffers are assumed",
             maker.name()
         );
         text.push_str(&wrap(&line, WIDTH));
@@ -222,31 +222,41 @@ fn will_not_start(document: &Document) -> String {
         return format!("will not start: {} short\n", document.short_by);
     };
     let start = &pool.start;
-    let usable = document.capacity.usable;
-    let outside = document.peak.total.expected.minus_or_zero(pool.limit);
-    let why = if document.peak.total.expected > usable {
-        let share = shown(document.deployment.resolved.share().as_ref());
-        let free = usable.minus_or_zero(outside);
+    let share = shown(document.deployment.resolved.share().as_ref());
+    let words = pool_words(document);
+    let (total, usable) = (document.peak.total.expected, document.capacity.usable);
+    let free = usable.minus_or_zero(total.minus_or_zero(pool.limit));
+    let (limit, short) = (pool.limit, document.short_by);
+    let is_small = start.needs > start.has.expected;
+    let why = if total > usable && words.has_two_ends {
         format!(
-            "its share of {share} is {}, and {free} are free when it looks: {} short",
-            pool.limit, document.short_by
+            "will run out of memory: its share of {share} is {limit}, and what it takes beside that leaves {free}: {short} \
+             short"
         )
-    } else if start.needs > start.has.expected {
+    } else if total > usable {
+        format!(
+            "will not start: its share of {share} is {limit}, and {free} are free when it looks: {short} short"
+        )
+    } else if is_small && words.has_two_ends {
+        format!(
+            "will not start: its share of {share} is {limit}, which leaves {} for a pool of {} at least: `{}` is too small",
+            start.has.expected, start.needs, words.share
+        )
+    } else if is_small {
         let longest = match start.longest_context {
             0 => "none starts".to_owned(),
             longest => format!("the largest that starts is {longest}"),
         };
         format!(
-            "`{}` {} needs {} of cache, {} are there; {longest}",
-            pool_words(document).longest,
-            start.context,
-            start.needs,
-            start.has.expected
+            "will not start: `{}` {} needs {} of cache, {} are there; {longest}",
+            words.longest, start.context, start.needs, start.has.expected
         )
+    } else if words.has_two_ends {
+        format!("starts, and its pool is {short} short of what the conversations hold")
     } else {
-        format!("{} short of what the conversations hold", document.short_by)
+        format!("will not start: {short} short of what the conversations hold")
     };
-    wrap(&format!("{runtime} will not start: {why}"), WIDTH)
+    wrap(&format!("{runtime} {why}"), WIDTH)
 }
 
 /// For how many users there is room.
@@ -267,15 +277,24 @@ fn users_line(users: &UsersDoc) -> String {
 /// What the runtime's share of the card is, and what its cache holds.
 fn pool_line(document: &Document, pool: &PoolDoc) -> String {
     let asked = &document.deployment;
-    let share = shown(asked.resolved.share().as_ref());
+    let share = match asked.resolved.kv_cache_memory_bytes {
+        Some(pool) => format!("a pool of {pool}"),
+        None => shown(asked.resolved.share().as_ref()),
+    };
+    let host = match pool.host {
+        Some(host) => format!("; it pins {host} of main memory for this GPU"),
+        None => String::new(),
+    };
     let words = pool_words(document);
+    let requests = pool.requests.map(|requests| format!(", {requests} requests together"));
     let takes = format!(
-        "{} takes {} ({share}) whatever is cached: {} {}, {} tokens by its own count",
+        "{} takes {} ({share}) whatever is cached: {} {}, {} tokens by its own count{}{host}",
         asked.runtime(),
         pool.limit,
         pool.blocks,
         words.block,
-        pool.tokens
+        pool.tokens,
+        requests.unwrap_or_default()
     );
     if words.has_two_ends { takes + &start_window(pool, words) } else { takes }
 }
@@ -341,51 +360,65 @@ fn placements(document: &Document) -> String {
 }
 
 fn tiers(document: &Document) -> String {
-    let header = ["tier", "max_cache_tokens", "recent_window", "peak (high)", "free then", "tok/s"];
-    let mut rows = table(&header, &[1, 2, 3, 4, 5]);
     let recommendation = &document.recommendation;
-    match recommendation.tiers.as_slice() {
+    let tiers = recommendation.tiers.as_slice();
+    let evicts = tiers.iter().any(|tier| tier.recent_window > 0);
+    // Without eviction a cache holds the conversation whole: its size is the context that engines are told.
+    let pinned = if evicts { 0 } else { document.deployment.number(|asked| asked.system_tokens) };
+    let row = |name: &str, tier: &TierDoc| TierRow { name, tier, evicts, pinned }.cells();
+    let sizes: &[&str] = if evicts { &["max_cache_tokens", "recent_window"] } else { &["context"] };
+    let header = [&["tier"], sizes, &["peak (high)", "tok/s"]].concat();
+    let right: Vec<usize> = (1..header.len()).collect();
+    let mut rows = table(&header, &right);
+    match tiers {
         [first, others @ ..] if others.iter().all(|tier| tier.asks_as(first)) => {
-            rows.add_row(tier_row("every", first));
+            rows.add_row(row("every", first));
         }
         tiers => {
             for tier in tiers {
-                rows.add_row(tier_row(tier.name.id(), tier));
+                rows.add_row(row(tier.name.id(), tier));
             }
         }
     }
     let most = match recommendation.hard_max_cache_tokens {
-        0 => "no cache size fits".to_owned(),
-        most => format!("at most {most} tokens"),
+        0 if evicts => "no cache size fits".to_owned(),
+        0 => "no context fits".to_owned(),
+        most => format!("at most {} tokens", most.saturating_add(pinned)),
     };
     let limit = limit(recommendation.limited_by, document);
-    finish(&rows)
-        + "\n"
-        + &wrap(&format!("{most} · limited by {limit}"), WIDTH)
-        + &wrap(&format!("recent window: {}", document.deployment.recent_window_basis), WIDTH)
-        + &wrap("tok/s: from memory bandwidth; the upper end cannot be exceeded", WIDTH)
+    let mut text = finish(&rows) + "\n" + &wrap(&format!("{most} · limited by {limit}"), WIDTH);
+    if evicts {
+        let basis = &document.deployment.recent_window_basis;
+        text.push_str(&wrap(&format!("recent window: {basis}"), WIDTH));
+    }
+    text + &wrap("tok/s: from memory bandwidth; the upper end cannot be exceeded", WIDTH)
 }
 
-fn tier_row(name: &str, tier: &TierDoc) -> [String; 6] {
-    if tier.max_cache_tokens == 0 {
-        let none = "–".to_owned();
-        return [
-            name.to_owned(),
-            "nothing fits".to_owned(),
-            none.clone(),
-            none.clone(),
-            none.clone(),
-            none,
-        ];
+/// A tier as a row.
+struct TierRow<'a> {
+    name: &'a str,
+    tier: &'a TierDoc,
+    /// Whether there is a recent window.
+    evicts: bool,
+    /// Tokens beside the cache that are counted with it.
+    pinned: u64,
+}
+
+impl TierRow<'_> {
+    fn cells(&self) -> Vec<String> {
+        let tier = self.tier;
+        let fits = tier.max_cache_tokens > 0;
+        let shown = |text: String| if fits { text } else { "–".to_owned() };
+        let tokens = tier.max_cache_tokens.saturating_add(self.pinned);
+        let mut cells = vec![self.name.to_owned()];
+        cells.push(if fits { tokens.to_string() } else { "nothing fits".to_owned() });
+        if self.evicts {
+            cells.push(shown(tier.recent_window.to_string()));
+        }
+        cells.push(shown(tier.peak.high.to_string()));
+        cells.push(shown(speed(&tier.decode_tokens_per_second)));
+        cells
     }
-    [
-        name.to_owned(),
-        tier.max_cache_tokens.to_string(),
-        if tier.recent_window == 0 { "–".to_owned() } else { tier.recent_window.to_string() },
-        tier.peak.high.to_string(),
-        tier.headroom.to_string(),
-        speed(&tier.decode_tokens_per_second),
-    ]
 }
 
 /// `~15 (7–25)`; nothing where no bandwidth is known.

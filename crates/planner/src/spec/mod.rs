@@ -17,6 +17,7 @@ mod quality;
 mod runtime;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
+mod server;
 mod serving;
 mod sglang;
 mod sglang_version;
@@ -45,6 +46,7 @@ pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use placed::{Home, Memo, Placed, PlacedWeight};
 pub use quality::{QUALITY_SOURCE, Quality, quality};
 pub use runtime::{Runtime, RuntimeOptions, RuntimeSpec};
+pub use server::{Drafter, Gibibytes, Grid, LoraSlots, Optimization, Server};
 pub use serving::{AskedShare, Serving, Utilization};
 pub use sglang::TokenServing;
 pub use sglang_version::SglangVersion;

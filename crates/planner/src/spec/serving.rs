@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{GpuSpec, VllmVersion};
+use super::{GpuSpec, Server, VllmVersion};
 use crate::text::printable;
 use crate::units::{Bytes, Overflow};
 
@@ -117,6 +117,8 @@ pub struct Serving {
     pub max_model_len: Option<u64>,
     /// Blocks that the pool has at most, because another rank's has no more.
     pub most_blocks: Option<u64>,
+    /// What else it is told.
+    pub server: Server,
 }
 
 impl Default for Serving {
@@ -131,6 +133,7 @@ impl Default for Serving {
             eager: false,
             max_model_len: None,
             most_blocks: None,
+            server: Server::default(),
         }
     }
 }

@@ -68,6 +68,11 @@ impl SglangVersion {
         self.since(10)
     }
 
+    /// Whether Gemma 3 has tables of sines and cosines, instead of reckoning them in every step (`models/gemma3_causal.py`).
+    pub const fn keeps_tables_of_gemma_3(self) -> bool {
+        self.since(10)
+    }
+
     /// Whether steps of prompts of some multimodal models are captured, too: Qwen3.5 and Kimi K2.5
     /// (`multimodal_breakable_cuda_graph_supported_model_archs`).
     pub const fn replays_images(self) -> bool {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use std::sync::Arc;
 
-use super::{Home, Layer, ModelSpec, Placed};
+use super::{Grid, Home, Layer, ModelSpec, Placed};
 
 use crate::text::printable;
 use crate::units::at_most;
@@ -88,6 +88,8 @@ pub struct Part {
     pub has_vision: bool,
     /// Its rows of every matrix, where those are dealt out by memory.
     pub share: Option<Share>,
+    /// How GPUs share layers where that is more than tensor or pipeline parallelism (vLLM).
+    pub grid: Option<Grid>,
     /// Where everything is, where tensors may be in main memory too.
     pub placed: Option<Arc<Placed>>,
     /// Whether it is main memory's part of such a placement.
@@ -107,6 +109,7 @@ impl Part {
             has_head: true,
             has_vision: true,
             share: None,
+            grid: None,
             placed: None,
             is_host: false,
         }
@@ -124,7 +127,41 @@ impl Part {
 
     /// GPUs that every tensor is split over evenly.
     pub fn ranks(&self) -> u64 {
-        if self.split == Split::Tensor && self.share.is_none() { self.of } else { 1 }
+        match self.grid {
+            Some(grid) => grid.tensor,
+            None if self.split == Split::Tensor && self.share.is_none() => self.of,
+            None => 1,
+        }
+    }
+
+    /// Which of the GPUs it is that share its layers, from 0.
+    pub const fn rank_of_stage(&self) -> u64 {
+        match (self.grid, self.split) {
+            (Some(grid), _) if grid.tensor > 0 => self.index % grid.tensor,
+            (None, Split::Tensor) => self.index,
+            _ => 0,
+        }
+    }
+
+    /// Which run of layers it has, from 0.
+    pub const fn stage(&self) -> u64 {
+        match (self.grid, self.split) {
+            (Some(grid), _) if grid.tensor > 0 && grid.stages > 0 => {
+                self.index / grid.tensor % grid.stages
+            }
+            (None, Split::Layer) => self.index,
+            _ => 0,
+        }
+    }
+
+    /// Which copy of the dense layers it belongs to, from 0.
+    pub const fn copy(&self) -> u64 {
+        match self.grid {
+            Some(grid) if grid.tensor > 0 && grid.stages > 0 => {
+                self.index / (grid.tensor * grid.stages)
+            }
+            _ => 0,
+        }
     }
 
     /// Whether there are other GPUs.

@@ -137,9 +137,10 @@ impl VllmVersion {
 
     /// Blocks of a recurrent layer that a request may hold (`v1/kv_cache_interface.py`, `MambaSpec`): one; two where prompts
     /// that begin alike share theirs by default (`engine/arg_utils.py`); and one more for checkpoints of a prefill.
-    pub const fn states_of_a_request(self) -> u64 {
+    pub const fn states_of_a_request(self, has_checkpoints: bool) -> u64 {
         match self.0 {
-            29.. => 3,
+            29.. if has_checkpoints => 3,
+            29.. => 2,
             28 => 2,
             _ => 1,
         }
@@ -154,6 +155,27 @@ impl VllmVersion {
     /// not asked.
     pub const fn reads_wide_heads_by_64(self) -> bool {
         self.since(29)
+    }
+
+    /// Whether caches may be in NVFP4, or in 8 bits with scales per token and head: 0.22 has them, 0.19 does not; those between
+    /// were not read (`config/cache.py`, `CacheDType`).
+    pub const fn has_small_caches(self) -> bool {
+        self.since(22)
+    }
+
+    /// Whether caches may be in 4-bit integers: 0.25 has them, 0.22 does not.
+    pub const fn has_int4_caches(self) -> bool {
+        self.since(25)
+    }
+
+    /// Whether `--swap-space` takes main memory: the first engine's only, which 0.8 replaced.
+    pub const fn swaps(self) -> bool {
+        !self.chunks_prompts()
+    }
+
+    /// Whether it has no `--swap-space` any more: 0.19 has not, 0.15 accepts it and takes nothing.
+    pub const fn refuses_swap_space(self) -> bool {
+        self.since(19)
     }
 
     /// Whether it prints `concurrency · max_model_len` as the tokens of its cache (`v1/core/kv_cache_utils.py`); before, blocks

@@ -18,7 +18,9 @@ mod properties;
 mod questions;
 mod real_files;
 mod segments;
+mod servers;
 mod several_gpus;
+mod sglang;
 #[path = "../../../../tests/support/skip.rs"]
 mod skip;
 #[path = "../../../../tests/support/smollm2.rs"]

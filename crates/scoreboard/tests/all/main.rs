@@ -13,4 +13,5 @@ mod storage;
 #[path = "../../../../tests/support/mod.rs"]
 mod support;
 mod vllm;
+mod vllm_options;
 mod vllm_reports;

@@ -206,7 +206,7 @@ fn deployment(row: &Row) -> Deployment {
 
 #[test]
 fn plans_have_the_tokens_that_logs_print() {
-    let mut errors = Vec::new();
+    let (mut errors, mut outside) = (Vec::new(), Vec::new());
     for row in rows(LOGS).filter(|row| is_given(row, "gpu")) {
         let deployment = deployment(&row);
         let answer = answer(&deployment).unwrap();
@@ -215,7 +215,7 @@ fn plans_have_the_tokens_that_logs_print() {
         #[allow(clippy::cast_precision_loss)]
         let error = pool.tokens as f64 / tokens as f64 - 1.0;
         println!(
-            "{} {}: {} of {tokens}, {:+.2}%; peak {} to {} GiB, left {}",
+            "{} {}: {} of {tokens}, {:+.2}%; peak {} to {} MiB, left {} GiB",
             row.text("id"),
             row.text("profile"),
             pool.tokens,
@@ -225,8 +225,15 @@ fn plans_have_the_tokens_that_logs_print() {
             row.text("left_gib"),
         );
         errors.push(error.abs());
+        let has = pool.start.has;
+        let within =
+            [has.low, has.high].map(|has| has.get() / pool.block.get() * pool.block_tokens);
+        if !(within[0]..=within[1]).contains(&tokens) {
+            outside.push(row.text("id").to_owned());
+        }
     }
-    println!("{}", distribution(&mut errors));
+    println!("{}; outside of the bounds: {outside:?}", distribution(&mut errors));
+    assert!(outside.is_empty());
     assert!(errors.len() >= 7, "{}", errors.len());
-    assert!(errors[errors.len() / 2] < 0.03, "{errors:?}");
+    assert!(errors[errors.len() / 2] < 0.01 && errors[errors.len() - 2] < 0.03, "{errors:?}");
 }

@@ -9,7 +9,7 @@ use crate::support::Case;
 use vramplan_planner::dtype::{KvFormat, WeightFormat};
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
 use vramplan_planner::estimate::vllm::graphs::captured;
-use vramplan_planner::estimate::vllm::paged::{Paging, kernel_block_tokens};
+use vramplan_planner::estimate::vllm::paged::{Paging, has_checkpoints, kernel_block_tokens};
 use vramplan_planner::estimate::vllm::pool::Request;
 use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::estimate::{Buffer, Life, Moment};
@@ -45,9 +45,10 @@ fn all(files: [&'static str; 2]) -> impl Iterator<Item = Row> {
 }
 
 /// One request of a row's engine.
-fn request(row: &Row, paging: Paging, gpu: &GpuSpec) -> Request {
+fn request(row: &Row, model: &ModelSpec, paging: Paging, gpu: &GpuSpec) -> Request {
+    let has_checkpoints = has_checkpoints(&model.shape, gpu);
     let serving = Serving { ranks: row.number("ranks"), ..Serving::on(gpu, version(row)) };
-    Request { paging, serving, chunk: row.number("chunk") }
+    Request { paging, serving, chunk: row.number("chunk"), has_checkpoints }
 }
 
 /// What the GPU of a row has of the model.
@@ -83,7 +84,7 @@ fn pools_are_cut_as_vllm_cuts_them() {
             paging.block_tokens.min(paging.window_block_tokens),
             blocks,
             paging.block.times(blocks).unwrap().get(),
-            request(&row, paging, &gpu).printed(blocks, CONTEXT).unwrap(),
+            request(&row, &model, paging, &gpu).printed(blocks, CONTEXT).unwrap(),
         ];
         let columns = ["groups", "group_layers", "block_tokens", "blocks", "bytes", "tokens"];
         let theirs = columns.map(|name| row.number(name));
@@ -108,7 +109,7 @@ fn the_longest_context_is_what_vllm_says() {
         let tokens = kernel_block_tokens(&model, kv, &gpu, version(&row));
         let paging = Paging::of_run(&model, &layers, kv, row.number("ranks"), tokens).unwrap();
         let has = Bounds::exactly(Bytes::new(LITTLE));
-        let start = request(&row, paging, &gpu).start(LONG, has).unwrap();
+        let start = request(&row, &model, paging, &gpu).start(LONG, has).unwrap();
         if start.longest != row.number("longest") {
             wrong.push(format!("{}\n  we say {}", row.line(), start.longest));
         }

@@ -1,7 +1,7 @@
 //! vLLM and SGLang: tensor parallelism splits every layer evenly, pipeline parallelism the layers.
 
 use crate::estimate::placement::{PlacementError, Spread};
-use crate::spec::{LayerShape, ModelShape, Part, Split};
+use crate::spec::{Grid, LayerShape, ModelShape, Part, Split};
 
 /// `--tensor-parallel-size`: what is split has to come out even (`distributed/utils.py`, `divide`), in
 /// every layer and in the vision tower; key and value heads may be fewer than ranks, of which they then
@@ -92,11 +92,35 @@ pub fn pipeline(spread: &Spread<'_>, ranks: u64) -> Result<Vec<Part>, PlacementE
             has_head: is_last,
             has_vision: true,
             share: None,
+            grid: None,
             placed: None,
             is_host: false,
         }
     };
     Ok((0..ranks).map(part).collect())
+}
+
+/// Tensor, pipeline and data parallelism at once: GPUs are counted by copies, then by stages, then by ranks
+/// (`distributed/parallel_state.py`, `initialize_model_parallel`).
+pub fn on_grid(spread: &Spread<'_>, grid: Grid) -> Result<Vec<Part>, PlacementError> {
+    // Refuses what does not come out even.
+    tensor_parallel(spread, grid.tensor)?;
+    let stages = match grid.stages {
+        0 | 1 => vec![Part::whole(spread.model)],
+        stages => pipeline(spread, stages)?,
+    };
+    let mut parts = Vec::new();
+    for _ in 0..grid.copies {
+        for stage in &stages {
+            for _ in 0..grid.tensor {
+                let index = parts.len() as u64;
+                let split = if grid.tensor > 1 { Split::Tensor } else { Split::Layer };
+                let of = grid.gpus();
+                parts.push(Part { split, index, of, grid: Some(grid), ..stage.clone() });
+            }
+        }
+    }
+    Ok(parts)
 }
 
 #[cfg(test)]

@@ -15,10 +15,10 @@ use crate::dtype::WeightFormat;
 use crate::estimate::weights::gguf::{self, loaded_experts};
 use crate::estimate::weights::{Modules, Sizer, torch};
 use crate::spec::families::RouterBias;
-use crate::spec::{ModelShape, ModelSpec, Role, TensorSpec};
+use crate::spec::{ModelShape, ModelSpec, Part, Role, TensorSpec};
 
 /// Rows that the embedding and the output head are padded to.
-const VOCAB_PADDING: u64 = 64;
+pub const VOCAB_PADDING: u64 = 64;
 
 /// How a tensor of the model is sized: as the checkpoint says, else by the format of its linear layers.
 pub fn sizer(model: &ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'_> {
@@ -54,14 +54,57 @@ const fn held_as(format: WeightFormat) -> WeightFormat {
     }
 }
 
+/// How one rank's tensors are cut out of a model's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// GPUs that dense matrices are split over.
+    pub ranks: u64,
+    /// GPUs that every expert is split over.
+    pub expert_ranks: u64,
+    /// Experts of a layer that the rank has, of how many.
+    pub experts: (u64, u64),
+    /// GPUs that shared experts are split over.
+    pub shared_ranks: u64,
+}
+
+impl Cut {
+    /// Over so many GPUs that share everything.
+    pub const fn evenly(ranks: u64) -> Self {
+        Self { ranks, expert_ranks: ranks, experts: (1, 1), shared_ranks: ranks }
+    }
+
+    /// What a GPU has: without `--enable-expert-parallel` experts are split over the ranks of all copies
+    /// (`fused_moe/config.py`, `flatten_tp_across_dp_and_pcp`); with it they are dealt out whole, those left over to the first
+    /// (`fused_moe/expert_map_manager.py`, `determine_expert_map`).
+    pub fn of(shape: &ModelShape, part: &Part) -> Self {
+        let Some(grid) = part.grid else { return Self::evenly(part.ranks()) };
+        let (ranks, spread) = (grid.tensor.max(1), grid.experts().max(1));
+        let Some(moe) = shape.moe.filter(|_| grid.whole_experts && spread > 1) else {
+            return Self { expert_ranks: spread, ..Self::evenly(ranks) };
+        };
+        let index = part.copy().saturating_mul(ranks).saturating_add(part.rank_of_stage());
+        let (each, left) = (moe.n_experts / spread, moe.n_experts % spread);
+        let experts = (each + u64::from(index < left), moe.n_experts.max(1));
+        let is_whole = shape.architecture.family().vllm.whole_shared_experts && grid.copies > 1;
+        let shared_ranks = if is_whole { 1 } else { ranks };
+        Self { ranks, expert_ranks: 1, experts, shared_ranks }
+    }
+
+    /// So much of what all experts have together.
+    const fn of_experts(self, all: u64) -> u64 {
+        let (own, of) = self.experts;
+        all / of * own
+    }
+}
+
 /// Every tensor of one rank.
-pub fn tensors(model: &ModelSpec, ranks: u64) -> Vec<TensorSpec> {
+pub fn tensors(model: &ModelSpec, cut: Cut) -> Vec<TensorSpec> {
     let mut fused: Vec<TensorSpec> = Vec::with_capacity(model.tensors.len());
     let mut before: Option<(TensorSpec, TensorSpec)> = None;
     for &tensor in model.tensors.iter().chain(&model.vision_tensors) {
         let related =
-            before.and_then(|before| of_the_one_before(&model.shape, before, tensor, ranks));
-        let part = related.unwrap_or_else(|| shard(&model.shape, tensor, ranks));
+            before.and_then(|before| of_the_one_before(&model.shape, before, tensor, cut));
+        let part = related.unwrap_or_else(|| shard(&model.shape, tensor, cut));
         before = Some((tensor, part));
         let part = TensorSpec { role: fused_role(part.role), ..part };
         if tensor.role == Role::RecurrentVector {
@@ -84,7 +127,7 @@ fn of_the_one_before(
     shape: &ModelShape,
     (before, part): (TensorSpec, TensorSpec),
     tensor: TensorSpec,
-    ranks: u64,
+    cut: Cut,
 ) -> Option<TensorSpec> {
     use Role as R;
     let experts = shape.architecture.family().experts;
@@ -93,8 +136,9 @@ fn of_the_one_before(
             Some(TensorSpec { role: R::ScoreCorrection, ..tensor })
         }
         (R::RecurrentVector, R::Norm) if shape.ssm.is_some() => {
-            Some(TensorSpec { row: tensor.row.div_ceil(ranks), ..tensor })
+            Some(TensorSpec { row: tensor.row.div_ceil(cut.ranks), ..tensor })
         }
+        (R::ExpertDown, R::Bias) => Some(TensorSpec { row: cut.of_experts(tensor.row), ..tensor }),
         (role, R::Bias) if is_split_by_output(role) && tensor.row == before.rows => {
             Some(TensorSpec { role: R::SplitBias, row: part.rows, ..tensor })
         }
@@ -165,9 +209,17 @@ const fn is_next_part(role: Role) -> bool {
 }
 
 /// One rank's part of a tensor.
-fn shard(shape: &ModelShape, tensor: TensorSpec, ranks: u64) -> TensorSpec {
+pub fn shard(shape: &ModelShape, tensor: TensorSpec, cut: Cut) -> TensorSpec {
     use Role as R;
-    let TensorSpec { role, row, rows, .. } = tensor;
+    let TensorSpec { role, row, mut rows, .. } = tensor;
+    let ranks = match role {
+        role if role.is_routed_expert() => cut.expert_ranks,
+        R::SharedGate | R::SharedUp | R::SharedDown => cut.shared_ranks,
+        _ => cut.ranks,
+    };
+    if role.is_routed_expert() {
+        rows = cut.of_experts(rows);
+    }
     let (row, rows) = match role {
         R::TokenEmbedding | R::OutputHead => {
             (row, rows.next_multiple_of(VOCAB_PADDING).div_ceil(ranks))
@@ -241,7 +293,7 @@ mod tests {
     use crate::spec::samples::{llama_8b, qwen_14b};
 
     fn elements(model: &ModelSpec, ranks: u64) -> u64 {
-        tensors(model, ranks).iter().map(TensorSpec::elements).sum()
+        tensors(model, Cut::evenly(ranks)).iter().map(TensorSpec::elements).sum()
     }
 
     #[test]
@@ -253,7 +305,8 @@ mod tests {
         // Eight key and value heads are repeated on sixteen ranks.
         let repeated = 32 * 2 * 8 * 128 * 4096 / 16;
         assert_eq!(elements(&model, 16), (model.parameters() - norms) / 16 + norms + repeated);
-        let fused = tensors(&qwen_14b(), 1).into_iter().filter(|t| t.role == Role::FfnGateUp);
+        let fused =
+            tensors(&qwen_14b(), Cut::evenly(1)).into_iter().filter(|t| t.role == Role::FfnGateUp);
         assert!(fused.clone().count() == 48 && fused.into_iter().all(|t| t.rows == 2 * 13_824));
     }
 }

@@ -63,11 +63,10 @@ impl Backend {
     fn of_a_place(self, windows: bool) -> u64 {
         let tables = 1 + u64::from(windows);
         match self {
-            Self::Fa3 => 4 * tables,
+            Self::Fa3 | Self::TensorRt => 4 * tables,
             // Places, and the mask that is kept beside them.
             Self::FlashInfer => 4 * tables + 1,
             Self::Triton => 8 * tables,
-            Self::TensorRt => 4 * tables,
         }
     }
 }

@@ -193,39 +193,3 @@ const fn reserved_before(mib: u64, gpus: u64) -> u64 {
         32 * GIB
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::read::Catalog;
-
-    fn fraction(gpu: &str, model: &str, version: &str, ranks: u64) -> String {
-        let catalog = Catalog::built_in();
-        let (gpu, model) = (catalog.gpu(gpu).unwrap(), catalog.model(model).unwrap());
-        let version = version.parse().unwrap();
-        let reserved = Reserved {
-            version,
-            gpu: &gpu,
-            model: &model,
-            tower: None,
-            ranks,
-            gpus: ranks,
-            chunk: None,
-            max_requests: None,
-            eager: false,
-        };
-        reserved.fraction().to_string()
-    }
-
-    #[test]
-    fn shares_are_those_that_the_engine_reckons() {
-        // By `handle_gpu_memory_settings` of the wheels: evidence/sglang.
-        for (gpu, version, ranks, share) in [
-            ("H100", "0.5.23", 1, "0.83"),
-            ("H100", "0.5.5", 1, "0.835"),
-            ("RTX 4090", "0.4.9", 1, "0.879"),
-        ] {
-            assert_eq!(fraction(gpu, "llama-3.1-8b", version, ranks), share, "{gpu} {version}");
-        }
-    }
-}

@@ -122,12 +122,12 @@ pub fn push(
     let logits = logits(scenario, batch)?;
     let results = captured.plus(logits)?;
     let decode = Captured { id: BufferId::CudaGraphs, graphs, kib: BATCH_KIB, results };
-    push_one(buffers, scenario, decode)?;
+    push_one(buffers, scenario, &decode)?;
     let Some(largest) = Prompts::of(scenario, serving).largest() else { return Ok(()) };
     let results = of_a_layer(scenario, serving, largest)?;
     let graphs = prompt_sizes(largest).count() as u64;
     let id = "CUDA graphs of prompts".into();
-    push_one(buffers, scenario, Captured { id, graphs, kib: PROMPT_KIB, results })
+    push_one(buffers, scenario, &Captured { id, graphs, kib: PROMPT_KIB, results })
 }
 
 /// Logits of a batch: the head's own, and the f32 copy that is sampled from.
@@ -155,9 +155,9 @@ struct Captured {
 fn push_one(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
-    captured: Captured,
+    captured: &Captured,
 ) -> Result<(), EstimateError> {
-    let Captured { id, graphs, kib, results } = captured;
+    let Captured { id, graphs, kib, results } = *captured;
     let layers = scenario.layers().len() as u64;
     let nodes = Bytes::product(&[graphs, layers, kib, 1 << 10])?;
     let formula = Formula::text(

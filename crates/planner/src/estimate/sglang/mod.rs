@@ -29,7 +29,8 @@ use crate::estimate::{
     BufferId, Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Pool, Scenario, Start,
     overhead, push_weights, vision,
 };
-use crate::spec::{Basis, Bounds, TokenServing, Tower};
+use crate::spec::families::RotationTables;
+use crate::spec::{Basis, Bounds, ModelShape, SglangVersion, TokenServing, Tower};
 use crate::units::{Bytes, Overflow};
 
 /// Lists everything that the process holds, and what of it the pool is.
@@ -40,9 +41,8 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     let before = sum(buffers)?;
     push_weights(buffers, scenario);
     crate::estimate::fragmentation::push_rounding(buffers, scenario);
-    push_rotation(buffers, scenario)?;
+    push_rotation(buffers, scenario, serving.version)?;
     overhead::push_libraries(buffers, scenario);
-    push_ranks(buffers, serving);
     push_images(buffers, scenario, serving)?;
     let loaded = less(sum(buffers)?, before);
     let sized = Sized::of(scenario, serving, [before, loaded])?;
@@ -111,26 +111,12 @@ fn push_groups(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: TokenSer
     buffers.push(kind, BufferId::RankCommunication, size, formula);
 }
 
-/// MiB that a rank takes more than its weights while it loads.
-const OF_A_RANK: [u64; 3] = [0, 170, 300];
-
-/// Lists what a rank takes for the others while it loads.
-fn push_ranks(buffers: &mut Buffers, serving: TokenServing) {
-    if serving.ranks < 2 {
-        return;
-    }
-    let kind = Kind {
-        component: Component::RuntimeOverhead,
-        life: Life::From(Phase::Load),
-        basis: Basis::Assumed,
-        source: "`mem usage` of 2 public logs with four ranks, less weights and tables: 0.18 and 0.22 GiB",
-    };
-    let formula = Formula::text("constant for two ranks and more", &[("ranks", serving.ranks)]);
-    buffers.push(kind, "buffers between ranks", mib(OF_A_RANK), formula);
-}
-
 /// Lists the tables of sines and cosines, one for all layers, in f32.
-fn push_rotation(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
+fn push_rotation(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    version: SglangVersion,
+) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
     let kind = Kind {
         component: Component::SmallBuffers,
@@ -138,8 +124,23 @@ fn push_rotation(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), E
         basis: Basis::Modelled,
         source: "SGLang srt/layers/rotary_embedding, cos_sin_cache: kept in f32 on CUDA",
     };
-    let factors = [("positions", shape.context_len), ("width", table_width(shape)), ("B", 4)];
+    let width = rotated_width(shape, version);
+    if width == 0 {
+        return Ok(());
+    }
+    let factors = [("positions", shape.context_len), ("width", width), ("B", 4)];
     Ok(buffers.product(kind, BufferId::RotaryTables, &factors)?)
+}
+
+/// Elements for a position in all tables of sines and cosines: Gemma 3's are not stretched, and were none at first.
+fn rotated_width(shape: &ModelShape, version: SglangVersion) -> u64 {
+    match shape.architecture.family().vllm.rotation {
+        RotationTables::TwoStretched if version.keeps_tables_of_gemma_3() => {
+            shape.head_dim + shape.rotated(shape.widest_head())
+        }
+        RotationTables::TwoStretched => 0,
+        RotationTables::One | RotationTables::Two => table_width(shape),
+    }
 }
 
 /// MiB that are kept back for images (`SGLANG_VLM_CACHE_SIZE_MB`), and for those that Qwen3-VL's processor hands over on the
@@ -276,6 +277,7 @@ impl Sized {
         let needs = cells.smallest()?;
         let starts = needs <= has.expected;
         Ok(Pool {
+            host: Bytes::ZERO,
             limit,
             need: fixed.plus(Bounds::exactly(need))?,
             fixed,
@@ -283,6 +285,7 @@ impl Sized {
             block_tokens: cells.page,
             blocks: holds.tokens / cells.page,
             tokens: holds.tokens,
+            requests: Some(self.requests()),
             // It serves whatever context it is told to; a longer request than its pool is refused when it comes.
             start: Start { context, needs, has, longest: if starts { context } else { 0 } },
         })

@@ -97,12 +97,11 @@ impl Cells {
                 Ok(())
             };
             match layer {
-                Layer::Full => token(&mut cells)?,
                 Layer::Window { size } if pools_windows => {
                     cells.window = cells.window.plus(token_size(kept, &shape, index)?)?;
                     cells.window_size = cells.window_size.max(*size);
                 }
-                Layer::Window { .. } => token(&mut cells)?,
+                Layer::Full | Layer::Window { .. } => token(&mut cells)?,
                 Layer::Recurrent => cells.state = cells.state.plus(state)?,
                 Layer::FullAndRecurrent => {
                     token(&mut cells)?;
@@ -269,12 +268,12 @@ const SCALED: u64 = 128;
 /// A latent vector. Where tokens are chosen, kernels before Blackwell's read 8-bit vectors with f32 scales and 16-bit positions.
 fn latent_size(kept: &Kept<'_>, shape: &ModelShape) -> Result<Bytes, Overflow> {
     let Kept { gpu, kv, version, .. } = *kept;
-    let scaled = kv == KvFormat::Fp8
+    let has_scales = kv == KvFormat::Fp8
         && shape.extras.indexer.is_some()
         && version.counts_latent_scales()
         && gpu.compute_capability.major < 10;
     match shape.mla {
-        Some(mla) if scaled => {
+        Some(mla) if has_scales => {
             let scales = mla.kv_lora_rank / SCALED * 4;
             Ok(Bytes::new(mla.kv_lora_rank + scales + 2 * mla.qk_rope_head_dim))
         }
@@ -306,59 +305,4 @@ fn state_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
     let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
     let convolution = Bytes::product(&[r.conv_kernel.saturating_sub(1), channels, 2])?;
     convolution.plus(Bytes::product(&[r.value_heads, r.key_head_dim, r.value_head_dim, 4])?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::read::Catalog;
-
-    fn cells(model: &str, gpu: &str, ranks: u64) -> Cells {
-        let catalog = Catalog::built_in();
-        let (model, gpu) = (catalog.model(model).unwrap(), catalog.gpu(gpu).unwrap());
-        let version = SglangVersion::NEWEST;
-        let kept = Kept { model: &model, gpu: &gpu, kv: KvFormat::Bf16, ranks, version };
-        Cells::of(&kept, &(0..model.shape.n_layers)).unwrap()
-    }
-
-    #[test]
-    fn tokens_are_those_that_logs_print() {
-        // 54.26 GiB of Llama 3.1 8B are 444,500 tokens of 128 KiB, 11.39 GiB of a rank of Qwen3 14B 298,447 of 40 KiB.
-        let llama = cells("llama-3.1-8b", "H100", 1);
-        assert_eq!((llama.full, llama.page), (Bytes::new(128 << 10), 1));
-        let of = |cells: &Cells, tokens: u64| cells.holds(cells.size_of(tokens).unwrap()).unwrap();
-        assert_eq!(of(&llama, 444_500), Holds { tokens: 444_500, states: 0 });
-        assert_eq!(cells("qwen3-14b", "RTX 4090", 4).full, Bytes::new(40 << 10));
-        // Pages of 64 tokens on Blackwell: 117.28 GiB each of keys and values of Qwen3 8B are 1,707,904 tokens.
-        let qwen = cells("qwen3-8b", "B200", 1);
-        assert_eq!((qwen.full, qwen.page), (Bytes::new(144 << 10), 64));
-        assert_eq!(of(&qwen, 1_707_904 + 63).tokens, 1_707_904);
-    }
-
-    #[test]
-    fn requests_are_those_that_logs_print() {
-        // `max_running_requests=3730, context_len=40960` and 4096 of public logs.
-        let qwen = cells("qwen3-14b", "RTX 4090", 4);
-        let of = |tokens, asked| qwen.requests(Holds { tokens, states: 0 }, 40_960, asked);
-        assert_eq!((of(298_447, None), of(38_141, None), of(1_707_904, None)), (3730, 2048, 4096));
-        assert_eq!((of(298_447, Some(7)), of(10, None)), (7, 5));
-    }
-
-    #[test]
-    fn a_server_starts_with_the_smallest_pool_and_not_with_less() {
-        for (model, gpu) in
-            [("llama-3.1-8b", "L4"), ("gpt-oss-20b", "H100"), ("qwen3-next-80b-a3b", "H200")]
-        {
-            let cells = cells(model, gpu, 1);
-            let smallest = cells.smallest().unwrap();
-            let runs = |pool: Bytes| {
-                let holds = cells.holds(pool).unwrap();
-                let window = holds.tokens * WINDOW_TENTHS / 10;
-                let windows = cells.window.is_zero() || window > cells.window_size + cells.page;
-                holds.tokens > 0 && windows && cells.requests(holds, 8192, None) > 0
-            };
-            assert!(runs(smallest), "{model}");
-            assert!(!runs(smallest.scale(9, 10).unwrap()), "{model}");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::dtype::WeightFormat;
 use crate::estimate::Deviation;
-use crate::estimate::serving::tensors::{is_replicated, sizer, tensors};
+use crate::estimate::serving::tensors::{Cut, is_replicated, sizer, tensors};
 use crate::estimate::weights::{
     Modules, SizedTensor, Sizer, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
 };
@@ -35,7 +35,7 @@ impl TensorRule for SglangTensors {
     }
 
     fn tensors<'a>(&self, model: &'a ModelSpec, ranks: u64) -> Cow<'a, [TensorSpec]> {
-        tensors(model, ranks).into()
+        tensors(model, Cut::evenly(ranks)).into()
     }
 
     fn sizer<'a>(&self, model: &'a ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'a> {

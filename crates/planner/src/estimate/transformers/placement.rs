@@ -50,6 +50,7 @@ pub fn balanced(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, Pl
         has_head: false,
         has_vision: false,
         share: None,
+        grid: None,
         placed: None,
         is_host: false,
     };

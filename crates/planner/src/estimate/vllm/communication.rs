@@ -7,7 +7,7 @@
 //! `enable_allreduce_rms_fusion`); whether they have peer access is not known, so their bounds are wide.
 
 use crate::estimate::{BufferId, Buffers, Component, Formula, Kind, Life, Phase, Scenario};
-use crate::spec::{Basis, Bounds, Serving};
+use crate::spec::{Basis, Bounds, Grid, Serving};
 use crate::units::Bytes;
 
 /// What Granite takes beside `PyTorch`'s allocations, more than any other model that was seen.
@@ -75,7 +75,9 @@ pub fn push_ranks(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: Servi
         basis,
         source,
     };
-    if serving.ranks < 2 {
+    // Engines that share experts talk as ranks do.
+    let together = serving.server.grid.map_or(serving.ranks, Grid::experts);
+    if together < 2 {
         let kind = Kind { source: PIPELINE_BUFFERS, basis: Basis::Assumed, ..kind };
         let formula = Formula::text("nothing yet while the pool is sized", &[("stages", ranks)]);
         let bounds = Bounds::new(Bytes::ZERO, Bytes::ZERO, mib(SWITCHED.mib[0]));

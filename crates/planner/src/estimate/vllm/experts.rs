@@ -1,6 +1,7 @@
 //! Experts: how kernels pad them, and the workspaces that they share.
 
 use crate::estimate::serving::layer::element;
+use crate::estimate::serving::tensors::Cut;
 use crate::estimate::{
     BufferId, Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase,
     Scenario,
@@ -54,6 +55,13 @@ fn in_mxfp4(scenario: &Scenario<'_>) -> Option<Moe> {
     scenario.model.shape.moe.filter(|_| is_published_so)
 }
 
+/// Experts of a layer that the GPU has, and their width there.
+fn on_this_gpu(scenario: &Scenario<'_>, moe: Moe) -> (u64, u64) {
+    let cut = Cut::of(&scenario.model.shape, scenario.part());
+    let (own, of) = cut.experts;
+    (moe.n_experts / of.max(1) * own, moe.expert_ffn_size.div_ceil(cut.expert_ranks))
+}
+
 /// Lists what kernels pad experts in MXFP4 by: 17 B for 32 weights.
 pub fn push_padding(
     buffers: &mut Buffers,
@@ -64,13 +72,13 @@ pub fn push_padding(
         return Ok(());
     };
     let kernels = Kernels::of(scenario, serving);
-    let (hidden, ffn) =
-        (scenario.model.shape.hidden_size, moe.expert_ffn_size.div_ceil(serving.ranks));
+    let (count, ffn) = on_this_gpu(scenario, moe);
+    let hidden = scenario.model.shape.hidden_size;
     let padded = Bytes::product(&[kernels.hidden(hidden), kernels.ffn(ffn)])?;
     let padding = padded.minus_or_zero(Bytes::product(&[hidden, ffn])?);
     let formula = Formula::product(&[
         ("layers", scenario.layers().len() as u64),
-        ("experts", moe.n_experts),
+        ("experts", count),
         ("gate, up and down", 3),
         ("padded weights / 32", padding.get() / 32),
         ("B", 17),
@@ -122,7 +130,7 @@ pub fn push_workspaces(
 }
 
 fn widths(scenario: &Scenario<'_>, serving: Serving, moe: Moe) -> Option<u64> {
-    let width = moe.expert_ffn_size.div_ceil(serving.ranks);
+    let (_, width) = on_this_gpu(scenario, moe);
     let hidden = scenario.model.shape.hidden_size;
     let of = |width: u64, hidden: u64| width.max(hidden) + (2 * width).max(hidden);
     if in_mxfp4(scenario).is_none() {

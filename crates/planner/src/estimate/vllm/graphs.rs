@@ -22,7 +22,7 @@ use crate::estimate::BufferId;
 use crate::estimate::{
     Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Phase, Scenario, vision,
 };
-use crate::spec::{Architecture, Basis, Bounds, GpuSpec, Serving};
+use crate::spec::{Architecture, Basis, Bounds, GpuSpec, Optimization, Serving};
 use crate::units::{Bytes, Overflow};
 
 /// Kernels that are loaded while graphs are captured.
@@ -59,12 +59,16 @@ pub fn push(
     let family = scenario.model.shape.architecture;
     let sizes = sizes(family, scenario.workload.prefill_chunk, serving, scenario.gpu);
     let captured = sizes.last().copied().unwrap_or(0);
-    let (layers, graphs) = (scenario.layers().len() as u64, Graphs::of(&sizes, serving).all());
+    // Steps are captured with adapters, and without.
+    let times = if serving.server.lora.is_some() { 2 } else { 1 };
+    let (layers, graphs) =
+        (scenario.layers().len() as u64, times * Graphs::of(&sizes, serving).all());
     let kib = node_kib(scenario);
     let results = results(captured)?;
     let nodes = Bytes::product(&[graphs, layers, kib, 1 << 10])?;
     if serving.version.counts_graphs() {
-        let counted = Counted { whole: Graphs::of(&sizes, serving).whole, results, nodes };
+        let whole = times * Graphs::of(&sizes, serving).whole;
+        let counted = Counted { whole, results, nodes };
         return push_counted(buffers, scenario, serving, (captured, counted));
     }
     let formula = Formula::text(
@@ -148,7 +152,7 @@ fn sizes(family: Architecture, chunk: u64, serving: Serving, gpu: &GpuSpec) -> V
     } else {
         serving.max_seqs.saturating_mul(2).min(ceiling)
     };
-    let most = most.min(chunk);
+    let most = serving.server.most_captured.unwrap_or(most).min(chunk);
     let mut sizes: Vec<u64> = strides(most).collect();
     if serving.version.captures_all_sequences() {
         let further = [chunk, serving.max_seqs];
@@ -161,7 +165,7 @@ fn sizes(family: Architecture, chunk: u64, serving: Serving, gpu: &GpuSpec) -> V
 
 fn strides(most: u64) -> impl Iterator<Item = u64> {
     let fine = (8..FINE).step_by(8);
-    let coarse = (FINE..=MOST_OF_GPT_OSS).step_by(16);
+    let coarse = (FINE..=most.max(FINE)).step_by(16);
     [1, 2, 4].into_iter().chain(fine).chain(coarse).take_while(move |size| *size <= most)
 }
 
@@ -176,7 +180,8 @@ pub struct Graphs {
 
 impl Graphs {
     fn of(sizes: &[u64], serving: Serving) -> Self {
-        let whole = sizes.iter().filter(|size| **size <= serving.max_seqs).count();
+        let is_whole = serving.server.optimization == Optimization::Whole;
+        let whole = sizes.iter().filter(|size| is_whole && **size <= serving.max_seqs).count();
         Self { pieces: sizes.len() as u64, whole: whole as u64 }
     }
 

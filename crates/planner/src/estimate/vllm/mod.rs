@@ -17,8 +17,11 @@
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
 mod communication;
+pub mod drafting;
 mod experts;
 pub mod graphs;
+pub mod lora;
+pub mod offload;
 pub mod paged;
 pub mod pool;
 mod rules;
@@ -27,6 +30,7 @@ pub(crate) mod stages;
 pub(crate) mod weights;
 
 pub use self::rules::Rules;
+use crate::dtype::{KvFormat, PerTokenHead};
 use crate::estimate::BufferId;
 use crate::estimate::serving::fragmentation;
 use crate::estimate::serving::layer::{attention_width, element, mlp_width, results, table_width};
@@ -44,8 +48,12 @@ const PROFILE_RUN: &str = "vLLM gpu_model_runner.py profile_run, matched to publ
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, EstimateError> {
     let serving = check(scenario)?;
     push_weights(buffers, scenario);
+    let left_there = offload::of_scenario(scenario, serving)?;
+    offload::take_off(buffers, left_there);
     push_zero_points(buffers, scenario, serving)?;
     experts::push_padding(buffers, scenario, serving)?;
+    lora::push(buffers, scenario, serving)?;
+    drafting::push(buffers, scenario, serving)?;
     crate::estimate::fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     overhead::push_libraries(buffers, scenario);
@@ -118,12 +126,32 @@ fn check(scenario: &Scenario<'_>) -> Result<Serving, EstimateError> {
     if workload.capture.is_some() {
         return unsupported("way to keep activations", "capture".into(), "no `--capture-layers`");
     }
+    check_cache(scenario, serving)?;
     if workload.batch > serving.max_seqs {
         let most = serving.max_seqs;
         let reason = format!("vLLM processes at most {most} sequences together, see `--max-seqs`");
         return Err(EstimateError::Model { field: "batch", reason });
     }
     Ok(serving)
+}
+
+/// Refuses formats of the cache that a release or a model does not have.
+fn check_cache(scenario: &Scenario<'_>, serving: Serving) -> Result<(), EstimateError> {
+    let version = serving.version;
+    let known = match scenario.kv {
+        KvFormat::Nvfp4 => version.has_small_caches(),
+        KvFormat::PerTokenHead(PerTokenHead::Int4) => version.has_int4_caches(),
+        KvFormat::PerTokenHead(_) => version.has_small_caches(),
+        _ => return Ok(()),
+    };
+    let refuse = |reason| Err(EstimateError::Model { field: "kv", reason });
+    if !known {
+        return refuse(format!("vLLM {version} has no cache in `{}`", scenario.kv));
+    }
+    if scenario.model.shape.mla.is_some() {
+        return refuse(format!("vLLM caches no latent vectors in `{}`", scenario.kv));
+    }
+    Ok(())
 }
 
 /// Sums what has been listed so far: what stays, and the larger moment of the profile run.
@@ -212,7 +240,7 @@ fn push_stages(
         basis: Basis::Assumed,
         source: "vLLM gpu_model_runner.py intermediate_tensors, from memory",
     };
-    if part.ranks() == 1 && part.index > 0 {
+    if part.stage() > 0 {
         buffers.product(kind, "what the stage before hands over", &factors)?;
     }
     if !part.has_head {

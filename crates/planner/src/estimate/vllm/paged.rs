@@ -19,6 +19,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::drafting::Drafted;
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache;
 use crate::spec::{GpuSpec, Layer, ModelShape, ModelSpec, VllmVersion};
@@ -53,10 +54,29 @@ pub fn kernel_block_tokens(
         {
             64
         }
-        _ if shape.recurrent.is_some() && version.ends_blocks_with_checkpoints() => {
+        _ if shape.recurrent.is_some()
+            && version.ends_blocks_with_checkpoints()
+            && has_checkpoints(shape, gpu) =>
+        {
             CHECKPOINT_TOKENS
         }
         _ => BLOCK_TOKENS,
+    }
+}
+
+/// Whether recurrent layers leave checkpoints while they process a prompt: state-space layers do, gated delta nets where
+/// `FlashInfer` has their kernel, on Hopper and Blackwell (`gdn/qwen_gdn_linear_attn.py`, `_resolve_gdn_prefill_backend`).
+pub fn has_checkpoints(shape: &ModelShape, gpu: &GpuSpec) -> bool {
+    shape.recurrent.is_none() || matches!(gpu.compute_capability.major, 9 | 10 | 12)
+}
+
+/// Tokens of which a block has a whole multiple where `asked` are given (`--block-size`): a kernel that takes them is chosen,
+/// but blocks of gated delta nets keep theirs.
+pub const fn asked_block_tokens(shape: &ModelShape, tokens: u64, asked: Option<u64>) -> u64 {
+    match asked {
+        Some(asked) if shape.recurrent.is_some() && asked < tokens => tokens,
+        Some(asked) => asked,
+        None => tokens,
     }
 }
 
@@ -108,10 +128,24 @@ impl Paging {
         ranks: u64,
         kernel_tokens: u64,
     ) -> Result<Self, Overflow> {
+        Self::with_drafts(model, run, kv, (ranks, kernel_tokens), Drafted::default())
+    }
+
+    /// The same with the layers of what predicts tokens ahead, in the pool of the last stage.
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn with_drafts(
+        model: &ModelSpec,
+        run: &Range<u64>,
+        kv: KvFormat,
+        (ranks, kernel_tokens): (u64, u64),
+        drafted: Drafted,
+    ) -> Result<Self, Overflow> {
         let shape = split(&model.shape, ranks);
         let token = token_size(&shape, kv, first_full(&shape))?;
         let windowed = token_size(&shape, kv, 0)?;
-        let state = state_size(&shape)?;
+        let state = state_size(&shape, drafted.ahead)?;
         let block_tokens = state.get().div_ceil(token.get().max(1));
         let block_tokens = block_tokens.checked_next_multiple_of(kernel_tokens).ok_or(Overflow)?;
         let mut block_tokens = block_tokens.max(kernel_tokens);
@@ -123,15 +157,18 @@ impl Paging {
             block_tokens = times(block_tokens, longer(windowed, token))?;
             window_block_tokens = times(window_block_tokens, longer(token, windowed))?;
         }
-        let counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
+        let mut counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
+        counts[0] = counts[0].saturating_add(drafted.layers);
         let group_layers = group_layers(counts);
         let groups = counts.map(|layers| layers.div_ceil(group_layers));
-        let own = layers_of_a_group(&model.layers, run, groups);
+        let own =
+            layers_of_a_group(&layers_with(model, drafted), &run_with(model, run, drafted), groups);
+        let block = token.times(own)?.plus(drafted.other)?.times(block_tokens)?;
         Ok(Self {
             block_tokens,
             window_block_tokens,
-            block: token.times(block_tokens)?.times(own)?,
-            group_layers: own,
+            block,
+            group_layers: own.saturating_add(drafted.other_layers),
             full: groups[0],
             window: (groups[1], window_size(model)),
             recurrent: groups[2],
@@ -216,6 +253,19 @@ fn layers_of_a_group(layers: &[Layer], run: &Range<u64>, groups: [u64; 3]) -> u6
     own.into_values().max().unwrap_or(0)
 }
 
+/// The layers of a model and those like them that predict.
+fn layers_with(model: &ModelSpec, drafted: Drafted) -> Vec<Layer> {
+    let more = (0..drafted.layers).map(|_| Layer::Full);
+    model.layers.iter().copied().chain(more).collect()
+}
+
+/// A run of layers with those that come behind the model's last.
+fn run_with(model: &ModelSpec, run: &Range<u64>, drafted: Drafted) -> Range<u64> {
+    let is_last = run.end >= model.shape.n_layers;
+    let more = if is_last { drafted.layers } else { 0 };
+    run.start..run.end.saturating_add(more)
+}
+
 fn window_size(model: &ModelSpec) -> u64 {
     let sizes = model.layers.iter().filter_map(|layer| match layer {
         Layer::Window { size } => Some(*size),
@@ -259,17 +309,34 @@ fn token_size(shape: &ModelShape, kv: KvFormat, index: u64) -> Result<Bytes, Ove
     }
 }
 
+/// Inputs that a convolution keeps.
+const fn inputs(kernel: u64, ahead: u64) -> u64 {
+    kernel.saturating_sub(1).saturating_add(ahead)
+}
+
+/// Keys and values of a token in one layer of a model whose layers are all alike, on one of so many ranks.
+pub(super) fn token_size_of(
+    shape: &ModelShape,
+    kv: KvFormat,
+    ranks: u64,
+) -> Result<Bytes, Overflow> {
+    let shape = split(shape, ranks);
+    token_size(&shape, kv, first_full(&shape))
+}
+
 /// A recurrent layer's state: the convolution's inputs in 16 bits, and the matrices in f32 where the
 /// model's configuration asks for it.
-fn state_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
+///
+/// Convolutions keep as many inputs more as tokens are predicted ahead.
+fn state_size(shape: &ModelShape, ahead: u64) -> Result<Bytes, Overflow> {
     if let Some(ssm) = shape.ssm {
         // Both parts in the model's own 16 bits (`mamba_cache_dtype` auto).
-        let convolution = Bytes::product(&[ssm.conv_kernel - 1, ssm.conv_width(), 2])?;
+        let convolution = Bytes::product(&[inputs(ssm.conv_kernel, ahead), ssm.conv_width(), 2])?;
         return convolution.plus(Bytes::product(&[ssm.inner_size, ssm.state_size, 2])?);
     }
     let Some(r) = shape.recurrent else { return Ok(Bytes::ZERO) };
     let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
-    let convolution = Bytes::product(&[r.conv_kernel - 1, channels, 2])?;
+    let convolution = Bytes::product(&[inputs(r.conv_kernel, ahead), channels, 2])?;
     let delta_net = shape.architecture.family().delta_net();
     let element = delta_net.map_or(4, |delta_net| delta_net.vllm_state_bytes);
     convolution.plus(Bytes::product(&[r.value_heads, r.key_head_dim, r.value_head_dim, element])?)

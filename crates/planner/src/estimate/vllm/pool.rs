@@ -1,6 +1,8 @@
 //! The pool of cache blocks, and what vLLM checks before it serves.
 
-use super::paged::{Cached, Paging, kernel_block_tokens};
+use super::drafting::Drafted;
+use super::offload;
+use super::paged::{Cached, Paging, asked_block_tokens, has_checkpoints, kernel_block_tokens};
 use crate::estimate::{
     Buffers, Component, EstimateError, Kind, Life, Phase, Pool, Scenario, Start,
 };
@@ -17,14 +19,24 @@ pub fn push(
 ) -> Result<Pool, EstimateError> {
     let workload = &scenario.workload;
     let paging = paging(scenario, serving)?;
+    // Ranks that the cache is dealt out over have every so manieth of its tokens.
+    let dealt = |tokens: u64| tokens.div_ceil(serving.server.context_ranks.max(1));
     let cached = Cached {
-        system: workload.system_tokens,
-        conversation: scenario.cache_tokens,
+        system: dealt(workload.system_tokens),
+        conversation: dealt(scenario.cache_tokens),
         sequences: workload.batch,
         chunk: workload.prefill_chunk,
     };
-    let limit = serving.utilization.of(scenario.gpu.visible())?;
-    let blocks = paging.blocks(limit.minus_or_zero(fixed.expected));
+    // A pool whose size is given is beside the rest, whatever share of the card that makes.
+    let limit = match serving.server.cache_bytes {
+        Some(pool) => fixed.expected.plus(pool)?,
+        None => serving.utilization.of(scenario.gpu.visible())?,
+    };
+    let left = match serving.server.cache_bytes {
+        Some(pool) => Bounds::exactly(pool),
+        None => left(limit, fixed),
+    };
+    let blocks = paging.blocks(left.expected);
     let blocks = blocks.min(serving.most_blocks.unwrap_or(blocks));
     let needed = paging.needed(&cached)?;
     let shared = paging.shared(&cached);
@@ -33,17 +45,31 @@ pub fn push(
     push_blocks(buffers, &paging, Component::ConversationCache, rest)?;
     let need = paging.block.times(needed)?;
     let longest = serving.max_model_len.unwrap_or(workload.context);
-    let request = Request { paging, serving, chunk: workload.prefill_chunk };
+    let has_checkpoints = has_checkpoints(&scenario.model.shape, scenario.gpu);
+    let chunk = workload.prefill_chunk;
+    let request = Request { paging, serving, chunk, has_checkpoints };
     Ok(Pool {
         limit,
-        need: fixed.plus(Bounds::exactly(need))?,
+        need: match serving.server.cache_bytes {
+            Some(_) => Bounds::exactly(fixed.expected.plus(need)?),
+            None => fixed.plus(Bounds::exactly(need))?,
+        },
         fixed,
         block: paging.block,
         block_tokens: paging.block_tokens,
         blocks,
         tokens: request.printed(blocks, longest)?,
-        start: request.start(longest, left(limit, fixed))?,
+        requests: None,
+        start: request.start(longest, left)?,
+        host: host(scenario, serving)?,
     })
+}
+
+/// Main memory for one GPU: weights that stay there, and its part of the blocks' room.
+fn host(scenario: &Scenario<'_>, serving: Serving) -> Result<Bytes, Overflow> {
+    let weights = offload::of_scenario(scenario, serving)?;
+    let blocks = serving.server.kv_offload.scale(1, scenario.part().of.max(1))?;
+    weights.plus(blocks)?.plus(serving.server.swap.unwrap_or(Bytes::ZERO))
 }
 
 /// What a share leaves beside what is no cache.
@@ -55,7 +81,10 @@ fn left(limit: Bytes, fixed: Bounds) -> Bounds {
 fn paging(scenario: &Scenario<'_>, serving: Serving) -> Result<Paging, Overflow> {
     let (model, kv) = (scenario.model, scenario.kv);
     let tokens = kernel_block_tokens(model, kv, scenario.gpu, serving.version);
-    Paging::of_run(model, &scenario.part().layers, kv, serving.ranks, tokens)
+    let tokens = asked_block_tokens(&model.shape, tokens, serving.server.block_tokens);
+    let drafted = Drafted::of_scenario(scenario, serving)?;
+    let run = &scenario.part().layers;
+    Paging::with_drafts(model, run, kv, (serving.ranks, tokens), drafted)
 }
 
 fn push_blocks(
@@ -93,6 +122,8 @@ pub struct Request {
     pub serving: Serving,
     /// Tokens of a step.
     pub chunk: u64,
+    /// Whether recurrent layers leave checkpoints, see [`has_checkpoints`].
+    pub has_checkpoints: bool,
 }
 
 impl Request {
@@ -103,7 +134,10 @@ impl Request {
     pub fn blocks(&self, tokens: u64) -> Result<u64, Overflow> {
         let steps = self.serving.version.steps_in_flight();
         let in_flight = self.chunk.checked_mul(steps).ok_or(Overflow)?;
-        self.paging.of_a_request(tokens, in_flight, self.serving.version.states_of_a_request())
+        let tokens = tokens.div_ceil(self.serving.server.context_ranks.max(1));
+        let states = self.serving.version.states_of_a_request(self.has_checkpoints);
+        let states = states.saturating_add(self.serving.server.ahead);
+        self.paging.of_a_request(tokens, in_flight, states)
     }
 
     /// The tokens that vLLM says a pool of so many blocks holds: from 0.22 on as many as conversations of the longest kind
@@ -112,8 +146,9 @@ impl Request {
     /// # Errors
     /// On numbers that no pool has.
     pub fn printed(&self, blocks: u64, longest: u64) -> Result<u64, Overflow> {
+        let ranks = self.serving.server.context_ranks.max(1);
         if !self.serving.version.prints_concurrency() {
-            return Ok(self.paging.tokens(blocks));
+            return self.paging.tokens(blocks).checked_mul(ranks).ok_or(Overflow);
         }
         let of_one = self.blocks(longest)?.max(1);
         Ok(Bytes::new(longest).scale(blocks, of_one)?.get())

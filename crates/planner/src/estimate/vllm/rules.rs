@@ -9,8 +9,8 @@ use crate::estimate::serving::placement;
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::spec::{
-    AskedShare, Attention, GpuSpec, Headroom, Logits, Maker, ModelSpec, OwnFormat, Part,
-    RuntimeOptions, Serving, Split, VllmVersion,
+    AskedShare, Attention, GpuSpec, Headroom, Logits, Maker, ModelSpec, Optimization, OwnFormat,
+    Part, RuntimeOptions, Server, Serving, Split, VllmVersion,
 };
 use crate::units::Bytes;
 
@@ -22,6 +22,23 @@ const fn own_cache(model: &ModelSpec) -> Option<KvFormat> {
     }
 }
 
+/// What the first engine takes of main memory by itself (`config.py`, `CacheConfig.swap_space`).
+const SWAP: Bytes = Bytes::new(4 << 30);
+
+/// What a release makes of what it is told.
+fn server(asked: Server, version: VllmVersion) -> Result<Server, String> {
+    let swap = match asked.swap {
+        Some(_) if version.refuses_swap_space() => {
+            return Err(format!(
+                "vLLM {version} has no `--swap-space`: drop it, or use `--kv-offloading-size`"
+            ));
+        }
+        swap if version.swaps() => Some(swap.unwrap_or(SWAP)),
+        _ => None,
+    };
+    Ok(Server { swap, ..asked })
+}
+
 /// The rules of vLLM.
 pub struct Rules;
 
@@ -31,11 +48,19 @@ impl RuntimeRules for Rules {
     }
 
     fn takes_kv(&self, kv: KvFormat) -> bool {
-        matches!(kv, KvFormat::F32 | KvFormat::F16 | KvFormat::Bf16 | KvFormat::Fp8)
+        matches!(
+            kv,
+            KvFormat::F32
+                | KvFormat::F16
+                | KvFormat::Bf16
+                | KvFormat::Fp8
+                | KvFormat::Nvfp4
+                | KvFormat::PerTokenHead(_)
+        )
     }
 
     fn expected_kv(&self) -> &'static str {
-        "`bf16`, `f16`, `f32` or `fp8`"
+        "`bf16`, `f16`, `f32`, `fp8`, `nvfp4` or one per token and head such as `int8_per_token_head`"
     }
 
     fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults {
@@ -61,13 +86,15 @@ impl RuntimeRules for Rules {
 
     fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
         let default = Serving::on(gpu, asked.version()?);
+        let server = server(asked.server, default.version)?;
         Ok(RuntimeOptions::Vllm(Serving {
             max_seqs: asked.max_seqs.unwrap_or(default.max_seqs),
             utilization: asked.share.and_then(AskedShare::given).unwrap_or(default.utilization),
             solves_share: asked.share == Some(AskedShare::Auto),
             ranks: asked.ranks,
-            eager: asked.eager,
+            eager: asked.eager || server.optimization == Optimization::None,
             max_model_len: Some(asked.max_model_len),
+            server,
             ..default
         }))
     }
@@ -111,6 +138,10 @@ impl RuntimeRules for Rules {
         &VllmTensors
     }
 
+    fn is_server(&self) -> bool {
+        true
+    }
+
     fn loads_tower(&self) -> bool {
         true
     }
@@ -128,6 +159,9 @@ impl RuntimeRules for Rules {
     }
 
     fn place(&self, spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+        if let Some(grid) = spread.runtime.options.serving().and_then(|said| said.server.grid) {
+            return placement::on_grid(spread, grid);
+        }
         match spread.split {
             Split::Layer => placement::pipeline(spread, rooms.len() as u64),
             Split::Tensor => placement::tensor_parallel(spread, rooms.len() as u64),

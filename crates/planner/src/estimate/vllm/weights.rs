@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use super::stages;
 use crate::dtype::WeightFormat;
 use crate::estimate::Deviation;
-use crate::estimate::serving::tensors::{is_replicated, sizer, tensors};
+use crate::estimate::serving::tensors::{Cut, is_replicated, sizer, tensors};
 use crate::estimate::weights::{
     Modules, SizedTensor, Sizer, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
 };
-use crate::spec::{Architecture, Bounds, ModelSpec, Role, Runtime, RuntimeSpec, TensorSpec};
+use crate::spec::{Architecture, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
 
 /// vLLM's rule.
@@ -36,7 +36,11 @@ impl TensorRule for VllmTensors {
     }
 
     fn tensors<'a>(&self, model: &'a ModelSpec, ranks: u64) -> Cow<'a, [TensorSpec]> {
-        tensors(model, ranks).into()
+        tensors(model, Cut::evenly(ranks)).into()
+    }
+
+    fn tensors_of<'a>(&self, model: &'a ModelSpec, part: &Part) -> Cow<'a, [TensorSpec]> {
+        tensors(model, Cut::of(&model.shape, part)).into()
     }
 
     fn sizer<'a>(&self, model: &'a ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'a> {

@@ -62,7 +62,7 @@ impl TensorRule for EngineTensors {
 fn has_kernels(model: &ModelSpec, format: WeightFormat) -> Result<bool, WeightsError> {
     let known = |ty: GgmlType| MATRIX_TYPES.contains(&ty);
     let mut all = true;
-    let asked = Asked { model, format, ranks: 1, modules: Modules::default() };
+    let asked = Asked { model, format, ranks: 1, part: None, modules: Modules::default() };
     each_tensor(&EngineTensors, &asked, |tensor| {
         all &= tensor.ggml.is_none_or(known);
         Ok(())

@@ -18,7 +18,7 @@ use self::torch::Parts;
 use crate::dtype::{GgmlType, WeightFormat};
 pub(crate) use crate::estimate::transformers::allocator::Played;
 use crate::spec::{
-    Architecture, Basis, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, Split, StoredTensor,
+    Architecture, Basis, Bounds, Grid, ModelSpec, Part, Role, Runtime, RuntimeSpec, StoredTensor,
     StoredWeights, TensorSpec,
 };
 use crate::units::{Bytes, Overflow};
@@ -39,6 +39,11 @@ pub trait TensorRule: Sync {
 
     /// The tensors of one of `ranks` GPUs that share every layer.
     fn tensors<'a>(&self, model: &'a ModelSpec, ranks: u64) -> Cow<'a, [TensorSpec]>;
+
+    /// The tensors of one GPU, where experts may be spread over more of them than the rest.
+    fn tensors_of<'a>(&self, model: &'a ModelSpec, part: &Part) -> Cow<'a, [TensorSpec]> {
+        self.tensors(model, part.ranks())
+    }
 
     /// What gives the size of one of those tensors in `format`.
     fn sizer<'a>(&self, model: &'a ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'a>;
@@ -302,7 +307,8 @@ pub fn sum(
         ..Weights::none(model, format, part)
     };
     let ranks = part.ranks();
-    each_tensor(rule, &Asked { model, format, ranks, modules }, |tensor| {
+    let asked = Asked { model, format, ranks, part: Some(part), modules };
+    each_tensor(rule, &asked, |tensor| {
         if tensor.role.is_some_and(Role::is_vision) {
             return push_vision(rule, &mut total, tensor, spec);
         }
@@ -395,7 +401,7 @@ fn push_vision(
     if !part.has_vision {
         return Ok(());
     }
-    if (part.split == Split::Layer && part.index > 0) || is_copy(rule, part, tensor) {
+    if part.stage() > 0 || is_copy(rule, part, tensor) {
         total.vision_repeated = total.vision_repeated.plus(tensor.size)?;
     }
     total.vision = total.vision.plus(tensor.size)?;
@@ -416,6 +422,11 @@ fn zero_points(tensor: &SizedTensor, format: WeightFormat) -> Result<Bytes, Over
 /// Whether a rank has a tensor that the ranks before it have all of, too.
 fn is_copy(rule: &dyn TensorRule, part: &Part, tensor: &SizedTensor) -> bool {
     let everywhere = |role| rule.is_on_every_rank(role);
+    let is_expert = tensor.role.is_some_and(Role::is_routed_expert);
+    if part.grid.is_some() {
+        let repeated = part.rank_of_stage() > 0 && tensor.role.is_some_and(everywhere);
+        return repeated || (part.copy() > 0 && !is_expert);
+    }
     part.ranks() > 1 && part.index > 0 && tensor.role.is_some_and(everywhere)
 }
 
@@ -429,7 +440,7 @@ pub fn file_size(
     format: WeightFormat,
 ) -> Result<Bytes, WeightsError> {
     let mut total = Bytes::ZERO;
-    let asked = Asked { model, format, ranks: 1, modules: Modules::default() };
+    let asked = Asked { model, format, ranks: 1, part: None, modules: Modules::default() };
     each_tensor(rule, &asked, |tensor| {
         total = total.plus(tensor.size)?;
         Ok(())
@@ -442,6 +453,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) model: &'a ModelSpec,
     pub(crate) format: WeightFormat,
     pub(crate) ranks: u64,
+    /// Whose they are, where that is one of several GPUs.
+    pub(crate) part: Option<&'a Part>,
     pub(crate) modules: Modules,
 }
 
@@ -451,10 +464,11 @@ pub(crate) fn each_tensor(
     asked: &Asked<'_>,
     mut visit: impl FnMut(&SizedTensor) -> Result<(), Overflow>,
 ) -> Result<(), WeightsError> {
-    let Asked { model, format, ranks, modules } = *asked;
+    let Asked { model, format, ranks, part, modules } = *asked;
     match (&model.stored, format) {
         (Some(stored), WeightFormat::AsStored) => {
-            let part = |t| SizedTensor::from(t).of_ranks(rule, ranks);
+            let spread = part.and_then(|part| part.grid).map_or(ranks, Grid::experts);
+            let part = |t| SizedTensor::from(t).of_ranks(rule, ranks, spread);
             Ok(stored.tensors.iter().map(part).try_for_each(|t| visit(&t))?)
         }
         (None, WeightFormat::AsStored) if torch::described(model, format).is_none() => {
@@ -468,7 +482,10 @@ pub(crate) fn each_tensor(
         _ => match model.unexplained_elements().unwrap_or(0) {
             0 => {
                 let size = rule.sizer(model, format, modules);
-                let tensors = rule.tensors(model, ranks);
+                let tensors = match part {
+                    Some(part) => rule.tensors_of(model, part),
+                    None => rule.tensors(model, ranks),
+                };
                 Ok(tensors.iter().try_for_each(|tensor| visit(&size(tensor)?))?)
             }
             difference => {
@@ -488,7 +505,8 @@ impl From<&StoredTensor> for SizedTensor {
 impl SizedTensor {
     /// One rank's part of a stored tensor; what no role is known for is split as the matrix is that it
     /// belongs to.
-    fn of_ranks(self, rule: &dyn TensorRule, ranks: u64) -> Self {
+    fn of_ranks(self, rule: &dyn TensorRule, ranks: u64, experts: u64) -> Self {
+        let ranks = if self.role.is_some_and(Role::is_routed_expert) { experts } else { ranks };
         if ranks < 2 || self.role.is_some_and(|role| rule.is_on_every_rank(role)) {
             return self;
         }

@@ -520,6 +520,40 @@ pub(crate) struct Vllm {
     pub(crate) images_attend: bool,
     /// Whether it was seen to take more beside `PyTorch`'s allocations, without a known reason.
     pub(crate) takes_more: bool,
+    /// Whether shared experts are on every rank where experts are dealt out whole to ranks of several copies
+    /// (`use_sequence_parallel_moe`).
+    pub(crate) whole_shared_experts: bool,
+    /// What outside of layers has slots for adapters (`embedding_modules` of its class).
+    pub(crate) adapters: AdapterSlots,
+}
+
+impl Vllm {
+    /// The same with slots for adapters on the embedding and the output head.
+    pub(crate) const fn adapts(self, embedding: bool, head: bool) -> Self {
+        let adapters = AdapterSlots { embedding, head, ..self.adapters };
+        Self { adapters, ..self }
+    }
+
+    /// The same where gate and up of an MLP share one half of an adapter.
+    pub(crate) const fn joins_mlp(self) -> Self {
+        Self { adapters: AdapterSlots { joined_mlp: true, ..self.adapters }, ..self }
+    }
+
+    /// The same where gate and up of an expert share one half of an adapter (`is_3d_moe_weight`).
+    pub(crate) const fn joins_experts(self) -> Self {
+        Self { adapters: AdapterSlots { joined_experts: true, ..self.adapters }, ..self }
+    }
+}
+
+/// Where adapters may change a model beside its layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AdapterSlots {
+    pub(crate) embedding: bool,
+    pub(crate) head: bool,
+    /// Whether gate and up of experts are one matrix to an adapter.
+    pub(crate) joined_experts: bool,
+    /// Whether those of other MLPs are.
+    pub(crate) joined_mlp: bool,
 }
 
 /// What is particular to a family under `SGLang`.

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies, GgufExtras,
-    GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind, LayerKinds, LayerOrder,
-    LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs, RotationTables, RouterBias, Routing,
-    ScaledWeights, Scales, Sglang, SoftCaps, StatedScales, Synthetic, Transformers, Vllm, Windows,
+    AdapterSlots, Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies,
+    GgufExtras, GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind, LayerKinds,
+    LayerOrder, LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs, RotationTables,
+    RouterBias, Routing, ScaledWeights, Scales, Sglang, SoftCaps, StatedScales, Synthetic,
+    Transformers, Vllm, Windows,
 };
 use crate::dtype::GgmlType;
 use crate::spec::{QkNorm, SglangVersion, TransformersVersion};
@@ -97,6 +98,13 @@ pub(super) const LLAMA_LIKE: Family = Family {
         captures_more: false,
         images_attend: false,
         takes_more: false,
+        adapters: AdapterSlots {
+            embedding: false,
+            head: false,
+            joined_experts: false,
+            joined_mlp: false,
+        },
+        whole_shared_experts: false,
     },
     sglang: Sglang { window_pool_since: None, large_workspace: false },
 };
@@ -278,6 +286,7 @@ families! {
         biases: MLP_BIASES,
         gguf_extras: GgufExtras { frequencies: Frequencies::OfLlama3, ..LLAMA_LIKE.gguf_extras },
         transformers: LONG,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Mistral 7B, Nemo, Small, Codestral: Llama's tensors, with or without a sliding window.
@@ -300,7 +309,7 @@ families! {
         experts: Experts { n_used: Some(2), hf: HfExperts::Plain, gguf_width: false, ..NO_EXPERTS },
         synthetic: Some(synthetic(1e6, 1e-5)),
         transformers: LONG,
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen2 and Qwen2.5: biases on q, k and v.
@@ -352,6 +361,7 @@ families! {
         norms: PER_HEAD,
         synthetic: Some(synthetic(1e6, 1e-6)),
         sglang: LARGE_WORKSPACE,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen3 with experts.
@@ -363,7 +373,7 @@ families! {
         norms: PER_HEAD,
         experts: LISTED,
         synthetic: Some(synthetic(1e6, 1e-6)),
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen3-VL: Qwen3's tensors, positions in sections, images given to several layers.
@@ -388,7 +398,7 @@ families! {
         experts: Experts { always_packed: true, ..LISTED },
         image_layers: 3,
         synthetic: None,
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).joins_experts(),
         sglang: LARGE_WORKSPACE,
         ..LLAMA_LIKE
     };
@@ -403,7 +413,7 @@ families! {
         experts: LISTED_AND_SHARED,
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
-        vllm: stages(true, false, true),
+        vllm: Vllm { whole_shared_experts: true, ..stages(true, false, true) },
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..LLAMA_LIKE.transformers },
         ..LLAMA_LIKE
     };
@@ -418,7 +428,7 @@ families! {
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
-        vllm: stages(true, false, false),
+        vllm: stages(true, false, false).adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Qwen3.5 with experts.
@@ -433,7 +443,7 @@ families! {
         graph: KEEPS_NORMED,
         synthetic: Some(synthetic(1e7, 1e-6)),
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
-        vllm: stages(true, false, false),
+        vllm: Vllm { whole_shared_experts: true, ..stages(true, false, false).adapts(true, true).joins_experts() },
         ..LLAMA_LIKE
     };
     /// Gemma 1.
@@ -517,6 +527,7 @@ families! {
         graph: LlamaGraph { residual_first: true, ..GRAPH },
         synthetic: Some(synthetic(10_000.0, 1e-5)),
         transformers: LONG,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// gpt-oss: experts with biases, alternating windows, attention sinks.
@@ -549,7 +560,7 @@ families! {
         graph: LlamaGraph { hidden_states: HiddenStates::BeforeNorm, ..GRAPH },
         synthetic: Some(synthetic(150_000.0, 1e-5)),
         transformers: Transformers { eager_only: true, norm: RmsNorm::InF32, ..LLAMA_LIKE.transformers },
-        vllm: Vllm { rotation_in_f32: true, captures_more: true, ..stages(true, true, true) },
+        vllm: Vllm { rotation_in_f32: true, captures_more: true, ..stages(true, true, true) }.joins_experts(),
         sglang: window_pool(SglangVersion::OLDEST),
         ..LLAMA_LIKE
     };
@@ -559,6 +570,7 @@ families! {
         hf: &["deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "kimi_k2_text"],
         defaults: assumed(102_400, 32, 4096),
         transformers: ROUTER_F32,
+        vllm: Vllm { whole_shared_experts: true, ..LLAMA_LIKE.vllm },
         ..LATENT
     };
     /// Granite 3: Llama's tensors with scaled residuals.
@@ -568,7 +580,7 @@ families! {
         rope: INTERLEAVED,
         biases: MLP_BIASES,
         scales: GRANITE,
-        vllm: Vllm { takes_more: true, ..LLAMA_LIKE.vllm },
+        vllm: Vllm { takes_more: true, ..LLAMA_LIKE.vllm }.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Granite 4 H: Mamba-2 layers, a few with attention, with experts or without.
@@ -580,7 +592,7 @@ families! {
         experts: Experts { n_used: Some(2), hf: HfExperts::Optional, ..NO_EXPERTS },
         scales: GRANITE,
         synthetic: None,
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, true).joins_mlp(),
         ..LLAMA_LIKE
     };
     /// GLM-4.5 and 4.6: experts with a shared one, a few dense layers first.
@@ -652,7 +664,7 @@ families! {
         scales: Scales { logits: true, stated: StatedScales::Logits(0.0625), ..NO_SCALES },
         synthetic: Some(synthetic(500_000.0, 1e-5)),
         transformers: Transformers { norm: RmsNorm::InF32, ..LONG },
-        vllm: stages(true, true, false),
+        vllm: stages(true, true, false).adapts(true, false),
         ..LLAMA_LIKE
     };
     /// `StarCoder2`: `LayerNorm` and linear layers with biases, an MLP without a gate.
@@ -670,7 +682,7 @@ families! {
         gated_ffn: false,
         synthetic: Some(synthetic(10_000.0, 1e-5)),
         transformers: Transformers { norm: RmsNorm::OneKernel, ..LONG },
-        vllm: stages(true, true, true),
+        vllm: stages(true, true, true).adapts(true, false),
         ..LLAMA_LIKE
     };
     /// DeepSeek-V3.2: an indexer chooses the tokens that latent attention reads.
@@ -800,6 +812,7 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         transformers: NEW_F32,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Llama-Nemotron: Llama whose layers a search has cut down.
@@ -811,6 +824,7 @@ families! {
         biases: MLP_BIASES,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Gemma 3n: embeddings of every layer, residual streams, shared caches.
@@ -950,6 +964,7 @@ families! {
         biases: NO_BIASES,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// K-EXAONE: EXAONE 4's attention with experts.
@@ -964,6 +979,7 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         transformers: NEW_F32,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// OLMo 3: OLMo 2 with windows in three layers of four.
@@ -1030,7 +1046,7 @@ families! {
         scales: Scales { logits: true, stated: StatedScales::Logits(0.0625), ..NO_SCALES },
         graph: NO_GRAPH,
         synthetic: None,
-        vllm: stages(true, true, false),
+        vllm: stages(true, true, false).adapts(true, false),
         ..LLAMA_LIKE
     };
     /// Phi-3.5-MoE: `LayerNorm`, experts in every layer, a head with a bias.
@@ -1044,6 +1060,7 @@ families! {
         experts: Experts { n_used: Some(2), hf: HfExperts::Plain, ..NO_EXPERTS },
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Granite 3 with experts.
@@ -1055,6 +1072,7 @@ families! {
         experts: Experts { n_used: Some(2), ..STATED },
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Apertus: an MLP without a gate whose activation is learned, norms on q and k.
@@ -1067,6 +1085,7 @@ families! {
         activation_parameters: 4,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Arcee's AFM: Llama with an MLP without a gate.
@@ -1116,6 +1135,7 @@ families! {
         gated_ffn: false,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// `StableLM` 2: `LayerNorm` with biases.
@@ -1156,6 +1176,7 @@ families! {
         adjusted_ffn: true,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// LFM2 with experts.
@@ -1169,6 +1190,7 @@ families! {
         experts: Experts { dense_first: 2, ..CORRECTED },
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Falcon-H1: attention and a state-space layer side by side.
@@ -1180,6 +1202,7 @@ families! {
         biases: MLP_BIASES,
         graph: NO_GRAPH,
         synthetic: None,
+        vllm: LLAMA_LIKE.vllm.adapts(true, true),
         ..LLAMA_LIKE
     };
     /// Bamba: Mamba-2 layers, a few with attention.

@@ -39,6 +39,7 @@ fn parts(row: &Row, model: &ModelSpec) -> Vec<Part> {
             has_head,
             has_vision,
             share: None,
+            grid: None,
             placed: None,
             is_host: false,
         }

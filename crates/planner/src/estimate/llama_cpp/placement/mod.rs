@@ -79,6 +79,7 @@ pub fn by_layers(model: &ModelSpec, rooms: &[Room<'_>]) -> Vec<Part> {
             has_head,
             has_vision: false,
             share: None,
+            grid: None,
             placed: None,
             is_host: false,
         }
@@ -146,6 +147,7 @@ pub fn parts(model: &ModelSpec, placed: &Arc<Placed>) -> Vec<Part> {
             has_head,
             has_vision: false,
             share: None,
+            grid: None,
             placed: Some(Arc::clone(placed)),
             is_host: home == Home::Host,
         }

@@ -54,7 +54,7 @@ impl TensorTable {
         let experts = model.shape.moe.map(|moe| (moe.n_experts_used, moe.n_experts));
         let n_layers = model.shape.n_layers;
         let mut rows = Vec::new();
-        let asked = Asked { model, format, ranks: 1, modules: Modules::default() };
+        let asked = Asked { model, format, ranks: 1, part: None, modules: Modules::default() };
         each_tensor(&LlamaCppTensors, &asked, |tensor| {
             let name = names.next().unwrap_or_default();
             // Layers that predict tokens ahead are not loaded.

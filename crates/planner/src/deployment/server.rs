@@ -1,0 +1,228 @@
+//! What a question says of vLLM's server beside its limits; under another runtime that is refused.
+
+use super::{DeploymentError, Question};
+use crate::estimate::rules;
+use crate::spec::{
+    Drafter, Gibibytes, Grid, LoraSlots, ModelSpec, Optimization, Runtime, Server, Split,
+};
+use crate::units::Bytes;
+
+/// More adapters than any batch has.
+const MOST_SLOTS: u64 = 4096;
+/// More tokens than are ever predicted ahead.
+const MOST_AHEAD: u64 = 64;
+/// The longest block.
+const MOST_BLOCK: u64 = 1 << 20;
+/// More tokens than any captured step has.
+const MOST_CAPTURED: u64 = 1 << 16;
+/// More ranks than any one kind of parallelism has.
+const MOST_RANKS: u64 = 1024;
+
+/// What a server is told.
+///
+/// # Errors
+/// Where another runtime is told, a value is out of range, or kinds of parallelism do not make up the GPUs.
+pub(super) fn server(
+    question: &Question,
+    (model, runtime): (&ModelSpec, Runtime),
+    gpus: u64,
+    split: Split,
+) -> Result<Server, DeploymentError> {
+    if !rules(runtime).is_server() {
+        return match given(question) {
+            Some(flag) => Err(DeploymentError::refused(
+                format!("the `{runtime}` runtime has no `{flag}`"),
+                format!("drop `{flag}`, or use `--runtime vllm`"),
+            )),
+            None => Ok(Server::default()),
+        };
+    }
+    let ahead = ahead(question)?;
+    let size = |given: Option<Gibibytes>| given.map_or(Bytes::ZERO, |size| size.0);
+    let grid = grid(question, gpus, split)?;
+    Ok(Server {
+        lora: lora(question)?,
+        ahead,
+        drafter: drafter(question),
+        cpu_offload: size(question.cpu_offload_gb),
+        kv_offload: size(question.kv_offloading_size),
+        swap: question.swap_space.map(|size| size.0),
+        optimization: optimization(question)?,
+        cache_bytes: question.kv_cache_memory_bytes,
+        block_tokens: block_tokens(question)?,
+        most_captured: in_range(
+            "--max-cudagraph-capture-size",
+            question.max_cudagraph_capture_size,
+            MOST_CAPTURED,
+        )?,
+        context_ranks: context_ranks(question, model, grid.map_or(gpus, |grid| grid.tensor))?,
+        grid,
+    })
+}
+
+/// The first flag of vLLM's server that was given.
+fn given(question: &Question) -> Option<&'static str> {
+    let flags = [
+        ("--max-loras", question.max_loras.is_some()),
+        ("--max-lora-rank", question.max_lora_rank.is_some()),
+        ("--draft-tokens", question.draft_tokens.is_some()),
+        ("--cpu-offload-gb", question.cpu_offload_gb.is_some()),
+        ("--kv-offloading-size", question.kv_offloading_size.is_some()),
+        ("--swap-space", question.swap_space.is_some()),
+        ("--kv-cache-memory-bytes", question.kv_cache_memory_bytes.is_some()),
+        ("--block-size", question.block_size.is_some()),
+        ("--max-cudagraph-capture-size", question.max_cudagraph_capture_size.is_some()),
+        ("--optimization-level", question.optimization_level.is_some()),
+        ("--tensor-parallel-size", question.tensor_parallel_size.is_some()),
+        ("--pipeline-parallel-size", question.pipeline_parallel_size.is_some()),
+        ("--data-parallel-size", question.data_parallel_size.is_some()),
+        ("--enable-expert-parallel", question.enable_expert_parallel),
+        ("--decode-context-parallel-size", question.decode_context_parallel_size.is_some()),
+    ];
+    flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+}
+
+fn in_range(
+    flag: &'static str,
+    value: Option<u64>,
+    most: u64,
+) -> Result<Option<u64>, DeploymentError> {
+    match value {
+        Some(value) if !(1..=most).contains(&value) => {
+            Err(DeploymentError::out_of_range(flag, value, format!("1 to {most}")))
+        }
+        value => Ok(value),
+    }
+}
+
+fn optimization(question: &Question) -> Result<Optimization, DeploymentError> {
+    Ok(match question.optimization_level {
+        Some(0) => Optimization::None,
+        Some(1) => Optimization::Pieces,
+        None | Some(2 | 3) => Optimization::Whole,
+        Some(level) => {
+            return Err(DeploymentError::out_of_range("--optimization-level", level, "0 to 3"));
+        }
+    })
+}
+
+fn lora(question: &Question) -> Result<Option<LoraSlots>, DeploymentError> {
+    let slots = in_range("--max-loras", question.max_loras, MOST_SLOTS)?;
+    if slots.is_none() && question.max_lora_rank.is_none() {
+        return Ok(None);
+    }
+    let rank = question.max_lora_rank.unwrap_or(LoraSlots::DEFAULT_RANK);
+    if !LoraSlots::RANKS.contains(&rank) {
+        let ranks: Vec<_> = LoraSlots::RANKS.iter().map(u64::to_string).collect();
+        let expected = format!("one of {}", ranks.join(", "));
+        return Err(DeploymentError::out_of_range("--max-lora-rank", rank, expected));
+    }
+    Ok(Some(LoraSlots { slots: slots.unwrap_or(LoraSlots::DEFAULT_SLOTS), rank }))
+}
+
+/// Tokens that are predicted ahead.
+fn ahead(question: &Question) -> Result<u64, DeploymentError> {
+    let tokens = in_range("--draft-tokens", question.draft_tokens, MOST_AHEAD)?;
+    match (&question.draft, question.mtp, tokens) {
+        (Some(_), Some(_), _) => Err(DeploymentError::refused(
+            "vLLM predicts by `--draft` or by `--mtp`, not by both",
+            "drop one of them",
+        )),
+        (Some(_), None, None) => Err(DeploymentError::refused(
+            "`--draft` under vLLM needs the number of tokens that are predicted ahead",
+            "add `--draft-tokens 3`",
+        )),
+        (None, None, Some(_)) => Err(DeploymentError::refused(
+            "`--draft-tokens` says how far `--draft` predicts, and there is none",
+            "add `--draft MODEL`, or use `--mtp N` for the model's own layer",
+        )),
+        (None, Some(_), Some(_)) => Err(DeploymentError::refused(
+            "`--mtp` says itself how many tokens are predicted ahead",
+            "drop `--draft-tokens`",
+        )),
+        (Some(_), None, Some(tokens)) => Ok(tokens),
+        (None, Some(ahead), None) => Ok(in_range("--mtp", Some(ahead), MOST_AHEAD)?.unwrap_or(0)),
+        (None, None, None) => Ok(0),
+    }
+}
+
+/// What predicts.
+fn drafter(question: &Question) -> Drafter {
+    match question.draft.as_deref() {
+        None => Drafter::Layer,
+        Some(name) if name.eq_ignore_ascii_case("eagle") => Drafter::Eagle,
+        Some(name) if name.eq_ignore_ascii_case("eagle3") => Drafter::Eagle3,
+        Some(_) => Drafter::Model,
+    }
+}
+
+fn block_tokens(question: &Question) -> Result<Option<u64>, DeploymentError> {
+    match in_range("--block-size", question.block_size, MOST_BLOCK)? {
+        Some(tokens) if !tokens.is_multiple_of(16) => {
+            Err(DeploymentError::out_of_range("--block-size", tokens, "a multiple of 16"))
+        }
+        tokens => Ok(tokens),
+    }
+}
+
+/// The GPUs that kinds of parallelism make up, where any is given.
+pub(super) fn gpus(question: &Question) -> Option<u64> {
+    let sizes = [
+        question.tensor_parallel_size,
+        question.pipeline_parallel_size,
+        question.data_parallel_size,
+    ];
+    let given = sizes.iter().any(Option::is_some);
+    given.then(|| sizes.into_iter().flatten().fold(1, u64::saturating_mul))
+}
+
+/// How GPUs share layers, where more than `--split` is said of it.
+fn grid(question: &Question, gpus: u64, split: Split) -> Result<Option<Grid>, DeploymentError> {
+    let tensor = in_range("--tensor-parallel-size", question.tensor_parallel_size, MOST_RANKS)?;
+    let stages = in_range("--pipeline-parallel-size", question.pipeline_parallel_size, MOST_RANKS)?;
+    let copies = in_range("--data-parallel-size", question.data_parallel_size, MOST_RANKS)?;
+    let whole_experts = question.enable_expert_parallel;
+    if tensor.is_none() && stages.is_none() && copies.is_none() && !whole_experts {
+        return Ok(None);
+    }
+    let copies = copies.unwrap_or(1);
+    let left = gpus / copies.max(1);
+    let (tensor, stages) = match (tensor, stages) {
+        (Some(tensor), Some(stages)) => (tensor, stages),
+        (Some(tensor), None) => (tensor, 1),
+        (None, Some(stages)) => ((left / stages.max(1)).max(1), stages),
+        (None, None) if split == Split::Layer => (1, left.max(1)),
+        (None, None) => (left.max(1), 1),
+    };
+    let grid = Grid { tensor, stages, copies, whole_experts };
+    if grid.gpus() != gpus {
+        let message = format!(
+            "{tensor} ranks of tensor parallelism, {stages} stages and {copies} engines are {} GPUs, not {gpus}",
+            grid.gpus()
+        );
+        return Err(DeploymentError::refused(message, "give sizes whose product is `--gpus`"));
+    }
+    Ok(Some(grid).filter(|grid| grid.gpus() > 1))
+}
+
+/// Ranks that a cache is dealt out over: at most as many as have the same heads (`config/parallel.py`).
+fn context_ranks(
+    question: &Question,
+    model: &ModelSpec,
+    tensor: u64,
+) -> Result<u64, DeploymentError> {
+    let flag = "--decode-context-parallel-size";
+    let Some(ranks) = in_range(flag, question.decode_context_parallel_size, MOST_RANKS)? else {
+        return Ok(1);
+    };
+    let heads = if model.shape.mla.is_some() { 1 } else { model.shape.kv_heads.max(1) };
+    let most = (tensor / heads).max(1);
+    if ranks > most || !tensor.is_multiple_of(ranks) {
+        let expected = format!(
+            "a divisor of {tensor} ranks, at most {most}, for `{}` caches {heads} heads",
+            model.name
+        );
+        return Err(DeploymentError::out_of_range(flag, ranks, expected));
+    }
+    Ok(ranks)
+}

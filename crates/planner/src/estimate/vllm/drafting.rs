@@ -1,0 +1,317 @@
+//! Speculative decoding: what predicts tokens ahead of the model, its weights, its cache in the model's pool, and what its step
+//! takes in the profile run.
+//!
+//! - *A layer of the model's own* (method `mtp`): a layer with attention like the last of the model's, a matrix that joins the
+//!   embedding and the hidden state, three norms. Embedding and output head are the model's (`eagle/utils.py`,
+//!   `load_eagle_model`).
+//! - *A head* (`eagle`, `eagle3`): one layer of Llama's shape, as such heads are published for dense models; EAGLE-3's reads
+//!   three hidden states of the model, and has an output head for 32,000 tokens.
+//! - *A draft model*: all of it, split over as many ranks as the model.
+//!
+//! Their layers' caches are in the same pool: a layer like the model's joins the groups of those that keep every token; in
+//! models of such layers alone, others make a block as much larger. Recurrent layers keep as many states more of a request as
+//! tokens are predicted, and as many inputs more of their convolutions.
+//!
+//! Sources: vLLM 0.33 `v1/worker/gpu/spec_decode/` (`speculator.py`, `eagle/utils.py`, `standalone_ar/speculator.py`),
+//! `model_executor/models/qwen3_5_mtp.py`, `deepseek_mtp.py`, `llama_eagle.py`, `llama_eagle3.py`; to the byte as the engine
+//! builds them (`evidence/vllm/draft-0.33.0.csv`).
+
+use super::paged::token_size_of;
+use super::{attention_width, element, mlp_width, results, transient};
+use crate::dtype::KvFormat;
+use crate::estimate::serving::tensors::VOCAB_PADDING;
+use crate::estimate::weights::Piece;
+use crate::estimate::{
+    BufferId, Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase,
+    Scenario, weights_of_part,
+};
+use crate::spec::{
+    Basis, Bounds, Draft, Drafter, Layer, ModelShape, ModelSpec, Part, Role, Serving,
+};
+use crate::units::{Bytes, Overflow};
+
+/// Tokens of an EAGLE-3 head's own vocabulary, as they are published.
+const HEAD_TOKENS: u64 = 32_000;
+/// Hidden states of the model that it reads.
+const HEAD_STATES: u64 = 3;
+
+const SOURCE: &str = "vLLM v1/worker/gpu/spec_decode, load_draft_model of each method";
+
+/// What predictions add to the cache and to states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drafted {
+    /// Layers like the model's that keep every token.
+    pub layers: u64,
+    /// Other layers.
+    pub other_layers: u64,
+    /// Bytes of a token in all of those.
+    pub other: Bytes,
+    /// Tokens predicted.
+    pub ahead: u64,
+}
+
+impl Drafted {
+    /// Of a part of a model: those that predict are on the last stage of a pipeline.
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn of(
+        model: &ModelSpec,
+        (serving, draft): (Serving, Option<&Draft>),
+        (kv, ranks): (KvFormat, u64),
+        is_last: bool,
+    ) -> Result<Self, Overflow> {
+        let (ahead, drafter) = (serving.server.ahead, serving.server.drafter);
+        let none = Self { ahead, ..Self::default() };
+        if ahead == 0 || !is_last {
+            return Ok(none);
+        }
+        let own = |shape: &ModelShape| token_size_of(shape, kv, ranks);
+        Ok(match (drafter, draft) {
+            (Drafter::Layer, _) => Self { layers: 1, ..none },
+            (Drafter::Eagle | Drafter::Eagle3, _) => {
+                Self { other_layers: 1, other: own(&model.shape)?, ..none }
+            }
+            (Drafter::Model, Some(draft)) => {
+                let layers = draft.model.shape.n_layers;
+                Self {
+                    other_layers: layers,
+                    other: own(&draft.model.shape)?.times(layers)?,
+                    ..none
+                }
+            }
+            (Drafter::Model, None) => none,
+        })
+    }
+
+    /// The same of a scenario's part.
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn of_scenario(scenario: &Scenario<'_>, serving: Serving) -> Result<Self, Overflow> {
+        let draft = draft_of(scenario);
+        let cache = (scenario.kv, serving.ranks);
+        Self::of(scenario.model, (serving, draft), cache, scenario.part().has_head)
+    }
+}
+
+fn draft_of<'a>(scenario: &Scenario<'a>) -> Option<&'a Draft> {
+    scenario.runtime.launch.beside.as_deref().and_then(|beside| beside.draft.as_ref())
+}
+
+/// Lists what predicts: weights, the hidden states that it is handed, and its step.
+pub fn push(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+) -> Result<(), EstimateError> {
+    if serving.server.ahead == 0 || !scenario.part().has_head {
+        return Ok(());
+    }
+    let drafter = serving.server.drafter;
+    check(scenario, drafter)?;
+    push_weights(buffers, scenario, serving, drafter)?;
+    let shape = match draft_of(scenario) {
+        Some(draft) => &draft.model.shape,
+        None => &scenario.model.shape,
+    };
+    let rows = ("tokens", scenario.workload.prefill_chunk);
+    let hidden = ("hidden", scenario.model.shape.hidden_size);
+    let kind = Kind {
+        component: Component::SmallBuffers,
+        life: Life::From(Phase::Load),
+        basis: Basis::Modelled,
+        source: "vLLM target_dependent_ar/speculator.py, hidden_states",
+    };
+    if drafter != Drafter::Model {
+        buffers.product(kind, "hidden states to predict from", &[rows, hidden, ("B", 2)])?;
+    }
+    if drafter == Drafter::Eagle3 {
+        let states = ("hidden states", HEAD_STATES);
+        let kind = transient(Component::Activations, Moment::Whole);
+        buffers.product(
+            kind,
+            "hidden states of inner layers",
+            &[states, rows, hidden, ("B", 2)],
+        )?;
+    }
+    push_step(buffers, scenario, serving, shape)
+}
+
+/// Refuses what was asked of no engine.
+fn check(scenario: &Scenario<'_>, drafter: Drafter) -> Result<(), EstimateError> {
+    if drafter == Drafter::Layer {
+        return Ok(());
+    }
+    let refuse = |reason: String| Err(EstimateError::Model { field: "draft", reason });
+    let keeps_all = |model: &ModelSpec| {
+        model.layers.iter().all(|layer| matches!(layer, Layer::Full)) && model.shape.mla.is_none()
+    };
+    let name = &scenario.model.name;
+    if !keeps_all(scenario.model) {
+        return refuse(format!(
+            "how vLLM cuts its pool for a draft beside `{name}`, whose layers do not all keep keys and values of \
+             every token, is not known"
+        ));
+    }
+    if let Some(draft) = draft_of(scenario).filter(|draft| !keeps_all(&draft.model)) {
+        return refuse(format!(
+            "how vLLM cuts its pool for `{}` as a draft is not known: its layers do not all keep every token",
+            draft.model.name
+        ));
+    }
+    let is_head = matches!(drafter, Drafter::Eagle | Drafter::Eagle3);
+    if is_head && (scenario.model.shape.moe.is_some() || scenario.model.shape.per_layer.is_some()) {
+        return refuse(format!("the width of heads that are published for `{name}` is not known"));
+    }
+    Ok(())
+}
+
+fn push_weights(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    drafter: Drafter,
+) -> Result<(), EstimateError> {
+    let (id, size) = match (drafter, draft_of(scenario)) {
+        (Drafter::Model, Some(draft)) => {
+            (BufferId::DraftWeights, of_draft(scenario, serving, draft)?)
+        }
+        (Drafter::Layer, _) => (BufferId::PredictingLayer, of_layer(scenario, serving)?),
+        _ => {
+            let bytes = head(&scenario.model.shape, drafter, serving.ranks, element(scenario))?;
+            (BufferId::DraftWeights, Bounds::exactly(bytes))
+        }
+    };
+    let kind = Kind {
+        component: Component::Weights,
+        life: Life::From(Phase::Load),
+        basis: Basis::Modelled,
+        source: SOURCE,
+    };
+    let formula = Formula::text("Σ over tensors", &[("tokens ahead", serving.server.ahead)]);
+    buffers.push(kind, id, size, formula);
+    Ok(())
+}
+
+fn of_draft(
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    draft: &Draft,
+) -> Result<Bounds, EstimateError> {
+    let part = Part::rank(&draft.model, scenario.part().rank_of_stage(), serving.ranks);
+    let sized = weights_of_part(&draft.model, draft.weights, scenario.runtime, &part);
+    let weights = sized.map_err(|error| EstimateError::Model {
+        field: "draft",
+        reason: format!("the draft model's weights: {error}"),
+    })?;
+    Ok(weights.bounds)
+}
+
+/// The model's own layer: at most in 16 bits, as many quantized checkpoints leave it.
+fn of_layer(scenario: &Scenario<'_>, serving: Serving) -> Result<Bounds, EstimateError> {
+    let shape = &scenario.model.shape;
+    let held = layer(scenario.model, &scenario.weights.pieces, serving.ranks, element(scenario))?;
+    let whole = scenario.weights.device;
+    let parameters = scenario.model.parameters().max(1);
+    // What the layer would take in 16 bits: as much more as the model's formats save.
+    let all = Bytes::product(&[parameters.div_ceil(serving.ranks), element(scenario)])?;
+    let high = if whole.is_zero() || all <= whole {
+        held
+    } else {
+        held.scale(all.get(), whole.get())?.max(held)
+    };
+    debug_assert!(shape.n_layers > 0, "a model has layers");
+    Ok(Bounds::new(held, held, high))
+}
+
+/// The layer of a model that predicts tokens: the tensors of its last layer with attention, what joins embedding and hidden
+/// state, and three norms. Delta nets' split that matrix over the ranks.
+///
+/// # Errors
+/// On sizes that no device has.
+pub fn layer(
+    model: &ModelSpec,
+    pieces: &[Piece],
+    ranks: u64,
+    element: u64,
+) -> Result<Bytes, Overflow> {
+    let shape = &model.shape;
+    let is_full = |layer: &Layer| matches!(layer, Layer::Full | Layer::FullAndRecurrent);
+    let last = model.layers.iter().rposition(is_full).map(|index| index as u64);
+    let of = |piece: &Piece| Bytes::sum(piece.held)?.times(piece.modules);
+    let mine = pieces.iter().filter(|piece| piece.layer == last);
+    let own = Bytes::sum(mine.map(of).collect::<Result<Vec<_>, _>>()?)?;
+    let hidden = shape.hidden_size;
+    let splits = shape.recurrent.is_some();
+    let rows = if splits { hidden.div_ceil(ranks) } else { hidden };
+    let joined = Bytes::product(&[2, hidden, rows, element])?;
+    own.plus(joined)?.plus(Bytes::product(&[3, hidden, element])?)
+}
+
+/// A head as they are published: one layer of Llama's shape behind a matrix that joins what it reads, which every rank has.
+///
+/// # Errors
+/// On sizes that no device has.
+pub fn head(
+    shape: &ModelShape,
+    drafter: Drafter,
+    ranks: u64,
+    element: u64,
+) -> Result<Bytes, Overflow> {
+    let reads_states = drafter == Drafter::Eagle3;
+    let (hidden, ffn) = (shape.hidden_size, shape.ffn_size.div_ceil(ranks));
+    let head_dim = shape.head_dim;
+    let q = shape.n_heads.div_ceil(ranks).checked_mul(head_dim).ok_or(Overflow)?;
+    let kv = shape.kv_heads.div_ceil(ranks).checked_mul(2 * head_dim).ok_or(Overflow)?;
+    let of = |factors: &[u64]| Bytes::product(factors)?.times(element);
+    let (states, inputs, norms) = if reads_states { (HEAD_STATES, 2, 4) } else { (2, 1, 1) };
+    let sizes = [
+        of(&[states, hidden, hidden])?,
+        of(&[inputs, hidden, q.checked_add(kv).ok_or(Overflow)?])?,
+        of(&[q, hidden])?,
+        of(&[3, ffn, hidden])?,
+        of(&[norms, hidden])?,
+    ];
+    let layer = Bytes::sum(sizes)?;
+    if !reads_states {
+        return Ok(layer);
+    }
+    let rows = HEAD_TOKENS.next_multiple_of(VOCAB_PADDING).div_ceil(ranks);
+    // Which of the model's tokens each of its own is.
+    layer.plus(of(&[rows, hidden])?)?.plus(Bytes::product(&[HEAD_TOKENS, 8])?)
+}
+
+/// The step of what predicts, beside the hidden states of the model's.
+fn push_step(
+    buffers: &mut Buffers,
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    shape: &ModelShape,
+) -> Result<(), EstimateError> {
+    let rows = scenario.workload.prefill_chunk;
+    let hidden = scenario.model.shape.hidden_size;
+    let width = match draft_of(scenario) {
+        Some(_) => (3 * shape.ffn_size.div_ceil(serving.ranks)).max(4 * shape.q_width()),
+        None => mlp_width(scenario, serving.ranks).max(attention_width(scenario, serving.ranks)),
+    };
+    let joined = Bytes::product(&[3, hidden, rows, element(scenario)])?;
+    let size = Deviation::VLLM_LAYER.around(results(scenario, rows, width)?.plus(joined)?)?;
+    let kind = transient(Component::Activations, Moment::Projection);
+    let kind = Kind {
+        basis: Basis::Assumed,
+        source: "a layer's results, by analogy with the model's",
+        ..kind
+    };
+    let formula = Formula::text(
+        "B · tokens · (width + 6.5 · hidden)",
+        &[("tokens", rows), ("width", width), ("hidden", hidden)],
+    );
+    buffers.push(kind, "a step of what predicts", size, formula);
+    Ok(())
+}
+
+/// Bytes of a layer that latent attention makes of a matrix as it is loaded, among [`layer`]'s.
+pub fn is_absorbed(piece: &Piece) -> bool {
+    piece.role == Some(Role::MlaAbsorbed)
+}

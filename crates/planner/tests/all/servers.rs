@@ -1,0 +1,163 @@
+//! What a vLLM server is told besides its limits: adapters, drafts, main memory, mixed parallelism, its cache.
+
+use vramplan_planner::deployment::{Deployment, DeploymentError, Question, resolve};
+use vramplan_planner::estimate::BufferId;
+use vramplan_planner::read::{Catalog, MemoryFiles};
+use vramplan_planner::recommend::{Answer, answer};
+use vramplan_planner::render::{Document, to_table};
+use vramplan_planner::units::Bytes;
+
+const LLAMA: &str = "gpu = 'H100'\nmodel = 'llama-3.1-8b'\nruntime = 'vllm'\ncontext = 8192\n";
+const QWEN: &str = "gpu = 'H100'\nmodel = 'qwen3.5-27b'\nruntime = 'vllm'\ncontext = 8192\n";
+
+fn resolved(text: &str) -> Result<Deployment, DeploymentError> {
+    let question: Question = toml::from_str(text).unwrap();
+    resolve(&question, &Catalog::built_in(), &MemoryFiles::default(), None)
+}
+
+fn planned(text: &str) -> Answer {
+    answer(&resolved(text).unwrap()).unwrap()
+}
+
+fn refusal(text: &str) -> String {
+    resolved(text).unwrap_err().to_string()
+}
+
+fn size(answer: &Answer, id: BufferId) -> Bytes {
+    let mine = answer.plan.buffers.iter().filter(|buffer| buffer.id == id);
+    Bytes::sum(mine.map(|buffer| buffer.size.expected)).unwrap()
+}
+
+/// What the engine's own classes allocate (`evidence/vllm/lora-0.33.0.csv`), taken off the pool.
+#[test]
+fn slots_of_adapters_are_listed_and_leave_a_smaller_pool() {
+    let without = planned(LLAMA);
+    let with = planned(&format!("{LLAMA}max_loras = 4\nmax_lora_rank = 64"));
+    let linear = 301_989_888 + 603_979_776 + 134_217_728 + 301_989_888;
+    assert_eq!(size(&with, BufferId::AdapterSlots), Bytes::new(linear));
+    assert_eq!(size(&with, BufferId::EmbeddingAdapterSlots), Bytes::new(2 * 67_764_224));
+    let [before, after] = [&without, &with].map(|answer| answer.plan.pool.unwrap());
+    let lost = before.block.times(before.blocks - after.blocks).unwrap();
+    assert!(lost >= Bytes::new(linear), "{lost}");
+    // Experts have slots, each their own.
+    let experts = planned(
+        "gpu = 'H100'\nmodel = 'qwen3-30b-a3b'\nruntime = 'vllm'\ncontext = 8192\nmax_loras = 1",
+    );
+    assert_eq!(size(&experts, BufferId::ExpertAdapterSlots), Bytes::new(1_660_944_768));
+}
+
+#[test]
+fn ranks_that_no_slot_has_are_refused() {
+    let said = refusal(&format!("{LLAMA}max_lora_rank = 24"));
+    assert!(said.contains("--max-lora-rank") && said.contains("8, 16, 32"), "{said}");
+    let said =
+        refusal("gpu = 'H100'\nmodel = 'llama-3.1-8b'\nruntime = 'llama.cpp'\nmax_loras = 2");
+    assert!(said.contains("`llama.cpp` runtime has no `--max-loras`"), "{said}");
+}
+
+/// `evidence/vllm/draft-0.33.0.csv`.
+#[test]
+fn what_predicts_tokens_is_listed() {
+    let ahead = planned(&format!("{QWEN}mtp = 1"));
+    assert_eq!(size(&ahead, BufferId::PredictingLayer), Bytes::new(849_398_784));
+    // One layer of 64 more in groups of 17.
+    let pool = ahead.plan.pool.unwrap();
+    assert_eq!(pool.block_tokens, 832);
+    assert_eq!(pool.block, Bytes::new(39_684_669_440 / 685));
+    let head = planned(&format!("{LLAMA}draft = 'eagle3'\ndraft_tokens = 3"));
+    assert_eq!(size(&head, BufferId::DraftWeights), Bytes::new(849_635_328));
+    let draft = planned(&format!("{LLAMA}draft = 'llama-3.2-1b'\ndraft_tokens = 4"));
+    assert_eq!(size(&draft, BufferId::DraftWeights), Bytes::new(2_471_628_800));
+    assert_eq!(draft.plan.pool.unwrap().block, Bytes::new(39_727_923_200 / 15_155));
+}
+
+#[test]
+fn drafts_that_vllm_would_not_run_are_refused() {
+    for (told, why) in [
+        ("draft = 'llama-3.2-1b'", "needs the number of tokens"),
+        ("draft_tokens = 3", "there is none"),
+        ("mtp = 1", "no layer that predicts"),
+        ("draft = 'qwen2.5-0.5b'\ndraft_tokens = 3", "has a vocabulary of"),
+        ("draft = 'eagle'\nmtp = 2", "not by both"),
+        ("lora = ['a.gguf']", "has no `--lora`"),
+    ] {
+        let said = refusal(&format!("{LLAMA}{told}"));
+        assert!(said.contains(why), "{told}: {said}");
+    }
+    let windows = "gpu = 'H100'\nmodel = 'gemma-2-9b'\nruntime = 'vllm'\ncontext = 4096\n";
+    let asked = resolved(&format!("{windows}draft = 'eagle'\ndraft_tokens = 3")).unwrap();
+    assert!(answer(&asked).unwrap_err().to_string().contains("is not known"));
+}
+
+/// `evidence/vllm/offload-0.33.0.csv`: 2 GiB asked for are 2,181,103,616 B.
+#[test]
+fn weights_in_main_memory_are_taken_off_and_said() {
+    let all = planned(LLAMA);
+    let text = format!("{LLAMA}cpu_offload_gb = 2\nkv_offloading_size = 4");
+    let some = planned(&text);
+    let less = size(&all, BufferId::Weights).minus_or_zero(size(&some, BufferId::Weights));
+    assert_eq!(less, Bytes::new(2_181_103_616));
+    let host = some.plan.pool.unwrap().host;
+    assert_eq!(host, Bytes::new(2_181_103_616 + (4 << 30)));
+    let shown = to_table(&Document::new(&resolved(&text).unwrap(), &some));
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains(&format!("it pins {host} of main memory")), "{shown}");
+}
+
+#[test]
+fn swap_space_is_the_first_engines() {
+    let old = planned(&format!("{LLAMA}runtime_version = '0.7.3'"));
+    assert_eq!(old.plan.pool.unwrap().host, Bytes::new(4 << 30));
+    let between = planned(&format!("{LLAMA}runtime_version = '0.11.2'\nswap_space = 8"));
+    assert_eq!(between.plan.pool.unwrap().host, Bytes::ZERO);
+    let said = refusal(&format!("{LLAMA}swap_space = 8"));
+    assert!(said.contains("has no `--swap-space`"), "{said}");
+}
+
+#[test]
+fn a_pool_of_a_given_size_has_that_many_blocks() {
+    // `evidence/vllm/cache-0.33.0.csv` cuts 39,728,459,833 B into 18,944 blocks.
+    let given = planned(&format!("{LLAMA}kv_cache_memory_bytes = '39728459833 B'"));
+    assert_eq!(given.plan.pool.unwrap().blocks, 18_944);
+    let longer =
+        planned(&format!("{LLAMA}kv_cache_memory_bytes = '39728459833 B'\nblock_size = 64"));
+    let pool = longer.plan.pool.unwrap();
+    assert_eq!((pool.blocks, pool.block_tokens), (4736, 64));
+    let small = planned(&format!("{LLAMA}kv_cache_memory_bytes = '39728459833 B'\nkv = 'nvfp4'"));
+    assert_eq!(small.plan.pool.unwrap().blocks, 67_356);
+    let latent = "gpu = 'H100'\nmodel = 'deepseek-v2-lite'\nruntime = 'vllm'\nkv = 'nvfp4'";
+    assert!(answer(&resolved(latent).unwrap()).unwrap_err().to_string().contains("latent"));
+    let old = resolved(&format!("{LLAMA}kv = 'nvfp4'\nruntime_version = '0.19'")).unwrap();
+    assert!(answer(&old).unwrap_err().to_string().contains("vLLM 0.19 has no cache in `nvfp4`"));
+}
+
+#[test]
+fn fewer_captured_steps_take_less() {
+    let of = |told: &str| size(&planned(&format!("{LLAMA}{told}")), BufferId::CudaGraphs);
+    assert!(of("max_cudagraph_capture_size = 64") < of(""));
+    assert!(of("optimization_level = 1") < of(""));
+    assert_eq!(of("optimization_level = 0"), Bytes::ZERO);
+    assert!(of("max_loras = 2") > of(""));
+}
+
+/// `evidence/vllm/parallel-0.33.0.csv`: experts dealt out whole to two engines.
+#[test]
+fn kinds_of_parallelism_are_planned_together() {
+    let moe = "gpu = 'H100'\nmodel = 'qwen3-30b-a3b'\nruntime = 'vllm'\ncontext = 8192\n";
+    let text = format!("{moe}data_parallel_size = 2\nenable_expert_parallel = true");
+    let answer = planned(&text);
+    assert_eq!(answer.devices.len(), 2);
+    assert_eq!(answer.devices[0].weights.0, Bytes::new(32_073_216_000));
+    let mixed = planned(&format!("{LLAMA}tensor_parallel_size = 2\npipeline_parallel_size = 2"));
+    let weights: Vec<u64> = mixed.devices.iter().map(|device| device.weights.0.get()).collect();
+    assert_eq!(weights, [4_015_259_648, 4_015_259_648, 4_015_267_840, 4_015_267_840]);
+    let said = refusal(&format!("{LLAMA}gpus = 4\ntensor_parallel_size = 2"));
+    assert!(said.contains("are 2 GPUs, not 4"), "{said}");
+    // Latent vectors are on every rank, unless their tokens are dealt out.
+    let latent = "gpu = 'H200'\nmodel = 'deepseek-v3'\nruntime = 'vllm'\ncontext = 8192\ngpus = 16\n\
+                  kv_cache_memory_bytes = '39728459833 B'\n";
+    let tokens = |told: &str| planned(&format!("{latent}{told}")).plan.pool.unwrap().tokens;
+    assert_eq!(tokens("decode_context_parallel_size = 8"), 4_522_752);
+    let said = refusal(&format!("{LLAMA}gpus = 2\ndecode_context_parallel_size = 2"));
+    assert!(said.contains("--decode-context-parallel-size"), "{said}");
+}
