@@ -127,25 +127,6 @@ pub fn example() -> WhyDoc {
     WhyDoc::new(&finding)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_long_file_its_beginning_and_its_end_are_read() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let mut handle = file.as_file();
-        handle.write_all(b"  Device 0: NVIDIA L4, compute capability 8.9, VMM: yes\n").unwrap();
-        handle.set_len(3 * MOST_BYTES).unwrap();
-        handle.seek(SeekFrom::End(0)).unwrap();
-        handle.write_all(b"\nCUDA error: out of memory\n").unwrap();
-        let evidence = read(file.path()).unwrap();
-        assert!(evidence.cut);
-        assert_eq!(evidence.cards.len(), 1);
-        assert_eq!(evidence.run.failures.len(), 1);
-    }
-}
-
 /// Resolves a question of a log. What the user names is looked for wherever it may be; what the log names among
 /// profiles alone: its text opens no file and asks no server.
 fn resolve(question: &Question, user: &Question, known: &Known) -> Result<Deployment, String> {
@@ -163,4 +144,23 @@ fn resolve(question: &Question, user: &Question, known: &Known) -> Result<Deploy
 fn said(error: &anyhow::Error) -> String {
     let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
     printable_message(&causes.join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_file_its_beginning_and_its_end_are_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut handle = file.as_file();
+        handle.write_all(b"  Device 0: NVIDIA L4, compute capability 8.9, VMM: yes\n").unwrap();
+        handle.set_len(3 * MOST_BYTES).unwrap();
+        handle.seek(SeekFrom::End(0)).unwrap();
+        handle.write_all(b"\nCUDA error: out of memory\n").unwrap();
+        let evidence = read(file.path()).unwrap();
+        assert!(evidence.cut);
+        assert_eq!(evidence.cards.len(), 1);
+        assert_eq!(evidence.run.failures.len(), 1);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::Question;
 use super::command_line::{
-    Effect, Flag, LLAMA, VLLM, context, is_switch, parsed, ranks, settle_ranks,
+    Effect, Flag, LLAMA, VLLM, chunk, context, is_switch, parsed, ranks, sequences, settle_ranks,
 };
 use super::llama_flags::PLACED;
 use crate::dtype::WeightFormat;
@@ -126,10 +126,12 @@ impl Seen {
             };
             match effect {
                 Effect::Model => self.question.model = Some(value.to_owned()),
-                // What cannot be read is left, as a flag that is not known is.
-                Effect::Sets(set) => drop(set(&mut self.question, value)),
-                Effect::Value if name == "--mem-fraction-static" => {
-                    self.static_share = Some(value.to_owned());
+                Effect::Sets(set) => {
+                    if name == "--mem-fraction-static" {
+                        self.static_share = Some(value.to_owned());
+                    }
+                    // What cannot be read is left, as a flag that is not known is.
+                    drop(set(&mut self.question, value));
                 }
                 Effect::Value | Effect::Bare | Effect::Turns(_) | Effect::Switches(_) => {}
             }
@@ -160,12 +162,18 @@ const SGLANG: &[Flag] = &[
     ("--tensor-parallel-size", Effect::Sets(ranks)),
     ("--context-length", Effect::Sets(context)),
     ("--kv-cache-dtype", Effect::Sets(cache_dtype)),
-    ("--mem-fraction-static", Effect::Value),
-    ("--max-running-requests", Effect::Value),
-    ("--chunked-prefill-size", Effect::Value),
+    ("--mem-fraction-static", Effect::Sets(static_share)),
+    ("--max-running-requests", Effect::Sets(sequences)),
+    ("--chunked-prefill-size", Effect::Sets(chunk)),
+    ("--disable-cuda-graph", Effect::Turns(|question| question.enforce_eager = true)),
     ("--port", Effect::Value),
     ("--host", Effect::Value),
 ];
+
+fn static_share(question: &mut Question, text: &str) -> Result<(), String> {
+    question.mem_fraction_static = Some(parsed(text)?);
+    Ok(())
+}
 
 /// `--kv-cache-dtype` of vLLM and `SGLang`: `auto` is the model's own.
 pub(super) fn cache_dtype(question: &mut Question, text: &str) -> Result<(), String> {
@@ -214,6 +222,8 @@ mod tests {
             "python3 -m sglang.launch_server --model-path a/b --tp 2 --mem-fraction-static 0.84";
         let found = seen(line).unwrap();
         assert_eq!((found.program, found.static_share.as_deref()), ("sglang", Some("0.84")));
+        let share = found.question.mem_fraction_static.map(|share| share.to_string());
+        assert_eq!(share.as_deref(), Some("0.84"));
         for line in [
             "",
             "llama-server",

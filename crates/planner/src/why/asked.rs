@@ -7,6 +7,8 @@ use crate::dtype::WeightFormat;
 use crate::spec::Runtime;
 use crate::units::Bytes;
 
+/// About what a context takes of a card of which only the free memory is told.
+const CONTEXT: Bytes = Bytes::new(600 << 20);
 /// What other processes must hold to be told of: below this it is what contexts differ by.
 const WORTH: Bytes = Bytes::new(256 << 20);
 /// Names of a model that are tried.
@@ -59,6 +61,12 @@ pub fn asked(
     };
     let (question, deployment) = simplest(&question, user, &mut notes, resolve)?;
     let (question, deployment) = with_others(evidence, question, deployment, resolve);
+    if user.gpu.is_none() && evidence.cards.is_empty() {
+        notes.push(
+            "the log names no card: one of what was free is planned; `--gpu` says which it is"
+                .to_owned(),
+        );
+    }
     assumed(evidence, &question, runtime, &mut notes);
     Ok(Asked { deployment, question, notes })
 }
@@ -116,6 +124,12 @@ fn gpus(evidence: &Evidence, user: &Question) -> Vec<String> {
     let cards =
         if evidence.run.question.gpus.is_some() { all.get(..1).unwrap_or_default() } else { &all };
     ways.extend(of(cards, &total));
+    if all.is_empty()
+        && let Some(free) = evidence.counts.free_before
+        && let Ok(size) = free.bytes.plus(CONTEXT)
+    {
+        ways.push(size.to_string());
+    }
     ways.dedup();
     ways
 }
@@ -330,7 +344,7 @@ fn held_by_others(evidence: &Evidence, deployment: &Deployment) -> Option<Bytes>
     let usable = deployment.cards.first().capacity.usable;
     let holders = Bytes::sum(evidence.holders.iter().map(|holder| holder.size)).ok()?;
     let free = evidence.cards.iter().find_map(|card| card.free);
-    match free {
+    match free.or(evidence.counts.free_before.map(|free| free.bytes)) {
         Some(free) => {
             let context = deployment.cards.first().gpu.context().value.expected;
             Some(usable.minus_or_zero(free).minus_or_zero(context))

@@ -176,10 +176,15 @@ fn check(
     let frees = Bytes::new(saves.unsigned_abs());
     let fits_now =
         plan.answer.verdict == Verdict::DoesNotFit && again.verdict != Verdict::DoesNotFit;
-    if saves < WORTH && !fits_now {
+    let starts = change.code == "other-share" && starts_now(cause, &plan.answer, &again);
+    if saves < WORTH && !fits_now && !starts {
         return None;
     }
-    let checked = judged((plan.answer.verdict, again.verdict), frees, cause.short_by);
+    let checked = if starts {
+        Checked::Fits
+    } else {
+        judged((plan.answer.verdict, again.verdict), frees, cause.short_by)
+    };
     let flags = &change.flags;
     let gain = if saves >= WORTH { format!(" frees {frees}") } else { String::new() };
     let text = match checked {
@@ -193,6 +198,16 @@ fn check(
     let remedy = Remedy { code: change.code, flags: flags.clone(), frees, checked, text };
     let question = change.question.clone();
     Some((remedy, Planned { deployment, question, answer: again }))
+}
+
+/// Whether a server that found no room within its share has it within another, which the card has room for too.
+fn starts_now(cause: &Cause, before: &Answer, after: &Answer) -> bool {
+    let refused = matches!(
+        cause.kind,
+        CauseKind::StaticShare | CauseKind::NoCache | CauseKind::ContextTooLong
+    );
+    let pool = |answer: &Answer| answer.plan.pool.map(|pool| pool.start.has.expected);
+    refused && after.verdict == Verdict::Fits && pool(after) > pool(before)
 }
 
 /// How sure a change is, by the verdicts before and after it.

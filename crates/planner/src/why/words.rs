@@ -40,7 +40,8 @@ impl Words {
             Engine::LlamaCpp | Engine::Ollama | Engine::LmStudio => self.of_llama(plan),
             Engine::Vllm => self.shorter(plan).into_iter().chain(of_vllm(plan)).collect(),
             Engine::PyTorch => of_transformers(plan),
-            Engine::Sglang | Engine::NvidiaSmi | Engine::Linux => Vec::new(),
+            Engine::Sglang => self.shorter(plan).into_iter().chain(of_sglang(plan)).collect(),
+            Engine::NvidiaSmi | Engine::Linux => Vec::new(),
         }
     }
 
@@ -120,7 +121,10 @@ impl Words {
             let question = question.clone();
             return (1..pool.start.context).contains(&longest).then(|| Change {
                 code: "shorter-context",
-                flags: format!("--max-model-len {longest}"),
+                flags: match self.engine {
+                    Engine::Sglang => format!("--context-length {longest}"),
+                    _ => format!("--max-model-len {longest}"),
+                },
                 question: Question {
                     max_model_len: Some(longest),
                     context: Some(longest),
@@ -216,14 +220,50 @@ fn of_vllm(plan: &Planned) -> Vec<Change> {
         let changed = Question { enforce_eager: true, ..question.clone() };
         add("no-graphs", "--enforce-eager".to_owned(), changed);
     }
+    all.extend(more_cards(question, "--tensor-parallel-size"));
+    all
+}
+
+fn of_sglang(plan: &Planned) -> Vec<Change> {
+    let (question, answer, workload) = (&plan.question, &plan.answer, &plan.deployment.workload);
+    let mut all = Vec::new();
+    let mut add = |code, flags, question| all.push(Change { code, flags, question });
+    let given = plan.deployment.options().token_serving();
+    let share = answer.shares.and_then(|shares| shares.best());
+    if let Some(share) = share.filter(|share| given.is_some_and(|given| given.fraction != *share)) {
+        let asked = share.to_string().parse().ok();
+        let changed = Question { mem_fraction_static: asked, ..question.clone() };
+        add("other-share", format!("--mem-fraction-static {share}"), changed);
+    }
+    if !smaller_caches(plan).is_empty() {
+        let changed = Question { kv: "fp8".parse().ok(), ..question.clone() };
+        add("smaller-cache-type", "--kv-cache-dtype fp8_e4m3".to_owned(), changed);
+    }
+    if workload.prefill_chunk > 2048 {
+        let changed = Question { prefill_chunk: Some(2048), ..question.clone() };
+        add("smaller-batch", "--chunked-prefill-size 2048".to_owned(), changed);
+    }
+    if !question.enforce_eager {
+        let changed = Question { enforce_eager: true, ..question.clone() };
+        add("no-graphs", "--disable-cuda-graph".to_owned(), changed);
+    }
+    all.extend(more_cards(question, "--tp"));
+    all
+}
+
+/// Twice the cards, that every layer is split over.
+fn more_cards(question: &Question, flag: &str) -> Option<Change> {
     let ranks = question.gpus.unwrap_or(1);
-    if ranks <= 4 && !question.gpu.as_deref().unwrap_or_default().contains(',') {
+    let alike = !question.gpu.as_deref().unwrap_or_default().contains(',');
+    (ranks <= 4 && alike).then(|| {
         let more = ranks * 2;
         let split = Some(Split::Tensor);
-        let changed = Question { gpus: Some(more), split, ..question.clone() };
-        add("more-cards", format!("--tensor-parallel-size {more}"), changed);
-    }
-    all
+        Change {
+            code: "more-cards",
+            flags: format!("{flag} {more}"),
+            question: Question { gpus: Some(more), split, ..question.clone() },
+        }
+    })
 }
 
 fn of_transformers(plan: &Planned) -> Vec<Change> {

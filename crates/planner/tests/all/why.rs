@@ -441,6 +441,83 @@ fn recorded_vllm_logs_are_planned_as_measured() {
     assert!(within * 100 >= all * 95, "{within} of {all} within their bounds:\n{outside}");
 }
 
+/// `SGLang`'s recorded starts, in the form of its log, are planned, and what they say is what is planned.
+#[test]
+fn recorded_starts_of_sglang_are_planned() {
+    let rows = rows("sglang.csv");
+    let (mut planned, mut all, mut within) = (0, 0, 0);
+    let mut outside = String::new();
+    for row in &rows {
+        let of = |key: &str| row[key].as_str();
+        let said = |key: &str, name: &str| match of(key) {
+            "" => String::new(),
+            value => format!(", {name}={value}"),
+        };
+        let mut log = format!(
+            "[2025-08-08 03:34:38] server_args=ServerArgs(model_path='{}', tp_size={}{}{}, disable_cuda_graph={})\n",
+            of("profile"),
+            of("gpus"),
+            said("fraction", "mem_fraction_static"),
+            said("chunk", "chunked_prefill_size"),
+            if of("eager") == "1" { "True" } else { "False" },
+        );
+        if !of("before_gib").is_empty() {
+            let used: f64 =
+                of("before_gib").parse::<f64>().unwrap() - of("after_gib").parse::<f64>().unwrap();
+            let _ = write!(
+                log,
+                "[2025-08-08 03:34:39] Load weight begin. avail mem={} GB\n\
+                 [2025-08-08 03:34:41] Load weight end. type=X, dtype=torch.bfloat16, avail mem={} GB, mem usage={used:.2} GB.\n",
+                of("before_gib"),
+                of("after_gib"),
+            );
+        }
+        let _ =
+            writeln!(log, "[2025-08-08 03:34:41] KV Cache is allocated. #tokens: {}", of("tokens"));
+        log.push_str(
+            "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.\n",
+        );
+        let user = Question {
+            gpu: (!of("gpu").is_empty()).then(|| of("gpu").to_owned()),
+            weights: of("weights").parse().ok(),
+            ..Question::default()
+        };
+        let finding = found(read(log.as_bytes()), &user);
+        assert_eq!(finding.evidence.engine.map(|(engine, _)| engine), Some(Engine::Sglang));
+        planned += usize::from(finding.plan.is_some());
+        if finding.plan.is_none() {
+            let _ = writeln!(outside, "{} not planned: {:?}", of("id"), finding.notes);
+        }
+        for row in &finding.compared {
+            all += 1;
+            within += usize::from(row.is_within());
+            if !row.is_within() {
+                let _ = writeln!(outside, "{}: {:?}", of("id"), row);
+            }
+        }
+    }
+    assert!(rows.len() > 10, "only {} rows", rows.len());
+    assert_eq!(planned, rows.len(), "{outside}");
+    assert!(within * 100 >= all * 95, "{within} of {all} within their bounds:\n{outside}");
+}
+
+/// A share that is too small is mended by one that is planned again.
+#[test]
+fn a_static_share_is_planned_again() {
+    let log = "server_args=ServerArgs(model_path='meta-llama/Llama-3.1-8B-Instruct', mem_fraction_static=0.7, context_length=32768, \
+               chunked_prefill_size=2048)\n\
+               [2025-08-08 03:34:39] Load weight begin. avail mem=21.63 GB\n\
+               [2025-08-08 03:34:45] Load weight end. type=LlamaForCausalLM, avail mem=6.48 GB, mem usage=15.15 GB.\n\
+               RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.\n";
+    for gpu in [None, Some("L4".to_owned())] {
+        let finding = found(read(log.as_bytes()), &Question { gpu, ..Question::default() });
+        assert!(finding.plan.is_some(), "{:?}", finding.notes);
+        let share = finding.remedies.iter().find(|remedy| remedy.code == "other-share").unwrap();
+        assert_eq!(share.checked, vramplan_planner::why::Checked::Fits, "{share:?}");
+        assert!(share.flags.starts_with("--mem-fraction-static 0.8"), "{share:?}");
+    }
+}
+
 /// A context beside the first, such as a draft's, is told of as one.
 #[test]
 fn a_second_context_is_named() {

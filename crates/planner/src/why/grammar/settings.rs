@@ -44,7 +44,14 @@ pub fn of_sglang(text: &str, evidence: &mut Evidence) {
         share.map(crate::text::printable).or_else(|| evidence.static_share.take());
     let question = &mut evidence.run.question;
     let count = |key| value(text, key).and_then(number).map(|(n, _)| n).filter(|n| *n > 0);
-    question.context = count("context_length").or(question.context);
+    if let Some(length) = count("context_length") {
+        (question.context, question.max_model_len) = (Some(length), Some(length));
+    }
+    question.mem_fraction_static =
+        share.and_then(|share| share.parse().ok()).or(question.mem_fraction_static);
+    question.prefill_chunk = count("chunked_prefill_size").or(question.prefill_chunk);
+    question.max_seqs = count("max_running_requests").or(question.max_seqs);
+    question.enforce_eager |= value(text, "disable_cuda_graph") == Some("True");
     ranks(count("tp_size"), question);
     if value(text, "kv_cache_dtype").is_some_and(|dtype| dtype.starts_with("fp8")) {
         question.kv = "fp8".parse().ok();

@@ -31,8 +31,12 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
         evidence.run.serves.get_or_insert(line.number);
     }
     if line.says(&["Not enough memory. Please try to increase --mem-fraction-static"]) {
-        let share = value(line.text, "mem_fraction_static").map(crate::text::printable);
-        evidence.static_share = share.or_else(|| evidence.static_share.take());
+        let share = value(line.text, "mem_fraction_static");
+        let asked = share.and_then(|share| share.parse().ok());
+        let question = &mut evidence.run.question;
+        question.mem_fraction_static = asked.or(question.mem_fraction_static);
+        evidence.static_share =
+            share.map(crate::text::printable).or_else(|| evidence.static_share.take());
         evidence.fail(line.failure(FailureKind::StaticShare));
     }
     if let Some(why) = after(line.text, "Capture cuda graph failed") {
