@@ -49,7 +49,7 @@ fn case() -> impl Strategy<Value = Case> {
                     case.kv = "f16".parse().unwrap();
                 }
             }
-            if all && runtime != Runtime::Vllm {
+            if all && !matches!(runtime, Runtime::Vllm | Runtime::Sglang) {
                 case.workload.logits = Logits::All;
             }
             if model == "gpt-oss-20b" && runtime == Runtime::Vramplan {

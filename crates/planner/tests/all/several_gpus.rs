@@ -3,6 +3,7 @@
 use crate::support::{Case, card};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use std::sync::Arc;
 use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
@@ -32,13 +33,20 @@ const MODELS: [&str; 13] = [
 const HYBRID: &str = "granite-4.0-h-1b";
 const GPUS: [&str; 4] = ["T4", "L4", "RTX 4090", "A100-80GB"];
 /// Runtimes that spread models, and how.
-const WAYS: [(Runtime, Split); 5] = [
+const WAYS: [(Runtime, Split); 7] = [
     (Runtime::LlamaCpp, Split::Layer),
     (Runtime::LlamaCpp, Split::Tensor),
     (Runtime::Transformers, Split::Layer),
     (Runtime::Vllm, Split::Layer),
     (Runtime::Vllm, Split::Tensor),
+    (Runtime::Sglang, Split::Layer),
+    (Runtime::Sglang, Split::Tensor),
 ];
+
+/// Whether a runtime serves many requests from one pool.
+fn serves(runtime: Runtime) -> bool {
+    matches!(runtime, Runtime::Vllm | Runtime::Sglang)
+}
 
 /// The case on further GPUs of these names.
 fn beside(mut case: Case, split: Split, names: &[&str]) -> Case {
@@ -47,10 +55,9 @@ fn beside(mut case: Case, split: Split, names: &[&str]) -> Case {
     let others = names.iter().map(|name| card(catalog.gpu(name).unwrap(), headroom)).collect();
     let first = case.cards.first().clone();
     case.split = split;
-    if case.kind() == Runtime::Vllm {
-        let ranks = if split == Split::Tensor { names.len() as u64 + 1 } else { 1 };
-        case.serving(|serving| serving.ranks = ranks);
-    }
+    let ranks = if split == Split::Tensor { names.len() as u64 + 1 } else { 1 };
+    let runtime = Arc::make_mut(&mut case.runtime);
+    runtime.options = runtime.options.with_ranks(ranks);
     case.on(first, others)
 }
 
@@ -70,7 +77,7 @@ fn case() -> impl Strategy<Value = (Case, Split, &'static str)> {
     let planned = some.prop_filter("a planned pair", planned);
     planned.prop_map(|((runtime, split), model, gpu, chunk, batch)| {
         let mut case = Case::new(gpu, model, runtime);
-        if model == HYBRID && runtime == Runtime::Vllm {
+        if model == HYBRID && serves(runtime) {
             // vLLM repeats no groups of quantized state-space layers.
             case = case.weights("bf16");
         }
@@ -117,7 +124,7 @@ proptest! {
         let whole = weights_of(&case.model, case.weights, &case.runtime).unwrap();
         // Scales of a split matrix are rounded up, and so are rows padded for each GPU.
         let (case, whole) = if split == Split::Tensor {
-            let plain = if case.kind() == Runtime::Vllm { "bf16" } else { "f16" };
+            let plain = if serves(case.kind()) { "bf16" } else { "f16" };
             let case = case.weights(plain);
             let whole = weights_of(&case.model, case.weights, &case.runtime).unwrap();
             (case, whole)
@@ -139,7 +146,7 @@ proptest! {
         prop_assert_eq!(tower, whole.vision);
         // gpt-oss's experts are padded on every rank, and fewer key heads than ranks are repeated, as
         // groups of state-space layers are.
-        let padded = split == Split::Tensor && case.kind() == Runtime::Vllm
+        let padded = split == Split::Tensor && serves(case.kind())
             && (case.model.name == "gpt-oss-20b" || case.model.shape.ssm.is_some() || case.model.shape.kv_heads <= more as u64);
         prop_assert!(own == whole.device || (padded && own > whole.device), "{own} of {}", whole.device);
     }
@@ -179,7 +186,7 @@ proptest! {
 
     #[test]
     fn caches_add_up_to_those_of_one_gpu((case, split, gpu) in case(), more in 1usize..4) {
-        prop_assume!(split == Split::Layer && case.kind() != Runtime::Vllm);
+        prop_assume!(split == Split::Layer && !serves(case.kind()));
         let case = case.cache(3000);
         let on_two = beside(case.clone(), split, &["A100-80GB", "A100-80GB"]).answer();
         let on_more = beside(case, split, &vec![gpu; more]).answer();
