@@ -122,6 +122,8 @@ pub(super) const VLLM: &[Flag] = &[
     ("--max-cudagraph-capture-size", Effect::Sets(captured)),
     ("--optimization-level", Effect::Sets(level)),
     ("--kv-cache-dtype", Effect::Sets(server_cache)),
+    ("--speculative-config", Effect::Sets(speculative)),
+    ("-sc", Effect::Sets(speculative)),
     ("--host", Effect::Value),
     ("--port", Effect::Value),
     ("--served-model-name", Effect::Value),
@@ -379,6 +381,33 @@ pub(super) fn level(question: &mut Question, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What predicts tokens ahead, where no more is said of it than its method, its model and how many.
+fn speculative(question: &mut Question, text: &str) -> Result<(), String> {
+    let told: serde_json::Map<String, serde_json::Value> = parsed_json(text)?;
+    let known = ["method", "model", "num_speculative_tokens"];
+    if told.keys().any(|key| !known.contains(&key.as_str())) {
+        return Err("says more than is read here".to_owned());
+    }
+    let said = |key: &str| told.get(key).and_then(serde_json::Value::as_str);
+    let ahead = told.get("num_speculative_tokens").and_then(serde_json::Value::as_u64);
+    let ahead = Some(ahead.ok_or("does not say how many tokens")?);
+    match (said("method"), said("model")) {
+        (Some(method), None) if method == "mtp" || method.ends_with("_mtp") => question.mtp = ahead,
+        (Some(head @ ("eagle" | "eagle3")), Some(_)) => {
+            (question.draft, question.draft_tokens) = (Some(head.to_owned()), ahead);
+        }
+        (Some("draft_model"), Some(model)) => {
+            (question.draft, question.draft_tokens) = (Some(model.to_owned()), ahead);
+        }
+        _ => return Err("is of a method that is not read here".to_owned()),
+    }
+    Ok(())
+}
+
+fn parsed_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|_| "is no JSON".to_owned())
+}
+
 /// `auto` is the model's own.
 pub(super) fn server_cache(question: &mut Question, text: &str) -> Result<(), String> {
     if text != "auto" {
@@ -468,6 +497,18 @@ mod tests {
         assert_eq!((question.gpus, question.tensor_parallel_size), (Some(4), Some(2)));
         assert_eq!(question.kv.map(|kv| kv.to_string()).as_deref(), Some("fp8"));
         assert_eq!(question.kv_cache_memory_bytes, Some(Bytes::new(1 << 30)));
+        let said = [
+            "vllm",
+            "serve",
+            "a",
+            "-sc",
+            r#"{"method":"qwen3_next_mtp","num_speculative_tokens":2}"#,
+        ];
+        let Recognised::Deployment(question) = recognise(&said, |_| false) else { panic!() };
+        assert_eq!(question.mtp, Some(2));
+        let said =
+            ["vllm", "serve", "a", "-sc", r#"{"method":"ngram","num_speculative_tokens":2}"#];
+        assert!(matches!(recognise(&said, |_| false), Recognised::Uncertain(_)));
         // Without the switch they are no slots.
         let Recognised::Deployment(question) = of("vllm serve a --max-loras 4") else { panic!() };
         assert_eq!(question.max_loras, None);

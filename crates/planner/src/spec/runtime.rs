@@ -85,6 +85,7 @@ impl FromStr for Runtime {
 
 /// Which runtime, and what it is told that no other is: its version where versions differ, and servers' limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one for each deployment, and copied as a whole")]
 pub enum RuntimeOptions {
     /// vramplan's own engine has none.
     Vramplan,

@@ -140,8 +140,7 @@ impl VllmVersion {
     pub const fn states_of_a_request(self, has_checkpoints: bool) -> u64 {
         match self.0 {
             29.. if has_checkpoints => 3,
-            29.. => 2,
-            28 => 2,
+            28.. => 2,
             _ => 1,
         }
     }

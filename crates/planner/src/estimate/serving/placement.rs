@@ -114,7 +114,9 @@ pub fn on_grid(spread: &Spread<'_>, grid: Grid) -> Result<Vec<Part>, PlacementEr
         for stage in &stages {
             for _ in 0..grid.tensor {
                 let index = parts.len() as u64;
-                let split = if grid.tensor > 1 { Split::Tensor } else { Split::Layer };
+                // Stages build what no layer has as they do without ranks.
+                let is_one_stage = grid.tensor > 1 && grid.stages <= 1;
+                let split = if is_one_stage { Split::Tensor } else { Split::Layer };
                 let of = grid.gpus();
                 parts.push(Part { split, index, of, grid: Some(grid), ..stage.clone() });
             }

@@ -139,9 +139,8 @@ fn check(scenario: &Scenario<'_>) -> Result<Serving, EstimateError> {
 fn check_cache(scenario: &Scenario<'_>, serving: Serving) -> Result<(), EstimateError> {
     let version = serving.version;
     let known = match scenario.kv {
-        KvFormat::Nvfp4 => version.has_small_caches(),
         KvFormat::PerTokenHead(PerTokenHead::Int4) => version.has_int4_caches(),
-        KvFormat::PerTokenHead(_) => version.has_small_caches(),
+        KvFormat::Nvfp4 | KvFormat::PerTokenHead(_) => version.has_small_caches(),
         _ => return Ok(()),
     };
     let refuse = |reason| Err(EstimateError::Model { field: "kv", reason });
