@@ -501,6 +501,19 @@ fn recorded_starts_of_sglang_are_planned() {
     assert!(within * 100 >= all * 95, "{within} of {all} within their bounds:\n{outside}");
 }
 
+/// A message that is cut before it says what `PyTorch` holds accuses no other process.
+#[test]
+fn a_message_that_is_cut_accuses_nobody() {
+    let whole = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.65 GiB of \
+                 which 1.02 GiB is free. Process 99 has 22.60 GiB memory in use.";
+    let kind = |log: &str| found(read(log.as_bytes()), &Question::default()).cause.kind;
+    assert_eq!(kind(whole), vramplan_planner::why::CauseKind::CardFull);
+    let more = format!(
+        "{whole} Including non-PyTorch memory, this process has 0.50 GiB memory in use. Of the allocated memory 0.20 GiB is allocated by PyTorch, and 0.01 GiB is reserved by PyTorch but unallocated."
+    );
+    assert_eq!(kind(&more), vramplan_planner::why::CauseKind::OtherProcesses);
+}
+
 /// A share that is too small is mended by one that is planned again.
 #[test]
 fn a_static_share_is_planned_again() {

@@ -74,6 +74,13 @@ pub(super) fn torch(evidence: &Evidence, failure: &Failure, error: &TorchError) 
             "more was free than was asked for: something else took it meanwhile, or the driver could not give it".to_owned()
         }));
     }
+    let is_cut = error.allocated.is_none() && error.reserved.is_none() && error.process.is_none();
+    if is_cut && !others.is_zero() {
+        cause.kind = CauseKind::CardFull;
+        return cause.because(format!(
+            "processes hold {others} of the card, this one perhaps among them: the message is cut before it says what PyTorch holds"
+        ));
+    }
     if short.is_some_and(|short| others >= short) && !others.is_zero() {
         cause.kind = CauseKind::OtherProcesses;
         return cause.because(format!(
