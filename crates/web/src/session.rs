@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use vramplan_planner::deployment::{
     self, Deployment, Found, Origin, OriginKind, Question, resolve, resolve_model,
 };
+use vramplan_planner::estimate::rules;
 use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::recommend::{answer, outline};
@@ -180,7 +181,8 @@ impl Session {
         Ok(Body::Json(RawValue::from_string(compared.to_json()?)?))
     }
 
-    /// The question on every card in every format, as `sweep` answers it.
+    /// The question on every card in every format, as `sweep` answers it; cards that the runtime does not run on are left
+    /// out.
     fn sweep(
         &mut self,
         asked: &Question,
@@ -190,7 +192,11 @@ impl Session {
         let found = self.deployment(asked)?;
         let question = Question { runtime: Some(found.kind()), weights: None, ..asked.clone() };
         let on = |gpu: &String| self.on_card(&question, &found, gpu);
-        let cells = gpus.iter().map(on).collect::<Result<Vec<_>, Problem>>()?;
+        let runs = |gpu: &&String| match self.catalog.gpu(gpu) {
+            Ok(gpu) => rules(found.kind()).runs_on(gpu.maker),
+            Err(_) => true,
+        };
+        let cells = gpus.iter().filter(runs).map(on).collect::<Result<Vec<_>, Problem>>()?;
         let mut rows = Vec::with_capacity(weights.len());
         for weights in weights {
             let format = weights.parse().map_err(|error| Problem::of(&error))?;

@@ -92,6 +92,22 @@ fn a_table_has_a_cell_for_every_card_and_format() {
 }
 
 #[test]
+fn a_table_of_every_card_is_of_those_that_the_runtime_runs_on() {
+    let mut session = Session::default();
+    let lists = told(&mut session, &json!({"ask": "lists"}));
+    let of = |gpu: &Value| gpu["name"].clone();
+    let gpus: Vec<Value> = lists["gpus"].as_array().unwrap().iter().map(of).collect();
+    for runtime in ["vllm", "vramplan"] {
+        let question =
+            json!({"gpu": "L4", "model": "llama-3.1-8b", "runtime": runtime, "cache_tokens": 4096});
+        let request =
+            json!({"ask": "sweep", "question": question, "gpus": gpus, "weights": ["bf16"]});
+        let combinations = told(&mut session, &request)["combinations"].as_array().unwrap().len();
+        assert!((50..=gpus.len()).contains(&combinations), "{runtime}: {combinations}");
+    }
+}
+
+#[test]
 fn two_plans_are_compared_and_settings_written() {
     let mut session = Session::default();
     let asked = json!({"gpu": "L4", "model": "qwen2.5-14b", "runtime": "llama.cpp"});
