@@ -34,7 +34,7 @@ fn with_names(command: clap::Command, catalog: &Catalog) -> anyhow::Result<clap:
     let values = [
         ("gpu", of(Kind::Gpu)?),
         ("model", of(Kind::Model)?),
-        ("runtime", Runtime::ALL.map(|runtime| runtime.name()).to_vec()),
+        ("runtime", Runtime::ALL.map(Runtime::name).to_vec()),
         ("weights", formats.chain(WEIGHTS).collect()),
         ("kv", KV.to_vec()),
     ];

@@ -110,9 +110,10 @@ fn gpus(catalog: &Catalog) -> Result<String, SourceError> {
             gpu.total.value.to_string(),
             gpu.visible().to_string(),
             format!("{:.0} GB/s", gpu.bandwidth.value.as_f64() / 1e9),
-            match gpu.maker.is_nvidia() {
-                true => gpu.compute_capability.to_string(),
-                false => gpu.maker.name().to_owned(),
+            if gpu.maker.is_nvidia() {
+                gpu.compute_capability.to_string()
+            } else {
+                gpu.maker.name().to_owned()
             },
             gpu.ecc.name().to_owned(),
         ]);

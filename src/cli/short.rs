@@ -44,8 +44,12 @@ pub fn rewritten(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
             continue;
         }
         if argument == "-fa" || argument == "--flash-attn" {
-            let value = arguments.next_if(|value| flash(value).is_some());
-            let attention = value.as_deref().and_then(flash).unwrap_or(Some("flash"));
+            let value = arguments.next_if(|value| Flash::of(value).is_some());
+            let flash = value.as_deref().and_then(Flash::of).unwrap_or(Flash::Kind("flash"));
+            let attention = match flash {
+                Flash::Kind(kind) => Some(kind),
+                Flash::Auto => None,
+            };
             written
                 .extend(attention.into_iter().flat_map(|kind| ["--attention".into(), kind.into()]));
             continue;
@@ -58,13 +62,23 @@ pub fn rewritten(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     written
 }
 
-/// The attention of a value of `-fa`, which decides by itself for `auto`; nothing for what is no such value.
-fn flash(value: &OsStr) -> Option<Option<&'static str>> {
-    match value.to_str()? {
-        "on" | "1" | "true" | "enabled" => Some(Some("flash")),
-        "off" | "0" | "false" | "disabled" => Some(Some("eager")),
-        "auto" | "-1" => Some(None),
-        _ => None,
+/// A value of `-fa`.
+enum Flash {
+    /// The attention that it is.
+    Kind(&'static str),
+    /// llama.cpp decides, as it does without the flag.
+    Auto,
+}
+
+impl Flash {
+    /// Reads one; nothing for what is no such value.
+    fn of(value: &OsStr) -> Option<Self> {
+        match value.to_str()? {
+            "on" | "1" | "true" | "enabled" => Some(Self::Kind("flash")),
+            "off" | "0" | "false" | "disabled" => Some(Self::Kind("eager")),
+            "auto" | "-1" => Some(Self::Auto),
+            _ => None,
+        }
     }
 }
 

@@ -45,18 +45,18 @@ fn named(words: &[OsString]) -> Option<Vec<OsString>> {
     if !is_plan || !(1..=2).contains(&count) {
         return None;
     }
-    let mut named = vec![program.clone(), command.clone()];
-    let (mut names, flags) = (rest[..count].to_vec(), &rest[count..]);
-    if names.first().is_some_and(|name| is_card(name)) {
-        names.reverse();
+    let mut written = vec![program.clone(), command.clone()];
+    let (mut given, flags) = (rest[..count].to_vec(), &rest[count..]);
+    if given.first().is_some_and(|name| is_card(name)) {
+        given.reverse();
     }
-    let is_gpu = count == 1 && is_card(&names[0]);
+    let is_gpu = count == 1 && is_card(&given[0]);
     let flag_of = if is_gpu { ["--gpu", ""] } else { ["--model", "--gpu"] };
-    for (flag, name) in flag_of.into_iter().zip(names) {
-        named.extend([flag.into(), name]);
+    for (flag, name) in flag_of.into_iter().zip(given) {
+        written.extend([flag.into(), name]);
     }
-    named.extend_from_slice(flags);
-    Some(named)
+    written.extend_from_slice(flags);
+    Some(written)
 }
 
 /// Whether a word names cards that are known, the local one, or the size of one.
@@ -74,17 +74,17 @@ fn is_card(word: &OsStr) -> bool {
 
 /// `budget --model MODEL --gpu GPU` for `MODEL [GPU]`; without a GPU the local one.
 fn budget(words: &[OsString]) -> Option<Vec<OsString>> {
-    let [program, names @ ..] = words else { return None };
+    let [program, rest @ ..] = words else { return None };
     let mut words = vec![program.clone(), "budget".into()];
-    words.extend_from_slice(names);
-    let mut named = named(&words)?;
+    words.extend_from_slice(rest);
+    let mut budget = named(&words)?;
     let names_gpu = |word: &OsString| {
         word == "-g" || word == "--gpu" || word.to_string_lossy().starts_with("--gpu=")
     };
-    if !named.iter().any(names_gpu) {
-        named.extend(["--gpu".into(), "auto".into()]);
+    if !budget.iter().any(names_gpu) {
+        budget.extend(["--gpu".into(), "auto".into()]);
     }
-    Some(named)
+    Some(budget)
 }
 
 fn is_flag(word: &OsStr) -> bool {

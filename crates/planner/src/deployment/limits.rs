@@ -106,12 +106,11 @@ pub(super) fn workload(
             "drop `--cache grown`, or use `--runtime transformers`",
         ));
     }
-    let context = match question.context_per_user {
-        Some(context) => positive("--context-per-user", context)?,
-        None => {
-            let longest = question.context.or(question.max_model_len);
-            positive("--context", longest.unwrap_or(model.shape.context_len))?
-        }
+    let context = if let Some(context) = question.context_per_user {
+        positive("--context-per-user", context)?
+    } else {
+        let longest = question.context.or(question.max_model_len);
+        positive("--context", longest.unwrap_or(model.shape.context_len))?
     };
     let system_tokens = question.system_tokens.unwrap_or_else(|| defaults.system_tokens(context));
     let chunk = rules(runtime).prefill_chunk(options, &cards.first().gpu, context);

@@ -43,8 +43,13 @@ fn every_gpu_is_possible() {
         let name = &gpu.name;
         let total = gpu.total.value;
         assert!(total > Bytes::GIB && total < Bytes::GIB.times(512).unwrap(), "{name}: {total}");
-        // No driver was seen to keep more than a fifteenth.
-        assert!(gpu.reserved.value.times(15).unwrap() < total, "{name}: {}", gpu.reserved.value);
+        // No driver was seen to keep more than a fifteenth; where the machine shares the memory its system has more.
+        let is_shared = ["GB10", "Strix Halo 128GB"].contains(&name.as_str());
+        assert!(
+            is_shared || gpu.reserved.value.times(15).unwrap() < total,
+            "{name}: {}",
+            gpu.reserved.value
+        );
         let bandwidth = gpu.bandwidth.value.as_f64() / 1e9;
         assert!((100.0..20_000.0).contains(&bandwidth), "{name}: {bandwidth} GB/s");
         assert!((5..=20).contains(&gpu.compute_capability.major), "{name}");

@@ -21,6 +21,7 @@ fn fact<T>(value: T) -> Fact<T> {
 
 fn gpu() -> GpuSpec {
     GpuSpec {
+        maker: vramplan_planner::spec::Maker::Nvidia,
         name: "L4".into(),
         aliases: Vec::new(),
         total: fact(Bytes::mib(23_034).unwrap()),
