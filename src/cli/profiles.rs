@@ -131,10 +131,18 @@ fn models(catalog: &Catalog) -> Result<String, SourceError> {
             model.shape.architecture.to_string(),
             model.shape.n_layers.to_string(),
             format!("{}×{}", model.shape.kv_heads, model.shape.head_dim),
-            model.shape.context_len.to_string(),
+            context(model.shape.context_len),
         ]);
     }
     Ok(finish(&rows))
+}
+
+/// `128k`, `4000`.
+fn context(tokens: u64) -> String {
+    match tokens {
+        tokens if tokens > 0 && tokens.is_multiple_of(1024) => format!("{}k", tokens / 1024),
+        tokens => tokens.to_string(),
+    }
 }
 
 /// `14.77 B`, `494 M`.

@@ -1,6 +1,6 @@
 //! What a command line says of a deployment.
 //!
-//! [`recognise`] answers where that is certain: a flag that is not known makes it uncertain. [`seen`] takes what it knows
+//! [`recognise`] answers where that is certain: a flag that is not known makes it uncertain. [`seen`](super::seen()) takes what it knows
 //! of a line that was found in a log, and leaves the rest.
 
 use std::ffi::OsStr;

@@ -8,7 +8,7 @@
 //! Sources: `SGLang` 0.5.23 `srt/mem_cache/kv_cache_configurator.py` (`_profile_available_bytes`), `srt/distributed/bootstrap.py`
 //! (`measure_pre_model_load_memory`), `srt/mem_cache/memory_pool.py` (`ReqToTokenPool`, `MHATokenToKVPool`); the same arithmetic
 //! since 0.4.9 (`srt/model_executor/model_runner.py`, `profile_max_num_token`). What releases do otherwise is asked of
-//! [`SglangVersion`](crate::spec::SglangVersion). Speculative decoding, data-parallel attention and disaggregated serving are not
+//! [`SglangVersion`]. Speculative decoding, data-parallel attention and disaggregated serving are not
 //! planned.
 
 mod attention;

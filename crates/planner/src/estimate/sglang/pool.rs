@@ -3,7 +3,7 @@
 //! `pool = share · free before loading − what loading took`, which the layers share by what each keeps of a token:
 //!
 //! - *every token* where they attend to all, and where windows have no pool of their own;
-//! - *0.8 of the tokens* where windows have one, in families that [`Sglang`](crate::spec::families::Sglang) names
+//! - *0.8 of the tokens* where windows have one, in families that `Sglang` of the table of families names
 //!   (`swa_full_tokens_ratio`);
 //! - *states of requests* where layers are recurrent: 0.9 of what the tokens get (`mamba_full_memory_ratio`).
 //!
