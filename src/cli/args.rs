@@ -56,6 +56,15 @@ pub struct BudgetArgs {
     #[arg(long, conflicts_with = "format", help_heading = "Output")]
     pub json: bool,
 
+    /// Print the answer alone: the first line.
+    #[arg(
+        short,
+        long,
+        conflicts_with_all = ["format", "json", "explain", "emit"],
+        help_heading = "Output"
+    )]
+    pub quiet: bool,
+
     /// Print the formula, the factors and the source behind every figure, or those of one component.
     #[arg(
         long,

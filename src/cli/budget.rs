@@ -30,6 +30,7 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
         _ => {
             let format = format::chosen(args.format, args.json);
             let text = format::print(&PLAN, &document, format)?;
+            let text = if args.quiet { answer_alone(&text) } else { text };
             if format == Format::Table { painted(&text, document.verdict) } else { text }
         }
     };
@@ -38,6 +39,15 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
         Verdict::DoesNotFit => Outcome::DoesNotFit,
         Verdict::Fits | Verdict::Tight => Outcome::Done,
     })
+}
+
+/// The first line of a table, which is folded where it is long.
+fn answer_alone(text: &str) -> String {
+    let is_more = |line: &&str| line.starts_with("  ");
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let rest = lines.take_while(is_more).map(str::trim_start);
+    std::iter::once(first).chain(rest).collect::<Vec<_>>().join(" ") + "\n"
 }
 
 /// The table with its verdict in colour, which is taken out where the output is no terminal or none is wanted.

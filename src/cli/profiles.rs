@@ -122,7 +122,7 @@ fn gpus(catalog: &Catalog) -> Result<String, SourceError> {
 }
 
 fn models(catalog: &Catalog) -> Result<String, SourceError> {
-    let mut rows = table(&["model", "params", "family", "layers", "KV heads", "context"]);
+    let mut rows = table(&["model", "params", "family", "layers", "KV", "context"]);
     for listing in catalog.list(Kind::Model)? {
         let model: ModelSpec = catalog.model(&listing.name)?;
         rows.add_row([
@@ -145,13 +145,14 @@ fn context(tokens: u64) -> String {
     }
 }
 
-/// `14.77 B`, `494 M`.
+/// `14.8B`, `494M`.
 fn parameters(count: u64) -> String {
     let millions = count / 1_000_000;
     if millions < 1000 {
-        return format!("{millions} M");
+        return format!("{millions}M");
     }
-    format!("{}.{:02} B", millions / 1000, millions % 1000 / 10)
+    let tenths = millions.saturating_add(50) / 100;
+    format!("{}.{}B", tenths / 10, tenths % 10)
 }
 
 fn runtimes(catalog: &Catalog) -> Result<String, SourceError> {

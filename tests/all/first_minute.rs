@@ -139,6 +139,11 @@ const QUESTIONS: &[Asked] = &[
         3,
         &["f16 weights", "the largest that starts is"],
     ),
+    asked(
+        "budget -q -g L4 -m qwen2.5-14b --runtime llama.cpp",
+        0,
+        &["fits: 14.39 GiB of 22.03 GiB"],
+    ),
     // SGLang.
     asked("budget -g H100 -m qwen3-32b --runtime sglang", 0, &["`--mem-fraction-static` below"]),
     asked("budget -g L4 -m qwen2.5-14b --runtime sglang --quant awq", 0, &["pages", "above 0."]),

@@ -179,7 +179,7 @@ pub struct CapacityDoc {
     pub basis: Basis,
     /// Where the total was read.
     pub source: String,
-    /// Who makes the GPU, where it is not NVIDIA.
+    /// Who makes the GPU, or one of them, where it is not NVIDIA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maker: Option<Maker>,
 }
@@ -482,7 +482,9 @@ fn runtime_version(deployment: &Deployment) -> String {
 fn capacity_doc(deployment: &Deployment, answer: &Answer) -> CapacityDoc {
     let binding = answer.devices.get(answer.binding).map(|device| &device.card);
     let card = binding.unwrap_or(deployment.cards.first());
-    CapacityDoc::new(&card.gpu, card.capacity)
+    let mut makers = deployment.cards.iter().map(|card| card.gpu.maker);
+    let maker = makers.find(|maker| !maker.is_nvidia());
+    CapacityDoc { maker, ..CapacityDoc::new(&card.gpu, card.capacity) }
 }
 
 impl CapacityDoc {

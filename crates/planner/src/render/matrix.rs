@@ -120,6 +120,10 @@ fn heading(doc: &SweepDoc, labels: &Labels, first: &CombinationDoc) -> String {
     };
     let line = format!("{} system tokens · {chunk}{batch} · {cache}", doc.system_tokens);
     text.push_str(&wrap(&line, WIDTH));
+    if doc.all_on_gpus {
+        let line = "all layers on GPUs; `vramplan budget` places a model that does not fit so";
+        text.push_str(&wrap(line, WIDTH));
+    }
     if labels.contexts_across {
         text.push_str("across: tokens of each user's conversation\n");
     }

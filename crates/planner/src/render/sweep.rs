@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deployment::Deployment;
 use crate::dtype::WeightFormat;
+use crate::estimate::rules;
 use crate::recommend::Summary;
 use crate::spec::{Bounds, ModelSpec, Workload};
 use crate::sweep::{Cell, Sweep};
@@ -31,6 +32,9 @@ pub struct SweepDoc {
     pub prefill_chunk: Option<u64>,
     /// Sequences at once.
     pub batch: u64,
+    /// Whether cells are of models whose layers are all on GPUs, where a plan would leave some in main memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_on_gpus: bool,
     /// Whether users are the answer: as many as there is room for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub users_solved: bool,
@@ -103,6 +107,9 @@ impl SweepDoc {
                 sweep.rows.iter().flatten().all(|asked| asked.workload.prefill_chunk == *chunk)
             }),
             batch: of(|work| work.batch),
+            all_on_gpus: first.is_some_and(|first| {
+                rules(first.kind()).places_tensors() && first.runtime.launch.gpu_layers.is_none()
+            }),
             users_solved: first.is_some_and(|first| {
                 first.given.users.is_none() && first.given.context_per_user.is_some()
             }),
@@ -243,6 +250,7 @@ mod tests {
             cache_tokens: None,
             prefill_chunk: Some(512),
             batch: 1,
+            all_on_gpus: false,
             users_solved: false,
             combinations: vec![refused("a, \"b\"", "no"), refused("=cmd|'/c calc'!A0", "@x")],
         };

@@ -31,6 +31,8 @@ fn a_bare_name_is_planned_for_what_runs_there() {
         assert_eq!((runtime, verdict), (Runtime::LlamaCpp, Verdict::Fits), "{gpu}: {text}");
         assert!(text.contains("plans are checked on NVIDIA GPUs"), "{gpu}: {text}");
     }
+    let (_, _, mixed) = text(&asked("RX 7900 XTX,L4", ""));
+    assert!(mixed.contains("plans are checked on NVIDIA GPUs"), "{mixed}");
     let (runtime, _, nvidia) = text(&asked("L4", ""));
     assert_eq!(runtime, Runtime::Vramplan);
     assert!(!nvidia.contains("are checked on NVIDIA"), "{nvidia}");

@@ -6,6 +6,7 @@ use crate::support::Case;
 use vramplan_planner::deployment::{Deployment, Question};
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::recommend::answer;
+use vramplan_planner::spec::Runtime;
 use vramplan_planner::sweep::Sweep;
 
 const MODELS: [&str; 5] =
@@ -15,12 +16,16 @@ const WEIGHTS: [&str; 4] = ["q2_k", "q4_k_m", "q8_0", "nf4"];
 #[test]
 fn every_cell_is_the_answer_of_its_plan() {
     let catalog = Catalog::built_in();
-    let names = catalog.list(Kind::Gpu).unwrap();
+    // Those on which every runtime runs.
+    let mut names = catalog.list(Kind::Gpu).unwrap();
+    names.retain(|gpu| catalog.gpu(&gpu.name).unwrap().maker.is_nvidia());
     let deployment = |gpu: &str, model: &str, weights: &str| {
         Case::asked(&Question {
             gpu: Some(gpu.to_owned()),
             model: Some(model.to_owned()),
             weights: weights.parse().ok(),
+            // llama.cpp's cells are of models that are on the GPU whole, as its heading says.
+            runtime: Some(Runtime::Vramplan),
             ..Question::default()
         })
         .0
