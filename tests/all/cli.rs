@@ -30,3 +30,8 @@ fn sessions() {
 fn the_readme_is_true() {
     alone().case("README.md");
 }
+
+#[test]
+fn the_guides_are_true() {
+    alone().case("docs/guides.md");
+}
