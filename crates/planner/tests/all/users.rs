@@ -74,3 +74,46 @@ fn two_words_for_one_thing_are_refused() {
     let error = resolve(&asked(text), &Catalog::built_in(), &files, None).unwrap_err();
     assert!(error.to_string().contains("`--context-per-user`"), "{error}");
 }
+
+/// Public logs of vLLM started with `--max-model-len 8192`: "Maximum concurrency for 8,192 tokens per request" is the
+/// tokens of its pool over that, and so many users with that context there is room for.
+#[test]
+fn users_are_the_concurrency_that_vllm_prints() {
+    const LOGS: &str = include_str!("../../../../tests/corpus/vllm.csv");
+    const CONTEXT: u64 = 8192;
+    let mut rows = csv::Reader::from_reader(LOGS.as_bytes());
+    let header = rows.headers().unwrap().clone();
+    let (mut compared, mut off) = (0, Vec::new());
+    for row in rows.records() {
+        let row = row.unwrap();
+        let of = |name: &str| &row[header.iter().position(|column| column == name).unwrap()];
+        let is_plain = [("pipeline", "1"), ("lora", "0"), ("vision", "0"), ("left_out", "")];
+        if !is_plain.iter().all(|(name, value)| of(name) == *value)
+            || !of("source").contains("--8192.log")
+        {
+            continue;
+        }
+        let text = format!(
+            "gpu = '{}'\nmodel = '{}'\nruntime = 'vllm'\nruntime_version = '{}'\nweights = '{}'\nkv = '{}'\n\
+             gpus = {}\ncontext_per_user = {CONTEXT}\nprefill_chunk = {}\nmax_seqs = {}\n\
+             gpu_memory_utilization = {}",
+            of("gpu"),
+            of("profile"),
+            of("version").trim_start_matches('v'),
+            of("weights"),
+            of("kv"),
+            of("ranks"),
+            of("chunk"),
+            of("max_seqs"),
+            of("utilization"),
+        );
+        let printed: u64 = of("kv_tokens").parse().unwrap();
+        let users = planned(&asked(&text)).1.users.unwrap();
+        compared += 1;
+        if users.expected.abs_diff(printed / CONTEXT) > 1 + printed / CONTEXT / 50 {
+            off.push(format!("{}: {} for {}", of("profile"), users.expected, printed / CONTEXT));
+        }
+    }
+    assert!(compared >= 20, "{compared}");
+    assert!(off.len() * 20 <= compared, "{} of {compared}: {off:#?}", off.len());
+}
