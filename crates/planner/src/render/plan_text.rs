@@ -296,7 +296,36 @@ fn pool_line(document: &Document, pool: &PoolDoc) -> String {
         pool.tokens,
         requests.unwrap_or_default()
     );
-    if words.has_two_ends { takes + &start_window(pool, words) } else { takes }
+    if words.has_two_ends {
+        takes + &start_window(pool, words)
+    } else if asked.resolved.kv_cache_memory_bytes.is_some() {
+        takes + &concurrency(pool)
+    } else {
+        takes + &concurrency(pool) + &startable(pool, words)
+    }
+}
+
+/// Requests of the longest kind that the pool holds, as vLLM prints them when it starts.
+fn concurrency(pool: &PoolDoc) -> String {
+    let hundredths = u128::from(pool.tokens) * 100 / u128::from(pool.start.context.max(1));
+    let (whole, rest) = (hundredths / 100, hundredths % 100);
+    format!(", {whole}.{rest:02} requests of {} tokens", pool.start.context)
+}
+
+/// The shares with which a server starts that looks whether its share is free.
+fn startable(pool: &PoolDoc, words: PoolWords) -> String {
+    let flag = words.share;
+    match (&pool.start.smallest_share, &pool.start.largest_share) {
+        (Some(least), Some(most)) => {
+            format!(
+                "; `{flag}` {least} is the smallest that starts, {most} the largest that is safe"
+            )
+        }
+        (Some(least), None) => {
+            format!("; `{flag}` {least} is the smallest that starts, and none is safe")
+        }
+        (None, _) => format!("; with no `{flag}` it starts"),
+    }
 }
 
 /// The shares with which a server starts and does not run out of memory later, where too small ones fail otherwise than too
