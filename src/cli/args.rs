@@ -56,7 +56,7 @@ pub struct BudgetArgs {
     #[arg(long, conflicts_with = "format", help_heading = "Output")]
     pub json: bool,
 
-    /// Print the answer alone: the first line.
+    /// Print the answer alone: the first line, and the placement where one was solved.
     #[arg(
         short,
         long,

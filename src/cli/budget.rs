@@ -13,7 +13,7 @@ use vramplan_planner::deployment::{Deployment, Question, Recognised, recognise};
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::recommend::answer;
-use vramplan_planner::render::{Document, Format, PLAN, Target, emit, explain};
+use vramplan_planner::render::{Document, Format, PLAN, Target, answer_alone, emit, explain};
 use vramplan_planner::text::{printable, printable_path};
 
 /// Plans, recommends and prints.
@@ -27,10 +27,10 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let text = match (args.emit, explained) {
         (Some(target), _) => settings(target, &document, &deployment)?,
         (_, Some(component)) => explain(&document, component),
+        _ if args.quiet => painted(&answer_alone(&document), document.verdict),
         _ => {
             let format = format::chosen(args.format, args.json);
             let text = format::print(&PLAN, &document, format)?;
-            let text = if args.quiet { answer_alone(&text) } else { text };
             if format == Format::Table { painted(&text, document.verdict) } else { text }
         }
     };
@@ -39,15 +39,6 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
         Verdict::DoesNotFit => Outcome::DoesNotFit,
         Verdict::Fits | Verdict::Tight => Outcome::Done,
     })
-}
-
-/// The first line of a table, which is folded where it is long.
-fn answer_alone(text: &str) -> String {
-    let is_more = |line: &&str| line.starts_with("  ");
-    let mut lines = text.lines();
-    let first = lines.next().unwrap_or_default();
-    let rest = lines.take_while(is_more).map(str::trim_start);
-    std::iter::once(first).chain(rest).collect::<Vec<_>>().join(" ") + "\n"
 }
 
 /// The table with its verdict in colour, which is taken out where the output is no terminal or none is wanted.

@@ -6,6 +6,7 @@ use std::num::{IntErrorKind, ParseIntError};
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use vramplan_planner::deployment::are_cards;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::text::printable;
 
@@ -50,26 +51,17 @@ fn named(words: &[OsString]) -> Option<Vec<OsString>> {
     if given.first().is_some_and(|name| is_card(name)) {
         given.reverse();
     }
-    let is_gpu = count == 1 && is_card(&given[0]);
-    let flag_of = if is_gpu { ["--gpu", ""] } else { ["--model", "--gpu"] };
-    for (flag, name) in flag_of.into_iter().zip(given) {
+    let is_gpu_alone = count == 1 && given.iter().all(|name| is_card(name));
+    let flags_of: &[&str] = if is_gpu_alone { &["--gpu"] } else { &["--model", "--gpu"] };
+    for (flag, name) in flags_of.iter().zip(given) {
         written.extend([flag.into(), name]);
     }
     written.extend_from_slice(flags);
     Some(written)
 }
 
-/// Whether a word names cards that are known, the local one, or the size of one.
 fn is_card(word: &OsStr) -> bool {
-    let Some(word) = word.to_str() else { return false };
-    let catalog = Catalog::built_in();
-    let is_known = |card: &str| card.eq_ignore_ascii_case("auto") || catalog.gpu(card).is_ok();
-    word.split(',').all(|card| {
-        let digit = |c: char| c.is_ascii_digit();
-        let behind = card.trim_start_matches(digit).strip_prefix('x');
-        let before = card.trim_end_matches(digit).strip_suffix('x');
-        [Some(card), behind, before].into_iter().flatten().any(is_known)
-    })
+    word.to_str().is_some_and(|word| are_cards(word, &Catalog::built_in()))
 }
 
 /// `budget --model MODEL --gpu GPU` for `MODEL [GPU]`; without a GPU the local one.

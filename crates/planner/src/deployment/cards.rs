@@ -161,6 +161,21 @@ fn names(gpu: &str) -> Result<Vec<&str>, DeploymentError> {
     Ok(names)
 }
 
+/// Whether a word names cards as `--gpu` takes them: known ones, the local one, the size of one, several of these.
+///
+/// ```
+/// use vramplan_planner::deployment::are_cards;
+/// use vramplan_planner::read::Catalog;
+///
+/// let catalog = Catalog::built_in();
+/// assert!(are_cards("2xL4,T4", &catalog) && are_cards("24GiB", &catalog));
+/// assert!(!are_cards("qwen2.5-14b", &catalog));
+/// ```
+pub fn are_cards(word: &str, catalog: &Catalog) -> bool {
+    let is_one = |name: &&str| name.eq_ignore_ascii_case(AUTO) || catalog.gpu(name).is_ok();
+    names(word).is_ok_and(|names| names.iter().all(is_one))
+}
+
 /// Whether `--gpu` names more than one card.
 pub(super) fn is_several(gpu: &str) -> bool {
     names(gpu).is_ok_and(|names| names.len() > 1)

@@ -89,6 +89,19 @@ fn in_range(speed: Option<f64>) -> Result<Option<f64>, DeploymentError> {
     }
 }
 
+/// Users at once, as far as the runtime runs so many sequences together.
+fn at_once(users: u64, options: &RuntimeOptions) -> Result<u64, DeploymentError> {
+    let most = rules(options.runtime()).most_sequences(options);
+    match positive("--users", users)? {
+        users if users <= most => Ok(users),
+        users => {
+            let more = if options.share().is_some() { "; `--max-seqs` raises it" } else { "" };
+            let expected = format!("at most {most} sequences at once{more}");
+            Err(DeploymentError::out_of_range("--users", users, expected))
+        }
+    }
+}
+
 /// The work that is asked for on so many GPUs, with the runtime's defaults.
 pub(super) fn workload(
     question: &Question,
@@ -122,7 +135,7 @@ pub(super) fn workload(
             question.prefill_chunk.or(chunk).unwrap_or(defaults.prefill_chunk),
         )?,
         batch: match (question.users, question.parallel) {
-            (Some(users), _) => positive("--users", users)?,
+            (Some(users), _) => at_once(users, options)?,
             (None, Some(slots)) => positive("--parallel", slots)?,
             (None, None) => positive("--batch", question.batch.unwrap_or(1))?,
         },

@@ -29,7 +29,7 @@ use crate::spec::{
 };
 use crate::units::Bytes;
 
-pub use cards::{Card, Cards, LocalCard, card_on, cards};
+pub use cards::{Card, Cards, LocalCard, are_cards, card_on, cards};
 pub use command_line::{Recognised, recognise};
 pub use defaults::runtime_of;
 pub use error::DeploymentError;

@@ -30,10 +30,16 @@ pub(super) fn server(
 ) -> Result<Server, DeploymentError> {
     if !rules(runtime).is_server() {
         return match given(question) {
-            Some(flag) => Err(DeploymentError::refused(
-                format!("the `{runtime}` runtime has no `{flag}`"),
-                format!("drop `{flag}`, or use `--runtime vllm`"),
-            )),
+            Some(flag) => {
+                let spreads = ["--tensor-parallel-size", "--pipeline-parallel-size"];
+                let instead = if spreads.contains(&flag) {
+                    "say `--gpus N` and `--split tensor` or `layer`".to_owned()
+                } else {
+                    format!("drop `{flag}`, or use `--runtime vllm`")
+                };
+                let message = format!("the `{runtime}` runtime has no `{flag}`");
+                Err(DeploymentError::refused(message, instead))
+            }
             None => Ok(Server::default()),
         };
     }

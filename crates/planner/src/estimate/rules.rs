@@ -191,7 +191,9 @@ pub trait RuntimeRules: Sync {
 
     /// The most sequences that it processes together.
     fn most_sequences(&self, options: &RuntimeOptions) -> u64 {
-        options.serving().map_or(MOST_SEQUENCES, |serving| serving.max_seqs)
+        let told = options.serving().map(|serving| serving.max_seqs);
+        let told = told.or(options.token_serving().and_then(|serving| serving.max_requests));
+        told.unwrap_or(MOST_SEQUENCES)
     }
 
     /// Refuses images in prompts where the encoder is not modelled.

@@ -525,9 +525,10 @@ fn speculative(asked: &Question) -> Option<serde_json::Value> {
         return Some(serde_json::json!({"method": "mtp", "num_speculative_tokens": ahead}));
     }
     let name = asked.draft.as_deref()?;
-    let (method, model) = match name {
-        "eagle" | "eagle3" => (name, "PATH-OF-THE-HEAD"),
-        name => ("draft_model", name),
+    let (method, model) = match name.to_ascii_lowercase().as_str() {
+        "eagle" => ("eagle", "PATH-OF-THE-HEAD"),
+        "eagle3" => ("eagle3", "PATH-OF-THE-HEAD"),
+        _ => ("draft_model", name),
     };
     Some(serde_json::json!({
         "method": method, "model": model, "num_speculative_tokens": asked.draft_tokens,

@@ -36,7 +36,7 @@ pub use html::to_html;
 pub use json::{from_json, to_json};
 pub use matrix::to_matrix;
 pub use placement::{PlacementDoc, TradeDoc};
-pub use plan_text::{heading, to_table};
+pub use plan_text::{answer_alone, heading, to_table};
 pub use quants::{Candidate, QuantDoc, QuantResult, QuantsDoc};
 pub use svg::{colour, to_svg};
 pub use sweep::{CombinationDoc, SummaryDoc, SweepDoc};

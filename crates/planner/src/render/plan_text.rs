@@ -43,10 +43,7 @@ pub fn heading(document: &Document) -> String {
         asked.runtime(),
         devices::label_of(document)
     );
-    let mut text = verdict(document);
-    if let Some(placement) = &document.placement {
-        text.push_str(&wrap(&placement.first_line(&label_of_gpus(document)), WIDTH));
-    }
+    let mut text = answer_alone(document);
     if let Some(users) = &document.users {
         text.push_str(&wrap(&users_line(users), WIDTH));
     }
@@ -79,6 +76,15 @@ pub fn heading(document: &Document) -> String {
     }
     if let Some(refusal) = document.refusal() {
         text.push_str(&wrap(&refusal.text, WIDTH));
+    }
+    text
+}
+
+/// The answer alone: the verdict, and where layers and experts go where that was solved.
+pub fn answer_alone(document: &Document) -> String {
+    let mut text = verdict(document);
+    if let Some(placement) = &document.placement {
+        text.push_str(&wrap(&placement.first_line(&label_of_gpus(document)), WIDTH));
     }
     text
 }

@@ -51,6 +51,23 @@ fn a_runtime_takes_no_more_than_it_can() {
     assert_eq!(most("runtime = 'vllm'\nmax_seqs = 128"), 128);
 }
 
+/// More than a runtime runs at once are refused in the word that was used.
+#[test]
+fn more_than_a_runtime_runs_are_refused() {
+    let files = MemoryFiles::default();
+    for (runtime, users, expected) in [
+        ("vllm", 257, "at most 256 sequences at once; `--max-seqs` raises it"),
+        ("llama.cpp", 257, "at most 256 sequences at once"),
+        ("sglang", 1 << 21, "`--max-seqs` raises it"),
+    ] {
+        let text =
+            format!("gpu = 'L4'\nmodel = 'qwen3-8b'\nruntime = '{runtime}'\nusers = {users}");
+        let error = resolve(&asked(&text), &Catalog::built_in(), &files, None).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("`--users") && said.contains(expected), "{runtime}: {said}");
+    }
+}
+
 /// A scenario of a solved plan plans the same.
 #[test]
 fn the_resolved_question_has_the_users() {

@@ -79,3 +79,22 @@ pub fn table_width(shape: &ModelShape) -> u64 {
         RotationTables::Two | RotationTables::TwoStretched => shape.head_dim + widest,
     }
 }
+
+/// What one of so many ranks keeps of a model in its caches: state-space groups and heads of a delta net are rounded up, key
+/// and value heads as the server has it.
+pub fn kept_by_rank(shape: &ModelShape, ranks: u64, kv_heads: impl Fn(u64) -> u64) -> ModelShape {
+    let mut part = shape.clone();
+    part.kv_heads = kv_heads(shape.kv_heads);
+    if let Some(lists) = &mut part.per_layer {
+        lists.kv_heads.iter_mut().for_each(|heads| *heads = kv_heads(*heads));
+    }
+    if let Some(ssm) = &mut part.ssm {
+        ssm.inner_size = ssm.inner_size.div_ceil(ranks);
+        ssm.n_groups = ssm.n_groups.div_ceil(ranks);
+    }
+    if let Some(recurrent) = &mut part.recurrent {
+        recurrent.key_heads = recurrent.key_heads.div_ceil(ranks);
+        recurrent.value_heads = recurrent.value_heads.div_ceil(ranks);
+    }
+    part
+}

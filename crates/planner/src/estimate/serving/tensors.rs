@@ -13,12 +13,42 @@
 
 use crate::dtype::WeightFormat;
 use crate::estimate::weights::gguf::{self, loaded_experts};
-use crate::estimate::weights::{Modules, Sizer, torch};
+use crate::estimate::weights::{Modules, Sizer, WeightsError, is_gguf_file, torch};
 use crate::spec::families::RouterBias;
-use crate::spec::{ModelShape, ModelSpec, Part, Role, TensorSpec};
+use crate::spec::{ModelShape, ModelSpec, Part, Role, Runtime, TensorSpec};
 
 /// Rows that the embedding and the output head are padded to.
 pub const VOCAB_PADDING: u64 = 64;
+
+/// What a server says of formats that it does not load as they are.
+pub struct Unloaded {
+    /// Which server.
+    pub runtime: Runtime,
+    /// Why no GGUF file.
+    pub gguf: &'static str,
+    /// Why no FP4 of bitsandbytes.
+    pub fp4: &'static str,
+}
+
+/// Refuses formats that neither server's plan has.
+///
+/// # Errors
+/// For GGUF files and FP4.
+pub fn check(model: &ModelSpec, format: WeightFormat, why: &Unloaded) -> Result<(), WeightsError> {
+    let (reason, hint) = match format {
+        WeightFormat::Gguf(_) => (
+            why.gguf,
+            "use `--weights awq-int4`, `gptq-int4`, `fp8`, `int8`, `nf4` or `bf16`, or `--runtime llama.cpp`",
+        ),
+        WeightFormat::AsStored if torch::described(model, format).is_some() => return Ok(()),
+        WeightFormat::AsStored if is_gguf_file(model) => {
+            (why.gguf, "use `--weights bf16`, or `--runtime llama.cpp`")
+        }
+        WeightFormat::Fp4 { .. } => (why.fp4, "use `--weights nf4`"),
+        _ => return Ok(()),
+    };
+    Err(WeightsError::Unsupported { runtime: why.runtime, format, reason, hint })
+}
 
 /// How a tensor of the model is sized: as the checkpoint says, else by the format of its linear layers.
 pub fn sizer(model: &ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'_> {

@@ -17,6 +17,7 @@ use std::ops::Range;
 use super::attention::Backend;
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache;
+use crate::estimate::serving::layer::kept_by_rank;
 use crate::spec::{GpuSpec, Layer, ModelShape, ModelSpec, SglangVersion};
 use crate::units::{Bytes, Overflow};
 
@@ -233,21 +234,7 @@ fn states_of_a_request(shape: &ModelShape, version: SglangVersion) -> u64 {
 
 /// One rank's part: heads are split, and there is one at least (`ModelConfig.get_num_kv_heads`).
 fn split(shape: &ModelShape, ranks: u64) -> ModelShape {
-    let of_a_rank = |heads: u64| (heads / ranks.max(1)).max(heads.min(1));
-    let mut part = shape.clone();
-    part.kv_heads = of_a_rank(shape.kv_heads);
-    if let Some(lists) = &mut part.per_layer {
-        lists.kv_heads.iter_mut().for_each(|heads| *heads = of_a_rank(*heads));
-    }
-    if let Some(ssm) = &mut part.ssm {
-        ssm.inner_size = ssm.inner_size.div_ceil(ranks);
-        ssm.n_groups = ssm.n_groups.div_ceil(ranks);
-    }
-    if let Some(recurrent) = &mut part.recurrent {
-        recurrent.key_heads = recurrent.key_heads.div_ceil(ranks);
-        recurrent.value_heads = recurrent.value_heads.div_ceil(ranks);
-    }
-    part
+    kept_by_rank(shape, ranks, |heads| (heads / ranks.max(1)).max(heads.min(1)))
 }
 
 /// Bytes of a token in layer `index`: keys and values, or the latent vector, and the key by which tokens are chosen.

@@ -22,6 +22,7 @@ use std::ops::Range;
 use super::drafting::Drafted;
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache;
+use crate::estimate::serving::layer::kept_by_rank;
 use crate::spec::{GpuSpec, Layer, ModelShape, ModelSpec, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
@@ -276,20 +277,7 @@ fn window_size(model: &ModelSpec) -> u64 {
 
 /// One rank's part: heads are split, and repeated where there are fewer than ranks.
 fn split(shape: &ModelShape, ranks: u64) -> ModelShape {
-    let mut part = shape.clone();
-    part.kv_heads = shape.kv_heads.div_ceil(ranks);
-    if let Some(lists) = &mut part.per_layer {
-        lists.kv_heads.iter_mut().for_each(|heads| *heads = heads.div_ceil(ranks));
-    }
-    if let Some(ssm) = &mut part.ssm {
-        ssm.inner_size = ssm.inner_size.div_ceil(ranks);
-        ssm.n_groups = ssm.n_groups.div_ceil(ranks);
-    }
-    if let Some(recurrent) = &mut part.recurrent {
-        recurrent.key_heads = recurrent.key_heads.div_ceil(ranks);
-        recurrent.value_heads = recurrent.value_heads.div_ceil(ranks);
-    }
-    part
+    kept_by_rank(shape, ranks, |heads| heads.div_ceil(ranks))
 }
 
 /// The first layer that keeps every token.

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use super::stages;
 use crate::dtype::WeightFormat;
 use crate::estimate::Deviation;
-use crate::estimate::serving::tensors::{Cut, is_replicated, sizer, tensors};
+use crate::estimate::serving::tensors::{Cut, Unloaded, check, is_replicated, sizer, tensors};
 use crate::estimate::weights::{
-    Modules, SizedTensor, Sizer, TensorRule, WeightsError, is_gguf_file, rounded_apart, torch,
+    Modules, SizedTensor, Sizer, TensorRule, WeightsError, rounded_apart,
 };
 use crate::spec::{Architecture, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
@@ -17,22 +17,12 @@ pub struct VllmTensors;
 
 impl TensorRule for VllmTensors {
     fn check(&self, model: &ModelSpec, format: WeightFormat) -> Result<(), WeightsError> {
-        const GGUF: &str = "vLLM's GGUF loader is experimental and not planned";
-        let (reason, hint) = match format {
-            WeightFormat::Gguf(_) => (
-                GGUF,
-                "use `--weights awq-int4`, `gptq-int4`, `fp8`, `int8`, `nf4` or `bf16`, or `--runtime llama.cpp`",
-            ),
-            WeightFormat::AsStored if torch::described(model, format).is_some() => return Ok(()),
-            WeightFormat::AsStored if is_gguf_file(model) => {
-                (GGUF, "use `--weights bf16`, or `--runtime llama.cpp`")
-            }
-            WeightFormat::Fp4 { .. } => {
-                ("vLLM loads bitsandbytes checkpoints as NF4", "use `--weights nf4`")
-            }
-            _ => return Ok(()),
+        let why = Unloaded {
+            runtime: Runtime::Vllm,
+            gguf: "vLLM's GGUF loader is experimental and not planned",
+            fp4: "vLLM loads bitsandbytes checkpoints as NF4",
         };
-        Err(WeightsError::Unsupported { runtime: Runtime::Vllm, format, reason, hint })
+        check(model, format, &why)
     }
 
     fn tensors<'a>(&self, model: &'a ModelSpec, ranks: u64) -> Cow<'a, [TensorSpec]> {
