@@ -28,7 +28,9 @@ pub use document::{
     AdviceDoc, BufferDoc, CapacityDoc, ComponentDoc, DeploymentDoc, Document, Lifetime, ModelDoc,
     PeakDoc, PhaseDoc, PoolDoc, RecommendationDoc, SCHEMA, SpeedDoc, TierDoc,
 };
-pub use drift::{FileReport, ScenarioReport, to_github, to_report};
+pub use drift::{
+    FileReport, ScenarioReport, to_github, to_gitlab, to_markdown as drift_to_markdown, to_report,
+};
 pub use emit::{EmitError, Target, emit};
 pub use explain::explain;
 pub use format::{Format, Printer, Printers};
