@@ -22,9 +22,9 @@ const PLACEMENT: &str = "llama.cpp";
 #[cfg(feature = "cli")]
 const BESIDE: &str = "Beside the model";
 
-/// What flags of vLLM's server are listed under.
+/// What flags of servers are listed under.
 #[cfg(feature = "cli")]
-const SERVER: &str = "vLLM";
+const SERVER: &str = "vLLM and SGLang";
 
 /// How caches are allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -560,7 +560,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lora_rank: Option<u64>,
 
-    /// Tokens that `--draft` predicts ahead under vLLM (`num_speculative_tokens`).
+    /// Tokens that `--draft` predicts ahead under vLLM (`num_speculative_tokens`) and SGLang (one fewer than
+    /// `--speculative-num-draft-tokens`).
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "num-speculative-tokens")
@@ -608,8 +609,8 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub kv_cache_memory_bytes: Option<Bytes>,
 
-    /// Tokens of a block of vLLM's cache [default: what its kernels ask for].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = SERVER))]
+    /// Tokens of a block of vLLM's cache, or of a page of SGLang's [default: what their kernels ask for].
+    #[cfg_attr(feature = "cli", arg(aliases = ["page-size"], long, value_name = "TOKENS", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block_size: Option<u64>,
 
@@ -660,6 +661,17 @@ pub struct Question {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decode_context_parallel_size: Option<u64>,
+
+    /// Whether groups of ranks under SGLang have attention's layers and conversations of their own: as many as
+    /// `--data-parallel-size` says, among the ranks of `--tensor-parallel-size`.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enable_dp_attention: bool,
+
+    /// Tokens that SGLang's pool is to have at most [default: what its share of the card leaves].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_total_tokens: Option<u64>,
 
     /// Tokens a second that generation must be able to reach with the cache full.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOK/S", help_heading = "Card"))]
