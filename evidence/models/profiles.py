@@ -163,7 +163,8 @@ def fit(command, wanted, model, keys):
     """The configuration whose elements are those of the Hub: tied or not is what the index does not say."""
     name = wanted["name"]
     if wanted["count"] == "estimated":
-        return command.profile(name, config(model, {"tie_word_embeddings": False, **keys})), None
+        made = config(model, {"tie_word_embeddings": False, **keys})
+        return command.profile(name, file_of(made, keys)), None
     stored, off = int(model["elements"]), []
     for tied in [keys["tie_word_embeddings"]] if "tie_word_embeddings" in keys else [False, True]:
         made = config(model, {**keys, "tie_word_embeddings": tied})
