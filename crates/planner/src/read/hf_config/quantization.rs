@@ -266,7 +266,8 @@ impl Config<'_> {
         let number =
             |key, default| Ok::<_, SourceError>(self.object.number(key)?.unwrap_or(default));
         let words = number("num_codebooks", 1)?.saturating_mul(number("nbits_per_codebook", 16)?);
-        let bits = words.checked_div(number("in_group_size", 8)?).filter(|bits| (1..=16).contains(bits));
+        let bits =
+            words.checked_div(number("in_group_size", 8)?).filter(|bits| (1..=16).contains(bits));
         Ok(bits.map(|bits| Scheme::Packed { bits, group: 0, beside: Beside::Shape }))
     }
 
