@@ -202,7 +202,7 @@ fn combination(asked: &Deployment, cell: &Cell) -> CombinationDoc {
         users: users(asked, cell),
         context_per_user: asked.given.context_per_user,
         prefill_chunk: asked.workload.prefill_chunk,
-        verdict: Outcome::of(cell.as_ref().map(|summary| summary.verdict)),
+        verdict: Outcome::of(cell.as_ref().ok().map(|summary| summary.verdict)),
         usable: asked.cards.first().capacity.usable,
         result: cell.as_ref().ok().map(summary_doc),
         reason: cell.as_ref().err().map(ToString::to_string),
