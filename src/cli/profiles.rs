@@ -46,9 +46,9 @@ pub enum ProfilesCommand {
         /// A GPU, a model or a runtime by name.
         name: String,
     },
-    /// Turn a GGUF file, a safetensors directory or a `config.json` into a model profile.
+    /// Turn a repository, a GGUF file, a checkpoint or a `config.json` into a model profile.
     Import {
-        /// The file or directory.
+        /// What `--model` takes: a file or directory, or a repository such as `org/name`.
         file: String,
         /// The name of the profile, instead of the file's.
         #[arg(long)]

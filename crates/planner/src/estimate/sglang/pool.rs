@@ -352,13 +352,13 @@ fn latent_size(kept: &Kept<'_>, shape: &ModelShape) -> Result<Bytes, Overflow> {
     }
 }
 
-/// The key of an indexer in 8 bits, with its scales.
+/// The key of an indexer in 8 bits, with its scales; one of every so many tokens where they are pooled (`index_page_size`).
 fn indexer_size(shape: &ModelShape, index: u64) -> Result<Bytes, Overflow> {
     let Some(indexer) = shape.extras.indexer.as_ref().filter(|indexer| indexer.is_in(index)) else {
         return Ok(Bytes::ZERO);
     };
     let scales = Bytes::new(indexer.head_dim / SCALED).times(4)?;
-    Bytes::new(indexer.head_dim).plus(scales)
+    Bytes::new(indexer.head_dim).plus(scales)?.scale(1, indexer.pooled.unwrap_or(1))
 }
 
 /// A recurrent layer's state: the convolution's inputs in 16 bits, and the matrices in f32 (`mamba2_state_dtype`).

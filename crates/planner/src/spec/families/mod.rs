@@ -66,6 +66,8 @@ pub(crate) struct Family {
     pub(crate) layer_embeddings: Option<u64>,
     /// Layers that share a cache, where a file does not say.
     pub(crate) shared_cache_layers: u64,
+    /// Residual streams that learned weights mix, where a file does not say; nothing in families without.
+    pub(crate) streams: Option<u64>,
     /// Whether it has the residual streams of Gemma 3n.
     pub(crate) alt_up: bool,
     /// Whether the width of MLPs is adjusted where a file does not say.
@@ -160,6 +162,8 @@ pub(crate) struct IndexerKind {
     pub(crate) n_heads: u64,
     /// Whether queries and keys are projected from the model's width and normed.
     pub(crate) plain: bool,
+    /// Tokens whose keys become one; nothing where each has its own.
+    pub(crate) pooled: Option<u64>,
 }
 
 impl LayerOrder {
@@ -199,6 +203,8 @@ pub(crate) enum HfWindows {
     AllButStated(u64),
     /// The same, but the first layer has none either.
     FirstAndEvery(u64),
+    /// `layer_types`, or all but the first of every N.
+    AllButFirstOf(u64),
     /// Chunks of `attention_chunk_size` in layers that rotate (Llama 4).
     Chunks,
     /// Every layer, whatever `layer_types` calls it (DeepSeek-V4).
