@@ -148,15 +148,17 @@ fn main_one(question: &Question, cards: Cards) -> Result<Cards, DeploymentError>
 fn names(gpu: &str) -> Result<Vec<&str>, DeploymentError> {
     let mut names = Vec::new();
     for name in gpu.split(',').map(str::trim) {
-        let Some((times, name)) = multiple(name) else {
-            names.push(name);
-            continue;
-        };
+        let (times, name) = multiple(name).unwrap_or((1, name));
         if times == 0 || times > MOST_GPUS {
             let what = format!("1x{name} to {MOST_GPUS}x{name}");
             return Err(DeploymentError::out_of_range("--gpu", times, what));
         }
         names.extend((0..times).map(|_| name));
+        if names.len() as u64 > MOST_GPUS {
+            let what = format!("at most {MOST_GPUS} cards");
+            let all = format!("{} and more", names.len());
+            return Err(DeploymentError::out_of_range("--gpu", all, what));
+        }
     }
     Ok(names)
 }
@@ -289,6 +291,16 @@ mod tests {
         assert_eq!(found("RTX 4090x2"), Some((2, "RTX 4090")));
         for one in ["RTX 2060", "RTX2060", "rtx 3090 Ti", "GTX 1080", "TITAN RTX", "x2", "24GiB"] {
             assert_eq!(found(one), None, "{one}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_no_more_cards_than_a_machine() {
+        let most = usize::try_from(MOST_GPUS).unwrap();
+        assert_eq!(names(&vec!["L4"; most].join(",")).unwrap().len(), most);
+        for many in [vec!["L4"; most + 1].join(","), "64xL4,T4".to_owned(), "L4,".repeat(20_000)] {
+            let error = names(&many).unwrap_err().to_string();
+            assert!(error.contains("expected at most 64 cards"), "{error}");
         }
     }
 }

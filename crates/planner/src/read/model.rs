@@ -16,9 +16,10 @@ use crate::text::printable_path;
 pub fn model(files: &dyn Files, arg: &str, catalog: &Catalog) -> Result<ModelSpec, SourceError> {
     let path = Path::new(arg);
     match files.find(path) {
-        Found::File => return file(files, path),
+        Found::File => return file(files, path).map(|model| not_the_known(model, arg, catalog)),
         Found::Folder => {
             return match directory(files, path, catalog) {
+                Ok(model) => Ok(not_the_known(model, arg, catalog)),
                 // A directory that happens to be called like a model is no reason to refuse the model.
                 Err(SourceError::Missing { .. }) if catalog.model(arg).is_ok() => {
                     catalog.model(arg)
@@ -34,6 +35,17 @@ pub fn model(files: &dyn Files, arg: &str, catalog: &Catalog) -> Result<ModelSpe
         }
         result => result,
     }
+}
+
+/// What lies here under the name of a known model is read, and the plan says so.
+fn not_the_known(mut model: ModelSpec, arg: &str, catalog: &Catalog) -> ModelSpec {
+    if !looks_like_a_path(arg) && catalog.model(arg).is_ok() {
+        let name = crate::text::printable(arg);
+        model.remarks.push(format!(
+            "`./{name}`, which lies here, and not the known model of that name: rename it where that is meant"
+        ));
+    }
+    model
 }
 
 /// The endings of files that are read as models.
@@ -200,6 +212,16 @@ mod tests {
         let catalog = Catalog::new(Box::new(TestDisk), [Folder::asked_for(dir.path())]);
         // The tests run in the package's root, which has a `src` without any model.
         assert!(model(&TestDisk, "src", &catalog).is_err());
+        let shadowed = not_the_known(catalog.model("tiny").unwrap(), "tiny", &catalog);
+        assert!(
+            shadowed.remarks.iter().any(|remark| remark.contains("`./tiny`")),
+            "{:?}",
+            shadowed.remarks
+        );
+        for path in ["./tiny", "tiny.gguf", "no-such-model"] {
+            let model = not_the_known(catalog.model("tiny").unwrap(), path, &catalog);
+            assert!(model.remarks.is_empty(), "{path}: {:?}", model.remarks);
+        }
         assert_eq!(model(&TestDisk, "vendor/Tiny-Instruct", &catalog).unwrap().name, "tiny");
     }
 }

@@ -20,14 +20,15 @@ mod lines;
 mod log;
 mod printed;
 mod remedy;
+mod sayings;
 mod scan;
 mod words;
 
 pub use cause::{Cause, CauseKind, decisive};
 pub use compare::Compared;
 pub use evidence::{
-    CardSeen, Counts, Engine, Episode, Evidence, Failure, FailureKind, Holder, Place, Term,
-    TermKind, TorchError,
+    CardSeen, Counts, Engine, Episode, Evidence, Failure, FailureKind, Holder, Killed, Killer,
+    Place, Term, TermKind, TorchError,
 };
 pub use finding::{Finding, Planned, Resolve, explain};
 pub use lines::{LONGEST_LINE, MOST_BYTES};

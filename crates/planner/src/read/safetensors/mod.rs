@@ -56,7 +56,9 @@ pub fn read(files: &dyn Files, path: &Path) -> Result<Vec<SafeTensor>, SourceErr
 /// Reads a checkpoint as a model: a directory with `config.json` and weights, or one of its
 /// safetensors files or its index. Without weights the model has a shape only.
 pub fn model(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
-    let folder = if files.is_folder(path) { path } else { path.parent().unwrap_or(Path::new("")) };
+    let parent = || path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder =
+        if files.is_folder(path) { path } else { parent().unwrap_or_else(|| Path::new(".")) };
     let config_path = folder.join("config.json");
     if !files.is_file(&config_path) {
         let expected = "a `config.json` beside the weights: they do not tell a model's shape";

@@ -1,13 +1,13 @@
 //! vLLM, from 0.2 to today: its settings, what its profile run saw, its pool, and why it refuses.
 
-use super::{Line, settings};
+use super::{Line, Message, settings};
 use crate::text::printable;
 use crate::units::Bytes;
 use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
 use crate::why::scan::{Gb, after, between, number, number_after, size, size_after};
 use crate::why::{Engine, Printed};
 
-const OWN: [&str; 10] = [
+const OWN: [&str; 12] = [
     "vLLM",
     "vllm/",
     "vllm.",
@@ -18,6 +18,8 @@ const OWN: [&str; 10] = [
     "kv_cache_utils.py",
     "gpu_executor.py",
     "VllmWorker",
+    "RayWorkerVllm",
+    "cumem_allocator",
 ];
 
 /// Reads a line.
@@ -41,17 +43,55 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     if line.says(&["Application startup complete", "Uvicorn running on"]) {
         evidence.run.serves.get_or_insert(line.number);
     }
+    failures(line, evidence);
     if line.says(&["No available memory for the cache blocks"]) {
         evidence.is(Engine::Vllm, line.number);
         evidence.fail(line.failure(FailureKind::NoCache));
     }
 }
 
-fn version(line: Line<'_>, evidence: &mut Evidence) {
-    for words in ["LLM engine (v", "API server version ", "vLLM Version: ", "vLLM server version "]
+/// What a start and a step fail of beside the share and the cache.
+fn failures(line: Line<'_>, evidence: &mut Evidence) {
+    if line.says(&["Capturing CUDA graph", "Capturing the model for CUDA graphs"]) {
+        evidence.run.captures = true;
+    }
+    if line.says(&["Graph capturing finished"]) {
+        evidence.run.captures = false;
+    }
+    if line.says(&["warming up sampler with"]) && line.says(&["out of memory"]) {
+        evidence.is(Engine::Vllm, line.number);
+        let requests = number_after(line.text, "warming up sampler with ");
+        evidence.fail(line.failure(FailureKind::Sampler(requests)));
+    }
+    if line.says(&["cumem_allocator"]) && line.says(&["out of memory"]) {
+        evidence.fail(line.failure(FailureKind::Woken));
+    }
+    if line.says(&["is preempted by", "not enough KV cache space"])
+        && line.says(&["KV cache space"])
     {
+        evidence.is(Engine::Vllm, line.number);
+        evidence.cache_full(line.failure(FailureKind::CacheFull { asked: None, left: None }));
+    }
+    if let Some(rest) = after(line.text, "Error in memory profiling") {
+        let before = size_after(rest, "Initial free memory ", Gb::Binary);
+        let now = size_after(rest, "current free memory ", Gb::Binary);
+        if let Some((before, now)) = before.zip(now) {
+            evidence.is(Engine::Vllm, line.number);
+            evidence.fail(line.failure(FailureKind::Profiled(before, now)));
+        }
+    }
+}
+
+fn version(line: Line<'_>, evidence: &mut Evidence) {
+    for words in [
+        "LLM engine (v",
+        "API server version ",
+        "vLLM Version",
+        "vLLM version",
+        "vLLM server version ",
+    ] {
         let Some(rest) = after(line.text, words) else { continue };
-        let rest = rest.trim_start().trim_start_matches('v');
+        let rest = rest.trim_start_matches([' ', ':', '=', '*', '`']).trim_start_matches('v');
         let end = rest.find(|c: char| c != '.' && !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let version = rest.get(..end).unwrap_or_default();
         if version.starts_with(|c: char| c.is_ascii_digit()) {
@@ -159,27 +199,32 @@ fn pool(line: Line<'_>, evidence: &mut Evidence) {
 }
 
 /// Reads a message that may have been broken over several lines.
-pub fn message(line: Line<'_>, evidence: &mut Evidence) {
+pub fn message(message: &Message, evidence: &mut Evidence) {
+    let line = message.line();
     let text = line.text;
     if text.contains("To serve at least one request") {
         evidence.is(Engine::Vllm, line.number);
-        let needs = between(text, "max seq len (", "KV cache is needed")
-            .and_then(|rest| after(rest, ")"))
-            .and_then(|rest| size(rest.trim_start_matches([',', ' ', '(']), Gb::Binary));
+        let needs = message.find(|text| {
+            let rest = between(text, "max seq len (", "KV cache is needed")?;
+            let rest = after(rest, ")")?.trim_start_matches([',', ' ', '(']);
+            size(rest, Gb::Binary).map(|(size, _)| size.size)
+        });
+        let has = |text: &str| size_after(text, "available KV cache memory (", Gb::Binary);
         let kind = FailureKind::ContextTooLong {
-            context: number_after(text, "max seq len ("),
-            needs: needs.map(|(size, _)| size.size),
-            has: size_after(text, "available KV cache memory (", Gb::Binary),
-            longest: number_after(text, "estimated maximum model length is "),
+            context: message.find(|text| number_after(text, "max seq len (")),
+            needs,
+            has: message.find(has),
+            longest: message.find(|text| number_after(text, "estimated maximum model length is ")),
         };
         evidence.fail(line.failure(kind));
     } else if text.contains("is larger than the maximum number of tokens") {
         evidence.is(Engine::Vllm, line.number);
         let kind = FailureKind::ContextTooLong {
-            context: number_after(text, "max seq len ("),
+            context: message.find(|text| number_after(text, "max seq len (")),
             needs: None,
             has: None,
-            longest: between(text, "KV cache (", ")").and_then(number).map(|(n, _)| n),
+            longest: message
+                .find(|text| between(text, "KV cache (", ")").and_then(number).map(|(n, _)| n)),
         };
         evidence.fail(line.failure(kind));
     } else if let Some(rest) = after(text, "Free memory on device") {
