@@ -16,6 +16,11 @@ pub struct CatalogArgs {
     #[arg(long = "profiles", value_name = "DIR", global = true)]
     pub profiles: Vec<PathBuf>,
 
+    /// Directory with records of runs, whose figures stand for what is otherwise assumed; may be given more than once
+    /// [default: `VRAMPLAN_EVIDENCE`, else the user's data directory].
+    #[arg(long, value_name = "DIR", global = true)]
+    pub evidence: Vec<PathBuf>,
+
     /// Never ask the network: plan from files, profiles, other programs' caches and what was read before
     /// (`HF_HUB_OFFLINE=1` says the same).
     #[arg(long, global = true)]

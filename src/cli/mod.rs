@@ -7,10 +7,12 @@ mod check;
 mod compare;
 mod doctor;
 mod files;
+mod fleet;
 mod format;
 mod generate;
 mod help;
 mod known;
+mod learn;
 #[cfg(target_os = "linux")]
 mod meter;
 mod new_file;
@@ -40,6 +42,7 @@ use calibrate::CalibrateArgs;
 use check::CheckArgs;
 use compare::CompareArgs;
 use doctor::DoctorArgs;
+use fleet::FleetArgs;
 use observe::ObserveArgs;
 use profiles::ProfilesArgs;
 use quants::QuantsArgs;
@@ -122,6 +125,9 @@ enum Command {
     /// Say why a run ran out of memory, by its log or its error message, and which flag mends it.
     #[command(after_help = help::WHY)]
     Why(Box<WhyArgs>),
+    /// Calibrate a fleet on the scheduler that it has: which kinds of card need it, jobs, what they brought.
+    #[command(after_help = help::FLEET)]
+    Fleet(FleetArgs),
     /// Say what this machine and this build can do: driver, GPUs, libraries.
     #[command(after_help = help::DOCTOR)]
     Doctor(DoctorArgs),
@@ -161,6 +167,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Observe(args) => observe::run(&args),
         Command::Rehearse(args) => rehearse::run(&args),
         Command::Why(args) => why::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Profiles(args) => profiles::run(&args),
         Command::Synth(args) => synth::run(&args),

@@ -8,6 +8,7 @@ mod emit;
 #[path = "../support/fake_hub.rs"]
 mod fake_hub;
 mod first_minute;
+mod fleet;
 mod fuzz_seeds;
 mod generated;
 mod hostile;

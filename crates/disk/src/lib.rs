@@ -63,6 +63,12 @@ pub fn configured_profiles() -> Option<PathBuf> {
     Some(strategy.config_dir().join("vramplan").join("profiles"))
 }
 
+/// Where the user's own records of runs are kept, where this machine has such a place.
+pub fn own_records() -> Option<PathBuf> {
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    Some(strategy.data_dir().join("vramplan").join("evidence"))
+}
+
 /// The longest text that is read whole, in bytes.
 const LONGEST_TEXT: u64 = 64 << 20;
 

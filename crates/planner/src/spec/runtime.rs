@@ -226,6 +226,20 @@ impl RuntimeOptions {
         }
     }
 
+    /// The same without what says how much of a pool is used: what decides how large it is.
+    #[must_use]
+    pub const fn without_use(self) -> Self {
+        match self {
+            Self::Vllm(serving) => {
+                Self::Vllm(Serving { most_blocks: None, max_model_len: None, ..serving })
+            }
+            Self::Sglang(serving) => {
+                Self::Sglang(TokenServing { most_pages: None, context: None, ..serving })
+            }
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => self,
+        }
+    }
+
     /// The same with pools of at most so many blocks, or pages; nothing changes without a pool.
     #[must_use]
     pub const fn with_most_blocks(self, most: u64) -> Self {

@@ -239,6 +239,8 @@ pub struct Evidence {
     pub engine: Option<(Engine, u64)>,
     /// Its version as it prints it.
     pub version: Option<String>,
+    /// The driver's version, as it is printed.
+    pub driver: Option<String>,
     /// Names of the model, safe to print, the surest first.
     pub models: Vec<String>,
     /// The format of its weights as it is printed.

@@ -16,6 +16,7 @@ mod failure;
 mod finding;
 mod from_log;
 mod grammar;
+mod learn;
 mod lines;
 mod log;
 mod printed;
@@ -31,6 +32,7 @@ pub use evidence::{
     Place, Term, TermKind, TorchError,
 };
 pub use finding::{Finding, Planned, Resolve, explain};
+pub use learn::{LearnError, learn};
 pub use lines::{LONGEST_LINE, MOST_BYTES};
 pub use log::Log;
 pub use printed::Printed;

@@ -7,6 +7,8 @@ mod configs;
 mod deployments;
 mod estimates;
 mod every_profile;
+mod evidence;
+mod fleet;
 mod html;
 mod layers;
 mod llama_cpp_reports;

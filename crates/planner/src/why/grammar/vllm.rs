@@ -40,6 +40,7 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     loaded(line, evidence);
     profiled(line, evidence);
     pool(line, evidence);
+    in_use(line, evidence);
     if line.says(&["Application startup complete", "Uvicorn running on"]) {
         evidence.run.serves.get_or_insert(line.number);
     }
@@ -196,6 +197,47 @@ fn pool(line: Line<'_>, evidence: &mut Evidence) {
     if line.says(&["# GPU blocks: 0,"]) {
         evidence.is(Engine::Vllm, line.number);
     }
+}
+
+/// What it says once graphs are captured, beside the `--kv-cache-memory` that it proposes:
+/// `Free memory on device (21.66/22.03 GiB) on startup. Desired GPU memory utilization is (0.9, 19.83 GiB). Actual usage is
+/// 14.25 GiB for weight, 1.44 GiB for peak activation, 0.09 GiB for non-torch memory, and 0.55 GiB for CUDAGraph memory. …
+/// Current kv cache memory in use is 4.05 GiB.`
+fn in_use(line: Line<'_>, evidence: &mut Evidence) {
+    let Some(usage) = after(line.text, "Actual usage") else { return };
+    if !line.says(&["--kv-cache-memory"]) {
+        return;
+    }
+    evidence.is(Engine::Vllm, line.number);
+    for (words, kind) in [
+        (" for weight", TermKind::Weights),
+        (" for peak activation", TermKind::Activations),
+        (" for non-torch memory", TermKind::NonTorch),
+        (" for CUDAGraph memory", TermKind::Graphs),
+    ] {
+        if let Some(size) = size_before(usage, words) {
+            add(line, evidence, kind, size);
+        }
+    }
+    let in_use = after(usage, "kv cache memory in use is ").and_then(|rest| size(rest, Gb::Binary));
+    if let Some((in_use, _)) = in_use.filter(|(size, _)| !size.negative) {
+        evidence.counts.cache_left = Some((in_use.size, false));
+        add(line, evidence, TermKind::Cache, in_use.size);
+    }
+    let share = between(line.text, "Desired GPU memory utilization is (", ",");
+    let share = share.and_then(|share| share.trim().parse().ok());
+    let question = &mut evidence.run.question;
+    question.gpu_memory_utilization = question.gpu_memory_utilization.or(share);
+    evidence.run.serves.get_or_insert(line.number);
+}
+
+/// The size that stands before some words.
+fn size_before(text: &str, words: &str) -> Option<Printed> {
+    let head = text.get(..text.find(words)?)?;
+    let unit = head.rfind(' ')?;
+    let number = head.get(..unit)?.rfind(' ').map_or(0, |at| at + 1);
+    let (size, _) = size(head.get(number..)?, Gb::Binary)?;
+    (!size.negative).then_some(size.size)
 }
 
 /// Reads a message that may have been broken over several lines.
