@@ -110,7 +110,7 @@ impl Deviation {
 
     /// The card from which on a run of transformers ends, beside what is known to differ from start to start. Of 140
     /// rehearsed runs 138 end on the card of the high bound.
-    pub const SMALLEST_CARD: Self = Self { below: 80, above: 50 };
+    pub const SMALLEST_CARD: Self = Self { below: 80, above: 80 };
 
     /// The bounds of an expected size.
     pub fn around(self, expected: Bytes) -> Result<Bounds, Overflow> {

@@ -35,10 +35,9 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     Ok(())
 }
 
-/// A constant part of what starts differ by.
-const LESS: Bytes = Bytes::new(8 << 20);
-/// The same above what is expected: two segments of 20 MiB.
-const MORE: Bytes = Bytes::new(40 << 20);
+/// A constant part of what starts differ by: a segment of 20 MiB less, or about one more.
+const LESS: Bytes = Bytes::new(20 << 20);
+const MORE: Bytes = Bytes::new(16 << 20);
 
 /// The smallest card, and what it may be on another start.
 fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
@@ -46,7 +45,10 @@ fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
     let around = Deviation::SMALLEST_CARD.around(card)?;
     let low = around.low.minus_or_zero(LESS).max(Bytes::new(needed.allocated)).min(card);
     let loading = Bytes::new(needed.loading).plus(read_ahead(scenario)?)?;
-    Ok(Bounds::new(low, card, around.high.max(loading).plus(MORE)?))
+    // Half of another matrix in 16 bits, which leaves its hole between others.
+    let moved = scenario.weights.largest_moved.scale(1, 2)?;
+    let high = around.high.max(loading).plus(moved)?.plus(MORE)?;
+    Ok(Bounds::new(low, card, high))
 }
 
 /// Experts of a layer, whose holes the next layer's may not fit.
