@@ -78,14 +78,12 @@ impl Load {
     ) -> Result<Caching, Refused> {
         if card >= self.warm_from() {
             let warm = &self.warm[usize::from(is_expandable)];
-            let warm = match warm.get() {
-                Some(warm) => warm,
-                None => {
-                    let loaded = self.play(MOST, is_expandable, TooSmall::Ends)?;
-                    warm.get_or_init(|| loaded)
-                }
-            };
-            if warm.most_reserved() <= card {
+            if warm.get().is_none() {
+                let loaded = self.play(MOST, is_expandable, TooSmall::Ends)?;
+                // Another thread's is the same.
+                let _ = warm.set(loaded);
+            }
+            if let Some(warm) = warm.get().filter(|warm| warm.most_reserved() <= card) {
                 let mut allocator = warm.clone();
                 allocator.set_card(card);
                 return Ok(allocator);

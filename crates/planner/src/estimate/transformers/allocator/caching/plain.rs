@@ -1,6 +1,8 @@
 //! The same rules written down as plainly as they go: every question looks at every block of every segment. What the
 //! allocator of the plays answers is compared with it, request by request.
 
+#![allow(clippy::cast_possible_truncation, reason = "indices of short lists, in a test")]
+
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 

@@ -120,6 +120,7 @@ fn smallest(entries: &[Entry], size: u64) -> Option<usize> {
 }
 
 /// The list that blocks of a size are in: the power of two, and the three digits behind its first.
+#[allow(clippy::cast_possible_truncation, reason = "three digits")]
 const fn list_of(size: u64) -> usize {
     let size = if size < PARTS as u64 { PARTS as u64 } else { size };
     let power = size.ilog2();
