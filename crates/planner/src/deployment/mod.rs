@@ -190,9 +190,13 @@ impl Deployment {
     /// # Errors
     /// Where a value is out of range, or an option is not the runtime's.
     pub fn new(question: Question, found: Found) -> Result<Self, DeploymentError> {
-        let Found { model, file, mut runtime, cards, siblings } = found;
+        let Found { mut model, file, mut runtime, cards, siblings } = found;
         let kind = runtime.kind();
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
+        let expands = rules(kind).expands(&model, &cards.first().gpu);
+        if let Some(remark) = expands.filter(|_| question.weights.is_none()) {
+            Arc::make_mut(&mut model).remarks.push(remark);
+        }
         runs_on(kind, &cards)?;
         let asked = question.split.or(split_of(question.split_mode));
         let split = asked.unwrap_or(defaults.split);

@@ -160,6 +160,13 @@ pub trait RuntimeRules: Sync {
     /// What it does where nothing is said.
     fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults;
 
+    /// What it does with a model's own weights that this GPU cannot compute with, where its default is another format
+    /// therefore.
+    fn expands(&self, model: &ModelSpec, gpu: &GpuSpec) -> Option<String> {
+        let _ = (model, gpu);
+        None
+    }
+
     /// Its options as they are asked for. What another runtime has was refused before.
     ///
     /// # Errors

@@ -159,7 +159,9 @@ impl RuntimeOptions {
             Self::Vramplan => Vec::new(),
             Self::Transformers(_) => {
                 use TransformersVersion as V;
-                [V::AllLogits, V::ExpertModules, V::Current].map(V::range).to_vec()
+                [V::AllLogits, V::RepeatedHeads, V::ExpertModules, V::Current]
+                    .map(V::range)
+                    .to_vec()
             }
             Self::LlamaCpp(_) => LlamaCppGeneration::ALL.map(|(name, _)| name).to_vec(),
             Self::Vllm(_) => VllmVersion::CHECKED.to_vec(),

@@ -32,5 +32,6 @@ mod starting;
 mod support;
 mod sweep;
 mod synth;
+mod transformers;
 mod users;
 mod why;

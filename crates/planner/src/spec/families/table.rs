@@ -86,7 +86,7 @@ pub(super) const LLAMA_LIKE: Family = Family {
     graph: GRAPH,
     synthetic: Some(synthetic(10_000.0, 1e-6)),
     transformers: Transformers {
-        since: TransformersVersion::ExpertModules,
+        since: TransformersVersion::RepeatedHeads,
         eager_only: false,
         router_in_f32: false,
         norm: RmsNorm::InSixteenBits,
