@@ -153,6 +153,10 @@ pub(crate) enum LayerOrder {
     Parallel,
     /// Norms behind attention and MLP only (OLMo 2).
     PostNorm,
+    /// One norm, and one of attention, a state-space layer, an MLP or experts (Nemotron-H).
+    Single,
+    /// Attention and a state-space layer side by side, each behind the same norm, then norm and MLP (Falcon-H1).
+    Beside,
 }
 
 /// What chooses the tokens that attention reads, where a file does not say.
@@ -336,6 +340,8 @@ pub(crate) struct Experts {
     pub(crate) bias: bool,
     /// Whether the shared expert's gate is `silu(x) / x` in llama.cpp's graph.
     pub(crate) divided_gate: bool,
+    /// Whether their inputs are weighed in llama.cpp's graph, and not their results (Llama 4).
+    pub(crate) weighs_inputs: bool,
     /// The type that they are published in, where conversions keep it.
     pub(crate) published: Option<GgmlType>,
     /// Whether they were two parameters of one module before transformers 5.0, too.
@@ -457,6 +463,8 @@ pub(crate) struct LlamaGraph {
     pub(crate) hidden_states: HiddenStates,
     /// Whether the residual is the first operand of a layer's last sum: where the result lies depends on it.
     pub(crate) residual_first: bool,
+    /// The same of the sum behind attention.
+    pub(crate) stream_first: bool,
     /// Whether llama.cpp's graph of the family is built here; without it neither its files nor plans of it under
     /// llama.cpp are known.
     pub(crate) known: bool,

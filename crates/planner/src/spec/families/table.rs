@@ -179,6 +179,7 @@ pub(super) const NO_EXPERTS: Experts = Experts {
     router_bias: RouterBias::None,
     bias: false,
     divided_gate: false,
+    weighs_inputs: false,
     published: None,
     always_packed: false,
     linear_router: true,
@@ -216,6 +217,7 @@ const GEMMA: Scales = Scales { embeddings: true, queries: true, ..NO_SCALES };
 const GRAPH: LlamaGraph = LlamaGraph {
     hidden_states: HiddenStates::None,
     residual_first: false,
+    stream_first: false,
     token_scale: false,
     known: true,
 };
