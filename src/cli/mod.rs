@@ -5,6 +5,7 @@ mod budget;
 mod calibrate;
 mod check;
 mod compare;
+mod config;
 mod doctor;
 mod files;
 mod fleet;
@@ -22,9 +23,11 @@ mod profiles;
 mod quants;
 mod rehearse;
 mod scenario;
+mod screen;
 mod short;
 mod sparse;
 mod sweep;
+mod synonyms;
 mod synth;
 mod usage;
 mod why;
@@ -78,10 +81,10 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// Plans the GPU memory of a quantized language model with an evicting KV cache.
+/// Plans the GPU memory of a language model: will it fit, with how much context, and what would change the answer.
 ///
-/// Says what each component takes, how large `max_cache_tokens` and `recent_window` can be on a GPU,
-/// and how sure that is.
+/// For llama.cpp (Ollama, LM Studio), vLLM, SGLang, transformers and an engine with an evicting KV cache. Says what each
+/// component takes and how sure that is. `vramplan MODEL [GPU]` is short for `vramplan budget`.
 #[derive(Debug, Parser)]
 #[command(
     name = "vramplan",
@@ -92,13 +95,17 @@ impl From<Outcome> for ExitCode {
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// When to colour what is printed [default: on a terminal, unless `NO_COLOR` is set].
+    #[arg(long, value_name = "WHEN", value_enum, hide_default_value = true, global = true)]
+    color: Option<config::Color>,
 }
 
 // Deferred: the flags of a command are only described where that command runs.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 enum Command {
-    /// Plan what a model takes on a GPU, and how large its cache can be.
+    /// Plan what a model takes on a GPU, and how much context fits.
     #[command(after_help = help::BUDGET)]
     Budget(Box<BudgetArgs>),
     /// Show what fits where: a matrix of GPUs, models and formats.
@@ -157,7 +164,10 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn run() -> anyhow::Result<Outcome> {
-    match usage::parse::<Cli>().command {
+    let Cli { command, color } = usage::parse();
+    let color = color.or_else(config::color);
+    color.unwrap_or_default().choose();
+    match command {
         Command::Budget(args) => budget::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Quants(args) => quants::run(&args),

@@ -137,7 +137,7 @@ pub fn codes(report: &Value) -> Vec<&str> {
 }
 
 pub fn mib(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no size")) >> 20
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a size")) >> 20
 }
 
 /// The peak of a phase, in MiB.

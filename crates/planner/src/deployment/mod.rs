@@ -5,6 +5,7 @@
 //! is silent, and refuses what no plan can be made of: the [`Deployment`].
 
 mod beside;
+mod card_names;
 mod cards;
 mod command_line;
 mod defaults;
@@ -16,6 +17,7 @@ mod origin;
 mod question;
 mod resolved;
 mod seen;
+mod served;
 mod server;
 mod siblings;
 mod text;
@@ -39,6 +41,7 @@ pub use limits::{MOST_GPUS, MOST_IMAGES, MOST_SEQUENCES, MOST_TOKENS};
 pub use origin::{Form, Origin, OriginKind};
 pub use question::{CacheAllocation, CaptureLayers, Question};
 pub use seen::{Seen, seen};
+pub use served::{Served, Unread, changes_no_memory, is_program, served};
 
 /// How large the conversation cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::error::At;
 use super::files::{Files, Found, read_bounded};
 use super::{Catalog, SourceError, gguf, hf_config, json, profile, safetensors};
-use crate::spec::ModelSpec;
-use crate::text::printable_path;
+use crate::spec::{ModelSpec, OwnFormat};
+use crate::text::{printable, printable_path};
 
 /// The model that `arg` is: a GGUF or safetensors file, an index of such, a `config.json`, a
 /// directory with one, a profile, or the name of a profile.
@@ -33,6 +33,15 @@ pub fn model(files: &dyn Files, arg: &str, catalog: &Catalog) -> Result<ModelSpe
         Err(SourceError::Unknown { .. }) if looks_like_a_path(arg) => {
             Err(SourceError::NoSuchPath { path: printable_path(path) })
         }
+        // A name that is a file's is not a profile's: the file would be planned by its own tensors.
+        Ok(model) if names_a_gguf(path) => Err(SourceError::NoSuchFile {
+            path: printable_path(path),
+            model: printable(&model.name),
+            format: match model.own_format {
+                Some(OwnFormat::Named(format)) => Some(format.to_string()),
+                Some(OwnFormat::Listed(_)) | None => None,
+            },
+        }),
         result => result,
     }
 }
@@ -46,6 +55,10 @@ fn not_the_known(mut model: ModelSpec, arg: &str, catalog: &Catalog) -> ModelSpe
         ));
     }
     model
+}
+
+fn names_a_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"))
 }
 
 /// The endings of files that are read as models.

@@ -203,7 +203,7 @@ impl FromStr for LlamaCppVersion {
         };
         build.map(Self::Build).or_else(release).ok_or_else(|| {
             format!(
-                "`{}` is no version of llama.cpp: expected a build such as `b8193`, a release such as `0.6.0`, \
+                "`{}` is not a version of llama.cpp: expected a build such as `b8193`, a release such as `0.6.0`, \
                  `2025` for builds before mid-2025, or `latest`",
                 printable(text)
             )

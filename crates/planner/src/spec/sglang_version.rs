@@ -188,7 +188,7 @@ impl FromStr for SglangVersion {
     fn from_str(text: &str) -> Result<Self, String> {
         let malformed = || {
             format!(
-                "`{}` is no version of SGLang: expected `{}` or later, such as `0.5.9`, or `latest`",
+                "`{}` is not a version of SGLang: expected `{}` or later, such as `0.5.9`, or `latest`",
                 printable(text),
                 Self::OLDEST
             )

@@ -94,7 +94,7 @@ impl FromStr for TransformersVersion {
             Some((4, 54..=57)) => Ok(Self::ExpertModules),
             Some(version::LATEST | (5, _)) => Ok(Self::Current),
             _ => Err(format!(
-                "`{}` is no version of transformers: expected `4.36` to `4.57`, `5.0` and later, or `latest`",
+                "`{}` is not a version of transformers: expected `4.36` to `4.57`, `5.0` and later, or `latest`",
                 printable(text)
             )),
         }
@@ -134,7 +134,7 @@ impl FromStr for TransformersStack {
                 }
                 Some((name, _)) => {
                     return Err(format!(
-                        "`{}` is no library with versions to choose: expected `transformers` or `bitsandbytes`",
+                        "`{}` is not a library whose version can be chosen: expected `transformers` or `bitsandbytes`",
                         printable(name)
                     ));
                 }
@@ -200,8 +200,8 @@ mod tests {
             ("bitsandbytes=0.45", "`4.57,bitsandbytes=0.45`"),
             ("4.57,4.44", "twice"),
             ("4.57,bitsandbytes=1.0", "no version of bitsandbytes"),
-            ("4.57,torch=2.4", "`torch` is no library"),
-            ("4.57,", "`` is no version of transformers"),
+            ("4.57,torch=2.4", "`torch` is not a library"),
+            ("4.57,", "`` is not a version of transformers"),
         ] {
             let error = text.parse::<TransformersStack>().unwrap_err();
             assert!(error.contains(message), "{text}: {error}");

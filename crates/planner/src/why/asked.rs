@@ -300,7 +300,7 @@ fn simplest(
         ..unversioned(&alone)
     };
     let version = question.runtime_version.clone().unwrap_or_default();
-    let newest = format!("`{version}` is no version that is planned: the newest is");
+    let newest = format!("`{version}` is not a version that is planned: the newest is");
     let beside = "what is loaded beside the model is not in the plan".to_owned();
     let ways = [
         (question.clone(), Vec::new()),

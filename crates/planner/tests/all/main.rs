@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod adds_up;
 mod beside;
 mod configs;
 mod deployments;

@@ -222,7 +222,7 @@ impl Placing<'_> {
                 let known: Vec<_> = std::iter::once("`CPU`".to_owned()).chain(gpus).collect();
                 Err(LaunchError::new(
                     format!(
-                        "`--override-tensor`: `{}` is no device here: expected {}",
+                        "`--override-tensor`: `{}` is not a device here: expected {}",
                         printable(&given.device),
                         known.join(" or ")
                     ),
