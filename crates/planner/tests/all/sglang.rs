@@ -2,7 +2,7 @@
 
 use vramplan_planner::deployment::{Deployment, DeploymentError, Question, resolve};
 use vramplan_planner::dtype::KvFormat;
-use vramplan_planner::estimate::sglang::pool::{Cells, Holds, Kept};
+use vramplan_planner::estimate::sglang::pool::{Cells, Holds, Kept, Predicting};
 use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::read::{Catalog, MemoryFiles};
 use vramplan_planner::recommend::{Answer, answer};
@@ -161,7 +161,16 @@ fn cells(model: &str, gpu: &str, ranks: u64) -> Cells {
     let catalog = Catalog::built_in();
     let (model, gpu) = (catalog.model(model).unwrap(), catalog.gpu(gpu).unwrap());
     let version = SglangVersion::NEWEST;
-    let kept = Kept { model: &model, gpu: &gpu, kv: KvFormat::Bf16, ranks, version };
+    let kept = Kept {
+        model: &model,
+        gpu: &gpu,
+        kv: KvFormat::Bf16,
+        ranks,
+        version,
+        page: None,
+        predicting: Predicting::default(),
+        copies: 1,
+    };
     Cells::of(&kept, &(0..model.shape.n_layers)).unwrap()
 }
 
