@@ -40,6 +40,19 @@ web:
 check-web:
     scripts/check-web
 
+# What a release has, of one build: `target/packages` and `target/wheels`.
+packages:
+    scripts/build-wheel
+    cargo build --locked --profile dist --bin vramplan
+    scripts/build-archive target/dist `rustc -vV | sed -n 's/^host: //p'`
+    scripts/build-deb target/dist
+    scripts/build-npm `rustc -vV | sed -n 's/^host: //p'`=target/dist
+    scripts/build-image target/dist
+
+# The site of the documentation, with its links checked.
+site:
+    scripts/build-docs
+
 # Licences, advisories and spelling, whose databases are fetched.
 audit:
     cargo deny --workspace check

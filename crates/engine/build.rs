@@ -16,14 +16,17 @@ use std::{env, fs};
 
 use lzma_rust2::LzmaReader;
 
-const ARCHIVE: &str = "../../kernels/ptx.lzma";
+/// Where it is in the workspace, and where in a package: a link that is for packaging alone.
+const ARCHIVES: [&str; 2] = ["../../kernels/ptx.lzma", "ptx.lzma"];
 /// What unpacking may take, in KiB: the archive's window is 4 MiB.
 const MEMORY_LIMIT: u32 = 16 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed={ARCHIVE}");
-    let archive = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join(ARCHIVE);
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let [workspace, package] = ARCHIVES.map(|path| here.join(path));
+    let archive = if workspace.is_file() { workspace } else { package };
+    println!("cargo::rerun-if-changed={}", archive.display());
     let out = PathBuf::from(env::var("OUT_DIR")?);
     match unpacked(&archive).and_then(|text| listed(&text, &out)) {
         Ok(table) => Ok(fs::write(out.join("ptx.rs"), table)?),

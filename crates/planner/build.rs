@@ -24,11 +24,12 @@ const SCHEMA: i64 = 1;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=../../profiles");
     println!("cargo::rerun-if-changed=src/read/names.rs");
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..");
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let above = above(&here);
+    println!("cargo::rerun-if-changed={above}profiles");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    match embedded(&root) {
+    match embedded(&here.join(above), above) {
         Ok(code) => Ok(fs::write(out.join("profiles.rs"), code)?),
         Err(error) => {
             println!("cargo::error={error}");
@@ -37,8 +38,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
+/// The way to the folder that has the profiles: the workspace's, or in a package, which holds them itself, this one. The
+/// link to them that is beside this file is for packaging alone: a checkout on Windows can have a text in its place.
+fn above(here: &Path) -> &'static str {
+    if here.join("../../profiles").is_dir() { "../../" } else { "" }
+}
+
 /// The table of profiles, and for each kind the sorted table of names.
-fn embedded(root: &Path) -> Result<String, Box<dyn Error>> {
+fn embedded(root: &Path, above: &str) -> Result<String, Box<dyn Error>> {
     let mut profiles = String::new();
     let mut tables = String::new();
     let mut index = 0usize;
@@ -53,7 +60,7 @@ fn embedded(root: &Path) -> Result<String, Box<dyn Error>> {
                 "    Embedded {{ kind: Kind::{kind:?}, name: {:?}, path: {relative:?}, text: \
                  include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {:?})), json: {:?} }},",
                 header.name,
-                format!("/../../{relative}"),
+                format!("/{above}{relative}"),
                 header.json,
             )?;
             index += 1;

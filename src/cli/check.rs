@@ -1,6 +1,5 @@
 //! `vramplan check`.
 
-use std::convert::Infallible;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +17,8 @@ use vramplan_planner::limits_table::{Entry, Leaf, Limits, LimitsTable, TableErro
 use vramplan_planner::read::profile;
 use vramplan_planner::recommend::{RecommendError, Solver, settle_share};
 use vramplan_planner::render::{
-    FileReport, Format, Printers, ScenarioReport, to_github, to_report,
+    FileReport, Format, Printers, ScenarioReport, drift_to_markdown, to_github, to_gitlab,
+    to_report,
 };
 use vramplan_planner::text::printable_path;
 
@@ -32,11 +32,13 @@ struct Checks {
 }
 
 /// The formats of a check. What was updated is nothing to annotate.
-const CHECK: Printers<Checks, Infallible> = Printers(&[
+const CHECK: Printers<Checks, serde_json::Error> = Printers(&[
     (Format::Text, |checks| Ok(to_report(&checks.reports, checks.updated))),
     (Format::Github, |checks| {
         Ok(if checks.updated { String::new() } else { to_github(&checks.reports) })
     }),
+    (Format::Gitlab, |checks| to_gitlab(if checks.updated { &[] } else { &checks.reports })),
+    (Format::Markdown, |checks| Ok(drift_to_markdown(&checks.reports, checks.updated))),
 ]);
 
 /// Check that committed tables of limits still follow from the model.

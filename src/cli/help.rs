@@ -51,7 +51,7 @@ Exit codes: 0 what is proposed fits · 1 error · 2 usage · 3 it does not fit";
 pub const CHECK: &str = "\
 Examples:
   vramplan check                                # every table in profiles/tables
-  vramplan check limits.toml --format github    # annotations for GitHub Actions
+  vramplan check limits.toml --format github    # annotations for GitHub Actions, or `gitlab`
   vramplan check limits.toml --update           # writes what changed, and the first time all of it
 
 A table names scenarios by the flags of `budget`; `--update` fills in their limits:

@@ -34,4 +34,7 @@ fn the_readme_is_true() {
 #[test]
 fn the_guides_are_true() {
     alone().case("docs/guides.md");
+    for page in ["ci", "faq", "how-it-works", "install"] {
+        alone().case(format!("docs/{page}.md"));
+    }
 }

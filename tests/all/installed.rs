@@ -70,4 +70,5 @@ fn every_command_has_a_man_page() {
     }
     assert!(page("vramplan-budget.1").contains("RTX 4090"));
     assert!(page("vramplan-profiles-list.1").contains("gpus"));
+    assert!(!inside.join("vramplan-help.1").exists(), "`help` repeats the others");
 }

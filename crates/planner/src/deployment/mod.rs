@@ -14,6 +14,7 @@ mod limits;
 mod llama_flags;
 mod origin;
 mod question;
+mod resolved;
 mod seen;
 mod server;
 mod siblings;

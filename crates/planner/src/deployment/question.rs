@@ -6,11 +6,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deployment, text};
+use super::text;
 use crate::dtype::{KvPair, WeightFormat};
 use crate::spec::{
     AskedShare, Attention, Count, Gibibytes, Headroom, Logits, Runtime, Split, SplitMode,
-    TensorOverride, TensorSplit, Workload,
+    TensorOverride, TensorSplit,
 };
 use crate::units::Bytes;
 
@@ -74,6 +74,28 @@ impl fmt::Display for CaptureLayers {
     }
 }
 
+/// Defines the question and, key by key, how two of them are put together.
+macro_rules! keys {
+    ($(#[$about:meta])* pub struct $question:ident {
+        $($(#[$meta:meta])* pub $key:ident: $kind:ty,)*
+    }) => {
+        $(#[$about])*
+        pub struct $question {
+            $($(#[$meta])* pub $key: $kind,)*
+        }
+
+        impl $question {
+            /// These keys, and `other`'s where these are silent.
+            #[must_use]
+            pub fn or(self, mut other: Self) -> Self {
+                self.silence(&mut other);
+                Self { $($key: self.$key.or_given(other.$key),)* }
+            }
+        }
+    };
+}
+
+keys! {
 /// What is to be planned.
 ///
 /// ```
@@ -200,7 +222,7 @@ pub struct Question {
     /// `--context-per-user`: as many as there is room for].
     #[cfg_attr(
         feature = "cli",
-        arg(aliases = ["concurrency"], 
+        arg(aliases = ["concurrency"],
             long,
             value_name = "N",
             help_heading = "Workload",
@@ -644,6 +666,7 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_decode_speed: Option<f64>,
 }
+}
 
 impl Question {
     /// The share of a card that a server is told to take, in whichever one's words.
@@ -651,174 +674,37 @@ impl Question {
         self.gpu_memory_utilization.or(self.mem_fraction_static)
     }
 
-    /// These keys, and `other`'s where these are silent.
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            gpu: self.gpu.or(other.gpu),
-            gpus: self.gpus.or(other.gpus),
-            split: self.split.or(other.split),
-            model: self.model.or(other.model),
-            runtime: self.runtime.or(other.runtime),
-            runtime_version: self.runtime_version.or(other.runtime_version),
-            weights: self.weights.or(other.weights),
-            kv: self.kv.or(other.kv),
-            attention: self.attention.or(other.attention),
-            system_tokens: self.system_tokens.or(other.system_tokens),
-            cache_tokens: self.cache_tokens.or(other.cache_tokens),
-            recent_window: self.recent_window.or(other.recent_window),
-            prefill_chunk: self.prefill_chunk.or(other.prefill_chunk),
-            batch: self.batch.or(other.batch),
-            users: self.users.or(other.users),
-            context_per_user: self.context_per_user.or(other.context_per_user),
-            context: self.context.or(other.context),
-            max_model_len: self.max_model_len.or(other.max_model_len),
-            max_seqs: self.max_seqs.or(other.max_seqs),
-            images: self.images.or(other.images),
-            logits: self.logits.or(other.logits),
-            cache: self.cache.or(other.cache),
-            capture_layers: self.capture_layers.or(other.capture_layers),
-            capture_tokens: self.capture_tokens.or(other.capture_tokens),
-            capture_attention: self.capture_attention || other.capture_attention,
-            capture_keep: self.capture_keep || other.capture_keep,
-            headroom: self.headroom.or(other.headroom),
-            gpu_memory_utilization: self.gpu_memory_utilization.or(other.gpu_memory_utilization),
-            mem_fraction_static: self.mem_fraction_static.or(other.mem_fraction_static),
-            enforce_eager: self.enforce_eager || other.enforce_eager,
-            expandable_segments: self.expandable_segments || other.expandable_segments,
-            other_use: self.other_use.or(other.other_use),
-            ngl: self.ngl.or(other.ngl),
-            n_cpu_moe: if self.cpu_moe { None } else { self.n_cpu_moe.or(other.n_cpu_moe) },
-            cpu_moe: self.cpu_moe || (self.n_cpu_moe.is_none() && other.cpu_moe),
-            override_tensor: if self.override_tensor.is_empty() {
-                other.override_tensor
-            } else {
-                self.override_tensor
-            },
-            tensor_split: self.tensor_split.or(other.tensor_split),
-            split_mode: self.split_mode.or(other.split_mode),
-            main_gpu: self.main_gpu.or(other.main_gpu),
-            no_kv_offload: self.no_kv_offload || other.no_kv_offload,
-            no_op_offload: self.no_op_offload || other.no_op_offload,
-            ram: self.ram.or(other.ram),
-            ram_bandwidth: self.ram_bandwidth.or(other.ram_bandwidth),
-            parallel: self.parallel.or(other.parallel),
-            kv_unified: self.kv_unified || (other.kv_unified && !self.no_kv_unified),
-            no_kv_unified: self.no_kv_unified || (other.no_kv_unified && !self.kv_unified),
-            swa_full: self.swa_full || other.swa_full,
-            batch_size: self.batch_size.or(other.batch_size),
-            mmproj: self.mmproj.or(other.mmproj),
-            lora: if self.lora.is_empty() { other.lora } else { self.lora },
-            draft: self.draft.or(other.draft),
-            mtp: self.mtp.or(other.mtp),
-            max_loras: self.max_loras.or(other.max_loras),
-            max_lora_rank: self.max_lora_rank.or(other.max_lora_rank),
-            draft_tokens: self.draft_tokens.or(other.draft_tokens),
-            cpu_offload_gb: self.cpu_offload_gb.or(other.cpu_offload_gb),
-            kv_offloading_size: self.kv_offloading_size.or(other.kv_offloading_size),
-            swap_space: self.swap_space.or(other.swap_space),
-            kv_cache_memory_bytes: self.kv_cache_memory_bytes.or(other.kv_cache_memory_bytes),
-            block_size: self.block_size.or(other.block_size),
-            max_cudagraph_capture_size: self
-                .max_cudagraph_capture_size
-                .or(other.max_cudagraph_capture_size),
-            optimization_level: self.optimization_level.or(other.optimization_level),
-            tensor_parallel_size: self.tensor_parallel_size.or(other.tensor_parallel_size),
-            pipeline_parallel_size: self.pipeline_parallel_size.or(other.pipeline_parallel_size),
-            data_parallel_size: self.data_parallel_size.or(other.data_parallel_size),
-            enable_expert_parallel: self.enable_expert_parallel || other.enable_expert_parallel,
-            decode_context_parallel_size: self
-                .decode_context_parallel_size
-                .or(other.decode_context_parallel_size),
-            min_decode_speed: self.min_decode_speed.or(other.min_decode_speed),
+    /// Takes out of `other` what a key here says otherwise under another name.
+    fn silence(&self, other: &mut Self) {
+        if self.cpu_moe || self.n_cpu_moe.is_some() {
+            (other.cpu_moe, other.n_cpu_moe) = (false, None);
+        }
+        if self.kv_unified || self.no_kv_unified {
+            (other.kv_unified, other.no_kv_unified) = (false, false);
         }
     }
 }
 
-impl Deployment {
-    /// The question with every key that counts: what reads back as this deployment.
-    pub fn resolved(&self) -> Question {
-        let Workload { capture, .. } = self.workload;
-        let options = self.options();
-        let (serving, tokens) = (options.serving(), options.token_serving());
-        let versioned = self.options().version().is_some();
-        let version = self.given.runtime_version.clone().or_else(|| Some("latest".to_owned()));
-        let (gpu, gpus) = self.cards.names();
-        let other_use = self.cards.first().capacity.other_use;
-        let launch = &self.runtime.launch;
-        Question {
-            gpu: Some(gpu),
-            gpus,
-            split: (self.cards.len() > 1).then_some(self.split),
-            model: self.given.model.clone().or_else(|| Some(self.model.name.clone())),
-            runtime: Some(self.kind()),
-            runtime_version: version.filter(|_| versioned),
-            weights: Some(self.weights),
-            kv: Some(self.cache_formats()),
-            attention: Some(self.workload.attention),
-            system_tokens: Some(self.workload.system_tokens),
-            cache_tokens: self.cache.fixed(),
-            recent_window: self.workload.recent_window,
-            prefill_chunk: Some(self.workload.prefill_chunk),
-            batch: (!launch.unified).then_some(self.workload.batch),
-            users: None,
-            context_per_user: None,
-            context: Some(self.workload.context),
-            max_model_len: serving
-                .and_then(|serving| serving.max_model_len)
-                .or(tokens.and_then(|serving| serving.context)),
-            max_seqs: serving
-                .map(|serving| serving.max_seqs)
-                .or(tokens.and_then(|serving| serving.max_requests)),
-            images: self.workload.images,
-            logits: Some(self.workload.logits),
-            cache: Some(CacheAllocation::of(self.workload.grown_cache)),
-            capture_layers: capture.map(|capture| CaptureLayers::Some(capture.layers)),
-            capture_tokens: capture.map(|capture| capture.tokens),
-            capture_attention: capture.is_some_and(|capture| capture.attention),
-            capture_keep: capture.is_some_and(|capture| capture.keep),
-            headroom: Some(self.headroom),
-            gpu_memory_utilization: options.asked_share().filter(|_| serving.is_some()),
-            mem_fraction_static: options.asked_share().filter(|_| tokens.is_some()),
-            enforce_eager: serving.is_some_and(|serving| serving.eager)
-                || tokens.is_some_and(|serving| serving.eager),
-            expandable_segments: self.options().stack().expandable_segments,
-            other_use: (!other_use.is_zero()).then_some(other_use),
-            ngl: launch.gpu_layers,
-            n_cpu_moe: launch.cpu_moe,
-            cpu_moe: false,
-            override_tensor: launch.overrides.clone(),
-            tensor_split: launch.tensor_split.clone(),
-            split_mode: None,
-            main_gpu: None,
-            no_kv_offload: !launch.offloads_cache,
-            no_op_offload: !launch.offloads_operations,
-            ram: self.ram,
-            ram_bandwidth: self.given.ram_bandwidth,
-            parallel: launch.unified.then_some(self.workload.batch),
-            kv_unified: launch.unified,
-            no_kv_unified: false,
-            swa_full: launch.full_window,
-            batch_size: launch.batch,
-            mmproj: self.given.mmproj.clone(),
-            lora: self.given.lora.clone(),
-            draft: self.given.draft.clone(),
-            mtp: self.given.mtp,
-            max_loras: self.given.max_loras,
-            max_lora_rank: self.given.max_lora_rank,
-            draft_tokens: self.given.draft_tokens,
-            cpu_offload_gb: self.given.cpu_offload_gb,
-            kv_offloading_size: self.given.kv_offloading_size,
-            swap_space: self.given.swap_space,
-            kv_cache_memory_bytes: self.given.kv_cache_memory_bytes,
-            block_size: self.given.block_size,
-            max_cudagraph_capture_size: self.given.max_cudagraph_capture_size,
-            optimization_level: self.given.optimization_level,
-            tensor_parallel_size: self.given.tensor_parallel_size,
-            pipeline_parallel_size: self.given.pipeline_parallel_size,
-            data_parallel_size: self.given.data_parallel_size,
-            enable_expert_parallel: self.given.enable_expert_parallel,
-            decode_context_parallel_size: self.given.decode_context_parallel_size,
-            min_decode_speed: self.min_decode_speed,
-        }
+/// A key, which may be silent.
+trait Key {
+    /// This key, or the other where it is silent.
+    fn or_given(self, other: Self) -> Self;
+}
+
+impl<T> Key for Option<T> {
+    fn or_given(self, other: Self) -> Self {
+        self.or(other)
+    }
+}
+
+impl Key for bool {
+    fn or_given(self, other: Self) -> Self {
+        self || other
+    }
+}
+
+impl<T> Key for Vec<T> {
+    fn or_given(self, other: Self) -> Self {
+        if self.is_empty() { other } else { self }
     }
 }

@@ -24,6 +24,8 @@ pub enum Format {
     Html,
     /// Annotations for GitHub Actions.
     Github,
+    /// A report for GitLab's Code Quality.
+    Gitlab,
 }
 
 impl Format {
@@ -39,6 +41,7 @@ impl Format {
             Self::Svg => "svg",
             Self::Html => "html",
             Self::Github => "github",
+            Self::Gitlab => "gitlab",
         }
     }
 
@@ -54,6 +57,7 @@ impl Format {
             Self::Svg => "A picture",
             Self::Html => "One page with picture, tables, advice and sources",
             Self::Github => "Annotations for GitHub Actions",
+            Self::Gitlab => "A report for GitLab's Code Quality",
         }
     }
 }

@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::outcome::Outcome;
 use super::sweep::{CombinationDoc, SweepDoc};
 use super::terminal::{WIDTH, finish, table};
+use crate::recommend::Limit;
 use crate::text::wrap;
 
 /// Columns between two columns.
@@ -218,7 +220,7 @@ fn list(doc: &SweepDoc, labels: &Labels) -> String {
             Some(result) => format!("{} ({})", result.peak.expected, result.peak.high),
             None => String::new(),
         });
-        row.push(combination.verdict.replace('_', " "));
+        row.push(combination.verdict.words().to_owned());
         rows.add_row(row);
     }
     finish(&rows)
@@ -227,38 +229,38 @@ fn list(doc: &SweepDoc, labels: &Labels) -> String {
 /// Tokens with what binds, the peak, or users.
 fn cell(combination: &CombinationDoc, kind: Cells) -> String {
     let Some(result) = &combination.result else { return "×".to_owned() };
-    let tight = match combination.verdict.as_str() {
-        "fits" => "",
-        "tight" => "~",
-        _ => return "–".to_owned(),
+    let tight = match combination.verdict {
+        Outcome::Fits => "",
+        Outcome::Tight => "~",
+        Outcome::DoesNotFit | Outcome::Refused => return "–".to_owned(),
     };
     match kind {
         Cells::Peak => return format!("{tight}{}", result.peak.expected),
         Cells::Users => return format!("{tight}{}", combination.users.unwrap_or(1)),
         Cells::Tokens => {}
     }
-    let binds = match result.limited_by.as_str() {
-        "context" => "c",
-        "speed" => "s",
-        _ => "",
+    let binds = match result.limited_by {
+        Limit::Context => "c",
+        Limit::Speed => "s",
+        Limit::Vram => "",
     };
     format!("{tight}{}{binds}", result.cache_tokens)
 }
 
 /// What the marks of the matrix mean, as far as they occur, and why the runtime refuses what it does.
 fn legend(doc: &SweepDoc) -> String {
-    let verdict = |name: &str| doc.combinations.iter().any(|c| c.verdict == name);
-    let binds = |name: &str| {
-        let mut fitting = doc.combinations.iter().filter(|c| c.verdict == "fits");
+    let verdict = |of: Outcome| doc.combinations.iter().any(|c| c.verdict == of);
+    let binds = |of: Limit| {
+        let mut fitting = doc.combinations.iter().filter(|c| c.verdict == Outcome::Fits);
         Cells::of(doc) == Cells::Tokens
-            && fitting.any(|c| c.result.as_ref().is_some_and(|r| r.limited_by == name))
+            && fitting.any(|c| c.result.as_ref().is_some_and(|r| r.limited_by == of))
     };
     let marks = [
-        (binds("context"), "c: limited by the context, not by memory"),
-        (binds("speed"), "s: limited by the decode speed asked for"),
-        (verdict("tight"), "~: tight, without the headroom"),
-        (verdict("does_not_fit"), "–: does not fit"),
-        (verdict("refused"), "×: refused"),
+        (binds(Limit::Context), "c: limited by the context, not by memory"),
+        (binds(Limit::Speed), "s: limited by the decode speed asked for"),
+        (verdict(Outcome::Tight), "~: tight, without the headroom"),
+        (verdict(Outcome::DoesNotFit), "–: does not fit"),
+        (verdict(Outcome::Refused), "×: refused"),
     ];
     let shown: Vec<&str> = marks.iter().filter(|(used, _)| *used).map(|(_, text)| *text).collect();
     let mut text = if shown.is_empty() { String::new() } else { wrap(&shown.join(" · "), WIDTH) };

@@ -11,6 +11,7 @@ mod html;
 mod json;
 mod markdown;
 mod matrix;
+mod outcome;
 mod placement;
 mod plan_text;
 mod quants;
@@ -28,13 +29,16 @@ pub use document::{
     AdviceDoc, BufferDoc, CapacityDoc, ComponentDoc, DeploymentDoc, Document, Lifetime, ModelDoc,
     PeakDoc, PhaseDoc, PoolDoc, RecommendationDoc, SCHEMA, SpeedDoc, TierDoc,
 };
-pub use drift::{FileReport, ScenarioReport, to_github, to_report};
+pub use drift::{
+    FileReport, ScenarioReport, to_github, to_gitlab, to_markdown as drift_to_markdown, to_report,
+};
 pub use emit::{EmitError, Target, emit};
 pub use explain::explain;
 pub use format::{Format, Printer, Printers};
 pub use html::to_html;
 pub use json::{from_json, to_json};
 pub use matrix::to_matrix;
+pub use outcome::Outcome;
 pub use placement::{PlacementDoc, TradeDoc};
 pub use plan_text::{answer_alone, heading, to_table};
 pub use quants::{Candidate, QuantDoc, QuantResult, QuantsDoc};

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::document::{SpeedDoc, speed_doc};
+use super::outcome::Outcome;
 use super::terminal::{WIDTH, finish, table};
 use crate::deployment::{Deployment, Origin};
 use crate::dtype::WeightFormat;
@@ -64,8 +65,8 @@ pub struct QuantDoc {
     pub exact: bool,
     /// Bits of the tensors for each of the model's parameters.
     pub bits_per_weight: f64,
-    /// `fits`, `tight`, `does_not_fit` or `refused`.
-    pub verdict: String,
+    /// What it came to.
+    pub verdict: Outcome,
     /// What it comes to; nothing where the runtime refuses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<QuantResult>,
@@ -110,7 +111,7 @@ impl QuantsDoc {
         let first = &candidates.first()?.deployment;
         let mut formats: Vec<_> = candidates.iter().map(quant_doc).collect();
         formats.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.format.cmp(&b.format)));
-        let fits = |row: &&QuantDoc| row.verdict == Verdict::Fits.id();
+        let fits = |row: &&QuantDoc| row.verdict == Outcome::Fits;
         let best = formats.iter().find(fits).map(|row| row.format.clone());
         Some(Self {
             schema: SCHEMA.to_owned(),
@@ -202,7 +203,7 @@ impl QuantDoc {
     }
 
     fn fits_at_all(&self) -> bool {
-        self.verdict != Verdict::DoesNotFit.id()
+        self.verdict != Outcome::DoesNotFit
             && self.result.as_ref().is_some_and(|result| result.context > 0)
     }
 
@@ -219,7 +220,7 @@ impl QuantDoc {
             shortened(&self.format),
             format!("{about}{}", self.size),
             format!("{:.2}", self.bits_per_weight),
-            self.verdict.replace('_', " "),
+            self.verdict.words().to_owned(),
             shown.map_or_else(nothing, context),
             shown.map_or_else(nothing, speed),
             self.quality.map_or_else(nothing, shown_quality),
@@ -256,7 +257,7 @@ fn quant_doc(candidate: &Candidate) -> QuantDoc {
         size: candidate.size.unwrap_or(tensors),
         exact: *weights == WeightFormat::AsStored,
         bits_per_weight: bits_per_weight(tensors, parameters(model, *weights)),
-        verdict: answered.as_ref().map_or("refused", |(verdict, _)| verdict.id()).to_owned(),
+        verdict: Outcome::of(answered.as_ref().map(|(verdict, _)| *verdict)),
         reason: answered.as_ref().err().map(ToString::to_string),
         result: answered.ok().map(|(_, result)| result),
     }

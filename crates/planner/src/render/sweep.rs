@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::outcome::Outcome;
 use crate::deployment::Deployment;
 use crate::dtype::WeightFormat;
 use crate::estimate::rules;
-use crate::recommend::Summary;
+use crate::recommend::{Limit, Summary};
 use crate::spec::{Bounds, ModelSpec, Workload};
 use crate::sweep::{Cell, Sweep};
 use crate::text::spreadsheet_text;
@@ -62,8 +63,8 @@ pub struct CombinationDoc {
     pub context_per_user: Option<u64>,
     /// Tokens of a prefill step.
     pub prefill_chunk: u64,
-    /// `fits`, `tight`, `does_not_fit` or `refused`.
-    pub verdict: String,
+    /// What it came to.
+    pub verdict: Outcome,
     /// What the run can take of the card.
     pub usable: Bytes,
     /// What it takes; nothing where the runtime refuses it.
@@ -86,8 +87,8 @@ pub struct SummaryDoc {
     pub cache_tokens: u64,
     /// What the plan at that size takes.
     pub peak: Bounds,
-    /// What keeps the balanced size from being larger: `vram`, `context` or `speed`.
-    pub limited_by: String,
+    /// What keeps the balanced size from being larger.
+    pub limited_by: Limit,
 }
 
 impl SweepDoc {
@@ -146,7 +147,7 @@ impl SweepDoc {
             name(&row.weights),
             row.kv.clone(),
             self.system_tokens.to_string(),
-            row.verdict.clone(),
+            row.verdict.id().to_owned(),
             number(|result| result.max_cache_tokens),
             number(|result| result.recent_window),
             number(|result| result.cache_tokens),
@@ -154,7 +155,7 @@ impl SweepDoc {
             number(|result| result.peak.expected.get()),
             number(|result| result.peak.high.get()),
             row.usable.get().to_string(),
-            result.map(|result| result.limited_by.clone()).unwrap_or_default(),
+            result.map(|result| result.limited_by.id().to_owned()).unwrap_or_default(),
             name(row.reason.as_deref().unwrap_or_default()),
             row.users.map(|users| users.to_string()).unwrap_or_default(),
             row.context_per_user.map(|tokens| tokens.to_string()).unwrap_or_default(),
@@ -201,7 +202,7 @@ fn combination(asked: &Deployment, cell: &Cell) -> CombinationDoc {
         users: users(asked, cell),
         context_per_user: asked.given.context_per_user,
         prefill_chunk: asked.workload.prefill_chunk,
-        verdict: cell.as_ref().map_or("refused", |summary| summary.verdict.id()).to_owned(),
+        verdict: Outcome::of(cell.as_ref().map(|summary| summary.verdict)),
         usable: asked.cards.first().capacity.usable,
         result: cell.as_ref().ok().map(summary_doc),
         reason: cell.as_ref().err().map(ToString::to_string),
@@ -220,7 +221,7 @@ fn summary_doc(summary: &Summary) -> SummaryDoc {
         recent_window: summary.recent_window.tokens,
         cache_tokens: summary.cache_tokens,
         peak: summary.peak,
-        limited_by: summary.limited_by.id().to_owned(),
+        limited_by: summary.limited_by,
     }
 }
 
@@ -238,7 +239,7 @@ mod tests {
             users: None,
             context_per_user: None,
             prefill_chunk: 512,
-            verdict: "refused".to_owned(),
+            verdict: Outcome::Refused,
             usable: Bytes::new(7),
             result: None,
             reason: Some(reason.to_owned()),

@@ -1,6 +1,12 @@
-//! How committed limits differ from what is computed: for people, and as GitHub's annotations.
+//! How committed limits differ from what is computed: for people, and as the CI of GitHub and GitLab shows it.
+
+mod gitlab;
+mod markdown;
 
 use std::fmt::Write as _;
+
+pub use gitlab::to_gitlab;
+pub use markdown::to_markdown;
 
 use crate::limits_table::{Change, Leaf};
 use crate::text::{printable, printable_message};
@@ -28,7 +34,12 @@ pub struct ScenarioReport {
 impl FileReport {
     /// How many scenarios differ.
     pub fn drifted(&self) -> usize {
-        self.scenarios.iter().filter(|scenario| !scenario.changes.is_empty()).count()
+        self.drifting().count()
+    }
+
+    /// The scenarios that differ.
+    fn drifting(&self) -> impl Iterator<Item = &ScenarioReport> {
+        self.scenarios.iter().filter(|scenario| !scenario.changes.is_empty())
     }
 }
 
@@ -47,7 +58,7 @@ pub fn to_report(files: &[FileReport], updated: bool) -> String {
             printable_message(&file.path),
             scenarios(file.scenarios.len())
         );
-        for scenario in file.scenarios.iter().filter(|scenario| !scenario.changes.is_empty()) {
+        for scenario in file.drifting() {
             let _ =
                 writeln!(text, "  line {}: {}", scenario.line, printable_message(&scenario.label));
             for line in lines(scenario) {
@@ -66,7 +77,7 @@ fn scenarios(count: usize) -> String {
 pub fn to_github(files: &[FileReport]) -> String {
     let mut text = String::new();
     for file in files {
-        for scenario in file.scenarios.iter().filter(|scenario| !scenario.changes.is_empty()) {
+        for scenario in file.drifting() {
             let label = std::iter::once(printable_message(&scenario.label));
             let lines: Vec<_> = label.chain(lines(scenario)).collect();
             let _ = writeln!(
@@ -128,6 +139,14 @@ mod tests {
         Change { key: "max_cache_tokens.balanced".into(), committed: Some(from), computed: to }
     }
 
+    /// A file of one scenario, on line 7.
+    pub(super) fn report(path: &str, label: &str, drifted: bool) -> FileReport {
+        let changes = drifted.then(|| change(Leaf::Number(5), Some(Leaf::Number(3))));
+        let scenario =
+            ScenarioReport { line: 7, label: label.into(), changes: changes.into_iter().collect() };
+        FileReport { path: path.into(), scenarios: vec![scenario] }
+    }
+
     #[test]
     fn differences_of_numbers_are_signed() {
         let number = Leaf::Number;
@@ -139,12 +158,7 @@ mod tests {
 
     #[test]
     fn annotations_are_escaped() {
-        let scenario = ScenarioReport {
-            line: 7,
-            label: "L4 · 100%".into(),
-            changes: vec![change(Leaf::Number(5), Some(Leaf::Number(3)))],
-        };
-        let file = FileReport { path: "a,b:c.toml".into(), scenarios: vec![scenario] };
+        let file = report("a,b:c.toml", "L4 · 100%", true);
         assert_eq!(
             to_github(&[file]),
             "::error file=a%2Cb%3Ac.toml,line=7,title=limits drifted::\
