@@ -100,9 +100,11 @@ class Commands(unittest.TestCase):
                 if not expected.exists():
                     with self.assertRaises(vramplan.NoCommand):
                         vramplan.command()
-            os.environ["VRAMPLAN"] = "/nonexistent/vramplan"
-            with self.assertRaisesRegex(vramplan.NoCommand, "VRAMPLAN"):
-                vramplan.command()
+            # A folder that may be entered is no program, either.
+            for wrong in (str(ROOT / "no-such-program"), str(ROOT / "python")):
+                os.environ["VRAMPLAN"] = wrong
+                with self.assertRaisesRegex(vramplan.NoCommand, "VRAMPLAN"):
+                    vramplan.command()
         finally:
             os.environ["VRAMPLAN"], os.environ["PATH"] = named, path
 

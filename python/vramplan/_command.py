@@ -34,7 +34,7 @@ def command() -> Path:
     """The command: ``$VRAMPLAN``, that of this environment, or the first of the ``PATH``."""
     named = os.environ.get("VRAMPLAN")
     if named:
-        if not os.access(named, os.X_OK):
+        if not (os.path.isfile(named) and os.access(named, os.X_OK)):
             raise NoCommand(f"`{named}` of $VRAMPLAN is no program")
         return Path(named)
     for scheme in (sysconfig.get_default_scheme(), _user_scheme()) if _HAS_SCHEMES else (None,):
