@@ -94,7 +94,9 @@ fn pages(command: &clap::Command, folder: &Path) -> anyhow::Result<Outcome> {
     page.render(&mut text)?;
     let path: PathBuf = folder.join(page.get_filename());
     fs_err::write(path, text)?;
-    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help") {
+    for inner in
+        command.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help")
+    {
         pages(inner, folder)?;
     }
     Ok(Outcome::Done)

@@ -6,11 +6,13 @@ mod calibrate;
 mod check;
 mod compare;
 mod doctor;
+mod explore;
 mod files;
 mod format;
 mod generate;
 mod help;
 mod known;
+mod mcp;
 #[cfg(target_os = "linux")]
 mod meter;
 mod new_file;
@@ -25,6 +27,8 @@ mod sparse;
 mod sweep;
 mod synth;
 mod usage;
+#[cfg(target_os = "linux")]
+mod watch;
 mod why;
 
 use std::process::ExitCode;
@@ -40,6 +44,8 @@ use calibrate::CalibrateArgs;
 use check::CheckArgs;
 use compare::CompareArgs;
 use doctor::DoctorArgs;
+use explore::ExploreArgs;
+use mcp::McpArgs;
 use observe::ObserveArgs;
 use profiles::ProfilesArgs;
 use quants::QuantsArgs;
@@ -98,6 +104,9 @@ enum Command {
     /// Plan what a model takes on a GPU, and how large its cache can be.
     #[command(after_help = help::BUDGET)]
     Budget(Box<BudgetArgs>),
+    /// Change a plan with the keys, and see what follows: a page in the terminal.
+    #[command(after_help = help::EXPLORE)]
+    Explore(Box<ExploreArgs>),
     /// Show what fits where: a matrix of GPUs, models and formats.
     #[command(after_help = help::SWEEP)]
     Sweep(Box<SweepArgs>),
@@ -128,6 +137,9 @@ enum Command {
     /// List, show and import profiles of GPUs, models and runtimes.
     #[command(after_help = help::PROFILES)]
     Profiles(ProfilesArgs),
+    /// Answer an agent's calls of tools: an MCP server over standard input and output.
+    #[command(after_help = help::MCP)]
+    Mcp(McpArgs),
     /// Write a GGUF file with random weights in the shape of a model.
     #[command(after_help = help::SYNTH)]
     Synth(SynthArgs),
@@ -153,6 +165,7 @@ enum Command {
 pub fn run() -> anyhow::Result<Outcome> {
     match usage::parse::<Cli>().command {
         Command::Budget(args) => budget::run(&args),
+        Command::Explore(args) => explore::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Quants(args) => quants::run(&args),
         Command::Compare(args) => compare::run(&args),
@@ -163,6 +176,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Why(args) => why::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Profiles(args) => profiles::run(&args),
+        Command::Mcp(args) => mcp::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Sparse(args) => sparse::run(&args),
         Command::Completions { shell } => generate::completions(shell),

@@ -36,7 +36,7 @@ fn read<T: Parser>(words: &[OsString]) -> Result<T, clap::Error> {
 }
 
 /// Commands that take a model and a GPU.
-const PLANS: [&str; 3] = ["budget", "sweep", "quants"];
+const PLANS: [&str; 4] = ["budget", "sweep", "quants", "explore"];
 
 /// `budget --model MODEL --gpu GPU` for `budget MODEL GPU`, in either order: a word that names a card is the GPU.
 fn named(words: &[OsString]) -> Option<Vec<OsString>> {

@@ -14,7 +14,7 @@ use super::scenario;
 use vramplan_planner::deployment::{self, Deployment, Question};
 use vramplan_planner::read::MemoryFiles;
 use vramplan_planner::render::{Format, WHY, WhyDoc};
-use vramplan_planner::text::{printable_message, printable_path};
+use vramplan_planner::text::{printable, printable_message, printable_path};
 use vramplan_planner::why::{Evidence, Log, MOST_BYTES, explain};
 
 /// Say why a run ran out of memory, by its log.
@@ -58,20 +58,26 @@ const CHUNK: usize = 64 << 10;
 pub fn run(args: &WhyArgs) -> anyhow::Result<Outcome> {
     let known = args.catalog.known();
     let user = scenario::merged(&args.plan, args.scenario.as_deref())?;
-    let evidence = read(&args.log)?;
-    if evidence.lines == 0 {
-        return Err(Problem::new(format!(
-            "`{}` is empty: expected a log",
-            printable_path(&args.log)
-        ))
-        .hint("give the output of the engine, standard error included: `… 2>&1 | tee log`")
-        .into());
-    }
-    let finding = explain(evidence, &user, &|question| resolve(question, &user, &known));
-    let document = WhyDoc::new(&finding);
+    let document = document(read(&args.log)?, &printable_path(&args.log), &user, &known)?;
     let text = format::print(&WHY, &document, format::chosen(args.format, args.json))?;
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(Outcome::Done)
+}
+
+/// Explains what was read of a log that goes by this name.
+pub(super) fn document(
+    evidence: Evidence,
+    name: &str,
+    user: &Question,
+    known: &Known,
+) -> anyhow::Result<WhyDoc> {
+    if evidence.lines == 0 {
+        return Err(Problem::new(format!("`{}` is empty: expected a log", printable(name)))
+            .hint("give the output of the engine, standard error included: `… 2>&1 | tee log`")
+            .into());
+    }
+    let finding = explain(evidence, user, &|question| resolve(question, user, known));
+    Ok(WhyDoc::new(&finding))
 }
 
 /// Reads a log as far as logs are read.
@@ -79,6 +85,11 @@ fn read(path: &Path) -> anyhow::Result<Evidence> {
     if path.as_os_str() == "-" {
         return Ok(read_from(std::io::stdin().lock())?);
     }
+    read_file(path)
+}
+
+/// Reads a log that is a file.
+pub(super) fn read_file(path: &Path) -> anyhow::Result<Evidence> {
     let mut file = fs_err::File::open(path)?;
     let length = file.metadata()?.len();
     if length <= MOST_BYTES {
@@ -93,7 +104,8 @@ fn read(path: &Path) -> anyhow::Result<Evidence> {
     Ok(log.finish())
 }
 
-fn read_from(from: impl Read) -> std::io::Result<Evidence> {
+/// Reads a log that is handed over.
+pub(super) fn read_from(from: impl Read) -> std::io::Result<Evidence> {
     let mut log = Log::default();
     feed(&mut log, from)?;
     Ok(log.finish())
