@@ -1,7 +1,7 @@
 //! The `vramplan` command: parses, reads, runs programs and prints. What it computes is the planner's.
 //!
 //! ```text
-//! cli ─→ {rehearse, calibrate, report, local, mcp, explore} ─→ vramplan_planner, vramplan_disk, vramplan_virtual_gpu
+//! cli ─→ evidence ─→ {rehearse, calibrate, report, local, mcp, explore} ─→ vramplan_planner, vramplan_disk, vramplan_virtual_gpu
 //! ```
 //!
 //! `calibrate` runs programs and reads what they hold; `rehearse` runs them on cards that are not there; `report`
@@ -10,6 +10,7 @@
 
 pub mod calibrate;
 pub mod cli;
+mod evidence;
 mod explore;
 mod local;
 mod mcp;

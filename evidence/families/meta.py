@@ -35,7 +35,8 @@ gemma4_text phi3 phi phimoe gpt_oss deepseek_v3 deepseek_v32 deepseek_v4 glm_moe
 glm4 glm mistral4 minicpm3 kimi_linear minimax_m2 llama4_text nemotron_h nemotron mimo_v2_flash seed_oss ernie4_5
 ernie4_5_moe hunyuan_v1_dense hunyuan_v1_moe exaone4 exaone_moe olmo2 olmo3 olmoe cohere cohere2 granite granitemoe
 granitemoeshared granitemoehybrid apertus arcee afmoe dots1 stablelm smollm3 starcoder2 lfm2 lfm2_moe falcon_h1
-bamba""".split()
+bamba hy_v3 laguna muse_glimmer_text mellum cohere2_moe solar_open granite_swa glm5_next_text gpt_neox
+gemma4_unified_text""".split()
 
 
 def build_on(device, config):

@@ -36,5 +36,6 @@ nice -n 5 cmake -G Ninja -S "$src" -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_C
   -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_CURL=OFF
 nice -n 5 cmake --build build -j "$jobs" --target llama
 python3 "$here/extract_cuda.py" "$src" > build/cuda_host.inc
-nice -n 5 g++ -std=c++17 -O1 -Wall -Wno-unused-function -Ibuild -Ibuild/src "$here/memprobe.cpp" -o memprobe \
-  -I"$src/include" -I"$src/src" -I"$src/ggml/include" -I"$src/ggml/src" -Lbuild/bin -lllama -lggml -lggml-base -lggml-cpu -Wl,-rpath,'$ORIGIN/build/bin'
+python3 "$here/extract_fit.py" "$src" > build/fit_host.inc
+nice -n 5 g++ -std=c++17 -O1 -Wall -Wno-unused-function -Wno-unused-variable -Ibuild -Ibuild/src "$here/memprobe.cpp" -o memprobe \
+  -I"$src/include" -I"$src/src" -I"$src/common" -I"$src/ggml/include" -I"$src/ggml/src" -Lbuild/bin -lllama -lggml -lggml-base -lggml-cpu -Wl,-rpath,'$ORIGIN/build/bin'

@@ -20,7 +20,7 @@ def typed_file(memprobe, work, model, ftype):
 def probe(memprobe, path, jobs, env=None):
     out, rest = [], list(jobs)
     while rest:                                        # a job on which the library aborts is recorded as an error
-        r = subprocess.run(["nice", "-n", "5", memprobe, path], input="\n".join(rest) + "\n", capture_output=True, text=True, env=dict(os.environ, **(env or {})))
+        r = subprocess.run(["nice", "-n", os.environ.get("NICE", "5"), memprobe, path], input="\n".join(rest) + "\n", capture_output=True, text=True, env=dict(os.environ, **(env or {})))
         got = [json.loads(l) for l in r.stdout.splitlines() if l.startswith('{"job"')]
         out += got; rest = rest[len(got):]
         if rest: out.append({"job": rest.pop(0), "error": "abort", "stderr": r.stderr[-300:]})

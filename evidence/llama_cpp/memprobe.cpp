@@ -10,6 +10,7 @@
 //        a job may end in: no_kv_offload(0|1) no_op_offload(0|1)
 //        memprobe --skeleton META.gguf OUT.gguf [SEED [biases]] writes the tensors that the library asks for under META's keys, with a hole for the data:
 //                                                        matrices in Q4_K or, where rows do not divide or SEED says so, another type; prints the tensors
+//        memprobe --fit MODEL.gguf < jobs                the placement that `--fit` chooses: one job a line: n_ctx n_ubatch n_batch n_seq_max fa type_k type_v kv_unified margin_mib
 //        output: one JSON object a line.
 // environment: MEMPROBE_NGL (999), MEMPROBE_OT (tensor overrides PATTERN=DEVICE, separated by ;), MEMPROBE_TS (proportions, separated by commas),
 //              MEMPROBE_GPUS (1), MEMPROBE_FREE (free MiB of each GPU, separated by commas; 1 TiB), MEMPROBE_SPLIT (layer, or row without its
@@ -23,6 +24,7 @@
 #include "ggml-cpu.h"
 #include "llama-version.h"
 #include "gguf.h"
+#include <sys/mman.h>
 #include <unistd.h>
 #include <algorithm>
 #include <climits>
@@ -64,6 +66,7 @@ struct ggml_backend_cuda_device_context { int device; std::string name; int op_o
 static const char * ggml_backend_cuda_buffer_type_get_name(ggml_backend_buffer_type_t buft) { return ((ggml_backend_cuda_buffer_type_context *) buft->context)->name.c_str(); }
 static bool ggml_backend_buft_is_cuda(ggml_backend_buffer_type_t buft) { return buft->iface.get_name == ggml_backend_cuda_buffer_type_get_name; }
 #include "cuda_host.inc"
+#include "fit_host.inc"
 
 // ---- buffers without memory ----
 static void     sb_free(ggml_backend_buffer_t) {}
@@ -85,14 +88,14 @@ static ggml_backend_buffer_t sbt_alloc(ggml_backend_buffer_type_t buft, size_t s
 }
 static size_t sbt_align(ggml_backend_buffer_type_t) { return 128; }   // ggml_backend_cuda_buffer_type_get_alignment
 
-// ---- pinned host buffers: ordinary memory under the name CUDA_Host ----
+// ---- buffers in main memory, pinned ones under the name CUDA_Host: addresses of which no page is ever touched ----
 static const char * shb_name(ggml_backend_buffer_type_t) { return "CUDA_Host"; }
-static void shb_free(ggml_backend_buffer_t b) { free(b->context); }
+static void shb_free(ggml_backend_buffer_t b) { munmap(b->context, std::max<size_t>(b->size, 64)); }
 static ggml_backend_buffer_t shb_alloc(ggml_backend_buffer_type_t buft, size_t size) {
-    void * p = nullptr;
-    if (posix_memalign(&p, 64, size ? size : 64)) return nullptr;
+    void * p = mmap(nullptr, std::max<size_t>(size, 64), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) return nullptr;
     ggml_backend_buffer_t b = ggml_backend_cpu_buffer_from_ptr(p, size);
-    b->buft = buft; b->iface.free_buffer = shb_free;
+    b->buft = buft; b->iface.free_buffer = shb_free; b->iface.clear = sb_clear;
     return b;
 }
 
@@ -258,8 +261,42 @@ static int skeleton(const char * meta_path, const char * out_path, unsigned seed
     return truncate(out_path, end);
 }
 
+#ifdef HAS_FIT
+// What llama-server does before it loads a model that does not fit.
+static int fit(const char * path) {
+    ggml_backend_register(stub_reg());
+    llama_backend_init();
+    ggml_backend_cpu_buffer_type()->iface.alloc_buffer = shb_alloc;
+    for (std::string line; std::getline(std::cin, line);) {
+        std::istringstream is(line);
+        auto mp = llama_model_default_params();
+        auto cp = llama_context_default_params();
+        int fa, unified; std::string tk, tv; size_t margin;
+        is >> cp.n_ctx >> cp.n_ubatch >> cp.n_batch >> cp.n_seq_max >> fa >> tk >> tv >> unified >> margin;
+        cp.flash_attn_type = fa ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+        cp.type_k = type_of(tk); cp.type_v = type_of(tv); cp.kv_unified = unified;
+        cp.n_outputs_max = cp.n_seq_max; cp.n_outputs_max_per_seq = 1;
+        std::vector<float> split(16, 0.0f);
+        std::vector<llama_model_tensor_buft_override> overrides(llama_max_tensor_buft_overrides() + 1, { nullptr, nullptr });
+        std::vector<size_t> margins(16, margin << 20);
+        const int status = common_fit_params(path, &mp, &cp, split.data(), overrides.data(), margins.data(), 4096, nullptr, GGML_LOG_LEVEL_ERROR);
+        printf("{\"job\": \"%s\", \"status\": %d, \"n_ctx\": %u, \"ngl\": %d, \"split\": [", esc(line).c_str(), status, cp.n_ctx, mp.n_gpu_layers);
+        for (size_t i = 0; i < reg_count(nullptr); i++) printf("%s%g", i ? ", " : "", split[i]);
+        printf("], \"overrides\": [");
+        for (size_t i = 0; overrides[i].pattern; i++)
+            printf("%s\"%s=%s\"", i ? ", " : "", esc(overrides[i].pattern).c_str(), overrides[i].buft == ggml_backend_cpu_buffer_type() ? "CPU" : ggml_backend_buft_name(overrides[i].buft));
+        printf("], \"version\": \"%s %s\"}\n", LLAMA_VERSION, LLAMA_COMMIT);
+        fflush(stdout);
+    }
+    return 0;
+}
+#endif
+
 int main(int argc, char ** argv) {
     llama_log_set(on_log, nullptr);
+#ifdef HAS_FIT
+    if (argc == 3 && std::string(argv[1]) == "--fit") return fit(argv[2]);
+#endif
     if (argc >= 4 && std::string(argv[1]) == "--skeleton") return skeleton(argv[2], argv[3], argc > 4 ? atoi(argv[4]) : 0, argc > 5);
     if (argc >= 4 && std::string(argv[1]) == "--quantize") {
         llama_backend_init();
@@ -276,6 +313,7 @@ int main(int argc, char ** argv) {
     if (argc < 2) { fprintf(stderr, "usage: see the head of memprobe.cpp\n"); return 2; }
     ggml_backend_register(stub_reg());
     llama_backend_init();
+    ggml_backend_cpu_buffer_type()->iface.alloc_buffer = shb_alloc;
     auto mp = llama_model_default_params();
     mp.n_gpu_layers = getenv("MEMPROBE_NGL") ? atoi(getenv("MEMPROBE_NGL")) : 999;
     static std::vector<std::string> patterns;

@@ -70,6 +70,15 @@ FAMILIES = {         # families whose graph differs in small things (families.py
 }
 MODELS.update(FAMILIES)
 
+MORE = {             # further sizes of the same families (placement.py)
+ "Qwen2.5-3B":     M("qwen2", 36, 2048, 16, 2, 128, 11008, 151936, 32768, tied=1, qkvb=1),
+ "Qwen3-Coder-480B-A35B": M("qwen3moe", 62, 6144, 96, 8, 128, 8192, 151936, 262144, qkn=1, E=160, U=8, Fe=2560),
+ "Llama-3.1-405B": M("llama", 126, 16384, 128, 8, 128, 53248, 128256, 131072, ropef=1),
+ "Kimi-K2":        M("deepseek2", 61, 7168, 64, 1, 576, 18432, 163840, 131072, E=384, U=8, Fe=2048, sh=1, dense=1, lora=512, rope=64, nope=128, vh=128, qlora=1536, ebias=1, scale=2.827),
+ "Qwen3.5-122B-A10B": M("qwen35moe", 48, 3072, 32, 2, 256, 1024, 248320, 262144, qkn=1, nk=16, nv=64, ds=128, E=256, U=8, Fe=1024, Fs=1024),
+}
+MODELS.update(MORE)
+
 def tensors(m):
     """[(name, shape in ggml order (ne0 first), is_matrix)]"""
     L, H, nh, kv, hd, F, V, a = (m[k] for k in ("L", "H", "nh", "kv", "hd", "F", "V", "arch"))

@@ -133,7 +133,7 @@ def asked_055(wheel, config, ask):
     space = wheel.take(
         file, "ModelRunner.profile_max_num_token", "ModelRunner.handle_max_mamba_cache", "ModelRunner.set_num_token_hybrid",
         get_available_gpu_memory=lambda *_, **__: ask.available, get_world_group=lambda: NS(world_size=ask.tp, cpu_group=None),
-        get_attention_tp_size=lambda: ask.tp, is_float4_e2m1fn_x2=lambda _: False, is_deepseek_nsa=lambda _: config.indexed,
+        get_attention_tp_size=lambda: ask.tp // ask.dp, is_float4_e2m1fn_x2=lambda _: False, is_deepseek_nsa=lambda _: config.indexed,
         get_nsa_index_head_dim=lambda hf: hf.index_head_dim,
         NSATokenToKVPool=NS(quant_block_size=128, index_k_with_scale_buffer_dtype=U8),
         MAMBA_CACHE_SIZE_MAX_RUNNING_REQUESTS_RATIO=3,
@@ -156,7 +156,7 @@ def asked_059(wheel, config, ask):
             "get_cell_size_per_token", "profile_max_num_token", "handle_max_mamba_cache", "set_num_tokens_hybrid_swa")),
         "MAMBA_CACHE_SIZE_MAX_RUNNING_REQUESTS_RATIO",
         get_available_gpu_memory=lambda *_, **__: ask.available, get_world_group=lambda: NS(world_size=ask.tp, cpu_group=None),
-        get_attention_tp_size=lambda: ask.tp, is_float4_e2m1fn_x2=lambda _: False, is_deepseek_nsa=lambda _: config.indexed,
+        get_attention_tp_size=lambda: ask.tp // ask.dp, is_float4_e2m1fn_x2=lambda _: False, is_deepseek_nsa=lambda _: config.indexed,
         get_nsa_index_head_dim=lambda hf: hf.index_head_dim,
         NSATokenToKVPool=NS(quant_block_size=128, index_k_with_scale_buffer_dtype=U8),
     )
@@ -174,12 +174,12 @@ def common(config, ask):
     return NS(
         device="cuda", gpu_id=0, model_config=config, is_draft_worker=False, num_effective_layers=config.num_hidden_layers,
         start_layer=0, end_layer=config.num_hidden_layers, use_mla_backend=config.mla, kv_cache_dtype=ask.dtype, page_size=ask.page,
-        mem_fraction_static=ask.fraction, sliding_window_size=config.window or None, pp_size=1, dp_size=1, attn_dp_size=1,
-        spec_algorithm=NS(is_none=lambda: True, is_eagle=lambda: False, is_standalone=lambda: False, is_dflash_family=lambda: False, is_dflash=lambda: False),
+        mem_fraction_static=ask.fraction, sliding_window_size=config.window or None, pp_size=1, dp_size=ask.dp, attn_dp_size=ask.dp,
+        spec_algorithm=NS(is_none=lambda: not ask.verify, is_eagle=lambda: bool(ask.verify), is_standalone=lambda: False, is_dflash_family=lambda: False, is_dflash=lambda: False),
         server_args=NS(
             page_size=ask.page, swa_full_tokens_ratio=0.8, disable_radix_cache=False, max_mamba_cache_size=None,
-            mamba_full_memory_ratio=0.9, max_running_requests=ask.requests, speculative_num_draft_tokens=None, dp_size=1,
-            enable_dp_attention=False, max_total_tokens=None, enable_mamba_extra_buffer=lambda: False, enable_hisparse=False,
+            mamba_full_memory_ratio=0.9, max_running_requests=ask.requests, speculative_num_draft_tokens=ask.verify or None, dp_size=ask.dp,
+            enable_dp_attention=ask.dp > 1, max_total_tokens=None, enable_mamba_extra_buffer=lambda: False, enable_hisparse=False,
             mem_fraction_static=ask.fraction, nsa_prefill_backend=None, nsa_decode_backend=None,
         ),
     )
@@ -215,10 +215,11 @@ def asked_0515(wheel, config, ask):
     file, cls = "model_executor/model_runner_kv_cache_mixin.py", "ModelRunnerKVCacheMixin"
     runner = common(config, ask)
     runner.is_hybrid_swa, runner.mambaish_config = config.is_hybrid_swa, stateful(config)
-    runner.eagle_draft_num_layers = None
+    runner.eagle_draft_num_layers = ask.draft_layers or None
+    runner.eagle_draft_swa_num_layers = None
     runner.calculate_mla_kv_cache_dim = lambda: latent(wheel, config, ask, file, f"{cls}.calculate_mla_kv_cache_dim", runner)
     made = pool_classes(
-        wheel, config, get_attention_tp_size=lambda: ask.tp, is_deepseek_dsa=lambda _: config.indexed,
+        wheel, config, get_attention_tp_size=lambda: ask.tp // ask.dp, is_deepseek_dsa=lambda _: config.indexed,
         is_deepseek_nsa=lambda _: config.indexed, get_dsa_index_head_dim=lambda hf: hf.index_head_dim,
         get_glm_dsa_layer_split_effective_num_layers=lambda _, n: n, calculate_mla_kv_cache_dim=lambda *a, **k: runner.calculate_mla_kv_cache_dim(),
         DSATokenToKVPool=NS(quant_block_size=128, index_k_with_scale_buffer_dtype=U8, rope_storage_dtype=BF16),
@@ -236,7 +237,7 @@ def asked_0515(wheel, config, ask):
     runner.server_args.disable_overlap_schedule = False
     bind(runner, space, "handle_max_mamba_cache", "_calculate_mamba_ratio")
     pool = made.calculate_pool_sizes(refusing(space["_profile_available_bytes"], runner, ask.pre), ask.page)
-    requests = space["_resolve_max_num_reqs"](runner, pool.max_total_num_tokens)
+    requests = refusing(space["_resolve_max_num_reqs"], runner, pool.max_total_num_tokens)
     return pool.max_total_num_tokens, runner.server_args.max_mamba_cache_size, requests
 
 
@@ -277,7 +278,7 @@ def asked_0523(wheel, config, ask):
         max_mamba_cache_size=None, mamba_full_memory_ratio=0.9, page_size=ask.page, prefill_max_requests=None,
         disable_overlap_schedule=False, chunked_prefill_size=8192,
     )
-    parallel = NS(attn_tp_size=ask.tp, attn_dcp_size=1, launch_world_size=ask.tp, world_group=NS(cpu_group=None), pp_size=1)
+    parallel = NS(attn_tp_size=ask.tp // ask.dp, attn_dcp_size=1, launch_world_size=ask.tp, world_group=NS(cpu_group=None), pp_size=1)
     memory = NS(enable_unified_memory=False, enable_hisparse=False, disable_radix_cache=False)
     mamba = NS(enable_mamba_extra_buffer=True, enable_mamba_extra_buffer_lazy=False, enable_linear_replayssm_spec=False)
     graph = NS(cuda_graph_config=NS(prefill=NS(full_prefill_max_req=None, backend="breakable")))
@@ -299,6 +300,7 @@ def asked_0523(wheel, config, ask):
     runner.mambaish_config, runner.post_capture_kv_active = stateful(config), False
     runner.hybrid_gdn_config = runner.hybrid_kda_config = None
     runner.extra_mamba_cache_bytes_per_req = 0
+    runner.spec_aux_config = NS(eagle_draft_num_layers=ask.draft_layers or None, eagle_draft_swa_num_layers=None)
     made = pool_classes(
         wheel, config, **given, mambaish_config=lambda _: stateful(config), compute_page_shard_scratch_bytes=lambda *_, **__: 0,
         get_glm_dsa_layer_split_effective_num_layers=lambda _, n: n, is_deepseek_dsa=lambda _: config.indexed,
@@ -315,7 +317,7 @@ def asked_0523(wheel, config, ask):
         "MAMBA_CACHE_SIZE_MAX_RUNNING_REQUESTS_RATIO", "MAMBA_CACHE_BASE_RATIO_DROP_ON_SKIP",
         "MAMBA_CACHE_V2_ADDITIONAL_RATIO_NO_BUFFER", **given, gc=NS(collect=lambda: None),
         get_available_gpu_memory=lambda *_, **__: ask.available, get_mm=lambda: NS(mm_feature_transport="cpu"),
-        mm_runtime_reservation_gb=lambda **_: 0.0, _pd_prefill_skips_mamba_spec_state=lambda: False, get_spec=lambda: NS(),
+        mm_runtime_reservation_gb=lambda **_: 0.0, _pd_prefill_skips_mamba_spec_state=lambda: False, get_spec=lambda: NS(speculative_num_draft_tokens=ask.verify or None),
         **wheel.take("mem_cache/allocation_sizing.py", "get_mamba_tracking_slots"),
     )
     config.is_multimodal = False
@@ -349,6 +351,7 @@ def pools(wheels, seed=20):
             ask = NS(
                 tp=tp, page=64 if large or indexed else 1, dtype=FP8 if kv == "fp8" else BF16, fraction=fraction,
                 pre=pre / GIB, available=available / GIB, requests=random.choice([None, None, 1, 64, 5000]), capability=capability,
+                dp=1, verify=0, draft_layers=0,
             )
             try:
                 config = prepared(wheel, name, tp)
@@ -374,7 +377,7 @@ def shares(wheels, seed=21):
             chunk, requests = random.choice([None, None, 1024, 4096, 16384]), random.choice([None, None, 4, 100])
             tower = random.choice([None, None, None, (27, 1152), (24, 1024), (48, 3200)])
             eager = random.random() < 0.2
-            found = DEFAULTS(wheel, NS(card=CARDS[card], mla=mla, tp=tp, pp=pp, chunk=chunk, requests=requests, tower=tower, eager=eager))
+            found = DEFAULTS(wheel, NS(card=CARDS[card], mla=mla, tp=tp, pp=pp, chunk=chunk, requests=requests, tower=tower, eager=eager, dp=1, drafter=None))
             layers, hidden = tower or ("", "")
             yield [version, card, int(mla), tp, pp, chunk or "", requests or "", layers, hidden, int(eager), *found]
 
@@ -385,11 +388,11 @@ SHARES = "sglang,card,latent,tp,pp,chunk,max_requests,tower_layers,tower_hidden,
 def DEFAULTS(wheel, ask):
     args = NS(
         chunked_prefill_size=ask.chunk, cuda_graph_max_bs=None, cuda_graph_bs=None, mem_fraction_static=None, tp_size=ask.tp,
-        pp_size=ask.pp, dp_size=1, enable_dp_attention=False, speculative_algorithm=None, max_prefill_tokens=16384, device="cuda",
+        pp_size=ask.pp, dp_size=ask.dp, enable_dp_attention=ask.dp > 1, speculative_algorithm=ask.drafter, max_prefill_tokens=16384, device="cuda",
         piecewise_cuda_graph_tokens=None, piecewise_cuda_graph_max_tokens=None, enable_piecewise_cuda_graph=False,
         language_only=False, language_model_only=False, disaggregation_mode="null", max_running_requests=ask.requests,
         disable_cuda_graph_padding=False, enable_symm_mem=False, page_size=1, max_total_tokens=None, model_path="model",
-        context_length=None, speculative_num_draft_tokens=None, use_mla_backend=lambda: ask.mla, attn_dp_size=1, disable_cuda_graph=ask.eager,
+        context_length=None, speculative_num_draft_tokens=None, use_mla_backend=lambda: ask.mla, attn_dp_size=ask.dp, disable_cuda_graph=ask.eager,
         torch_compile_max_bs=32,
     )
     vision = NS(num_hidden_layers=ask.tower[0], hidden_size=ask.tower[1]) if ask.tower else None
@@ -429,7 +432,7 @@ def defaults_later(wheel, args, model, ask):
         decode=phase(not ask.eager), prefill=phase(not ask.eager and ask.pp == 1 and not ask.tower)
     )
     args._cuda_graph_config_locked = set()
-    view = NS(enable_dp_attention=False, moe_a2a_backend="none")
+    view = NS(enable_dp_attention=ask.dp > 1, moe_a2a_backend="none")
     if (wheel.root / "arg_groups/memory_hook.py").exists():
         graphs = "arg_groups/cuda_graph_hook.py"
         made = wheel.take(
@@ -440,7 +443,7 @@ def defaults_later(wheel, args, model, ask):
             "adjust_mem_fraction_for_vlm", "_DEFAULT_PP_PREFILL_CUDA_GRAPH_MAX_TOKENS", resolving_view=lambda args: args,
             get_device_memory_capacity=lambda _: float(ask.card), declare_resolution=lambda args, _, **new: vars(args).update(new),
             use_mla_backend=lambda _: ask.mla, model_config_of=lambda _: model, Backend=backend, Phase=NS(PREFILL="prefill"),
-            post_capture_kv_sizing_planned=lambda _: False, attn_dp_enabled_of=lambda _: False, resolved_view=lambda _: view,
+            post_capture_kv_sizing_planned=lambda _: False, attn_dp_enabled_of=lambda _: ask.dp > 1, resolved_view=lambda _: view,
             get_platform=lambda: NS(is_xpu=False), expand_multimodal_decode_graph_to_running_limit=lambda *_: None,
             generate_cpu_graph_batch_sizes=None, **{name: made[name] for name in list(made) if name.startswith("generate")},
         )
@@ -456,6 +459,63 @@ def defaults_later(wheel, args, model, ask):
     return args.chunked_prefill_size, decode.max_bs, len(decode.bs), f"{args.mem_fraction_static:.6f}"
 
 
+OPTIONS = "sglang,card,model,kv,tp,dp,page,verify,draft_layers,fraction,pre_bytes,available_bytes,max_requests,tokens,states,requests".split(",")
+
+
+def options(wheels, seed=22):
+    """Pools of servers that predict tokens, have copies of attention, or pages of a chosen size."""
+    random.seed(seed)
+    for version in VERSIONS:
+        wheel = Wheel(wheels, version)
+        for _ in range(110):
+            card, name = random.choice(sorted(CARDS)), random.choice(MODELS)
+            kv, tp = random.choice(["bf16", "fp8"]), random.choice([1, 2, 4, 8])
+            dp = random.choice([1, 1, *(n for n in (2, 4, 8) if tp % n == 0)])
+            verify, layers = random.choice([(0, 0), (2, 1), (4, 1), (8, 1), (4, 6)])
+            page = random.choice([1, 16, 32, 64, 128])
+            fraction = round(random.uniform(0.4, 0.95), 3)
+            pre = int((CARDS[card] - random.randint(400, 1500)) * (1 << 20))
+            available = int(pre * random.uniform(max(0.06, 1 - fraction - 0.05), 0.97))
+            requests = random.choice([None, 64, 256])
+            if SINCE.get(name, (0, 0)) > wheel.version or name == "deepseek-v3.2":
+                continue
+            capability = {"H100": 9, "H200": 9, "B200": 10}.get(card, 8)
+            ask = NS(
+                tp=tp, page=page, dtype=FP8 if kv == "fp8" else BF16, fraction=fraction, pre=pre / GIB, available=available / GIB,
+                requests=requests or (48 if verify else None), capability=capability, dp=dp, verify=verify, draft_layers=layers,
+            )
+            try:
+                config = prepared(wheel, name, tp // dp)
+            except AssertionError:  # heads do not divide
+                continue
+            try:
+                tokens, held, running = ASKED[version](wheel, config, ask)
+                if running <= 0 or tokens <= 0:
+                    raise Refused
+            except Refused:
+                tokens, held, running = 0, "", ""
+            yield [version, card, name, kv, tp, dp, page, verify, layers, fraction, pre, available, requests or "", tokens, held or "", running]
+
+
+MORE = "sglang,card,latent,tp,dp,drafter,chunk,fraction".split(",")
+
+
+def more_shares(wheels, seed=23):
+    """The default share with copies of attention, and of servers that predict."""
+    random.seed(seed)
+    for version in VERSIONS:
+        wheel = Wheel(wheels, version)
+        for _ in range(40):
+            card, mla, tp = random.choice(sorted(CARDS)), random.random() < 0.5, random.choice([1, 2, 4, 8])
+            dp = random.choice([n for n in (1, 2, 4, 8) if tp % n == 0])
+            drafter, chunk = random.choice([None, "EAGLE", "EAGLE3", "STANDALONE"]), random.choice([None, 4096])
+            ask = NS(
+                card=CARDS[card], mla=mla, tp=tp, pp=1, chunk=chunk, requests=48 if drafter else None, tower=None, eager=False,
+                dp=dp, drafter=drafter,
+            )
+            yield [version, card, int(mla), tp, dp, drafter or "", chunk or "", DEFAULTS(wheel, ask)[-1]]
+
+
 def write(name, columns, rows):
     rows = list(rows)
     with open(Path(__file__).with_name(name), "w", newline="") as file:
@@ -468,3 +528,5 @@ def write(name, columns, rows):
 if __name__ == "__main__":
     write("shares.csv", SHARES, shares(sys.argv[1]))
     write("pools.csv", COLUMNS, pools(sys.argv[1]))
+    write("options.csv", OPTIONS, options(sys.argv[1]))
+    write("options_shares.csv", MORE, more_shares(sys.argv[1]))

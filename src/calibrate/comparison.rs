@@ -35,7 +35,7 @@ impl FromStr for Tolerance {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("`{}` is no tolerance: expected a percentage from 0 to 100", printable(text))
+            format!("`{}` is not a tolerance: expected a percentage from 0 to 100", printable(text))
         };
         let percent: f64 = text.trim().trim_end_matches('%').parse().map_err(|_| wrong())?;
         if !(0.0..=100.0).contains(&percent) {

@@ -68,6 +68,11 @@ impl Meter for CpuMeter {
         if self.looked.elapsed() > LOOK || self.tree.is_empty() {
             self.look(root);
         }
+        if self.tree.is_empty() && fs_err::metadata("/proc/self/stat").is_err() {
+            let what =
+                "`/proc` cannot be read: expected it to be mounted, as memory is counted there";
+            return Err(MeterError::Lost(what.to_owned()));
+        }
         let pages: u64 = self.tree.values().filter_map(Resident::pages).sum();
         let too_much = |_| MeterError::Failed("`/proc` counts more than 16 EiB".to_owned());
         let used = Bytes::product(&[pages, self.page]).map_err(too_much)?;

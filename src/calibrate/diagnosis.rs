@@ -394,8 +394,11 @@ mod tests {
         let gap = Event::Gap { t: 2000, error: "GPU lost".to_owned() };
         let run = [sample(0, 0), started(1), sample(2, 99), gap, exit(3, 0), sample(4, 0), end(5)];
         assert_eq!(codes(&run), ["meter-failed"]);
-        let left =
-            End { left: 2, complaints: vec!["`x` is no phase line".to_owned()], ..End::default() };
+        let left = End {
+            left: 2,
+            complaints: vec!["`x` is not a phase line".to_owned()],
+            ..End::default()
+        };
         let run =
             [sample(0, 0), started(1), sample(2, 9), exit(3, 0), sample(4, 0), ended(5, left)];
         assert_eq!(codes(&run), ["processes-left", "phase-line-malformed"]);

@@ -30,7 +30,7 @@ const LONGEST: usize = 64;
 /// What is wrong with it, where it says nothing that is known.
 pub fn parse_line(line: &str) -> Result<Mark, String> {
     let wrong =
-        || format!("`{}` is no phase line: expected `{{\"phase\":\"NAME\"}}`", printable(line));
+        || format!("`{}` is not a phase line: expected `{{\"phase\":\"NAME\"}}`", printable(line));
     let object: Map<String, Value> = serde_json::from_str(line).map_err(|_| wrong())?;
     match (object.get("phase"), object.get("component"), object.get("bytes")) {
         (Some(Value::Null), None, None) => Ok(Mark::Phase(None, By::Pipe)),
@@ -39,7 +39,7 @@ pub fn parse_line(line: &str) -> Result<Mark, String> {
         }
         (None, Some(Value::String(component)), Some(bytes)) => {
             let bytes = bytes.as_u64().ok_or_else(wrong)?;
-            let unknown = || format!("`{}` is no component", printable(component));
+            let unknown = || format!("`{}` is not a component", printable(component));
             let component = Component::from_id(component).ok_or_else(unknown)?;
             Ok(Mark::Holds(component, Bytes::new(bytes)))
         }
@@ -53,7 +53,10 @@ fn name(text: String) -> Result<String, String> {
     if fit && printable(&text) == text {
         return Ok(text);
     }
-    Err(format!("`{}` is no name of a phase: expected 1 to {LONGEST} characters", printable(&text)))
+    Err(format!(
+        "`{}` is not the name of a phase: expected 1 to {LONGEST} characters",
+        printable(&text)
+    ))
 }
 
 /// `--phase NAME=REGEX`: the phase begins at the first line that matches, and again at later ones.
@@ -67,7 +70,7 @@ impl std::str::FromStr for Pattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = || format!("`{}` is no pattern: expected NAME=REGEX", printable(text));
+        let malformed = || format!("`{}` is not a pattern: expected NAME=REGEX", printable(text));
         let (phase, regex) = text.split_once('=').ok_or_else(malformed)?;
         let regex = Regex::new(regex).map_err(|error| error.to_string())?;
         Ok(Self { name: name(phase.trim().to_owned())?, regex })
@@ -97,7 +100,7 @@ impl std::str::FromStr for Timed {
     fn from_str(text: &str) -> Result<Self, String> {
         let malformed = || {
             format!(
-                "`{}` is no time of a phase: expected NAME=SECONDS, such as `decode=12.5`",
+                "`{}` is not the time of a phase: expected NAME=SECONDS, such as `decode=12.5`",
                 printable(text)
             )
         };
@@ -149,7 +152,7 @@ mod tests {
             assert!(parse_line(line).is_err(), "{line}");
         }
         let unknown = parse_line(r#"{"component":"wieghts","bytes":1}"#).unwrap_err();
-        assert_eq!(unknown, "`wieghts` is no component");
+        assert_eq!(unknown, "`wieghts` is not a component");
         assert!(parse_line(&format!("{{\"phase\":\"{}\"}}", "x".repeat(65))).is_err());
     }
 

@@ -185,10 +185,10 @@ pub fn shown(word: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordingError {
     /// It has no header.
-    #[error("line 1 is no header of a recording: expected `\"schema\": \"{SCHEMA}\"`")]
+    #[error("line 1 is not the header of a recording: expected `\"schema\": \"{SCHEMA}\"`")]
     NoHeader,
     /// A line in the middle is not one of a recording.
-    #[error("line {line} is no line of a recording: {message}")]
+    #[error("line {line} is not a line of a recording: {message}")]
     Malformed {
         /// Which, from 1.
         line: usize,
@@ -434,7 +434,7 @@ pub(super) mod tests {
         );
         let head = text(&[header(MeterKind::Mock)]);
         let message = |more: &str| parse(&format!("{head}{more}\n")).unwrap_err().to_string();
-        assert!(message("garbage").starts_with("line 2 is no line of a recording"));
+        assert!(message("garbage").starts_with("line 2 is not a line of a recording"));
         assert!(message(&head).contains("a second header"));
         let at = |t| Event::Started { t, taken: 0 };
         assert_eq!(

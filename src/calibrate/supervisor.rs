@@ -156,7 +156,7 @@ impl Supervisor {
     pub fn line(&mut self, line: &[u8], recorder: &Recorder) -> Result<(), String> {
         let garbage = || {
             let text = printable(&String::from_utf8_lossy(line));
-            format!("the worker said `{text}`, which is no message")
+            format!("the worker said `{text}`, which is not a message")
         };
         let message: Message = serde_json::from_slice(line).map_err(|_| garbage())?;
         self.take(&message)?;

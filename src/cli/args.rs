@@ -16,20 +16,29 @@ pub struct CatalogArgs {
     #[arg(long = "profiles", value_name = "DIR", global = true)]
     pub profiles: Vec<PathBuf>,
 
-    /// Never ask the network: plan from files, profiles, other programs' caches and what was read before
-    /// (`HF_HUB_OFFLINE=1` says the same).
+    /// Directory with records of runs, whose figures stand for what is otherwise assumed; may be given more than once
+    /// [default: `VRAMPLAN_EVIDENCE`, else the user's data directory].
+    #[arg(long, value_name = "DIR", global = true)]
+    pub evidence: Vec<PathBuf>,
+
+    /// Do not use the network: plan from files, profiles, other programs' caches and headers that were read before
+    /// (as `HF_HUB_OFFLINE=1`).
     #[arg(long, global = true)]
     pub offline: bool,
+
+    /// Ignore `config.toml`, which has defaults of yours (`gpu`, `runtime`, `ram`, `other_use`, `color`).
+    #[arg(long, global = true)]
+    pub no_config: bool,
 }
 
-/// Plan what a model takes on a GPU, and how large its cache can be.
+/// Plan what a model takes on a GPU, and how much context fits.
 #[derive(Clone, Debug, Args)]
 pub struct BudgetArgs {
     /// Where profiles are looked for.
     #[command(flatten)]
     pub catalog: CatalogArgs,
 
-    /// What is to be planned.
+    /// The plan.
     #[command(flatten)]
     pub plan: Question,
 
@@ -37,7 +46,7 @@ pub struct BudgetArgs {
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
 
-    /// Your own program of llama.cpp, such as `llama-server`: it is asked for its version (`--version`), which is
+    /// Path of your own `llama-server` or another program of llama.cpp: it is run with `--version`, and that version is
     /// planned.
     #[arg(long, value_name = "PATH", conflicts_with = "runtime_version")]
     pub runtime_binary: Option<PathBuf>,
@@ -47,6 +56,7 @@ pub struct BudgetArgs {
         long,
         value_name = "FORMAT",
         default_value = "table",
+        aliases = ["output", "output-format"],
         value_parser = format::one_of(&PLAN),
         help_heading = "Output"
     )]
@@ -64,6 +74,15 @@ pub struct BudgetArgs {
         help_heading = "Output"
     )]
     pub quiet: bool,
+
+    /// Print the plan, and behind it the formula, the factors and the source of every figure.
+    #[arg(
+        short,
+        long,
+        conflicts_with_all = ["format", "json", "explain", "emit", "quiet"],
+        help_heading = "Output"
+    )]
+    pub verbose: bool,
 
     /// Print the formula, the factors and the source behind every figure, or those of one component.
     #[arg(
@@ -85,8 +104,8 @@ pub struct BudgetArgs {
     )]
     pub emit: Option<vramplan_planner::render::Target>,
 
-    /// The command of a server that is to be planned, behind `--`, as it would be run: `-- vllm serve MODEL …`. It is
-    /// read, not run; flags before it win.
+    /// A server's command to plan, behind `--`, as you would run it: `-- vllm serve MODEL …`. It is read, not run; flags
+    /// before it win.
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "scenario")]
     pub command: Vec<std::ffi::OsString>,
 }

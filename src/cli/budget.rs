@@ -1,19 +1,25 @@
 //! `vramplan budget`.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use clap::builder::styling::AnsiColor;
 
 use super::Outcome;
 use super::args::BudgetArgs;
+use super::config::Configured;
 use super::format;
 use super::problem::Problem;
+use super::scenario;
+use super::screen::width;
 use crate::local::version_of;
-use vramplan_planner::deployment::{Deployment, Question, Recognised, recognise};
+use vramplan_planner::deployment::{Deployment, Question, Served, Unread, served};
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::recommend::answer;
-use vramplan_planner::render::{Document, Format, PLAN, Target, answer_alone, emit, explain};
+use vramplan_planner::render::{
+    Document, Format, PLAN, Target, answer_alone, emit, explain, to_table_on, verdict_words,
+};
 use vramplan_planner::text::{printable, printable_path};
 
 /// Plans, recommends and prints.
@@ -21,18 +27,26 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let explained = args.explain.as_deref().map(component).transpose()?;
     let catalog = args.catalog.known();
     let plan = with_binary(args)?.or(of_command(args)?);
-    let deployment = super::deployment(&plan, args.scenario.as_deref(), &catalog)?;
+    let merged = scenario::merged(&plan, args.scenario.as_deref())?;
+    let config = args.catalog.config()?;
+    let places = |question: &Question| scenario::places_tensors(question, &catalog);
+    let Configured { question, said } = config.fill(merged, places);
+    let deployment = scenario::resolve_in(&question, args.scenario.as_deref(), &catalog)?;
     let answer = answer(&deployment)?;
-    let document = Document::new(&deployment, &answer);
+    let mut document = Document::new(&deployment, &answer);
+    document.deployment.configured = said;
+    let format = format::chosen(args.format, args.json);
     let text = match (args.emit, explained) {
         (Some(target), _) => settings(target, &document, &deployment)?,
+        (_, Some(component)) if format == Format::Json => explained_json(&document, component)?,
         (_, Some(component)) => explain(&document, component),
-        _ if args.quiet => painted(&answer_alone(&document), document.verdict),
-        _ => {
-            let format = format::chosen(args.format, args.json);
-            let text = format::print(&PLAN, &document, format)?;
-            if format == Format::Table { painted(&text, document.verdict) } else { text }
+        _ if args.quiet => painted(&answer_alone(&document, width()), &document),
+        _ if format == Format::Table => {
+            let table = painted(&to_table_on(&document, width()), &document);
+            let why = || "\n".to_owned() + &explain(&document, None);
+            table + &args.verbose.then(why).unwrap_or_default()
         }
+        _ => format::print(&PLAN, &document, format)?,
     };
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(match answer.verdict {
@@ -42,19 +56,26 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
 }
 
 /// The table with its verdict in colour, which is taken out where the output is no terminal or none is wanted.
-fn painted(text: &str, verdict: Verdict) -> String {
-    let color = match verdict {
+fn painted(text: &str, document: &Document) -> String {
+    let color = match document.verdict {
         Verdict::Fits => AnsiColor::Green,
         Verdict::Tight => AnsiColor::Yellow,
         Verdict::DoesNotFit => AnsiColor::Red,
     };
     let style = color.on_default().bold();
-    match text.split_once(':') {
-        Some((verdict, rest)) if !verdict.contains('\n') => {
-            format!("{style}{verdict}{style:#}:{rest}")
-        }
-        _ => text.to_owned(),
+    let verdict = verdict_words(document);
+    match text.strip_prefix(verdict.as_str()) {
+        Some(rest) => format!("{style}{verdict}{style:#}{rest}"),
+        None => text.to_owned(),
     }
+}
+
+/// The components that `--explain` names, as the plan's JSON has them.
+fn explained_json(document: &Document, component: Option<Component>) -> anyhow::Result<String> {
+    let wanted =
+        document.components.iter().filter(|row| component.is_none_or(|wanted| row.id == wanted));
+    let wanted: Vec<_> = wanted.collect();
+    Ok(serde_json::to_string_pretty(&wanted)? + "\n")
 }
 
 /// The question, with the version of the user's own program where one is named.
@@ -75,28 +96,45 @@ fn with_binary(args: &BudgetArgs) -> anyhow::Result<Question> {
     Ok(plan)
 }
 
-/// What a server's command says; one that is not understood whole would be another plan.
+/// What a server's command says. What is not known of it is left out, and said.
 fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
     if args.command.is_empty() {
         return Ok(Question::default());
     }
-    let has = |prefix: &str| {
-        std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(prefix))
-    };
-    let known = "`llama-server`, `llama-cli` and `vllm serve` are read";
-    match recognise(&args.command, has) {
-        Recognised::Deployment(question) => Ok(*question),
-        Recognised::Uncertain(why) => {
-            let hint = "say the same with flags of `vramplan budget`";
-            Err(Problem::usage(format!("the command is not read as a plan: {why}"))
-                .hint(hint)
-                .into())
+    let words: Option<Vec<&str>> = args.command.iter().map(|word| word.to_str()).collect();
+    let words = words.ok_or_else(|| {
+        Problem::usage("the command is not UTF-8")
+            .hint("say the same with flags of `vramplan budget`")
+    })?;
+    let Served { question, left_out, note } = served(&words).map_err(unread)?;
+    let mut notes = String::new();
+    if let Some(note) =
+        note.filter(|_| args.plan.context.is_none() && args.plan.cache_tokens.is_none())
+    {
+        let _ = writeln!(notes, "note: {note}");
+    }
+    if !left_out.is_empty() {
+        let flags: Vec<_> = left_out.iter().map(|flag| format!("`{flag}`")).collect();
+        let _ = writeln!(
+            notes,
+            "note: planned without {}, which vramplan does not know",
+            flags.join(", ")
+        );
+    }
+    anstream::stderr().write_all(notes.as_bytes())?;
+    Ok(question)
+}
+
+fn unread(why: Unread) -> Problem {
+    match why {
+        Unread::Program(program) => {
+            Problem::usage(format!("what `{program}` runs cannot be told from its command")).hint(
+                "the commands of `llama-server`, `ollama`, `lms`, `vllm serve` and `sglang` are read; any program can be \
+                 run on a virtual GPU with `vramplan rehearse`, or planned by flags such as `--model NAME --runtime transformers`",
+            )
         }
-        Recognised::Nothing => {
-            let program = args.command[0].to_string_lossy();
-            let message = format!("what `{}` runs cannot be told", printable(&program));
-            Err(Problem::usage(message).hint(known).into())
-        }
+        Unread::Value(what) => Problem::usage(format!("the command cannot be read: {what}"))
+            .hint("mend it, or say the same with flags of `vramplan budget`"),
     }
 }
 
@@ -130,7 +168,7 @@ fn component(name: &str) -> anyhow::Result<Option<Component>> {
     }
     let known: Vec<_> = Component::ALL.iter().map(|component| format!("`{component}`")).collect();
     let unknown = || {
-        Problem::usage(format!("`--explain {}` is no component", printable(name)))
+        Problem::usage(format!("unknown component `{}`", printable(name)))
             .hint(format!("expected one of {}", known.join(", ")))
     };
     Ok(Some(Component::from_id(name).ok_or_else(unknown)?))

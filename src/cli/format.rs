@@ -1,5 +1,6 @@
 //! `--format`: which formats a command's answer has, and printing it in one.
 
+use super::screen::fitted;
 use anyhow::Context as _;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use vramplan_planner::render::{Format, Printers};
@@ -14,7 +15,7 @@ where
     let values = PossibleValuesParser::new(printers.formats().map(value));
     values.try_map(|name| {
         let found = printers.formats().find(|format| format.name() == name);
-        found.ok_or_else(|| format!("`{name}` is no format"))
+        found.ok_or_else(|| format!("unknown format `{name}`"))
     })
 }
 
@@ -23,11 +24,13 @@ pub fn chosen(format: Format, json: bool) -> Format {
     if json { Format::Json } else { format }
 }
 
-/// Prints an answer in a format that [`one_of`] took.
+/// Prints an answer in a format that [`one_of`] took; what is for people fits the screen.
 pub fn print<D, E>(printers: &Printers<D, E>, answer: &D, format: Format) -> anyhow::Result<String>
 where
     E: Into<anyhow::Error>,
 {
     let text = printers.print(answer, format);
-    text.with_context(|| format!("there is no `{format}` of this"))?.map_err(Into::into)
+    let text = text.with_context(|| format!("there is no `{format}` of this"))?;
+    let text = text.map_err(Into::into)?;
+    Ok(if matches!(format, Format::Table | Format::Text) { fitted(&text) } else { text })
 }

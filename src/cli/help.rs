@@ -137,6 +137,20 @@ planned where the log says enough; what it does not say are flags of `budget`. E
 says that it is not. What a log names is looked for among profiles only: its text opens no file and asks no server.
 Exit codes: 0 answered · 1 cannot be read · 2 usage";
 
+pub const FLEET: &str = "\
+Examples:
+  sinfo --json | vramplan fleet plan - --json > plan.json
+  vramplan fleet plan --ask kubectl
+  vramplan fleet emit slurm plan.json --reports /shared/vramplan | sh
+  vramplan fleet emit k8s plan.json --reports /reports --image IMAGE --claim reports | kubectl apply -f -
+  vramplan fleet merge /shared/vramplan --out fleet.jsonl
+  vramplan fleet status plan.json --evidence /shared/vramplan --max-age 90 --prometheus fleet.prom
+
+A kind is a card under a driver. Jobs run `vramplan fleet run`, which leaves a mark of how each ended, and write
+records into the directory that they share: any number at once. What is measured there, plans take with `--evidence`.
+Exit codes: 0 done, every kind calibrated · 1 error · 2 usage · 4 `status`: a kind lacks a calibration, or it is old
+or drifted; `run`: the command's";
+
 pub const DOCTOR: &str = "\
 Examples:
   vramplan doctor

@@ -1,13 +1,16 @@
 //! What commands know: profiles, and where models are.
 
+use std::cell::OnceCell;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use super::args::CatalogArgs;
 use super::problem::Problem;
+use crate::evidence::Store;
 use vramplan_planner::deployment::{
     self, Cards, Deployment, Form, LocalCard, OriginKind, Question, runtime_of,
 };
+use vramplan_planner::evidence::Book;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{ModelSpec, Runtime};
 use vramplan_planner::text::printable;
@@ -25,6 +28,9 @@ use {
 pub struct Known {
     catalog: Catalog,
     sources: Sources,
+    store: Store,
+    /// Read when first needed.
+    book: OnceCell<Book>,
     #[cfg(feature = "hub")]
     waiting: Waiting,
 }
@@ -45,6 +51,8 @@ impl CatalogArgs {
         let waiting = Waiting::default();
         Known {
             catalog: vramplan_disk::catalog(&self.profiles),
+            store: Store::new(&self.evidence),
+            book: OnceCell::new(),
             #[cfg(feature = "hub")]
             sources: sources.with_progress(waiting.progress()),
             #[cfg(not(feature = "hub"))]
@@ -73,14 +81,42 @@ impl Known {
         Self {
             catalog: Catalog::built_in(),
             sources: Sources::new(Environment::default(), true),
+            store: Store::none(),
+            book: OnceCell::new(),
             #[cfg(feature = "hub")]
             waiting: Waiting::default(),
         }
     }
 
+    /// The same without the user's own records, where none are asked for: what a committed table is computed from.
+    pub fn without_own_records(self) -> Self {
+        let store = if self.store.is_asked_for() { self.store } else { Store::none() };
+        Self { store, ..self }
+    }
+
     /// Where models are found.
     pub const fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// Where records of runs are.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The deployment with what runs were measured to hold in the place of what was assumed.
+    pub fn measured(&self, found: Deployment) -> anyhow::Result<Deployment> {
+        let book = match self.book.get() {
+            Some(book) => book,
+            None => {
+                let read = self.store.book().map_err(|error| {
+                    let message = format!("records of runs cannot be read: {error}");
+                    Problem::new(message).hint("name a directory that is there with `--evidence`")
+                })?;
+                self.book.get_or_init(|| read)
+            }
+        };
+        Ok(book.apply(found))
     }
 
     /// Finds a model.
@@ -121,13 +157,14 @@ impl Known {
     ) -> anyhow::Result<Deployment> {
         let Some(model) = &question.model else {
             let files = vramplan_disk::Disk;
-            return Ok(deployment::resolve(question, &self.catalog, &files, local)?);
+            let found = deployment::resolve(question, &self.catalog, &files, local)?;
+            return self.measured(found);
         };
         let located = self.locate(model)?;
         let asked = asked_of(question, &located);
         let found = deployment::resolve(&asked, &self.catalog, &*located.files, local);
         self.done();
-        Ok(as_asked(found?, question, &located))
+        self.measured(as_asked(found?, question, &located))
     }
 
     /// Resolves a question about a model that was found, on these cards.
@@ -140,7 +177,7 @@ impl Known {
         let asked = asked_of(question, located);
         let found = deployment::resolve_on(&asked, &self.catalog, &*located.files, cards);
         self.done();
-        Ok(as_asked(found?, question, located))
+        self.measured(as_asked(found?, question, located))
     }
 
     /// The question with a path of this disk in the place of a model that another program has: what a worker can

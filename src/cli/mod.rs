@@ -5,13 +5,16 @@ mod budget;
 mod calibrate;
 mod check;
 mod compare;
+mod config;
 mod doctor;
 mod explore;
 mod files;
+mod fleet;
 mod format;
 mod generate;
 mod help;
 mod known;
+mod learn;
 mod mcp;
 #[cfg(target_os = "linux")]
 mod meter;
@@ -22,9 +25,11 @@ mod profiles;
 mod quants;
 mod rehearse;
 mod scenario;
+mod screen;
 mod short;
 mod sparse;
 mod sweep;
+mod synonyms;
 mod synth;
 mod usage;
 #[cfg(target_os = "linux")]
@@ -45,6 +50,7 @@ use check::CheckArgs;
 use compare::CompareArgs;
 use doctor::DoctorArgs;
 use explore::ExploreArgs;
+use fleet::FleetArgs;
 use mcp::McpArgs;
 use observe::ObserveArgs;
 use profiles::ProfilesArgs;
@@ -81,10 +87,10 @@ impl From<Outcome> for ExitCode {
     }
 }
 
-/// Plans the GPU memory of a quantized language model with an evicting KV cache.
+/// Plans the GPU memory of a language model: will it fit, with how much context, and what would change the answer.
 ///
-/// Says what each component takes, how large `max_cache_tokens` and `recent_window` can be on a GPU,
-/// and how sure that is.
+/// For llama.cpp (Ollama, LM Studio), vLLM, SGLang, transformers and an engine with an evicting KV cache. Says what each
+/// component takes and how sure that is. `vramplan MODEL [GPU]` is short for `vramplan budget`.
 #[derive(Debug, Parser)]
 #[command(
     name = "vramplan",
@@ -95,13 +101,17 @@ impl From<Outcome> for ExitCode {
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// When to colour what is printed [default: on a terminal, unless `NO_COLOR` is set].
+    #[arg(long, value_name = "WHEN", value_enum, hide_default_value = true, global = true)]
+    color: Option<config::Color>,
 }
 
 // Deferred: the flags of a command are only described where that command runs.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 enum Command {
-    /// Plan what a model takes on a GPU, and how large its cache can be.
+    /// Plan what a model takes on a GPU, and how much context fits.
     #[command(after_help = help::BUDGET)]
     Budget(Box<BudgetArgs>),
     /// Change a plan with the keys, and see what follows: a page in the terminal.
@@ -131,6 +141,9 @@ enum Command {
     /// Say why a run ran out of memory, by its log or its error message, and which flag mends it.
     #[command(after_help = help::WHY)]
     Why(Box<WhyArgs>),
+    /// Calibrate a fleet on the scheduler that it has: which kinds of card need it, jobs, what they brought.
+    #[command(after_help = help::FLEET)]
+    Fleet(FleetArgs),
     /// Say what this machine and this build can do: driver, GPUs, libraries.
     #[command(after_help = help::DOCTOR)]
     Doctor(DoctorArgs),
@@ -163,7 +176,10 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn run() -> anyhow::Result<Outcome> {
-    match usage::parse::<Cli>().command {
+    let Cli { command, color } = usage::parse();
+    let color = color.or_else(config::color);
+    color.unwrap_or_default().choose();
+    match command {
         Command::Budget(args) => budget::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Sweep(args) => sweep::run(&args),
@@ -174,6 +190,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Observe(args) => observe::run(&args),
         Command::Rehearse(args) => rehearse::run(&args),
         Command::Why(args) => why::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Profiles(args) => profiles::run(&args),
         Command::Mcp(args) => mcp::run(&args),

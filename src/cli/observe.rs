@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::args::CatalogArgs;
 use super::format;
+use super::learn::{keep_own, nothing, ready};
 use super::problem::Problem;
 use super::{Outcome, files};
 use crate::calibrate::comparison::{Comparison, Tolerance};
@@ -15,8 +16,10 @@ use crate::calibrate::marks::{Pattern, Timed};
 use crate::calibrate::measurement::Measurement;
 use crate::calibrate::recording::{self, RecordingError};
 use crate::calibrate::{Device, MeterKind, PlannedRun};
+use crate::evidence::of_report;
 use crate::report::observe::{Extras, ObserveDoc, to_markdown, to_table, to_timeline};
 use vramplan_planner::deployment::{Deployment, Question};
+use vramplan_planner::evidence::Record;
 use vramplan_planner::recommend::Answer;
 use vramplan_planner::render::{Format, Printers};
 use vramplan_planner::text::printable_path;
@@ -45,6 +48,11 @@ pub struct ReportArgs {
     /// How far a figure may lie outside of the plan's bounds, in percent of what is expected.
     #[arg(long, value_name = "PCT", default_value = "5", help_heading = "Measurement")]
     pub tolerance: Tolerance,
+
+    /// Keep what was measured as evidence, in the first directory of `--evidence` [default: the user's data directory]:
+    /// later plans of such cards take it.
+    #[arg(long, help_heading = "Measurement")]
+    pub learn: bool,
 
     /// Write the report to a file instead of standard error.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -117,6 +125,7 @@ pub struct ObserveArgs {
 
 /// Runs the command and reports, or reports on a recording.
 pub fn run(args: &ObserveArgs) -> anyhow::Result<Outcome> {
+    ready(&args.catalog, args.output.learn)?;
     match &args.replay {
         Some(path) => replay(args, path),
         None => live(args),
@@ -129,6 +138,7 @@ fn replay(args: &ObserveArgs, path: &Path) -> anyhow::Result<Outcome> {
     let plan = anew.or_else(|| measured.header.plan.clone());
     let report = Report::new(&measured, plan.as_ref(), &args.output)?;
     report.write_to(args.output.report.as_deref(), anstream::stdout())?;
+    report.learn(&args.catalog, &args.output)?;
     Ok(report.outcome())
 }
 
@@ -180,6 +190,7 @@ pub fn run_of(deployment: &Deployment, answer: &Answer) -> anyhow::Result<Planne
 /// A measured run in the format that was asked for.
 pub struct Report {
     text: String,
+    record: Result<Record, String>,
     within: bool,
     outside: Vec<String>,
 }
@@ -206,9 +217,19 @@ impl Report {
         let compared = compared.as_ref().map(|(plan, compared)| (*plan, compared));
         let document = ObserveDoc::new(measured, compared).with(extras);
         let outside = document.comparison.as_ref().map(|c| c.outside.clone()).unwrap_or_default();
+        let record = of_report(&document);
         let reported = Reported { document, timeline: to_timeline(measured, plan) };
         let text = format::print(&REPORT, &reported, format::chosen(args.format, args.json))?;
-        Ok(Self { text, within, outside })
+        Ok(Self { text, record, within, outside })
+    }
+
+    /// Keeps what was measured, where that is asked for.
+    pub fn learn(&self, catalog: &CatalogArgs, args: &ReportArgs) -> anyhow::Result<()> {
+        if !args.learn {
+            return Ok(());
+        }
+        let record = self.record.clone().map_err(|why| nothing(&why))?;
+        keep_own(record, &catalog.known())
     }
 
     /// Writes it to a file, or to the stream.
@@ -310,6 +331,7 @@ fn report(
     let measured = Measurement::new(events)?;
     let report = Report::new(&measured, plan, &args.output)?;
     report.keep(args.output.report.as_deref(), anstream::stderr())?;
+    report.learn(&args.catalog, &args.output)?;
     Ok(report.outcome())
 }
 

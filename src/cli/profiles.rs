@@ -9,9 +9,11 @@ use comfy_table::{Table, presets};
 use super::Outcome;
 use super::args::CatalogArgs;
 use super::known::Known;
+use super::problem::Problem;
+use super::screen::fitted;
 use vramplan_planner::read::{Catalog, Kind, Listing, SourceError, profile};
-use vramplan_planner::spec::{GpuSpec, ModelSpec};
-use vramplan_planner::text::{printable_lines, printable_path};
+use vramplan_planner::spec::{GpuSpec, ModelSpec, Runtime};
+use vramplan_planner::text::{printable, printable_lines, printable_path};
 
 /// What a list is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,17 +40,21 @@ pub struct ProfilesArgs {
 pub enum ProfilesCommand {
     /// List the profiles of GPUs, models and runtimes.
     List {
-        /// Only these.
-        kind: Option<ListKind>,
+        /// Only these, whose names have every one of the words: `models qwen`, `gpus rtx 40`, `llama`.
+        #[arg(value_name = "KIND|WORD")]
+        only: Vec<String>,
+        /// Print the names and figures as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Print a profile as it is written, with the source of each fact.
     Show {
         /// A GPU, a model or a runtime by name.
         name: String,
     },
-    /// Turn a GGUF file, a safetensors directory or a `config.json` into a model profile.
+    /// Turn a repository, a GGUF file, a checkpoint or a `config.json` into a model profile.
     Import {
-        /// The file or directory.
+        /// What `--model` takes: a file or directory, or a repository such as `org/name`.
         file: String,
         /// The name of the profile, instead of the file's.
         #[arg(long)]
@@ -60,7 +66,8 @@ pub enum ProfilesCommand {
 pub fn run(args: &ProfilesArgs) -> anyhow::Result<Outcome> {
     let catalog = args.catalog.known();
     let text = match &args.command {
-        ProfilesCommand::List { kind } => list(&catalog, *kind)?,
+        ProfilesCommand::List { only, json: false } => fitted(&list(&catalog, &Only::new(only))?),
+        ProfilesCommand::List { only, json: true } => listed_json(&catalog, &Only::new(only))?,
         ProfilesCommand::Show { name } => show(&catalog, name)?,
         ProfilesCommand::Import { file, name } => import(&catalog, file, name.as_deref())?,
     };
@@ -68,18 +75,94 @@ pub fn run(args: &ProfilesArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn list(catalog: &Catalog, only: Option<ListKind>) -> anyhow::Result<String> {
-    let kinds = [ListKind::Gpus, ListKind::Models, ListKind::Runtimes];
-    let wanted = kinds.into_iter().filter(|kind| only.is_none_or(|only| only == *kind));
+/// What of a list is wanted.
+struct Only {
+    kind: Option<ListKind>,
+    words: Vec<String>,
+}
+
+impl Only {
+    /// The first word may be a kind.
+    fn new(words: &[String]) -> Self {
+        let kind = words.first().and_then(|word| ListKind::from_str(word, true).ok());
+        let words = words.iter().skip(usize::from(kind.is_some()));
+        Self { kind, words: words.map(|word| word.to_lowercase()).collect() }
+    }
+
+    fn wants(&self, kind: ListKind) -> bool {
+        self.kind.is_none_or(|only| only == kind)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        self.words.iter().all(|word| name.contains(word))
+    }
+}
+
+fn list(catalog: &Catalog, only: &Only) -> anyhow::Result<String> {
     let mut sections = Vec::new();
-    for kind in wanted {
-        sections.push(match kind {
-            ListKind::Gpus => gpus(catalog)?,
-            ListKind::Models => models(catalog)?,
-            ListKind::Runtimes => runtimes(catalog)?,
-        });
+    for kind in [ListKind::Gpus, ListKind::Models, ListKind::Runtimes] {
+        let rows = match kind {
+            kind if !only.wants(kind) => continue,
+            ListKind::Gpus => gpus(catalog, only)?,
+            ListKind::Models => models(catalog, only)?,
+            ListKind::Runtimes => runtimes(catalog, only)?,
+        };
+        sections.extend(rows);
+    }
+    if sections.is_empty() {
+        let words = printable(&only.words.join(" "));
+        return Err(Problem::usage(format!("no profile has `{words}` in its name"))
+            .hint("`vramplan profiles list` shows all of them")
+            .into());
     }
     Ok(sections.join("\n"))
+}
+
+/// The same for programs.
+fn listed_json(catalog: &Catalog, only: &Only) -> anyhow::Result<String> {
+    let mut kinds = serde_json::Map::new();
+    if only.wants(ListKind::Gpus) {
+        let mut rows = Vec::new();
+        for listing in catalog.list(Kind::Gpu)?.iter().filter(|listing| only.has(&listing.name)) {
+            let gpu: GpuSpec = catalog.gpu(&listing.name)?;
+            rows.push(serde_json::json!({
+                "name": listing.name,
+                "own": !listing.built_in,
+                "maker": gpu.maker.name(),
+                "total": gpu.total.value.get(),
+                "usable": gpu.visible().get(),
+                "bandwidth": gpu.bandwidth.value.get(),
+            }));
+        }
+        kinds.insert("gpus".to_owned(), rows.into());
+    }
+    if only.wants(ListKind::Models) {
+        let mut rows = Vec::new();
+        for listing in catalog.list(Kind::Model)?.iter().filter(|listing| only.has(&listing.name)) {
+            let model: ModelSpec = catalog.model(&listing.name)?;
+            rows.push(serde_json::json!({
+                "name": listing.name,
+                "own": !listing.built_in,
+                "parameters": model.parameters(),
+                "family": model.shape.architecture.to_string(),
+                "layers": model.shape.n_layers,
+                "kv_heads": model.shape.kv_heads,
+                "head_dim": model.shape.head_dim,
+                "context": model.shape.context_len,
+            }));
+        }
+        kinds.insert("models".to_owned(), rows.into());
+    }
+    if only.wants(ListKind::Runtimes) {
+        let mut rows = Vec::new();
+        for runtime in Runtime::ALL.into_iter().filter(|runtime| only.has(runtime.name())) {
+            let version = catalog.runtime(runtime)?.version;
+            rows.push(serde_json::json!({ "name": runtime.name(), "versions": version }));
+        }
+        kinds.insert("runtimes".to_owned(), rows.into());
+    }
+    Ok(serde_json::to_string_pretty(&kinds)? + "\n")
 }
 
 fn table(header: &[&str]) -> Table {
@@ -101,9 +184,9 @@ fn label(listing: &Listing) -> String {
     if listing.built_in { listing.name.clone() } else { format!("{} (own)", listing.name) }
 }
 
-fn gpus(catalog: &Catalog) -> Result<String, SourceError> {
+fn gpus(catalog: &Catalog, only: &Only) -> Result<Option<String>, SourceError> {
     let mut rows = table(&["GPU", "total", "usable", "bandwidth", "compute", "ECC"]);
-    for listing in catalog.list(Kind::Gpu)? {
+    for listing in catalog.list(Kind::Gpu)?.into_iter().filter(|listing| only.has(&listing.name)) {
         let gpu: GpuSpec = catalog.gpu(&listing.name)?;
         rows.add_row([
             label(&listing),
@@ -118,12 +201,13 @@ fn gpus(catalog: &Catalog) -> Result<String, SourceError> {
             gpu.ecc.name().to_owned(),
         ]);
     }
-    Ok(finish(&rows))
+    Ok((rows.row_count() > 0).then(|| finish(&rows)))
 }
 
-fn models(catalog: &Catalog) -> Result<String, SourceError> {
+fn models(catalog: &Catalog, only: &Only) -> Result<Option<String>, SourceError> {
     let mut rows = table(&["model", "params", "family", "layers", "KV", "context"]);
-    for listing in catalog.list(Kind::Model)? {
+    for listing in catalog.list(Kind::Model)?.into_iter().filter(|listing| only.has(&listing.name))
+    {
         let model: ModelSpec = catalog.model(&listing.name)?;
         rows.add_row([
             label(&listing),
@@ -134,7 +218,7 @@ fn models(catalog: &Catalog) -> Result<String, SourceError> {
             context(model.shape.context_len),
         ]);
     }
-    Ok(finish(&rows))
+    Ok((rows.row_count() > 0).then(|| finish(&rows)))
 }
 
 /// `128k`, `4000`.
@@ -155,12 +239,12 @@ fn parameters(count: u64) -> String {
     format!("{}.{}B", tenths / 10, tenths % 10)
 }
 
-fn runtimes(catalog: &Catalog) -> Result<String, SourceError> {
+fn runtimes(catalog: &Catalog, only: &Only) -> Result<Option<String>, SourceError> {
     let mut rows = table(&["runtime", "versions"]);
-    for runtime in vramplan_planner::spec::Runtime::ALL {
+    for runtime in Runtime::ALL.into_iter().filter(|runtime| only.has(runtime.name())) {
         rows.add_row([runtime.to_string(), catalog.runtime(runtime)?.version]);
     }
-    Ok(finish(&rows))
+    Ok((rows.row_count() > 0).then(|| finish(&rows)))
 }
 
 fn show(catalog: &Catalog, name: &str) -> anyhow::Result<String> {

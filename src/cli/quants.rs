@@ -93,7 +93,13 @@ impl FromArgMatches for PlanArgs {
 /// Plans every format and prints.
 pub fn run(args: &QuantsArgs) -> anyhow::Result<Outcome> {
     let known = args.catalog.known();
-    let question = &args.plan.0;
+    let places = |question: &Question| {
+        let model = args.repository.clone().or_else(|| question.model.clone());
+        scenario::places_tensors(&Question { model, ..question.clone() }, &known)
+    };
+    let configured = args.catalog.config()?.fill(args.plan.0.clone(), places);
+    configured.note()?;
+    let question = &configured.question;
     let Some(model) = args.repository.as_deref().or(question.model.as_deref()) else {
         let missing = Problem::new("nothing is named: expected a repository, a folder or a model");
         return Err(missing.hint("try `vramplan quants qwen2.5-14b --gpu L4`").into());

@@ -23,7 +23,7 @@ pub fn read(path: &Path) -> anyhow::Result<Question> {
     let text = profile::text_of(&Disk, path)?;
     if text.trim_start().starts_with('{') {
         let refused = |message: String| {
-            let message = format!("`{}` is no scenario: {message}", printable_path(path));
+            let message = format!("`{}` is not a scenario: {message}", printable_path(path));
             Problem::new(message).hint(KEYS)
         };
         return Ok(of_plan(&text).map_err(refused)?);
@@ -39,8 +39,11 @@ const KEYS: &str =
 fn no_scenario(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
     let place = error.span().map(|span| format!("TOML parse error at {}", excerpt(text, &span)));
     let (path, message) = (printable_path(path), one_line(error.message()));
-    Problem::with_lines(format!("`{path}` is no scenario: {}{message}", place.unwrap_or_default()))
-        .hint(KEYS)
+    Problem::with_lines(format!(
+        "`{path}` is not a scenario: {}{message}",
+        place.unwrap_or_default()
+    ))
+    .hint(KEYS)
 }
 
 /// The question of a plan.
@@ -75,6 +78,13 @@ pub fn resolve(question: &Question, known: &Known) -> anyhow::Result<Deployment>
     known.resolve(&with_local_memory(question, known)?, local.as_ref())
 }
 
+/// Whether a question is one for a runtime that places tensors in main memory.
+pub fn places_tensors(question: &Question, known: &Known) -> bool {
+    let by_form = |model: &str| known.locate(model).ok().map(|located| runtime_by_form(&located));
+    let runtime = question.runtime.or_else(|| question.model.as_deref().and_then(by_form));
+    runtime.is_some_and(|runtime| rules(runtime).places_tensors())
+}
+
 /// The question with what this machine has of main memory, where it asks for this machine's card and plans that.
 fn with_local_memory(question: &Question, known: &Known) -> anyhow::Result<Question> {
     let mut question = question.clone();
@@ -100,13 +110,42 @@ pub fn local_card_for(question: &Question, catalog: &Catalog) -> anyhow::Result<
     Ok(Some(LocalCard { gpu: card.spec(catalog)?, used: card.used }))
 }
 
+/// Resolves a question that names no GPU.
+fn on_the_local_card(question: &Question, known: &Known) -> anyhow::Result<Deployment> {
+    let local = Question { gpu: Some("auto".to_owned()), ..question.clone() };
+    if !crate::local::local_card().is_err_and(|error| error.is_of_the_driver()) {
+        return resolve(&local, known);
+    }
+    let model = printable(question.model.as_deref().unwrap_or_default());
+    let message = "`--gpu` is missing, and this machine has no NVIDIA driver to ask: expected a name such as `L4`";
+    Err(Problem::usage(message)
+        .hint(format!(
+            "try `vramplan budget --gpu L4 --model {model}`; `vramplan sweep --gpu all --model {model}` shows which GPUs it fits, \
+             `vramplan profiles list gpus` those that are known"
+        ))
+        .into())
+}
+
 /// Reads the scenario file, if any, and resolves flags over it.
 pub fn deployment(
     flags: &Question,
     scenario: Option<&Path>,
     known: &Known,
 ) -> anyhow::Result<Deployment> {
-    let resolved = resolve(&merged(flags, scenario)?, known);
+    resolve_in(&merged(flags, scenario)?, scenario, known)
+}
+
+/// Resolves a question that is partly from a scenario file; one that names no GPU is about the local card where there is
+/// one.
+pub fn resolve_in(
+    question: &Question,
+    scenario: Option<&Path>,
+    known: &Known,
+) -> anyhow::Result<Deployment> {
+    let resolved = match question.gpu {
+        None if question.model.is_some() => on_the_local_card(question, known),
+        _ => resolve(question, known),
+    };
     match scenario {
         Some(path) => resolved.with_context(|| format!("scenario `{}`", printable_path(path))),
         None => resolved,

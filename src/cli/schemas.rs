@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use crate::report::doctor::DoctorDoc;
 use crate::report::observe::ObserveDoc;
 use vramplan_planner::deployment::Question;
+use vramplan_planner::evidence::Record;
+use vramplan_planner::fleet::{FleetPlan, JobMark, Merged, MergedDoc, Types, Wanted, nodes};
 use vramplan_planner::read::profile;
 use vramplan_planner::render::{CompareDoc, Document, QuantsDoc, SweepDoc, WhyDoc};
 
@@ -38,6 +40,10 @@ fn schemas() -> Vec<(String, Value)> {
         ),
         titled("why-v1", "vramplan/why/v1", schema_for!(WhyDoc)),
         titled("profiles-v1", "vramplan/profiles/v1", schema_for!(super::mcp::ProfilesDoc)),
+        titled("evidence-v1", "vramplan/evidence/v1", schema_for!(Record)),
+        titled("fleet-plan-v1", "vramplan/fleet-plan/v1", schema_for!(FleetPlan)),
+        titled("fleet-job-v1", "vramplan/fleet-job/v1", schema_for!(JobMark)),
+        titled("fleet-v1", "vramplan/fleet/v1", schema_for!(MergedDoc)),
         titled("doctor-v1", "vramplan/doctor/v1", schema_for!(DoctorDoc)),
         titled(
             "calibration",
@@ -161,6 +167,22 @@ fn committed_files_follow_their_schemas() {
             assert_valid(schema, &value, &path.display().to_string());
         }
     }
+}
+
+#[test]
+fn what_the_community_measured_follows_its_schema() {
+    let text = fs_err::read_to_string(root().join("evidence/community/from-logs.jsonl")).unwrap();
+    let mut merged = Merged::default();
+    for (number, line) in text.lines().enumerate() {
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert_valid("evidence-v1", &value, &format!("line {}", number + 1));
+        merged.record(serde_json::from_value(value).unwrap());
+    }
+    assert_valid("fleet-v1", &serde_json::to_value(merged.document()).unwrap(), "merged");
+    let list = fs_err::read_to_string(root().join("tests/corpus/fleet/nodes.csv")).unwrap();
+    let nodes = nodes(&list, &Types::default()).unwrap();
+    let plan = FleetPlan::new(&nodes, merged.records(), &Wanted::default());
+    assert_valid("fleet-plan-v1", &serde_json::to_value(plan).unwrap(), "plan");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::Outcome;
 use super::args::CatalogArgs;
+use super::config::Config;
 use super::format;
 use super::known::{Known, runtime_by_form};
 use super::problem::Problem;
@@ -18,7 +19,9 @@ use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question};
 use vramplan_planner::dtype::{KvPair, WeightFormat};
 use vramplan_planner::estimate::rules;
 use vramplan_planner::read::{Catalog, Kind};
-use vramplan_planner::render::{Format, Printers, SweepDoc, to_matrix};
+use vramplan_planner::render::{
+    Format, Printers, SweepDoc, sweep_to_html, sweep_to_markdown, to_matrix,
+};
 use vramplan_planner::spec::Runtime;
 use vramplan_planner::sweep::{Cell, Sweep};
 use vramplan_planner::text::printable;
@@ -28,6 +31,8 @@ const SWEEP: Printers<SweepDoc, anyhow::Error> = Printers(&[
     (Format::Table, |sweep| Ok(to_matrix(sweep))),
     (Format::Csv, |sweep| Ok(sweep.to_csv()?)),
     (Format::Json, |sweep| Ok(sweep.to_json()?)),
+    (Format::Markdown, |sweep| Ok(sweep_to_markdown(sweep))),
+    (Format::Html, |sweep| Ok(sweep_to_html(sweep))),
 ]);
 
 /// Show what fits where: a matrix of GPUs, models and formats.
@@ -60,15 +65,17 @@ pub struct SweepArgs {
     json: bool,
 }
 
-/// The flags of a plan, six of which take lists.
+/// The flags of a plan, eight of which take lists.
 #[derive(Clone, Debug, Default)]
 struct MatrixArgs {
     gpus: Vec<String>,
     models: Vec<String>,
     weights: Vec<WeightFormat>,
     kv: Vec<KvPair>,
+    runtimes: Vec<Runtime>,
     users: Vec<u64>,
     contexts: Vec<u64>,
+    windows: Vec<u64>,
     /// The others; of the lists the first.
     plan: Question,
 }
@@ -86,6 +93,8 @@ impl Args for MatrixArgs {
                 let help = "Models by name or files, separated by commas, or `all`";
                 list(arg).value_name("MODEL,…").help(help)
             })
+            .mut_arg("runtime", |arg| list(arg).value_name("RUNTIME,…"))
+            .mut_arg("context", |arg| list(arg).value_name("TOKENS,…"))
             .mut_arg("weights", |arg| list(arg).value_name("FORMAT,…"))
             .mut_arg("kv", |arg| list(arg).value_name("FORMAT,…"))
             .mut_arg("users", |arg| list(arg).value_name("N,…"))
@@ -104,6 +113,8 @@ impl FromArgMatches for MatrixArgs {
             models: list(matches, "model"),
             weights: list(matches, "weights"),
             kv: list(matches, "kv"),
+            runtimes: list(matches, "runtime"),
+            windows: list(matches, "context"),
             users: list(matches, "users"),
             contexts: list(matches, "context_per_user"),
             plan: Question::from_arg_matches(matches)?,
@@ -128,6 +139,16 @@ fn list<T: Clone + PartialEq + Send + Sync + 'static>(matches: &ArgMatches, id: 
 }
 
 impl MatrixArgs {
+    /// These flags, and a user's defaults where they are silent.
+    fn configured(self, config: &Config) -> anyhow::Result<Self> {
+        let asked = Question { gpu: self.gpus.first().cloned(), ..self.plan };
+        let configured = config.fill(asked, |_| false);
+        configured.note()?;
+        let plan = configured.question;
+        let runtimes = or(self.runtimes, plan.runtime.as_ref());
+        Ok(Self { gpus: or(self.gpus, plan.gpu.as_ref()), runtimes, plan, ..self })
+    }
+
     /// These flags, and `other`'s where these are silent.
     fn or(self, other: Question) -> Self {
         let plan = self.plan.or(other);
@@ -136,6 +157,8 @@ impl MatrixArgs {
             models: or(self.models, plan.model.as_ref()),
             weights: or(self.weights, plan.weights.as_ref()),
             kv: or(self.kv, plan.kv.as_ref()),
+            runtimes: or(self.runtimes, plan.runtime.as_ref()),
+            windows: or(self.windows, plan.context.as_ref()),
             users: or(self.users, plan.users.as_ref()),
             contexts: or(self.contexts, plan.context_per_user.as_ref()),
             plan,
@@ -154,6 +177,7 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
         Some(path) => args.matrix.clone().or(scenario::read(path)?),
         None => args.matrix.clone(),
     };
+    let matrix = matrix.configured(&args.catalog.config()?)?;
     let document = document(&matrix, &catalog)?;
     let text = format::print(&SWEEP, &document, format::chosen(args.format, args.json))?;
     anstream::stdout().write_all(text.as_bytes())?;
@@ -162,17 +186,28 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
 
 fn document(matrix: &MatrixArgs, catalog: &Known) -> anyhow::Result<SweepDoc> {
     let models = named(&matrix.models, Kind::Model, catalog)?;
-    let runtime = match matrix.plan.runtime {
-        Some(runtime) => runtime,
-        None => runtime_of_all(&models, catalog)?,
+    let runtimes = match (matrix.runtimes.as_slice(), matrix.plan.runtime) {
+        ([], None) => vec![runtime_of_all(&models, catalog)?],
+        ([], Some(runtime)) => vec![runtime],
+        (runtimes, _) => runtimes.to_vec(),
     };
-    let plan = Question { runtime: Some(runtime), ..matrix.plan.clone() };
-    let gpus = gpus(matrix, (&plan, runtime), catalog)?;
+    let mut plan = matrix.plan.clone();
+    if runtimes.len() > 1 {
+        // Their defaults differ; what is compared is the same work.
+        plan.system_tokens = plan.system_tokens.or(Some(0));
+    }
+    let on: Vec<Vec<Cards>> = runtimes
+        .iter()
+        .map(|&runtime| gpus(matrix, (&plan, runtime), &runtimes, catalog))
+        .collect::<Result<_, _>>()?;
     let mut rows = Vec::new();
     for name in models {
-        let question = Question { model: Some(name.clone()), ..plan.clone() };
-        let rows_of = rows_of(&question, matrix, &gpus, catalog);
-        rows.extend(rows_of.with_context(|| format!("model `{name}`"))?);
+        for (&runtime, gpus) in runtimes.iter().zip(&on) {
+            let question =
+                Question { model: Some(name.clone()), runtime: Some(runtime), ..plan.clone() };
+            let rows_of = rows_of(&question, matrix, gpus, catalog);
+            rows.extend(rows_of.with_context(|| format!("model `{name}`"))?);
+        }
     }
     let sweep = Sweep { rows };
     Ok(SweepDoc::new(&sweep, &answer(&sweep)))
@@ -205,7 +240,12 @@ fn questions(question: &Question, matrix: &MatrixArgs, gpus: usize) -> Vec<Vec<Q
     let mut rows = Vec::new();
     for users in given(&matrix.users) {
         let of = |context_per_user| Question { users, context_per_user, ..question.clone() };
-        let contexts: Vec<Question> = given(&matrix.contexts).into_iter().map(of).collect();
+        let window = |context| Question { users, context, ..question.clone() };
+        let contexts: Vec<Question> = if matrix.windows.is_empty() {
+            given(&matrix.contexts).into_iter().map(of).collect()
+        } else {
+            given(&matrix.windows).into_iter().map(window).collect()
+        };
         if gpus == 1 {
             rows.push(contexts);
         } else {
@@ -258,12 +298,13 @@ fn rows_of(
 fn gpus(
     matrix: &MatrixArgs,
     (plan, runtime): (&Question, Runtime),
+    runtimes: &[Runtime],
     catalog: &Catalog,
 ) -> anyhow::Result<Vec<Cards>> {
     let mut gpus = Vec::new();
     let is_all = matrix.gpus.iter().any(|name| is_all(name));
     let runs = |name: &String| match catalog.gpu(name) {
-        Ok(gpu) => rules(runtime).runs_on(gpu.maker),
+        Ok(gpu) => runtimes.iter().all(|&runtime| rules(runtime).runs_on(gpu.maker)),
         Err(_) => true,
     };
     let names = named(&matrix.gpus, Kind::Gpu, catalog)?;

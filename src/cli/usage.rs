@@ -2,18 +2,53 @@
 
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
 use std::num::{IntErrorKind, ParseIntError};
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use vramplan_planner::deployment::are_cards;
+use vramplan_planner::deployment::{are_cards, changes_no_memory};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::text::printable;
+use vramplan_planner::units::Bytes;
+
+use super::{short, synonyms};
 
 /// Reads the command line, or ends the process as [`clap::Error::exit`] does.
 pub fn parse<T: Parser>() -> T {
-    let words = super::short::rewritten(std::env::args_os());
-    read(&words).unwrap_or_else(|error| explained(error, &words).exit())
+    let words = synonyms::rewritten(std::env::args_os());
+    let mut words = short::rewritten(words.into_iter());
+    loop {
+        match read(&words) {
+            Ok(parsed) => return parsed,
+            Err(error) => match without_effect(&error, &words) {
+                Some((flag, rest)) => {
+                    let note = format!("note: `{flag}` changes nothing that is planned\n");
+                    let _ = anstream::stderr().write_all(note.as_bytes());
+                    words = rest;
+                }
+                None => explained(error, &words).exit(),
+            },
+        }
+    }
+}
+
+/// The words without a flag of an engine's that is not known here because it changes no memory.
+fn without_effect(error: &clap::Error, words: &[OsString]) -> Option<(String, Vec<OsString>)> {
+    if error.kind() != ErrorKind::UnknownArgument || runs_programs(words) {
+        return None;
+    }
+    let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = named.split('=').next().unwrap_or(named);
+    let takes_value = changes_no_memory(flag)?;
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let is_it =
+        |word: &OsString| word.to_str().is_some_and(|word| word.split('=').next() == Some(flag));
+    let at = words.iter().take(end).position(is_it)?;
+    let has_value = takes_value && words[at] == *flag && at + 1 < end;
+    let mut rest = words.to_vec();
+    rest.drain(at..=at + usize::from(has_value));
+    Some((flag.to_owned(), rest))
 }
 
 /// `vramplan MODEL [GPU]` is short for `vramplan budget`: what is no command, nor nearly one, is a model.
@@ -26,57 +61,104 @@ fn read<T: Parser>(words: &[OsString]) -> Result<T, clap::Error> {
         error.get(ContextKind::SuggestedSubcommand),
         Some(ContextValue::Strings(near)) if !near.is_empty()
     );
+    let is_help = words.get(1).is_some_and(|word| word == "help");
     match error.kind() {
-        ErrorKind::InvalidSubcommand if !is_near => {
+        ErrorKind::InvalidSubcommand if !is_near && !is_help => {
             budget(words).map_or(Err(error), T::try_parse_from)
         }
-        ErrorKind::UnknownArgument => named(words).map_or(Err(error), T::try_parse_from),
+        ErrorKind::UnknownArgument => {
+            let moved = behind_the_flags(&error, words);
+            let words = moved.as_deref().unwrap_or(words);
+            named(words).map_or(Err(error), T::try_parse_from)
+        }
         _ => Err(error),
     }
+}
+
+/// The words with one that stands alone behind flags in front of them.
+fn behind_the_flags(error: &clap::Error, words: &[OsString]) -> Option<Vec<OsString>> {
+    let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else { return None };
+    let at = words.iter().position(|word| word == named.as_str()).filter(|at| *at > 2)?;
+    if is_flag(&words[at]) {
+        return None;
+    }
+    let mut moved = words.to_vec();
+    let word = moved.remove(at);
+    moved.insert(2, word);
+    Some(moved)
 }
 
 /// Commands that take a model and a GPU.
 const PLANS: [&str; 4] = ["budget", "sweep", "quants", "explore"];
 
-/// `budget --model MODEL --gpu GPU` for `budget MODEL GPU`, in either order: a word that names a card is the GPU.
+/// `budget --model MODEL --gpu GPU` for `budget MODEL GPU`, in either order: words that name a card are the GPU.
 fn named(words: &[OsString]) -> Option<Vec<OsString>> {
+    /// More words than a model and a card have.
+    const MOST: usize = 10;
     let [program, command, rest @ ..] = words else { return None };
     let is_plan = PLANS.iter().any(|plan| command == *plan);
     let count = rest.iter().take_while(|word| !is_flag(word)).count();
-    if !is_plan || !(1..=2).contains(&count) {
+    if !is_plan || !(1..=MOST).contains(&count) {
         return None;
     }
+    let (given, flags) = rest.split_at(count);
+    let Told { model, gpu } = told(given)?;
     let mut written = vec![program.clone(), command.clone()];
-    let (mut given, flags) = (rest[..count].to_vec(), &rest[count..]);
-    if given.first().is_some_and(|name| is_card(name)) {
-        given.reverse();
-    }
-    let is_gpu_alone = count == 1 && given.iter().all(|name| is_card(name));
-    let flags_of: &[&str] = if is_gpu_alone { &["--gpu"] } else { &["--model", "--gpu"] };
-    for (flag, name) in flags_of.iter().zip(given) {
-        written.extend([flag.into(), name]);
+    for (flag, name) in [("--model", model), ("--gpu", gpu)] {
+        written.extend(name.into_iter().flat_map(|name| [flag.into(), name]));
     }
     written.extend_from_slice(flags);
     Some(written)
 }
 
-fn is_card(word: &OsStr) -> bool {
-    word.to_str().is_some_and(|word| are_cards(word, &Catalog::built_in()))
+/// What words say that stand alone.
+struct Told {
+    model: Option<OsString>,
+    gpu: Option<OsString>,
 }
 
-/// `budget --model MODEL --gpu GPU` for `MODEL [GPU]`; without a GPU the local one.
+/// Which of the words are the model, and which the card.
+fn told(words: &[OsString]) -> Option<Told> {
+    const BETWEEN: [&str; 4] = ["on", "for", "with", "in"];
+    let between = |word: &OsString| BETWEEN.iter().any(|between| word == *between);
+    let words: Vec<OsString> = words.iter().filter(|word| !between(word)).cloned().collect();
+    let joined = |words: &[OsString]| words.join(OsStr::new(" "));
+    let whole = joined(&words);
+    if is_card(&whole) {
+        return Some(Told { model: None, gpu: Some(whole) });
+    }
+    let cuts = || 1..words.len();
+    // The longest run of words that is a card: `RTX 4090`, not `4090` alone.
+    let behind = cuts().map(|at| words.split_at(at)).find(|(_, gpu)| is_card(&joined(gpu)));
+    let before = cuts().rev().map(|at| words.split_at(at)).find(|(gpu, _)| is_card(&joined(gpu)));
+    let (model, gpu) = match (behind, before, words.as_slice()) {
+        (Some((model, gpu)), _, _) | (None, Some((gpu, model)), _) => (model, gpu),
+        (None, None, [_]) => return Some(Told { model: Some(whole), gpu: None }),
+        (None, None, _) if is_model(&whole) => return Some(Told { model: Some(whole), gpu: None }),
+        (None, None, [model, gpu]) => (std::slice::from_ref(model), std::slice::from_ref(gpu)),
+        _ => return None,
+    };
+    Some(Told { model: Some(joined(model)), gpu: Some(joined(gpu)) })
+}
+
+fn is_card(word: &OsStr) -> bool {
+    /// `8b` is the size of a model, not that of a card.
+    const SMALLEST: Bytes = Bytes::new(1 << 30);
+    let Some(word) = word.to_str() else { return false };
+    word.parse().map_or(true, |size: Bytes| size >= SMALLEST)
+        && are_cards(word, &Catalog::built_in())
+}
+
+fn is_model(word: &OsStr) -> bool {
+    word.to_str().is_some_and(|word| Catalog::built_in().model(word).is_ok())
+}
+
+/// `budget --model MODEL --gpu GPU` for `MODEL [GPU]`.
 fn budget(words: &[OsString]) -> Option<Vec<OsString>> {
     let [program, rest @ ..] = words else { return None };
     let mut words = vec![program.clone(), "budget".into()];
     words.extend_from_slice(rest);
-    let mut budget = named(&words)?;
-    let names_gpu = |word: &OsString| {
-        word == "-g" || word == "--gpu" || word.to_string_lossy().starts_with("--gpu=")
-    };
-    if !budget.iter().any(names_gpu) {
-        budget.extend(["--gpu".into(), "auto".into()]);
-    }
-    Some(budget)
+    named(&words)
 }
 
 fn is_flag(word: &OsStr) -> bool {
@@ -84,7 +166,14 @@ fn is_flag(word: &OsStr) -> bool {
 }
 
 /// An error in words that say what was expected.
-fn explained(error: clap::Error, words: &[OsString]) -> clap::Error {
+fn explained(mut error: clap::Error, words: &[OsString]) -> clap::Error {
+    // What stands behind `--` is a program here, and no value.
+    if let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) {
+        tips.retain(|tip| !tip.to_string().contains("as a value"));
+        if !tips.is_empty() {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+        }
+    }
     match error.kind() {
         ErrorKind::ValueValidation => number(error),
         ErrorKind::UnknownArgument => trailing(error, words),
@@ -113,11 +202,15 @@ fn number(error: clap::Error) -> clap::Error {
     clap::Error::raw(ErrorKind::ValueValidation, message)
 }
 
+/// Whether the command runs a program.
+fn runs_programs(words: &[OsString]) -> bool {
+    words.get(1).is_some_and(|word| word == "observe" || word == "rehearse")
+}
+
 /// A program to run that stands where flags do: other tools that run one take it so.
 fn trailing(error: clap::Error, words: &[OsString]) -> clap::Error {
-    let runs_programs = words.get(1).is_some_and(|word| word == "observe" || word == "rehearse");
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return error };
-    if !runs_programs || word.starts_with('-') {
+    if !runs_programs(words) || word.starts_with('-') {
         return error;
     }
     let word = printable(word);
@@ -177,7 +270,7 @@ mod tests {
     #[test]
     fn a_model_alone_is_a_plan() {
         assert_eq!(plan("t qwen3:30b L4"), ("qwen3:30b".into(), "L4".into(), None));
-        assert_eq!(plan("t mistral --batch 2"), ("mistral".into(), "auto".into(), Some(2)));
+        assert_eq!(plan("t mistral --batch 2"), ("mistral".into(), String::new(), Some(2)));
         assert_eq!(plan("t m.gguf --gpu T4"), ("m.gguf".into(), "T4".into(), None));
         assert_eq!(plan("t L4 qwen3:30b"), ("qwen3:30b".into(), "L4".into(), None));
     }
@@ -191,6 +284,15 @@ mod tests {
         assert_eq!(plan_of("t budget 2xL4 mistral --batch 2"), "2xL4");
         assert_eq!(plan_of("t budget T4x2,L4 mistral"), "T4x2,L4");
         assert_eq!(plan_of("t budget 24GiB mistral"), "24GiB");
+        for line in ["t qwen3 8b RTX 4090", "t budget RTX 4090 qwen3 8b", "t qwen3 8b on RTX 4090"]
+        {
+            assert_eq!(plan(line), ("qwen3 8b".into(), "RTX 4090".into(), None), "{line}");
+        }
+        assert_eq!(
+            plan("t budget --gpu L4 mistral --batch 2"),
+            ("mistral".into(), "L4".into(), Some(2))
+        );
+        assert_eq!(plan("t qwen3 8b"), ("qwen3 8b".into(), String::new(), None));
         assert!(said("t budget a b c").contains("unexpected argument"));
     }
 

@@ -9,13 +9,14 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use super::format;
 use super::known::Known;
+use super::learn::{keep_read, nothing, ready};
 use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::{self, Deployment, Question};
 use vramplan_planner::read::MemoryFiles;
 use vramplan_planner::render::{Format, WHY, WhyDoc};
 use vramplan_planner::text::{printable, printable_message, printable_path};
-use vramplan_planner::why::{Evidence, Log, MOST_BYTES, explain};
+use vramplan_planner::why::{Evidence, Finding, Log, MOST_BYTES, explain, learn};
 
 /// Say why a run ran out of memory, by its log.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +36,11 @@ pub struct WhyArgs {
     /// Read plan flags from a TOML file; flags on the command line win.
     #[arg(long, value_name = "FILE")]
     pub scenario: Option<PathBuf>,
+
+    /// Keep the sizes that the log states as evidence, in the first directory of `--evidence` [default: the user's data
+    /// directory]: later plans of such cards take them.
+    #[arg(long, help_heading = "Evidence")]
+    pub learn: bool,
 
     /// Output format.
     #[arg(
@@ -56,11 +62,16 @@ const CHUNK: usize = 64 << 10;
 
 /// Reads, explains and prints.
 pub fn run(args: &WhyArgs) -> anyhow::Result<Outcome> {
+    ready(&args.catalog, args.learn)?;
     let known = args.catalog.known();
     let user = scenario::merged(&args.plan, args.scenario.as_deref())?;
-    let document = document(read(&args.log)?, &printable_path(&args.log), &user, &known)?;
-    let text = format::print(&WHY, &document, format::chosen(args.format, args.json))?;
+    let finding = explained(read(&args.log)?, &printable_path(&args.log), &user, &known)?;
+    let text = format::print(&WHY, &WhyDoc::new(&finding), format::chosen(args.format, args.json))?;
     anstream::stdout().write_all(text.as_bytes())?;
+    if args.learn {
+        let record = learn(&finding, &user).map_err(|error| nothing(&error.to_string()))?;
+        keep_read(record, &known)?;
+    }
     Ok(Outcome::Done)
 }
 
@@ -71,13 +82,21 @@ pub(super) fn document(
     user: &Question,
     known: &Known,
 ) -> anyhow::Result<WhyDoc> {
+    Ok(WhyDoc::new(&explained(evidence, name, user, known)?))
+}
+
+fn explained(
+    evidence: Evidence,
+    name: &str,
+    user: &Question,
+    known: &Known,
+) -> anyhow::Result<Finding> {
     if evidence.lines == 0 {
         return Err(Problem::new(format!("`{}` is empty: expected a log", printable(name)))
             .hint("give the output of the engine, standard error included: `… 2>&1 | tee log`")
             .into());
     }
-    let finding = explain(evidence, user, &|question| resolve(question, user, known));
-    Ok(WhyDoc::new(&finding))
+    Ok(explain(evidence, user, &|question| resolve(question, user, known)))
 }
 
 /// Reads a log as far as logs are read.
@@ -148,7 +167,8 @@ fn resolve(question: &Question, user: &Question, known: &Known) -> Result<Deploy
     } else {
         let local = scenario::local_card_for(question, known).map_err(|error| said(&error))?;
         let nothing = MemoryFiles::default();
-        deployment::resolve(question, known, &nothing, local.as_ref()).map_err(Into::into)
+        let found = deployment::resolve(question, known, &nothing, local.as_ref());
+        found.map_err(Into::into).and_then(|found| known.measured(found))
     };
     found.map_err(|error| said(&error))
 }

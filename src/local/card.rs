@@ -70,6 +70,16 @@ pub enum LocalCardError {
 }
 
 impl LocalCardError {
+    /// Whether nothing is known of this machine's cards, not even that there are some.
+    pub const fn is_of_the_driver(&self) -> bool {
+        match self {
+            #[cfg(not(feature = "nvml"))]
+            Self::NotBuilt => true,
+            Self::Unavailable { .. } => true,
+            Self::NoSlice { .. } | Self::Several { .. } => false,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {

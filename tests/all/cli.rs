@@ -3,13 +3,14 @@
 //! `TRYCMD=overwrite cargo test -p vramplan --test all cli::` records what changed; read the difference.
 
 /// No network, and no other program's models.
-const NOTHING: [(&str, &str); 6] = [
+const NOTHING: [(&str, &str); 7] = [
     ("HF_HUB_OFFLINE", "1"),
     ("HF_HUB_CACHE", "/nonexistent"),
     ("OLLAMA_MODELS", "/nonexistent"),
     ("LLAMA_CACHE", "/nonexistent"),
     ("VRAMPLAN_CACHE", "/nonexistent"),
     ("HOME", "/nonexistent"),
+    ("XDG_DATA_HOME", "/nonexistent"),
 ];
 
 fn alone() -> trycmd::TestCases {
@@ -29,6 +30,11 @@ fn sessions() {
 #[test]
 fn the_readme_is_true() {
     alone().case("README.md");
+}
+
+#[test]
+fn the_page_about_fleets_is_true() {
+    alone().case("docs/fleet.md");
 }
 
 #[test]

@@ -171,6 +171,65 @@ const QUESTIONS: &[Asked] = &[
         0,
         &["transformers runtime"],
     ),
+    // The same in other words: of commands, of cards, of models, of numbers.
+    asked("fit llama3.1:8b 4090", 0, &["fits: ", "RTX 4090"]),
+    asked("-m qwen3-8b -g 4090", 0, &["fits: "]),
+    asked("qwen3 8b on RTX 4090", 0, &["fits: ", "qwen3-8b"]),
+    asked("budget -m qwen3-8b -g a100-80", 0, &["A100-80GB"]),
+    asked("budget -m qwen3-8b -g 4060ti-16g", 0, &["RTX 4060 Ti 16GB"]),
+    asked("budget -m qwen3:8b -g 7900xtx", 0, &["RX 7900 XTX"]),
+    asked("budget -m qwen3:8b -g 'RTX 6000 Pro'", 0, &["RTX PRO 6000 Blackwell"]),
+    asked("budget -m qwen3:8b -g 'MacBook Pro M3 Max 64GB'", 0, &["M3 Max 64GB"]),
+    asked("budget -m qwen3:8b -g 'Jetson Orin 64GB'", 2, &["--gpu 64GiB"]),
+    asked("budget -m qwen3:8b -g 24", 2, &["--gpu 24GiB"]),
+    asked("budget -m qwen3:8b -g cpu", 2, &["--ngl 0"]),
+    asked("budget -m qwen3:8b --vram 24GiB", 0, &["fits: "]),
+    asked("budget -m llama3.3:70b -g 3090 -g 3090", 0, &["2 × RTX 3090"]),
+    asked("llama-3.3-70b 'dual 3090' --runtime ollama", 0, &["2 × RTX 3090", "llama.cpp"]),
+    asked("llama-3.3-70b '3090 x2' --runtime ollama", 0, &["2 × RTX 3090"]),
+    asked("llama-3.3-70b '3090 + 4090' --runtime llama.cpp", 0, &["RTX 3090 + RTX 4090"]),
+    asked("budget -m llama3.1:8b-instruct-q8_0 -g 3060", 0, &["q8_0 weights"]),
+    asked("budget -m qwen3-8b-Q4_K_M -g 4090", 0, &["q4_k_m weights"]),
+    asked("budget -m ./Qwen3-8B-Q5_K_M.gguf -g 4090", 1, &["--model qwen3-8b --weights q5_k_m"]),
+    asked(
+        "budget -m bartowski/Meta-Llama-3.1-8B-Instruct-GGUF:Q6_K -g 4090",
+        0,
+        &["q6_k weights", "from the profile"],
+    ),
+    asked("budget -m qwen2.5-7b-1m -g H100 -c 1M --runtime vllm --quant fp8", 0, &["1048576"]),
+    asked("budget -m qwen3-8b -g 4090 -c 32,768", 0, &["32768 tokens"]),
+    asked("budget -m qwen3-8b -g 4090 -c max", 0, &["all 40960 tokens"]),
+    asked("budget -m qwen3-8b -g 4090 --num_ctx 8192 --runtime ollama", 0, &["8192 tokens"]),
+    asked(
+        "budget -m qwen3-8b -g 4090 --threads 8 --runtime llama.cpp",
+        0,
+        &["`--threads` changes"],
+    ),
+    asked("budget -m qwen3-8b -g T4 --load_in_4bit", 0, &["nf4 weights", "transformers runtime"]),
+    asked("budget -m qwen3-8b -g H100 --runtime vllm --gpu_memory_utilization=90%", 0, &["(0.9)"]),
+    asked("budget -m qwen3-8b -g 4090 --runtime tgi", 2, &["`tgi` is not modelled"]),
+    asked("budget -m qwen3-8b -g 4090 --runtime koboldcpp", 0, &["llama.cpp runtime"]),
+    asked(
+        "budget -g 4090 -- env OLLAMA_CONTEXT_LENGTH=32768 OLLAMA_KV_CACHE_TYPE=q8_0 ollama run llama3.1:8b",
+        0,
+        &["32768 tokens", "q8_0 KV"],
+    ),
+    asked("budget -g 4090 -- llama-server -m qwen3-8b -ngl 99", 0, &["fits: ", "without `-c`"]),
+    asked(
+        "budget -g 4090 -- docker run --gpus all vllm/vllm-openai --model Qwen/Qwen3-8B --max-model-len 8192",
+        0,
+        &["vllm runtime", "8192"],
+    ),
+    asked(
+        "budget -g L4 -- python3 -m sglang.launch_server --model-path Qwen/Qwen3-8B --context-length 8192 --new-flag 3",
+        0,
+        &["sglang runtime", "planned without `--new-flag 3`"],
+    ),
+    asked("budget -g L4 -- python -c 'import torch'", 2, &["vramplan rehearse"]),
+    asked("qwen3-8b", 2, &["vramplan sweep --gpu all --model qwen3-8b"]),
+    asked("models qwen3-8b", 0, &["8.2B"]),
+    asked("budget -m qwen3-8b -g 4090 --explain kv", 0, &["conversation cache"]),
+    asked("budget -m qwen3-8b -g 4090 --explain weights --json", 0, &["\"id\": \"weights\""]),
     // Mistakes.
     asked("budget -g L4 -m qwen2.5-14b --weights int4", 2, &["awq-int4", "q4_k_m", "nf4"]),
     asked("budget -g L4 -m qwen2.5-14b --runtime exl2", 2, &["expected one of"]),
@@ -231,6 +290,43 @@ fn every_first_question_is_answered() {
     let wrong: Vec<String> = QUESTIONS.iter().filter_map(wrong).collect();
     assert!(QUESTIONS.len() >= 60);
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), QUESTIONS.len(), wrong.join("\n\n"));
+}
+
+/// The answer on a terminal of so many columns.
+fn answer_on(columns: usize, line: &str) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let ran = Command::new(env!("CARGO_BIN_EXE_vramplan"))
+        .args(words(line))
+        .env_clear()
+        .env("HOME", home.path())
+        .env("HF_HUB_OFFLINE", "1")
+        .env("COLUMNS", columns.to_string())
+        .output()
+        .unwrap();
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+/// No screen between 40 and 200 columns folds a line itself, and what is cut ends in an ellipsis.
+#[test]
+fn answers_are_no_wider_than_their_terminal() {
+    const SCREENS: [&str; 9] = [
+        "budget -g L4 -m qwen2.5-14b",
+        "budget -g 'RTX 3090,RTX 3060' -m qwen3-32b --runtime llama.cpp",
+        "budget -g 'RTX 3060' -m qwen3-30b-a3b --runtime llama.cpp --ram 32GiB -q",
+        "budget -g H100 -m qwen3-32b --runtime sglang",
+        "quants qwen2.5-14b -g L4 --runtime llama.cpp",
+        "sweep -g T4,L4,A100-40GB -m qwen2.5-7b,qwen2.5-14b",
+        "profiles list models qwen3",
+        "profiles list gpus rtx",
+        "doctor",
+    ];
+    for columns in [40, 80, 120, 200] {
+        for line in SCREENS {
+            let text = answer_on(columns, line);
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            assert!(widest > 0 && widest <= columns, "{line} on {columns}: {widest}\n{text}");
+        }
+    }
 }
 
 /// A terminal of 80 columns shows every first answer without folding a line itself.

@@ -66,15 +66,15 @@ fn scenarios_are_quoted_as_text() {
     for (text, part) in [
         ("kv = \"%\"", "is not a KV cache format"),
         ("weights = \"%\"", "is not a weight format"),
-        ("runtime = \"%\"", "is no runtime"),
+        ("runtime = \"%\"", "is not a runtime"),
         ("headroom = \"%\"", "is not a size"),
         ("\"%\" = 1", "unknown field"),
-        ("runtime = \"vllm\"\nruntime_version = \"%\"", "is no version of vLLM"),
+        ("runtime = \"vllm\"\nruntime_version = \"%\"", "is not a version of vLLM"),
         (
             "runtime = \"transformers\"\nruntime_version = \"%\"",
-            "is no library with versions to choose",
+            "is not a library whose version can be chosen",
         ),
-        ("runtime = \"llama.cpp\"\nruntime_version = \"%\"", "is no version of llama.cpp"),
+        ("runtime = \"llama.cpp\"\nruntime_version = \"%\"", "is not a version of llama.cpp"),
     ] {
         let text = text.replace('%', &toml_escaped(HOSTILE));
         let (_folder, path) =
@@ -188,7 +188,7 @@ fn plans_to_compare_with_are_quoted_as_text() {
         ),
     ] {
         let (_folder, path) = file("plan.json", &text);
-        refused(&["calibrate", "--replay", recording, "--against", &path], "is no plan");
+        refused(&["calibrate", "--replay", recording, "--against", &path], "is not a plan");
     }
 }
 

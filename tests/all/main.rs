@@ -10,6 +10,7 @@ mod explore;
 #[path = "../support/fake_hub.rs"]
 mod fake_hub;
 mod first_minute;
+mod fleet;
 mod fuzz_seeds;
 mod generated;
 mod hostile;

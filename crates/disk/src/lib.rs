@@ -59,8 +59,19 @@ pub fn catalog_without_configuration(extra: &[PathBuf]) -> Catalog {
 
 /// Where the user's own profiles are kept, where this machine has such a place.
 pub fn configured_profiles() -> Option<PathBuf> {
+    Some(configuration()?.join("profiles"))
+}
+
+/// The folder of the user's configuration, where this machine has such a place.
+pub fn configuration() -> Option<PathBuf> {
     let strategy = etcetera::choose_base_strategy().ok()?;
-    Some(strategy.config_dir().join("vramplan").join("profiles"))
+    Some(strategy.config_dir().join("vramplan"))
+}
+
+/// Where the user's own records of runs are kept, where this machine has such a place.
+pub fn own_records() -> Option<PathBuf> {
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    Some(strategy.data_dir().join("vramplan").join("evidence"))
 }
 
 /// The longest text that is read whole, in bytes.

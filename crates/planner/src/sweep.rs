@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use crate::deployment::Deployment;
+use crate::estimate::weights::Weights;
 use crate::estimate::weights_of;
-use crate::recommend::{RecommendError, Solver, Summary, settle_share, settle_users};
+use crate::recommend::{RecommendError, Solver, Summary, settle_share, settle_users, solve};
 
 /// The combinations. Those of a row share their model and formats, those of a column their cards.
 #[derive(Clone, Debug)]
@@ -16,8 +17,17 @@ pub struct Sweep {
     pub rows: Vec<Vec<Deployment>>,
 }
 
+/// What a combination comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The answer in short.
+    pub summary: Summary,
+    /// The flags of a placement that leaves a part of the model in main memory, where the whole does not fit.
+    pub placement: Option<String>,
+}
+
 /// What a combination comes to, or why the runtime refuses it.
-pub type Cell = Result<Summary, RecommendError>;
+pub type Cell = Result<Answered, RecommendError>;
 
 impl Sweep {
     /// Answers every combination: row by row, in the order of the columns.
@@ -39,12 +49,22 @@ impl Sweep {
         let Some(first) = rows.iter().flatten().next() else { return Vec::new() };
         let weights = weights_of(&first.model, first.weights, &first.runtime);
         let cell = |deployment: &Deployment| match &weights {
-            Ok(weights) => {
-                let settled = settle_users(settle_share(deployment)?)?;
-                Solver::with_weights(&settled, weights)?.summary()
-            }
+            Ok(weights) => answered(deployment, weights),
             Err(refused) => Err(refused.clone().into()),
         };
         rows.iter().map(|row| row.iter().map(cell).collect()).collect()
     }
+}
+
+/// The answer of a combination, with layers and experts in main memory as `budget` has them there.
+fn answered(deployment: &Deployment, weights: &Weights) -> Cell {
+    let Some(placement) = solve(deployment)? else {
+        let settled = settle_users(settle_share(deployment)?)?;
+        let summary = Solver::with_weights(&settled, weights)?.summary()?;
+        return Ok(Answered { summary, placement: None });
+    };
+    let placed = placement.of(deployment);
+    let settled = settle_users(settle_share(&placed)?)?;
+    let summary = Solver::with_weights(&settled, weights)?.summary()?;
+    Ok(Answered { summary, placement: Some(placement.flags()) })
 }

@@ -63,6 +63,24 @@ impl SourcesError {
         }
     }
 
+    /// Whether nobody could be asked: the network is not to be used, or does not answer.
+    pub(crate) fn is_of_the_network(&self) -> bool {
+        #[cfg(feature = "hub")]
+        if let Self::Hub(error) = self {
+            return error.kind == crate::hub::HubErrorKind::Unreachable || self.is_offline();
+        }
+        false
+    }
+
+    /// Whether the network is not to be used.
+    pub(crate) fn is_offline(&self) -> bool {
+        #[cfg(feature = "hub")]
+        if let Self::Hub(error) = self {
+            return error.kind == crate::hub::HubErrorKind::Offline;
+        }
+        false
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let some = |hint: &str| (!hint.is_empty()).then(|| hint.to_owned());

@@ -148,7 +148,9 @@ impl Sources {
                 let form = if wanted.id.is_gguf() { Form::Gguf } else { Form::Checkpoint };
                 let how = format!("`hf:{}` reads the repository itself", wanted.id);
                 let unless = (!explicit).then_some((form, how.as_str()));
-                first_of(text, found, unless, catalog, || self.remote_repository(&wanted))
+                let remote = || self.remote_repository(&wanted);
+                first_of(text, found, unless, catalog, remote)
+                    .or_else(|error| instead_of_a_server(text, form, catalog, error))
             }
             Asked::Ollama { tag, explicit } => {
                 let found = || ollama::find(&self.environment, &tag).and_then(Located::local);
@@ -343,6 +345,24 @@ fn first_of(
             remote().map_err(|error| nowhere(known, &error))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The profile of a repository that no server could be asked about; the thing itself where the text insists on that.
+fn instead_of_a_server(
+    text: &str,
+    form: Form,
+    catalog: &Catalog,
+    error: SourcesError,
+) -> Result<Located, SourcesError> {
+    if text.starts_with("hf:") || !error.is_of_the_network() {
+        return Err(error);
+    }
+    let how = "its own header would be read from the hub, which was not asked";
+    let how = if error.is_offline() { how } else { "the hub does not answer" };
+    match catalog.model(text) {
+        Ok(model) => Ok(Located::of_profile(text, form, &model, how)),
+        Err(_) => Err(error),
     }
 }
 

@@ -314,10 +314,12 @@ fn start(
     outcome.map_err(|cause| SessionError::Start { command, cause })
 }
 
-/// Hands the input over. A worker that does not read it will say so, or be silent.
+/// Hands the input over. A worker that does not read it will say so, or be silent: the pipe is as large as the input, so
+/// that nothing waits for it.
 fn give(child: &mut Child, input: Option<&[u8]>) {
     use std::io::Write as _;
     if let (Some(stdin), Some(input)) = (&mut child.stdin, input) {
+        let _ = rustix::pipe::fcntl_setpipe_size(&*stdin, input.len());
         let _ = stdin.write_all(input);
     }
 }

@@ -135,7 +135,7 @@ mod tests {
         let told = heard(b"{\"phase\":\"a\"}\n\n\xff\n\0\n\n{\"phase\":\"b\"}", b"");
         assert_eq!(told.len(), 4, "{told:?}");
         assert_eq!([&told[0], &told[3]], ["mark", "mark"]);
-        assert!(told[2].starts_with("`\\u{0}` is no phase line"), "{told:?}");
+        assert!(told[2].starts_with("`\\u{0}` is not a phase line"), "{told:?}");
     }
 
     #[test]

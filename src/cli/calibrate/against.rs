@@ -22,7 +22,7 @@ struct Head {
 pub fn read(path: &Path) -> anyhow::Result<PlannedRun> {
     let text = vramplan_disk::text(path)?;
     let wrong = |message: String| {
-        Problem::new(format!("`{}` is no plan: {message}", printable_path(path)))
+        Problem::new(format!("`{}` is not a plan: {message}", printable_path(path)))
             .hint("`--against` reads what `budget` and `calibrate` print with `--format json`")
     };
     Ok(parse(&text).map_err(wrong)?)
@@ -95,7 +95,7 @@ mod tests {
         let expected = plan.find("\"expected\": ").unwrap();
         let upset = plan.replacen(&plan[expected..][..13], "\"expected\": 9", 1);
         for (text, part) in [
-            ("{".to_owned(), "is no plan"),
+            ("{".to_owned(), "is not a plan"),
             (plan.replace(SCHEMA, "x"), "schema `x`"),
             (plan.replace("\"weights\",", "\"wieghts\","), "wieghts"),
             (upset, "does not hold"),

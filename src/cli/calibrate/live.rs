@@ -101,6 +101,9 @@ fn last(
     if let Some(folder) = args.write.as_ref().filter(|_| !interrupted) {
         learn(&measured, folder)?;
     }
+    if !interrupted {
+        report.learn(&args.catalog, &args.output)?;
+    }
     if let Some(failure) = failure {
         let hint = "make room, or name another file; the report is of all that was measured";
         return Err(Problem::new(failure.to_string()).hint(hint).into());

@@ -21,6 +21,7 @@ use clap::Args;
 use super::Outcome;
 use super::args::CatalogArgs;
 use super::files;
+use super::learn::ready;
 use super::observe::{Report, ReportArgs, read_recording};
 use super::problem::Problem;
 use super::scenario;
@@ -126,6 +127,7 @@ pub struct CalibrateArgs {
 
 /// Runs and reports, or reports on a recording.
 pub fn run(args: &CalibrateArgs) -> anyhow::Result<Outcome> {
+    ready(&args.catalog, args.output.learn)?;
     let Some(path) = &args.replay else { return live(args) };
     let measured = read_recording(path)?;
     let anew = match (&args.against, &args.scenario, &args.plan) {
@@ -137,6 +139,7 @@ pub fn run(args: &CalibrateArgs) -> anyhow::Result<Outcome> {
     let report = Report::new(&measured, plan.as_ref(), &args.output)?;
     report.write_to(args.output.report.as_deref(), anstream::stdout())?;
     tell(&report)?;
+    report.learn(&args.catalog, &args.output)?;
     if let Some(folder) = &args.write {
         learn(&measured, folder)?;
     }

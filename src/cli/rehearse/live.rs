@@ -9,8 +9,10 @@ use super::{RehearseArgs, several};
 use crate::calibrate::comparison::Tolerance;
 use crate::calibrate::recording::{Event, shown};
 use crate::calibrate::session::{SessionError, Show};
+use crate::cli::learn::{keep_own, nothing, ready};
 use crate::cli::problem::Problem;
 use crate::cli::{Outcome, files, meter, observe};
+use crate::evidence::of_rehearsal;
 use crate::rehearse::cards;
 use crate::rehearse::guard::{Hang, Patience};
 use crate::rehearse::run::{End, RehearseError, Rehearsed, Setup, rehearse};
@@ -26,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Rehearses once, or as often as it takes.
 pub fn run(args: &RehearseArgs) -> anyhow::Result<Outcome> {
+    ready(&args.catalog, args.learn)?;
     let format = args.report.as_deref().map(FileFormat::of).transpose()?;
     for path in args.report.iter().chain(&args.record) {
         files::check_writable(path)?;
@@ -227,7 +230,14 @@ impl Reporter<'_> {
             };
             files::write(path, &text)?;
         }
-        Ok(printed?)
+        printed?;
+        if self.args.learn {
+            let known = self.args.catalog.known();
+            for record in of_rehearsal(document).map_err(|why| nothing(&why))? {
+                keep_own(record, &known)?;
+            }
+        }
+        Ok(())
     }
 }
 

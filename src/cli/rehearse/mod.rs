@@ -127,6 +127,11 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "PCT", help_heading = "Rehearsal")]
     tolerance: Option<Tolerance>,
 
+    /// Keep what was rehearsed as evidence, in the first directory of `--evidence` [default: the user's data directory]. No
+    /// plan takes it: a virtual card is none.
+    #[arg(long, help_heading = "Output")]
+    learn: bool,
+
     /// Write a recording of the card that comes closest to being full, for `observe --replay`.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     record: Option<PathBuf>,

@@ -348,7 +348,8 @@ fn comparison_doc(plan: &PlannedRun, compared: &Comparison) -> ComparisonDoc {
             })
             .collect(),
         outside: compared.outside().iter().map(|(name, row)| outside(name, row)).collect(),
-        unexplained: compared.unexplained.map(clamp),
+        // More than 64 bits hold is no difference that anything could have measured.
+        unexplained: compared.unexplained.and_then(|difference| i64::try_from(difference).ok()),
     }
 }
 

@@ -135,8 +135,8 @@ fn every_other_end_has_its_message() {
         ("exit 3".to_owned(), "in phase `prefill` with exit code 3", "its own words"),
         ("exit 0".to_owned(), "in phase `prefill` with exit code 0", "its own words"),
         ("die SIGSEGV".to_owned(), "by signal 11", "its own words"),
-        ("say garbage".to_owned(), "said `garbage`, which is no message", "hint: "),
-        ("say {\"type\":\"sing\"}".to_owned(), "which is no message", "hint: "),
+        ("say garbage".to_owned(), "said `garbage`, which is not a message", "hint: "),
+        ("say {\"type\":\"sing\"}".to_owned(), "which is not a message", "hint: "),
         (begin("decode"), "said `begin` out of turn", "hint: "),
         (
             format!("{}\nexit 1", failed("out-of-memory")),

@@ -57,7 +57,7 @@ fn no_line_of_the_command_ends_the_hearing() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(phases(&report), ["start", "late"]);
-    assert!(complaints(&report).contains("is no phase line"), "{report:#}");
+    assert!(complaints(&report).contains("is not a phase line"), "{report:#}");
 }
 
 #[test]

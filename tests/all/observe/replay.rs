@@ -71,7 +71,7 @@ fn what_is_no_recording_is_refused() {
     for (text, message) in [
         ("", "no header"),
         ("{}\n", "no header"),
-        (middle.as_str(), "is no line of a recording"),
+        (middle.as_str(), "is not a line of a recording"),
         (whole.lines().next().unwrap(), "before the command started"),
     ] {
         fs_err::write(place.path("damaged"), text).unwrap();

@@ -61,6 +61,7 @@ impl Place {
         command.args(arguments).current_dir(self.folder.path());
         command.env("XDG_RUNTIME_DIR", self.folder.path());
         command.env("XDG_CONFIG_HOME", "/nonexistent").env("COLUMNS", "100");
+        command.env("XDG_DATA_HOME", "/nonexistent").env_remove("VRAMPLAN_EVIDENCE");
         command.env("FAKE_NVML", self.path("nvml"));
         let absent = Path::new("/nonexistent/libnvidia-ml.so.1");
         command.env("VRAMPLAN_NVML_LIB", self.library.as_deref().unwrap_or(absent));
@@ -136,7 +137,7 @@ pub fn codes(report: &Value) -> Vec<&str> {
 }
 
 pub fn mib(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no size")) >> 20
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a size")) >> 20
 }
 
 /// The peak of a phase, in MiB.

@@ -83,7 +83,7 @@ fn stdout(output: &Output) -> String {
 }
 
 fn bytes(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no size"))
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a size"))
 }
 
 /// What a kind of memory held at the peak of a card.
@@ -192,7 +192,7 @@ fn phases_on_the_pipe_hold_what_was_taken_in_them() {
         assert_eq!(names[1..], ["load", "prefill", "decode"], "{names:?}");
         assert_eq!([peak(1), peak(2), peak(3)], [100 * MIB, 150 * MIB, 130 * MIB]);
         let remarks = run["remarks"].to_string();
-        assert!(remarks.contains("`no phase` is no phase line"), "{remarks}");
+        assert!(remarks.contains("`no phase` is not a phase line"), "{remarks}");
     }
 }
 

@@ -101,7 +101,7 @@ fn beside_server(
     let [ours, theirs] = [model, &found].map(|model| model.shape.vocab_size);
     if ours != theirs {
         let message = format!(
-            "`--draft {}` has a vocabulary of {theirs} tokens, `{}` one of {ours}: vLLM asks for the same",
+            "`--draft {}` has a vocabulary of {theirs} tokens, `{}` one of {ours}: `{runtime}` asks for the same",
             found.name, model.name
         );
         return Err(DeploymentError::refused(message, "use a smaller model of the same family"));
@@ -116,7 +116,7 @@ fn is_head(name: &str) -> bool {
     ["eagle", "eagle3"].iter().any(|head| name.eq_ignore_ascii_case(head))
 }
 
-/// Whether vLLM has a layer for the model that predicts tokens, of those whose sizes are known here.
+/// Whether servers have a layer for the model that predicts tokens, of those whose sizes are known here.
 fn predicts(model: &ModelSpec) -> Result<(), DeploymentError> {
     let shape = &model.shape;
     let family = shape.architecture.family();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::card_names::names;
 use super::limits::MOST_GPUS;
 use super::{DeploymentError, Question, error, server};
 use crate::estimate::rules;
@@ -144,23 +145,6 @@ fn main_one(question: &Question, cards: Cards) -> Result<Cards, DeploymentError>
     Ok(cards)
 }
 
-/// The names that `--gpu` lists: `L4,T4`, `2xL4`.
-fn names(gpu: &str) -> Result<Vec<&str>, DeploymentError> {
-    let mut names = Vec::new();
-    for name in gpu.split(',').map(str::trim) {
-        let Some((times, name)) = multiple(name) else {
-            names.push(name);
-            continue;
-        };
-        if times == 0 || times > MOST_GPUS {
-            let what = format!("1x{name} to {MOST_GPUS}x{name}");
-            return Err(DeploymentError::out_of_range("--gpu", times, what));
-        }
-        names.extend((0..times).map(|_| name));
-    }
-    Ok(names)
-}
-
 /// Whether a word names cards as `--gpu` takes them: known ones, the local one, the size of one, several of these.
 ///
 /// ```
@@ -179,21 +163,6 @@ pub fn are_cards(word: &str, catalog: &Catalog) -> bool {
 /// Whether `--gpu` names more than one card.
 pub(super) fn is_several(gpu: &str) -> bool {
     names(gpu).is_ok_and(|names| names.len() > 1)
-}
-
-/// How many of which card `2xL4` or `L4x2` names. No card's name begins so, and those that end so, such as `RTX2060`,
-/// end in more than there can be of one.
-fn multiple(name: &str) -> Option<(u64, &str)> {
-    const TIMES: [char; 3] = ['x', 'X', '×'];
-    let before =
-        name.split_once(TIMES).and_then(|(times, name)| Some((times.trim().parse().ok()?, name)));
-    let after = || {
-        let (name, times) = name.rsplit_once(TIMES)?;
-        let times = times.parse().ok().filter(|times| (1..=MOST_GPUS).contains(times))?;
-        Some((times, name))
-    };
-    let (times, name) = before.or_else(after)?;
-    Some((times, name.trim())).filter(|(_, name)| !name.is_empty())
 }
 
 /// A card as the question leaves it to a run: less what others hold, with the headroom that is asked for.
@@ -226,6 +195,7 @@ fn find(
     local: Option<&LocalCard>,
 ) -> Result<(GpuSpec, Bytes), DeploymentError> {
     if !name.eq_ignore_ascii_case(AUTO) {
+        refuse_no_card(name)?;
         return Ok((catalog.gpu(name)?, question.other_use.unwrap_or(Bytes::ZERO)));
     }
     let Some(local) = local else {
@@ -233,6 +203,22 @@ fn find(
         return Err(DeploymentError::refused(message, "name the GPU"));
     };
     Ok((local.gpu.clone(), question.other_use.unwrap_or(local.used)))
+}
+
+/// Refuses what is no card's name and is often written for one: a number without a unit, main memory.
+fn refuse_no_card(name: &str) -> Result<(), DeploymentError> {
+    const WITHOUT: [&str; 4] = ["cpu", "none", "no", "ram"];
+    if !name.is_empty() && name.len() <= 3 && name.bytes().all(|byte| byte.is_ascii_digit()) {
+        let message = format!("`--gpu {name}` is neither a name nor a size: expected a unit");
+        return Err(DeploymentError::refused(message, format!("try `--gpu {name}GiB`")));
+    }
+    if WITHOUT.iter().any(|word| name.eq_ignore_ascii_case(word)) {
+        return Err(DeploymentError::refused(
+            format!("`--gpu {name}`: a run without any GPU is not planned"),
+            "name a GPU; `--runtime llama.cpp --ngl 0 --ram SIZE` plans a model that stays in main memory beside it",
+        ));
+    }
+    Ok(())
 }
 
 /// Puts what was measured of a runtime on this card in the place of what was assumed.
@@ -273,22 +259,5 @@ fn count(question: &Question, names: &[&str]) -> Result<usize, DeploymentError> 
             Err(DeploymentError::refused(message, hint))
         }
         (names, _) => Ok(names.len()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_many_of_one_card_are_read() {
-        let found = |text| multiple(text);
-        assert_eq!(found("2xL4"), Some((2, "L4")));
-        assert_eq!(found("2 x RTX 4090"), Some((2, "RTX 4090")));
-        assert_eq!(found("L4x2"), Some((2, "L4")));
-        assert_eq!(found("RTX 4090x2"), Some((2, "RTX 4090")));
-        for one in ["RTX 2060", "RTX2060", "rtx 3090 Ti", "GTX 1080", "TITAN RTX", "x2", "24GiB"] {
-            assert_eq!(found(one), None, "{one}");
-        }
     }
 }

@@ -382,7 +382,7 @@ pub(super) fn level(question: &mut Question, text: &str) -> Result<(), String> {
 }
 
 /// What predicts tokens ahead, where no more is said of it than its method, its model and how many.
-fn speculative(question: &mut Question, text: &str) -> Result<(), String> {
+pub(super) fn speculative(question: &mut Question, text: &str) -> Result<(), String> {
     let told: serde_json::Map<String, serde_json::Value> = parsed_json(text)?;
     let known = ["method", "model", "num_speculative_tokens"];
     if told.keys().any(|key| !known.contains(&key.as_str())) {
@@ -405,7 +405,7 @@ fn speculative(question: &mut Question, text: &str) -> Result<(), String> {
 }
 
 fn parsed_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|_| "is no JSON".to_owned())
+    serde_json::from_str(text).map_err(|_| "is not JSON".to_owned())
 }
 
 /// `auto` is the model's own.

@@ -189,6 +189,7 @@ pub(super) fn options(
         eager: question.enforce_eager,
         expandable_segments: question.expandable_segments,
         max_model_len: max_model_len(question, model)?,
+        max_total_tokens: question.max_total_tokens,
         server,
     };
     rules(runtime)

@@ -5,6 +5,7 @@
 //! is silent, and refuses what no plan can be made of: the [`Deployment`].
 
 mod beside;
+mod card_names;
 mod cards;
 mod command_line;
 mod defaults;
@@ -16,6 +17,7 @@ mod origin;
 mod question;
 mod resolved;
 mod seen;
+mod served;
 mod server;
 mod siblings;
 mod text;
@@ -39,6 +41,7 @@ pub use limits::{MOST_GPUS, MOST_IMAGES, MOST_SEQUENCES, MOST_TOKENS};
 pub use origin::{Form, Origin, OriginKind};
 pub use question::{CacheAllocation, CaptureLayers, Question};
 pub use seen::{Seen, seen};
+pub use served::{Served, Unread, changes_no_memory, is_program, served};
 
 /// How large the conversation cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,9 +193,13 @@ impl Deployment {
     /// # Errors
     /// Where a value is out of range, or an option is not the runtime's.
     pub fn new(question: Question, found: Found) -> Result<Self, DeploymentError> {
-        let Found { model, file, mut runtime, cards, siblings } = found;
+        let Found { mut model, file, mut runtime, cards, siblings } = found;
         let kind = runtime.kind();
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
+        let expands = rules(kind).expands(&model, &cards.first().gpu);
+        if let Some(remark) = expands.filter(|_| question.weights.is_none()) {
+            Arc::make_mut(&mut model).remarks.push(remark);
+        }
         runs_on(kind, &cards)?;
         let asked = question.split.or(split_of(question.split_mode));
         let split = asked.unwrap_or(defaults.split);

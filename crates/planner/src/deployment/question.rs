@@ -22,9 +22,9 @@ const PLACEMENT: &str = "llama.cpp";
 #[cfg(feature = "cli")]
 const BESIDE: &str = "Beside the model";
 
-/// What flags of vLLM's server are listed under.
+/// What flags of servers are listed under.
 #[cfg(feature = "cli")]
-const SERVER: &str = "vLLM";
+const SERVER: &str = "vLLM and SGLang";
 
 /// How caches are allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ keys! {
 pub struct Question {
     /// GPU by name (`L4`, `RTX 4090`, `A100-80GB`), a MIG slice of one (`H100-3g.40gb`), or `auto` for
     /// the local card. Several are `2xL4`, or separated by commas: `L4,T4`.
-    #[cfg_attr(feature = "cli", arg(short = 'g', long, value_name = "GPU"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["vram", "gpu-memory", "card", "gpu-name"], short = 'g', long, value_name = "GPU"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
 
@@ -136,7 +136,7 @@ pub struct Question {
     /// Model by name; a GGUF file, a directory with safetensors, a `config.json`; a repository
     /// (`Qwen/Qwen3-30B-A3B`, `…-GGUF:Q4_K_M`, `hf:…@revision`), a tag of Ollama's (`qwen3:30b`), an
     /// address: found in other programs' caches, else read by its header from the server.
-    #[cfg_attr(feature = "cli", arg(short = 'm', long, value_name = "MODEL"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["model-path", "model-name", "model-id", "hf-repo"], short = 'm', long, value_name = "MODEL"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 
@@ -159,7 +159,7 @@ pub struct Question {
 
     /// Format of the weights, such as `q4_k_m`, `q8_0`, `nf4-dq`, `awq-int4`, `bf16`. A file's own
     /// format unless given; for a model known by name `q4_k_m`, `bf16` under transformers, vllm and sglang.
-    #[cfg_attr(feature = "cli", arg(aliases = ["quantization", "quant"], long, value_name = "FORMAT"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["quantization", "quant", "quantize", "weight-format"], long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -171,7 +171,7 @@ pub struct Question {
     /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`; under llama.cpp also one
     /// for each, `q8_0/q4_0`. Unless given, what the runtime takes by itself: `int8`, `f16` under
     /// llama.cpp, `bf16` under transformers, vllm and sglang.
-    #[cfg_attr(feature = "cli", arg(aliases = ["kv-cache-dtype", "cache-type"], long, value_name = "FORMAT"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["kv-cache-dtype", "cache-type", "kv-cache-type", "kv-dtype", "kv-type", "kv-quant", "kv-cache", "kv-format"], long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -189,8 +189,8 @@ pub struct Question {
     )]
     pub attention: Option<Attention>,
 
-    /// Tokens of the pinned system prompt [default: 0; 6000 under vramplan where the context has room for
-    /// twice that].
+    /// Length of the pinned system prompt in tokens [default: 0; 6000 under vramplan where the context has
+    /// room for twice that].
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_tokens: Option<u64>,
@@ -212,17 +212,17 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill_chunk: Option<u64>,
 
-    /// Sequences processed together: conversations or users at once, each with a cache of its own; the
-    /// system prompt is shared where the runtime shares it [default: 1].
+    /// Sequences processed together, each with its own cache; the system prompt is shared where the runtime
+    /// shares it [default: 1].
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u64>,
 
-    /// Users at once, each with a conversation of their own: as `--batch` [default with
-    /// `--context-per-user`: as many as there is room for].
+    /// Users at the same time, each with their own conversation, as `--batch` [default with
+    /// `--context-per-user`: as many as fit].
     #[cfg_attr(
         feature = "cli",
-        arg(aliases = ["concurrency"],
+        arg(aliases = ["concurrency", "concurrent", "num-parallel"],
             long,
             value_name = "N",
             help_heading = "Workload",
@@ -232,8 +232,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<u64>,
 
-    /// Tokens of each user's conversation, the system prompt included: `--context` and `--cache-tokens` in
-    /// one [default with `--users`: as many as there is room for].
+    /// Context length of each user in tokens, system prompt included: `--context` and `--cache-tokens` in
+    /// one [default with `--users`: as many as fit].
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -246,9 +246,9 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_per_user: Option<u64>,
 
-    /// Positions, where `RoPE` scaling allows more than the model was trained for, or fewer are
-    /// wanted.
-    #[cfg_attr(feature = "cli", arg(aliases = ["ctx", "ctx-size", "num-ctx", "n-ctx"], short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    /// Context length in tokens; more than the model's where `RoPE` scaling allows it [default: the
+    /// model's].
+    #[cfg_attr(feature = "cli", arg(aliases = ["ctx", "ctx-size", "num-ctx", "n-ctx", "context-length", "context-size", "context-window", "contextsize", "max-seq-len", "max-context"], short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
 
@@ -266,14 +266,14 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_seqs: Option<u64>,
 
-    /// Images of a prompt that a multimodal model is set up for (vLLM: `--limit-mm-per-prompt`); 0 plans
-    /// its language model alone. Their tokens are among `--system-tokens` and the cache's [default: as
-    /// the runtime: tower loaded under transformers, vllm and sglang, not under llama.cpp and vramplan].
+    /// Images per prompt to plan for (vLLM: `--limit-mm-per-prompt`); 0 plans the language model alone.
+    /// Their tokens count towards `--system-tokens` and the cache [default: as the runtime: the image
+    /// encoder is loaded under transformers, vllm and sglang, not under llama.cpp and vramplan].
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<u64>,
 
-    /// Positions that get logits: `last` or `all` [default: last, one a sequence].
+    /// Positions for which logits are computed: `last` or `all` [default: last, one per sequence].
     #[cfg_attr(feature = "cli", arg(long, value_name = "WHICH", help_heading = "Workload"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -288,7 +288,7 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheAllocation>,
 
-    /// Capture the activations of this many layers, or of `all` of them.
+    /// Capture the activations of this many layers, or of `all`.
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = "Introspection"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -327,8 +327,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub capture_keep: bool,
 
-    /// Memory to leave free: a size, or a percentage of the total [default: 3%, at least 512 MiB;
-    /// under vllm and sglang none beside what their share of the card leaves].
+    /// Memory to leave free: a size, or a percentage of the total [default: 3%, at least 512 MiB; none
+    /// under vllm and sglang, whose share of the card leaves some].
     #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE|PCT", help_heading = "Card"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -338,8 +338,8 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub headroom: Option<Headroom>,
 
-    /// Share of the card for vLLM's weights, activations and cache, or `auto` for the largest that is safe beside what others
-    /// hold [default: 0.92, before vLLM 0.20 0.9].
+    /// Share of the card that vLLM takes for weights, activations and cache, or `auto` for the largest that is safe beside
+    /// other programs [default: 0.92; 0.9 before vLLM 0.20].
     #[cfg_attr(feature = "cli", arg(long, value_name = "SHARE", help_heading = "Card"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -351,7 +351,7 @@ pub struct Question {
 
     /// Share of what is free of the card for SGLang's weights and cache, or `auto` for the largest that is safe [default: as
     /// SGLang reckons it from the card, the step and the captured batches].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "SHARE", help_heading = "Card"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["mem-fraction"], long, value_name = "SHARE", help_heading = "Card"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -372,7 +372,7 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub expandable_segments: bool,
 
-    /// Memory that other processes hold, such as other models; of several GPUs on every one.
+    /// Memory that other programs hold, such as other models; applied to each of several GPUs.
     #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = "Card"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -391,6 +391,7 @@ pub struct Question {
             value_name = "N",
             help_heading = PLACEMENT,
             visible_alias = "n-gpu-layers",
+            aliases = ["gpu-layers", "gpulayers", "num-gpu", "layers"],
             allow_negative_numbers = true
         )
     )]
@@ -402,7 +403,7 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
     pub ngl: Option<Count>,
 
-    /// Layers whose experts stay in main memory, the first of the model: a number or `auto`.
+    /// Keep the experts of the first N layers in main memory: a number or `auto`.
     #[cfg_attr(feature = "cli", arg(aliases = ["ncmoe"], long, value_name = "N", help_heading = PLACEMENT))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -412,7 +413,7 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
     pub n_cpu_moe: Option<Count>,
 
-    /// All experts stay in main memory.
+    /// Keep all experts in main memory.
     #[cfg_attr(
         feature = "cli",
         arg(long, help_heading = PLACEMENT, conflicts_with = "n_cpu_moe")
@@ -462,18 +463,18 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub main_gpu: Option<u64>,
 
-    /// Caches stay in main memory.
+    /// Keep the KV cache in main memory.
     #[cfg_attr(feature = "cli", arg(long, help_heading = PLACEMENT))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_kv_offload: bool,
 
-    /// Weights in main memory are never copied to a GPU for large batches.
+    /// Never copy weights from main memory to a GPU for large batches.
     #[cfg_attr(feature = "cli", arg(long, help_heading = PLACEMENT))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_op_offload: bool,
 
-    /// Main memory that the run may take; with `--gpu auto` what this machine has available.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = PLACEMENT))]
+    /// Main memory that the run may use [default with `--gpu auto`: what this machine has available].
+    #[cfg_attr(feature = "cli", arg(aliases = ["system-ram", "cpu-memory"], long, value_name = "SIZE", help_heading = PLACEMENT))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -482,7 +483,7 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub ram: Option<Bytes>,
 
-    /// Bytes a second that main memory is read at, such as `80GB` [default: 50GB, assumed].
+    /// Bandwidth of main memory in bytes per second, such as `80GB` [default: 50GB, assumed].
     #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = PLACEMENT))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -509,12 +510,12 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kv_unified: bool,
 
-    /// Every slot has cells of its own.
+    /// Give every slot its own cells.
     #[cfg_attr(feature = "cli", arg(long, help_heading = PLACEMENT))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_kv_unified: bool,
 
-    /// Windowed layers cache every token.
+    /// Cache every token in sliding-window layers too.
     #[cfg_attr(feature = "cli", arg(long, help_heading = PLACEMENT))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub swa_full: bool,
@@ -524,13 +525,13 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<u64>,
 
-    /// The encoder of images that is loaded beside the model: its file, or `auto` for the model's own in f16
+    /// The image encoder to load with the model: its file, or `auto` for the model's own in f16
     /// (llama.cpp).
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", help_heading = BESIDE))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mmproj: Option<String>,
 
-    /// An adapter that is loaded beside the model. May be repeated (llama.cpp; under vllm `--max-loras`).
+    /// A LoRA adapter to load with the model; may be repeated (llama.cpp; vllm has `--max-loras`).
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", help_heading = BESIDE))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lora: Vec<String>,
@@ -560,7 +561,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lora_rank: Option<u64>,
 
-    /// Tokens that `--draft` predicts ahead under vLLM (`num_speculative_tokens`).
+    /// Tokens that `--draft` predicts ahead under vLLM (`num_speculative_tokens`) and SGLang (one fewer than
+    /// `--speculative-num-draft-tokens`).
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "num-speculative-tokens")
@@ -608,8 +610,8 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub kv_cache_memory_bytes: Option<Bytes>,
 
-    /// Tokens of a block of vLLM's cache [default: what its kernels ask for].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = SERVER))]
+    /// Tokens of a block of vLLM's cache, or of a page of SGLang's [default: what their kernels ask for].
+    #[cfg_attr(feature = "cli", arg(aliases = ["page-size"], long, value_name = "TOKENS", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block_size: Option<u64>,
 
@@ -627,7 +629,7 @@ pub struct Question {
     /// GPUs that vLLM splits every layer over [default: all that other kinds of parallelism leave].
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "tp")
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "tp", alias = "tp-size")
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensor_parallel_size: Option<u64>,
@@ -635,7 +637,7 @@ pub struct Question {
     /// Runs of layers that vLLM cuts the model into [default: 1; all GPUs with `--split layer`].
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "pp")
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "pp", alias = "pp-size")
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline_parallel_size: Option<u64>,
@@ -643,7 +645,7 @@ pub struct Question {
     /// Engines of vLLM that each have all dense layers, and share experts [default: 1].
     #[cfg_attr(
         feature = "cli",
-        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "dp")
+        arg(long, value_name = "N", help_heading = SERVER, visible_alias = "dp", alias = "dp-size")
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_parallel_size: Option<u64>,
@@ -661,7 +663,18 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decode_context_parallel_size: Option<u64>,
 
-    /// Tokens a second that generation must be able to reach with the cache full.
+    /// Whether groups of ranks under SGLang have attention's layers and conversations of their own: as many as
+    /// `--data-parallel-size` says, among the ranks of `--tensor-parallel-size`.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enable_dp_attention: bool,
+
+    /// Tokens that SGLang's pool is to have at most [default: what its share of the card leaves].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_total_tokens: Option<u64>,
+
+    /// Slowest acceptable generation, in tokens per second with the cache full.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOK/S", help_heading = "Card"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_decode_speed: Option<f64>,

@@ -154,7 +154,7 @@ const VLLM_MORE: &[Flag] = &[
 ];
 
 /// `SGLang`'s, by `srt/server_args.py`.
-const SGLANG: &[Flag] = &[
+pub(super) const SGLANG: &[Flag] = &[
     ("--model-path", Effect::Model),
     ("--model", Effect::Model),
     ("--tp", Effect::Sets(ranks)),

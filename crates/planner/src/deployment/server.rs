@@ -1,4 +1,4 @@
-//! What a question says of vLLM's server beside its limits; under another runtime that is refused.
+//! What a question says of a server beside its limits; what a runtime has not is refused.
 
 use super::{DeploymentError, Question};
 use crate::estimate::rules;
@@ -28,22 +28,20 @@ pub(super) fn server(
     gpus: u64,
     split: Split,
 ) -> Result<Server, DeploymentError> {
+    refuse_others(question, runtime)?;
     if !rules(runtime).is_server() {
-        return match given(question) {
-            Some(flag) => {
-                let spreads = ["--tensor-parallel-size", "--pipeline-parallel-size"];
-                let instead = if spreads.contains(&flag) {
-                    "say `--gpus N` and `--split tensor` or `layer`".to_owned()
-                } else {
-                    format!("drop `{flag}`, or use `--runtime vllm`")
-                };
-                let message = format!("the `{runtime}` runtime has no `{flag}`");
-                Err(DeploymentError::refused(message, instead))
-            }
-            None => Ok(Server::default()),
-        };
+        return Ok(Server::default());
     }
-    let ahead = ahead(question)?;
+    if question.data_parallel_size.is_some_and(|copies| copies > 1)
+        && !question.enable_dp_attention
+        && rules(runtime).server_flags().contains(&"--enable-dp-attention")
+    {
+        return Err(DeploymentError::refused(
+            "`--data-parallel-size` alone runs engines that share nothing: each is planned by itself",
+            "drop it and plan one of them, or add `--enable-dp-attention`",
+        ));
+    }
+    let ahead = ahead(question, runtime)?;
     let size = |given: Option<Gibibytes>| given.map_or(Bytes::ZERO, |size| size.0);
     let grid = grid(question, gpus, split)?;
     Ok(Server {
@@ -55,7 +53,7 @@ pub(super) fn server(
         swap: question.swap_space.map(|size| size.0),
         optimization: optimization(question)?,
         cache_bytes: question.kv_cache_memory_bytes,
-        block_tokens: block_tokens(question)?,
+        block_tokens: block_tokens(question, rules(runtime).block_step())?,
         most_captured: in_range(
             "--max-cudagraph-capture-size",
             question.max_cudagraph_capture_size,
@@ -66,8 +64,24 @@ pub(super) fn server(
     })
 }
 
-/// The first flag of vLLM's server that was given.
-fn given(question: &Question) -> Option<&'static str> {
+/// Refuses what the runtime has not.
+fn refuse_others(question: &Question, runtime: Runtime) -> Result<(), DeploymentError> {
+    let own = rules(runtime).server_flags();
+    let Some(flag) = given(question).find(|flag| !own.contains(flag)) else { return Ok(()) };
+    let spreads = ["--tensor-parallel-size", "--pipeline-parallel-size"];
+    let takes = |other: &&Runtime| rules(**other).server_flags().contains(&flag);
+    let instead = if spreads.contains(&flag) {
+        "say `--gpus N` and `--split tensor` or `layer`".to_owned()
+    } else {
+        let other = Runtime::ALL.iter().find(takes);
+        let or = other.map(|other| format!(", or use `--runtime {other}`")).unwrap_or_default();
+        format!("drop `{flag}`{or}")
+    };
+    Err(DeploymentError::refused(format!("the `{runtime}` runtime has no `{flag}`"), instead))
+}
+
+/// The flags of servers that were given.
+fn given(question: &Question) -> impl Iterator<Item = &'static str> {
     let flags = [
         ("--max-loras", question.max_loras.is_some()),
         ("--max-lora-rank", question.max_lora_rank.is_some()),
@@ -84,8 +98,10 @@ fn given(question: &Question) -> Option<&'static str> {
         ("--data-parallel-size", question.data_parallel_size.is_some()),
         ("--enable-expert-parallel", question.enable_expert_parallel),
         ("--decode-context-parallel-size", question.decode_context_parallel_size.is_some()),
+        ("--enable-dp-attention", question.enable_dp_attention),
+        ("--max-total-tokens", question.max_total_tokens.is_some()),
     ];
-    flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+    flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag)
 }
 
 fn in_range(
@@ -127,15 +143,17 @@ fn lora(question: &Question) -> Result<Option<LoraSlots>, DeploymentError> {
 }
 
 /// Tokens that are predicted ahead.
-fn ahead(question: &Question) -> Result<u64, DeploymentError> {
+fn ahead(question: &Question, runtime: Runtime) -> Result<u64, DeploymentError> {
     let tokens = in_range("--draft-tokens", question.draft_tokens, MOST_AHEAD)?;
     match (&question.draft, question.mtp, tokens) {
         (Some(_), Some(_), _) => Err(DeploymentError::refused(
-            "vLLM predicts by `--draft` or by `--mtp`, not by both",
+            format!("the `{runtime}` runtime predicts by `--draft` or by `--mtp`, not by both"),
             "drop one of them",
         )),
         (Some(_), None, None) => Err(DeploymentError::refused(
-            "`--draft` under vLLM needs the number of tokens that are predicted ahead",
+            format!(
+                "`--draft` under `{runtime}` needs the number of tokens that are predicted ahead"
+            ),
             "add `--draft-tokens 3`",
         )),
         (None, None, Some(_)) => Err(DeploymentError::refused(
@@ -162,10 +180,11 @@ fn drafter(question: &Question) -> Drafter {
     }
 }
 
-fn block_tokens(question: &Question) -> Result<Option<u64>, DeploymentError> {
+fn block_tokens(question: &Question, step: u64) -> Result<Option<u64>, DeploymentError> {
     match in_range("--block-size", question.block_size, MOST_BLOCK)? {
-        Some(tokens) if !tokens.is_multiple_of(16) => {
-            Err(DeploymentError::out_of_range("--block-size", tokens, "a multiple of 16"))
+        Some(tokens) if !tokens.is_multiple_of(step) => {
+            let expected = format!("a multiple of {step}");
+            Err(DeploymentError::out_of_range("--block-size", tokens, expected))
         }
         tokens => Ok(tokens),
     }
@@ -173,11 +192,9 @@ fn block_tokens(question: &Question) -> Result<Option<u64>, DeploymentError> {
 
 /// The GPUs that kinds of parallelism make up, where any is given.
 pub(super) fn gpus(question: &Question) -> Option<u64> {
-    let sizes = [
-        question.tensor_parallel_size,
-        question.pipeline_parallel_size,
-        question.data_parallel_size,
-    ];
+    // Copies of attention are among the ranks.
+    let copies = question.data_parallel_size.filter(|_| !question.enable_dp_attention);
+    let sizes = [question.tensor_parallel_size, question.pipeline_parallel_size, copies];
     let given = sizes.iter().any(Option::is_some);
     given.then(|| sizes.into_iter().flatten().fold(1, u64::saturating_mul))
 }
@@ -192,6 +209,11 @@ fn grid(question: &Question, gpus: u64, split: Split) -> Result<Option<Grid>, De
         return Ok(None);
     }
     let copies = copies.unwrap_or(1);
+    let tensor = if question.enable_dp_attention {
+        Some(of_a_copy(tensor.unwrap_or(gpus / stages.unwrap_or(1).max(1)), copies)?)
+    } else {
+        tensor
+    };
     let left = gpus / copies.max(1);
     let (tensor, stages) = match (tensor, stages) {
         (Some(tensor), Some(stages)) => (tensor, stages),
@@ -209,6 +231,15 @@ fn grid(question: &Question, gpus: u64, split: Split) -> Result<Option<Grid>, De
         return Err(DeploymentError::refused(message, "give sizes whose product is `--gpus`"));
     }
     Ok(Some(grid).filter(|grid| grid.gpus() > 1))
+}
+
+/// Ranks of each copy of attention.
+fn of_a_copy(ranks: u64, copies: u64) -> Result<u64, DeploymentError> {
+    if copies == 0 || !ranks.is_multiple_of(copies) {
+        let expected = format!("a divisor of {ranks}, the ranks of `--tensor-parallel-size`");
+        return Err(DeploymentError::out_of_range("--data-parallel-size", copies, expected));
+    }
+    Ok(ranks / copies)
 }
 
 /// Ranks that a cache is dealt out over: at most as many as have the same heads (`config/parallel.py`).

@@ -29,19 +29,30 @@ where
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
-/// A number of tokens as people write it: `8192`, `8_192`, `8k` and `8K` for 8 × 1,024, as model cards mean it.
+/// A number of tokens as people write it: `8192`, `8_192`, `8,192`, `8k` for 8 × 1,024 and `1M` for 1,024 × 1,024, as
+/// model cards mean it.
 #[cfg(feature = "cli")]
 pub(super) fn tokens(text: &str) -> Result<u64, String> {
     let wrong = || "expected a whole number of tokens, such as `8192` or `8k`".to_owned();
-    let digits = text.trim().replace('_', "");
-    let (digits, factor) = match digits.strip_suffix(['k', 'K']) {
-        Some(digits) => (digits, 1024),
-        None => (&*digits, 1),
+    let text = text.trim().replace('_', "");
+    let (digits, factor) = match (text.strip_suffix(['k', 'K']), text.strip_suffix(['m', 'M'])) {
+        (Some(thousands), _) => (thousands, 1 << 10),
+        (None, Some(millions)) => (millions, 1 << 20),
+        (None, None) => (&*text, 1),
     };
+    let digits = if is_grouped(digits) { digits.replace(',', "") } else { digits.to_owned() };
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
     digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
+}
+
+/// Whether digits are in groups of three, with commas between them.
+#[cfg(feature = "cli")]
+fn is_grouped(digits: &str) -> bool {
+    let mut groups = digits.split(',');
+    let first = groups.next().unwrap_or_default();
+    (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3)
 }
 
 /// Sizes are written to the byte, and what reads as a number is one.
@@ -99,9 +110,21 @@ mod tests {
         assert_eq!(tokens("8_192"), Ok(8192));
         assert_eq!(tokens("8k"), Ok(8192));
         assert_eq!(tokens("128K"), Ok(131_072));
-        for wrong in
-            ["", "k", "-5", "1.5k", "8kk", "1e5", "99999999999999999999", "18446744073709551615k"]
-        {
+        assert_eq!(tokens("1M"), Ok(1_048_576));
+        assert_eq!(tokens("32,768"), Ok(32_768));
+        for wrong in [
+            "",
+            "k",
+            "-5",
+            "1.5k",
+            "8kk",
+            "1e5",
+            "99999999999999999999",
+            "18446744073709551615k",
+            "32.768",
+            "3,27",
+            "1,2345",
+        ] {
             assert!(tokens(wrong).unwrap_err().contains("whole number of tokens"), "{wrong}");
         }
     }

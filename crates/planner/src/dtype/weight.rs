@@ -257,10 +257,10 @@ fn usual_name(name: &str) -> &str {
         "fp16" | "float16" | "half" => "f16",
         "bfloat16" => "bf16",
         "fp32" | "float32" | "float" => "f32",
-        "awq" | "awq-4bit" => "awq-int4",
-        "gptq" | "gptq-4bit" => "gptq-int4",
+        "awq" | "awq-4bit" | "awq_marlin" => "awq-int4",
+        "gptq" | "gptq-4bit" | "gptq_marlin" => "gptq-int4",
         "gptq-8bit" => "gptq-int8",
-        "bnb" | "bnb-4bit" | "bitsandbytes" | "bnb-nf4" => "nf4",
+        "bnb" | "bnb-4bit" | "bitsandbytes" | "bnb-nf4" | "qlora" => "nf4",
         "bnb-8bit" | "llm.int8" => "int8",
         "float8" => "fp8",
         "q8" => "q8_0",
@@ -274,10 +274,14 @@ fn usual_name(name: &str) -> &str {
 fn instead_of(name: &str) -> Option<&'static str> {
     const FILES: &str = "the file itself, as its makers choose the type of each tensor: \
         `--model FILE.gguf`, or the repository and the file's type, `--model ORG/NAME-GGUF:TYPE`";
+    const OWN: &str =
+        "no `--weights` for what the file or the repository holds: it is read from there";
     const EXL: &str = "a format that llama.cpp, vLLM or transformers load, as EXL2 and EXL3 files are for \
         ExLlama and TabbyAPI alone: near 4 bits a weight `q4_k_m`, `awq-int4` or `nf4`";
     Some(match name {
         _ if name.starts_with("ud-") || name.ends_with("_xl") => FILES,
+        "auto" | "compressed-tensors" | "modelopt" | "modelopt_fp4" | "auto-round" | "gguf"
+        | "safetensors" => OWN,
         _ if name.starts_with("exl2") || name.starts_with("exl3") => EXL,
         "int4" | "4bit" | "4-bit" | "q4" => {
             "`q4_k_m` for llama.cpp, `awq-int4`, `gptq-int4`, `w4a16` or `nvfp4` for vLLM, `nf4` for transformers"

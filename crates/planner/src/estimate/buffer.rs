@@ -83,9 +83,18 @@ impl Component {
         }
     }
 
-    /// The component that the command line calls `id`, `-` and `_` alike.
+    /// The component that the command line calls `id`, `-`, `_` and spaces alike, or another word for it.
     pub fn from_id(id: &str) -> Option<Self> {
-        let wanted = id.to_ascii_lowercase().replace('-', "_");
+        let wanted = id.to_ascii_lowercase().replace(['-', ' '], "_");
+        let wanted = match wanted.as_str() {
+            "kv" | "kv_cache" | "cache" | "context" => "conversation_cache",
+            "model" => "weights",
+            "prompt" | "system_prompt" => "system_prompt_cache",
+            "attention" => "attention_transients",
+            "compute" | "compute_buffer" => "activations",
+            "overhead" | "cuda" | "cuda_context" => "runtime_overhead",
+            other => other,
+        };
         Self::ALL.into_iter().find(|component| component.id() == wanted)
     }
 }

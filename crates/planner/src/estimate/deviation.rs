@@ -74,6 +74,9 @@ impl Deviation {
     /// byte, the others −12.8 to +14.2%, most of them of models with recurrent layers.
     pub const LLAMA_CPP_SPLITS: Self = percent(15, 15);
 
+    /// The same for state-space layers on several devices. Library, 180 random placements: 18 to the byte, −59 to +188%.
+    pub const LLAMA_CPP_STATES: Self = percent(65, 200);
+
     /// The same for what few models have. Library: −16 to +8%.
     pub const LLAMA_CPP_RARE: Self = percent(18, 12);
 
@@ -109,8 +112,8 @@ impl Deviation {
     pub const TRANSFORMERS_SCORES: Self = percent(2, 2);
 
     /// The card from which on a run of transformers ends, beside what is known to differ from start to start. Of 140
-    /// rehearsed runs 136 end on the card of the high bound; four want 0.6 to 12% more.
-    pub const SMALLEST_CARD: Self = Self { below: 80, above: 170 };
+    /// rehearsed runs 138 end on the card of the high bound.
+    pub const SMALLEST_CARD: Self = Self { below: 80, above: 80 };
 
     /// The bounds of an expected size.
     pub fn around(self, expected: Bytes) -> Result<Bounds, Overflow> {

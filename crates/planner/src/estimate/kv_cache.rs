@@ -39,9 +39,14 @@ pub fn heads_size(layer: LayerShape, kv: KvFormat, tokens: u64) -> Result<Bytes,
     keys.plus(kv.size_of(layer.kv_heads, layer.value_head_dim, tokens)?)
 }
 
-/// Bytes of what a layer's indexer caches of `tokens` tokens: one key, in the format of the cache.
+/// Bytes of what a layer's indexer caches of `tokens` tokens: one key, in the format of the cache. Keys that are pooled are
+/// cached before that, with their weights and whether they count (transformers `glm5_next/modeling_glm5_next.py`).
 pub fn indexer_size(shape: &ModelShape, kv: KvFormat, tokens: u64) -> Result<Bytes, Overflow> {
-    kv.size_of(1, shape.extras.indexer.as_ref().map_or(0, |indexer| indexer.head_dim), tokens)
+    let elements = shape.extras.indexer.as_ref().map_or(0, |indexer| match indexer.pooled {
+        Some(_) => 2 * indexer.head_dim + 1,
+        None => indexer.head_dim,
+    });
+    kv.size_of(1, elements, tokens)
 }
 
 /// Bytes of the latent vectors of `tokens` tokens in one layer with multi-head latent attention.

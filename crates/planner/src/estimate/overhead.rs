@@ -29,7 +29,8 @@ pub fn push_bare_context(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     if scenario.gpu.is_calibrated() {
         return push_context_of(buffers, scenario, size);
     }
-    let loaded = scenario.runtime.libraries.value.expected;
+    let measured = scenario.gpu.calibrated.libraries.as_ref();
+    let loaded = measured.unwrap_or(&scenario.runtime.libraries).value.expected;
     let high = size.high.minus_or_zero(loaded).max(size.expected);
     push_context_of(buffers, scenario, Bounds::new(size.low, size.expected, high));
 }
@@ -41,7 +42,7 @@ fn push_context_of(buffers: &mut Buffers, scenario: &Scenario<'_>, size: Bounds)
         BufferId::CudaContext,
         size,
         Formula::text(
-            if scenario.gpu.calibrated.libraries.is_some() {
+            if scenario.gpu.is_calibrated() && scenario.gpu.calibrated.libraries.is_some() {
                 "measured on this card: held once the device was open"
             } else if scenario.gpu.is_calibrated() {
                 "measured on this card: held at the peak − taken by the allocator's pool"
@@ -66,10 +67,10 @@ fn push_measured(
     }
 }
 
-/// Lists what libraries take, unless the context was measured with them.
+/// Lists what libraries take, as measured or as the runtime's profile has it, unless the context was measured with them.
 pub fn push_libraries(buffers: &mut Buffers, scenario: &Scenario<'_>) {
-    if scenario.gpu.is_calibrated() {
-        let measured = scenario.gpu.calibrated.libraries.as_ref();
+    let measured = scenario.gpu.calibrated.libraries.as_ref();
+    if scenario.gpu.is_calibrated() || measured.is_some() {
         push_measured(
             buffers,
             BufferId::Libraries,

@@ -78,6 +78,8 @@ pub struct Asked<'a> {
     pub expandable_segments: bool,
     /// The longest sequence that a server is told to serve.
     pub max_model_len: u64,
+    /// Tokens that a pool is to have at most.
+    pub max_total_tokens: Option<u64>,
     /// What else a server is told.
     pub server: Server,
 }
@@ -123,6 +125,27 @@ pub struct Refusal {
     pub expected: String,
 }
 
+/// What servers may be told, as flags of the command.
+pub const SERVER_FLAGS: [&str; 17] = [
+    "--max-loras",
+    "--max-lora-rank",
+    "--draft-tokens",
+    "--cpu-offload-gb",
+    "--kv-offloading-size",
+    "--swap-space",
+    "--kv-cache-memory-bytes",
+    "--block-size",
+    "--max-cudagraph-capture-size",
+    "--optimization-level",
+    "--tensor-parallel-size",
+    "--pipeline-parallel-size",
+    "--data-parallel-size",
+    "--enable-expert-parallel",
+    "--decode-context-parallel-size",
+    "--enable-dp-attention",
+    "--max-total-tokens",
+];
+
 /// A runtime: one folder of this module implements it for each.
 pub trait RuntimeRules: Sync {
     /// Ways to compute attention.
@@ -136,6 +159,13 @@ pub trait RuntimeRules: Sync {
 
     /// What it does where nothing is said.
     fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults;
+
+    /// What it does with a model's own weights that this GPU cannot compute with, where its default is another format
+    /// therefore.
+    fn expands(&self, model: &ModelSpec, gpu: &GpuSpec) -> Option<String> {
+        let _ = (model, gpu);
+        None
+    }
 
     /// Its options as they are asked for. What another runtime has was refused before.
     ///
@@ -270,9 +300,19 @@ pub trait RuntimeRules: Sync {
         None
     }
 
-    /// Whether it is a server that is told what [`Server`] lists.
+    /// The flags of [`SERVER_FLAGS`] that it has, if it is a server that is told what [`Server`] lists.
+    fn server_flags(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether it is such a server.
     fn is_server(&self) -> bool {
-        false
+        !self.server_flags().is_empty()
+    }
+
+    /// What the tokens of a block of its pool are a multiple of, where they may be chosen.
+    fn block_step(&self) -> u64 {
+        1
     }
 
     /// Whether layers, tensors and caches can be placed one by one, in main memory too.

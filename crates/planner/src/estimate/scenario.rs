@@ -2,7 +2,8 @@
 
 use crate::dtype::KvFormat;
 use crate::spec::{
-    GpuSpec, Layer, LayerShape, Logits, ModelSpec, Part, Runtime, RuntimeSpec, Workload,
+    GpuSpec, Layer, LayerShape, Logits, MeasuredServer, ModelSpec, Part, Runtime, RuntimeSpec,
+    Workload,
 };
 use crate::units::Overflow;
 
@@ -74,6 +75,18 @@ impl Scenario<'_> {
     /// What the GPU has of the model.
     pub const fn part(&self) -> &Part {
         &self.weights.part
+    }
+
+    /// What a server in this setting was measured to take of this card, where it was.
+    pub fn measured_server(&self) -> Option<&MeasuredServer> {
+        let measured = self.gpu.calibrated.served.as_deref()?;
+        let is_same = measured.model == self.model.name
+            && measured.weights == self.weights.format
+            && measured.kv == self.kv
+            && measured.prefill_chunk == self.workload.prefill_chunk
+            && measured.images == self.workload.images
+            && measured.options == self.runtime.options.without_use();
+        is_same.then_some(measured)
     }
 
     /// What the layers on this GPU keep.

@@ -52,7 +52,9 @@ pub enum Named {
 /// The chip of a name such as `M3 Max 64GB`, `Apple M1 16 GB` or `m2-ultra-192gb`; nothing where it is none.
 pub fn named(name: &str) -> Option<Named> {
     let text = name.to_ascii_lowercase().replace(['-', '_', '(', ')', ','], " ");
-    let mut words: Vec<&str> = text.split_whitespace().filter(|word| *word != "apple").collect();
+    let mut words: Vec<&str> = text.split_whitespace().collect();
+    words.drain(..machine(&words));
+    words.retain(|word| !FILLERS.contains(word));
     let memory = memory(&mut words);
     let wanted = words.join(" ");
     let chip = CHIPS.iter().find(|chip| chip.name.eq_ignore_ascii_case(&wanted))?;
@@ -60,6 +62,15 @@ pub fn named(name: &str) -> Option<Named> {
         Some(gib) => Named::Chip(Box::new(spec(chip, gib))),
         None => Named::WithoutMemory(chip.name),
     })
+}
+
+/// Words that say nothing of which chip it is.
+const FILLERS: [&str; 6] = ["chip", "with", "ram", "unified", "memory", "gpu"];
+
+/// How many words before the chip's name the machine that has it: `MacBook Pro M3 Max`.
+fn machine(words: &[&str]) -> usize {
+    const MACHINES: [&str; 8] = ["apple", "mac", "macbook", "pro", "air", "studio", "mini", "imac"];
+    words.iter().take_while(|word| MACHINES.contains(word)).count()
 }
 
 /// Takes `64gb`, `64gib` or `64 gb` from the end. Apple's GB of memory are GiB.
@@ -133,9 +144,15 @@ mod tests {
 
     #[test]
     fn names_are_written_in_many_ways() {
-        for name in
-            ["m3 max 64gb", "Apple M3 Max 64 GB", "M3-Max-64GB", "M3 Max (64GB)", "M3 Max 64GiB"]
-        {
+        for name in [
+            "m3 max 64gb",
+            "Apple M3 Max 64 GB",
+            "M3-Max-64GB",
+            "M3 Max (64GB)",
+            "M3 Max 64GiB",
+            "MacBook Pro M3 Max 64GB",
+            "Mac Studio M3 Max with 64GB unified memory",
+        ] {
             assert_eq!(usable(name).0, "M3 Max 64GB", "{name}");
         }
         assert_eq!(named("M4 Pro"), Some(Named::WithoutMemory("M4 Pro")));

@@ -163,6 +163,7 @@ impl Calibration {
             libraries: of(|run| run.libraries),
             workspaces: of(|run| run.workspaces),
             slack: self.slack(),
+            served: None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::error::At;
 use super::files::{Files, NoFiles};
 use super::names::Kind;
 use super::profile::Written;
-use super::{Calibration, SourceError, apple, mig, name_format, profile};
+use super::{Calibration, SourceError, apple, card_words, mig, name_format, profile};
 use crate::spec::{GpuSpec, ModelSpec, OwnFormat, Runtime, RuntimeSpec};
 use crate::text::printable;
 
@@ -117,11 +117,29 @@ impl Catalog {
                     let example = format!("{chip} 64GB");
                     Err(SourceError::WithoutMemory { name: printable(name), example })
                 }
-                None => {
-                    name.parse().map_or(found, |total| Ok(GpuSpec::of_size(name.trim(), total)))
-                }
+                None => match name.parse() {
+                    Ok(total) => Ok(GpuSpec::of_size(name.trim(), total)),
+                    Err(_) => self.gpu_in_other_words(name).map_or(found, Ok),
+                },
             },
             _ => found,
+        }
+    }
+
+    /// A card whose name is written otherwise than its profile has it.
+    fn gpu_in_other_words(&self, name: &str) -> Option<GpuSpec> {
+        let words = card_words::Words::new(name);
+        let known = |candidate: card_words::Candidate| {
+            let gpu = self.find(Kind::Gpu, &candidate.name, profile::gpu).ok()?;
+            candidate.admits(gpu.total.value).then_some(gpu)
+        };
+        if let Some(found) = words.candidates().into_iter().find_map(known) {
+            return Some(found);
+        }
+        let mut same = self.names(Kind::Gpu).ok()?.filter(|name| words.are_of(name));
+        match (same.next(), same.next()) {
+            (Some(only), None) => self.find(Kind::Gpu, only, profile::gpu).ok(),
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
+use super::card_words::Words;
 use super::unmodelled::Unmodelled;
 use crate::spec::InvalidShape;
 use crate::text::{printable, printable_message, printable_path};
@@ -30,6 +31,16 @@ pub enum SourceError {
     NoSuchPath {
         /// The argument.
         path: String,
+    },
+    /// A file of weights that is not there, of a model that has a profile.
+    #[error("`{path}` does not exist")]
+    NoSuchFile {
+        /// The argument.
+        path: String,
+        /// The model by its profile.
+        model: String,
+        /// The format that the file's name tells.
+        format: Option<String>,
     },
     /// A file ends before what it announces.
     #[error("`{path}`: {what} needs {needed} B, but the file has only {left} B left")]
@@ -142,15 +153,25 @@ impl SourceError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { kind: "model", .. } => Some(
-                "run `vramplan profiles list`, or give a GGUF file, or a directory with `config.json`"
+                "run `vramplan profiles list models`, give a GGUF file or a directory with `config.json`, or name a repository \
+                 (`hf:ORG/NAME`) or a tag (`ollama:NAME`), whose headers are read"
                     .to_owned(),
             ),
-            Self::Unknown { kind: "GPU", .. } => Some(
-                "run `vramplan profiles list gpus`, or give the size of another card, such as `--gpu 24GiB`"
-                    .to_owned(),
-            ),
+            Self::Unknown { kind: "GPU", name, .. } => {
+                let size = Words::new(name).stated_memory().unwrap_or(24);
+                Some(format!(
+                    "run `vramplan profiles list gpus`, or give the size of another card, such as `--gpu {size}GiB`"
+                ))
+            }
             Self::WithoutMemory { example, .. } => Some(format!("name it with its memory: `--gpu '{example}'`")),
             Self::Unknown { .. } => Some("run `vramplan profiles list`".to_owned()),
+            Self::NoSuchFile { model, format, .. } => {
+                let weights = format.as_ref().map(|format| format!(" --weights {format}"));
+                Some(format!(
+                    "plan it without the file: `--model {model}{}`",
+                    weights.unwrap_or_default()
+                ))
+            }
             Self::Truncated { .. } => {
                 Some("the file is cut short or damaged: download it again".to_owned())
             }

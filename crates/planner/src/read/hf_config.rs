@@ -203,7 +203,9 @@ impl Config<'_> {
             gated_ffn: family.gated_ffn,
             fused_projections: family.fused_projections,
             attention_sinks: family.attention_sinks,
-            attention_output_gate: family.delta_net().is_some() || family.output_gate,
+            attention_output_gate: family.delta_net().is_some()
+                || family.output_gate
+                || (family.head_gates && self.gates_elements()?),
             attention_softcap,
             logit_softcap,
             per_layer: self.per_layer(n_layers, n_heads, &windows, sparse)?,
@@ -224,7 +226,11 @@ impl Config<'_> {
         if self.family.layers == LayerKinds::OneSublayer && self.fields.get(KEY).is_none() {
             return Ok(crate::units::to_u64(self.sublayers()?.len()));
         }
-        self.fields.required(KEY)
+        // EXAONE 3 has a name of its own for it.
+        match self.fields.number("num_layers")? {
+            Some(n_layers) if self.fields.get(KEY).is_none() => Ok(n_layers),
+            _ => self.fields.required(KEY),
+        }
     }
 
     fn vocab_size(&self) -> Result<u64, SourceError> {
@@ -263,8 +269,12 @@ impl Config<'_> {
     }
 
     fn ffn_size(&self, moe: Option<Moe>) -> Result<u64, SourceError> {
-        const KEYS: [&str; 3] =
-            ["dense_intermediate_size", "intermediate_size_mlp", "intermediate_size"];
+        const KEYS: [&str; 4] = [
+            "dense_intermediate_size",
+            "prefix_dense_intermediate_size",
+            "intermediate_size_mlp",
+            "intermediate_size",
+        ];
         match self.family.layers {
             LayerKinds::StateSpace
                 if self.family.experts.hf == HfExperts::Optional && moe.is_none() =>

@@ -5,6 +5,7 @@
 
 mod apple;
 pub mod calibration;
+mod card_words;
 mod catalog;
 mod error;
 mod files;

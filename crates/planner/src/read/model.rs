@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::error::At;
 use super::files::{Files, Found, read_bounded};
 use super::{Catalog, SourceError, gguf, hf_config, json, profile, safetensors};
-use crate::spec::ModelSpec;
-use crate::text::printable_path;
+use crate::spec::{ModelSpec, OwnFormat};
+use crate::text::{printable, printable_path};
 
 /// The model that `arg` is: a GGUF or safetensors file, an index of such, a `config.json`, a
 /// directory with one, a profile, or the name of a profile.
@@ -16,9 +16,10 @@ use crate::text::printable_path;
 pub fn model(files: &dyn Files, arg: &str, catalog: &Catalog) -> Result<ModelSpec, SourceError> {
     let path = Path::new(arg);
     match files.find(path) {
-        Found::File => return file(files, path),
+        Found::File => return file(files, path).map(|model| not_the_known(model, arg, catalog)),
         Found::Folder => {
             return match directory(files, path, catalog) {
+                Ok(model) => Ok(not_the_known(model, arg, catalog)),
                 // A directory that happens to be called like a model is no reason to refuse the model.
                 Err(SourceError::Missing { .. }) if catalog.model(arg).is_ok() => {
                     catalog.model(arg)
@@ -32,8 +33,32 @@ pub fn model(files: &dyn Files, arg: &str, catalog: &Catalog) -> Result<ModelSpe
         Err(SourceError::Unknown { .. }) if looks_like_a_path(arg) => {
             Err(SourceError::NoSuchPath { path: printable_path(path) })
         }
+        // A name that is a file's is not a profile's: the file would be planned by its own tensors.
+        Ok(model) if names_a_gguf(path) => Err(SourceError::NoSuchFile {
+            path: printable_path(path),
+            model: printable(&model.name),
+            format: match model.own_format {
+                Some(OwnFormat::Named(format)) => Some(format.to_string()),
+                Some(OwnFormat::Listed(_)) | None => None,
+            },
+        }),
         result => result,
     }
+}
+
+/// What lies here under the name of a known model is read, and the plan says so.
+fn not_the_known(mut model: ModelSpec, arg: &str, catalog: &Catalog) -> ModelSpec {
+    if !looks_like_a_path(arg) && catalog.model(arg).is_ok() {
+        let name = crate::text::printable(arg);
+        model.remarks.push(format!(
+            "`./{name}`, which lies here, and not the known model of that name: rename it where that is meant"
+        ));
+    }
+    model
+}
+
+fn names_a_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"))
 }
 
 /// The endings of files that are read as models.
@@ -200,6 +225,16 @@ mod tests {
         let catalog = Catalog::new(Box::new(TestDisk), [Folder::asked_for(dir.path())]);
         // The tests run in the package's root, which has a `src` without any model.
         assert!(model(&TestDisk, "src", &catalog).is_err());
+        let shadowed = not_the_known(catalog.model("tiny").unwrap(), "tiny", &catalog);
+        assert!(
+            shadowed.remarks.iter().any(|remark| remark.contains("`./tiny`")),
+            "{:?}",
+            shadowed.remarks
+        );
+        for path in ["./tiny", "tiny.gguf", "no-such-model"] {
+            let model = not_the_known(catalog.model("tiny").unwrap(), path, &catalog);
+            assert!(model.remarks.is_empty(), "{path}: {:?}", model.remarks);
+        }
         assert_eq!(model(&TestDisk, "vendor/Tiny-Instruct", &catalog).unwrap().name, "tiny");
     }
 }

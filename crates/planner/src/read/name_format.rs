@@ -49,15 +49,21 @@ const ONE_SCALE: [&str; 3] = ["redhatai/", "neuralmagic/", "nvidia/"];
 
 /// The name without its format, and the format; nothing where the name tells none.
 pub(super) fn split(name: &str) -> Option<(&str, WeightFormat)> {
-    let lower = name.trim().to_ascii_lowercase();
+    let name = name.trim();
+    let name = without_ending(name, ".gguf").unwrap_or(name);
+    of_a_repository(name).or_else(|| of_a_file(name))
+}
+
+/// A repository whose name ends in what its publishers call a format.
+fn of_a_repository(name: &str) -> Option<(&str, WeightFormat)> {
+    let lower = name.to_ascii_lowercase();
     let (repository, file) = match lower.rsplit_once(':') {
         Some((repository, file)) => (repository, Some(file)),
         None => (lower.as_str(), None),
     };
     let mut endings = ENDINGS.iter().filter(|(ending, _)| repository.ends_with(ending));
     let (ending, format) = endings.next()?;
-    let base =
-        name.trim().get(..repository.len() - ending.len()).filter(|base| !base.is_empty())?;
+    let base = name.get(..repository.len() - ending.len()).filter(|base| !base.is_empty())?;
     let has_one_scale = ONE_SCALE.iter().any(|publisher| repository.starts_with(publisher));
     let format = match (file, format) {
         (Some(file), WeightFormat::Gguf(_)) => file.parse().ok()?,
@@ -66,6 +72,25 @@ pub(super) fn split(name: &str) -> Option<(&str, WeightFormat)> {
         (None, format) => *format,
     };
     Some((base, format))
+}
+
+/// A file or a tag whose name ends in a file type of GGUF, as in `qwen3-8b-Q4_K_M` or `llama3.1:8b-instruct-q8_0`.
+fn of_a_file(name: &str) -> Option<(&str, WeightFormat)> {
+    const FLOATS: [(&str, WeightFormat); 3] =
+        [("bf16", WeightFormat::Bf16), ("fp16", WeightFormat::F16), ("f16", WeightFormat::F16)];
+    let types = FileType::ALL.iter().map(|file| (file.name(), WeightFormat::Gguf(*file)));
+    types.chain(FLOATS).find_map(|(ending, format)| {
+        let before = without_ending(name, ending)?;
+        let base = before.strip_suffix(['-', '.', ':', ' ', '_'])?;
+        (!base.is_empty()).then_some((base, format))
+    })
+}
+
+/// The text without an ending, whatever its case.
+fn without_ending<'a>(text: &'a str, ending: &str) -> Option<&'a str> {
+    let at = text.len().checked_sub(ending.len())?;
+    let found = text.get(at..)?;
+    found.eq_ignore_ascii_case(ending).then(|| text.get(..at)).flatten()
 }
 
 #[cfg(test)]
@@ -82,10 +107,24 @@ mod tests {
             ("unsloth/x-unsloth-bnb-4bit", "unsloth/x", "nf4"),
             ("bartowski/x-GGUF:Q4_K_M", "bartowski/x", "q4_k_m"),
             ("nvidia/x-NVFP4", "nvidia/x", "nvfp4"),
+            ("x-q4_k_m", "x", "q4_k_m"),
+            ("x.Q8_0.gguf", "x", "q8_0"),
+            ("x Q4_K_S", "x", "q4_k_s"),
+            ("llama3.1:8b-instruct-q4_K_M", "llama3.1:8b-instruct", "q4_k_m"),
+            ("qwen3-8b:Q8_0", "qwen3-8b", "q8_0"),
+            ("llama3.1:8b-instruct-fp16", "llama3.1:8b-instruct", "f16"),
         ] {
             assert_eq!(split(name), Some((base, format.parse().unwrap())), "{name}");
         }
-        for name in ["qwen3:30b", "Qwen/Qwen3-8B", "-AWQ", "x-GGUF:UD-Q4_K_XL", "x-AWQ:main"] {
+        for name in [
+            "qwen3:30b",
+            "Qwen/Qwen3-8B",
+            "-AWQ",
+            "x-GGUF:UD-Q4_K_XL",
+            "x-AWQ:main",
+            "-q8_0",
+            "xq8_0",
+        ] {
             assert_eq!(split(name), None, "{name}");
         }
     }

@@ -28,7 +28,7 @@ const fn family(
     Unmodelled { model_types, gguf, why, hint: OTHER }
 }
 
-const TABLE: [Unmodelled; 17] = [
+const TABLE: [Unmodelled; 19] = [
     Unmodelled {
         model_types: &["siglip", "siglip_vision_model", "clip", "clip_vision_model", "pixtral"],
         gguf: &["clip"],
@@ -55,7 +55,7 @@ const TABLE: [Unmodelled; 17] = [
     family(&["zamba", "zamba2", "plamo2"], &["plamo2"], "some layers keep a state-space state"),
     family(&["lfm2_vl", "lfm3"], &["lfm2", "lfm2moe"], "some layers are short convolutions"),
     family(
-        &["recurrent_gemma", "rwkv", "xlstm", "minimax", "qwen4_exp"],
+        &["recurrent_gemma", "rwkv", "rwkv7", "xlstm", "minimax", "minimax_m1"],
         &["rwkv6", "rwkv7", "rwkv6qwen2", "arwkv7", "kimi-linear", "minimax-01"],
         "its recurrent layers are of a kind that is not known here",
     ),
@@ -65,6 +65,16 @@ const TABLE: [Unmodelled; 17] = [
         "it has embeddings of every layer, low-rank residual streams and shared caches",
     ),
     family(&[], &["llama4"], "some layers attend in chunks, and only some have experts"),
+    family(
+        &["qwen4_exp", "qwen4_exp_text"],
+        &[],
+        "its layers have embeddings of runs of tokens and mix residual streams by a rule of their own",
+    ),
+    family(
+        &["deepseek_v41", "inkling", "inkling_mm_model", "inkling_text"],
+        &[],
+        "its attention and its experts are of kinds that no formula here covers",
+    ),
     family(
         &["openelm"],
         &["openelm"],
@@ -76,7 +86,7 @@ const TABLE: [Unmodelled; 17] = [
         "`block_configs` leaves attention or the MLP out of some layers, or makes them linear",
     ),
     family(
-        &["glm5_next"],
+        &[],
         &["deepseek32", "deepseek4", "glm-dsa", "glm5-next"],
         "an indexer keeps a cache of its own beside the latent vectors",
     ),

@@ -19,6 +19,7 @@ mod window;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -568,13 +569,14 @@ impl<'a> Solver<'a> {
         if most == 0 || fits(most)? {
             return Ok((most, limit));
         }
+        let between = self.known(condition, least..most)?;
         let mut tokens = if self.demands(most)?.iter().any(|demand| demand.pool.is_some()) {
             search::bisect(0, most, fits)?
         } else {
             let rooms = self.devices.iter().map(|device| condition.room(&device.card.capacity));
             let room = rooms.collect::<Result<Vec<_>, _>>()?.into_iter().max();
             let room = room.unwrap_or(Bytes::ZERO);
-            search::largest_within(room, most, |tokens| self.size_in(room, condition, tokens))?
+            search::largest_within(room, between, |tokens| self.size_in(room, condition, tokens))?
         };
         if tokens < least {
             tokens = search::bisect(least, most, fits)?;
@@ -585,6 +587,21 @@ impl<'a> Solver<'a> {
             }
         }
         Ok((if self.is_too_small(tokens) { 0 } else { tokens }, Limit::Vram))
+    }
+
+    /// What is known of where the largest cache that meets a condition lies: what other tiers asked for says so. One of
+    /// the end's size does not meet it.
+    fn known(&self, condition: Condition, range: Range<u64>) -> Result<Range<u64>, Overflow> {
+        let mut known = range;
+        for (&tokens, demands) in self.demands.borrow().range(known.clone()) {
+            if devices::all_hold(&self.devices, demands, condition)? {
+                known.start = tokens;
+            } else {
+                known.end = tokens;
+                break;
+            }
+        }
+        Ok(known)
     }
 
     /// What a plan asks for of the GPU that meets the condition least, were all as large as `room`.

@@ -6,6 +6,8 @@
 //! what is left on each is as equal as it can be.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::devices::{self, Device};
@@ -126,6 +128,8 @@ struct Search<'a> {
     free: Vec<Bytes>,
     /// The counts that were asked for, all layers on GPUs where none were.
     fixed: Counts,
+    /// What was tried: searches begin and end at the same placements.
+    known: RefCell<Vec<(Counts, u64, Rc<Tried>)>>,
 }
 
 /// What a placement asks of every device.
@@ -145,9 +149,7 @@ impl<'a> Search<'a> {
     fn of(deployment: &'a Deployment) -> Result<Option<Self>, RecommendError> {
         let is_open =
             rules(deployment.kind()).places_tensors() && deployment.runtime.launch.is_free();
-        // What state-space layers take beside main memory is not planned.
-        let is_known = deployment.model.shape.ssm.is_none();
-        if !is_open || !is_known || deployment.split == Split::Tensor {
+        if !is_open || deployment.split == Split::Tensor {
             return Ok(None);
         }
         Self::new(deployment).map(Some)
@@ -163,15 +165,15 @@ impl<'a> Search<'a> {
         if everything.placement.fits && !self.is_asked_to_solve() {
             return Ok(None);
         }
-        self.solve(tokens, everything).map(Some)
+        self.solve(tokens, &everything).map(Some)
     }
 
     fn new(deployment: &'a Deployment) -> Result<Self, RecommendError> {
         let table = TensorTable::new(&deployment.model, deployment.weights)?;
         let room = |card: &Card| Room { gpu: &card.gpu, usable: card.capacity.usable }.free();
         let free = deployment.cards.iter().map(room).collect();
-        let mut search =
-            Self { deployment, table, free, fixed: Counts { gpu_layers: 0, cpu_moe: 0 } };
+        let fixed = Counts { gpu_layers: 0, cpu_moe: 0 };
+        let mut search = Self { deployment, table, free, fixed, known: RefCell::default() };
         let launch = &deployment.runtime.launch;
         search.fixed = search.placing(launch).counts().map_err(PlacementError::from)?;
         Ok(search)
@@ -208,14 +210,14 @@ impl<'a> Search<'a> {
     }
 
     /// All that may be on GPUs.
-    fn everything(&self, tokens: u64) -> Result<Tried, RecommendError> {
+    fn everything(&self, tokens: u64) -> Result<Rc<Tried>, RecommendError> {
         self.tried(self.fixed, tokens)
     }
 
     /// The fastest placement that fits; where none does, the one with the least on GPUs.
-    fn solve(&self, tokens: u64, everything: Tried) -> Result<Placement, RecommendError> {
+    fn solve(&self, tokens: u64, everything: &Rc<Tried>) -> Result<Placement, RecommendError> {
         if everything.is_on_gpus {
-            return Ok(everything.placement);
+            return Ok(everything.placement.clone());
         }
         let Counts { gpu_layers, cpu_moe } = self.fixed;
         let most = self.most();
@@ -232,7 +234,7 @@ impl<'a> Search<'a> {
             };
             found = better(found, of_experts);
         }
-        Ok(found.unwrap_or(everything).placement)
+        Ok(found.as_ref().unwrap_or(everything).placement.clone())
     }
 
     /// The placement that moves the fewest of up to `most` things to main memory and fits; where none does, the one
@@ -242,7 +244,7 @@ impl<'a> Search<'a> {
         most: u64,
         tokens: u64,
         counts: impl Fn(u64) -> Counts,
-    ) -> Result<Option<Tried>, RecommendError> {
+    ) -> Result<Option<Rc<Tried>>, RecommendError> {
         if most == 0 {
             return Ok(None);
         }
@@ -278,8 +280,19 @@ impl<'a> Search<'a> {
         self.deployment.cards.iter().zip(&tried.demands).map(over).max().unwrap_or(0)
     }
 
+    /// A placement with these counts, planned once.
+    fn tried(&self, counts: Counts, tokens: u64) -> Result<Rc<Tried>, RecommendError> {
+        let is_it = |known: &&(Counts, u64, Rc<Tried>)| (known.0, known.1) == (counts, tokens);
+        if let Some((.., tried)) = self.known.borrow().iter().find(is_it) {
+            return Ok(Rc::clone(tried));
+        }
+        let tried = Rc::new(self.try_out(counts, tokens)?);
+        self.known.borrow_mut().push((counts, tokens, Rc::clone(&tried)));
+        Ok(tried)
+    }
+
     /// A placement with these counts: as llama.cpp deals layers out or, where that overfills a GPU, as they fit best.
-    fn tried(&self, counts: Counts, tokens: u64) -> Result<Tried, RecommendError> {
+    fn try_out(&self, counts: Counts, tokens: u64) -> Result<Tried, RecommendError> {
         let given = &self.deployment.runtime.launch;
         let launch = Launch {
             gpu_layers: Some(Count::Some(counts.gpu_layers)),
@@ -410,7 +423,7 @@ impl<'a> Search<'a> {
             let found = if tokens == placement.tokens {
                 placement.clone()
             } else {
-                self.solve(tokens, self.everything(tokens)?)?
+                self.solve(tokens, &self.everything(tokens)?)?
             };
             if found.fits {
                 trades.push(found);
@@ -421,7 +434,7 @@ impl<'a> Search<'a> {
 }
 
 /// The faster of two that fit, or the one that does.
-fn better(a: Option<Tried>, b: Option<Tried>) -> Option<Tried> {
+fn better(a: Option<Rc<Tried>>, b: Option<Rc<Tried>>) -> Option<Rc<Tried>> {
     match (a, b) {
         (Some(a), Some(b)) => {
             let is_b = match (a.is_on_gpus, b.is_on_gpus) {

@@ -1,5 +1,7 @@
 //! Searches over numbers of tokens.
 
+use std::ops::Range;
+
 use crate::units::Bytes;
 
 /// The largest value of `low..high` that `accepts`, given that it rejects `high` and that whatever
@@ -20,20 +22,20 @@ pub fn bisect<E>(
     Ok(low)
 }
 
-/// The largest value of `0..high` whose size is within `room`, given that the size of `high` is not
-/// and that sizes never shrink. Zero stands for none.
+/// The largest value of `low..high` whose size is within `room`, given that the size of `high` is not
+/// and that sizes never shrink; `low` where none is.
 ///
 /// Sizes are nearly linear, so that the line through both ends finds the value in a few steps; where
 /// a step does not halve what is left, the next one does.
 pub fn largest_within<E>(
     room: Bytes,
-    high: u64,
+    Range { start: low, end: high }: Range<u64>,
     size: impl Fn(u64) -> Result<Bytes, E>,
 ) -> Result<u64, E> {
-    let mut low = (0, size(0)?);
+    let mut low = (low, size(low)?);
     let mut high = (high, size(high)?);
     if low.1 > room {
-        return Ok(0);
+        return Ok(low.0);
     }
     let mut halve = false;
     while high.0 - low.0 > 1 {
@@ -79,7 +81,7 @@ mod tests {
             calls.set(calls.get() + 1);
             Ok(Bytes::new(size(n)))
         };
-        (largest_within(Bytes::new(room), high, counted).unwrap(), calls.get())
+        (largest_within(Bytes::new(room), 0..high, counted).unwrap(), calls.get())
     }
 
     #[test]

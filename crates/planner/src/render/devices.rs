@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::document::{CapacityDoc, Document, PeakDoc, PhaseDoc, PoolDoc, phase_doc, pool_doc};
-use super::terminal::{finish, table};
+use super::terminal::Rows;
 use crate::estimate::Component;
 use crate::plan::Verdict;
 use crate::recommend::{Answer, DevicePlan};
 use crate::spec::{Basis, Bounds, Split};
-use crate::text::markdown;
+use crate::text::{markdown, wrap};
 use crate::units::Bytes;
 
 /// One GPU's plan in short.
@@ -136,21 +136,21 @@ pub(super) fn label_of(document: &Document) -> String {
 }
 
 /// A line for each GPU, and which of them the rest is about.
-pub(super) fn to_table(document: &Document) -> String {
+pub(super) fn to_table(document: &Document, width: usize) -> String {
     let Some(binding) = document.devices.iter().find(|device| device.binding) else {
         return String::new();
     };
-    let mut rows = table(&HEADER, &[2, 3, 4, 5]);
+    let mut rows = Rows::new(&HEADER, &[2, 3, 4, 5]).dropping(&[&[3], &[2], &[1], &[5]]);
     for device in &document.devices {
         rows.add_row(row(device, document.deployment.split()));
     }
-    let mut text = finish(&rows);
+    let mut text = rows.finish(width);
     let name = if binding.host {
         "main memory".to_owned()
     } else {
         format!("GPU {} ({})", binding.index, binding.gpu)
     };
-    let _ = writeln!(text, "\n{name} binds; of it:");
+    let _ = write!(text, "\n{}", wrap(&format!("{name} binds; of it:"), width));
     text
 }
 

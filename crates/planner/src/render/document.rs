@@ -81,6 +81,9 @@ pub struct DeploymentDoc {
     pub recent_window: u64,
     /// Where that number comes from.
     pub recent_window_basis: String,
+    /// What is neither given nor a default of vramplan's, but the user's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configured: Vec<String>,
 }
 
 /// The model of a plan.
@@ -124,7 +127,14 @@ impl DeploymentDoc {
             runtime_version: runtime_version(deployment),
             recent_window: answer.recent_window.tokens,
             recent_window_basis: answer.recent_window.basis.text().to_owned(),
+            configured: Vec::new(),
         }
+    }
+
+    /// What is from the user's own defaults, in words.
+    pub(super) fn from_configuration(&self) -> Option<String> {
+        let said = self.configured.join(", ");
+        (!said.is_empty()).then(|| format!("from `config.toml`: {said}"))
     }
 
     /// The format of the weights, or what a file holds.
@@ -277,6 +287,9 @@ pub struct ComponentDoc {
     pub basis: Basis,
     /// Its largest buffer's formula.
     pub formula: String,
+    /// The size of that buffer, which the formula gives.
+    #[serde(default)]
+    pub formula_gives: Bytes,
     /// Its largest buffer's source.
     pub source: String,
     /// Every buffer of it.
@@ -368,7 +381,24 @@ pub struct TierDoc {
     pub fails_if: String,
 }
 
+impl SpeedDoc {
+    /// `~15 (7–25)`; nothing where no bandwidth is known.
+    pub(super) fn text(&self) -> String {
+        if self.high <= 0.0 {
+            return "–".to_owned();
+        }
+        let digits =
+            |speed: f64| if speed < 10.0 { format!("{speed:.1}") } else { format!("{speed:.0}") };
+        format!("~{} ({}–{})", digits(self.expected), digits(self.low), digits(self.high))
+    }
+}
+
 impl TierDoc {
+    /// Whether any size of the cache fits.
+    pub(super) const fn fits(&self) -> bool {
+        self.max_cache_tokens > 0
+    }
+
     /// Whether it asks for the same as another.
     pub(super) fn asks_as(&self, other: &Self) -> bool {
         let size = |tier: &Self| (tier.max_cache_tokens, tier.recent_window, tier.peak);
@@ -441,6 +471,12 @@ impl Document {
         self.components.iter().filter(|component| !component.buffers.is_empty())
     }
 
+    /// That plans are checked on other GPUs than these, where they are.
+    pub(super) fn maker_note(&self) -> Option<String> {
+        let maker = self.capacity.maker?.name();
+        Some(format!("plans are checked on NVIDIA GPUs: for {maker} the same buffers are assumed"))
+    }
+
     /// What the reader must know first: that vramplan's own engine does not run what is planned.
     pub fn refusal(&self) -> Option<&AdviceDoc> {
         self.advice.iter().find(|advice| advice.code == ENGINE_REFUSES)
@@ -453,6 +489,14 @@ impl Document {
 }
 
 impl ComponentDoc {
+    /// The formula with what it gives, where that is not the component's whole size.
+    pub(super) fn formula_and_size(&self) -> String {
+        if self.formula_gives == self.expected {
+            return self.formula.clone();
+        }
+        format!("{} = {}", self.formula_gives, self.formula)
+    }
+
     /// A component of which there is nothing.
     fn nothing(id: Component) -> Self {
         Self {
@@ -465,6 +509,7 @@ impl ComponentDoc {
             most_in: Phase::Load,
             basis: Basis::Exact,
             formula: "0".to_owned(),
+            formula_gives: Bytes::ZERO,
             source: "nothing is held".to_owned(),
             buffers: Vec::new(),
         }
@@ -540,6 +585,7 @@ fn component_doc(row: &ComponentRow, buffers: &[Buffer]) -> ComponentDoc {
         most_in: row.most.1,
         basis: row.basis,
         formula: text(|buffer| buffer.formula.to_string()),
+        formula_gives: largest.map_or(Bytes::ZERO, |buffer| buffer.size.expected),
         source: text(|buffer| buffer.source.to_string()),
         buffers: mine.iter().map(|buffer| buffer_doc(buffer)).collect(),
     }

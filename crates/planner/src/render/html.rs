@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::document::{BufferDoc, ComponentDoc, Document, PhaseDoc, TierDoc, shown};
 use super::svg::to_svg;
+use super::verdict::verdict;
 use crate::text::html as escaped;
 
 const STYLE: &str = "\
@@ -68,25 +69,24 @@ fn heading(page: &mut String, document: &Document) {
         asked.number(|asked| asked.prefill_chunk),
         asked.number(|asked| asked.batch)
     );
-    let (verdict, class) = (document.verdict.words(), document.verdict.id());
+    let (answer, class) = (verdict(document), document.verdict.id());
     let peak = &document.peak;
-    let short = if document.short_by.is_zero() {
-        String::new()
-    } else {
-        format!(", {} short", document.short_by)
-    };
     let _ = writeln!(
         page,
-        "<p class=\"lead\">{}</p>\n<p><span class=\"verdict {class}\">{}{short}</span>: {} at the \
-         peak ({}), {} to {}, of {} usable</p>",
+        "<p><span class=\"verdict {class}\">{}</span>{}</p>\n<p class=\"lead\">{}</p>\n\
+         <p>{} at the peak ({}), {} to {}, of {} usable</p>",
+        escaped(&answer.words),
+        marked(&answer.rest),
         escaped(&lead),
-        verdict,
         peak.total.expected,
         peak.phase.title(),
         peak.total.low,
         peak.total.high,
         document.capacity.usable
     );
+    for note in [asked.from_configuration(), document.maker_note()].into_iter().flatten() {
+        let _ = writeln!(page, "<p class=\"note\">{}</p>", marked(&note));
+    }
 }
 
 /// A table with its head: names that start with `#` are numbers.
@@ -130,7 +130,7 @@ fn components(page: &mut String, document: &Document) {
 }
 
 fn component(row: &ComponentDoc) -> String {
-    let why = format!("{}\nsource: {}", row.formula, row.source);
+    let why = format!("{}\nsource: {}", row.formula_and_size(), row.source);
     let sizes = if row.high.is_zero() {
         let most = format!("{} in {}", row.most, row.most_in.title());
         format!("{}{}{}", number(""), number("–"), number(most))
@@ -163,16 +163,22 @@ fn phases(page: &mut String, document: &Document) {
 
 fn tiers(page: &mut String, document: &Document) {
     let row = |tier: &TierDoc| {
-        let speed = format!("{:.0}", tier.decode_tokens_per_second.high);
+        let figures = if tier.fits() {
+            [
+                tier.max_cache_tokens.to_string(),
+                tier.recent_window.to_string(),
+                tier.peak.high.to_string(),
+                tier.headroom.to_string(),
+                tier.decode_tokens_per_second.text(),
+            ]
+        } else {
+            ["nothing fits", "–", "–", "–", "–"].map(str::to_owned)
+        };
         format!(
-            "<tr title=\"fails if {}\"><td>{}</td>{}{}{}{}{}<td>{}</td></tr>\n",
+            "<tr title=\"fails if {}\"><td>{}</td>{}<td>{}</td></tr>\n",
             escaped(&tier.fails_if),
             tier.name.id(),
-            number(tier.max_cache_tokens),
-            number(tier.recent_window),
-            number(tier.peak.high),
-            number(tier.headroom),
-            number(speed),
+            figures.map(number).concat(),
             tier.limited_by.id()
         )
     };
@@ -184,7 +190,7 @@ fn tiers(page: &mut String, document: &Document) {
         "#recent_window",
         "#peak (high)",
         "#free then",
-        "#tok/s at most",
+        "#tok/s",
         "limited by",
     ];
     table(page, "Recommended sizes", &head, &rows);

@@ -4,15 +4,19 @@ use std::fmt::Write as _;
 
 use super::devices;
 use super::document::Document;
+use super::verdict::verdict;
 use crate::text::markdown;
 
 /// The document as Markdown.
 pub fn to_markdown(document: &Document) -> String {
     let asked = &document.deployment;
+    let answer = verdict(document);
     let mut text = format!(
-        "## {} on {}\n\n",
+        "## {} on {}\n\n**{}**{}.\n\n",
         markdown(&asked.model.name),
-        markdown(&devices::label_of(document))
+        markdown(&devices::label_of(document)),
+        answer.words,
+        markdown(&answer.rest)
     );
     let _ = writeln!(
         text,
@@ -27,6 +31,10 @@ pub fn to_markdown(document: &Document) -> String {
     if let Some(origin) = &asked.model.origin {
         let _ = writeln!(text, "Read {}.\n", markdown(&origin.text()));
     }
+    let notes = [asked.from_configuration(), document.maker_note()];
+    for note in notes.into_iter().flatten() {
+        let _ = writeln!(text, "{}.\n", markdown(&sentence(&note)));
+    }
     text.push_str(&devices::to_markdown(document));
     components(&mut text, document);
     phases(&mut text, document);
@@ -35,6 +43,13 @@ pub fn to_markdown(document: &Document) -> String {
         let _ = writeln!(text, "- {}", advice.text);
     }
     text
+}
+
+/// A note as a sentence of its own.
+fn sentence(note: &str) -> String {
+    let mut letters = note.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
 }
 
 fn components(text: &mut String, document: &Document) {
@@ -49,7 +64,7 @@ fn components(text: &mut String, document: &Document) {
             row.expected,
             row.high,
             row.basis,
-            row.formula.replace('|', "\\|")
+            row.formula_and_size().replace('|', "\\|")
         );
     }
     let peak = &document.peak;
@@ -85,18 +100,25 @@ fn phases(text: &mut String, document: &Document) {
 }
 
 fn tiers(text: &mut String, document: &Document) {
-    text.push_str("| tier | `max_cache_tokens` | `recent_window` | peak (high) | free then |\n");
-    text.push_str("|---|---:|---:|---:|---:|\n");
+    text.push_str(
+        "| tier | `max_cache_tokens` | `recent_window` | peak (high) | free then | tok/s |\n",
+    );
+    text.push_str("|---|---:|---:|---:|---:|---:|\n");
     for tier in &document.recommendation.tiers {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} | {} |",
-            tier.name.id(),
-            tier.max_cache_tokens,
-            tier.recent_window,
-            tier.peak.high,
-            tier.headroom
-        );
+        let _ = if tier.fits() {
+            writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {} |",
+                tier.name.id(),
+                tier.max_cache_tokens,
+                tier.recent_window,
+                tier.peak.high,
+                tier.headroom,
+                tier.decode_tokens_per_second.text()
+            )
+        } else {
+            writeln!(text, "| {} | nothing fits | – | – | – | – |", tier.name.id())
+        };
     }
     let recommendation = &document.recommendation;
     let _ = writeln!(

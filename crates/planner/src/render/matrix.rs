@@ -19,9 +19,7 @@ const REASONS: usize = 8;
 pub fn to_matrix(doc: &SweepDoc) -> String {
     let Some(first) = doc.combinations.first() else { return String::new() };
     let labels = Labels::of(doc);
-    let mut columns = BTreeSet::new();
-    let across =
-        doc.combinations.iter().take_while(|c| columns.insert((&c.gpu, labels.column(c)))).count();
+    let across = across(doc, &labels);
     let rows: Vec<&[CombinationDoc]> = doc.combinations.chunks(across).collect();
     let body = if across == 1 { list(doc, &labels) } else { blocks(doc, &labels, &rows) };
     let sections = [heading(doc, &labels, first), body, legend(doc)];
@@ -29,14 +27,62 @@ pub fn to_matrix(doc: &SweepDoc) -> String {
     shown.collect::<Vec<_>>().join("\n")
 }
 
+/// The matrix as a grid, whatever it is printed as.
+pub(super) struct Grid<'a> {
+    /// What cells are, and what is the same in all of them.
+    pub(super) heading: String,
+    /// The names of a row's labels.
+    pub(super) labels: Vec<String>,
+    /// The names of the columns.
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<GridRow<'a>>,
+    /// What the marks mean.
+    pub(super) legend: String,
+}
+
+/// A row: its labels, and its cells with what they show.
+pub(super) struct GridRow<'a> {
+    pub(super) labels: Vec<String>,
+    pub(super) cells: Vec<(&'a CombinationDoc, String)>,
+}
+
+impl<'a> Grid<'a> {
+    /// The grid of a sweep; nothing of one without combinations.
+    pub(super) fn of(doc: &'a SweepDoc) -> Option<Self> {
+        let first = doc.combinations.first()?;
+        let labels = Labels::of(doc);
+        let across = across(doc, &labels);
+        let kind = Cells::of(doc);
+        let row = |row: &'a [CombinationDoc]| GridRow {
+            labels: labels.row(&row[0]),
+            cells: row.iter().map(|found| (found, cell(found, kind))).collect(),
+        };
+        Some(Self {
+            heading: heading(doc, &labels, first),
+            labels: labels.header(),
+            columns: doc.combinations[..across].iter().map(|c| labels.column(c)).collect(),
+            rows: doc.combinations.chunks(across).map(row).collect(),
+            legend: legend(doc),
+        })
+    }
+}
+
+/// How many combinations make a row.
+fn across(doc: &SweepDoc, labels: &Labels) -> usize {
+    let mut columns = BTreeSet::new();
+    let names = doc.combinations.iter().map(|found| (&found.gpu, labels.column(found)));
+    names.take_while(|name| columns.insert(name.clone())).count()
+}
+
 /// Which of a row's names tell it from others; the rest stands in the heading.
 struct Labels {
+    runtime: bool,
     weights: bool,
     kv: bool,
     gpu: bool,
     users: bool,
     context: bool,
-    /// Whether it is lengths of conversations that are columns.
+    /// Whether it is lengths of conversations or contexts that are columns.
     contexts_across: bool,
 }
 
@@ -49,8 +95,9 @@ impl Labels {
             doc.combinations.iter().map(of).collect::<BTreeSet<_>>().len() > 1
         };
         let gpu = differ(|c| &c.gpu);
-        let context = number(|c| c.context_per_user);
+        let context = number(length);
         Self {
+            runtime: differ(|c| &c.runtime),
             weights: differ(|c| &c.weights),
             kv: differ(|c| &c.kv),
             gpu,
@@ -62,7 +109,7 @@ impl Labels {
 
     /// What a column is called.
     fn column(&self, cell: &CombinationDoc) -> String {
-        match cell.context_per_user {
+        match length(cell) {
             Some(tokens) if self.contexts_across => tokens.to_string(),
             _ => cell.gpu.clone(),
         }
@@ -71,10 +118,11 @@ impl Labels {
     fn header(&self) -> Vec<String> {
         let names = [
             ("model", true),
+            ("runtime", self.runtime),
             ("weights", self.weights),
             ("kv", self.kv),
             ("users", self.users),
-            ("each", self.context),
+            ("context", self.context),
         ];
         names.iter().filter(|(_, shown)| *shown).map(|(name, _)| (*name).to_owned()).collect()
     }
@@ -83,13 +131,19 @@ impl Labels {
         let number = |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
         let names = [
             (row.model.clone(), true),
+            (row.runtime.clone(), self.runtime),
             (row.weights.clone(), self.weights),
             (row.kv.clone(), self.kv),
             (number(row.users), self.users),
-            (number(row.context_per_user), self.context),
+            (number(length(row)), self.context),
         ];
         names.into_iter().filter(|(_, shown)| *shown).map(|(name, _)| name).collect()
     }
+}
+
+/// The tokens of a conversation or a context, where one was asked for.
+fn length(row: &CombinationDoc) -> Option<u64> {
+    row.context_per_user.or(row.context)
 }
 
 fn heading(doc: &SweepDoc, labels: &Labels, first: &CombinationDoc) -> String {
@@ -100,7 +154,9 @@ fn heading(doc: &SweepDoc, labels: &Labels, first: &CombinationDoc) -> String {
     if !labels.kv {
         parts.push(format!("{} KV", first.kv));
     }
-    parts.push(format!("{} runtime", doc.runtime));
+    if !labels.runtime {
+        parts.push(format!("{} runtime", doc.runtime));
+    }
     if !labels.gpu {
         parts.push(format!("{}, {} usable", first.gpu, first.usable));
     }
@@ -122,12 +178,10 @@ fn heading(doc: &SweepDoc, labels: &Labels, first: &CombinationDoc) -> String {
     };
     let line = format!("{} system tokens · {chunk}{batch} · {cache}", doc.system_tokens);
     text.push_str(&wrap(&line, WIDTH));
-    if doc.all_on_gpus {
-        let line = "all layers on GPUs; `vramplan budget` places a model that does not fit so";
-        text.push_str(&wrap(line, WIDTH));
-    }
-    if labels.contexts_across {
+    if labels.contexts_across && first.context_per_user.is_some() {
         text.push_str("across: tokens of each user's conversation\n");
+    } else if labels.contexts_across {
+        text.push_str("across: context in tokens\n");
     }
     text
 }
@@ -234,9 +288,10 @@ fn cell(combination: &CombinationDoc, kind: Cells) -> String {
         Outcome::Tight => "~",
         Outcome::DoesNotFit | Outcome::Refused => return "–".to_owned(),
     };
+    let placed = if combination.placement.is_some() { "m" } else { "" };
     match kind {
-        Cells::Peak => return format!("{tight}{}", result.peak.expected),
-        Cells::Users => return format!("{tight}{}", combination.users.unwrap_or(1)),
+        Cells::Peak => return format!("{tight}{}{placed}", result.peak.expected),
+        Cells::Users => return format!("{tight}{}{placed}", combination.users.unwrap_or(1)),
         Cells::Tokens => {}
     }
     let binds = match result.limited_by {
@@ -244,7 +299,11 @@ fn cell(combination: &CombinationDoc, kind: Cells) -> String {
         Limit::Speed => "s",
         Limit::Vram => "",
     };
-    format!("{tight}{}{binds}", result.cache_tokens)
+    format!("{tight}{}{binds}{placed}", result.cache_tokens)
+}
+
+fn is_placed(row: &CombinationDoc) -> bool {
+    row.placement.is_some() && matches!(row.verdict, Outcome::Fits | Outcome::Tight)
 }
 
 /// What the marks of the matrix mean, as far as they occur, and why the runtime refuses what it does.
@@ -258,6 +317,7 @@ fn legend(doc: &SweepDoc) -> String {
     let marks = [
         (binds(Limit::Context), "c: limited by the context, not by memory"),
         (binds(Limit::Speed), "s: limited by the decode speed asked for"),
+        (doc.combinations.iter().any(is_placed), "m: a part of the model in main memory"),
         (verdict(Outcome::Tight), "~: tight, without the headroom"),
         (verdict(Outcome::DoesNotFit), "–: does not fit"),
         (verdict(Outcome::Refused), "×: refused"),

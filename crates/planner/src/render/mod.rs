@@ -14,11 +14,14 @@ mod matrix;
 mod outcome;
 mod placement;
 mod plan_text;
+mod pool_text;
 mod quants;
 mod svg;
 mod sweep;
+mod sweep_page;
 pub mod terminal;
 mod toml;
+mod verdict;
 mod why;
 
 use std::fmt;
@@ -40,10 +43,12 @@ pub use json::{from_json, to_json};
 pub use matrix::to_matrix;
 pub use outcome::Outcome;
 pub use placement::{PlacementDoc, TradeDoc};
-pub use plan_text::{answer_alone, heading, to_table};
+pub use plan_text::{answer_alone, heading, to_table, to_table_on};
 pub use quants::{Candidate, QuantDoc, QuantResult, QuantsDoc};
 pub use svg::{colour, to_svg};
 pub use sweep::{CombinationDoc, SummaryDoc, SweepDoc};
+pub use sweep_page::{sweep_to_html, sweep_to_markdown};
+pub use verdict::verdict_words;
 pub use why::{SCHEMA as WHY_SCHEMA, WHY, WhyDoc};
 
 /// The formats of a plan.

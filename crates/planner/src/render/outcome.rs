@@ -20,13 +20,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Of a question that was answered, or refused.
-    pub fn of<E>(answered: Result<Verdict, E>) -> Self {
-        match answered {
-            Ok(Verdict::Fits) => Self::Fits,
-            Ok(Verdict::Tight) => Self::Tight,
-            Ok(Verdict::DoesNotFit) => Self::DoesNotFit,
-            Err(_) => Self::Refused,
+    /// Of a question's verdict; nothing where the runtime refuses it.
+    pub const fn of(verdict: Option<Verdict>) -> Self {
+        match verdict {
+            Some(Verdict::Fits) => Self::Fits,
+            Some(Verdict::Tight) => Self::Tight,
+            Some(Verdict::DoesNotFit) => Self::DoesNotFit,
+            None => Self::Refused,
         }
     }
 

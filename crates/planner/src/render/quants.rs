@@ -257,7 +257,7 @@ fn quant_doc(candidate: &Candidate) -> QuantDoc {
         size: candidate.size.unwrap_or(tensors),
         exact: *weights == WeightFormat::AsStored,
         bits_per_weight: bits_per_weight(tensors, parameters(model, *weights)),
-        verdict: Outcome::of(answered.as_ref().map(|(verdict, _)| *verdict)),
+        verdict: Outcome::of(answered.as_ref().ok().map(|(verdict, _)| *verdict)),
         reason: answered.as_ref().err().map(ToString::to_string),
         result: answered.ok().map(|(_, result)| result),
     }

@@ -3,6 +3,7 @@
 use svg::node::element::{Group, Line, Rectangle, Text, Title};
 
 use super::document::{ComponentDoc, Document};
+use super::verdict::verdict_words;
 use crate::estimate::Component;
 use crate::plan::Verdict;
 use crate::text::printable_message;
@@ -62,7 +63,8 @@ fn heading(document: &Document) -> Group {
         None => asked.gpu.clone(),
     };
     let title = format!(
-        "{} ({} weights, {} KV) on {}: {} at the peak",
+        "{}: {} ({} weights, {} KV) on {}: {} at the peak",
+        verdict_words(document),
         asked.model.name,
         asked.weights(),
         asked.kv(),
@@ -93,6 +95,8 @@ fn scale(document: &Document, size: Bytes) -> f64 {
 fn bar(document: &Document) -> Group {
     let whole = scale(document, document.capacity.total);
     let mut group = Group::new().add(rectangle(MARGIN, whole, "#f2f2f2"));
+    let reserved = scale(document, document.capacity.reserved);
+    group = group.add(rectangle(MARGIN + whole - reserved, reserved, "#d0d0d0"));
     let mut left = MARGIN;
     for component in document.held() {
         let width = scale(document, component.expected);
@@ -100,8 +104,7 @@ fn bar(document: &Document) -> Group {
         group = group.add(rectangle(left, width, colour(component.id)).add(Title::new(label)));
         left += width;
     }
-    let reserved = scale(document, document.capacity.reserved);
-    group.add(rectangle(MARGIN + whole - reserved, reserved, "#d0d0d0"))
+    group
 }
 
 fn rectangle(x: f64, width: f64, colour: &str) -> Rectangle {
@@ -150,7 +153,7 @@ fn legend(document: &Document) -> Group {
     let left = document.capacity.usable.minus_or_zero(document.peak.total.expected);
     let y = LEGEND_TOP + LEGEND_ROW * to_f64(document.held().count());
     let label = match document.verdict {
-        Verdict::DoesNotFit => format!("does not fit: {} short", document.short_by),
+        Verdict::DoesNotFit => format!("{}: {} short", verdict_words(document), document.short_by),
         _ => format!("{left} of {} usable left", document.capacity.usable),
     };
     group.add(text(MARGIN + 24.0, y, &label).set("font-weight", 600))

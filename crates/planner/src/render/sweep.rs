@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::outcome::Outcome;
 use crate::deployment::Deployment;
 use crate::dtype::WeightFormat;
-use crate::estimate::rules;
 use crate::recommend::{Limit, Summary};
 use crate::spec::{Bounds, ModelSpec, Workload};
 use crate::sweep::{Cell, Sweep};
@@ -21,7 +20,7 @@ pub const SCHEMA: &str = "vramplan/sweep/v1";
 pub struct SweepDoc {
     /// `vramplan/sweep/v1`.
     pub schema: String,
-    /// The runtime.
+    /// The runtime; of several, all of them.
     pub runtime: String,
     /// Pinned tokens.
     pub system_tokens: u64,
@@ -33,9 +32,6 @@ pub struct SweepDoc {
     pub prefill_chunk: Option<u64>,
     /// Sequences at once.
     pub batch: u64,
-    /// Whether cells are of models whose layers are all on GPUs, where a plan would leave some in main memory.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub all_on_gpus: bool,
     /// Whether users are the answer: as many as there is room for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub users_solved: bool,
@@ -51,6 +47,9 @@ pub struct CombinationDoc {
     pub gpu: String,
     /// The model's short name or file.
     pub model: String,
+    /// The runtime.
+    #[serde(default)]
+    pub runtime: String,
     /// The format of the weights.
     pub weights: String,
     /// The format of keys and values.
@@ -61,6 +60,12 @@ pub struct CombinationDoc {
     /// Tokens of each user's conversation, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_per_user: Option<u64>,
+    /// The context, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<u64>,
+    /// The flags that leave a part of the model in main memory, where the whole does not fit on the GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<String>,
     /// Tokens of a prefill step.
     pub prefill_chunk: u64,
     /// What it came to.
@@ -99,7 +104,7 @@ impl SweepDoc {
         let pairs = sweep.rows.iter().flatten().zip(cells.iter().flatten());
         Self {
             schema: SCHEMA.to_owned(),
-            runtime: first.map(|first| first.kind().to_string()).unwrap_or_default(),
+            runtime: runtimes(sweep),
             system_tokens: of(|work| work.system_tokens),
             cache_tokens: first.and_then(|first| first.cache.fixed()).filter(|tokens| {
                 sweep.rows.iter().flatten().all(|asked| asked.cache.fixed() == Some(*tokens))
@@ -108,9 +113,6 @@ impl SweepDoc {
                 sweep.rows.iter().flatten().all(|asked| asked.workload.prefill_chunk == *chunk)
             }),
             batch: of(|work| work.batch),
-            all_on_gpus: first.is_some_and(|first| {
-                rules(first.kind()).places_tensors() && first.runtime.launch.gpu_layers.is_none()
-            }),
             users_solved: first.is_some_and(|first| {
                 first.given.users.is_none() && first.given.context_per_user.is_some()
             }),
@@ -143,7 +145,7 @@ impl SweepDoc {
         [
             name(&row.gpu),
             name(&row.model),
-            self.runtime.clone(),
+            row.runtime.clone(),
             name(&row.weights),
             row.kv.clone(),
             self.system_tokens.to_string(),
@@ -159,12 +161,14 @@ impl SweepDoc {
             name(row.reason.as_deref().unwrap_or_default()),
             row.users.map(|users| users.to_string()).unwrap_or_default(),
             row.context_per_user.map(|tokens| tokens.to_string()).unwrap_or_default(),
+            row.context.map(|tokens| tokens.to_string()).unwrap_or_default(),
+            row.placement.clone().unwrap_or_default(),
         ]
     }
 }
 
 /// The header of the CSV.
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 20] = [
     "gpu",
     "model",
     "runtime",
@@ -183,6 +187,8 @@ const COLUMNS: [&str; 18] = [
     "reason",
     "users",
     "context_per_user",
+    "context",
+    "placement",
 ];
 
 /// The format of the weights, or what a file holds.
@@ -197,22 +203,37 @@ fn combination(asked: &Deployment, cell: &Cell) -> CombinationDoc {
     CombinationDoc {
         gpu: super::devices::label(asked.cards.iter().map(|card| card.gpu.name.as_str())),
         model: asked.model.name.clone(),
+        runtime: asked.kind().to_string(),
         weights: weights_label(&asked.model, asked.weights),
         kv: asked.kv.to_string(),
         users: users(asked, cell),
         context_per_user: asked.given.context_per_user,
+        context: asked.given.context,
+        placement: cell.as_ref().ok().and_then(|found| found.placement.clone()),
         prefill_chunk: asked.workload.prefill_chunk,
-        verdict: Outcome::of(cell.as_ref().map(|summary| summary.verdict)),
+        verdict: Outcome::of(cell.as_ref().ok().map(|found| found.summary.verdict)),
         usable: asked.cards.first().capacity.usable,
-        result: cell.as_ref().ok().map(summary_doc),
+        result: cell.as_ref().ok().map(|found| summary_doc(&found.summary)),
         reason: cell.as_ref().err().map(ToString::to_string),
     }
 }
 
 /// The users that were asked for, or as many as there is room for where only their conversations' length was.
 fn users(asked: &Deployment, cell: &Cell) -> Option<u64> {
-    let solved = || asked.given.context_per_user.and(cell.as_ref().ok()).map(|found| found.batch);
+    let solved =
+        || asked.given.context_per_user.and(cell.as_ref().ok()).map(|found| found.summary.batch);
     asked.given.users.or_else(solved)
+}
+
+/// The runtimes of a sweep, each once.
+fn runtimes(sweep: &Sweep) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for asked in sweep.rows.iter().flatten() {
+        if !names.contains(&asked.kind().name()) {
+            names.push(asked.kind().name());
+        }
+    }
+    names.join(", ")
 }
 
 fn summary_doc(summary: &Summary) -> SummaryDoc {
@@ -234,10 +255,13 @@ mod tests {
         let refused = |model: &str, reason: &str| CombinationDoc {
             gpu: "L4".to_owned(),
             model: model.to_owned(),
+            runtime: "vramplan".to_owned(),
             weights: "q4_k_m".to_owned(),
             kv: "int8".to_owned(),
             users: None,
             context_per_user: None,
+            context: None,
+            placement: None,
             prefill_chunk: 512,
             verdict: Outcome::Refused,
             usable: Bytes::new(7),
@@ -251,7 +275,6 @@ mod tests {
             cache_tokens: None,
             prefill_chunk: Some(512),
             batch: 1,
-            all_on_gpus: false,
             users_solved: false,
             combinations: vec![refused("a, \"b\"", "no"), refused("=cmd|'/c calc'!A0", "@x")],
         };
@@ -260,8 +283,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "L4,\"a, \"\"b\"\"\",vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,no,,",
-                "L4,'=cmd|'/c calc'!A0,vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,'@x,,",
+                "L4,\"a, \"\"b\"\"\",vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,no,,,,",
+                "L4,'=cmd|'/c calc'!A0,vramplan,q4_k_m,int8,6000,refused,,,,,,,7,,'@x,,,,",
             ]
         );
     }

@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<(BitsandbytesVersion, u64), String> {
         Some((0, minor @ 50..)) => Ok((BitsandbytesVersion::Current, minor)),
         Some(version::LATEST) => Ok((BitsandbytesVersion::Current, u64::MAX)),
         _ => Err(format!(
-            "`{}` is no version of bitsandbytes: expected `0.41` or later, such as `0.49.2`, or `latest`",
+            "`{}` is not a version of bitsandbytes: expected `0.41` or later, such as `0.49.2`, or `latest`",
             printable(text)
         )),
     }

@@ -50,7 +50,7 @@ pub struct Extras {
     /// Parameters of the activation, of every layer (Apertus).
     #[serde(skip_serializing_if = "is_zero")]
     pub activation_parameters: u64,
-    /// Residual streams that are mixed by learned weights (DeepSeek-V4).
+    /// Residual streams that are mixed by learned weights (DeepSeek-V4, GLM-5.3-Flash).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<u64>,
     /// Residual streams and low-rank residuals of Gemma 3n.
@@ -74,6 +74,9 @@ pub struct Indexer {
     /// the low rank of attention's, weighed head by head.
     #[serde(default, skip_serializing_if = "is_false")]
     pub plain: bool,
+    /// Tokens whose keys become one by weights that are learned, where there are such (GLM-5.3-Flash).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooled: Option<u64>,
     /// Which layers have one; all, where the list is empty. Others use what the one before them chose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<bool>,
@@ -185,6 +188,7 @@ impl Extras {
         if let Some(indexer) = &self.indexer {
             check("extras.indexer.n_heads", indexer.n_heads, 1 << 16)?;
             check("extras.indexer.head_dim", indexer.head_dim, 1 << 16)?;
+            check("extras.indexer.pooled", indexer.pooled.unwrap_or(1), 1 << 16)?;
             listed("extras.indexer.layers", indexer.layers.len(), shape)?;
         }
         if let Some(convolution) = self.short_convolution {

@@ -58,7 +58,7 @@ impl<T> Fact<T> {
 }
 
 /// A size with its uncertainty: `low ≤ expected ≤ high`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Bounds {
     /// Hardly ever less than this.
@@ -67,6 +67,27 @@ pub struct Bounds {
     pub expected: Bytes,
     /// Hardly ever more than this.
     pub high: Bytes,
+}
+
+/// Reports and recordings come from elsewhere: sizes that are out of order would be compared as if they said something.
+impl<'de> Deserialize<'de> for Bounds {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Bounds")]
+        struct Written {
+            low: Bytes,
+            expected: Bytes,
+            high: Bytes,
+        }
+        let Written { low, expected, high } = Written::deserialize(deserializer)?;
+        if low > expected || expected > high {
+            let message = format!(
+                "`low` = {low}, `expected` = {expected}, `high` = {high}: expected `low` ≤ `expected` ≤ `high`"
+            );
+            return Err(serde::de::Error::custom(message));
+        }
+        Ok(Self { low, expected, high })
+    }
 }
 
 impl Bounds {
@@ -104,5 +125,23 @@ impl Bounds {
     /// Whether there is nothing even at the high bound.
     pub const fn is_zero(self) -> bool {
         self.high.is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_from_elsewhere_are_in_order() {
+        let read = |low: u64, expected: u64, high: u64| {
+            let text = format!(r#"{{"low": {low}, "expected": {expected}, "high": {high}}}"#);
+            serde_json::from_str::<Bounds>(&text).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(1, 2, 2), Ok(Bounds::new(Bytes::new(1), Bytes::new(2), Bytes::new(2))));
+        for (low, expected, high) in [(3, 2, 4), (1, 5, 4), (9, 5, 1)] {
+            let error = read(low, expected, high).unwrap_err();
+            assert!(error.contains("expected `low` ≤ `expected` ≤ `high`"), "{error}");
+        }
     }
 }

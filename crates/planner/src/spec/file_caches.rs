@@ -23,6 +23,8 @@ pub struct CachedLayer {
     pub inputs: u64,
     /// Of a recurrent state, in f32, for a sequence.
     pub state: u64,
+    /// Whether it is an MLP or experts alone.
+    pub is_mlp: bool,
 }
 
 /// What all layers of a file keep.
@@ -47,6 +49,7 @@ impl FileCaches {
     /// What each layer keeps, by kind.
     pub fn kinds(&self) -> Vec<Layer> {
         let kind = |layer: &CachedLayer| match self.window {
+            _ if layer.is_mlp => Layer::Nothing,
             _ if layer.keys == 0 && (layer.state > 0 || layer.inputs > 0) => Layer::Recurrent,
             Some(size) if layer.windowed => Layer::Window { size },
             _ => Layer::Full,

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use super::{Basis, Bounds, Fact};
+use super::{Basis, Bounds, Fact, RuntimeOptions};
+use crate::dtype::{KvFormat, WeightFormat};
 use crate::text::printable;
 use crate::units::Bytes;
 
@@ -142,6 +144,29 @@ pub struct CalibratedParts {
     pub workspaces: Option<Fact<Bounds>>,
     /// What the allocator's pool took beyond what it handed out.
     pub slack: Option<Fact<Bounds>>,
+    /// What a server was measured to take in one setting.
+    pub served: Option<Arc<MeasuredServer>>,
+}
+
+/// What a server of a model was measured to take of a card, and in which setting: in no other it says anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeasuredServer {
+    /// The model's name.
+    pub model: String,
+    /// The format of its weights.
+    pub weights: WeightFormat,
+    /// The format of keys and values.
+    pub kv: KvFormat,
+    /// Tokens of a step.
+    pub prefill_chunk: u64,
+    /// Images of a prompt.
+    pub images: Option<u64>,
+    /// The runtime's options, [without their use](RuntimeOptions::without_use).
+    pub options: RuntimeOptions,
+    /// What its graphs took.
+    pub graphs: Option<Fact<Bounds>>,
+    /// How large its pool was.
+    pub pool: Option<Fact<Bounds>>,
 }
 
 /// Context per multiprocessor where a card was never observed: the observed cards lie between

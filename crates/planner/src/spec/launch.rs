@@ -42,7 +42,7 @@ impl FromStr for Count {
             "all" | "-1" => Ok(Self::All),
             number => number.parse().map(Self::Some).map_err(|_| {
                 format!(
-                    "`{}` is no number of layers: expected a number, `all` or `auto`",
+                    "`{}` is not a number of layers: expected a number, `all` or `auto`",
                     printable(text)
                 )
             }),
@@ -136,7 +136,7 @@ impl FromStr for TensorSplit {
     fn from_str(text: &str) -> Result<Self, String> {
         let malformed = || {
             format!(
-                "`{}` is no split: expected a proportion for every GPU, such as `3,1`",
+                "`{}` is not a split: expected a proportion for every GPU, such as `3,1`",
                 printable(text)
             )
         };

@@ -19,7 +19,7 @@ pub enum LlamaCppGeneration {
     /// 0.5.0 (and build 9918): the mask is f16 for flash attention; the copies of a quantized cache are part
     /// of the buffer; the hidden states of gpt-oss, Qwen3-Next and Qwen3.5 are an output of all rows.
     HalfMask,
-    /// 0.6.0: a batch may mix tokens and embeddings, for which there are inputs of their own; a shared expert is
+    /// 0.6.0 and 0.7.0: a batch may mix tokens and embeddings, for which there are inputs of their own; a shared expert is
     /// computed with the routed ones.
     MixedBatch,
     /// 0.8.0 (build 12033): what an MLP reads is kept until its gate was applied.
@@ -27,7 +27,7 @@ pub enum LlamaCppGeneration {
 }
 
 impl LlamaCppGeneration {
-    /// Every generation with what it is called by: the last version that is known to belong to it.
+    /// Every generation with what it is called by: a version that is known to belong to it.
     pub const ALL: [(&'static str, Self); 6] = [
         ("2025", Self::Copies),
         ("b7772", Self::SetRows),
@@ -161,8 +161,8 @@ impl LlamaCppVersion {
             Self::Build(..=BUILD_OF_0_3) => Checked::exactly(G::HalfMask),
             Self::Build(NEWEST_BUILD) | Self::Release(0, 8) => Checked::exactly(G::FusedGates),
             Self::Build(..=NEWEST_BUILD) => between(G::HalfMask, G::FusedGates),
-            Self::Release(0, 6) => Checked::exactly(G::MixedBatch),
-            Self::Release(0, 7) => between(G::MixedBatch, G::FusedGates),
+            // 0.7.0 has the graph of 0.6.0, but for images given to several layers and for indexers.
+            Self::Release(0, 6 | 7) => Checked::exactly(G::MixedBatch),
             Self::Build(_) | Self::Release(..) => beyond,
         }
     }
@@ -203,7 +203,7 @@ impl FromStr for LlamaCppVersion {
         };
         build.map(Self::Build).or_else(release).ok_or_else(|| {
             format!(
-                "`{}` is no version of llama.cpp: expected a build such as `b8193`, a release such as `0.6.0`, \
+                "`{}` is not a version of llama.cpp: expected a build such as `b8193`, a release such as `0.6.0`, \
                  `2025` for builds before mid-2025, or `latest`",
                 printable(text)
             )
@@ -229,6 +229,7 @@ mod tests {
         for (text, generation) in [
             ("0.8.0", G::FusedGates),
             ("b12033", G::FusedGates),
+            ("0.7.0", G::MixedBatch),
             ("0.6.0", G::MixedBatch),
             ("0.5.0", G::HalfMask),
             ("b9918", G::HalfMask),
@@ -252,7 +253,6 @@ mod tests {
             ("b8500", G::EmbeddingInput, G::HalfMask),
             ("b7900", G::SetRows, G::EmbeddingInput),
             ("b11000", G::HalfMask, G::FusedGates),
-            ("0.7.1", G::MixedBatch, G::FusedGates),
         ] {
             let checked = checked(text);
             assert_eq!(checked.between, [oldest, newest], "{text}");

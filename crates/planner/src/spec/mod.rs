@@ -39,6 +39,7 @@ pub use families::{Architecture, GgufWindow, RmsNorm, RopePairs};
 pub use file_caches::{CachedLayer, FileCaches};
 pub use gpu::{
     CalibratedParts, ComputeCapability, Ecc, GpuSpec, LARGEST_MEMORY, MOST_MULTIPROCESSORS, Maker,
+    MeasuredServer,
 };
 pub use launch::{Count, Launch, SplitMode, TensorOverride, TensorSplit};
 pub use llama_cpp::{Checked as CheckedLlamaCpp, LlamaCppGeneration, LlamaCppVersion};

@@ -66,6 +66,8 @@ pub struct Placed {
     pub weights: Arc<[Vec<PlacedWeight>]>,
     /// What was last worked out for all devices at once.
     pub memo: Memo,
+    /// What the types of the weights allow, which every placement of a model shares.
+    pub types: Memo,
 }
 
 /// A result that every device of a placement asks for: the last one is kept.

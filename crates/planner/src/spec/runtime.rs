@@ -56,29 +56,70 @@ impl fmt::Display for Runtime {
     }
 }
 
-/// Other words for a runtime: other spellings, and programs that run its engine.
-const OTHER_WORDS: [(&str, &str); 9] = [
-    ("llamacpp", "llama.cpp"),
-    ("llama-cpp", "llama.cpp"),
-    ("llama_cpp", "llama.cpp"),
-    ("llama-server", "llama.cpp"),
-    ("ollama", "llama.cpp"),
-    ("lmstudio", "llama.cpp"),
-    ("lm-studio", "llama.cpp"),
-    ("hf", "transformers"),
-    ("huggingface", "transformers"),
+/// Other words for a runtime: other spellings, and programs that run its engine. Written without case, spaces and signs.
+const OTHER_WORDS: [(&str, Runtime); 22] = [
+    ("llamaserver", Runtime::LlamaCpp),
+    ("llamacli", Runtime::LlamaCpp),
+    ("llamacpppython", Runtime::LlamaCpp),
+    ("gguf", Runtime::LlamaCpp),
+    ("ggml", Runtime::LlamaCpp),
+    ("ollama", Runtime::LlamaCpp),
+    ("lmstudio", Runtime::LlamaCpp),
+    ("lms", Runtime::LlamaCpp),
+    ("koboldcpp", Runtime::LlamaCpp),
+    ("kobold", Runtime::LlamaCpp),
+    ("llamafile", Runtime::LlamaCpp),
+    ("jan", Runtime::LlamaCpp),
+    ("gpt4all", Runtime::LlamaCpp),
+    ("ramalama", Runtime::LlamaCpp),
+    ("dockermodelrunner", Runtime::LlamaCpp),
+    ("hf", Runtime::Transformers),
+    ("huggingface", Runtime::Transformers),
+    ("hftransformers", Runtime::Transformers),
+    ("accelerate", Runtime::Transformers),
+    ("bitsandbytes", Runtime::Transformers),
+    ("vllmopenai", Runtime::Vllm),
+    ("sgl", Runtime::Sglang),
+];
+
+/// Engines that people ask for and that are not modelled, by the same spelling.
+const NOT_MODELLED: [&str; 18] = [
+    "tgi",
+    "textgenerationinference",
+    "tensorrtllm",
+    "trtllm",
+    "exllama",
+    "exllamav2",
+    "exllamav3",
+    "exl2",
+    "exl3",
+    "tabbyapi",
+    "mlx",
+    "mlxlm",
+    "mlc",
+    "mlcllm",
+    "lmdeploy",
+    "ktransformers",
+    "iklamacpp",
+    "ikllamacpp",
 ];
 
 impl FromStr for Runtime {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = text.to_ascii_lowercase();
-        let wanted =
-            OTHER_WORDS.iter().find(|(word, _)| *word == wanted).map_or(&*wanted, |(_, name)| name);
-        Self::ALL.into_iter().find(|runtime| runtime.name() == wanted).ok_or_else(|| {
+        let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '.', ' '], "");
+        let wanted = plain(text);
+        let own = Self::ALL.into_iter().find(|runtime| plain(runtime.name()) == wanted);
+        let other = || OTHER_WORDS.iter().find(|(word, _)| *word == wanted).map(|(_, own)| *own);
+        own.or_else(other).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|r| format!("`{r}`")).collect();
-            format!("`{}` is no runtime: expected one of {}", printable(text), known.join(", "))
+            let what = if NOT_MODELLED.contains(&wanted.as_str()) {
+                "is not modelled"
+            } else {
+                "is not a runtime"
+            };
+            format!("`{}` {what}: expected one of {}", printable(text), known.join(", "))
         })
     }
 }
@@ -159,7 +200,9 @@ impl RuntimeOptions {
             Self::Vramplan => Vec::new(),
             Self::Transformers(_) => {
                 use TransformersVersion as V;
-                [V::AllLogits, V::ExpertModules, V::Current].map(V::range).to_vec()
+                [V::AllLogits, V::RepeatedHeads, V::ExpertModules, V::Current]
+                    .map(V::range)
+                    .to_vec()
             }
             Self::LlamaCpp(_) => LlamaCppGeneration::ALL.map(|(name, _)| name).to_vec(),
             Self::Vllm(_) => VllmVersion::CHECKED.to_vec(),
@@ -222,6 +265,20 @@ impl RuntimeOptions {
         match self {
             Self::Vllm(serving) => Self::Vllm(Serving { ranks, ..serving }),
             Self::Sglang(serving) => Self::Sglang(TokenServing { ranks, ..serving }),
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => self,
+        }
+    }
+
+    /// The same without what says how much of a pool is used: what decides how large it is.
+    #[must_use]
+    pub const fn without_use(self) -> Self {
+        match self {
+            Self::Vllm(serving) => {
+                Self::Vllm(Serving { most_blocks: None, max_model_len: None, ..serving })
+            }
+            Self::Sglang(serving) => {
+                Self::Sglang(TokenServing { most_pages: None, context: None, ..serving })
+            }
             Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => self,
         }
     }

@@ -19,12 +19,13 @@ impl FromStr for Gibibytes {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Ok(number) = text.trim().parse::<f64>() else {
-            let wrong =
-                |_| format!("`{}` is no size: expected GiB, such as `4` or `7.5`", printable(text));
+            let wrong = |_| {
+                format!("`{}` is not a size: expected GiB, such as `4` or `7.5`", printable(text))
+            };
             return text.parse().map(Self).map_err(wrong);
         };
         if !(0.0..=MOST_GIB).contains(&number) {
-            return Err(format!("`{}` is no size: expected GiB, 0 to 1000000", printable(text)));
+            return Err(format!("`{}` is not a size: expected GiB, 0 to 1000000", printable(text)));
         }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 2^50")]
         let bytes = (number * f64::from(1u32 << 30)) as u64;

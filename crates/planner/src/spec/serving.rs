@@ -86,9 +86,17 @@ impl FromStr for Utilization {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed =
-            || format!("`{}` is no share of the card: expected 0.01 to 1", printable(text));
-        let share: f64 = text.parse().map_err(|_| malformed())?;
+        let malformed = || {
+            format!(
+                "`{}` is not a share of the card: expected 0.01 to 1, or 1% to 100%",
+                printable(text)
+            )
+        };
+        let share = match text.strip_suffix('%') {
+            Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+            None => text.parse(),
+        };
+        let share = share.map_err(|_| malformed())?;
         if !(0.01..=1.0).contains(&share) {
             return Err(malformed());
         }

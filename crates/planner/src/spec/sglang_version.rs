@@ -34,6 +34,24 @@ impl SglangVersion {
         self.minor > 5 || (self.minor == 5 && self.patch >= patch)
     }
 
+    /// Whether every token of a step has a state of its own only for requests that run (`handle_max_mamba_cache`); before, every
+    /// state of the pool did, and copies of attention divided those of delta nets.
+    pub const fn gives_steps_states_of_their_own(self) -> bool {
+        self.since(7)
+    }
+
+    /// Whether requests that run together are of all copies of attention, which each get a part (`_resolve_max_num_reqs`); before,
+    /// each copy ran as many.
+    pub const fn divides_requests(self) -> bool {
+        self.since(10)
+    }
+
+    /// Whether what predicts is loaded before the pool is sized, which counts its cache (`managers/scheduler.py`,
+    /// `init_memory_pools`; `pool_configurator.py`, `eagle_draft_num_layers`); before, both came out of what the share leaves.
+    pub const fn counts_predictions(self) -> bool {
+        self.since(14)
+    }
+
     /// Whether the share of the card is what a step and the captured batches are thought to leave (`server_args.py`,
     /// `_handle_gpu_memory_settings`); before, what a table by the card's memory leaves.
     pub const fn reserves_by_step(self) -> bool {
@@ -170,7 +188,7 @@ impl FromStr for SglangVersion {
     fn from_str(text: &str) -> Result<Self, String> {
         let malformed = || {
             format!(
-                "`{}` is no version of SGLang: expected `{}` or later, such as `0.5.9`, or `latest`",
+                "`{}` is not a version of SGLang: expected `{}` or later, such as `0.5.9`, or `latest`",
                 printable(text),
                 Self::OLDEST
             )

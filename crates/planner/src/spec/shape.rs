@@ -569,7 +569,9 @@ impl ModelShape {
         }
         if let Some(mla) = self.mla {
             range("mla.kv_lora_rank", mla.kv_lora_rank, MAX_WIDTH)?;
-            range("mla.qk_rope_head_dim", mla.qk_rope_head_dim, MAX_WIDTH)?;
+            // Without positions in GLM-5.3-Flash.
+            let rotated = mla.qk_rope_head_dim.saturating_add(1);
+            range("mla.qk_rope_head_dim + 1", rotated, MAX_WIDTH)?;
             range("mla.qk_nope_head_dim", mla.qk_nope_head_dim, MAX_WIDTH)?;
             range("mla.v_head_dim", mla.v_head_dim, MAX_WIDTH)?;
             range("mla.q_lora_rank", mla.q_lora_rank.unwrap_or(1), MAX_WIDTH)?;

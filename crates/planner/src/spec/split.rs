@@ -51,7 +51,7 @@ impl FromStr for Split {
         let wanted = text.to_ascii_lowercase();
         let found = Self::ALL.into_iter().find(|split| split.name() == wanted);
         found.ok_or_else(|| {
-            format!("`{}` is no split: expected `layer` or `tensor`", printable(text))
+            format!("`{}` is not a split: expected `layer` or `tensor`", printable(text))
         })
     }
 }

@@ -13,8 +13,12 @@ pub enum TransformersVersion {
     /// 4.36 to 4.44: a pass computes the logits of every position and copies them to f32, even where
     /// `generate` reads the last only (issue 30860).
     AllLogits,
-    /// 4.45 to 4.57: `generate` asks for the last position (`logits_to_keep`, pull request 31292).
-    /// Every expert is made of `nn.Linear` modules of its own, as before.
+    /// 4.45 to 4.53: `generate` asks for the last position (`logits_to_keep`, pull request 31292). SDPA is
+    /// given keys and values repeated for every query head, as before.
+    RepeatedHeads,
+    /// 4.54 to 4.57: they are repeated where there is a mask (`use_gqa_in_sdpa`), which a pre-allocated cache
+    /// always has, as before (`is_compileable` in `masking_utils.py`). Every expert is made of `nn.Linear`
+    /// modules of its own, as before.
     ExpertModules,
     /// From 5.0 on: the experts of a layer are two parameters of one module.
     #[default]
@@ -26,7 +30,8 @@ impl TransformersVersion {
     pub const fn range(self) -> &'static str {
         match self {
             Self::AllLogits => "4.36 to 4.44",
-            Self::ExpertModules => "4.45 to 4.57",
+            Self::RepeatedHeads => "4.45 to 4.53",
+            Self::ExpertModules => "4.54 to 4.57",
             Self::Current => "5.0 and later",
         }
     }
@@ -35,6 +40,21 @@ impl TransformersVersion {
     /// the last of their generations.
     pub fn has(self, family: Architecture) -> bool {
         self >= family.family().transformers.since
+    }
+
+    /// Whether SDPA is given keys and values repeated for every query head in a pass of so many new tokens. Since
+    /// 5.0 a single one's query is cut by groups instead (`pack_gqa`).
+    pub const fn repeats_heads(self, is_masked: bool, rows: u64) -> bool {
+        match self {
+            Self::AllLogits | Self::RepeatedHeads => true,
+            Self::ExpertModules => is_masked,
+            Self::Current => is_masked && rows > 1,
+        }
+    }
+
+    /// Whether a pre-allocated cache has a mask in every pass, and is attended to as a whole.
+    pub fn masks_whole_cache(self) -> bool {
+        self != Self::Current
     }
 
     /// Whether every expert of a family has `nn.Linear` modules of its own. gpt-oss and Qwen3-VL have had
@@ -70,10 +90,11 @@ impl FromStr for TransformersVersion {
     fn from_str(text: &str) -> Result<Self, String> {
         match version::parse(text) {
             Some((4, 36..=44)) => Ok(Self::AllLogits),
-            Some((4, 45..=57)) => Ok(Self::ExpertModules),
+            Some((4, 45..=53)) => Ok(Self::RepeatedHeads),
+            Some((4, 54..=57)) => Ok(Self::ExpertModules),
             Some(version::LATEST | (5, _)) => Ok(Self::Current),
             _ => Err(format!(
-                "`{}` is no version of transformers: expected `4.36` to `4.57`, `5.0` and later, or `latest`",
+                "`{}` is not a version of transformers: expected `4.36` to `4.57`, `5.0` and later, or `latest`",
                 printable(text)
             )),
         }
@@ -113,7 +134,7 @@ impl FromStr for TransformersStack {
                 }
                 Some((name, _)) => {
                     return Err(format!(
-                        "`{}` is no library with versions to choose: expected `transformers` or `bitsandbytes`",
+                        "`{}` is not a library whose version can be chosen: expected `transformers` or `bitsandbytes`",
                         printable(name)
                     ));
                 }
@@ -146,7 +167,9 @@ mod tests {
             ("latest", TransformersVersion::Current),
             ("5.23.0", TransformersVersion::Current),
             ("v4.57.6", TransformersVersion::ExpertModules),
-            ("v4.45.0", TransformersVersion::ExpertModules),
+            ("4.54.0", TransformersVersion::ExpertModules),
+            ("4.53.3", TransformersVersion::RepeatedHeads),
+            ("v4.45.0", TransformersVersion::RepeatedHeads),
             ("4.44.2", TransformersVersion::AllLogits),
             ("4.36", TransformersVersion::AllLogits),
         ] {
@@ -177,8 +200,8 @@ mod tests {
             ("bitsandbytes=0.45", "`4.57,bitsandbytes=0.45`"),
             ("4.57,4.44", "twice"),
             ("4.57,bitsandbytes=1.0", "no version of bitsandbytes"),
-            ("4.57,torch=2.4", "`torch` is no library"),
-            ("4.57,", "`` is no version of transformers"),
+            ("4.57,torch=2.4", "`torch` is not a library"),
+            ("4.57,", "`` is not a version of transformers"),
         ] {
             let error = text.parse::<TransformersStack>().unwrap_err();
             assert!(error.contains(message), "{text}: {error}");

@@ -217,7 +217,7 @@ impl FromStr for VllmVersion {
                 Ok(u8::try_from(minor).map_or(Self::NEWEST, Self).min(Self::NEWEST))
             }
             _ => Err(format!(
-                "`{}` is no version of vLLM: expected `{}` or later, such as `0.11.2`, or `latest`",
+                "`{}` is not a version of vLLM: expected `{}` or later, such as `0.11.2`, or `latest`",
                 printable(text),
                 Self::OLDEST
             )),

@@ -54,7 +54,7 @@ impl FromStr for Attention {
         let wanted = text.to_ascii_lowercase();
         Self::ALL.into_iter().find(|attention| attention.name() == wanted).ok_or_else(|| {
             format!(
-                "`{}` is no attention: expected `fused`, `flash`, `sdpa` or `eager`",
+                "`{}` is not a kind of attention: expected `fused`, `flash`, `sdpa` or `eager`",
                 printable(text)
             )
         })

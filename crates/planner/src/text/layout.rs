@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// Breaks a line at spaces into lines of at most `width` columns, further ones indented by two; a word
-/// that is longer stays whole. The last line ends too.
+/// that is longer is broken, too. The last line ends too.
 ///
 /// ```
 /// assert_eq!(vramplan_planner::text::wrap("- aaa bbb ccc", 9), "- aaa bbb\n  ccc\n");
@@ -13,7 +13,7 @@ use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 pub fn wrap(line: &str, width: usize) -> String {
     let options = Options::new(width)
         .subsequent_indent("  ")
-        .break_words(false)
+        .break_words(true)
         .word_separator(WordSeparator::AsciiSpace)
         .word_splitter(WordSplitter::NoHyphenation)
         .wrap_algorithm(WrapAlgorithm::FirstFit);
@@ -41,7 +41,7 @@ mod tests {
     fn long_lines_break_at_spaces() {
         assert_eq!(wrap("- aaa bbb ccc", 9), "- aaa bbb\n  ccc\n");
         assert_eq!(wrap("", 9), "\n");
-        assert_eq!(wrap("aaa-bbb-ccc-ddd e", 9), "aaa-bbb-ccc-ddd\n  e\n");
+        assert_eq!(wrap("aaa-bbb-ccc-ddd e", 9), "aaa-bbb-c\n  cc-ddd\n  e\n");
         // A column is what a terminal shows, not a byte or a character.
         assert_eq!(wrap("8 – 9 ≤ x", 9), "8 – 9 ≤ x\n");
         assert_eq!(wrap("模型 模型", 8), "模型\n  模型\n");

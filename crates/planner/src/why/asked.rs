@@ -1,6 +1,6 @@
 //! From what a log says to a question that can be planned.
 
-use super::evidence::{CardSeen, Evidence};
+use super::evidence::{CardSeen, Engine, Evidence};
 use super::finding::Resolve;
 use crate::deployment::{Deployment, Question};
 use crate::dtype::WeightFormat;
@@ -78,6 +78,10 @@ fn runtime(evidence: &Evidence, user: &Question) -> Option<Runtime> {
 fn no_runtime(evidence: &Evidence) -> String {
     match evidence.engine.and_then(|(engine, _)| engine.runtime()) {
         Some(name) => format!("`{name}` is not planned by this version: figures are the log's own"),
+        None if evidence.engine.is_some_and(|(engine, _)| engine > Engine::PyTorch) => {
+            let name = evidence.engine.map_or("it", |(engine, _)| engine.name());
+            format!("`{name}` is recognised and not planned: what is said is the log's own")
+        }
         None => "no engine is recognised: say `--runtime`".to_owned(),
     }
 }
@@ -296,7 +300,7 @@ fn simplest(
         ..unversioned(&alone)
     };
     let version = question.runtime_version.clone().unwrap_or_default();
-    let newest = format!("`{version}` is no version that is planned: the newest is");
+    let newest = format!("`{version}` is not a version that is planned: the newest is");
     let beside = "what is loaded beside the model is not in the plan".to_owned();
     let ways = [
         (question.clone(), Vec::new()),

@@ -1,7 +1,7 @@
 //! What a log says, whichever engine wrote it.
 
 use super::Printed;
-pub use super::failure::{Failure, FailureKind, TorchError};
+pub use super::failure::{Failure, FailureKind, Killed, Killer, TorchError};
 use crate::deployment::Question;
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
@@ -16,18 +16,39 @@ pub enum Engine {
     /// The kernel, or systemd.
     #[serde(rename = "linux")]
     Linux,
+    /// Ray, under whatever runs on it.
+    #[serde(rename = "ray")]
+    Ray,
     /// Any program on `PyTorch`: transformers, accelerate, bitsandbytes.
     #[serde(rename = "pytorch")]
     PyTorch,
+    /// MLX and what is built on it.
+    #[serde(rename = "mlx")]
+    Mlx,
     /// llama.cpp.
     #[serde(rename = "llama.cpp")]
     LlamaCpp,
+    /// `LMDeploy`.
+    #[serde(rename = "lmdeploy")]
+    LmDeploy,
+    /// `ExLlama`, 2 and 3, and `TabbyAPI`.
+    #[serde(rename = "exllama")]
+    ExLlama,
+    /// `TensorRT-LLM`.
+    #[serde(rename = "tensorrt-llm")]
+    TensorRtLlm,
     /// vLLM.
     #[serde(rename = "vllm")]
     Vllm,
+    /// Text Generation Inference, which brings kernels of vLLM along.
+    #[serde(rename = "tgi")]
+    Tgi,
     /// `SGLang`.
     #[serde(rename = "sglang")]
     Sglang,
+    /// `KoboldCpp`, around llama.cpp.
+    #[serde(rename = "koboldcpp")]
+    KoboldCpp,
     /// LM Studio, around llama.cpp.
     #[serde(rename = "lm-studio")]
     LmStudio,
@@ -43,9 +64,16 @@ impl Engine {
             Self::NvidiaSmi => "nvidia-smi",
             Self::Linux => "linux",
             Self::PyTorch => "pytorch",
+            Self::Ray => "ray",
+            Self::Mlx => "mlx",
             Self::LlamaCpp => "llama.cpp",
+            Self::LmDeploy => "lmdeploy",
+            Self::ExLlama => "exllama",
+            Self::TensorRtLlm => "tensorrt-llm",
             Self::Vllm => "vllm",
+            Self::Tgi => "tgi",
             Self::Sglang => "sglang",
+            Self::KoboldCpp => "koboldcpp",
             Self::LmStudio => "lm-studio",
             Self::Ollama => "ollama",
         }
@@ -54,9 +82,10 @@ impl Engine {
     /// The runtime that plans it, by its name; whether this version of the planner has it is the parser's to say.
     pub const fn runtime(self) -> Option<&'static str> {
         match self {
-            Self::NvidiaSmi | Self::Linux => None,
+            Self::NvidiaSmi | Self::Linux | Self::Ray => None,
+            Self::Mlx | Self::LmDeploy | Self::ExLlama | Self::TensorRtLlm | Self::Tgi => None,
             Self::PyTorch => Some("transformers"),
-            Self::LlamaCpp | Self::LmStudio | Self::Ollama => Some("llama.cpp"),
+            Self::LlamaCpp | Self::KoboldCpp | Self::LmStudio | Self::Ollama => Some("llama.cpp"),
             Self::Vllm => Some("vllm"),
             Self::Sglang => Some("sglang"),
         }
@@ -187,6 +216,12 @@ pub struct Episode {
     pub trial: bool,
     /// Where Vulkan says that a buffer is larger than it gives at all.
     pub over_limit: Option<u64>,
+    /// Whether CUDA graphs are being captured.
+    pub captures: bool,
+    /// Whether Python told of an error.
+    pub raised: bool,
+    /// What Metal has given, and the most that it recommends.
+    pub working_set: Option<(Printed, Printed)>,
     /// Whether it came to serve.
     pub serves: Option<u64>,
 }
@@ -204,6 +239,8 @@ pub struct Evidence {
     pub engine: Option<(Engine, u64)>,
     /// Its version as it prints it.
     pub version: Option<String>,
+    /// The driver's version, as it is printed.
+    pub driver: Option<String>,
     /// Names of the model, safe to print, the surest first.
     pub models: Vec<String>,
     /// The format of its weights as it is printed.
@@ -269,6 +306,14 @@ impl Evidence {
     pub fn fail(&mut self, failure: Failure) {
         if self.run.failures.len() < MOST_FEW {
             self.run.failures.push(failure);
+        }
+    }
+
+    /// Adds that the cache was full, which is told again and again.
+    pub fn cache_full(&mut self, failure: Failure) {
+        let is = |known: &Failure| matches!(known.kind, FailureKind::CacheFull { .. });
+        if !self.run.failures.iter().any(is) {
+            self.fail(failure);
         }
     }
 

@@ -29,6 +29,24 @@ pub struct TorchError {
     pub overcommitted: bool,
 }
 
+impl TorchError {
+    /// With what another reading of the same message found where this one did not.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            asked: self.asked.or(other.asked),
+            total: self.total.or(other.total),
+            free: self.free.or(other.free),
+            process: self.process.or(other.process),
+            allocated: self.allocated.or(other.allocated),
+            reserved: self.reserved.or(other.reserved),
+            unallocated: self.unallocated.or(other.unallocated),
+            private: self.private.or(other.private),
+            allowed: self.allowed.or(other.allowed),
+            overcommitted: self.overcommitted || other.overcommitted,
+        }
+    }
+}
+
 /// How a run failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FailureKind {
@@ -82,19 +100,81 @@ pub enum FailureKind {
         /// Whether that is main memory.
         host: bool,
     },
-    /// An allocation in main memory.
-    HostAllocation,
-    /// The kernel ended a process for want of main memory.
-    HostKilled {
-        /// Which.
-        process: Option<String>,
-        /// What it held.
-        held: Option<Bytes>,
-        /// Whether a limit of its group was reached, and not the machine's.
-        group: bool,
-    },
-    /// The driver told of a fault of the card or of a program.
+    /// An allocation in main memory; of this, where that is told.
+    HostAllocation(Option<TermKind>),
+    /// A process was ended for want of main memory.
+    HostKilled(Box<Killed>),
+    /// The driver told of a fault of the card or of a program (Xid).
     DeviceFault(u64),
+    /// A call to the card failed for another reason than memory.
+    DeviceError(&'static str),
+    /// The cache had no room for what ran: so many tokens were asked for, so many left.
+    CacheFull {
+        /// Tokens that were asked for.
+        asked: Option<u64>,
+        /// Tokens that were left.
+        left: Option<u64>,
+    },
+    /// vLLM's sampler was tried with so many requests.
+    Sampler(Option<u64>),
+    /// vLLM woke from its sleep mode, and what it had given back was taken.
+    Woken,
+    /// What was free changed while vLLM measured: before, and after.
+    Profiled(Printed, Printed),
+    /// `SGLang`'s cards have unequal room: the least of them, and the one that says so.
+    Unbalanced(Option<(Printed, Printed)>),
+    /// TGI's warm-up: so many tokens, of its cache or of prefill.
+    Warmup {
+        /// How many.
+        tokens: u64,
+        /// Whether the cache is meant.
+        of_cache: bool,
+    },
+    /// `ExLlama` found no split of weights and cache over the cards.
+    Split,
+    /// An engine of `TensorRT-LLM` could not be built.
+    Build,
+    /// One buffer is larger than Metal gives at all.
+    BufferLimit(Printed),
+    /// accelerate put a part of the weights into main memory, and goes on.
+    PartlyOffloaded,
+    /// The engine stopped, and the log does not say why.
+    Untold,
+}
+
+/// Who ended a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Killer {
+    /// The kernel.
+    Kernel,
+    /// systemd's watcher of memory, before the kernel had to.
+    Oomd,
+    /// Ray's, when the node has hardly any left.
+    Ray,
+    /// It is only told that it was ended by force: exit code 137.
+    Force,
+}
+
+/// A process that was ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Killed {
+    /// By whom.
+    pub by: Killer,
+    /// Which.
+    pub process: Option<String>,
+    /// What it held.
+    pub held: Option<Bytes>,
+    /// Whether a limit of its group was reached, and not the machine's.
+    pub group: bool,
+    /// What the machine used, of what it has.
+    pub used: Option<(Printed, Printed)>,
+}
+
+impl Killed {
+    /// Nothing is known but by whom.
+    pub const fn by(by: Killer) -> Self {
+        Self { by, process: None, held: None, group: false, used: None }
+    }
 }
 
 /// A failure that a log tells of.

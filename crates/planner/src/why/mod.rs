@@ -16,20 +16,23 @@ mod failure;
 mod finding;
 mod from_log;
 mod grammar;
+mod learn;
 mod lines;
 mod log;
 mod printed;
 mod remedy;
+mod sayings;
 mod scan;
 mod words;
 
 pub use cause::{Cause, CauseKind, decisive};
 pub use compare::Compared;
 pub use evidence::{
-    CardSeen, Counts, Engine, Episode, Evidence, Failure, FailureKind, Holder, Place, Term,
-    TermKind, TorchError,
+    CardSeen, Counts, Engine, Episode, Evidence, Failure, FailureKind, Holder, Killed, Killer,
+    Place, Term, TermKind, TorchError,
 };
 pub use finding::{Finding, Planned, Resolve, explain};
+pub use learn::{LearnError, learn};
 pub use lines::{LONGEST_LINE, MOST_BYTES};
 pub use log::Log;
 pub use printed::Printed;

@@ -3,6 +3,7 @@
 use super::evidence::{Engine, Evidence};
 use super::finding::Planned;
 use super::remedy::Change;
+use super::sayings::Setting;
 use crate::deployment::Question;
 use crate::dtype::KvFormat;
 use crate::estimate::rules;
@@ -37,71 +38,53 @@ impl Words {
     /// What is worth trying, what costs the least first.
     pub fn changes(&self, plan: &Planned) -> Vec<Change> {
         match self.engine {
-            Engine::LlamaCpp | Engine::Ollama | Engine::LmStudio => self.of_llama(plan),
+            Engine::LlamaCpp | Engine::KoboldCpp | Engine::Ollama | Engine::LmStudio => {
+                self.of_llama(plan)
+            }
             Engine::Vllm => self.shorter(plan).into_iter().chain(of_vllm(plan)).collect(),
             Engine::PyTorch => of_transformers(plan),
             Engine::Sglang => self.shorter(plan).into_iter().chain(of_sglang(plan)).collect(),
-            Engine::NvidiaSmi | Engine::Linux => Vec::new(),
-        }
-    }
-
-    /// The word of llama.cpp, of Ollama and of LM Studio.
-    fn say(&self, llama: String, ollama: String, studio: String) -> String {
-        match self.engine {
-            Engine::Ollama => ollama,
-            Engine::LmStudio => studio,
-            _ => llama,
+            _ => Vec::new(),
         }
     }
 
     fn of_llama(&self, plan: &Planned) -> Vec<Change> {
         let (question, workload) = (&plan.question, &plan.deployment.workload);
         let mut all = Vec::new();
-        let mut add = |code, flags, question| all.push(Change { code, flags, question });
+        let mut add = |code, flags: Option<String>, question| {
+            all.extend(flags.map(|flags| Change { code, flags, question }));
+        };
         let eager = workload.attention == Attention::Eager;
         if eager {
-            let flags = self.say(
-                "-fa on".to_owned(),
-                "OLLAMA_FLASH_ATTENTION=1".to_owned(),
-                "Flash Attention: on".to_owned(),
-            );
+            let flags = Setting::Flash.of(self.engine);
             let changed = Question { attention: Some(Attention::Flash), ..question.clone() };
             add("flash-attention", flags, changed);
         }
         for chunk in [workload.prefill_chunk / 2, workload.prefill_chunk / 4] {
             if chunk >= 64 {
-                let flags = self.say(
-                    format!("-ub {chunk}"),
-                    format!("num_batch {chunk}"),
-                    format!("Evaluation Batch Size: {chunk}"),
-                );
+                let flags = Setting::MicroBatch(chunk).of(self.engine);
                 let changed = Question { prefill_chunk: Some(chunk), ..question.clone() };
                 add("smaller-batch", flags, changed);
             }
         }
         if question.batch.or(question.parallel).is_some_and(|slots| slots > 1) {
-            let flags =
-                self.say("-np 1".to_owned(), "OLLAMA_NUM_PARALLEL=1".to_owned(), String::new());
+            let flags = Setting::OneSlot.of(self.engine);
             let changed =
                 Question { batch: None, parallel: None, kv_unified: false, ..question.clone() };
-            if !flags.is_empty() {
-                add("one-slot", flags, changed);
-            }
+            add("one-slot", flags, changed);
         }
         for format in smaller_caches(plan) {
-            let flash = if eager { "-fa on " } else { "" };
-            let flags = self.say(
-                format!("{flash}-ctk {format} -ctv {format}"),
-                format!("OLLAMA_FLASH_ATTENTION=1 OLLAMA_KV_CACHE_TYPE={format}"),
-                format!("K and V Cache Quantization Type: {format}"),
-            );
+            let flash = eager && self.engine == Engine::LlamaCpp;
+            let flags = Setting::Cache(format)
+                .of(self.engine)
+                .map(|flags| if flash { format!("-fa on {flags}") } else { flags });
             let attention = Some(Attention::Flash);
             let changed = Question { kv: Some(format.into()), attention, ..question.clone() };
-            all.push(Change { code: "smaller-cache-type", flags, question: changed });
+            add("smaller-cache-type", flags, changed);
         }
         all.extend(self.shorter(plan));
         all.extend(self.placed(plan));
-        if question.mmproj.is_some() {
+        if question.mmproj.is_some() && self.engine == Engine::LlamaCpp {
             let changed = Question { mmproj: None, ..question.clone() };
             all.push(Change {
                 code: "no-encoder",
@@ -139,11 +122,9 @@ impl Words {
         }
         let slots = question.batch.unwrap_or(1).max(1);
         let all = fits.saturating_mul(slots);
-        let flags = self.say(
-            format!("-c {all}"),
-            format!("num_ctx {fits}"),
-            format!("Context Length: {fits}"),
-        );
+        // Of llama.cpp it is the context of all slots.
+        let cells = if self.engine == Engine::LlamaCpp { all } else { fits };
+        let flags = Setting::Context(cells).of(self.engine)?;
         let changed =
             Question { cache_tokens: Some(fits), context: Some(fits), ..question.clone() };
         Some(Change { code: "shorter-context", flags, question: changed })
@@ -172,18 +153,12 @@ impl Words {
         let layers = (placement.gpu_layers < placement.of_layers).then_some(placement.gpu_layers);
         let experts = (placement.cpu_moe > 0).then_some(placement.cpu_moe);
         if layers.is_none() && experts.is_none()
-            || (experts.is_some() && self.engine == Engine::Ollama)
+            || (experts.is_some() && matches!(self.engine, Engine::Ollama | Engine::KoboldCpp))
         {
             return None;
         }
         let mut flags = Vec::new();
-        flags.extend(layers.map(|layers| {
-            self.say(
-                format!("-ngl {layers}"),
-                format!("num_gpu {layers}"),
-                format!("GPU Offload: {layers}"),
-            )
-        }));
+        flags.extend(layers.and_then(|layers| Setting::Layers(layers).of(self.engine)));
         flags.extend(experts.map(|layers| format!("--n-cpu-moe {layers}")));
         let changed =
             Question { ngl: layers.map(Count::Some), n_cpu_moe: experts.map(Count::Some), ..free };

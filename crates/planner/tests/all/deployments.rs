@@ -337,7 +337,7 @@ impl Draft {
 }
 
 /// Versions of llama.cpp: checked ones, and one between, and one behind them.
-const VERSIONS: [&str; 7] = ["2025", "b7772", "b8193", "0.5.0", "0.6.0", "0.7.0", "b99999"];
+const VERSIONS: [&str; 7] = ["2025", "b7772", "b8193", "0.5.0", "0.6.0", "b11000", "b99999"];
 
 /// What does not depend on the model.
 fn work(runtime: Runtime) -> impl Strategy<Value = Work> {

@@ -12,8 +12,8 @@ const LAYERS: [&[&str]; 11] = [
     &["read", "estimate"],
     &["plan", "synth"],
     &["deployment"],
-    &["recommend", "protocol"],
-    &["sweep", "limits_table", "why"],
+    &["recommend", "protocol", "evidence"],
+    &["sweep", "limits_table", "why", "fleet"],
     &["render"],
     &["form"],
 ];

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod adds_up;
 mod beside;
 mod configs;
 mod deployments;
 mod estimates;
 mod every_profile;
+mod evidence;
+mod fleet;
 mod html;
 mod layers;
 mod llama_cpp_reports;
@@ -30,5 +33,6 @@ mod starting;
 mod support;
 mod sweep;
 mod synth;
+mod transformers;
 mod users;
 mod why;

@@ -136,7 +136,7 @@ fn two_cards_of_different_sizes_get_a_split_that_fits() {
 fn what_cannot_be_placed_is_named() {
     for (more, expected) in [
         ("override_tensor = ['blk\\.99\\.=CPU']", "matches no tensor"),
-        ("override_tensor = ['exps=CUDA1']", "`CUDA1` is no device here"),
+        ("override_tensor = ['exps=CUDA1']", "`CUDA1` is not a device here"),
         ("override_tensor = ['ex(ps=CPU']", "no regular expression"),
         ("override_tensor = ['exps']", "overrides no tensor"),
         ("tensor_split = '3,1'", "2 proportions, for 1 GPU"),

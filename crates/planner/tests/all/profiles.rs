@@ -111,6 +111,25 @@ fn hub_names_find_their_model() {
     }
 }
 
+/// Popular names, and the profile that each finds (`evidence/models`): those without one are the list of what is missing.
+#[test]
+fn popular_names_find_their_model() {
+    let catalog = catalog();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../evidence/models/popular.csv");
+    let text = fs_err::read_to_string(path).unwrap();
+    let (mut found, mut all) = (0, 0);
+    for line in text.lines().skip(1) {
+        let fields: Vec<_> = line.split(',').collect();
+        let model = catalog.model(fields[0]);
+        let name = model.as_ref().map_or("", |model| model.name.as_str());
+        assert_eq!(name, fields[2], "{}", fields[0]);
+        all += 1;
+        found += usize::from(!name.is_empty());
+    }
+    assert!(all >= 800 && found * 10 >= all * 7, "{found} of {all}");
+    assert!(catalog.list(Kind::Model).unwrap().len() >= 500);
+}
+
 #[test]
 fn every_runtime_states_what_its_constants_rest_on() {
     let catalog = catalog();

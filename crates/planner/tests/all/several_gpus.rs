@@ -69,7 +69,7 @@ fn case() -> impl Strategy<Value = (Case, Split, &'static str)> {
         prop::sample::select(vec![64u64, 512, 2048]),
         1u64..4,
     );
-    // Neither transformers' scan of state-space layers nor llama.cpp's stages of them are planned.
+    // Transformers' scan of state-space layers is not planned; llama.cpp's stages of them have main memory beside them.
     let planned = |(way, model, ..): &((Runtime, Split), &str, &str, u64, u64)| {
         let refused = [(Runtime::Transformers, Split::Layer), (Runtime::LlamaCpp, Split::Layer)];
         *model != HYBRID || !refused.contains(way)
@@ -279,10 +279,15 @@ fn layers_that_differ_are_counted_where_they_are() {
 }
 
 #[test]
-fn stages_of_state_space_layers_are_refused() {
-    let case = on_equals(HYBRID, Runtime::LlamaCpp, Split::Layer, 2);
-    let error = answer(&case).unwrap_err();
-    assert!(error.to_string().contains("`granite-4.0-h-1b` takes on 2 GPUs"), "{error}");
-    assert!(error.hint().unwrap().contains("`--split tensor`"));
-    on_equals(HYBRID, Runtime::LlamaCpp, Split::Tensor, 2).answer();
+fn stages_of_state_space_layers_take_more_than_a_run_of_layers() {
+    let compute = |answer: &Answer, index: usize| -> u64 {
+        let buffers = answer.devices[index].plan.buffers.iter();
+        let results = buffers.filter(|buffer| buffer.component == Component::Activations);
+        results.map(|buffer| buffer.size.expected.get()).sum()
+    };
+    let by_layers = on_equals(HYBRID, Runtime::LlamaCpp, Split::Layer, 2).answer();
+    let by_rows = on_equals(HYBRID, Runtime::LlamaCpp, Split::Tensor, 2).answer();
+    // Main memory is a device beside the two.
+    assert_eq!(by_layers.devices.len(), 3);
+    assert!(compute(&by_layers, 0) > compute(&by_rows, 0));
 }

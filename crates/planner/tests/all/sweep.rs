@@ -24,7 +24,6 @@ fn every_cell_is_the_answer_of_its_plan() {
             gpu: Some(gpu.to_owned()),
             model: Some(model.to_owned()),
             weights: weights.parse().ok(),
-            // llama.cpp's cells are of models that are on the GPU whole, as its heading says.
             runtime: Some(Runtime::Vramplan),
             ..Question::default()
         })
@@ -54,6 +53,7 @@ fn every_cell_is_the_answer_of_its_plan() {
             match (cell, answer(asked)) {
                 (Err(refused), Err(error)) => assert_eq!(*refused, error, "{what}"),
                 (Ok(cell), Ok(answer)) => {
+                    let cell = &cell.summary;
                     let balanced = &answer.recommendation.tiers.balanced;
                     assert_eq!(cell.verdict, answer.plan.verdict, "{what}");
                     assert_eq!(cell.max_cache_tokens, balanced.max_cache_tokens, "{what}");
@@ -66,4 +66,24 @@ fn every_cell_is_the_answer_of_its_plan() {
             }
         }
     }
+}
+
+/// Where a model does not fit on the GPU whole, llama.cpp's cells leave the same of it in main memory as its plans do.
+#[test]
+fn cells_of_llama_cpp_are_placed_as_plans_are() {
+    let asked = |model: &str, gpu: &str| Case::new(gpu, model, Runtime::LlamaCpp).0;
+    let row = |model: &str| ["RTX 3060", "L4", "A100-80GB"].map(|gpu| asked(model, gpu)).to_vec();
+    let sweep = Sweep { rows: ["qwen2.5-32b", "qwen3-30b-a3b"].map(row).to_vec() };
+    let cells = sweep.answer();
+    let mut placed = 0;
+    for (asked, cell) in sweep.rows.iter().flatten().zip(cells.iter().flatten()) {
+        let (cell, answer) = (cell.as_ref().unwrap(), answer(asked).unwrap());
+        let flags = answer.settlement.as_ref().map(|settled| settled.placement.flags());
+        assert_eq!(cell.placement, flags);
+        assert_eq!(cell.summary.cache_tokens, answer.cache_tokens);
+        assert_eq!(cell.summary.peak, answer.plan.peak);
+        assert_eq!(cell.summary.verdict, answer.verdict);
+        placed += usize::from(flags.is_some());
+    }
+    assert!((1..6).contains(&placed), "{placed} of 6 are placed");
 }

@@ -1,14 +1,16 @@
 //! SGLang's own functions, asked without a GPU (`evidence/sglang`), beside the planner's.
 
 use vramplan_planner::deployment::{Deployment, Question, resolve};
-use vramplan_planner::estimate::sglang::pool::{Cells, Kept};
+use vramplan_planner::estimate::sglang::pool::{Cells, Kept, Predicting};
 use vramplan_planner::estimate::sglang::{ByCard, Reserved};
 use vramplan_planner::read::{Catalog, MemoryFiles};
 use vramplan_planner::recommend::answer;
-use vramplan_planner::spec::{Runtime, SglangVersion, Tower, Vision};
+use vramplan_planner::spec::{Drafter, Runtime, SglangVersion, Tower, Vision};
 use vramplan_planner::units::Bytes;
 use vramplan_scoreboard::csv::{Row, rows};
 
+const OPTIONS: &str = include_str!("../../../../evidence/sglang/options.csv");
+const OPTIONS_SHARES: &str = include_str!("../../../../evidence/sglang/options_shares.csv");
 const POOLS: &str = include_str!("../../../../evidence/sglang/pools.csv");
 const SHARES: &str = include_str!("../../../../evidence/sglang/shares.csv");
 
@@ -51,7 +53,16 @@ fn pools_hold_as_many_tokens_states_and_requests_as_the_engine_says() {
         let (model, gpu) =
             (catalog.model(row.text("model")).unwrap(), catalog.gpu(row.text("card")).unwrap());
         let (kv, ranks) = (row.text("kv").parse().unwrap(), row.number("tp"));
-        let kept = Kept { model: &model, gpu: &gpu, kv, ranks, version: version(&row) };
+        let kept = Kept {
+            model: &model,
+            gpu: &gpu,
+            kv,
+            ranks,
+            version: version(&row),
+            page: None,
+            predicting: Predicting::default(),
+            copies: 1,
+        };
         let cells = Cells::of(&kept, &(0..model.shape.n_layers)).unwrap();
         assert_eq!(cells.page, row.number("page"), "{line}");
         let holds = cells.holds(pool(&row)).unwrap();
@@ -78,6 +89,104 @@ fn pools_hold_as_many_tokens_states_and_requests_as_the_engine_says() {
     assert!(errors.len() > 400 && refused > 20, "{said}; {refused}");
     // Not merely within 1%: nearly all to the token.
     assert!(errors[errors.len() * 95 / 100] < 1e-4, "{said}");
+}
+
+/// The requests that a row's server was told to run together, or takes of itself where it predicts.
+fn asked_requests(row: &Row) -> Option<u64> {
+    let predicting = (row.number("verify") > 0).then_some(48);
+    row.maybe("max_requests").unwrap().or(predicting)
+}
+
+#[test]
+fn pools_with_predictions_copies_and_chosen_pages_hold_what_the_engine_says() {
+    let catalog = Catalog::built_in();
+    let (mut errors, mut refused) = (Vec::new(), 0);
+    for row in rows(OPTIONS) {
+        let line = row.line();
+        let (model, gpu) =
+            (catalog.model(row.text("model")).unwrap(), catalog.gpu(row.text("card")).unwrap());
+        let (kv, ranks) = (row.text("kv").parse().unwrap(), row.number("tp") / row.number("dp"));
+        let asked = asked_requests(&row);
+        let predicting = Predicting {
+            layers: row.number("draft_layers"),
+            tokens: row.number("verify"),
+            requests: asked.unwrap_or_default() / row.number("dp"),
+        };
+        let page = Some(row.number("page"));
+        let kept = Kept {
+            model: &model,
+            gpu: &gpu,
+            kv,
+            ranks,
+            version: version(&row),
+            page,
+            predicting,
+            copies: row.number("dp"),
+        };
+        let cells = Cells::of(&kept, &(0..model.shape.n_layers)).unwrap();
+        let holds = cells.holds(pool(&row)).unwrap();
+        let copies = if version(&row).divides_requests() { row.number("dp") } else { 1 };
+        let asked = asked.map(|requests| (requests / copies).max(1));
+        let requests = cells.requests(holds, model.shape.context_len, asked);
+        let tokens = row.number("tokens");
+        if tokens == 0 {
+            let runs = holds.tokens > 0 && requests > 0;
+            assert!(!runs || cells.smallest().unwrap() > pool(&row), "{line}: {holds:?}");
+            refused += 1;
+            continue;
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let error = holds.tokens.abs_diff(tokens) as f64 / tokens as f64;
+        assert!(error < 0.01, "{line}: {holds:?}");
+        errors.push(error);
+        if let Some(states) = row.maybe::<u64>("states").unwrap() {
+            assert!(holds.states.abs_diff(states) <= 1, "{line}: {holds:?}");
+        }
+        assert!(requests.abs_diff(row.number("requests")) <= 1, "{line}: {requests}");
+    }
+    let said = distribution(&mut errors);
+    println!("{said}; {refused} do not start");
+    assert!(errors.len() > 250, "{said}; {refused}");
+    assert!(errors[errors.len() * 95 / 100] < 2e-4, "{said}");
+}
+
+#[test]
+fn shares_with_copies_and_predictions_are_those_that_the_engine_takes() {
+    let catalog = Catalog::built_in();
+    let models = ["llama-3.1-8b", "deepseek-v2-lite"].map(|name| catalog.model(name).unwrap());
+    let mut compared = 0;
+    for row in rows(OPTIONS_SHARES) {
+        let line = row.line();
+        let drafter = match row.text("drafter") {
+            "EAGLE" => Some(Drafter::Layer),
+            "EAGLE3" => Some(Drafter::Eagle3),
+            "STANDALONE" => Some(Drafter::Model),
+            _ => None,
+        };
+        let ranks = row.number("tp");
+        let reserved = Reserved {
+            version: version(&row),
+            gpu: &catalog.gpu(row.text("card")).unwrap(),
+            model: &models[usize::from(row.text("latent") == "1")],
+            tower: None,
+            ranks,
+            gpus: ranks,
+            chunk: row.maybe("chunk").unwrap(),
+            max_requests: drafter.map(|_| 48),
+            eager: false,
+            copies: row.number("dp"),
+            drafter,
+        };
+        let ours: f64 = reserved.fraction().to_string().parse().unwrap();
+        let theirs: f64 = row.text("fraction").parse().unwrap();
+        if theirs > 0.0 {
+            assert!((ours - theirs).abs() <= 1e-9, "{line}: {ours}");
+            compared += 1;
+        } else {
+            assert!(ours < 0.002, "{line}: {ours}");
+        }
+    }
+    assert!(compared > 140, "{compared}");
 }
 
 /// A tower of so many layers of such a width.
@@ -127,6 +236,8 @@ fn shares_steps_and_batches_are_those_that_the_engine_takes() {
             chunk: row.maybe("chunk").unwrap(),
             max_requests: asked,
             eager: row.text("eager") == "1",
+            copies: 1,
+            drafter: None,
         };
         let ours: f64 = reserved.fraction().to_string().parse().unwrap();
         let theirs: f64 = row.text("fraction").parse().unwrap();
@@ -160,7 +271,16 @@ fn logs_have_the_tokens_that_follow_from_what_they_had_free() {
             (catalog.model(row.text("profile")).unwrap(), catalog.gpu(card).unwrap());
         let (kv, ranks) = (row.text("kv").parse().unwrap(), row.number("gpus"));
         let version = row.text("version").parse().unwrap();
-        let kept = Kept { model: &model, gpu: &gpu, kv, ranks, version };
+        let kept = Kept {
+            model: &model,
+            gpu: &gpu,
+            kv,
+            ranks,
+            version,
+            page: None,
+            predicting: Predicting::default(),
+            copies: 1,
+        };
         let cells = Cells::of(&kept, &(0..model.shape.n_layers)).unwrap();
         let number = |column: &str| row.text(column).parse::<f64>().unwrap();
         let left = number("after_gib") - number("before_gib") * (1.0 - number("fraction"));

@@ -47,7 +47,7 @@ impl Listing {
     pub fn of_answer(bytes: &[u8], what: &str) -> Result<Self, HubError> {
         let refuse = |message: String| HubError::new(Kind::Broken, format!("`{what}`: {message}"));
         let info: ModelInfo = serde_json::from_slice(bytes)
-            .map_err(|error| refuse(format!("the hub's answer is no list of files: {error}")))?;
+            .map_err(|error| refuse(format!("the hub's answer is not a list of files: {error}")))?;
         if !is_commit(&info.sha) {
             return Err(refuse(format!("commit `{}`: expected 40 hexadecimal digits", info.sha)));
         }

@@ -392,7 +392,7 @@ impl Hub {
             refuse("no layer is a GGUF model".to_owned()).hint(hint)
         })?;
         let digest =
-            layer.sha256().ok_or_else(|| refuse("a digest that is no SHA-256".to_owned()))?;
+            layer.sha256().ok_or_else(|| refuse("a digest that is not a SHA-256".to_owned()))?;
         let files = BTreeMap::from([(file.to_owned(), Some(layer.size))]);
         let listing = Listing { commit: digest.to_owned(), files };
         kept.keep_listing(&listing);

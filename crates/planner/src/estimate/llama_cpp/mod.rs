@@ -17,6 +17,8 @@ mod rules;
 mod spread;
 pub(crate) mod weights;
 
+use std::convert::Infallible;
+
 use self::compute::Compute;
 use self::graph::{
     CacheSizes, Context, ContextParams, Gates, LlamaCppGeneration, Outputs, Stage, caches_of,
@@ -198,8 +200,13 @@ fn context(scenario: &Scenario<'_>, generation: LlamaCppGeneration) -> Result<Co
 
 /// What the types of the weights allow to fuse, on GPUs with tensor cores (`turing_mma_available`).
 fn gates(scenario: &Scenario<'_>) -> Gates {
-    let gates = gates_of(scenario.model, scenario.weights.format);
-    let turing = match &scenario.part().placed {
+    let (model, format) = (scenario.model, scenario.weights.format);
+    let placed = scenario.part().placed.as_ref();
+    let known = placed.and_then(|placed| {
+        placed.types.get_or(&format, || Ok::<_, Infallible>(gates_of(model, format))).ok()
+    });
+    let gates = known.unwrap_or_else(|| gates_of(model, format));
+    let turing = match placed {
         Some(placed) => placed.turing,
         None => scenario.gpu.compute_capability >= TURING,
     };

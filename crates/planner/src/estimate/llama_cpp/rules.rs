@@ -97,22 +97,15 @@ impl RuntimeRules for Rules {
 
     fn place(&self, spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
         let launch = &spread.runtime.launch;
-        let is_partial = launch.places() || launch.tensor_split.is_some() || launch.plans_host;
+        // Stages with state-space layers change hands more than once, which only a placement tells.
+        let is_mixed = spread.model.shape.ssm.is_some() && rooms.len() > 1;
+        let is_partial =
+            launch.places() || launch.tensor_split.is_some() || launch.plans_host || is_mixed;
         match spread.split {
             Split::Tensor if launch.places() => Err(spread.unknown(
                 rooms,
                 "rows are cut and layers, tensors or caches are in main memory",
                 "use `--split-mode layer`",
-            )),
-            Split::Layer if launch.places() && spread.model.shape.ssm.is_some() => Err(spread.unknown(
-                rooms,
-                "state-space layers beside main memory take up to twice what their graph gives",
-                "leave all layers on the GPU, or use `--runtime vllm`",
-            )),
-            Split::Layer if rooms.len() > 1 && spread.model.shape.ssm.is_some() => Err(spread.unknown(
-                rooms,
-                "libllama takes up to twice what its graph gives for stages with state-space layers",
-                "use `--split tensor`, one GPU, or `--runtime vllm`",
             )),
             Split::Layer if is_partial => placement::parts_of(spread, rooms),
             Split::Layer => Ok(placement::by_layers(spread.model, rooms)),

@@ -49,7 +49,8 @@ fn compute(
         let all = placed.memo.get_or(&context.graph, make)?;
         Ok(all.get(index).copied().unwrap_or_else(|| of_inputs(Bytes::ZERO)))
     };
-    let bounds = if placed.is_pipeline() { graph_bounds } else { split_bounds };
+    let is_sure = placed.is_pipeline() && scenario.model.shape.ssm.is_none();
+    let bounds = if is_sure { graph_bounds } else { split_bounds };
     let known = |size| bounds(scenario.model, version.generation, size);
     let mut compute = Compute::within(version, buffer, known)?;
     note_fusion(&mut compute, scenario)?;
@@ -94,7 +95,7 @@ pub fn compute_buffers(
     context: &Context,
 ) -> Result<Vec<ComputeBuffer>, Overflow> {
     let (shape, layers) = (&model.shape, &model.gguf_layers);
-    if placed.is_pipeline() {
+    if placed.is_pipeline() && shape.ssm.is_none() {
         return pipeline_buffers(model, placed, context);
     }
     let find = |layer: Option<u64>, stem: &str, kind: &str| {

@@ -87,8 +87,12 @@ const fn held_as(format: WeightFormat) -> WeightFormat {
 /// How one rank's tensors are cut out of a model's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// GPUs that dense matrices are split over.
+    /// GPUs that attention and what has no other number is split over.
     pub ranks: u64,
+    /// GPUs that dense feed-forward layers are split over.
+    pub ffn_ranks: u64,
+    /// GPUs that the embedding is split over, and those that the output head is.
+    pub vocabulary_ranks: [u64; 2],
     /// GPUs that every expert is split over.
     pub expert_ranks: u64,
     /// Experts of a layer that the rank has, of how many.
@@ -100,7 +104,14 @@ pub struct Cut {
 impl Cut {
     /// Over so many GPUs that share everything.
     pub const fn evenly(ranks: u64) -> Self {
-        Self { ranks, expert_ranks: ranks, experts: (1, 1), shared_ranks: ranks }
+        Self {
+            ranks,
+            ffn_ranks: ranks,
+            vocabulary_ranks: [ranks; 2],
+            expert_ranks: ranks,
+            experts: (1, 1),
+            shared_ranks: ranks,
+        }
     }
 
     /// What a GPU has: without `--enable-expert-parallel` experts are split over the ranks of all copies
@@ -112,12 +123,25 @@ impl Cut {
         let Some(moe) = shape.moe.filter(|_| grid.whole_experts && spread > 1) else {
             return Self { expert_ranks: spread, ..Self::evenly(ranks) };
         };
-        let index = part.copy().saturating_mul(ranks).saturating_add(part.rank_of_stage());
-        let (each, left) = (moe.n_experts / spread, moe.n_experts % spread);
-        let experts = (each + u64::from(index < left), moe.n_experts.max(1));
+        let experts = dealt(moe.n_experts, spread, part);
         let is_whole = shape.architecture.family().vllm.whole_shared_experts && grid.copies > 1;
         let shared_ranks = if is_whole { 1 } else { ranks };
-        Self { ranks, expert_ranks: 1, experts, shared_ranks }
+        Self { expert_ranks: 1, experts, shared_ranks, ..Self::evenly(ranks) }
+    }
+
+    /// What a GPU has under SGLang where copies of attention share everything else (`--enable-dp-attention`): each copy has a
+    /// whole embedding among its ranks, all ranks together have one output head (`models/deepseek_v2.py`, `models/qwen3_moe.py`).
+    pub fn with_copies_of_attention(shape: &ModelShape, part: &Part) -> Self {
+        let Some(grid) = part.grid else { return Self::evenly(part.ranks()) };
+        let (ranks, all) = (grid.tensor.max(1), grid.experts().max(1));
+        let whole = shape.moe.filter(|_| grid.whole_experts && all > 1);
+        Self {
+            ranks,
+            vocabulary_ranks: [ranks, all],
+            expert_ranks: if whole.is_some() { 1 } else { all },
+            experts: whole.map_or((1, 1), |moe| dealt(moe.n_experts, all, part)),
+            ..Self::evenly(all)
+        }
     }
 
     /// So much of what all experts have together.
@@ -125,6 +149,13 @@ impl Cut {
         let (own, of) = self.experts;
         all / of * own
     }
+}
+
+/// Experts of a GPU where so many are dealt out over so many of them, and all: those left over go to the first.
+fn dealt(experts: u64, spread: u64, part: &Part) -> (u64, u64) {
+    let index = part.copy().saturating_mul(part.ranks()).saturating_add(part.rank_of_stage());
+    let (each, left) = (experts / spread, experts % spread);
+    (each + u64::from(index < left), experts.max(1))
 }
 
 /// Every tensor of one rank.
@@ -245,6 +276,9 @@ pub fn shard(shape: &ModelShape, tensor: TensorSpec, cut: Cut) -> TensorSpec {
     let ranks = match role {
         role if role.is_routed_expert() => cut.expert_ranks,
         R::SharedGate | R::SharedUp | R::SharedDown => cut.shared_ranks,
+        R::FfnGate | R::FfnUp | R::FfnGateUp | R::FfnDown => cut.ffn_ranks,
+        R::TokenEmbedding => cut.vocabulary_ranks[0],
+        R::OutputHead => cut.vocabulary_ranks[1],
         _ => cut.ranks,
     };
     if role.is_routed_expert() {

@@ -11,7 +11,7 @@
 
 use super::graphs;
 use crate::estimate::rules::Asked;
-use crate::spec::{GpuSpec, ModelSpec, SglangVersion, Tower, Utilization, Vision};
+use crate::spec::{Drafter, GpuSpec, Grid, ModelSpec, SglangVersion, Tower, Utilization, Vision};
 
 /// MiB of a GiB.
 const GIB: u64 = 1024;
@@ -85,7 +85,14 @@ pub struct Reserved<'a> {
     pub max_requests: Option<u64>,
     /// Whether no graph is captured.
     pub eager: bool,
+    /// Copies of attention.
+    pub copies: u64,
+    /// What predicts tokens, where anything does.
+    pub drafter: Option<Drafter>,
 }
+
+/// MiB that a draft model and a head or a layer get, in releases that load them after the pool.
+const FOR_DRAFT: [u64; 2] = [6 * GIB, 2 * GIB];
 
 impl<'a> Reserved<'a> {
     /// Of a question.
@@ -100,11 +107,13 @@ impl<'a> Reserved<'a> {
             gpu,
             model: asked.model,
             tower,
-            ranks: asked.ranks,
+            ranks: asked.server.grid.map_or(asked.ranks, Grid::experts),
             gpus: asked.gpus,
             chunk: asked.prefill_chunk,
             max_requests: asked.max_seqs,
             eager: asked.eager,
+            copies: asked.server.grid.map_or(1, |grid| grid.copies.max(1)),
+            drafter: (asked.server.ahead > 0).then_some(asked.server.drafter),
         }
     }
 
@@ -132,17 +141,38 @@ impl<'a> Reserved<'a> {
         }
         let step = self.chunk().max(2048).min(mib * 4);
         let reserved = 2 * 512 + 3 * step + 256 * self.gpus + self.half_mib_of_graphs();
-        if mib > 60 * GIB { reserved.max(2 * 10 * GIB) } else { reserved }
+        let reserved = if mib > 60 * GIB { reserved.max(2 * 10 * GIB) } else { reserved };
+        reserved + 2 * self.mib_of_draft()
+    }
+
+    fn mib_of_draft(&self) -> u64 {
+        let [model, other] = FOR_DRAFT;
+        match self.drafter {
+            _ if self.version.counts_predictions() => 0,
+            None => 0,
+            Some(Drafter::Model) => model,
+            Some(Drafter::Layer | Drafter::Eagle | Drafter::Eagle3) => other,
+        }
+    }
+
+    /// More padding for copies of attention, and more still of large batches.
+    const fn half_mib_of_copies(&self, batch: u64) -> u64 {
+        if self.copies < 2 {
+            return 0;
+        }
+        let all = batch.saturating_mul(self.copies);
+        if batch > 300 { 9 * all } else { 6 * all }
     }
 
     fn half_mib_of_graphs(&self) -> u64 {
-        if self.eager && self.version.reserves_for_captured_only() {
-            return 0;
-        }
         let batch = ByCard::of(self.gpu, self.version, self.ranks).largest_batch;
         let asked = self.max_requests.filter(|_| self.version.reserves_for_asked_only());
         let batch = asked.map_or(batch, |requests| requests.min(batch));
-        let decode = 4 * batch;
+        let copies = self.half_mib_of_copies(batch);
+        if self.eager && self.version.reserves_for_captured_only() {
+            return copies;
+        }
+        let decode = 4 * batch + copies;
         let captured = graphs::Prompts {
             version: self.version,
             latent: self.model.shape.mla.is_some(),

@@ -12,6 +12,7 @@
 //! `mem usage` of captures (`tests/corpus/sglang.csv`).
 
 use super::defaults::ByCard;
+use super::drafting;
 use crate::estimate::serving::layer::{element, mlp_width, results};
 use crate::estimate::{
     BufferId, Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Phase, Scenario,
@@ -90,15 +91,16 @@ impl Prompts {
             recurrent: scenario.model.recurrent_layers() > 0,
             tower: vision::loaded(scenario.model, scenario.kind(), scenario.workload.images),
             eager: serving.eager,
-            stages: scenario.part().of.div_ceil(serving.ranks.max(1)),
-            chunk: scenario.workload.prefill_chunk,
+            stages: scenario.part().of.div_ceil(serving.tensor_ranks().max(1)),
+            chunk: scenario.workload.prefill_chunk / serving.copies(),
         }
     }
 }
 
 /// Requests of the largest captured batch.
 pub fn largest_batch(scenario: &Scenario<'_>, serving: TokenServing, requests: u64) -> u64 {
-    ByCard::of(scenario.gpu, serving.version, serving.ranks).largest_batch.min(requests.max(1))
+    let by_card = ByCard::of(scenario.gpu, serving.version, serving.tensor_ranks());
+    by_card.largest_batch.min(requests.max(1))
 }
 
 fn kind(source: &str) -> Kind<'_> {
@@ -118,16 +120,24 @@ pub fn push(
     }
     let batch = largest_batch(scenario, serving, requests);
     let graphs = batch_sizes(serving.version, batch).len() as u64;
-    let captured = of_a_layer(scenario, serving, batch)?;
-    let logits = logits(scenario, batch)?;
-    let results = captured.plus(logits)?;
-    let decode = Captured { id: BufferId::CudaGraphs, graphs, kib: BATCH_KIB, results };
+    let layers = scenario.layers().len() as u64;
+    let tokens = batch.saturating_mul(serving.tokens_of_a_step());
+    let captured = of_a_layer(scenario, serving, tokens)?;
+    let results = captured.plus(logits(scenario, tokens)?)?;
+    let decode = Captured { id: BufferId::CudaGraphs, graphs, layers, kib: BATCH_KIB, results };
     push_one(buffers, scenario, &decode)?;
+    if let Some(drafter) = serving.drafter() {
+        // Its steps one after the other, and what it makes of the tokens that were right.
+        let layers = drafting::layers(scenario, drafter) * (serving.server.ahead + 1);
+        let id = "CUDA graphs of what predicts".into();
+        let results = logits(scenario, tokens)?;
+        push_one(buffers, scenario, &Captured { id, graphs, layers, kib: BATCH_KIB, results })?;
+    }
     let Some(largest) = Prompts::of(scenario, serving).largest() else { return Ok(()) };
     let results = of_a_layer(scenario, serving, largest)?;
     let graphs = prompt_sizes(largest).count() as u64;
     let id = "CUDA graphs of prompts".into();
-    push_one(buffers, scenario, &Captured { id, graphs, kib: PROMPT_KIB, results })
+    push_one(buffers, scenario, &Captured { id, graphs, layers, kib: PROMPT_KIB, results })
 }
 
 /// Logits of a batch: the head's own, and the f32 copy that is sampled from.
@@ -141,13 +151,14 @@ fn of_a_layer(
     serving: TokenServing,
     tokens: u64,
 ) -> Result<Bytes, Overflow> {
-    results(scenario, tokens, mlp_width(scenario, serving.ranks))
+    results(scenario, tokens, mlp_width(scenario, serving.tensor_ranks()))
 }
 
 /// What is captured.
 struct Captured {
     id: BufferId,
     graphs: u64,
+    layers: u64,
     kib: u64,
     results: Bytes,
 }
@@ -157,8 +168,7 @@ fn push_one(
     scenario: &Scenario<'_>,
     captured: &Captured,
 ) -> Result<(), EstimateError> {
-    let Captured { id, graphs, kib, results } = *captured;
-    let layers = scenario.layers().len() as u64;
+    let Captured { id, graphs, layers, kib, results } = *captured;
     let nodes = Bytes::product(&[graphs, layers, kib, 1 << 10])?;
     let formula = Formula::text(
         "60 MiB + graphs · layers · KiB a layer + results",

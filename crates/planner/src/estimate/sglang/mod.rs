@@ -8,11 +8,11 @@
 //! Sources: `SGLang` 0.5.23 `srt/mem_cache/kv_cache_configurator.py` (`_profile_available_bytes`), `srt/distributed/bootstrap.py`
 //! (`measure_pre_model_load_memory`), `srt/mem_cache/memory_pool.py` (`ReqToTokenPool`, `MHATokenToKVPool`); the same arithmetic
 //! since 0.4.9 (`srt/model_executor/model_runner.py`, `profile_max_num_token`). What releases do otherwise is asked of
-//! [`SglangVersion`]. Speculative decoding, data-parallel attention and disaggregated serving are not
-//! planned.
+//! [`SglangVersion`]. Disaggregated serving is not planned.
 
 mod attention;
 mod defaults;
+mod drafting;
 mod graphs;
 pub mod pool;
 mod rules;
@@ -44,6 +44,9 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     push_rotation(buffers, scenario, serving.version)?;
     overhead::push_libraries(buffers, scenario);
     push_images(buffers, scenario, serving)?;
+    if serving.version.counts_predictions() {
+        drafting::push_weights(buffers, scenario, serving)?;
+    }
     let loaded = less(sum(buffers)?, before);
     let sized = Sized::of(scenario, serving, [before, loaded])?;
     sized.push(buffers)?;
@@ -64,7 +67,7 @@ fn check(scenario: &Scenario<'_>) -> Result<TokenServing, EstimateError> {
     if workload.capture.is_some() {
         return unsupported("way to keep activations", "capture".into(), "no `--capture-layers`");
     }
-    if let Some(most) = serving.max_requests.filter(|most| workload.batch > *most) {
+    if let Some(most) = serving.asked_requests().filter(|most| workload.batch > *most) {
         let reason = format!("SGLang runs at most {most} requests together, see `--max-seqs`");
         return Err(EstimateError::Model { field: "batch", reason });
     }
@@ -95,7 +98,7 @@ const GROUPS: [[u64; 3]; 2] = [[300, 1300, 2080], [20, 150, 700]];
 
 /// Lists what ranks take to talk to each other before anything is loaded.
 fn push_groups(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: TokenServing) {
-    let gpus = serving.ranks.max(scenario.part().of);
+    let gpus = serving.tensor_ranks().max(scenario.part().of);
     if gpus < 2 {
         return;
     }
@@ -193,7 +196,18 @@ impl Sized {
     ) -> Result<Self, Overflow> {
         let Scenario { model, gpu, kv, workload, .. } = scenario;
         let TokenServing { fraction, ranks, version, .. } = serving;
-        let kept = Kept { model, gpu, kv: *kv, ranks, version };
+        let predicting = drafting::predicting(scenario, serving);
+        let page = serving.server.block_tokens;
+        let kept = Kept {
+            model,
+            gpu,
+            kv: *kv,
+            ranks,
+            version,
+            page,
+            predicting,
+            copies: serving.copies(),
+        };
         let cells = Cells::of(&kept, &scenario.part().layers)?;
         let limit = fraction.of(gpu.visible().minus_or_zero(serving.others))?;
         let share = |size: Bytes| fraction.of(size);
@@ -201,6 +215,9 @@ impl Sized {
             Bounds::new(share(before.low)?, share(before.expected)?, share(before.high)?);
         let fixed = loaded.plus(of_before)?;
         let mut holds = cells.holds(limit.minus_or_zero(fixed.expected))?;
+        if let Some(most) = serving.most_tokens {
+            holds.tokens = holds.tokens.min(most / cells.page * cells.page);
+        }
         if let Some(most) = serving.most_pages {
             holds.tokens = holds.tokens.min(most.checked_mul(cells.page).ok_or(Overflow)?);
         }
@@ -226,7 +243,7 @@ impl Sized {
 
     /// Requests that are run together.
     fn requests(&self) -> u64 {
-        self.cells.requests(self.holds, self.context, self.serving.max_requests)
+        self.cells.requests(self.holds, self.context, self.serving.asked_requests())
     }
 
     /// Lists tokens and states; what conversations need is at most what the pool holds: where it is more, it is listed, for that
@@ -304,6 +321,10 @@ fn push_beside(
     let Sized { serving, context, .. } = *sized;
     let requests = sized.requests();
     push_tables(buffers, sized, requests)?;
+    if !serving.version.counts_predictions() {
+        drafting::push_weights(buffers, scenario, serving)?;
+        drafting::push_cache(buffers, sized.cells, sized.holds)?;
+    }
     let backend = Backend::of(&scenario.model.shape, scenario.gpu, serving.version);
     let batch = if serving.eager { 0 } else { graphs::largest_batch(scenario, serving, requests) };
     let graphs =
@@ -335,7 +356,8 @@ fn push_tables(buffers: &mut Buffers, sized: &Sized, requests: u64) -> Result<()
         source: "SGLang srt/mem_cache/memory_pool.py, ReqToTokenPool",
     };
     let rows = requests + u64::from(serving.version.pads_requests());
-    let positions = context.checked_add(MORE_POSITIONS).ok_or(Overflow)?;
+    let more = MORE_POSITIONS + serving.drafter().map_or(0, |_| serving.tokens_of_a_step());
+    let positions = context.checked_add(more).ok_or(Overflow)?;
     let factors = [("requests", rows), ("positions", positions), ("B", 4)];
     buffers.product(kind, "table of requests' tokens", &factors)?;
     let kind = Kind { source: "SGLang srt/mem_cache, a page of padding in every layer", ..kind };

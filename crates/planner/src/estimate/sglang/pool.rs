@@ -38,6 +38,12 @@ pub struct Cells {
     pub page: u64,
     /// The release.
     pub version: SglangVersion,
+    /// What predicts.
+    pub predicting: Predicting,
+    /// Bytes of a token in its layers, where the pool does not count them.
+    pub beside: Bytes,
+    /// Copies of attention that the states of delta nets are divided among although each has a pool of its own.
+    sharing: u64,
 }
 
 /// What decides how layers are kept.
@@ -53,6 +59,31 @@ pub struct Kept<'a> {
     pub ranks: u64,
     /// The release.
     pub version: SglangVersion,
+    /// Tokens of a page, where they are chosen.
+    pub page: Option<u64>,
+    /// What predicts.
+    pub predicting: Predicting,
+    /// Copies of attention.
+    pub copies: u64,
+}
+
+/// What predictions add to a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Predicting {
+    /// Layers of what predicts, which keep every token.
+    pub layers: u64,
+    /// Tokens of a request in a step of generation; 0 where nothing predicts.
+    pub tokens: u64,
+    /// Requests that run together at most.
+    pub requests: u64,
+}
+
+impl Kept<'_> {
+    /// Tokens of a page: as chosen, or the kernels' own.
+    fn page(&self, gpu: &GpuSpec, shape: &ModelShape) -> u64 {
+        let own = || Backend::of(shape, gpu, self.version).page(shape);
+        self.page.unwrap_or_else(own).max(1)
+    }
 }
 
 /// What a pool of some size holds.
@@ -78,7 +109,7 @@ impl Cells {
     /// # Errors
     /// On sizes that no device has.
     pub fn of(kept: &Kept<'_>, run: &Range<u64>) -> Result<Self, Overflow> {
-        let Kept { model, gpu, ranks, version, .. } = *kept;
+        let Kept { model, gpu, ranks, version, predicting, .. } = *kept;
         let shape = split(&model.shape, ranks);
         let pooled = shape.architecture.family().sglang.window_pool_since;
         let pools_windows = pooled.is_some_and(|since| since <= version);
@@ -89,12 +120,17 @@ impl Cells {
             window_size: 0,
             state: Bytes::ZERO,
             states_of_a_request: states_of_a_request(&shape, version),
-            page: Backend::of(&model.shape, gpu, version).page(&model.shape),
+            page: kept.page(gpu, &model.shape),
             version,
+            predicting,
+            beside: Bytes::ZERO,
+            sharing: if shape.recurrent.is_some() { kept.copies.max(1) } else { 1 },
         };
+        let mut keeping = 0;
         for (index, layer) in (0..).zip(&model.layers).filter(|(index, _)| run.contains(index)) {
-            let token = |cells: &mut Self| -> Result<(), Overflow> {
+            let mut token = |cells: &mut Self| -> Result<(), Overflow> {
                 cells.full = cells.full.plus(token_size(kept, &shape, index)?)?;
+                keeping += 1;
                 Ok(())
             };
             match layer {
@@ -111,7 +147,22 @@ impl Cells {
                 Layer::Nothing => {}
             }
         }
+        cells.add_predicting(keeping)?;
         Ok(cells)
+    }
+
+    /// Adds layers like those that keep every token, of which there are so many: what predicts is thought to be like them.
+    fn add_predicting(&mut self, keeping: u64) -> Result<(), Overflow> {
+        if self.predicting.layers == 0 || keeping == 0 {
+            return Ok(());
+        }
+        let size = self.full.scale(self.predicting.layers, keeping)?;
+        if self.version.counts_predictions() {
+            self.full = self.full.plus(size)?;
+        } else {
+            self.beside = size;
+        }
+        Ok(())
     }
 
     /// Ten times the bytes of a token with its part of windows.
@@ -149,9 +200,40 @@ impl Cells {
         }
         let [part, of] = STATE_SHARE;
         let padding = u64::from(self.version.counts_padded_states());
+        if !self.version.gives_steps_states_of_their_own() {
+            // Every state is there once for each token of a step, and once more.
+            let each = 1 + self.predicting.tokens;
+            let states = pool.scale(part, of)?.get() / self.state.get() / each / self.sharing;
+            let all = states.checked_mul(each).ok_or(Overflow)?;
+            return Ok((states, pool.minus_or_zero(self.state.times(all)?)));
+        }
+        if self.predicting.tokens > 0 {
+            return self.without_predicted_states(pool);
+        }
         let budget = pool.scale(part, of)?;
         let states = (budget.get() / self.state.get()).saturating_sub(padding);
         Ok((states, pool.minus_or_zero(self.state.times(states + padding)?)))
+    }
+
+    /// The same where every token of a step has a state of its own until it is known which are right (`_handle_max_mamba_cache`).
+    fn without_predicted_states(&self, pool: Bytes) -> Result<(u64, Bytes), Overflow> {
+        let [part, of] = STATE_SHARE;
+        let Predicting { tokens, requests, .. } = self.predicting;
+        let each = self.state.get();
+        if !self.version.counts_predictions() {
+            let steps = self.state.times(tokens)?.times(requests)?;
+            let left = pool.minus_or_zero(steps);
+            let states = left.scale(part, of)?.get() / each;
+            return Ok((states, left.minus_or_zero(self.state.times(states)?)));
+        }
+        let ratio = self.states_of_a_request;
+        let padding = u64::from(self.version.counts_padded_states());
+        let budget = pool.scale(part, of)?.minus_or_zero(self.state.times(padding * (1 + tokens))?);
+        let states = budget.times(ratio)?.get() / self.state.times(ratio + tokens)?.get().max(1);
+        let requests = requests.max(1).min(states / ratio);
+        let steps = self.state.times(tokens)?.times(requests + padding)?;
+        let kept = self.state.times(states + padding)?.plus(steps)?;
+        Ok((states, pool.minus_or_zero(kept)))
     }
 
     /// Requests that a server with such a pool runs together (`max_running_requests`), where so many are asked for.
@@ -218,8 +300,10 @@ impl Cells {
         let padding = u64::from(self.version.counts_padded_states());
         let slots = requests.checked_mul(self.states_of_a_request).ok_or(Overflow)?;
         let [part, of] = STATE_SHARE;
-        let for_states =
-            self.state.times(slots.checked_add(padding).ok_or(Overflow)?)?.scale(of, part)?;
+        let steps = self.predicting.tokens.checked_mul(requests + 1).ok_or(Overflow)?;
+        let all =
+            slots.checked_add(padding).and_then(|all| all.checked_add(steps)).ok_or(Overflow)?;
+        let for_states = self.state.times(all)?.scale(of, part)?;
         // Rounded down to whole states, those leave a little more to the tokens.
         let for_tokens = tokens.scale(of, of - part)?;
         Ok(for_tokens.max(for_states.plus(Bytes::new(of))?))
@@ -268,13 +352,13 @@ fn latent_size(kept: &Kept<'_>, shape: &ModelShape) -> Result<Bytes, Overflow> {
     }
 }
 
-/// The key of an indexer in 8 bits, with its scales.
+/// The key of an indexer in 8 bits, with its scales; one of every so many tokens where they are pooled (`index_page_size`).
 fn indexer_size(shape: &ModelShape, index: u64) -> Result<Bytes, Overflow> {
     let Some(indexer) = shape.extras.indexer.as_ref().filter(|indexer| indexer.is_in(index)) else {
         return Ok(Bytes::ZERO);
     };
     let scales = Bytes::new(indexer.head_dim / SCALED).times(4)?;
-    Bytes::new(indexer.head_dim).plus(scales)
+    Bytes::new(indexer.head_dim).plus(scales)?.scale(1, indexer.pooled.unwrap_or(1))
 }
 
 /// A recurrent layer's state: the convolution's inputs in 16 bits, and the matrices in f32 (`mamba2_state_dtype`).

@@ -73,6 +73,8 @@ impl RuntimeRules for Rules {
             context: Some(asked.max_model_len),
             others: asked.others,
             most_pages: None,
+            most_tokens: asked.max_total_tokens,
+            server: asked.server,
         }))
     }
 
@@ -87,7 +89,7 @@ impl RuntimeRules for Rules {
 
     fn prefill_chunk(&self, options: &RuntimeOptions, gpu: &GpuSpec, _context: u64) -> Option<u64> {
         let serving = options.token_serving()?;
-        Some(ByCard::of(gpu, serving.version, serving.ranks).chunk)
+        Some(ByCard::of(gpu, serving.version, serving.tensor_ranks()).chunk)
     }
 
     /// `SGLang` leaves free what its share of the card is short of; nothing more is asked of it.
@@ -126,6 +128,19 @@ impl RuntimeRules for Rules {
         &SglangTensors
     }
 
+    fn server_flags(&self) -> &'static [&'static str] {
+        &[
+            "--draft-tokens",
+            "--block-size",
+            "--tensor-parallel-size",
+            "--pipeline-parallel-size",
+            "--data-parallel-size",
+            "--enable-expert-parallel",
+            "--enable-dp-attention",
+            "--max-total-tokens",
+        ]
+    }
+
     fn loads_tower(&self) -> bool {
         true
     }
@@ -143,6 +158,10 @@ impl RuntimeRules for Rules {
     }
 
     fn place(&self, spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, PlacementError> {
+        if let Some(grid) = spread.runtime.options.token_serving().and_then(|said| said.server.grid)
+        {
+            return placement::on_grid(spread, grid);
+        }
         match spread.split {
             Split::Layer => placement::pipeline(spread, rooms.len() as u64),
             Split::Tensor => placement::tensor_parallel(spread, rooms.len() as u64),

@@ -23,29 +23,38 @@ pub fn push(
     scenario: &Scenario<'_>,
     serving: TokenServing,
 ) -> Result<(), EstimateError> {
-    let rows = scenario.workload.prefill_chunk;
+    // Copies of attention have a part of a step each, and put them together for what they share.
+    let all = scenario.workload.prefill_chunk;
+    let rows = all / serving.copies();
     let is_captured =
         Prompts::of(scenario, serving).largest().is_some_and(|largest| largest >= rows);
     push_logits(buffers, scenario)?;
     if is_captured {
         return Ok(());
     }
-    let mut layer = |moment, name: &'static str, width: u64| -> Result<(), EstimateError> {
-        let formula = Formula::text(
-            "B · tokens · (width + 3.5 · hidden)",
-            &[
-                ("B", element(scenario)),
-                ("tokens", rows),
-                ("width", width),
-                ("hidden", scenario.model.shape.hidden_size),
-            ],
-        );
-        let size = Deviation::SGLANG_LAYER.around(results(scenario, rows, width)?)?;
-        buffers.push(kind(Component::Activations, moment), name, size, formula);
-        Ok(())
-    };
-    layer(Moment::FeedForward, "a layer's MLP", mlp_width(scenario, serving.ranks))?;
-    layer(Moment::Attention, "a layer's attention", attention_width(scenario, serving.ranks))?;
+    let mut layer =
+        |moment, name: &'static str, rows: u64, width: u64| -> Result<(), EstimateError> {
+            let formula = Formula::text(
+                "B · tokens · (width + 3.5 · hidden)",
+                &[
+                    ("B", element(scenario)),
+                    ("tokens", rows),
+                    ("width", width),
+                    ("hidden", scenario.model.shape.hidden_size),
+                ],
+            );
+            let size = Deviation::SGLANG_LAYER.around(results(scenario, rows, width)?)?;
+            buffers.push(kind(Component::Activations, moment), name, size, formula);
+            Ok(())
+        };
+    let mlp = mlp_width(scenario, serving.tensor_ranks());
+    layer(Moment::FeedForward, "a layer's MLP", all, mlp)?;
+    layer(
+        Moment::Attention,
+        "a layer's attention",
+        rows,
+        attention_width(scenario, serving.ranks),
+    )?;
     if let Some(moe) = scenario.model.shape.moe {
         push_experts(buffers, scenario, serving, moe)?;
     }
@@ -60,7 +69,8 @@ fn push_experts(
     serving: TokenServing,
     moe: Moe,
 ) -> Result<(), Overflow> {
-    let ffn = moe.expert_ffn_size.div_ceil(serving.ranks);
+    let is_whole = serving.server.grid.is_some_and(|grid| grid.whole_experts);
+    let ffn = moe.expert_ffn_size.div_ceil(if is_whole { 1 } else { serving.tensor_ranks() });
     let hidden = scenario.model.shape.hidden_size;
     let formula = Formula::product(&[
         ("tokens", scenario.workload.prefill_chunk),

@@ -8,7 +8,7 @@ use crate::estimate::serving::tensors::{Cut, Unloaded, check, is_replicated, siz
 use crate::estimate::weights::{
     Modules, SizedTensor, Sizer, TensorRule, WeightsError, rounded_apart,
 };
-use crate::spec::{Bounds, ModelSpec, Role, Runtime, RuntimeSpec, TensorSpec};
+use crate::spec::{Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, TensorSpec};
 use crate::units::{Bytes, Overflow};
 
 /// `SGLang`'s rule.
@@ -26,6 +26,10 @@ impl TensorRule for SglangTensors {
 
     fn tensors<'a>(&self, model: &'a ModelSpec, ranks: u64) -> Cow<'a, [TensorSpec]> {
         tensors(model, Cut::evenly(ranks)).into()
+    }
+
+    fn tensors_of<'a>(&self, model: &'a ModelSpec, part: &Part) -> Cow<'a, [TensorSpec]> {
+        tensors(model, Cut::with_copies_of_attention(&model.shape, part)).into()
     }
 
     fn sizer<'a>(&self, model: &'a ModelSpec, format: WeightFormat, modules: Modules) -> Sizer<'a> {

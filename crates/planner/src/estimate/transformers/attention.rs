@@ -145,7 +145,7 @@ fn sdpa(scenario: &Scenario<'_>, pass: ForwardPass, view: View) -> Result<Instan
         );
         let size = Bounds::exactly(output.plus(log_sum_exp)?);
         let flash = Instant::default().and_sized(TRANSIENT, "output of attention", size, formula);
-        return if shape.mla.is_some() {
+        return if shape.mla.is_some() || view.repeats {
             expanded_heads(flash, scenario, pass, view.seen)
         } else {
             Ok(flash)
@@ -166,7 +166,7 @@ fn sdpa(scenario: &Scenario<'_>, pass: ForwardPass, view: View) -> Result<Instan
     let instant = Instant::default()
         .and(TRANSIENT, "mask in 16 bits", &[("rows", rows), ("S", view.seen), ("B", 2)])?
         .and_sized(TRANSIENT, "output of attention, or the mask before padding", size, formula);
-    if pass.rows == 1 {
+    if !view.repeats {
         return Ok(instant);
     }
     expanded_heads(instant, scenario, pass, view.seen)
@@ -187,11 +187,12 @@ fn expanded_heads(
         let name = "keys and values from latents, one layer";
         return Ok(instant.and(TRANSIENT, name, &[tokens[0], tokens[1], width, tokens[2]])?);
     }
-    // One head for all is repeated by a view; only a product over several sequences copies it, K
-    // and V one after the other.
+    // One head for all is repeated by a view; only eager attention's product over several sequences copies it,
+    // K and V one after the other.
+    let is_copied = method(scenario) == Attention::Eager && pass.sequences > 1;
     let tensors = match (shape.gqa_group(), shape.kv_heads) {
         (1, _) => 0,
-        (_, 1) => u64::from(pass.sequences > 1),
+        (_, 1) => u64::from(is_copied),
         _ => 2,
     };
     if tensors == 0 {

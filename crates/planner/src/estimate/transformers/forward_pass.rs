@@ -24,6 +24,8 @@ pub struct View {
     pub seen: u64,
     /// Whether SDPA needs an explicit mask for it (`masking_utils.py`, `_ignore_causal_mask_sdpa`).
     pub masked: bool,
+    /// Whether SDPA is given keys and values repeated for every query head.
+    pub repeats: bool,
     /// Whether these are layers with a window.
     pub windowed: bool,
 }
@@ -47,24 +49,28 @@ impl ForwardPass {
 
     /// What full layers see, and what windowed layers see, where the model has such layers.
     pub fn views(&self, scenario: &Scenario<'_>) -> Result<Vec<View>, Overflow> {
+        let version = scenario.runtime.options.stack().transformers;
         let behind = self.rows > 1 && self.past > 0;
+        let whole = !scenario.workload.grown_cache && version.masks_whole_cache();
+        let view = |seen, masked, windowed| {
+            let repeats = version.repeats_heads(masked, self.rows);
+            View { seen, masked, repeats, windowed }
+        };
         let mut views = Vec::with_capacity(2);
         if scenario.full_layers() > 0 {
-            let seen = self.seen_in_full(scenario)?;
-            views.push(View { seen, masked: behind, windowed: false });
+            views.push(view(self.seen_in_full(scenario, whole)?, behind || whole, false));
         }
         if let (Some(window), true) = (scenario.model.shape.window, scenario.window_layers() > 0) {
             let seen = self.seen_in(window.size);
-            let masked = behind || seen >= window.size;
-            views.push(View { seen, masked, windowed: true });
+            views.push(view(seen, behind || whole || seen >= window.size, true));
         }
         Ok(views)
     }
 
     /// Keys of a full layer: a pre-allocated cache is attended to as a whole, except by the kernel
-    /// for the first chunk.
-    fn seen_in_full(&self, scenario: &Scenario<'_>) -> Result<u64, Overflow> {
-        let first = self.past == 0 && method(scenario) != Attention::Eager;
+    /// for the first chunk where that has no mask.
+    fn seen_in_full(&self, scenario: &Scenario<'_>, whole: bool) -> Result<u64, Overflow> {
+        let first = self.past == 0 && method(scenario) != Attention::Eager && !whole;
         if scenario.workload.grown_cache || first {
             return self.seen();
         }

@@ -4,8 +4,8 @@
 //! ([`super::allocator`]). Where a card has more, the allocator keeps segments of every earlier length of a grown
 //! cache, which can be several times the cache, and returns them once `cudaMalloc` fails.
 //!
-//! Bounds hold what differs from start to start: threads read tensors ahead, so that another layer's experts may be
-//! there before a layer's are joined, and another matrix in 16 bits before one is quantized.
+//! Bounds hold what differs from start to start: threads read tensors as they come, so that a layer's experts may lie
+//! between others, where they leave no hole that is large enough for the next layer's.
 
 use super::allocator::{Needed, about_needed};
 use crate::estimate::fragmentation::{kind, push_rounding};
@@ -35,21 +35,23 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     Ok(())
 }
 
-/// A constant part of what starts differ by.
-const LEAST: Bytes = Bytes::new(8 << 20);
+/// A constant part of what starts differ by: a segment of 20 MiB less, or about one more.
+const LESS: Bytes = Bytes::new(20 << 20);
+const MORE: Bytes = Bytes::new(16 << 20);
 
 /// The smallest card, and what it may be on another start.
 fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
     let card = Bytes::new(needed.card);
     let around = Deviation::SMALLEST_CARD.around(card)?;
-    let low = around.low.minus_or_zero(LEAST).max(Bytes::new(needed.allocated)).min(card);
-    // Most of another matrix in 16 bits.
-    let moved = scenario.weights.largest_moved.scale(2, 3)?;
-    let more = LEAST.plus(read_ahead(scenario)?)?.plus(moved)?;
-    Ok(Bounds::new(low, card, around.high.plus(more)?))
+    let low = around.low.minus_or_zero(LESS).max(Bytes::new(needed.allocated)).min(card);
+    let loading = Bytes::new(needed.loading).plus(read_ahead(scenario)?)?;
+    // Half of another matrix in 16 bits, which leaves its hole between others.
+    let moved = scenario.weights.largest_moved.scale(1, 2)?;
+    let high = around.high.max(loading).plus(moved)?.plus(MORE)?;
+    Ok(Bounds::new(low, card, high))
 }
 
-/// Experts of the next layer, which threads may have read before those of one are joined.
+/// Experts of a layer, whose holes the next layer's may not fit.
 fn read_ahead(scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
     let experts = || scenario.weights.pieces.iter().filter(|piece| piece.joined > 0);
     let layer = experts().map(|piece| piece.layer).max().flatten();

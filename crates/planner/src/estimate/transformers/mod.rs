@@ -23,7 +23,7 @@ pub(crate) mod weights;
 
 use self::forward_pass::ForwardPass;
 use self::largest_instant::Instant;
-pub use self::rules::Rules;
+pub use self::rules::{FP8, Rules};
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache::Cells;
 use crate::estimate::push_weights;

@@ -9,8 +9,12 @@ use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::spec::{
-    Attention, GpuSpec, Logits, Maker, ModelSpec, Part, RuntimeOptions, Split, TransformersStack,
+    Attention, ComputeCapability, GpuSpec, Logits, Maker, ModelSpec, Part, RuntimeOptions, Split,
+    TransformersStack,
 };
+
+/// What checkpoints call 8-bit floats in blocks (`quant_method`).
+pub const FP8: &str = "fp8";
 
 /// The rules of transformers.
 pub struct Rules;
@@ -32,9 +36,11 @@ impl RuntimeRules for Rules {
         "`bf16`, `f16`, `f32`, `fp8`, `hqq8`, `hqq4`, `quanto4` or the like"
     }
 
-    fn defaults(&self, model: &ModelSpec, _gpu: &GpuSpec) -> Defaults {
+    fn defaults(&self, model: &ModelSpec, gpu: &GpuSpec) -> Defaults {
+        let is_expanded = self.expands(model, gpu).is_some();
+        let weights = torch::stored_or(model, WeightFormat::Bf16);
         Defaults {
-            weights: torch::stored_or(model, WeightFormat::Bf16),
+            weights: if is_expanded { WeightFormat::Bf16 } else { weights },
             kv: KvFormat::Bf16,
             attention: Attention::Sdpa,
             prefill_chunk: 512,
@@ -43,6 +49,20 @@ impl RuntimeRules for Rules {
             split: Split::Layer,
             pinned_prompt: 0,
         }
+    }
+
+    /// `FineGrainedFP8HfQuantizer.validate_environment` in `quantizer_finegrained_fp8.py`.
+    fn expands(&self, model: &ModelSpec, gpu: &GpuSpec) -> Option<String> {
+        let ComputeCapability { major, minor } = gpu.compute_capability;
+        let is_fp8 = torch::own_label(model) == Some(FP8);
+        if !is_fp8 || !gpu.maker.is_nvidia() || gpu.is_main_memory() || (major, minor) >= (8, 9) {
+            return None;
+        }
+        Some(format!(
+            "the {} cannot compute with the checkpoint's 8-bit floats: transformers expands them to bf16, and so they are \
+             planned",
+            gpu.name
+        ))
     }
 
     fn options(&self, asked: &Asked<'_>, _gpu: &GpuSpec) -> Result<RuntimeOptions, String> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::FP8;
 use crate::dtype::WeightFormat;
 use crate::estimate::weights::gguf::{self, loaded_experts};
 use crate::estimate::weights::{
@@ -31,6 +32,11 @@ impl TensorRule for TransformersTensors {
             reason: "transformers expands GGUF weights to bf16 when it loads them",
             hint,
         })
+    }
+
+    /// 8-bit floats in blocks, where the card cannot compute with them or `dequantize=True` is given.
+    fn expands(&self, label: &str, format: WeightFormat) -> bool {
+        label == FP8 && format == WeightFormat::Bf16
     }
 
     fn tensors<'a>(&self, model: &'a ModelSpec, _ranks: u64) -> Cow<'a, [TensorSpec]> {

@@ -32,6 +32,9 @@ pub fn push(
         Some(pool) => fixed.expected.plus(pool)?,
         None => serving.utilization.of(scenario.gpu.visible())?,
     };
+    let measured = scenario.measured_server().and_then(|server| server.pool.as_ref());
+    // What a pool was measured to be says what the rest took.
+    let fixed = measured.map_or(fixed, |pool| left(limit, pool.value));
     let left = match serving.server.cache_bytes {
         Some(pool) => Bounds::exactly(pool),
         None => left(limit, fixed),
@@ -40,9 +43,10 @@ pub fn push(
     let blocks = blocks.min(serving.most_blocks.unwrap_or(blocks));
     let needed = paging.needed(&cached)?;
     let shared = paging.shared(&cached);
-    push_blocks(buffers, &paging, Component::SystemPromptCache, shared)?;
+    let known = measured.map_or((Basis::Modelled, SOURCE), |pool| (pool.basis, &*pool.source));
+    push_blocks(buffers, &paging, (Component::SystemPromptCache, known), shared)?;
     let rest = blocks.max(needed).saturating_sub(shared);
-    push_blocks(buffers, &paging, Component::ConversationCache, rest)?;
+    push_blocks(buffers, &paging, (Component::ConversationCache, known), rest)?;
     let need = paging.block.times(needed)?;
     let longest = serving.max_model_len.unwrap_or(workload.context);
     let has_checkpoints = has_checkpoints(&scenario.model.shape, scenario.gpu);
@@ -87,18 +91,15 @@ fn paging(scenario: &Scenario<'_>, serving: Serving) -> Result<Paging, Overflow>
     Paging::with_drafts(model, run, kv, (serving.ranks, tokens), drafted)
 }
 
+const SOURCE: &str = "vLLM v1/core/kv_cache_utils.py: floor(pool / block) blocks, kept whole";
+
 fn push_blocks(
     buffers: &mut Buffers,
     paging: &Paging,
-    component: Component,
+    (component, (basis, source)): (Component, (Basis, &str)),
     blocks: u64,
 ) -> Result<(), Overflow> {
-    let kind = Kind {
-        component,
-        life: Life::From(Phase::SystemPrefill),
-        basis: Basis::Modelled,
-        source: "vLLM v1/core/kv_cache_utils.py: floor(pool / block) blocks, kept whole",
-    };
+    let kind = Kind { component, life: Life::From(Phase::SystemPrefill), basis, source };
     let name = match component {
         Component::SystemPromptCache => "blocks of the system prompt",
         _ => "the rest of the pool",

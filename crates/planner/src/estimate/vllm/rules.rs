@@ -4,7 +4,7 @@ use super::weights::VllmTensors;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::kv_cache::check_caches;
 use crate::estimate::placement::{PlacementError, Room, Spread};
-use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules};
+use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules, SERVER_FLAGS};
 use crate::estimate::serving::placement;
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
@@ -138,8 +138,13 @@ impl RuntimeRules for Rules {
         &VllmTensors
     }
 
-    fn is_server(&self) -> bool {
-        true
+    /// All but what is SGLang's alone.
+    fn server_flags(&self) -> &'static [&'static str] {
+        SERVER_FLAGS.split_last_chunk::<2>().map_or(&[], |(own, _)| own)
+    }
+
+    fn block_step(&self) -> u64 {
+        16
     }
 
     fn loads_tower(&self) -> bool {

@@ -37,6 +37,12 @@ pub trait TensorRule: Sync {
     /// With the reason and what to do instead.
     fn check(&self, model: &ModelSpec, format: WeightFormat) -> Result<(), WeightsError>;
 
+    /// Whether a checkpoint quantized so can be expanded to another format as it is loaded.
+    fn expands(&self, label: &str, format: WeightFormat) -> bool {
+        let _ = (label, format);
+        false
+    }
+
     /// The tensors of one of `ranks` GPUs that share every layer.
     fn tensors<'a>(&self, model: &'a ModelSpec, ranks: u64) -> Cow<'a, [TensorSpec]>;
 
@@ -474,11 +480,13 @@ pub(crate) fn each_tensor(
         (None, WeightFormat::AsStored) if torch::described(model, format).is_none() => {
             Err(WeightsError::NothingStored { model: model.name.clone() })
         }
-        (Some(stored), _) if stored.prequantized => Err(WeightsError::Prequantized {
-            model: model.name.clone(),
-            label: stored.label.clone(),
-            format,
-        }),
+        (Some(stored), _) if stored.prequantized && !rule.expands(&stored.label, format) => {
+            Err(WeightsError::Prequantized {
+                model: model.name.clone(),
+                label: stored.label.clone(),
+                format,
+            })
+        }
         _ => match model.unexplained_elements().unwrap_or(0) {
             0 => {
                 let size = rule.sizer(model, format, modules);

@@ -104,6 +104,15 @@ pub fn stored_or(model: &ModelSpec, otherwise: WeightFormat) -> WeightFormat {
     }
 }
 
+/// What a quantized checkpoint calls its format, by its files or its configuration.
+pub fn own_label(model: &ModelSpec) -> Option<&str> {
+    match (&model.stored, &model.own_format) {
+        (Some(stored), _) => stored.prequantized.then_some(&stored.label),
+        (None, Some(OwnFormat::Listed(checkpoint))) => Some(&checkpoint.label),
+        _ => None,
+    }
+}
+
 /// The checkpoint that a configuration describes, where a model is planned as it is stored and no file was read.
 pub fn described(model: &ModelSpec, format: WeightFormat) -> Option<&Checkpoint> {
     match &model.own_format {

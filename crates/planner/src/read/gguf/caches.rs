@@ -191,8 +191,11 @@ pub(super) fn read(header: &Header<'_>) -> Result<FileCaches, SourceError> {
     let sections = header.value("rope.dimension_sections");
     let has_sections =
         matches!(sections, Some(Value::Numbers(sizes)) if sizes.iter().any(|&size| size > 0));
-    let scales_queries =
-        header.prefix == "mistral3" && header.is_set("attention.temperature_scale", false);
+    let scales_queries = match header.prefix {
+        "mistral3" => header.is_set("attention.temperature_scale", false),
+        "llama4" => keys.window.is_some(),
+        _ => false,
+    };
     let architecture = header.prefix.to_owned();
     let is_exact = KNOWN.contains(&header.prefix) && !COMPRESSED.contains(&header.prefix);
     Ok(FileCaches {
@@ -325,6 +328,7 @@ impl<'a> Keys<'a> {
             index_values: if indexes && self.architecture == "minimax-m3" { value } else { 0 },
             inputs: if keeps_state { self.inputs } else { 0 },
             state: if keeps_state { self.state } else { 0 },
+            is_mlp: self.states == States::WithoutKeysAndMlp && mlp > 0,
         }
     }
 }

@@ -72,7 +72,7 @@ pub(super) struct Header<'a> {
 
 const INTERVAL: u64 = 4;
 /// More layers than a list is made for.
-const MAX_LISTED: usize = 2_000;
+pub(super) const MAX_LISTED: usize = 2_000;
 
 impl<'a> Header<'a> {
     fn new(at: &'a At, file: &'a GgufFile) -> Result<Self, SourceError> {
@@ -98,7 +98,9 @@ impl<'a> Header<'a> {
                 header.tensors.entry((stem, kind)).or_insert(tensor);
             }
         }
-        if header.number("expert_count")?.unwrap_or(0) > 0 {
+        if header.is_rare()? {
+            header.architecture = Architecture::Other;
+        } else if header.number("expert_count")?.unwrap_or(0) > 0 {
             header.architecture = architecture.with_experts();
         }
         Ok(header)
@@ -196,21 +198,23 @@ impl<'a> Header<'a> {
         if let Some(n) = deepstack.filter(|&n| known > 0 && n != known) {
             return Err(self.at.invalid(&self.key("n_deepstack_layers"), n, known.to_string()));
         }
+        Ok(())
+    }
+
+    /// Whether it is a Gemma 4 with what the graph of the others does not have: embeddings of every layer, layers that
+    /// share a cache, experts beside a dense MLP. Such a file is read as one whose graph is not known.
+    fn is_rare(&self) -> Result<bool, SourceError> {
         if !self.has_two_head_sizes() {
-            return Ok(());
+            return Ok(false);
         }
-        for (key, what) in [
-            ("embedding_length_per_layer_input", "embeddings of every layer"),
-            ("attention.shared_kv_layers", "layers that share a cache"),
-            ("expert_count", "experts beside a dense MLP"),
-        ] {
-            let found = self.number(key)?.unwrap_or(0);
-            if found > 0 {
-                let what = format!("`{}` = {found}: {what}", self.key(key));
-                return Err(self.at.unsupported(what, "0: Gemma 4 without them"));
+        let keys =
+            ["embedding_length_per_layer_input", "attention.shared_kv_layers", "expert_count"];
+        for key in keys {
+            if self.number(key)?.is_some_and(|n| n > 0) {
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn ssm(&self) -> Result<Option<Ssm>, SourceError> {

@@ -256,10 +256,17 @@ fn lists_of_layers_from_damaged_files_are_refused() {
     assert!(error(&tiny_gemma4(&[])).contains("head_count_kv"));
     assert!(error(&tiny_gemma4(&[2, 0])).contains("`per_layer.kv_heads` = 0"));
     assert!(error(&tiny_gemma4(&[2, u32::MAX])).contains("kv_heads"));
-    let shared = tiny_gemma4(&[2, 1]).u32("gemma4.attention.shared_kv_layers", 1);
-    assert!(error(&shared).contains("`gemma4.attention.shared_kv_layers` = 1: layers that share"));
-    let layered = tiny_gemma4(&[2, 1]).u32("gemma4.embedding_length_per_layer_input", 256);
-    assert!(error(&layered).contains("embeddings of every layer"));
+}
+
+#[test]
+fn gemma_4_with_parts_of_its_own_is_read_by_its_keys() {
+    for key in ["attention.shared_kv_layers", "embedding_length_per_layer_input", "expert_count"] {
+        let model = model_of(&tiny_gemma4(&[2, 1]).u32(&format!("gemma4.{key}"), 1)).unwrap();
+        assert_eq!(model.shape.architecture, Architecture::Other, "{key}");
+        let caches = model.file_caches.unwrap();
+        let keeps = caches.layers.iter().filter(|layer| layer.keys > 0).count();
+        assert_eq!(keeps, if key == "attention.shared_kv_layers" { 1 } else { 2 }, "{key}");
+    }
 }
 
 #[test]

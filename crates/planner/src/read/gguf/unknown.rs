@@ -2,12 +2,74 @@
 //! from the file and caches from the library's rules; the shape serves the bounds of the compute buffer.
 
 use super::GgufTensor;
-use super::model::Header;
+use super::model::{Header, MAX_LISTED};
+use super::roles::Name;
 use crate::read::SourceError;
-use crate::spec::{Architecture, ModelShape, Moe, QkNorm};
+use crate::spec::{Architecture, ModelShape, Moe, PerLayer, QkNorm, ShortConvolution, Ssm};
+use crate::units::at_most;
 
-/// What the file shows.
+/// What the file shows; with what some architectures' layers differ by, where that makes a whole.
 pub(super) fn shape(header: &Header<'_>) -> Result<ModelShape, SourceError> {
+    let plain = plain_shape(header)?;
+    let special = special_shape(header, plain.clone()).ok();
+    Ok(special.filter(|shape| shape.validate().is_ok()).unwrap_or(plain))
+}
+
+/// What the graphs of some architectures need beside.
+fn special_shape(header: &Header<'_>, mut shape: ModelShape) -> Result<ModelShape, SourceError> {
+    match header.prefix {
+        "llama4" => {
+            shape.per_layer = Some(PerLayer {
+                experts: layers_with(header, "ffn_gate_inp"),
+                ..PerLayer::default()
+            });
+        }
+        "lfm2" | "lfm2moe" => {
+            let kernel = header.number("shortconv.l_cache")?.unwrap_or(0);
+            shape.extras.short_convolution = Some(ShortConvolution { kernel, bias: false });
+        }
+        "falcon-h1" => shape.ssm = Some(state_space(header)?),
+        "nemotron_h" | "nemotron_h_moe" => {
+            shape.ssm = Some(state_space(header)?);
+            shape.extras.latent_experts =
+                header.weight("ffn_latent_down").and_then(|down| down.dims.get(1).copied());
+            let experts = layers_with(header, "ffn_gate_inp");
+            let ffn_size = header.layers("feed_forward_length")?;
+            shape.per_layer = Some(PerLayer { ffn_size, experts, ..PerLayer::default() });
+        }
+        _ => {}
+    }
+    Ok(shape)
+}
+
+/// The layers that have a matrix of this stem.
+fn layers_with(header: &Header<'_>, stem: &str) -> Vec<bool> {
+    let names = header.file.tensors.iter().map(|tensor| Name::of(&tensor.name));
+    let mut layers = vec![false; at_most(header.n_layers, MAX_LISTED)];
+    for name in names.filter(|name| name.stem == stem && name.kind == "weight") {
+        let at = name.layer.and_then(|layer| usize::try_from(layer).ok());
+        if let Some(has) = at.and_then(|at| layers.get_mut(at)) {
+            *has = true;
+        }
+    }
+    layers
+}
+
+/// Mamba-2, as its keys state it.
+fn state_space(header: &Header<'_>) -> Result<Ssm, SourceError> {
+    Ok(Ssm {
+        inner_size: header.required("ssm.inner_size")?,
+        state_size: header.required("ssm.state_size")?,
+        n_groups: header.required("ssm.group_count")?,
+        n_heads: header.required("ssm.time_step_rank")?,
+        conv_kernel: header.required("ssm.conv_kernel")?,
+        conv_bias: header.has_bias("ssm_conv1d"),
+        without_norm: !header.has_weight("ssm_norm"),
+    })
+}
+
+/// What every architecture's file shows.
+fn plain_shape(header: &Header<'_>) -> Result<ModelShape, SourceError> {
     let hidden_size = header.required("embedding_length")?;
     let most = |key: &str| Ok::<u64, SourceError>(most_of(&header.each(key, 0)?));
     let n_heads = most("attention.head_count")?.max(1);

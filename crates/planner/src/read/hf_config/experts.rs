@@ -92,7 +92,8 @@ impl Config<'_> {
         Ok(method.map_or(self.is_deepseek_v3()?, |method| method == "noaux_tc")
             || flag("use_routing_bias")?
             || flag("use_moe_router_bias")?
-            || flag("use_expert_bias")?)
+            || flag("use_expert_bias")?
+            || flag("moe_router_enable_expert_bias")?)
     }
 
     fn moe_of(&self, size: &str, shared: u64) -> Result<Moe, SourceError> {

@@ -38,7 +38,8 @@ impl Config<'_> {
                 self.mimo_layers(n_layers)?
             }
             LayerKinds::Attention => {
-                PerLayer { ffn_size: self.ffn_sizes(n_layers)?, ..PerLayer::default() }
+                let n_heads = self.listed_heads(n_layers)?;
+                PerLayer { n_heads, ffn_size: self.ffn_sizes(n_layers)?, ..PerLayer::default() }
             }
             LayerKinds::Latent | LayerKinds::DeltaNet(_) | LayerKinds::Compressed => {
                 PerLayer::default()
@@ -59,6 +60,14 @@ impl Config<'_> {
             }
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Query heads, where a list states them layer by layer (Laguna).
+    fn listed_heads(&self, n_layers: u64) -> Result<Vec<u64>, SourceError> {
+        const KEY: &str = "num_attention_heads_per_layer";
+        let Some(list) = self.fields.numbers(KEY)? else { return Ok(Vec::new()) };
+        self.check_count(KEY, list.len(), n_layers)?;
+        Ok(ModelShape::list_of(list))
     }
 
     /// Gemma 4: heads of full layers have another size, and layers that share a cache may have wider MLPs.
@@ -261,6 +270,7 @@ impl Config<'_> {
         let mixer = |index: u64| {
             let is_full = match &full {
                 Some(layers) => layers.contains(&(index + 1)),
+                None if self.family.indexer.is_some() => index % 4 == 3,
                 None => index > 0 && index.is_multiple_of(4),
             };
             if is_full { Mixer::Attention } else { Mixer::Recurrent }
@@ -285,7 +295,10 @@ impl Config<'_> {
         let mut mixers = Vec::with_capacity(words.len());
         for word in words {
             mixers.push(match word {
-                "full_attention" | "attention" => Mixer::Attention,
+                "full_attention"
+                | "attention"
+                | "indexed_attention"
+                | "deepseek_sparse_attention" => Mixer::Attention,
                 word if word == recurrent => Mixer::Recurrent,
                 word => {
                     return Err(self.unknown_kind(

@@ -24,6 +24,10 @@ pub(super) struct Quantization {
 const GROUP: u64 = 128;
 /// Side of the blocks of 8-bit floats.
 const BLOCK: u64 = 128;
+/// Weights that share a scale in NVFP4.
+const NVFP4_GROUP: u64 = 16;
+/// Bits of a ternary weight as it is packed.
+const TERNARY: u64 = 2;
 
 /// The format that `object` states; `fields` are those of the language model.
 pub(super) fn quantization(
@@ -56,8 +60,13 @@ impl Config<'_> {
     }
 
     fn bits(&self) -> Result<Option<u64>, SourceError> {
+        const KEYS: [&str; 3] = ["bits", "w_bit", "nbits"];
         let flag = |key| Ok::<_, SourceError>(self.object.flag(key)?.unwrap_or(false));
-        match self.object.first_number(&["bits", "w_bit", "nbits"])? {
+        // ExLlama's are a mean over layers.
+        if KEYS.iter().any(|key| matches!(self.object.get(key), Some(Json::Float(_)))) {
+            return Ok(None);
+        }
+        match self.object.first_number(&KEYS)? {
             None if flag("load_in_4bit")? => Ok(Some(4)),
             None if flag("load_in_8bit")? => Ok(Some(8)),
             bits => Ok(bits),
@@ -190,6 +199,12 @@ impl Config<'_> {
             "fp8" => Some(self.fp8()?),
             "fbgemm_fp8" => Some(Scheme::Fp8Channel),
             "mxfp4" => Some(Scheme::Mxfp4),
+            "mxfp8" => Some(Scheme::Mxfp8),
+            "nvfp4" => Some(Scheme::Nvfp4 { group: NVFP4_GROUP }),
+            "fp_quant" => algorithm(object.text("forward_dtype")?.unwrap_or("nvfp4"), None),
+            "quark" => self.quark()?,
+            "bitnet" => self.bitnet()?,
+            "aqlm" => self.aqlm()?,
             "modelopt" | "modelopt_fp4" | "modelopt_mixed" => {
                 let nested = object.child("quantization")?;
                 let nested = nested.map(|inner| Fields::new(object.at, "quantization.", inner));
@@ -214,6 +229,46 @@ impl Config<'_> {
             },
             _ => None,
         })
+    }
+
+    /// AMD's: `weight` of `global_quant_config`, which holds for every layer that is not left out.
+    fn quark(&self) -> Result<Option<Scheme>, SourceError> {
+        const PREFIX: &str = "global_quant_config.";
+        let Some(global) = self.object.child("global_quant_config")? else { return Ok(None) };
+        let global = Fields::new(self.object.at, PREFIX, global);
+        let Some(weight) = global.child("weight")? else { return Ok(None) };
+        let weight = Fields::new(self.object.at, PREFIX, weight);
+        let group = weight.number("group_size")?;
+        let by_channel = weight.text("qscheme")? == Some("per_channel");
+        Ok(match weight.text("dtype")?.unwrap_or_default() {
+            "fp4" => Some(Scheme::Mxfp4),
+            name if name.starts_with("fp8") && by_channel => Some(Scheme::Fp8Channel),
+            name if name.starts_with("fp8") => Some(Scheme::Fp8Tensor),
+            "int4" | "uint4" => Some(Scheme::Packed {
+                bits: 4,
+                group: group.unwrap_or(GROUP),
+                beside: Beside::Zeros,
+            }),
+            "int8" => Some(Scheme::Int8Channel),
+            _ => None,
+        })
+    }
+
+    /// Ternary weights, four to a byte; what is packed when it is loaded lies there in 16 bits.
+    fn bitnet(&self) -> Result<Option<Scheme>, SourceError> {
+        let is_packed = self.object.text("linear_class")?.is_none_or(|class| class == "bitlinear");
+        let packed = Scheme::Packed { bits: TERNARY, group: 0, beside: Beside::Shape };
+        Ok(is_packed.then_some(packed))
+    }
+
+    /// So many codebooks' words for every group of inputs.
+    fn aqlm(&self) -> Result<Option<Scheme>, SourceError> {
+        let number =
+            |key, default| Ok::<_, SourceError>(self.object.number(key)?.unwrap_or(default));
+        let words = number("num_codebooks", 1)?.saturating_mul(number("nbits_per_codebook", 16)?);
+        let bits =
+            words.checked_div(number("in_group_size", 8)?).filter(|bits| (1..=16).contains(bits));
+        Ok(bits.map(|bits| Scheme::Packed { bits, group: 0, beside: Beside::Shape }))
     }
 
     /// Inputs that share a scale; 0 where all do.
@@ -264,7 +319,7 @@ fn algorithm(name: &str, group: Option<u64>) -> Option<Scheme> {
     let name = name.to_ascii_uppercase();
     let is = |part: &str| name.contains(part);
     Some(match () {
-        () if is("NVFP4") => Scheme::Nvfp4 { group: group.unwrap_or(16) },
+        () if is("NVFP4") => Scheme::Nvfp4 { group: group.unwrap_or(NVFP4_GROUP) },
         () if is("MXFP4") => Scheme::Mxfp4,
         () if is("MXFP8") => Scheme::Mxfp8,
         () if is("FP8_PB") || is("FP8_BLOCK") => Scheme::Fp8Block { rows: BLOCK, columns: BLOCK },
@@ -322,7 +377,7 @@ fn compressed(weights: Fields<'_>, format: Option<&str>) -> Result<Option<Scheme
     let is_mx = format.is_some_and(|format| format.starts_with("mxfp4")) || group == 32;
     Ok(match (is_float, bits) {
         (true, 4) if is_mx => Some(Scheme::Mxfp4),
-        (true, 4) => Some(Scheme::Nvfp4 { group: if group == 0 { 16 } else { group } }),
+        (true, 4) => Some(Scheme::Nvfp4 { group: if group == 0 { NVFP4_GROUP } else { group } }),
         (true, 8) => Some(match (strategy, block.as_deref()) {
             (Some("block"), Some([rows, columns])) => {
                 Scheme::Fp8Block { rows: *rows, columns: *columns }
@@ -340,3 +395,7 @@ fn compressed(weights: Fields<'_>, format: Option<&str>) -> Result<Option<Scheme
         _ => None,
     })
 }
+
+#[cfg(test)]
+#[path = "quantization_tests.rs"]
+mod tests;

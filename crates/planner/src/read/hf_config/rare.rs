@@ -18,7 +18,7 @@ impl Config<'_> {
         let is_compressed = family.layers == LayerKinds::Compressed;
         Ok(Extras {
             value_head_dim: self.value_head_dim()?,
-            head_gates: family.head_gates,
+            head_gates: family.head_gates && !self.gates_elements()?,
             indexer: self.indexer(n_layers)?,
             short_convolution: self.short_convolution()?,
             layer_embeddings: self.layer_embeddings()?,
@@ -29,13 +29,23 @@ impl Config<'_> {
             dense_beside_experts: self.has_dense_beside()?,
             head_bias,
             activation_parameters: family.activation_parameters,
-            streams: if is_compressed {
-                Some(self.fields.number("hc_mult")?.unwrap_or(4))
-            } else {
-                None
+            streams: match family.streams {
+                Some(default) => Some(self.fields.number("hc_mult")?.unwrap_or(default)),
+                None => None,
             },
             alt_up: self.alt_up()?,
             compressed: if is_compressed { Some(self.compressed(n_layers)?) } else { None },
+        })
+    }
+
+    /// Whether attention's output has a gate of every element where the family's heads have one each: Laguna's `gating`.
+    pub(super) fn gates_elements(&self) -> Result<bool, SourceError> {
+        const KEY: &str = "gating";
+        Ok(match self.fields.get(KEY) {
+            None | Some(Json::Bool(true)) => false,
+            Some(Json::Text(kind)) if kind == "per-head" => false,
+            Some(Json::Text(kind)) if kind == "per-element" => true,
+            Some(_) => return Err(self.fields.invalid(KEY, "`true`, `per-head` or `per-element`")),
         })
     }
 
@@ -81,6 +91,10 @@ impl Config<'_> {
             n_heads: number("index_n_heads", "sparse_num_index_heads", kind.n_heads)?,
             head_dim: number("index_head_dim", "sparse_index_dim", 128)?,
             plain: kind.plain,
+            pooled: match kind.pooled {
+                Some(default) => Some(self.fields.number("index_kpool")?.unwrap_or(default)),
+                None => None,
+            },
             layers: if all { Vec::new() } else { layers },
         }))
     }

@@ -94,6 +94,14 @@ impl Config<'_> {
                         .collect(),
                 ),
             }),
+            HfWindows::AllButFirstOf(period) => Ok(match listed()? {
+                Some(full) => full,
+                None => FullLayers::of(
+                    (0..n_layers.min(crate::spec::MAX_LAYERS))
+                        .map(|index| index.is_multiple_of(period))
+                        .collect(),
+                ),
+            }),
             HfWindows::Listed => Ok(listed()?.unwrap_or(ALL)),
             HfWindows::Stated if self.fields.flag("use_sliding_window")? == Some(false) => Ok(ALL),
             HfWindows::Stated => Ok(match (listed()?, self.window_period()?) {

@@ -54,3 +54,7 @@ fn complete(tensors: &mut Vec<StoredTensor>, model: &ModelSpec) {
     let added = StoredTensor { role: Some(missing), ..like.clone() };
     tensors.push(added);
 }
+
+#[cfg(test)]
+#[path = "as_loaded_tests.rs"]
+mod tests;

@@ -20,7 +20,7 @@ use super::files::{Files, Opened};
 use super::{SourceError, hf_config};
 use crate::spec::{ModelSpec, Role, StoredTensor, StoredWeights};
 use crate::text::printable_path;
-use crate::units::to_u64;
+use crate::units::{Bytes, to_u64};
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
@@ -56,7 +56,9 @@ pub fn read(files: &dyn Files, path: &Path) -> Result<Vec<SafeTensor>, SourceErr
 /// Reads a checkpoint as a model: a directory with `config.json` and weights, or one of its
 /// safetensors files or its index. Without weights the model has a shape only.
 pub fn model(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
-    let folder = if files.is_folder(path) { path } else { path.parent().unwrap_or(Path::new("")) };
+    let parent = || path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder =
+        if files.is_folder(path) { path } else { parent().unwrap_or_else(|| Path::new(".")) };
     let config_path = folder.join("config.json");
     if !files.is_file(&config_path) {
         let expected = "a `config.json` beside the weights: they do not tell a model's shape";
@@ -70,8 +72,25 @@ pub fn model(files: &dyn Files, path: &Path) -> Result<ModelSpec, SourceError> {
         let weights = Weights::read(files, &shards, &model)?;
         let stored = weights.stored(&At::new(path), config.quantization);
         model.stored = Some(as_loaded::as_loaded(stored, &model));
+        model.remarks.extend(adapter(files, folder)?);
     }
     Ok(model)
+}
+
+/// What has to be said of an adapter beside the weights: transformers loads it with them, other runtimes where they are
+/// asked to.
+fn adapter(files: &dyn Files, folder: &Path) -> Result<Option<String>, SourceError> {
+    let [config, weights] =
+        ["adapter_config.json", "adapter_model.safetensors"].map(|name| folder.join(name));
+    if !files.is_file(&config) || !files.is_file(&weights) {
+        return Ok(None);
+    }
+    let tensors = read(files, &weights)?;
+    let size = tensors.iter().try_fold(Bytes::ZERO, |sum, tensor| sum.plus(tensor.size));
+    let size = size.map_err(|_| At::new(&weights).malformed("more bytes than any device has"))?;
+    Ok(Some(format!(
+        "an adapter lies beside the weights (`adapter_model.safetensors`): transformers loads its {size} too, which are not counted"
+    )))
 }
 
 /// The weights in a directory, in the order in which transformers looks for them.

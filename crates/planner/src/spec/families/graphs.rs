@@ -4,7 +4,10 @@
 //! with the library (`evidence/llama_cpp/archs.py`): its buffers come out to the byte.
 
 use super::table::{GRANITE, INTERLEAVED, LLAMA_LIKE, NO_EXPERTS, NO_SCALES, RMS};
-use super::{Experts, Family, LayerOrder, Norms, Rope, RopeLayers, Routing, ScaledWeights, Scales};
+use super::{
+    Experts, Family, LayerOrder, LlamaGraph, Norms, Rope, RopeLayers, Routing, ScaledWeights,
+    Scales,
+};
 use crate::spec::{FileCaches, LlamaCppGeneration};
 
 /// A graph by the architecture's name.
@@ -24,6 +27,11 @@ impl Graph {
 
     const fn lately(self) -> Self {
         Self { since: LlamaCppGeneration::MixedBatch, ..self }
+    }
+
+    /// Before, quantized caches took up to 0.3% less than what is placed here.
+    const fn newest(self) -> Self {
+        Self { since: LlamaCppGeneration::FusedGates, ..self }
     }
 }
 
@@ -47,6 +55,16 @@ const BY_FILE: Experts = Experts { scaled: ScaledWeights::Stated, ..GATED };
 const NOT_DIVIDED: Experts = Experts { routing: Routing::SoftmaxOnly, ..NO_EXPERTS };
 const SCALED: Experts = Experts { scaled: ScaledWeights::Stated, ..NOT_DIVIDED };
 const SECTIONS: Rope = Rope { sections: true, ..LLAMA_LIKE.rope };
+
+/// The stream comes first in a layer's sums.
+const STREAM_FIRST: LlamaGraph =
+    LlamaGraph { residual_first: true, stream_first: true, ..LLAMA_LIKE.graph };
+const NEMOTRON_H: Family = Family {
+    order: LayerOrder::Single,
+    rope: Rope { layers: RopeLayers::None, ..LLAMA_LIKE.rope },
+    experts: BY_FILE,
+    ..LLAMA_LIKE
+};
 
 /// GLM-4V's files, whose positions come in sections, call themselves as the others do.
 const GLM4_OF_IMAGES: &str = "glm4 of images";
@@ -110,7 +128,20 @@ pub(crate) static GRAPHS: &[Graph] = &[
     with_experts("ernie4_5-moe", NO_EXPERTS).lately(),
     with_experts("hunyuan-moe", NO_EXPERTS),
     with_experts("mimo2", GATED).lately(),
+    Graph::of("lfm2", Family { graph: STREAM_FIRST, ..LLAMA_LIKE }).newest(),
+    Graph::of("lfm2moe", Family { graph: STREAM_FIRST, experts: GATED, ..LLAMA_LIKE }).newest(),
+    Graph::of(
+        "llama4",
+        Family {
+            rope: Rope { layers: RopeLayers::AllBut(4), ..INTERLEAVED },
+            experts: Experts { weighs_inputs: true, ..SCALED },
+            ..LLAMA_LIKE
+        },
+    ),
+    Graph::of("falcon-h1", Family { order: LayerOrder::Beside, ..LLAMA_LIKE }),
     with_experts("minimax-m2", GATED),
+    Graph::of("nemotron_h", NEMOTRON_H).lately(),
+    Graph::of("nemotron_h_moe", NEMOTRON_H).lately(),
     with_experts("olmoe", NOT_DIVIDED),
     with_experts("phimoe", NO_EXPERTS).lately(),
     with_experts("step35", BY_FILE).lately(),
@@ -126,6 +157,8 @@ pub(crate) fn graph_of_family(family: &Family) -> Option<usize> {
 pub(crate) fn graph_of(file: &FileCaches) -> Option<usize> {
     let name = match file.architecture.as_str() {
         "glm4" if file.has_sections => GLM4_OF_IMAGES,
+        // Without windows its layers differ from those of the published models.
+        "llama4" if file.window.is_none() => return None,
         name => name,
     };
     GRAPHS.iter().position(|graph| graph.architecture == name)

@@ -66,6 +66,8 @@ pub(crate) struct Family {
     pub(crate) layer_embeddings: Option<u64>,
     /// Layers that share a cache, where a file does not say.
     pub(crate) shared_cache_layers: u64,
+    /// Residual streams that learned weights mix, where a file does not say; nothing in families without.
+    pub(crate) streams: Option<u64>,
     /// Whether it has the residual streams of Gemma 3n.
     pub(crate) alt_up: bool,
     /// Whether the width of MLPs is adjusted where a file does not say.
@@ -151,6 +153,10 @@ pub(crate) enum LayerOrder {
     Parallel,
     /// Norms behind attention and MLP only (OLMo 2).
     PostNorm,
+    /// One norm, and one of attention, a state-space layer, an MLP or experts (Nemotron-H).
+    Single,
+    /// Attention and a state-space layer side by side, each behind the same norm, then norm and MLP (Falcon-H1).
+    Beside,
 }
 
 /// What chooses the tokens that attention reads, where a file does not say.
@@ -160,6 +166,8 @@ pub(crate) struct IndexerKind {
     pub(crate) n_heads: u64,
     /// Whether queries and keys are projected from the model's width and normed.
     pub(crate) plain: bool,
+    /// Tokens whose keys become one; nothing where each has its own.
+    pub(crate) pooled: Option<u64>,
 }
 
 impl LayerOrder {
@@ -199,6 +207,8 @@ pub(crate) enum HfWindows {
     AllButStated(u64),
     /// The same, but the first layer has none either.
     FirstAndEvery(u64),
+    /// `layer_types`, or all but the first of every N.
+    AllButFirstOf(u64),
     /// Chunks of `attention_chunk_size` in layers that rotate (Llama 4).
     Chunks,
     /// Every layer, whatever `layer_types` calls it (DeepSeek-V4).
@@ -330,6 +340,8 @@ pub(crate) struct Experts {
     pub(crate) bias: bool,
     /// Whether the shared expert's gate is `silu(x) / x` in llama.cpp's graph.
     pub(crate) divided_gate: bool,
+    /// Whether their inputs are weighed in llama.cpp's graph, and not their results (Llama 4).
+    pub(crate) weighs_inputs: bool,
     /// The type that they are published in, where conversions keep it.
     pub(crate) published: Option<GgmlType>,
     /// Whether they were two parameters of one module before transformers 5.0, too.
@@ -451,6 +463,8 @@ pub(crate) struct LlamaGraph {
     pub(crate) hidden_states: HiddenStates,
     /// Whether the residual is the first operand of a layer's last sum: where the result lies depends on it.
     pub(crate) residual_first: bool,
+    /// The same of the sum behind attention.
+    pub(crate) stream_first: bool,
     /// Whether llama.cpp's graph of the family is built here; without it neither its files nor plans of it under
     /// llama.cpp are known.
     pub(crate) known: bool,

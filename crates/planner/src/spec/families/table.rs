@@ -75,6 +75,7 @@ pub(super) const LLAMA_LIKE: Family = Family {
     activation_parameters: 0,
     layer_embeddings: None,
     shared_cache_layers: 0,
+    streams: None,
     alt_up: false,
     adjusted_ffn: false,
     softcaps: SoftCaps::Never,
@@ -85,7 +86,7 @@ pub(super) const LLAMA_LIKE: Family = Family {
     graph: GRAPH,
     synthetic: Some(synthetic(10_000.0, 1e-6)),
     transformers: Transformers {
-        since: TransformersVersion::ExpertModules,
+        since: TransformersVersion::RepeatedHeads,
         eager_only: false,
         router_in_f32: false,
         norm: RmsNorm::InSixteenBits,
@@ -178,6 +179,7 @@ pub(super) const NO_EXPERTS: Experts = Experts {
     router_bias: RouterBias::None,
     bias: false,
     divided_gate: false,
+    weighs_inputs: false,
     published: None,
     always_packed: false,
     linear_router: true,
@@ -215,6 +217,7 @@ const GEMMA: Scales = Scales { embeddings: true, queries: true, ..NO_SCALES };
 const GRAPH: LlamaGraph = LlamaGraph {
     hidden_states: HiddenStates::None,
     residual_first: false,
+    stream_first: false,
     token_scale: false,
     known: true,
 };
@@ -277,6 +280,33 @@ const LATENT: Family = Family {
 
 /// The same without a graph of its own.
 const DEEPSEEK: Family = Family { graph: NO_GRAPH, synthetic: None, transformers: NEW, ..LATENT };
+
+/// Gemma 4 and what is like it.
+const GEMMA4: Family = Family {
+    gguf: "gemma4",
+    hf: &["gemma4", "gemma4_text"],
+    defaults: assumed(262_144, 8, 131_072).kv_heads(4).head_dim(256).tied(),
+    layers: LayerKinds::TwoHeadSizes,
+    windows: Windows {
+        hf_size: Some(512),
+        gguf: Some(gguf_windows(None, 6)),
+        ..windows(HfWindows::AllButStated(6))
+    },
+    rope: Rope { tables: 2, ..LLAMA_LIKE.rope },
+    norms: Norms { qk: QkNorm::PerHead, values: true, ..FOUR },
+    layer_scalar: true,
+    layer_embeddings: Some(256),
+    experts: STATED,
+    softcaps: SoftCaps::Stated,
+    scales: Scales { embeddings: true, ..NO_SCALES },
+    gguf_extras: GgufExtras { frequencies: Frequencies::Always, ..LLAMA_LIKE.gguf_extras },
+    graph: LlamaGraph { token_scale: true, ..KEEPS_NORMED },
+    synthetic: None,
+    transformers: Transformers { norm: RmsNorm::InF32, ..NEW },
+    vllm: Vllm { rotation: RotationTables::Two, ..stages(true, true, false) },
+    sglang: window_pool(SglangVersion::of(5, 11)),
+    ..LLAMA_LIKE
+};
 
 families! {
     /// Llama 1 to 3, `SmolLM2`, `TinyLlama`, Yi and everything else of that shape.
@@ -490,30 +520,15 @@ families! {
         ..LLAMA_LIKE
     };
     /// Gemma 4: full layers have heads of another size; experts beside the MLP, embeddings of every layer in some.
-    Gemma4 = "gemma4": Family {
-        gguf: "gemma4",
-        hf: &["gemma4", "gemma4_text"],
-        defaults: assumed(262_144, 8, 131_072).kv_heads(4).head_dim(256).tied(),
-        layers: LayerKinds::TwoHeadSizes,
-        windows: Windows {
-            hf_size: Some(512),
-            gguf: Some(gguf_windows(None, 6)),
-            ..windows(HfWindows::AllButStated(6))
-        },
-        rope: Rope { tables: 2, ..LLAMA_LIKE.rope },
-        norms: Norms { qk: QkNorm::PerHead, values: true, ..FOUR },
-        layer_scalar: true,
-        layer_embeddings: Some(256),
-        experts: STATED,
-        softcaps: SoftCaps::Stated,
-        scales: Scales { embeddings: true, ..NO_SCALES },
-        gguf_extras: GgufExtras { frequencies: Frequencies::Always, ..LLAMA_LIKE.gguf_extras },
-        graph: LlamaGraph { token_scale: true, ..KEEPS_NORMED },
-        synthetic: None,
-        transformers: Transformers { norm: RmsNorm::InF32, ..NEW },
-        vllm: Vllm { rotation: RotationTables::Two, ..stages(true, true, false) },
-        sglang: window_pool(SglangVersion::of(5, 11)),
-        ..LLAMA_LIKE
+    Gemma4 = "gemma4": GEMMA4;
+    /// Gemma 4 12B: without towers, without embeddings of its layers.
+    Gemma4Unified = "gemma4_unified": Family {
+        hf: &["gemma4_unified", "gemma4_unified_text"],
+        defaults: assumed(262_144, 8, 262_144).kv_heads(4).head_dim(256).tied(),
+        windows: Windows { hf_size: Some(1024), ..GEMMA4.windows },
+        layer_embeddings: None,
+        experts: NO_EXPERTS,
+        ..GEMMA4
     };
     /// Phi-3 and Phi-4: fused q, k, v and fused gate and up projections.
     Phi3 = "phi3": Family {
@@ -690,7 +705,7 @@ families! {
         gguf: "deepseek32",
         hf: &["deepseek_v32"],
         defaults: assumed(129_280, 128, 163_840),
-        indexer: Some(IndexerKind { n_heads: 64, plain: false }),
+        indexer: Some(IndexerKind { n_heads: 64, plain: false, pooled: None }),
         experts: Experts { n_shared: 1, hf: HfExperts::Leading(3), router_bias: RouterBias::Correction, ..DEEPSEEK.experts },
         transformers: NEW_F32,
         ..DEEPSEEK
@@ -700,7 +715,7 @@ families! {
         gguf: "glm-dsa",
         hf: &["glm_moe_dsa"],
         defaults: assumed(154_880, 64, 202_752),
-        indexer: Some(IndexerKind { n_heads: 32, plain: false }),
+        indexer: Some(IndexerKind { n_heads: 32, plain: false, pooled: None }),
         experts: Experts { n_shared: 1, hf: HfExperts::Leading(3), router_bias: RouterBias::Correction, ..DEEPSEEK.experts },
         transformers: NEW_F32,
         ..DEEPSEEK
@@ -738,7 +753,8 @@ families! {
         layers: LayerKinds::Compressed,
         windows: Windows { hf_size: Some(128), ..windows(HfWindows::Compressed) },
         biases: NO_BIASES,
-        indexer: Some(IndexerKind { n_heads: 64, plain: false }),
+        indexer: Some(IndexerKind { n_heads: 64, plain: false, pooled: None }),
+        streams: Some(4),
         attention_sinks: true,
         experts: Experts { n_shared: 1, hf: HfExperts::Leading(0), ..CORRECTED },
         graph: NO_GRAPH,
@@ -777,7 +793,7 @@ families! {
         defaults: assumed(200_064, 64, 524_288).kv_heads(4).head_dim(128),
         norms: PER_HEAD,
         biases: NO_BIASES,
-        indexer: Some(IndexerKind { n_heads: 4, plain: true }),
+        indexer: Some(IndexerKind { n_heads: 4, plain: true, pooled: None }),
         experts: Experts { n_used: Some(4), ..CORRECTED },
         graph: NO_GRAPH,
         synthetic: None,
@@ -1214,6 +1230,182 @@ families! {
         biases: MLP_BIASES,
         graph: NO_GRAPH,
         synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Tencent's Hy3: Qwen3's attention, experts behind a dense layer.
+    HyV3 = "hy_v3": Family {
+        gguf: "hy_v3",
+        hf: &["hy_v3"],
+        defaults: assumed(120_832, 64, 131_072).kv_heads(8).head_dim(128),
+        norms: PER_HEAD,
+        biases: MLP_BIASES,
+        experts: Experts { n_shared: 1, n_used: Some(8), dense_first: 1, ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW_F32,
+        ..LLAMA_LIKE
+    };
+    /// Laguna: gates of heads, whose number differs from layer to layer, experts behind a dense layer.
+    Laguna = "laguna": Family {
+        gguf: "laguna",
+        hf: &["laguna"],
+        defaults: assumed(100_352, 48, 131_072).kv_heads(8).head_dim(128),
+        windows: Windows { hf_size: Some(512), ..windows(HfWindows::Listed) },
+        norms: PER_HEAD,
+        head_gates: true,
+        experts: Experts { dense_first: 1, ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
+        ..LLAMA_LIKE
+    };
+    /// Muse Glimmer: four norms, a gate of attention's output, windows in three layers of four.
+    MuseGlimmer = "muse_glimmer": Family {
+        gguf: "muse-glimmer",
+        hf: &["muse_glimmer", "muse_glimmer_text"],
+        defaults: assumed(202_048, 32, 131_072).kv_heads(2).head_dim(128),
+        windows: Windows { hf_size: Some(2048), ..windows(HfWindows::AllBut(4)) },
+        norms: FOUR,
+        biases: NO_BIASES,
+        output_gate: true,
+        softcaps: SoftCaps::Stated,
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
+        ..LLAMA_LIKE
+    };
+    /// Mellum 2: Qwen3's attention with windows, experts in every layer.
+    Mellum = "mellum": Family {
+        gguf: "mellum",
+        hf: &["mellum"],
+        defaults: assumed(98_304, 32, 131_072).kv_heads(4).head_dim(128),
+        windows: Windows { hf_size: Some(1024), ..windows(HfWindows::Listed) },
+        norms: PER_HEAD,
+        experts: STATED,
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
+        ..LLAMA_LIKE
+    };
+    /// Command A+ and North: Command-R7B's layers with experts.
+    Cohere2Moe = "cohere2_moe": Family {
+        gguf: "cohere2moe",
+        hf: &["cohere2_moe"],
+        defaults: assumed(256_000, 64, 8192).head_dim(128).tied(),
+        order: LayerOrder::Parallel,
+        windows: windows(HfWindows::AllButStated(4)),
+        rope: Rope { layers: RopeLayers::AllBut(4), ..INTERLEAVED },
+        norms: Norms { stems: &["attn_norm"], subtract_mean: true, ..RMS },
+        experts: Experts { n_used: Some(2), ..STATED },
+        scales: Scales { logits: true, stated: StatedScales::Logits(0.0625), ..NO_SCALES },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
+        ..LLAMA_LIKE
+    };
+    /// Solar Open: Llama's attention, experts and a shared one in every layer.
+    SolarOpen = "solar_open": Family {
+        gguf: "solar-open",
+        hf: &["solar_open"],
+        defaults: assumed(196_608, 64, 131_072).kv_heads(8).head_dim(128),
+        experts: Experts { n_shared: 1, n_used: Some(8), ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW_F32,
+        ..LLAMA_LIKE
+    };
+    /// Granite with sinks, and windows in three layers of four.
+    GraniteSwa = "granite_swa": Family {
+        gguf: "granite_swa",
+        hf: &["granite_swa"],
+        defaults: assumed(100_352, 20, 8192).kv_heads(4).tied(),
+        windows: Windows { hf_size: Some(128), ..windows(HfWindows::AllButFirstOf(4)) },
+        rope: INTERLEAVED,
+        biases: MLP_BIASES,
+        attention_sinks: true,
+        scales: GRANITE,
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
+        ..LLAMA_LIKE
+    };
+    /// GLM-5.3-Flash: Kimi's delta-nets, latent attention to tokens that an indexer chooses by pooled keys, residual streams.
+    Glm5Next = "glm5_next": Family {
+        gguf: "glm5-next",
+        hf: &["glm5_next", "glm5_next_text"],
+        defaults: assumed(154_880, 64, 1_048_576),
+        layers: LayerKinds::LatentAndDelta,
+        rope: Rope { layers: RopeLayers::None, ..INTERLEAVED },
+        indexer: Some(IndexerKind { n_heads: 32, plain: false, pooled: Some(16) }),
+        streams: Some(4),
+        experts: Experts { n_shared: 1, n_used: Some(8), dense_first: 3, ..CORRECTED },
+        transformers: NEW_F32,
+        ..DEEPSEEK
+    };
+    /// GPT-NeoX and Pythia: `LayerNorm`, biases everywhere, an MLP without a gate.
+    GptNeoX = "gpt_neox": Family {
+        gguf: "gptneox",
+        hf: &["gpt_neox"],
+        defaults: assumed(50_432, 64, 2048),
+        rope: partly(4),
+        norms: Norms { subtract_mean: true, bias: true, ..RMS },
+        biases: Biases {
+            qkv: Bias::Stated("attention_bias", true),
+            output: Bias::Stated("attention_bias", true),
+            ffn: Bias::Always,
+        },
+        gated_ffn: false,
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: LONG,
+        ..LLAMA_LIKE
+    };
+    /// `InternLM` 2 and 3: Llama's tensors.
+    InternLm2 = "internlm2": Family {
+        gguf: "internlm2",
+        hf: &["internlm2", "internlm3"],
+        defaults: assumed(103_168, 32, 2048),
+        biases: Biases {
+            qkv: Bias::AnyOf(&["bias", "qkv_bias"]),
+            output: Bias::Stated("bias", false),
+            ffn: Bias::Stated("bias", false),
+        },
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// `MiniCPM` 1 and 4: Llama's tensors with scaled residuals.
+    MiniCpm = "minicpm": Family {
+        gguf: "minicpm",
+        hf: &["minicpm"],
+        defaults: assumed(122_753, 32, 2048).tied(),
+        rope: INTERLEAVED,
+        scales: GRANITE,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// EXAONE 3: Llama's tensors under names of its own.
+    Exaone = "exaone": Family {
+        gguf: "exaone",
+        hf: &["exaone"],
+        defaults: assumed(102_400, 32, 2048),
+        biases: NO_BIASES,
+        graph: NO_GRAPH,
+        synthetic: None,
+        ..LLAMA_LIKE
+    };
+    /// Ling and Ring 2: norms on q and k, shared experts, a dense layer first.
+    BailingMoe2 = "bailing_moe_v2": Family {
+        gguf: "bailingmoe2",
+        hf: &["bailing_moe", "bailing_moe_v2", "llada2_moe"],
+        defaults: assumed(157_184, 16, 16_384),
+        norms: Norms { qk: QkNorm::PerHead, qk_if_asked: true, ..RMS },
+        biases: USE_BIAS,
+        experts: Experts { router_bias: RouterBias::CorrectionInSome, ..CORRECTED },
+        graph: NO_GRAPH,
+        synthetic: None,
+        transformers: NEW,
         ..LLAMA_LIKE
     };
     /// A family that is not known here, read as Llama's layers by the keys that its files have.

@@ -26,6 +26,10 @@ impl TensorList<'_> {
         self.add(Role::Norm, dim, 1);
         self.add(Role::Bias, dim, 1);
         self.add(Role::IndexerWeights, hidden_size, indexer.n_heads);
+        if let Some(pooled) = indexer.pooled {
+            self.add(Role::Norm, dim, pooled);
+            self.add(Role::IndexerK, hidden_size, dim);
+        }
     }
 
     /// A gated convolution: `lfm2/modeling_lfm2.py`.
@@ -106,7 +110,8 @@ impl TensorList<'_> {
         if let Some(AltUp { streams, .. }) = extras.alt_up {
             self.add(Role::Residual, hidden_size, 2 * (streams - 1) * hidden_size);
         }
-        if let Some(streams) = extras.streams {
+        // Others take the mean of their streams at the end.
+        if let Some(streams) = extras.streams.filter(|_| extras.compressed.is_some()) {
             self.add(Role::StreamMix, streams * hidden_size, streams);
             self.add(Role::StreamMix, streams + 1, 1);
         }

@@ -79,6 +79,7 @@ fn windows(shape: &ModelShape, add: &mut impl FnMut(&str, Value)) {
         | HfWindows::AllBut(_)
         | HfWindows::AllButStated(_)
         | HfWindows::FirstAndEvery(_)
+        | HfWindows::AllButFirstOf(_)
         | HfWindows::Listed
         | HfWindows::Stated => {
             add("sliding_window", json!(size));

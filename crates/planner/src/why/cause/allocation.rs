@@ -113,6 +113,19 @@ pub(super) fn runtime(evidence: &Evidence, failure: &Failure) -> Cause {
     };
     let place = failure.place.map(place).unwrap_or_default();
     let sentence = format!("out of memory {when}: the driver had nothing left{place}");
-    Cause::new(CauseKind::CardFull, sentence, failure)
+    let mut cause = Cause::new(CauseKind::CardFull, sentence, failure);
+    if let Some((given, most)) = evidence.run.working_set
+        && given.bytes > most.bytes
+    {
+        cause.short_by = Some(given.bytes.minus_or_zero(most.bytes));
+        cause = cause.because(format!(
+            "{} are allocated, and Metal recommends {} at most",
+            given.bytes, most.bytes
+        ));
+    }
+    if let Some(asked) = failure.asked {
+        return cause.because(format!("{} were asked for", asked.bytes));
+    }
+    cause
         .because("the message does not say what was asked for: pools and workspaces grow beside the buffers that are reserved beforehand")
 }

@@ -1,10 +1,11 @@
 //! Which term was short, by how much, and why.
 
 mod allocation;
+mod other;
 mod torch;
 
 use super::Printed;
-use super::evidence::{Evidence, Failure, FailureKind, Place, TermKind};
+use super::evidence::{Engine, Evidence, Failure, FailureKind, Killer, Place, TermKind};
 use super::finding::Planned;
 use crate::units::Bytes;
 
@@ -45,6 +46,8 @@ pub enum CauseKind {
     Offloaded,
     /// Fitting by the engine found no way.
     Unfit,
+    /// The cache had no room for the requests that ran.
+    CacheFull,
     /// Main memory ran out, and not the card's.
     MainMemory,
     /// The card or its driver failed, not for want of memory.
@@ -91,6 +94,9 @@ impl Cause {
 /// What ran out, by what a log says and what the plan of it expects.
 pub fn cause(evidence: &Evidence, plan: Option<&Planned>) -> Cause {
     let Some(failure) = decisive(evidence) else { return none(evidence) };
+    if let Some(cause) = other::other(evidence, failure) {
+        return cause;
+    }
     match &failure.kind {
         FailureKind::Allocation(term) => allocation::allocation(evidence, plan, failure, *term),
         FailureKind::Torch(error) => torch::torch(evidence, failure, error),
@@ -103,45 +109,50 @@ pub fn cause(evidence: &Evidence, plan: Option<&Planned>) -> Cause {
         FailureKind::Dispatched => dispatched(failure),
         FailureKind::Unfit(why) => {
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-            Cause::new(
-                CauseKind::Unfit,
-                format!("llama.cpp's own fitting found no way{why}"),
-                failure,
-            )
+            let is_ollama = evidence.engine.is_some_and(|(engine, _)| engine == Engine::Ollama);
+            let whose = if is_ollama { "Ollama" } else { "llama.cpp" };
+            let sentence = format!("{whose}'s own fitting found no way{why}");
+            Cause::new(CauseKind::Unfit, sentence, failure)
         }
         FailureKind::Refused { needs, has, host } => refused(failure, (*needs, *has), *host),
-        FailureKind::HostAllocation => {
-            let size =
-                failure.asked.map(|asked| format!(" of {}", asked.bytes)).unwrap_or_default();
-            let sentence = format!("main memory ran out: an allocation{size} on the host failed");
-            Cause::new(CauseKind::MainMemory, sentence, failure)
-        }
-        FailureKind::HostKilled { process, held, group } => {
-            killed(failure, process.as_ref(), *held, *group)
-        }
         FailureKind::DeviceFault(code) => fault(failure, *code),
+        _ => none(evidence),
     }
 }
 
 /// The failure that ended the run: what is told most particularly, the first of its kind.
 pub fn decisive(evidence: &Evidence) -> Option<&Failure> {
-    let rank = |failure: &Failure| match &failure.kind {
-        _ if failure.went_on => 9,
+    let failures = evidence.run.failures.iter().filter(|failure| !failure.went_on);
+    failures.min_by_key(|failure| (rank(&failure.kind), failure.line))
+}
+
+/// How particular a failure is: the least counts.
+fn rank(kind: &FailureKind) -> u8 {
+    match kind {
         FailureKind::StaticShare
         | FailureKind::ContextTooLong { .. }
         | FailureKind::NoCache
-        | FailureKind::ShareNotFree { .. } => 0,
-        FailureKind::Capture { memory: true } => 1,
-        FailureKind::Allocation(Some(_)) | FailureKind::Torch(_) => 2,
-        FailureKind::HostKilled { .. } | FailureKind::HostAllocation | FailureKind::Dispatched => 3,
-        FailureKind::Allocation(None) | FailureKind::Refused { .. } => 4,
+        | FailureKind::ShareNotFree { .. }
+        | FailureKind::Unbalanced(_)
+        | FailureKind::Profiled(..) => 0,
+        FailureKind::Capture { memory: true } | FailureKind::Warmup { .. } => 1,
+        FailureKind::Allocation(Some(_))
+        | FailureKind::Sampler(_)
+        | FailureKind::Woken
+        | FailureKind::Split
+        | FailureKind::BufferLimit(_)
+        | FailureKind::Torch(_) => 2,
+        FailureKind::HostKilled(killed) if killed.by == Killer::Force => 7,
+        FailureKind::HostKilled(_) | FailureKind::HostAllocation(_) | FailureKind::Dispatched => 3,
+        FailureKind::Allocation(None) | FailureKind::Build | FailureKind::Refused { .. } => 4,
         FailureKind::Runtime => 5,
         FailureKind::Unfit(_) => 6,
-        FailureKind::Capture { memory: false } => 7,
-        FailureKind::DeviceFault(_) => 8,
-    };
-    let failures = evidence.run.failures.iter().filter(|failure| !failure.went_on);
-    failures.min_by_key(|failure| (rank(failure), failure.line))
+        FailureKind::DeviceError(_) | FailureKind::Capture { memory: false } => 8,
+        FailureKind::DeviceFault(_) => 9,
+        FailureKind::CacheFull { .. } => 10,
+        FailureKind::PartlyOffloaded => 11,
+        FailureKind::Untold => 12,
+    }
 }
 
 fn none(evidence: &Evidence) -> Cause {
@@ -286,18 +297,6 @@ fn refused(
     let mut cause = Cause::new(kind, sentence, failure);
     cause.short_by = needs.zip(has).map(|(needs, has)| needs.bytes.minus_or_zero(has.bytes));
     cause
-}
-
-fn killed(failure: &Failure, process: Option<&String>, held: Option<Bytes>, group: bool) -> Cause {
-    let process = process.map_or_else(|| "a process".to_owned(), |name| format!("`{name}`"));
-    let held = held.map(|held| format!(", which held {held}")).unwrap_or_default();
-    let sentence = format!("main memory ran out, not the card's: the kernel ended {process}{held}");
-    let cause = Cause::new(CauseKind::MainMemory, sentence, failure);
-    if !group {
-        return cause;
-    }
-    cause
-        .because("the limit of its control group was reached: a container's, and not the machine's")
 }
 
 fn fault(failure: &Failure, code: u64) -> Cause {

@@ -7,18 +7,13 @@ use crate::why::Printed;
 use crate::why::cause::Cause;
 use crate::why::evidence::{Engine, Evidence, Failure, Place, TermKind};
 use crate::why::remedy::{Checked, Remedy};
+use crate::why::sayings::Setting;
 
 pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Vec<Remedy> {
-    let engine = evidence.engine.map(|(engine, _)| engine);
-    let say = |llama: String, ollama: String, studio: String| match engine {
-        Some(Engine::Ollama) => ollama,
-        Some(Engine::LmStudio) => studio,
-        _ => llama,
-    };
+    let engine = evidence.engine.map_or(Engine::LlamaCpp, |(engine, _)| engine);
     let mut found = Vec::new();
     if let Some(slots) = evidence.run.question.parallel {
-        let flags = say("-np 1".to_owned(), "OLLAMA_NUM_PARALLEL=1".to_owned(), String::new());
-        if !flags.is_empty() {
+        if let Some(flags) = Setting::OneSlot.of(engine) {
             let text = format!("`{flags}`: one context instead of {slots}");
             found.push(remedy("one-slot", flags, Checked::Unchecked, text));
         }
@@ -31,22 +26,15 @@ pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Ve
             if let (Some(asked), Some(tokens)) = (failure.asked, evidence.run.question.cache_tokens)
             {
                 let (freed, half_of) = (half(asked), (tokens / 2).max(1));
-                let flags = say(
-                    format!("-c {half_of}"),
-                    format!("num_ctx {half_of}"),
-                    format!("Context Length: {half_of}"),
-                );
+                let flags = Setting::Context(half_of).of(engine).unwrap_or_default();
                 let text = format!("`{flags}` halves keys and values, {freed} less");
                 found.push(Remedy {
                     frees: Some(freed),
                     ..remedy("shorter-context", flags, checked(freed), text)
                 });
             }
-            let flags = say(
-                "-ctk q8_0 -ctv q8_0".to_owned(),
-                "OLLAMA_KV_CACHE_TYPE=q8_0".to_owned(),
-                "K and V Cache Quantization Type: q8_0".to_owned(),
-            );
+            let flags = "q8_0".parse().ok().and_then(|format| Setting::Cache(format).of(engine));
+            let flags = flags.unwrap_or_default();
             let freed = failure.asked.and_then(|asked| asked.bytes.scale(15, 32).ok());
             let text = format!("`{flags}` stores keys and values in 8.5 bits instead of 16");
             found.push(Remedy {
@@ -59,14 +47,10 @@ pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Ve
                 )
             });
         }
-        Some(TermKind::Weights) => found.extend(fewer_layers(evidence, failure, &say)),
+        Some(TermKind::Weights) => found.extend(fewer_layers(evidence, failure, engine)),
         Some(TermKind::Compute) => {
             let chunk = evidence.run.question.prefill_chunk.unwrap_or(512) / 2;
-            let flags = say(
-                format!("-ub {chunk}"),
-                format!("num_batch {chunk}"),
-                format!("Evaluation Batch Size: {chunk}"),
-            );
+            let flags = Setting::MicroBatch(chunk).of(engine).unwrap_or_default();
             let text = format!("`{flags}`: the compute buffer grows with the micro-batch");
             let freed = failure.asked.map(half);
             found.push(remedy(
@@ -76,11 +60,7 @@ pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Ve
                 text,
             ));
             if evidence.run.question.attention == Some(Attention::Eager) {
-                let flags = say(
-                    "-fa on".to_owned(),
-                    "OLLAMA_FLASH_ATTENTION=1".to_owned(),
-                    "Flash Attention: on".to_owned(),
-                );
+                let flags = Setting::Flash.of(engine).unwrap_or_default();
                 let text =
                     format!("`{flags}`: without it the scores of every head are in the buffer");
                 found.push(remedy("flash-attention", flags, Checked::Unchecked, text));
@@ -97,22 +77,20 @@ pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Ve
         }
         _ => {}
     }
-    let flags = say("-ngl".to_owned(), "num_gpu".to_owned(), "GPU Offload".to_owned());
+    let flags = Setting::SomeLayers.of(engine).unwrap_or_default();
     if !found.iter().any(|known| known.code == "layers-on-the-host") {
-        let text = format!(
-            "fewer layers on the card (`{flags}`), or of a mixture of experts `--n-cpu-moe`"
-        );
+        let experts = match engine {
+            Engine::LlamaCpp => ", or of a mixture of experts `--n-cpu-moe`",
+            _ => "",
+        };
+        let text = format!("fewer layers on the card (`{flags}`){experts}");
         found.push(remedy("layers-on-the-host", flags, Checked::Unchecked, text));
     }
     found
 }
 
 /// Layers whose share of the weights is what was left, with a tenth of that for caches and buffers.
-fn fewer_layers(
-    evidence: &Evidence,
-    failure: &Failure,
-    say: &dyn Fn(String, String, String) -> String,
-) -> Option<Remedy> {
+fn fewer_layers(evidence: &Evidence, failure: &Failure, engine: Engine) -> Option<Remedy> {
     let (asked, layers) = (failure.asked?.bytes, evidence.shape.0?);
     let index = match failure.place? {
         Place::Card(index) => index,
@@ -122,8 +100,7 @@ fn fewer_layers(
     let room = free.scale(9, 10).ok()?;
     let count = Bytes::new(layers).scale(room.get(), asked.get().max(1)).ok()?.get();
     let count = count.min(layers.saturating_sub(1));
-    let flags =
-        say(format!("-ngl {count}"), format!("num_gpu {count}"), format!("GPU Offload: {count}"));
+    let flags = Setting::Layers(count).of(engine)?;
     let text = format!("`{flags}`: about as many layers as {free} hold beside a cache");
     Some(remedy("layers-on-the-host", flags, Checked::ByLog, text))
 }

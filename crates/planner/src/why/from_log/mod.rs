@@ -1,5 +1,6 @@
 //! What mends a cause by the figures of the log alone, where nothing can be planned.
 
+mod engines;
 mod llama_cpp;
 mod shares;
 
@@ -16,6 +17,9 @@ fn remedy(code: &'static str, flags: impl Into<String>, checked: Checked, text: 
 /// The remedies of a cause.
 pub fn remedies(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
     let Some(failure) = decisive(evidence) else { return Vec::new() };
+    if let Some(found) = engines::remedies(evidence, failure) {
+        return found;
+    }
     match cause.kind {
         CauseKind::Allocation if matches!(failure.kind, FailureKind::Torch(_)) => vec![remedy(
             "end-others",
@@ -31,14 +35,15 @@ pub fn remedies(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
             Checked::Unchecked,
             "`attn_implementation=\"sdpa\"` (or flash attention), a shorter input or a smaller batch: eager attention holds a matrix of the context's square".to_owned(),
         )],
-        CauseKind::CardFull => card_full(evidence),
+        CauseKind::CacheFull => engines::cache_full(evidence),
+        CauseKind::CardFull => card_full(evidence, failure),
         CauseKind::NoCache => shares::no_cache(evidence, cause),
         CauseKind::ContextTooLong => shares::context(evidence, failure),
         CauseKind::ShareNotFree => shares::share(evidence, failure),
         CauseKind::StaticShare => shares::static_share(evidence),
         CauseKind::GraphCapture => shares::capture(evidence, cause),
         CauseKind::Offloaded => offloaded(evidence),
-        CauseKind::MainMemory => main_memory(evidence),
+        CauseKind::MainMemory => engines::main_memory(evidence, failure),
         CauseKind::Weights
         | CauseKind::Cache
         | CauseKind::Compute
@@ -86,11 +91,24 @@ fn others(evidence: &Evidence) -> Vec<Remedy> {
     vec![Remedy { frees, ..remedy("end-others", "", Checked::ByLog, text) }]
 }
 
-fn card_full(evidence: &Evidence) -> Vec<Remedy> {
+fn card_full(evidence: &Evidence, failure: &Failure) -> Vec<Remedy> {
     let engine = evidence.engine.map(|(engine, _)| engine);
     let unchecked =
         |code, flags: &str, text: &str| remedy(code, flags, Checked::Unchecked, text.to_owned());
+    let sampler = matches!(failure.kind, FailureKind::Sampler(_));
     match engine {
+        Some(Engine::Vllm) if sampler => vec![
+            unchecked(
+                "fewer-sequences",
+                "--max-num-seqs 64",
+                "`--max-num-seqs 64`: the sampler is tried with as many requests as may run",
+            ),
+            unchecked(
+                "other-share",
+                "--gpu-memory-utilization",
+                "a lower `--gpu-memory-utilization` leaves more beside vLLM's share",
+            ),
+        ],
         Some(Engine::Vllm) => vec![
             unchecked(
                 "other-share",
@@ -117,6 +135,11 @@ fn card_full(evidence: &Evidence) -> Vec<Remedy> {
             "shorter-context",
             "Context Length",
             "a smaller Context Length, or less GPU Offload",
+        )],
+        Some(Engine::KoboldCpp) => vec![unchecked(
+            "headroom",
+            "--gpulayers",
+            "one layer less on the card (`--gpulayers`), or a smaller `--contextsize` or `--blasbatchsize`: pools grow while passes run",
         )],
         Some(Engine::LlamaCpp) => vec![unchecked(
             "headroom",
@@ -156,22 +179,4 @@ fn offloaded(evidence: &Evidence) -> Vec<Remedy> {
             "`llm_int8_enable_fp32_cpu_offload=True` with a `device_map` of your own: those modules stay in 32 bits on the CPU",
         ),
     ]
-}
-
-fn main_memory(evidence: &Evidence) -> Vec<Remedy> {
-    let unchecked =
-        |code, flags: &str, text: &str| remedy(code, flags, Checked::Unchecked, text.to_owned());
-    let engine = evidence.engine.map(|(engine, _)| engine);
-    let mut found = Vec::new();
-    match engine {
-        Some(Engine::LlamaCpp) => {
-            found.push(unchecked("more-on-the-card", "-ngl", "more layers on the card (`-ngl`), where it has room, or a smaller file"));
-            found.push(unchecked("no-prompt-cache", "--cache-ram 0", "`--cache-ram 0`: llama-server keeps prompts in main memory, 8 GiB unless told otherwise"));
-        }
-        Some(Engine::Ollama) => {
-            found.push(unchecked("smaller-weights", "", "a smaller model or tag, or a smaller `num_ctx`"));
-        }
-        _ => found.push(unchecked("more-memory", "", "more memory for the process (a container's limit, `--shm-size`, swap), or weights that are read without a copy (safetensors, `low_cpu_mem_usage=True`)")),
-    }
-    found
 }

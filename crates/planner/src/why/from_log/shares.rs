@@ -3,7 +3,7 @@
 use super::remedy;
 use crate::units::Bytes;
 use crate::why::cause::{Cause, reserved, thousandths};
-use crate::why::evidence::{Evidence, Failure, FailureKind};
+use crate::why::evidence::{Engine, Evidence, Failure, FailureKind};
 use crate::why::remedy::{Checked, Remedy};
 
 /// Shares of a card above this leave nothing for what is outside of them.
@@ -152,7 +152,40 @@ pub(super) fn static_share(evidence: &Evidence) -> Vec<Remedy> {
     found
 }
 
+/// Of vLLM graphs are captured beside its share, until they are counted in it.
+fn capture_of_vllm(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
+    let total = evidence.cards.iter().find_map(|card| card.total).filter(|total| !total.is_zero());
+    let now = evidence.run.question.gpu_memory_utilization;
+    let now = now.and_then(|share| thousandths(&share.to_string()));
+    let less = cause.short_by.zip(total).zip(now).and_then(|((short, total), now)| {
+        let less = Bytes::new(1000).scale(short.get(), total.get()).ok()?.get();
+        Some(now.saturating_sub(less + 10) / 10 * 10).filter(|share| *share > 0)
+    });
+    let share = match less {
+        Some(share) => {
+            let flags = format!("--gpu-memory-utilization {}", shown(share));
+            let text = format!("`{flags}` leaves what was short beside vLLM's share");
+            remedy("other-share", flags, Checked::ByLog, text)
+        }
+        None => {
+            let flags = "--gpu-memory-utilization";
+            let text = format!("a lower `{flags}` leaves more beside vLLM's share");
+            remedy("other-share", flags, Checked::Unchecked, text)
+        }
+    };
+    let eager = "`--enforce-eager`: no graphs, which makes decoding slower";
+    let fewer = "`--max-num-seqs 64`: graphs are captured for batches up to this";
+    vec![
+        share,
+        remedy("no-graphs", "--enforce-eager", Checked::Unchecked, eager.to_owned()),
+        remedy("fewer-sequences", "--max-num-seqs 64", Checked::Unchecked, fewer.to_owned()),
+    ]
+}
+
 pub(super) fn capture(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
+    if evidence.engine.is_some_and(|(engine, _)| engine == Engine::Vllm) {
+        return capture_of_vllm(evidence, cause);
+    }
     let mut found = Vec::new();
     let total = evidence.cards.iter().find_map(|card| card.total);
     let now = evidence.static_share.as_deref().and_then(thousandths);

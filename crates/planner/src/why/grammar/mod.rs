@@ -1,10 +1,12 @@
 //! Lines of logs, a file for every program that writes them. A line that none of them knows says nothing.
 
 mod command;
+mod device;
 mod kernel;
 mod llama_cpp;
 mod nvidia_smi;
 mod ollama;
+mod others;
 mod settings;
 mod sglang;
 mod torch;
@@ -77,7 +79,9 @@ impl Grammar {
         ollama::read(line, evidence);
         vllm::read(line, evidence);
         sglang::read(line, evidence);
+        others::read(line, evidence);
         torch::line(line, evidence);
+        device::read(line, evidence);
         kernel::read(line, evidence);
         self.nvidia_smi.read(line, evidence);
         self.joined.line(line, evidence);
@@ -116,13 +120,36 @@ impl Grammar {
 /// Messages that people and terminals break over several lines.
 #[derive(Debug, Default)]
 struct Joined {
-    /// The line that it begins in, and what of it is known.
-    begun: Option<(u64, String)>,
+    begun: Option<Message>,
     lines: u64,
 }
 
+/// A message as far as it is known.
+#[derive(Debug)]
+pub struct Message {
+    /// The line that it begins in.
+    number: u64,
+    /// Its lines with a space between them.
+    text: String,
+    /// And without: a terminal breaks words where its width ends.
+    tight: String,
+}
+
+impl Message {
+    /// What a reader finds where lines are joined without a space, or else with one: a number that is broken reads as a
+    /// smaller one where there is a space in it.
+    fn find<T>(&self, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        read(&self.tight).or_else(|| read(&self.text))
+    }
+
+    /// The first line of it, with all that is known.
+    fn line(&self) -> Line<'_> {
+        Line { number: self.number, text: &self.text }
+    }
+}
+
 /// How such messages begin, and what is behind the last word that is read of them.
-const MESSAGES: [(&str, &[&str]); 8] = [
+const MESSAGES: [(&str, &[&str]); 9] = [
     ("CUDA out of memory", TORCH_ENDS),
     ("HIP out of memory", TORCH_ENDS),
     ("XPU out of memory", TORCH_ENDS),
@@ -131,9 +158,16 @@ const MESSAGES: [(&str, &[&str]); 8] = [
     ("s max seq len", &["when initializing the engine", "for more details"]),
     ("Free memory on device", &["GiB). ", "other processes"]),
     ("Some modules are dispatched", &["GPU RAM", "fit"]),
+    ("would exceed allowed memory", &["PyTorch limit"]),
 ];
-const TORCH_ENDS: &[&str] =
-    &["unallocated", "reserved in total by PyTorch", "MiB cached)", "GiB cached)", "KiB cached)"];
+const TORCH_ENDS: &[&str] = &[
+    "unallocated",
+    "reserved in total by PyTorch",
+    "MiB cached)",
+    "GiB cached)",
+    "KiB cached)",
+    "warming up sampler",
+];
 
 impl Joined {
     /// Lines of a message at most.
@@ -143,30 +177,31 @@ impl Joined {
         let begins = MESSAGES.iter().find(|(begin, _)| line.text.contains(begin));
         match (&mut self.begun, begins) {
             // What continues a message may hold words that begin one.
-            (Some((_, text)), _) if self.lines < Self::MOST && !is_repeated(text, line.text) => {
-                text.push(' ');
-                text.push_str(line.text.trim());
+            (Some(begun), _) if self.lines < Self::MOST && !is_repeated(&begun.text, line.text) => {
+                begun.text.push(' ');
+                begun.text.push_str(line.text.trim());
+                begun.tight.push_str(line.text.trim());
                 self.lines += 1;
             }
             (_, Some(_)) => {
                 self.end(evidence);
-                self.begun = Some((line.number, line.text.to_owned()));
+                let text = line.text.to_owned();
+                self.begun = Some(Message { number: line.number, tight: text.clone(), text });
                 self.lines = 1;
             }
             (Some(_), None) => self.end(evidence),
             (None, None) => return,
         }
-        if self.begun.as_ref().is_some_and(|(_, text)| is_whole(text)) {
+        if self.begun.as_ref().is_some_and(|begun| is_whole(&begun.text)) {
             self.end(evidence);
         }
     }
 
     fn end(&mut self, evidence: &mut Evidence) {
         self.lines = 0;
-        let Some((number, text)) = self.begun.take() else { return };
-        let line = Line { number, text: &text };
-        torch::read(line, evidence);
-        vllm::message(line, evidence);
+        let Some(message) = self.begun.take() else { return };
+        torch::read(&message, evidence);
+        vllm::message(&message, evidence);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::text::printable;
 use crate::units::Bytes;
 use crate::why::Engine;
 use crate::why::evidence::{Evidence, Holder};
-use crate::why::scan::{Gb, number, size, size_after};
+use crate::why::scan::{Gb, after, number, size, size_after};
 
 /// What is remembered between the lines of a table.
 #[derive(Debug, Default)]
@@ -29,6 +29,20 @@ enum Column {
     Other,
 }
 
+/// The driver's version: `Driver Version: 550.54.15` of the table, `Nvidia driver version : 550.54.15` of PyTorch's
+/// `collect_env`, which vLLM and others print.
+fn driver(line: Line<'_>, evidence: &mut Evidence) {
+    for words in ["Driver Version:", "Nvidia driver version", "NVIDIA driver version"] {
+        let Some(rest) = after(line.text, words) else { continue };
+        let rest = rest.trim_start().trim_start_matches(':').trim_start();
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let version = rest.get(..end).unwrap_or_default();
+        if version.contains('.') && version.len() <= 20 {
+            evidence.driver.get_or_insert_with(|| version.to_owned());
+        }
+    }
+}
+
 impl Table {
     /// Reads a line.
     pub fn read(&mut self, line: Line<'_>, evidence: &mut Evidence) {
@@ -36,6 +50,7 @@ impl Table {
             evidence.is(Engine::NvidiaSmi, line.number);
             self.card = None;
         }
+        driver(line, evidence);
         self.list(line, evidence);
         let Some(row) = line.text.trim_end().strip_suffix('|') else { return };
         // What stands before the table's own columns is another program's.

@@ -28,6 +28,7 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     }
     settings(line, evidence);
     card(line, evidence);
+    free(line, evidence);
     estimate(line, evidence);
     parts(line, evidence);
 }
@@ -54,6 +55,20 @@ fn settings(line: Line<'_>, evidence: &mut Evidence) {
         if let Some(format) = value(line.text, "file_type") {
             evidence.format.get_or_insert_with(|| printable(format));
         }
+    }
+}
+
+/// `msg="gpu memory" id=0 library=CUDA available="29.8 GiB" free="30.3 GiB"`, of the card's own number.
+fn free(line: Line<'_>, evidence: &mut Evidence) {
+    if !line.text.contains("msg=\"gpu memory\"") {
+        return;
+    }
+    let index = value(line.text, "id").and_then(number).filter(|(_, rest)| rest.is_empty());
+    let free = value(line.text, "free").and_then(|text| size(text, Gb::Decimal));
+    if let (Some((index, _)), Some((free, _))) = (index, free)
+        && let Some(card) = evidence.card(index)
+    {
+        card.free = Some(free.size.bytes);
     }
 }
 
@@ -141,6 +156,11 @@ fn refused(line: Line<'_>, evidence: &mut Evidence) {
             host: true,
         };
         evidence.fail(line.failure(kind));
+    }
+    if let Some(why) = after(line.text, "memory layout cannot be allocated") {
+        evidence.is(Engine::Ollama, line.number);
+        let why = format!("the layout cannot be allocated{why}");
+        evidence.fail(line.failure(FailureKind::Unfit(printable(why.trim_end_matches('"')))));
     }
     if line.says(&["insufficient system resources", "Not enough resources to load"]) {
         evidence.is(Engine::LmStudio, line.number);

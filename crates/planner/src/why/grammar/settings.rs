@@ -2,7 +2,7 @@
 
 use crate::deployment::Question;
 use crate::dtype::WeightFormat;
-use crate::spec::Split;
+use crate::spec::{Attention, Count, Split};
 use crate::why::Evidence;
 use crate::why::scan::{number, value};
 
@@ -67,7 +67,11 @@ pub fn of_transformers(text: &str, evidence: &mut Evidence) {
             evidence.name(name);
         }
     }
-    let weights = if value(text, "load_in_4bit") == Some("True") {
+    let weights = if text.contains("quantizer_bnb_4bit") {
+        Some(WeightFormat::Nf4 { double_quant: false })
+    } else if text.contains("quantizer_bnb_8bit") {
+        Some(WeightFormat::Int8)
+    } else if value(text, "load_in_4bit") == Some("True") {
         Some(WeightFormat::Nf4 { double_quant: text.contains("double_quant=True") })
     } else if value(text, "load_in_8bit") == Some("True") {
         Some(WeightFormat::Int8)
@@ -75,6 +79,27 @@ pub fn of_transformers(text: &str, evidence: &mut Evidence) {
         None
     };
     evidence.run.question.weights = weights.or(evidence.run.question.weights);
+}
+
+/// Takes what `KoboldCpp` prints of its arguments.
+pub fn of_koboldcpp(text: &str, evidence: &mut Evidence) {
+    let model = value(text, "model_param").filter(|model| is_said(model));
+    // Newer versions have a list: `model=['E:\\m.gguf']`.
+    let listed = value(text, "model").map(|model| model.trim_matches(['[', ']', '\'', '"']));
+    if let Some(model) = model.or(listed.filter(|model| is_said(model))) {
+        evidence.name(&model.replace("\\\\", "\\"));
+    }
+    let question = &mut evidence.run.question;
+    let count = |key| value(text, key).and_then(number).map(|(n, _)| n).filter(|n| *n > 0);
+    if let Some(cells) = count("contextsize") {
+        (question.cache_tokens, question.context) = (Some(cells), Some(cells));
+    }
+    let batch = count("blasbatchsize").or_else(|| count("batchsize"));
+    question.prefill_chunk = batch.or(question.prefill_chunk);
+    question.ngl = count("gpulayers").map(Count::Some).or(question.ngl);
+    if value(text, "flashattention") == Some("True") {
+        question.attention = Some(Attention::Flash);
+    }
 }
 
 fn ranks(count: Option<u64>, question: &mut Question) {

@@ -1,6 +1,7 @@
 //! `SGLang`: its settings, memory before and after loading, its cache, and its two ways to run out.
 
 use super::{Line, settings};
+use crate::units::Bytes;
 use crate::why::Engine;
 use crate::why::Printed;
 use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
@@ -21,6 +22,14 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     if line.says(&OWN) && !line.says(&["sglang==", "sgl-kernel=="]) {
         evidence.is(Engine::Sglang, line.number);
     }
+    if line.says(&["#running-req", "#new-seq: ", "#retracted_reqs"]) {
+        evidence.is(Engine::Sglang, line.number);
+    }
+    if line.says(&["Capture cuda graph begin"]) {
+        evidence.run.captures = true;
+    }
+    full(line, evidence);
+    unbalanced(line, evidence);
     if line.says(&["ServerArgs(", "server_args="]) {
         evidence.begin(line.number);
         settings::of_sglang(line.text, evidence);
@@ -46,6 +55,45 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     }
 }
 
+/// The pool of tokens is full: requests are put back, or the server ends.
+fn full(line: Line<'_>, evidence: &mut Evidence) {
+    let said = line.says(&[
+        "KV cache pool is full",
+        "Decode out of memory happened",
+        "Prefill out of memory",
+        "Decode out of memory. ",
+        "No space left for only one request",
+    ]);
+    if said {
+        evidence.is(Engine::Sglang, line.number);
+        evidence.cache_full(line.failure(FailureKind::CacheFull { asked: None, left: None }));
+    }
+    let last = evidence.run.failures.iter_mut().find_map(|failure| match &mut failure.kind {
+        FailureKind::CacheFull { asked, left } => Some((asked, left)),
+        _ => None,
+    });
+    if let Some((asked, left)) = last {
+        *asked = asked.or(number_after(line.text, "Try to allocate "));
+        *left = left
+            .or(number_after(line.text, "Available full tokens: "))
+            .or(number_after(line.text, "Available tokens: "));
+    }
+}
+
+/// `The memory capacity is unbalanced. … pre_model_load_memory=19.22, local_gpu_memory=30.54, …` (`model_runner.py`).
+fn unbalanced(line: Line<'_>, evidence: &mut Evidence) {
+    if !line.says(&["memory capacity is unbalanced"]) {
+        return;
+    }
+    evidence.is(Engine::Sglang, line.number);
+    let gib = |key| {
+        let text = value(line.text, key)?;
+        Printed::parse(text.get(..text.len().min(8))?, Bytes::GIB)
+    };
+    let least = gib("pre_model_load_memory").or_else(|| gib("min_per_gpu_memory"));
+    evidence.fail(line.failure(FailureKind::Unbalanced(least.zip(gib("local_gpu_memory")))));
+}
+
 /// The rank that prints a line: `[2025-07-02 07:41:58 DP0 TP0]`.
 fn place(line: Line<'_>) -> Place {
     let rank = between(line.text, " TP", "]").and_then(number);
@@ -67,6 +115,9 @@ fn weights(line: Line<'_>, evidence: &mut Evidence) {
         if let Some(used) = size_after(line.text, "mem usage=", Gb::Binary) {
             add(line, evidence, TermKind::Weights, used);
         }
+    }
+    if line.says(&["Capture cuda graph end"]) {
+        evidence.run.captures = false;
     }
     if line.says(&["Capture cuda graph end"])
         && let Some(used) = size_after(line.text, "mem usage=", Gb::Binary)

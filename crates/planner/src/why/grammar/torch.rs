@@ -1,12 +1,13 @@
 //! `PyTorch`'s out of memory, of every generation, and what bitsandbytes and accelerate refuse.
 
-use super::{Line, settings};
+use super::{Line, Message, settings};
 use crate::why::evidence::{Evidence, FailureKind, Holder, Place, Term, TermKind, TorchError};
 use crate::why::scan::{Gb, after, between, number, number_after, size, size_after};
 use crate::why::{Engine, Printed};
 
-/// Reads a line that stands alone.
-pub fn read(line: Line<'_>, evidence: &mut Evidence) {
+/// Reads a message.
+pub fn read(message: &Message, evidence: &mut Evidence) {
+    let line = message.line();
     let text = line.text;
     if text.contains("Some modules are dispatched on the CPU or the disk") {
         evidence.is(Engine::PyTorch, line.number);
@@ -16,28 +17,56 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     if !text.contains("out of memory") && !text.contains("Tried to allocate") {
         return;
     }
-    evidence.is(Engine::PyTorch, line.number);
-    let mut error = of_today(text);
-    let index = number_after(text, "GPU ").unwrap_or(0);
-    if text.contains("total capacity;") {
-        error = of_before(text);
+    if text.contains("warming up sampler") {
+        return;
     }
-    error.asked = size_after(text, "Tried to allocate ", Gb::Binary);
+    evidence.is(Engine::PyTorch, line.number);
+    let mut error = of_any(&message.tight).or(of_any(&message.text));
+    let index = message
+        .find(|text| number_after(text, "GPU ").or_else(|| number_after(text, "on device ")));
+    let index = index.unwrap_or(0);
     let Some(index) = told(&mut error, index, line, evidence) else { return };
     let asked = error.asked;
     let mut failure = line.failure(FailureKind::Torch(Box::new(error)));
     (failure.asked, failure.place) = (asked, Some(Place::Card(index)));
     evidence.fail(failure);
+    if evidence.run.captures {
+        evidence.fail(line.failure(FailureKind::Capture { memory: true }));
+    }
+}
+
+/// The message of whichever allocator.
+fn of_any(text: &str) -> TorchError {
+    let error = if text.contains("total capacity;") {
+        of_before(text)
+    } else if text.contains("MPS allocated:") {
+        of_metal(text)
+    } else if text.contains("would exceed allowed memory") {
+        of_async(text)
+    } else {
+        of_today(text)
+    };
+    TorchError {
+        asked: size_after(text, "Tried to allocate ", Gb::Binary).or(error.asked),
+        ..error
+    }
 }
 
 /// Reads what other lines of Python say.
 pub fn line(line: Line<'_>, evidence: &mut Evidence) {
-    if line.says(&["from_pretrained(", "load_in_4bit", "load_in_8bit"]) {
+    if line.says(&["from_pretrained(", "load_in_4bit", "load_in_8bit", "quantizer_bnb_"]) {
         settings::of_transformers(line.text, evidence);
         evidence.is(Engine::PyTorch, line.number);
     }
+    partly(line, evidence);
     let python = line.says(&["RuntimeError", "AcceleratorError", "torch."]);
-    let driver = line.says(&["CUDA error: out of memory", "CUDA driver error: out of memory"]);
+    let driver = line.says(&[
+        "CUDA error: out of memory",
+        "CUDA driver error: out of memory",
+        "HIP error: out of memory",
+        "hipErrorOutOfMemory",
+        "cudaErrorMemoryAllocation",
+    ]);
     let library = line.says(&["CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"]);
     if (python && driver) || library {
         evidence.is(Engine::PyTorch, line.number);
@@ -50,6 +79,22 @@ pub fn line(line: Line<'_>, evidence: &mut Evidence) {
         let version = version.get(..end).unwrap_or_default().to_owned();
         evidence.version.get_or_insert(version);
     }
+}
+
+/// accelerate warns that it put weights elsewhere, or does not know where to.
+fn partly(line: Line<'_>, evidence: &mut Evidence) {
+    let warned = line.says(&["on the meta device"]) && line.says(&["offloaded to the"]);
+    let refused = line.says(&[
+        "weights offloaded to the disk. Please provide an `offload_folder`",
+        "attempting to offload the whole model to the disk",
+    ]);
+    let kind = match (refused, warned) {
+        (true, _) => FailureKind::Dispatched,
+        (_, true) => FailureKind::PartlyOffloaded,
+        _ => return,
+    };
+    evidence.is(Engine::PyTorch, line.number);
+    evidence.fail(line.failure(kind));
 }
 
 /// What the error says is told of the card and of others, too; the card's number.
@@ -137,6 +182,26 @@ fn of_today(text: &str) -> TorchError {
         unallocated: before(text, " is reserved by PyTorch but unallocated"),
         private: before(text, " allocated in private pools"),
         allowed: before(text, " allowed;"),
+        ..TorchError::default()
+    }
+}
+
+/// On a Mac: `MPS backend out of memory (MPS allocated: 17.97 GB, other allocations: 1.20 GB, max allowed: 18.13 GB).`
+fn of_metal(text: &str) -> TorchError {
+    TorchError {
+        total: size_after(text, "max allowed: ", Gb::Binary),
+        allocated: size_after(text, "MPS allocated: ", Gb::Binary),
+        ..TorchError::default()
+    }
+}
+
+/// With `backend:cudaMallocAsync`, a line for each size: `Requested               : 640.00 MiB`.
+fn of_async(text: &str) -> TorchError {
+    TorchError {
+        asked: size_after(text, "Requested ", Gb::Binary),
+        total: size_after(text, "Device limit ", Gb::Binary),
+        free: size_after(text, "Free (according to CUDA)", Gb::Binary),
+        allocated: size_after(text, "Currently allocated ", Gb::Binary),
         ..TorchError::default()
     }
 }

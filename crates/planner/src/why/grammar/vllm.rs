@@ -1,13 +1,13 @@
 //! vLLM, from 0.2 to today: its settings, what its profile run saw, its pool, and why it refuses.
 
-use super::{Line, settings};
+use super::{Line, Message, settings};
 use crate::text::printable;
 use crate::units::Bytes;
 use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
 use crate::why::scan::{Gb, after, between, number, number_after, size, size_after};
 use crate::why::{Engine, Printed};
 
-const OWN: [&str; 10] = [
+const OWN: [&str; 12] = [
     "vLLM",
     "vllm/",
     "vllm.",
@@ -18,6 +18,8 @@ const OWN: [&str; 10] = [
     "kv_cache_utils.py",
     "gpu_executor.py",
     "VllmWorker",
+    "RayWorkerVllm",
+    "cumem_allocator",
 ];
 
 /// Reads a line.
@@ -38,20 +40,59 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     loaded(line, evidence);
     profiled(line, evidence);
     pool(line, evidence);
+    in_use(line, evidence);
     if line.says(&["Application startup complete", "Uvicorn running on"]) {
         evidence.run.serves.get_or_insert(line.number);
     }
+    failures(line, evidence);
     if line.says(&["No available memory for the cache blocks"]) {
         evidence.is(Engine::Vllm, line.number);
         evidence.fail(line.failure(FailureKind::NoCache));
     }
 }
 
-fn version(line: Line<'_>, evidence: &mut Evidence) {
-    for words in ["LLM engine (v", "API server version ", "vLLM Version: ", "vLLM server version "]
+/// What a start and a step fail of beside the share and the cache.
+fn failures(line: Line<'_>, evidence: &mut Evidence) {
+    if line.says(&["Capturing CUDA graph", "Capturing the model for CUDA graphs"]) {
+        evidence.run.captures = true;
+    }
+    if line.says(&["Graph capturing finished"]) {
+        evidence.run.captures = false;
+    }
+    if line.says(&["warming up sampler with"]) && line.says(&["out of memory"]) {
+        evidence.is(Engine::Vllm, line.number);
+        let requests = number_after(line.text, "warming up sampler with ");
+        evidence.fail(line.failure(FailureKind::Sampler(requests)));
+    }
+    if line.says(&["cumem_allocator"]) && line.says(&["out of memory"]) {
+        evidence.fail(line.failure(FailureKind::Woken));
+    }
+    if line.says(&["is preempted by", "not enough KV cache space"])
+        && line.says(&["KV cache space"])
     {
+        evidence.is(Engine::Vllm, line.number);
+        evidence.cache_full(line.failure(FailureKind::CacheFull { asked: None, left: None }));
+    }
+    if let Some(rest) = after(line.text, "Error in memory profiling") {
+        let before = size_after(rest, "Initial free memory ", Gb::Binary);
+        let now = size_after(rest, "current free memory ", Gb::Binary);
+        if let Some((before, now)) = before.zip(now) {
+            evidence.is(Engine::Vllm, line.number);
+            evidence.fail(line.failure(FailureKind::Profiled(before, now)));
+        }
+    }
+}
+
+fn version(line: Line<'_>, evidence: &mut Evidence) {
+    for words in [
+        "LLM engine (v",
+        "API server version ",
+        "vLLM Version",
+        "vLLM version",
+        "vLLM server version ",
+    ] {
         let Some(rest) = after(line.text, words) else { continue };
-        let rest = rest.trim_start().trim_start_matches('v');
+        let rest = rest.trim_start_matches([' ', ':', '=', '*', '`']).trim_start_matches('v');
         let end = rest.find(|c: char| c != '.' && !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let version = rest.get(..end).unwrap_or_default();
         if version.starts_with(|c: char| c.is_ascii_digit()) {
@@ -158,28 +199,74 @@ fn pool(line: Line<'_>, evidence: &mut Evidence) {
     }
 }
 
+/// What it says once graphs are captured, beside the `--kv-cache-memory` that it proposes:
+/// `Free memory on device (21.66/22.03 GiB) on startup. Desired GPU memory utilization is (0.9, 19.83 GiB). Actual usage is
+/// 14.25 GiB for weight, 1.44 GiB for peak activation, 0.09 GiB for non-torch memory, and 0.55 GiB for CUDAGraph memory. …
+/// Current kv cache memory in use is 4.05 GiB.`
+fn in_use(line: Line<'_>, evidence: &mut Evidence) {
+    let Some(usage) = after(line.text, "Actual usage") else { return };
+    if !line.says(&["--kv-cache-memory"]) {
+        return;
+    }
+    evidence.is(Engine::Vllm, line.number);
+    for (words, kind) in [
+        (" for weight", TermKind::Weights),
+        (" for peak activation", TermKind::Activations),
+        (" for non-torch memory", TermKind::NonTorch),
+        (" for CUDAGraph memory", TermKind::Graphs),
+    ] {
+        if let Some(size) = size_before(usage, words) {
+            add(line, evidence, kind, size);
+        }
+    }
+    let in_use = after(usage, "kv cache memory in use is ").and_then(|rest| size(rest, Gb::Binary));
+    if let Some((in_use, _)) = in_use.filter(|(size, _)| !size.negative) {
+        evidence.counts.cache_left = Some((in_use.size, false));
+        add(line, evidence, TermKind::Cache, in_use.size);
+    }
+    let share = between(line.text, "Desired GPU memory utilization is (", ",");
+    let share = share.and_then(|share| share.trim().parse().ok());
+    let question = &mut evidence.run.question;
+    question.gpu_memory_utilization = question.gpu_memory_utilization.or(share);
+    evidence.run.serves.get_or_insert(line.number);
+}
+
+/// The size that stands before some words.
+fn size_before(text: &str, words: &str) -> Option<Printed> {
+    let head = text.get(..text.find(words)?)?;
+    let unit = head.rfind(' ')?;
+    let number = head.get(..unit)?.rfind(' ').map_or(0, |at| at + 1);
+    let (size, _) = size(head.get(number..)?, Gb::Binary)?;
+    (!size.negative).then_some(size.size)
+}
+
 /// Reads a message that may have been broken over several lines.
-pub fn message(line: Line<'_>, evidence: &mut Evidence) {
+pub fn message(message: &Message, evidence: &mut Evidence) {
+    let line = message.line();
     let text = line.text;
     if text.contains("To serve at least one request") {
         evidence.is(Engine::Vllm, line.number);
-        let needs = between(text, "max seq len (", "KV cache is needed")
-            .and_then(|rest| after(rest, ")"))
-            .and_then(|rest| size(rest.trim_start_matches([',', ' ', '(']), Gb::Binary));
+        let needs = message.find(|text| {
+            let rest = between(text, "max seq len (", "KV cache is needed")?;
+            let rest = after(rest, ")")?.trim_start_matches([',', ' ', '(']);
+            size(rest, Gb::Binary).map(|(size, _)| size.size)
+        });
+        let has = |text: &str| size_after(text, "available KV cache memory (", Gb::Binary);
         let kind = FailureKind::ContextTooLong {
-            context: number_after(text, "max seq len ("),
-            needs: needs.map(|(size, _)| size.size),
-            has: size_after(text, "available KV cache memory (", Gb::Binary),
-            longest: number_after(text, "estimated maximum model length is "),
+            context: message.find(|text| number_after(text, "max seq len (")),
+            needs,
+            has: message.find(has),
+            longest: message.find(|text| number_after(text, "estimated maximum model length is ")),
         };
         evidence.fail(line.failure(kind));
     } else if text.contains("is larger than the maximum number of tokens") {
         evidence.is(Engine::Vllm, line.number);
         let kind = FailureKind::ContextTooLong {
-            context: number_after(text, "max seq len ("),
+            context: message.find(|text| number_after(text, "max seq len (")),
             needs: None,
             has: None,
-            longest: between(text, "KV cache (", ")").and_then(number).map(|(n, _)| n),
+            longest: message
+                .find(|text| between(text, "KV cache (", ")").and_then(number).map(|(n, _)| n)),
         };
         evidence.fail(line.failure(kind));
     } else if let Some(rest) = after(text, "Free memory on device") {

@@ -56,6 +56,7 @@ fn every_architecture_has_what_the_library_gives_it() {
     let runtime = Catalog::built_in().runtime(Runtime::LlamaCpp).unwrap();
     let mut misses = Vec::new();
     let mut counts: BTreeMap<String, [usize; 4]> = BTreeMap::new();
+    let mut doubts: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for [lines, rows] in SEEDS {
         let models = models(lines);
         let weights: HashMap<_, _> = models
@@ -77,6 +78,11 @@ fn every_architecture_has_what_the_library_gives_it() {
             let measured = row.number("compute_gpu_bytes");
             let is_exact = measured == compute.device.get();
             let is_within = (bounds.low.get()..=bounds.high.get()).contains(&measured);
+            if !is_exact {
+                let off =
+                    compute.device.as_f64() / row.get::<f64>("compute_gpu_bytes").unwrap() - 1.0;
+                doubts.entry(row.text("architecture").to_owned()).or_default().push(off * 100.0);
+            }
             let count = counts.entry(row.text("llama_cpp_version").to_owned()).or_default();
             count[0] += 1;
             count[1] += usize::from(is_exact);
@@ -94,6 +100,11 @@ fn every_architecture_has_what_the_library_gives_it() {
                 }
             }
         }
+    }
+    for (architecture, off) in doubts {
+        let (least, most) =
+            off.iter().fold((f64::MAX, f64::MIN), |(a, b), n| (a.min(*n), b.max(*n)));
+        println!("{architecture}: {} rows off by {least:+.2} to {most:+.2}%", off.len());
     }
     for (version, [rows, exact, within, certain]) in counts {
         println!("{version}: {rows} rows, {exact} exact of {certain} certain, {within} within");

@@ -93,8 +93,8 @@ fn every_device_has_what_the_library_gives_it() {
     assert!(compared > 450);
 }
 
-/// Compute buffers of state-space hybrids: stages are up to twice as large as what is placed here, for
-/// which reason they are refused; under `row` they are within 4%.
+/// Compute buffers of state-space hybrids: a stage is no run of layers (`placement.rs` compares them); under `row` they are
+/// within 4%.
 fn hybrid(row: &Row, predicted: &mut [Vec<u64>; 3], measured: &mut [Vec<u64>; 3]) {
     assert!(!is_certain(&shapes::models()[row.text("model")], LlamaCppGeneration::HalfMask));
     if row.text("split") == "row" {

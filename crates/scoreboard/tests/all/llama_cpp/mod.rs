@@ -4,6 +4,7 @@
 
 mod archs;
 mod devices;
+mod fit;
 mod logs;
 mod newest;
 mod placement;

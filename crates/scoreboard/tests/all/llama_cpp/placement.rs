@@ -17,6 +17,10 @@ const ROWS: [(&str, &str); 4] = [
     ),
 ];
 
+/// State-space layers on several cards and in main memory.
+const STATES: &str =
+    include_str!("../../../../../evidence/llama_cpp/llama_cpp_placement_states.csv");
+
 /// Rows of a thousand whose compute buffers may be off by a byte or more.
 const MOST_OFF: usize = 60;
 
@@ -58,4 +62,38 @@ fn every_device_of_a_placement_has_what_the_library_gives_it() {
         assert!(outside.len() * 100 <= rows.len() * most, "{name}:\n{}", outside.join("\n"));
         assert!(rows.len() > 50, "{name}: only {} rows", rows.len());
     }
+}
+
+#[test]
+fn state_space_layers_are_placed_within_their_bounds() {
+    let models = shapes::models();
+    let rows: Vec<_> = csv::rows(STATES).collect();
+    let tables = tables(&rows, &models).unwrap();
+    let (mut exact, mut outside, mut off) = (0, Vec::new(), Vec::new());
+    for row in &rows {
+        let model = row.text("model");
+        let measured = Devices::measured(row).unwrap();
+        let predicted = Devices::predicted(row, &models[model], &tables[model]).unwrap();
+        assert_eq!(predicted.weights, measured.weights, "{}", row.line());
+        assert_eq!(predicted.caches, measured.caches, "{}", row.line());
+        exact += usize::from(predicted.compute == measured.compute);
+        let bounds = predicted.compute_bounds(&models[model], generation(row).unwrap()).unwrap();
+        for (bounds, size) in bounds.iter().zip(&measured.compute) {
+            if *size > 0 {
+                off.push(bounds.expected.as_f64() / *size as f64 - 1.0);
+            }
+            if !(bounds.low.get()..=bounds.high.get()).contains(size) {
+                outside.push(format!("{bounds:?} for {size}: {}", row.line()));
+            }
+        }
+    }
+    off.sort_by(f64::total_cmp);
+    println!(
+        "{exact} of {} rows exact, {:?} to {:?}, {} outside",
+        rows.len(),
+        off.first(),
+        off.last(),
+        outside.len()
+    );
+    assert!(outside.is_empty(), "{}", outside.join("\n"));
 }

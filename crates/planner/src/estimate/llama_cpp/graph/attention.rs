@@ -35,7 +35,7 @@ impl Builder<'_> {
             projected.q = self.rope(projected.q, index);
             projected.k = self.rope(projected.k, index);
         }
-        if let Some(scale) = self.query_scale {
+        if let Some(scale) = self.query_scale.filter(|_| self.scales_queries(index)) {
             projected.q = self.graph.elementwise(&[projected.q, scale]);
         }
         if self.family().scales.queries {
@@ -44,6 +44,13 @@ impl Builder<'_> {
         let output = self.attend_cached(projected, index, is_windowed);
         let output = self.graph.product("attn_output", output, self.shape.hidden_size);
         self.biased(output, self.shape.attn_output_bias)
+    }
+
+    /// Whether a layer multiplies queries by what grows with their positions: every one (Ministral 3), or those that do
+    /// not rotate (Llama 4).
+    fn scales_queries(&self, index: u64) -> bool {
+        let in_some = matches!(self.family().rope.layers, RopeLayers::AllBut(_));
+        !in_some || !self.family().rotates(index)
     }
 
     /// Writes keys and values to the cache and attends to it: `[n_heads · head_dim, rows]`.

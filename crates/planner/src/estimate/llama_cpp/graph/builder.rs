@@ -117,7 +117,9 @@ impl<'a> Builder<'a> {
         let full = inputs.cache(shape, params, params.cells, head_dim(false));
         let windowed =
             params.window_cells.map(|cells| inputs.cache(shape, params, cells, head_dim(true)));
-        let has_states = shape.recurrent.is_some() || shape.ssm.is_some();
+        let has_states = shape.recurrent.is_some()
+            || shape.ssm.is_some()
+            || shape.extras.short_convolution.is_some();
         let states = has_states.then(|| inputs.add(params.n_seq, 4));
         // Views of the list of states, which only the device has copies of.
         let apart = shape.ssm.is_some() && params.version.has_mixed_inputs();
@@ -215,7 +217,7 @@ impl<'a> Builder<'a> {
 }
 
 /// What is particular to the graph: of the family, or of the architecture of a file that is none.
-fn family_of(shape: &ModelShape, params: &GraphParams) -> &'static Family {
+pub(super) fn family_of(shape: &ModelShape, params: &GraphParams) -> &'static Family {
     let other = params.other.and_then(|index| GRAPHS.get(index));
     other.map_or_else(|| shape.architecture.family(), |graph| &graph.family)
 }

@@ -34,6 +34,15 @@ struct Activated {
     first: Value,
 }
 
+/// What experts work on: the layer's input, or a projection of it (Nemotron 3).
+#[derive(Clone, Copy)]
+struct Inputs {
+    /// A row for every token.
+    x: Value,
+    /// What the router reads.
+    routed_by: Value,
+}
+
 impl Builder<'_> {
     /// A dense MLP of this width.
     pub(super) fn dense_ffn(&mut self, x: Value, width: u64) -> Value {
@@ -72,13 +81,21 @@ impl Builder<'_> {
 
     /// Routed experts and, where there are any, shared ones.
     pub(super) fn experts(&mut self, x: Value, moe: Moe) -> Value {
-        let Activated { router, hidden: activated, first } = self.activated_experts(x, moe);
+        let latent = self.shape.extras.latent_experts;
+        let inputs = Inputs {
+            x: latent.map_or(x, |width| self.graph.product("ffn_latent_down", x, width)),
+            routed_by: x,
+        };
+        let Activated { router, hidden: activated, first } = self.activated_experts(inputs, moe);
         if moe.shared_ffn_size == 0 {
             return self.finish_experts(router, activated, moe);
         }
         let gates = self.params.gates;
         // The backend moves the shared expert's products next to those of the chosen ones.
-        let alike = self.params.version.has_mixed_inputs() && shared_is_alike(self.shape, moe);
+        let reads_inputs = !self.family().experts.weighs_inputs && latent.is_none();
+        let alike = self.params.version.has_mixed_inputs()
+            && reads_inputs
+            && shared_is_alike(self.shape, moe);
         let together = gates.shared_with_routed && alike;
         let read = [x.id, router.ids.id];
         let joined = Joined { first: first.id, last: activated.id, read };
@@ -121,11 +138,19 @@ impl Builder<'_> {
     }
 
     /// The routed experts up to their down projections.
-    fn activated_experts(&mut self, x: Value, moe: Moe) -> Activated {
-        let (rows, hidden, used) = (x.rows(), self.shape.hidden_size, moe.n_experts_used);
-        let router = self.route(x, moe);
-        let one = x.view(cube(hidden, 1, rows));
+    fn activated_experts(&mut self, inputs: Inputs, moe: Moe) -> Activated {
+        let Inputs { x, routed_by } = inputs;
+        let ([hidden, rows, ..], used) = (x.dims, moe.n_experts_used);
+        let router = self.route(routed_by, moe);
+        let mut one = x.view(cube(hidden, 1, rows));
+        let mut read = x;
+        if self.family().experts.weighs_inputs {
+            let repeated = self.graph.fresh(&[one], cube(hidden, used, rows));
+            one = self.graph.elementwise(&[repeated, router.weights]);
+            read = one;
+        }
         let width = cube(moe.expert_ffn_size, used, rows);
+        let is_gated = self.shape.gated_ffn;
         if self.params.gates.routed_in_one && self.shape.gated_ffn {
             let both = cube(moe.expert_ffn_size.saturating_mul(2), used, rows);
             let both = self.graph.fresh(&[one, router.ids], both);
@@ -140,24 +165,38 @@ impl Builder<'_> {
             let projected = self.graph.follow_in(projected, WeightName::weight(stem), rows);
             self.biased_experts(projected, router.ids, moe)
         };
-        let (up, gate) = (project("ffn_up_exps"), project("ffn_gate_exps"));
+        let up = project("ffn_up_exps");
+        let gate = is_gated.then(|| project("ffn_gate_exps"));
+        let Some(gate) = gate else {
+            let activated = self.graph.map(up);
+            return Activated { router, hidden: activated, first: up };
+        };
         let activated = self.graph.fresh(&[gate, up], width);
         self.graph.expand(activated);
         let fused = self.params.gates.routed && !moe.expert_bias;
         if fused && self.params.version.fuses_gates() {
-            self.graph.unpin(&[x.id, router.ids.id], up);
+            self.graph.unpin(&[read.id, router.ids.id], up);
         }
         Activated { router, hidden: activated, first: up }
     }
 
     fn finish_experts(&mut self, router: Routed, activated: Value, moe: Moe) -> Value {
-        let (rows, hidden, used) = (activated.dims[2], self.shape.hidden_size, moe.n_experts_used);
+        let latent = self.shape.extras.latent_experts;
+        let hidden = latent.unwrap_or(self.shape.hidden_size);
+        let (rows, used) = (activated.dims[2], moe.n_experts_used);
         let down = self.graph.fresh(&[activated, router.ids], cube(hidden, used, rows));
         let down = self.graph.follow_in(down, WeightName::weight("ffn_down_exps"), rows);
         let down = self.biased_experts(down, router.ids, moe);
-        let weighted = self.graph.elementwise(&[down, router.weights]);
+        let weighted = match self.family().experts.weighs_inputs {
+            true => down,
+            false => self.graph.elementwise(&[down, router.weights]),
+        };
         self.graph.expand(weighted);
-        self.sum_experts(weighted, down, router.weights, moe)
+        let sum = self.sum_experts(weighted, down, router.weights, moe);
+        match latent {
+            Some(_) => self.graph.product("ffn_latent_up", sum, self.shape.hidden_size),
+            None => sum,
+        }
     }
 
     fn biased_experts(&mut self, x: Value, ids: Value, moe: Moe) -> Value {
@@ -172,14 +211,18 @@ impl Builder<'_> {
     /// Adds up the experts' results, one view at a time. The CUDA backend may fuse the sum, and holds
     /// what it reads until then (`ggml_cuda_match_moe_weighted_reduction`).
     fn sum_experts(&mut self, weighted: Value, down: Value, weights: Value, moe: Moe) -> Value {
-        let dims = matrix(self.shape.hidden_size, weighted.dims[2]);
+        let dims = matrix(weighted.dims[0], weighted.dims[2]);
         let part = weighted.strided(dims);
         let mut sum = part;
         for _ in 1..moe.n_experts_used {
             sum = self.graph.elementwise(&[sum, part]);
             self.graph.expand(sum);
         }
-        let fused = (2..=MOST_FUSED_EXPERTS).contains(&moe.n_experts_used);
+        if moe.n_experts_used == 1 {
+            return self.graph.contiguous(part, dims);
+        }
+        let fused = (2..=MOST_FUSED_EXPERTS).contains(&moe.n_experts_used)
+            && !self.family().experts.weighs_inputs;
         if fused && self.params.version.plans_fusions() {
             self.graph.unpin(&[down.id, weights.id], weighted);
         }
@@ -197,7 +240,8 @@ impl Builder<'_> {
             Gating::Softmax | Gating::Sigmoid => self.graph.map(logits),
         };
         let corrected = moe.router_bias && self.corrects(moe);
-        let selection = self.biased(probabilities, corrected);
+        let scores = if self.family().experts.weighs_inputs { logits } else { probabilities };
+        let selection = self.biased(scores, corrected);
         if corrected {
             self.graph.follow_rows(selection, WeightName::bias("exp_probs_b"));
         }
@@ -262,7 +306,8 @@ impl Builder<'_> {
         });
         let counts = is_fused_count(moe.n_experts)
             || (version.fuses_gates() && moe.n_experts == FUSED_SINCE_0_8);
-        version.plans_fusions() && counts && groups_are_fused
+        let is_usual = !self.family().experts.weighs_inputs;
+        version.plans_fusions() && counts && groups_are_fused && is_usual
     }
 
     /// Whether the router's bias corrects the scores by which experts are chosen, and is none of its linear layer.

@@ -125,7 +125,8 @@ pub fn stage_buffer(
 ) -> Result<ComputeBuffer, Overflow> {
     // Where no shape tells which layers have windows, every layer of a mixture is placed.
     let told = shape.architecture != Architecture::Other;
-    let repeats = told || layers.windows(2).all(|pair| pair[0] == pair[1]);
+    let alike = || shape.per_layer.is_none() && layers.windows(2).all(|pair| pair[0] == pair[1]);
+    let repeats = told || alike();
     for selection in Selection::shorter(shape, &stage.layers).filter(|_| repeats) {
         let (buffer, is_steady) = place_layers(shape, layers, params, stage, &selection)?;
         if is_steady {
@@ -150,6 +151,7 @@ fn place_layers(
     if builder.graph.overflowed {
         return Err(Overflow);
     }
+    let boundaries = boundaries.first().copied().unwrap_or_default();
     let (peak, is_steady) = alloc::place(&builder.graph, boundaries, stage.copies)?;
     let alive = |usage: Usage| peak.alive[usage.index()];
     let [attention, logits, inputs] = [Usage::Attention, Usage::Logits, Usage::Input].map(alive);
@@ -273,7 +275,10 @@ pub fn split_bounds(
     generation: LlamaCppGeneration,
     size: Bytes,
 ) -> Result<Bounds, Overflow> {
-    let of_splits = Deviation::LLAMA_CPP_SPLITS.around(size)?;
+    let of_splits = match &model.shape.ssm {
+        Some(_) => Deviation::LLAMA_CPP_STATES.around(size)?,
+        None => Deviation::LLAMA_CPP_SPLITS.around(size)?,
+    };
     let of_graph = graph_bounds(model, generation, size)?;
     Ok(Bounds::new(of_graph.low.min(of_splits.low), size, of_graph.high.max(of_splits.high)))
 }
@@ -284,7 +289,7 @@ mod tests {
     use crate::spec::samples::{llama_8b, qwen_14b};
     use crate::spec::{Moe, Recurrent, Window};
 
-    fn variants() -> Vec<ModelSpec> {
+    pub(super) fn variants() -> Vec<ModelSpec> {
         let base = qwen_14b().shape;
         let window = Some(Window { size: 1024, full_every: Some(6) });
         let moe = Moe {
@@ -328,7 +333,7 @@ mod tests {
             .collect()
     }
 
-    fn params(n_ctx: u64, n_ubatch: u64, version: LlamaCppGeneration) -> ContextParams {
+    pub(super) fn params(n_ctx: u64, n_ubatch: u64, version: LlamaCppGeneration) -> ContextParams {
         ContextParams {
             n_ctx,
             n_batch: 2048,

@@ -7,9 +7,9 @@ use crate::spec::Layer;
 use crate::spec::families::{HiddenStates, LayerOrder};
 
 impl Builder<'_> {
-    /// The layers of a selection and, where the stage has it, the output head; returns the boundaries
-    /// that the selection names.
-    pub(super) fn model(&mut self, layers: &[Layer], selection: &Selection) -> [Boundary; 2] {
+    /// The layers of a selection and, where the stage has it, the output head; returns the boundaries of its gaps:
+    /// before the layers that are compared with what is left out, and behind them.
+    pub(super) fn model(&mut self, layers: &[Layer], selection: &Selection) -> Vec<[Boundary; 2]> {
         let mut x = self.embeddings;
         if self.family().image_layers > 0 && self.stage.is_first() {
             let padded = matrix(embedding_width(self.shape), x.rows());
@@ -18,7 +18,7 @@ impl Builder<'_> {
             x = self.embeddings.strided(x.dims);
         }
         self.mix();
-        let mut boundaries = [Boundary::default(); 2];
+        let mut boundaries = vec![[Boundary::default(); 2]; selection.gaps.len()];
         if self.family().scales.embeddings && self.stage.is_first() {
             x = match self.token_scale {
                 Some(scale) => self.graph.elementwise(&[x, scale]),
@@ -26,11 +26,13 @@ impl Builder<'_> {
             };
         }
         for (index, layer) in (0..).zip(layers).filter(|(index, _)| selection.holds(*index)) {
-            if index + selection.period == selection.head {
-                boundaries[0] = self.graph.boundary();
-            }
-            if index == selection.tail {
-                boundaries[1] = self.graph.boundary();
+            for (gap, [before, behind]) in selection.gaps.iter().zip(&mut boundaries) {
+                if index + gap.period == gap.head {
+                    *before = self.graph.boundary();
+                }
+                if index == gap.tail {
+                    *behind = self.graph.boundary();
+                }
             }
             let is_last = index + 1 == self.shape.n_layers;
             (self.graph.layer, self.norms) = (Some(index), 0);
@@ -38,6 +40,8 @@ impl Builder<'_> {
                 LayerOrder::Sequential => self.layer(x, index, *layer, is_last),
                 LayerOrder::Parallel => self.parallel_layer(x, index, *layer, is_last),
                 LayerOrder::PostNorm => self.post_norm_layer(x, index, *layer, is_last),
+                LayerOrder::Single => self.single_layer(x, index, *layer, is_last),
+                LayerOrder::Beside => self.layer_of_both(x, index, is_last),
             };
         }
         self.graph.layer = None;
@@ -79,12 +83,10 @@ impl Builder<'_> {
         } else {
             self.scaled_residual(attended)
         };
-        let middle = self.graph.elementwise(&[attended, x]);
+        let sum = if self.family().graph.stream_first { [x, attended] } else { [attended, x] };
+        let middle = self.graph.elementwise(&sum);
         let normed = self.norm(middle);
-        let output = match shape.moe {
-            Some(moe) if shape.is_moe(index) => self.experts(normed, moe),
-            _ => self.dense_ffn(normed, shape.layer(index).ffn_size),
-        };
+        let output = self.mlp(normed, index);
         let output = if has_post_norms(shape.norms_per_layer) {
             self.norm(output)
         } else {
@@ -105,10 +107,21 @@ impl Builder<'_> {
         self.graph.follow_rows(scaled, WeightName::weight("layer_output_scale"))
     }
 
+    /// The experts of a layer, or its dense MLP.
+    fn mlp(&mut self, x: Value, index: u64) -> Value {
+        match self.shape.moe {
+            Some(moe) if self.shape.is_moe(index) => self.experts(x, moe),
+            _ => self.dense_ffn(x, self.shape.layer(index).ffn_size),
+        }
+    }
+
     fn mix_tokens(&mut self, x: Value, index: u64, layer: Layer) -> Value {
         let shape = self.shape;
         if let (Layer::Recurrent, Some(ssm)) = (layer, shape.ssm) {
             return self.state_space(x, ssm);
+        }
+        if let (Layer::Recurrent, Some(convolution)) = (layer, shape.extras.short_convolution) {
+            return self.short_convolution(x, convolution);
         }
         match (layer, shape.recurrent, shape.mla) {
             (Layer::Recurrent, Some(recurrent), _) => self.delta_net(x, recurrent),
@@ -137,6 +150,34 @@ impl Builder<'_> {
         let middle = self.graph.elementwise(&[attended, x]);
         let output = self.dense_ffn(middle, self.shape.ffn_size);
         let output = self.norm(output);
+        self.graph.elementwise(&[output, middle])
+    }
+
+    /// Nemotron-H: one norm, and one of attention, a state-space layer, an MLP or experts.
+    fn single_layer(&mut self, x: Value, index: u64, layer: Layer, is_last: bool) -> Value {
+        let normed = self.norm(x);
+        let output = match layer {
+            Layer::Nothing => self.mlp(normed, index),
+            _ => self.mix_tokens(normed, index, layer),
+        };
+        let (output, x) = self.last_rows(output, x, is_last);
+        self.graph.elementwise(&[output, x])
+    }
+
+    /// Falcon-H1: attention and a state-space layer, each behind a norm with the same weight.
+    fn layer_of_both(&mut self, x: Value, index: u64, is_last: bool) -> Value {
+        let normed = self.norm(x);
+        let attended = self.attention(normed, index, false);
+        let normed = self.norm_of("attn_norm", x);
+        let scanned = match self.shape.ssm {
+            Some(ssm) => self.state_space(normed, ssm),
+            None => normed,
+        };
+        let both = self.graph.elementwise(&[attended, scanned]);
+        let middle = self.graph.elementwise(&[both, x]);
+        let middle = if is_last { self.output_rows_of(middle) } else { middle };
+        let normed = self.norm(middle);
+        let output = self.mlp(normed, index);
         self.graph.elementwise(&[output, middle])
     }
 

@@ -4,7 +4,7 @@
 use super::attention::Projected;
 use super::builder::{Builder, heads};
 use super::tensors::{Value, WeightName, cube, matrix};
-use crate::spec::{Recurrent, Ssm};
+use crate::spec::{Recurrent, ShortConvolution, Ssm};
 
 impl Builder<'_> {
     /// Attention whose output passes through a gate, the gate being projected with the queries.
@@ -56,6 +56,24 @@ impl Builder<'_> {
         output.view(output.dims)
     }
 
+    /// A gated convolution over the last tokens (`models/lfm-base.cpp`, `build_lfm_shortconv`).
+    pub(super) fn short_convolution(&mut self, x: Value, convolution: ShortConvolution) -> Value {
+        let (rows, n_seq, hidden) = (self.params.rows, self.params.n_seq, self.shape.hidden_size);
+        let seq_rows = rows / n_seq;
+        let history = convolution.kernel.saturating_sub(1);
+        let projected = self.graph.product("shortconv.in_proj", x, hidden.saturating_mul(3));
+        let part = projected.strided(cube(hidden, seq_rows, n_seq));
+        let gated = self.graph.elementwise(&[part, part]);
+        let last = self.state(history.saturating_mul(hidden)).view(cube(history, hidden, n_seq));
+        let gated = gated.strided(cube(seq_rows, hidden, n_seq));
+        let window = self.graph.fresh(&[last, gated], cube(seq_rows + history, hidden, n_seq));
+        self.graph.write(&[window.strided(cube(history, hidden, n_seq))]);
+        let convolved = self.graph.fresh(&[window], cube(hidden, seq_rows, n_seq));
+        self.graph.follow_rows(convolved, WeightName::weight("shortconv.conv"));
+        let output = self.graph.elementwise(&[part, convolved]);
+        self.graph.product("shortconv.out_proj", output.view(matrix(hidden, rows)), hidden)
+    }
+
     /// One state-space layer (`models/mamba-base.cpp`, `build_mamba2_layer`).
     pub(super) fn state_space(&mut self, x: Value, ssm: Ssm) -> Value {
         let (rows, n_seq) = (self.params.rows, self.params.n_seq);
@@ -86,7 +104,10 @@ impl Builder<'_> {
         let gate = self.graph.contiguous(projected.strided(dims), dims);
         let gated = self.graph.fresh(&[gate, output], dims);
         let groups = [inner / ssm.n_groups.max(1), ssm.n_groups, seq_rows, n_seq];
-        let normed = self.norm_of("ssm_norm", gated.view(groups));
+        let normed = match ssm.without_norm {
+            true => gated,
+            false => self.norm_of("ssm_norm", gated.view(groups)),
+        };
         let normed = normed.view(matrix(inner, rows));
         self.graph.product("ssm_out", normed, self.shape.hidden_size)
     }

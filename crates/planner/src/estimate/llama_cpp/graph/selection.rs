@@ -6,14 +6,21 @@ use std::ops::Range;
 use crate::spec::ModelShape;
 use crate::spec::families::RopeLayers;
 
-/// The layers `..head` and `tail..` of a run: those between are whole periods of equal layers.
+/// The layers of a run but those in gaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Selection {
     /// The run.
     pub(super) run: Range<u64>,
-    /// Layers from the start. The last `period` of them are compared with what is left out.
+    /// What is left out, in order.
+    pub(super) gaps: Vec<Gap>,
+}
+
+/// Layers that are left out: whole periods of equal layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// The first of them. The `period` layers before it are compared with what is left out.
     pub(super) head: u64,
-    /// The first layer after those left out.
+    /// The first layer after them.
     pub(super) tail: u64,
     /// Layers after which kinds repeat.
     pub(super) period: u64,
@@ -25,7 +32,7 @@ const TRIES: [u64; 3] = [3, 6, 12];
 impl Selection {
     /// Every layer of a run.
     pub(super) const fn all(run: &Range<u64>) -> Self {
-        Self { run: run.start..run.end, head: run.start, tail: run.start, period: 0 }
+        Self { run: run.start..run.end, gaps: Vec::new() }
     }
 
     /// Ever longer selections of a run that leave something out; try [`Self::all`] after them.
@@ -46,13 +53,15 @@ impl Selection {
             let head = first.checked_add(periods.checked_mul(period)?)?;
             let left_out = last.checked_sub(head)? / period;
             let tail = head + left_out * period;
-            (left_out > 0 && is_regular).then_some(Self { run: run.clone(), head, tail, period })
+            let gaps = vec![Gap { head, tail, period }];
+            (left_out > 0 && is_regular).then(|| Self { run: run.clone(), gaps })
         })
     }
 
     /// Whether a layer is selected.
-    pub(super) const fn holds(&self, index: u64) -> bool {
-        self.run.start <= index && index < self.run.end && (index < self.head || index >= self.tail)
+    pub(super) fn holds(&self, index: u64) -> bool {
+        let is_left_out = |gap: &Gap| (gap.head..gap.tail).contains(&index);
+        self.run.contains(&index) && !self.gaps.iter().any(is_left_out)
     }
 }
 
@@ -66,7 +75,9 @@ mod tests {
         let mut shape = llama_8b().shape;
         let first = |shape: &ModelShape| {
             let found = Selection::shorter(shape, &(0..shape.n_layers)).next();
-            found.map(|selection| (selection.head, selection.tail, selection.period))
+            found.map(|selection| {
+                (selection.gaps[0].head, selection.gaps[0].tail, selection.gaps[0].period)
+            })
         };
         assert_eq!(first(&shape), Some((3, 31, 1)));
         shape.window = Some(crate::spec::Window { size: 512, full_every: Some(6) });

@@ -11,7 +11,7 @@ use std::ops::Range;
 use crate::spec::ModelShape;
 
 /// Copies of every input in a pipeline.
-const PIPELINE_COPIES: u64 = 4;
+pub(super) const PIPELINE_COPIES: u64 = 4;
 
 /// What one GPU computes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,8 +30,6 @@ impl LaunchError {
     }
 }
 
-/// The experts of a layer, of any layer (`LLM_FFN_EXPS_REGEX` in `common.h`).
-const EXPERTS: &str = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps";
 /// Larger patterns than anybody writes.
 const MOST_PATTERN: usize = 1 << 20;
 /// What people write for "all layers".
@@ -65,9 +63,36 @@ pub struct Counts {
     pub cpu_moe: u64,
 }
 
+/// What is tried on a tensor's name.
 struct Rule {
-    pattern: Regex,
+    pattern: Pattern,
     home: Home,
+}
+
+enum Pattern {
+    /// `--override-tensor`.
+    Given(Regex),
+    /// `--n-cpu-moe`: the experts of the first layers, or of any layer.
+    ExpertsOf { layers: u64, is_all: bool },
+}
+
+impl Rule {
+    fn is_met(&self, row: &TensorRow) -> bool {
+        match &self.pattern {
+            Pattern::Given(pattern) => pattern.is_match(row.name.as_bytes()),
+            Pattern::ExpertsOf { layers, is_all } => {
+                row.is_expert && (*is_all || row.layer.is_some_and(|layer| layer < *layers))
+            }
+        }
+    }
+
+    /// The same for the token embedding under its own name.
+    fn is_met_by_embedding(&self) -> bool {
+        match &self.pattern {
+            Pattern::Given(pattern) => pattern.is_match(b"token_embd.weight"),
+            Pattern::ExpertsOf { .. } => false,
+        }
+    }
 }
 
 impl Placing<'_> {
@@ -143,6 +168,7 @@ impl Placing<'_> {
             tensors,
             tied_head,
             memo: Memo::default(),
+            types: self.table.types.clone(),
         })
     }
 
@@ -165,8 +191,9 @@ impl Placing<'_> {
     fn rules(&self, counts: Counts) -> Result<Vec<Rule>, LaunchError> {
         let mut rules = Vec::new();
         for given in &self.launch.overrides {
-            let rule = Rule { pattern: pattern_of(given)?, home: self.device_of(given)? };
-            if !self.table.rows.iter().any(|row| rule.pattern.is_match(row.name.as_bytes())) {
+            let pattern = Pattern::Given(pattern_of(given)?);
+            let rule = Rule { pattern, home: self.device_of(given)? };
+            if !self.table.rows.iter().any(|row| rule.is_met(row)) {
                 return Err(LaunchError::new(
                     format!(
                         "`--override-tensor {}` matches no tensor of the model",
@@ -178,14 +205,9 @@ impl Placing<'_> {
             rules.push(rule);
         }
         if counts.cpu_moe > 0 {
-            let layers: Vec<_> = (0..counts.cpu_moe).map(|layer| layer.to_string()).collect();
-            let of_all = counts.cpu_moe >= self.table.n_layers;
-            let pattern = if of_all {
-                EXPERTS.to_owned()
-            } else {
-                format!(r"blk\.({}){EXPERTS}", layers.join("|"))
-            };
-            rules.push(Rule { pattern: compiled(&pattern)?, home: Home::Host });
+            let is_all = counts.cpu_moe >= self.table.n_layers;
+            let pattern = Pattern::ExpertsOf { layers: counts.cpu_moe, is_all };
+            rules.push(Rule { pattern, home: Home::Host });
         }
         Ok(rules)
     }
@@ -200,7 +222,7 @@ impl Placing<'_> {
                 let known: Vec<_> = std::iter::once("`CPU`".to_owned()).chain(gpus).collect();
                 Err(LaunchError::new(
                     format!(
-                        "`--override-tensor`: `{}` is no device here: expected {}",
+                        "`--override-tensor`: `{}` is not a device here: expected {}",
                         printable(&given.device),
                         known.join(" or ")
                     ),
@@ -211,8 +233,7 @@ impl Placing<'_> {
     }
 
     fn home_of(row: &TensorRow, layers: &[Home], output: Home, rules: &[Rule]) -> Option<Home> {
-        let overridden = rules.iter().find(|rule| rule.pattern.is_match(row.name.as_bytes()));
-        if let Some(rule) = overridden {
+        if let Some(rule) = rules.iter().find(|rule| rule.is_met(row)) {
             return Some(rule.home);
         }
         match (row.layer, row.role) {
@@ -228,7 +249,7 @@ impl Placing<'_> {
         if !self.table.tied {
             return None;
         }
-        let overridden = rules.iter().find(|rule| rule.pattern.is_match(b"token_embd.weight"));
+        let overridden = rules.iter().find(|rule| rule.is_met_by_embedding());
         Some(overridden.map_or(output, |rule| rule.home))
     }
 

@@ -9,7 +9,7 @@ use crate::estimate::weights::names::{self, Namer};
 use crate::estimate::weights::{
     Asked, Modules, SizedTensor, TensorRule, WeightsError, each_tensor, read_per_token,
 };
-use crate::spec::{ModelSpec, Role, TensorSpec};
+use crate::spec::{Memo, ModelSpec, Role, TensorSpec};
 use crate::units::{Bytes, Overflow};
 
 /// A tensor.
@@ -27,6 +27,8 @@ pub struct TensorRow {
     pub on_host: Bytes,
     /// Bytes of it that one token reads, were it the token embedding as the output head.
     pub per_token: Bytes,
+    /// Whether `--cpu-moe` takes its name for an expert's.
+    pub is_expert: bool,
 }
 
 /// The tensors that a runtime loads, in its own order.
@@ -38,6 +40,8 @@ pub struct TensorTable {
     pub tied: bool,
     /// Decoder layers.
     pub n_layers: u64,
+    /// What was worked out from the tensors' types, for every placement of them.
+    pub types: Memo,
 }
 
 /// Alignment of tensors in main memory (`TENSOR_ALIGNMENT` in `ggml-impl.h`).
@@ -63,7 +67,7 @@ impl TensorTable {
             }
             Ok(())
         })?;
-        Ok(Self { rows, tied: model.shape.tied_embeddings, n_layers })
+        Ok(Self { rows, tied: model.shape.tied_embeddings, n_layers, types: Memo::default() })
     }
 
     /// The place of each tensor in [`TensorTable::rows`] by its name.
@@ -72,18 +76,32 @@ impl TensorTable {
     }
 }
 
+/// Whether a name is of experts, as `--cpu-moe` finds them (`LLM_FFN_EXPS_REGEX` in `common.h`):
+/// `\.ffn_(up|down|gate|gate_up)_(ch|)exps`.
+fn is_expert(name: &str) -> bool {
+    const PROJECTIONS: [&str; 4] = ["up", "down", "gate_up", "gate"];
+    let is_projection = |rest: &str| {
+        PROJECTIONS.iter().any(|projection| {
+            let kind = rest.strip_prefix(projection).and_then(|rest| rest.strip_prefix('_'));
+            kind.is_some_and(|kind| kind.starts_with("exps") || kind.starts_with("chexps"))
+        })
+    };
+    name.match_indices(".ffn_").any(|(at, dot)| is_projection(&name[at + dot.len()..]))
+}
+
 fn row(
     tensor: &SizedTensor,
     name: Arc<str>,
     experts: Option<(u64, u64)>,
 ) -> Result<TensorRow, Overflow> {
     Ok(TensorRow {
-        name,
         role: tensor.role,
         layer: tensor.layer,
         on_gpu: LlamaCppTensors.in_buffer(tensor)?,
         on_host: tensor.size.round_up(HOST_ALIGNMENT)?,
         per_token: read_per_token(tensor, experts)?,
+        is_expert: is_expert(&name),
+        name,
     })
 }
 

@@ -26,7 +26,7 @@ pub struct Sight {
     pub seen: u64,
     /// Whether SDPA is given a mask.
     pub masked: bool,
-    /// Whether SDPA repeats keys and values for every query head then.
+    /// Whether SDPA is given keys and values repeated for every query head.
     pub repeats: bool,
 }
 
@@ -150,10 +150,13 @@ fn one_rotation(play: &mut Play, widths: &Widths<'_>, elements: u64, all: u64) -
     joined
 }
 
+const NO_COPIES: [Held; 2] = [Held::NOTHING; 2];
+
 /// Keys and values for every query head, where a view does not do.
 fn repeated(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight) -> [Held; 2] {
     let group = layer.n_heads / layer.kv_heads.max(1);
-    let copies = group > 1 && (layer.kv_heads > 1 || sight.sequences > 1);
+    let is_copied = widths.attention == Attention::Eager && sight.sequences > 1;
+    let copies = group > 1 && (layer.kv_heads > 1 || is_copied);
     let size = if copies { widths.rows(sight.all_seen(), layer.q_width()) } else { 0 };
     [play.take(size), play.take(size)]
 }
@@ -162,9 +165,12 @@ pub fn core(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sigh
     match widths.attention {
         Attention::Eager => eager(play, widths, layer, sight),
         Attention::Sdpa if sight.masked => masked(play, widths, layer, sight),
-        _ => {
+        method => {
+            let repeats = method == Attention::Sdpa && sight.repeats;
+            let copies = if repeats { repeated(play, widths, layer, sight) } else { NO_COPIES };
             let output = play.take(widths.rows(sight.all_rows(), layer.q_width()));
             play.touch(4 * sight.all_rows() * layer.n_heads);
+            play.give_all(copies);
             Attended { output, weights: Held::NOTHING }
         }
     }
@@ -172,11 +178,7 @@ pub fn core(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sigh
 
 /// The memory-efficient kernel, with a mask in 16 bits.
 fn masked(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight) -> Attended {
-    let copies = if sight.repeats {
-        repeated(play, widths, layer, sight)
-    } else {
-        [Held::NOTHING, Held::NOTHING]
-    };
+    let copies = if sight.repeats { repeated(play, widths, layer, sight) } else { NO_COPIES };
     let rows = sight.all_rows();
     let mut mask = play.take(widths.rows(rows, sight.seen));
     if !sight.seen.is_multiple_of(MASK_ALIGNMENT) {

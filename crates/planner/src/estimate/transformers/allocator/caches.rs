@@ -19,8 +19,8 @@ pub struct Kept {
 pub enum Cache {
     /// Grown by concatenation.
     Grown { kept: Kept, held: [Held; 2] },
-    /// Allocated before the first pass.
-    Whole { kept: Kept, shifted: [Held; 2], room: u64 },
+    /// Allocated as a whole, when the layer has its first tokens (`lazy_initialization`).
+    Whole { kept: Kept, shifted: [Held; 2], room: u64, is_there: bool },
     /// Quantized, but for the last tokens.
     Quantized { kept: Kept, held: [Held; 2], tail: [Held; 2], expanded: [Held; 2] },
     /// Layers without keys and values.
@@ -39,18 +39,26 @@ impl Cache {
     }
 
     /// One of `tokens` tokens of every sequence.
-    pub fn whole(play: &mut Play, kept: Kept, tokens: u64, sequences: u64) -> Self {
+    pub fn whole(kept: Kept, tokens: u64) -> Self {
         let room = kept.window.map_or(tokens, |window| window.min(tokens));
-        for bytes in kept.token {
-            // It stays: nothing gives it back.
-            let _ = play.take(bytes * room * sequences);
+        Self::Whole { kept, shifted: NOTHING, room, is_there: false }
+    }
+
+    /// Allocates what is there as a whole, unless it is already.
+    pub fn begin(&mut self, play: &mut Play, sequences: u64) {
+        if let Self::Whole { kept, room, is_there, .. } = self {
+            for bytes in kept.token.into_iter().filter(|_| !*is_there) {
+                // It stays: nothing gives it back.
+                let _ = play.take(bytes * *room * sequences);
+            }
+            *is_there = true;
         }
-        Self::Whole { kept, shifted: NOTHING, room }
     }
 
     /// Takes the new tokens' keys and values, which are given back.
     pub fn append(&mut self, play: &mut Play, sight: Sight, new: [Held; 2]) {
         let size = |bytes: u64, tokens: u64| bytes * tokens * sight.sequences;
+        self.begin(play, sight.sequences);
         match self {
             Self::Grown { kept, held } if kept.window.is_some() => {
                 let joined = kept.token.map(|bytes| play.take(size(bytes, sight.seen)));

@@ -1,10 +1,14 @@
 //! Loading: the block that warms the allocator up, then every tensor; those to be quantized in 16 bits first,
 //! experts one by one before they are joined (transformers 5 `modeling_utils.py`, `core_model_loading.py`).
 //!
-//! Threads read ahead of what is joined, so that a layer's experts are there before any of them are; where tensors
-//! are quantized as they are loaded, each is read when it is its turn.
+//! Threads read ahead of what is joined, however far: where they are faster, all experts are there before the first
+//! are. Where tensors are quantized as they are loaded, each is read when it is its turn.
 
-use super::play::{Held, Play};
+use std::sync::OnceLock;
+
+use super::caching::Caching;
+use super::play::{Held, MOST, Play};
+use super::tape::{Refused, Tape, TooSmall, granted};
 use crate::dtype::WeightFormat;
 use crate::estimate::weights::{Piece, torch};
 use crate::spec::Role;
@@ -16,27 +20,119 @@ const CONTEXT: u64 = 512 << 20;
 const WARMUP_LEAVES: u64 = 6 * (1 << 30) / 5;
 /// Parts into which a layer's experts are cut in a play at most.
 const MOST_PARTS: u64 = 128;
-
-/// From this much beside the weights on, all of them lie in the block that warms the allocator up.
+/// From this much beside the weights on, all of them lie in the block that warms the allocator up. It counts for
+/// nothing: they take its place.
 const WARM: u64 = WARMUP_LEAVES - CONTEXT;
 
-/// The weights, behind one block of their sum that is given back at once.
-pub fn load(play: &mut Play, pieces: &[Piece], format: WeightFormat) {
-    let sum: u64 = pieces.iter().map(counted).sum();
-    let card = play.allocator().card();
-    // It counts for nothing: the weights take its place.
-    play.workspace(sum.min(card.saturating_sub(WARM)));
-    play.begin_phase();
+/// The weights of a model, which stay: the same for every run.
+#[derive(Debug)]
+pub struct Load {
+    tape: Tape,
+    /// The block that warms the allocator up, where the card has room for it.
+    warm_up: u64,
+    /// What is asked for and alive in the end.
+    asked: u64,
+    most_asked: u64,
+    /// Allocators of cards with room for all of it, with their defaults and with segments that grow.
+    warm: [OnceLock<Caching>; 2],
+}
+
+impl Load {
+    /// Weights in the order in which they are loaded.
+    pub fn of(pieces: &[Piece], format: WeightFormat) -> Self {
+        let mut play = Play::default();
+        load(&mut play, pieces, format);
+        Self {
+            warm_up: pieces.iter().map(counted).sum(),
+            asked: play.asked(),
+            most_asked: play.most_asked(),
+            tape: play.into_tape(),
+            warm: [OnceLock::new(), OnceLock::new()],
+        }
+    }
+
+    /// What is asked for and alive in the end.
+    pub const fn asked(&self) -> u64 {
+        self.asked
+    }
+
+    /// The most that is asked for and alive.
+    pub const fn most_asked(&self) -> u64 {
+        self.most_asked
+    }
+
+    /// From this card on all weights lie in the first block.
+    pub const fn warm_from(&self) -> u64 {
+        self.warm_up.saturating_add(WARM)
+    }
+
+    /// The allocator of a card once the weights are there.
+    ///
+    /// # Errors
+    /// Where the card is too small and does not grow, or growing does not help.
+    pub fn on(
+        &self,
+        card: u64,
+        is_expandable: bool,
+        too_small: TooSmall,
+    ) -> Result<Caching, Refused> {
+        if card >= self.warm_from() {
+            let warm = &self.warm[usize::from(is_expandable)];
+            if warm.get().is_none() {
+                let loaded = self.play(MOST, is_expandable, TooSmall::Ends)?;
+                // Another thread's is the same.
+                let _ = warm.set(loaded);
+            }
+            if let Some(warm) = warm.get().filter(|warm| warm.most_reserved() <= card) {
+                let mut allocator = warm.clone();
+                allocator.set_card(card);
+                return Ok(allocator);
+            }
+        }
+        self.play(card, is_expandable, too_small)
+    }
+
+    fn play(
+        &self,
+        card: u64,
+        is_expandable: bool,
+        too_small: TooSmall,
+    ) -> Result<Caching, Refused> {
+        let mut allocator = Caching::new(card.min(MOST), is_expandable);
+        let first = self.warm_up.min(allocator.card().saturating_sub(WARM));
+        if first > 0 {
+            granted(&mut allocator, too_small, |allocator| allocator.touch(first))?;
+        }
+        self.tape.ask(&mut allocator, too_small)?;
+        Ok(allocator)
+    }
+}
+
+/// Tensor by tensor. Threads read all of them as fast as they can, and experts are joined behind that; what is
+/// quantized as it is loaded is read when it is its turn.
+fn load(play: &mut Play, pieces: &[Piece], format: WeightFormat) {
     let reads_ahead = !torch::is_bitsandbytes(format);
+    let mut layers = Vec::new();
     let mut rest = pieces;
     while let Some(first) = rest.first() {
         let run = rest.iter().take(3).take_while(|piece| piece.joined > 0).count();
+        let stacks = &rest[..run];
         if run == 0 {
             one(play, first, format);
-            rest = &rest[1..];
+        } else if reads_ahead {
+            layers.push((stacks, read_by_expert(play, stacks)));
         } else {
-            layer(play, &rest[..run], reads_ahead);
-            rest = &rest[run..];
+            for stacks in joined(stacks) {
+                let sources = stacks.iter().map(|stack| read(play, stack)).collect();
+                join(play, stacks, sources);
+            }
+        }
+        rest = &rest[run.max(1)..];
+    }
+    for (stacks, mut sources) in layers {
+        for stacks in joined(stacks) {
+            let sources = sources.drain(..stacks.len()).collect();
+            join(play, stacks, sources);
         }
     }
 }
@@ -96,40 +192,39 @@ fn four_bit(play: &mut Play, piece: &Piece, format: WeightFormat) {
     play.give(moved);
 }
 
-/// A layer's experts: down by themselves, gate and up in one.
-fn layer(play: &mut Play, stacks: &[Piece], reads_ahead: bool) {
-    let mut sources: Vec<_> = stacks.iter().map(|_| Vec::new()).collect();
-    if reads_ahead {
-        read(play, stacks, &mut sources);
-    }
-    let mut at = 0;
-    while at < stacks.len() {
-        let is_down = stacks[at].role == Some(Role::ExpertDown);
-        let end = if is_down { at + 1 } else { (at + 2).min(stacks.len()) };
-        if !reads_ahead {
-            read(play, &stacks[at..end], &mut sources[at..end]);
-        }
-        join(play, &stacks[at..end], &mut sources[at..end]);
-        at = end;
-    }
+/// A layer's stacks by what becomes one tensor: down by itself, gate and up in one.
+fn joined(stacks: &[Piece]) -> impl Iterator<Item = &[Piece]> {
+    let is_down = |piece: &Piece| piece.role == Some(Role::ExpertDown);
+    stacks.chunk_by(move |one, next| !is_down(one) && !is_down(next))
 }
 
-/// Expert by expert.
-fn read(play: &mut Play, stacks: &[Piece], sources: &mut [Vec<Held>]) {
-    let parts = stacks[0].joined.clamp(1, MOST_PARTS);
-    for _ in 0..parts {
+/// Matrix by matrix.
+fn read(play: &mut Play, stack: &Piece) -> Vec<Held> {
+    (0..parts(stack)).map(|_| play.take(stack.held[0].get() / parts(stack))).collect()
+}
+
+/// Expert by expert: the matrices of each stack.
+fn read_by_expert(play: &mut Play, stacks: &[Piece]) -> Vec<Vec<Held>> {
+    let mut sources: Vec<_> = stacks.iter().map(|_| Vec::new()).collect();
+    for _ in 0..stacks.first().map_or(0, parts) {
         for (source, stack) in sources.iter_mut().zip(stacks) {
-            source.push(play.take(stack.held[0].get() / parts));
+            source.push(play.take(stack.held[0].get() / parts(stack)));
         }
     }
+    sources
+}
+
+/// Into how many matrices a stack is cut.
+fn parts(stack: &Piece) -> u64 {
+    stack.joined.clamp(1, MOST_PARTS)
 }
 
 /// Each stacked, and two of them in one tensor then.
-fn join(play: &mut Play, stacks: &[Piece], sources: &mut [Vec<Held>]) {
+fn join(play: &mut Play, stacks: &[Piece], sources: Vec<Vec<Held>>) {
     let mut stacked = Vec::with_capacity(stacks.len());
-    for (source, stack) in sources.iter_mut().zip(stacks) {
+    for (source, stack) in sources.into_iter().zip(stacks) {
         stacked.push(play.take(stack.held[0].get()));
-        play.give_all(source.drain(..));
+        play.give_all(source);
     }
     if stacked.len() > 1 {
         let size = stacked.iter().map(Held::bytes).sum();

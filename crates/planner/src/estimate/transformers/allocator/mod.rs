@@ -18,16 +18,19 @@ mod order;
 mod play;
 mod played;
 mod run;
+mod search;
+mod tape;
 mod widths;
 
 pub use self::caching::{Block, Caching, Full};
 pub use self::played::{Played, Question};
 pub use self::run::Asked;
 
+use self::load::Load;
 use self::order::in_order;
-use self::play::Play;
-use self::run::{Course, play};
-use crate::estimate::weights::Piece;
+use self::run::{Course, Recorded, record};
+use self::search::{Run, Smallest};
+use self::tape::Refused;
 use crate::estimate::{EstimateError, Scenario};
 use crate::units::Overflow;
 
@@ -40,6 +43,8 @@ pub struct Needed {
     pub card: u64,
     /// The most that is in use at once, rounded as the allocator rounds.
     pub allocated: u64,
+    /// What loading alone reserves.
+    pub loading: u64,
     /// The most that is asked for and alive at once after loading, without the workspaces of products.
     pub kept: u64,
     /// What is asked for in each phase.
@@ -52,14 +57,7 @@ pub struct Needed {
 /// As [`needed`].
 pub fn about_needed(scenario: &Scenario<'_>) -> Result<Needed, EstimateError> {
     let tokens = rounded(scenario.cache_tokens);
-    let asked = Question {
-        workload: scenario.workload,
-        kv: scenario.kv,
-        tokens,
-        capability: scenario.gpu.compute_capability,
-        multiprocessors: scenario.gpu.sm_count.value,
-        is_expandable: scenario.runtime.options.stack().expandable_segments,
-    };
+    let asked = Question::of(scenario, tokens);
     if let Some(known) = scenario.weights.played.get(&asked) {
         return Ok(known);
     }
@@ -80,76 +78,11 @@ const fn rounded(tokens: u64) -> u64 {
 /// # Errors
 /// On sizes that no card has.
 pub fn needed(scenario: &Scenario<'_>) -> Result<Needed, EstimateError> {
+    let Scenario { model, weights, .. } = scenario;
+    let load = weights.played.load(|| Load::of(&in_order(model, &weights.pieces), weights.format));
+    let Recorded { tape, asked, kept } = record(scenario, load, &Course::of(scenario)?)?;
     let is_expandable = scenario.runtime.options.stack().expandable_segments;
-    let pieces = in_order(scenario.model, &scenario.weights.pieces);
-    let search = Search { scenario, pieces, course: Course::of(scenario)?, is_expandable };
-    let (first, asked) = search.play(scenario.weights.device.get())?;
-    if first.is_too_large() {
-        return Err(Overflow.into());
-    }
-    let allocated = first.allocator().most_allocated();
-    let mut high = first.allocator().card();
-    // The play of a card that was too small, and grew, is not that of the larger card.
-    for _ in 0..STEPS {
-        let card = search.grown(high)?;
-        if card == high {
-            break;
-        }
-        high = card;
-    }
-    let card = search.surely(allocated, high)?;
-    Ok(Needed { card, allocated, kept: first.most_kept(), asked })
-}
-
-/// Plays at most in each part of a search, and how exact it is.
-const STEPS: usize = 3;
-const GRANULE: u64 = 4 << 20;
-/// Parts of what lies between what is in use and the largest card that is tried.
-const PARTS: u64 = 8;
-/// How much larger than one on which a run ends the largest is: 1/32.
-const BEYOND: u64 = 32;
-
-struct Search<'a, 's> {
-    scenario: &'a Scenario<'s>,
-    pieces: Vec<Piece>,
-    course: Course,
-    is_expandable: bool,
-}
-
-impl Search<'_, '_> {
-    fn play(&self, card: u64) -> Result<(Play, Asked), EstimateError> {
-        play(self.scenario, &self.pieces, &self.course, Play::new(card, self.is_expandable))
-    }
-
-    /// What a card of this size has grown to at the end.
-    fn grown(&self, card: u64) -> Result<u64, EstimateError> {
-        Ok(self.play(card)?.0.allocator().card())
-    }
-
-    /// The card from which on all that are tried are large enough, from the largest down.
-    fn surely(&self, allocated: u64, high: u64) -> Result<u64, EstimateError> {
-        let top = high.saturating_add(high / BEYOND);
-        if self.grown(top)? != top {
-            return Ok(top);
-        }
-        let part = (top.saturating_sub(allocated) / PARTS).max(GRANULE);
-        let mut enough = top;
-        let mut low = enough.saturating_sub(part).max(allocated);
-        while low < enough && self.grown(low)? == low {
-            enough = low;
-            low = enough.saturating_sub(part).max(allocated);
-        }
-        for _ in 0..STEPS {
-            if enough - low <= GRANULE {
-                break;
-            }
-            let middle = low.midpoint(enough);
-            if self.grown(middle)? == middle {
-                enough = middle;
-            } else {
-                low = middle;
-            }
-        }
-        Ok(enough)
-    }
+    let run = Run { load, requests: &tape, is_expandable };
+    let Smallest { card, allocated, loading } = run.smallest().map_err(|Refused| Overflow)?;
+    Ok(Needed { card, allocated, loading, kept, asked })
 }

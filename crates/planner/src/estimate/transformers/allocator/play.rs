@@ -1,23 +1,23 @@
-//! Requests played through the allocator, on a card that is as large as it has to be.
+//! A run's requests, counted and written down.
 
-use super::caching::{Block, Caching, Full};
+use super::tape::Tape;
 
 /// Requests below this are counted, but not played: they share a few segments of 2 MiB.
 const LEAST: u64 = 64 << 10;
 /// What no card holds: more is counted, but not played.
-const MOST: u64 = 1 << 50;
+pub const MOST: u64 = 1 << 50;
 
 /// Memory that was asked for.
 #[derive(Debug)]
 #[must_use = "memory that is not given back stays"]
 pub struct Held {
-    block: Option<Block>,
+    place: Option<u32>,
     bytes: u64,
 }
 
 impl Held {
     /// Nothing.
-    pub const NOTHING: Self = Self { block: None, bytes: 0 };
+    pub const NOTHING: Self = Self { place: None, bytes: 0 };
 
     /// Bytes asked for.
     pub const fn bytes(&self) -> u64 {
@@ -25,10 +25,10 @@ impl Held {
     }
 }
 
-/// The allocator, and what was asked of it.
-#[derive(Debug)]
+/// What was asked for.
+#[derive(Debug, Default)]
 pub struct Play {
-    allocator: Caching,
+    tape: Tape,
     asked: u64,
     most_asked: u64,
     most_kept: u64,
@@ -36,15 +36,10 @@ pub struct Play {
 }
 
 impl Play {
-    /// With a card that has so many bytes for the allocator; where they are not enough it grows.
-    pub fn new(card: u64, is_expandable: bool) -> Self {
-        Self {
-            allocator: Caching::new(card.min(MOST), is_expandable),
-            asked: 0,
-            most_asked: 0,
-            most_kept: 0,
-            is_too_large: false,
-        }
+    /// One behind what is held already.
+    pub fn behind(asked: u64) -> Self {
+        let is_too_large = asked > MOST;
+        Self { asked, most_asked: asked, most_kept: asked, is_too_large, tape: Tape::default() }
     }
 
     /// Asks for memory.
@@ -54,16 +49,23 @@ impl Play {
         }
         self.count(bytes);
         self.most_kept = self.most_kept.max(self.asked);
-        self.block(bytes)
+        let place = self.is_played(bytes).then(|| self.tape.take(bytes));
+        Held { place, bytes }
     }
 
     /// Asks for a library's workspace, and gives it back at once.
     pub fn workspace(&mut self, bytes: u64) {
-        if bytes > 0 {
-            self.count(bytes);
-            let held = self.block(bytes);
-            self.give(held);
+        self.count(bytes);
+        if self.is_played(bytes) {
+            self.tape.touch(bytes);
         }
+        self.asked = self.asked.saturating_sub(bytes);
+    }
+
+    /// Asks for memory and gives it back at once.
+    pub fn touch(&mut self, bytes: u64) {
+        self.most_kept = self.most_kept.max(self.asked.saturating_add(bytes));
+        self.workspace(bytes);
     }
 
     fn count(&mut self, bytes: u64) {
@@ -72,41 +74,22 @@ impl Play {
         self.most_asked = self.most_asked.max(self.asked);
     }
 
-    fn block(&mut self, bytes: u64) -> Held {
-        if bytes < LEAST || self.is_too_large {
-            return Held { block: None, bytes };
-        }
-        loop {
-            match self.allocator.take(bytes) {
-                Ok(block) => return Held { block: Some(block), bytes },
-                Err(Full { missing: 0 }) => {
-                    // It is not the card that is too small: a larger one would not help either.
-                    self.is_too_large = true;
-                    return Held { block: None, bytes };
-                }
-                Err(Full { missing }) => self.allocator.grow_card(missing),
-            }
-        }
+    const fn is_played(&self, bytes: u64) -> bool {
+        bytes >= LEAST && !self.is_too_large
     }
 
     /// Gives memory back.
     #[allow(clippy::needless_pass_by_value, reason = "what was given back is gone")]
     pub fn give(&mut self, held: Held) {
         self.asked = self.asked.saturating_sub(held.bytes);
-        if let Some(block) = held.block {
-            self.allocator.give(block);
+        if let Some(place) = held.place {
+            self.tape.give(place);
         }
     }
 
     /// Gives all of it back, in this order.
     pub fn give_all(&mut self, held: impl IntoIterator<Item = Held>) {
         held.into_iter().for_each(|held| self.give(held));
-    }
-
-    /// Asks for memory and gives it back at once.
-    pub fn touch(&mut self, bytes: u64) {
-        let held = self.take(bytes);
-        self.give(held);
     }
 
     /// Asks for `bytes` in place of what is held, which is given back afterwards.
@@ -126,9 +109,9 @@ impl Play {
         self.is_too_large
     }
 
-    /// Begins the count of what is alive without workspaces.
-    pub fn begin_run(&mut self) {
-        self.most_kept = self.asked;
+    /// What is asked for and alive.
+    pub const fn asked(&self) -> u64 {
+        self.asked
     }
 
     /// The most that was asked for and alive since the phase began.
@@ -136,14 +119,14 @@ impl Play {
         self.most_asked
     }
 
-    /// The most that was asked for and alive since the run began, without workspaces.
+    /// The most that was asked for and alive, without workspaces.
     pub const fn most_kept(&self) -> u64 {
         self.most_kept
     }
 
-    /// The allocator.
-    pub const fn allocator(&self) -> &Caching {
-        &self.allocator
+    /// The requests.
+    pub fn into_tape(self) -> Tape {
+        self.tape
     }
 }
 
@@ -152,13 +135,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_of_petabytes_ends() {
-        for is_expandable in [false, true] {
-            let mut play = Play::new(1 << 30, is_expandable);
-            let held: Vec<_> = (0..3).map(|_| play.take(100 << 40)).collect();
-            assert!(!play.is_too_large(), "{is_expandable}");
-            assert!(play.allocator().card() >= 300 << 40, "{is_expandable}");
-            play.give_all(held);
-        }
+    fn what_no_card_holds_is_counted_and_not_played() {
+        let mut play = Play::default();
+        let held: Vec<_> = (0..3).map(|_| play.take(400 << 40)).collect();
+        assert!(play.is_too_large());
+        assert!(held.iter().map(|held| held.place).eq([Some(0), Some(1), None]));
+        assert_eq!((play.asked(), play.most_asked()), (1200 << 40, 1200 << 40));
+        play.give_all(held);
+        assert_eq!(play.asked(), 0);
+    }
+
+    #[test]
+    fn workspaces_are_asked_for_and_not_kept() {
+        let mut play = Play::behind(100 << 20);
+        play.workspace(32 << 20);
+        play.touch(1 << 20);
+        assert_eq!((play.most_asked(), play.most_kept()), (132 << 20, 101 << 20));
+        assert_eq!(play.asked(), 100 << 20);
     }
 }

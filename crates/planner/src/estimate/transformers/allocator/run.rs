@@ -6,13 +6,13 @@
 use super::attention::Sight;
 use super::caches::{Cache, Kept};
 use super::layer::{Step, layer};
-use super::load::load;
+use super::load::Load;
 use super::norms::norm;
 use super::play::{Held, Play};
+use super::tape::Tape;
 use super::widths::Widths;
 use crate::dtype::KvFormat;
-use crate::estimate::transformers::forward_pass::ForwardPass;
-use crate::estimate::weights::Piece;
+use crate::estimate::transformers::forward_pass::{ForwardPass, View};
 use crate::estimate::{EstimateError, Phase, Scenario};
 use crate::spec::{Attention, Layer, Logits, TransformersVersion};
 use crate::units::Overflow;
@@ -42,8 +42,8 @@ pub struct Course {
 /// Passes that are played of a long prompt before its last ones, and the last ones.
 const EARLY: u64 = 4;
 const LATE: u64 = 4;
-/// First layers that are played of a run whose caches do not grow: those behind them ask for the same. Some
-/// families have a layer of another kind every six.
+/// First layers that are played of a run whose caches do not grow, behind its first pass: those behind them ask for
+/// the same. Some families have a layer of another kind every six.
 const DIFFERENT: u64 = 7;
 /// Tokens that are generated in a play.
 const GENERATED: u64 = 4;
@@ -125,21 +125,35 @@ impl Prompts {
     }
 }
 
-/// Plays a run, the weights of which are loaded in this order.
-pub fn play(
+/// What a run asks for behind its weights.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The requests.
+    pub tape: Tape,
+    /// What is asked for in each phase.
+    pub asked: Asked,
+    /// The most that is asked for and alive at once, without the workspaces of products.
+    pub kept: u64,
+}
+
+/// Writes a run down, from its caches to the last token.
+///
+/// # Errors
+/// On sizes that no card has.
+pub fn record(
     scenario: &Scenario<'_>,
-    pieces: &[Piece],
+    load: &Load,
     course: &Course,
-    mut play: Play,
-) -> Result<(Play, Asked), EstimateError> {
+) -> Result<Recorded, EstimateError> {
     let widths = Widths::of(scenario);
-    let mut asked = Asked::default();
-    load(&mut play, pieces, scenario.weights.format);
-    asked.load = play.most_asked();
-    play.begin_phase();
-    play.begin_run();
-    asked.loaded = play.most_asked();
-    let mut caches = caches(&mut play, scenario)?;
+    let mut play = Play::behind(load.asked());
+    let mut asked = Asked { loaded: load.asked(), load: load.most_asked(), ..Asked::default() };
+    let mut caches = caches(scenario)?;
+    if widths.transformers < TransformersVersion::ExpertModules {
+        for cache in &mut caches {
+            cache.begin(&mut play, scenario.workload.batch);
+        }
+    }
     let mut stage = Stage { scenario, widths: &widths, kept: Held::NOTHING };
     for (at, &(past, rows)) in course.passes.iter().enumerate() {
         if at == course.decodes {
@@ -152,21 +166,20 @@ pub fn play(
         stage.pass(&mut play, pass, &mut caches)?;
     }
     asked.decode = play.most_asked();
-    Ok((play, asked))
+    if play.is_too_large() {
+        return Err(Overflow.into());
+    }
+    Ok(Recorded { asked, kept: play.most_kept(), tape: play.into_tape() })
 }
 
-fn caches(play: &mut Play, scenario: &Scenario<'_>) -> Result<Vec<Cache>, EstimateError> {
-    let (tokens, sequences) = (scenario.full_tokens()?, scenario.workload.batch);
-    let kept = |(index, kind): (u64, Layer)| kept(scenario, index, kind);
-    let kept: Vec<_> = scenario.indexed_layers().map(kept).collect();
-    Ok(kept
-        .into_iter()
-        .map(|kept| match kept {
-            None => Cache::None,
-            Some(kept) if scenario.workload.grown_cache => Cache::grown(kept),
-            Some(kept) => Cache::whole(play, kept, tokens, sequences),
-        })
-        .collect())
+fn caches(scenario: &Scenario<'_>) -> Result<Vec<Cache>, EstimateError> {
+    let tokens = scenario.full_tokens()?;
+    let cache = |(index, kind): (u64, Layer)| match kept(scenario, index, kind) {
+        None => Cache::None,
+        Some(kept) if scenario.workload.grown_cache => Cache::grown(kept),
+        Some(kept) => Cache::whole(kept, tokens),
+    };
+    Ok(scenario.indexed_layers().map(cache).collect())
 }
 
 fn kept(scenario: &Scenario<'_>, index: u64, kind: Layer) -> Option<Kept> {
@@ -222,7 +235,7 @@ impl Stage<'_, '_> {
         let mut hidden = Held::NOTHING;
         let (first, last) = (self.scenario.part().layers.start, self.scenario.part().layers.end);
         for ((index, kind), cache) in self.scenario.indexed_layers().zip(caches) {
-            let is_alike = index >= first + DIFFERENT && index + 2 < last;
+            let is_alike = index >= first + DIFFERENT && index + 2 < last && pass.past > 0;
             if is_alike && !self.scenario.workload.grown_cache {
                 continue;
             }
@@ -243,14 +256,17 @@ impl Stage<'_, '_> {
         let views = pass.views(self.scenario)?;
         let windowed = matches!(kind, Layer::Window { .. });
         let view = views.iter().find(|view| view.windowed == windowed);
-        let (seen, masked) = view.map_or((pass.seen()?, false), |view| (view.seen, view.masked));
+        let view = match view {
+            Some(view) => *view,
+            None => View { seen: pass.seen()?, masked: false, repeats: false, windowed },
+        };
         Ok(Sight {
             rows: pass.rows,
             sequences: pass.sequences,
             past: pass.past,
-            seen,
-            masked,
-            repeats: pass.rows > 1,
+            seen: view.seen,
+            masked: view.masked,
+            repeats: view.repeats,
         })
     }
 

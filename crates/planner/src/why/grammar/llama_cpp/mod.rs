@@ -13,7 +13,7 @@ use crate::why::scan::{Gb, after, between, number, number_after, size, size_afte
 use crate::why::{Engine, Printed};
 
 /// What no other program prints.
-const OWN: [&str; 16] = [
+const OWN: [&str; 24] = [
     "ggml_cuda_init:",
     "ggml_init_cublas:",
     "ggml_backend_",
@@ -30,6 +30,14 @@ const OWN: [&str; 16] = [
     "_params_fit",
     "memory_breakdown_print",
     "llama_server",
+    "ggml_vulkan",
+    "ggml_metal",
+    "ggml-metal",
+    "ggml_sycl",
+    "ggml-sycl",
+    "slot get_availabl",
+    "slot update_slots",
+    "srv  update_slots",
 ];
 
 /// Reads a line.
@@ -49,6 +57,7 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     buffers(line, evidence);
     fitting(line, evidence);
     failures::failures(line, evidence);
+    failures::cache_full(line, evidence);
 }
 
 /// The device of a buffer by its name.
@@ -110,10 +119,11 @@ fn version(line: Line<'_>, evidence: &mut Evidence) {
     if evidence.version.is_some() {
         return;
     }
-    let builds = ["build: ", "build = ", "version: ", "build_info: b", "print_info: build "];
+    let builds =
+        ["build: ", "build = ", "version: ", "build_info: b", "print_info: build ", "(build "];
     for words in builds {
         let Some((build, rest)) = after(line.text, words).and_then(number) else { continue };
-        if (100..100_000).contains(&build) && rest.trim_start().starts_with(['(', '-']) {
+        if (100..100_000).contains(&build) && rest.trim_start().starts_with(['(', '-', ',']) {
             evidence.version = Some(format!("b{build}"));
             evidence.is(Engine::LlamaCpp, line.number);
             return;
@@ -226,6 +236,26 @@ fn cards(line: Line<'_>, evidence: &mut Evidence) {
             card.free = free.map(|(size, _)| size.size.bytes).or(card.free);
         }
     }
+    // `  - CUDA0   : NVIDIA GeForce RTX 3090 (24123 MiB, 23755 MiB free)`, since 2026.
+    if let Some((device, rest)) = after(line.text, " - ").and_then(|rest| rest.split_once(':'))
+        && let Some((name, sizes)) = rest.rsplit_once(" (")
+        && let (Some((total, behind)), Place::Card(index)) =
+            (size(sizes, Gb::Binary), place(device.trim()))
+        && let Some((free, _)) = behind.strip_prefix(", ").and_then(|rest| size(rest, Gb::Binary))
+        && let Some(card) = evidence.card(index)
+    {
+        card.name = Some(printable(name.trim()));
+        (card.total, card.free) = (Some(total.size.bytes), Some(free.size.bytes));
+    }
+    // `  Device 0: Radeon 8060S Graphics, gfx1151 (0x1151), VMM: no, Wave Size: 32, VRAM: 126976 MiB`.
+    if let Some((index, rest)) = after(line.text, "Device ").and_then(number)
+        && let Some(name) = between(rest, ": ", ", gfx")
+        && let Some(card) = evidence.card(index)
+    {
+        card.name = Some(printable(name));
+        card.total = size_after(rest, "VRAM: ", Gb::Binary).map(|size| size.bytes).or(card.total);
+        evidence.is(Engine::LlamaCpp, line.number);
+    }
     breakdown(line, evidence);
 }
 
@@ -249,7 +279,9 @@ fn breakdown(line: Line<'_>, evidence: &mut Evidence) {
     let (sizes, is_trial) = match (place, &*numbers) {
         (Place::Card(index), [total, free, _, model, context, compute, rest @ ..]) => {
             // Before anything is allocated, more is free than is left of what the run takes.
-            let is_trial = rest.first().is_some_and(|unaccounted| *unaccounted < 0);
+            // Some builds print what is below zero as if it were unsigned.
+            let is_trial =
+                rest.first().is_some_and(|rest| *rest < 0 || *rest > (*total).max(1) << 8);
             let mib = |n: i64| u64::try_from(n).ok().and_then(|n| Bytes::mib(n).ok());
             let Some(card) = evidence.card(index) else { return };
             card.total = card.total.or(mib(*total));

@@ -1,7 +1,7 @@
 //! Which backend runs each operation (passes 1 to 4 of `ggml_backend_sched_split_graph`).
 
 use super::super::tensors::{Graph, Note, Operation, Step};
-use super::{Backends, OFFLOADED_ROWS};
+use super::{Backends, OFFLOADED_ROWS, WeightAt};
 
 /// The backend of every tensor; of those that are not computed, that of main memory.
 pub(super) struct Assigned {
@@ -86,7 +86,7 @@ impl Assigner<'_> {
         let backend = if note.rotation.is_some() {
             self.of_cache(note)?
         } else {
-            let weight = self.backends.weight(note.layer, note.weight?)?;
+            let weight = self.backends.weight(id)?;
             self.backends.of(weight.home)
         };
         let host = self.backends.host();
@@ -107,11 +107,11 @@ impl Assigner<'_> {
     /// Where the weights and the cache are that an operation reads.
     fn locations(&self, id: usize) -> [Option<usize>; 3] {
         let note = &self.graph.notes[id];
-        let weight = |name| self.backends.weight(note.layer, name);
-        let home = |name| weight(name).map(|weight| self.backends.of(weight.home));
+        let home = |weight: WeightAt| self.backends.of(weight.home);
         let reads_cache = note.cached[0] > 0 || note.rotation.is_some();
         let cache = if reads_cache { self.of_cache(note) } else { None };
-        [note.weight.and_then(home), note.beside.and_then(home), cache]
+        let [weight, beside] = [self.backends.weight(id), self.backends.beside(id)];
+        [weight.map(home), beside.map(home), cache]
     }
 
     /// Pass 2: neighbours of what is assigned, GPUs first. Main memory ends a run of GPUs'.

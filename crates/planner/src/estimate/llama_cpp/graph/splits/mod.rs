@@ -6,15 +6,20 @@
 //! from elsewhere; what a part reads from another device is copied before it runs ([`program`]). Every device
 //! has a buffer of its own, in which copies are placed like results ([`place`]).
 //!
-//! Where all layers of several GPUs are on them, llama.cpp keeps inputs in copies for a pipeline: [`super::stage_buffer`].
+//! Where all layers of several GPUs are on them, llama.cpp keeps inputs in copies for a pipeline: [`super::stage_buffer`] is
+//! that for layers which follow each other. The states of a layer's recurrence are gathered before the layer before it is
+//! done, so that stages with state-space layers change hands more than once: they are placed here.
 
 mod assign;
 mod place;
 mod program;
+mod repeat;
 
-use super::builder::Builder;
+use super::alloc::Peak;
+use super::builder::{Builder, family_of};
 use super::selection::Selection;
-use super::tensors::{Usage, WeightName};
+use super::stage::PIPELINE_COPIES;
+use super::tensors::{Note, Usage, WeightName};
 use super::{ComputeBuffer, Gates, GraphParams, Stage};
 use crate::spec::{Home, Layer, ModelShape, Placed};
 use crate::units::{Bytes, Overflow};
@@ -35,6 +40,8 @@ pub type FindWeight<'a> = dyn Fn(Option<u64>, &str, &str) -> Option<WeightAt> + 
 struct Backends<'a> {
     placed: &'a Placed,
     find: &'a FindWeight<'a>,
+    /// The weights that each operation reads, found once: the one that it follows, and the one beside.
+    read: Vec<[Option<WeightAt>; 2]>,
     /// Whether llama.cpp asks for a layer's device for its norms.
     places_norms: bool,
     flash: bool,
@@ -56,9 +63,14 @@ impl Backends<'_> {
         home.index(self.placed.gpus)
     }
 
-    fn weight(&self, layer: Option<u64>, name: WeightName) -> Option<WeightAt> {
-        // Tables of frequencies belong to no layer, and every device has one: none has to be copied.
-        (self.find)(layer, name.stem, name.kind)
+    /// The weight that an operation follows.
+    fn weight(&self, id: usize) -> Option<WeightAt> {
+        self.read[id][0]
+    }
+
+    /// The weight that it reads without following it.
+    fn beside(&self, id: usize) -> Option<WeightAt> {
+        self.read[id][1]
     }
 }
 
@@ -103,21 +115,57 @@ fn graph_buffers(
     let joins = params.gates.shared_with_routed;
     let gates = Gates { shared_with_routed: false, ..params.gates };
     let params = &GraphParams { gates, ..*params };
-    let mut builder = Builder::new(shape, params, &stage);
-    builder.model(layers, &Selection::all(&stage.layers));
-    let graph = &builder.graph;
-    if graph.overflowed {
-        return Err(Overflow);
+    let family = family_of(shape, params);
+    let mut peaks = Vec::new();
+    for selection in repeat::selections(shape, layers, placed, |index| family.rotates(index)) {
+        let asked = Asked { shape, layers, params, placed, find, joins };
+        let (found, is_steady) = asked.place(&stage, &selection)?;
+        peaks = found;
+        if is_steady {
+            break;
+        }
     }
-    let places_norms = placed.is_full || params.rows < OFFLOADED_ROWS;
-    let backends = Backends { placed, find, places_norms, flash: params.flash, joins };
-    let assigned = assign::assign(graph, &backends, &builder.lookups);
-    let program = program::program(graph, &backends, &assigned);
-    let peaks = place::place(graph, &program, backends.count())?;
-    Ok(peaks.into_iter().map(|peak| buffer(peak, placed)).collect())
+    Ok(peaks.into_iter().map(buffer).collect())
 }
 
-fn buffer(peak: super::alloc::Peak, _placed: &Placed) -> ComputeBuffer {
+/// A graph, and what it runs on.
+struct Asked<'a> {
+    shape: &'a ModelShape,
+    layers: &'a [Layer],
+    params: &'a GraphParams,
+    placed: &'a Placed,
+    find: &'a FindWeight<'a>,
+    joins: bool,
+}
+
+impl Asked<'_> {
+    /// Places the layers of a selection; the buffers are the model's only if they are in the same state before and
+    /// behind the layers that each gap is compared with.
+    fn place(&self, stage: &Stage, selection: &Selection) -> Result<(Vec<Peak>, bool), Overflow> {
+        let Self { shape, layers, params, placed, find, joins } = *self;
+        let mut builder = Builder::new(shape, params, stage);
+        let boundaries = builder.model(layers, selection);
+        let graph = &builder.graph;
+        if graph.overflowed {
+            return Err(Overflow);
+        }
+        let places_norms = placed.is_full || params.rows < OFFLOADED_ROWS;
+        let read = graph.notes.iter().map(|note| weights_read(note, find)).collect();
+        let backends = Backends { placed, find, read, places_norms, flash: params.flash, joins };
+        let assigned = assign::assign(graph, &backends, &builder.lookups);
+        let program = program::program(graph, (&backends, &assigned), &boundaries);
+        let copies = if placed.is_pipeline() { PIPELINE_COPIES } else { 1 };
+        place::place(graph, (&program, &boundaries), (backends.count(), copies))
+    }
+}
+
+/// Tables of frequencies belong to no layer, and every device has one: none has to be copied.
+fn weights_read(note: &Note, find: &FindWeight<'_>) -> [Option<WeightAt>; 2] {
+    let found = |name: WeightName| find(note.layer, name.stem, name.kind);
+    [note.weight, note.beside].map(|name| name.and_then(found))
+}
+
+fn buffer(peak: Peak) -> ComputeBuffer {
     let alive = |usage: Usage| peak.alive[usage.index()];
     let [attention, logits, inputs] = [Usage::Attention, Usage::Logits, Usage::Input].map(alive);
     ComputeBuffer {
@@ -129,3 +177,6 @@ fn buffer(peak: super::alloc::Peak, _placed: &Placed) -> ComputeBuffer {
         host: Bytes::ZERO,
     }
 }
+
+#[cfg(test)]
+mod tests;

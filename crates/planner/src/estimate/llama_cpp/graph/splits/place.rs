@@ -1,7 +1,7 @@
 //! Where ggml-alloc places tensors and copies, with a buffer for each backend.
 
 use super::super::alloc::{FreeList, NOWHERE, Peak};
-use super::super::tensors::{Dims, Graph, Operation, Usage};
+use super::super::tensors::{Boundary, Dims, Graph, Operation, Usage};
 use super::program::{Action, Operand, Program};
 use crate::units::Overflow;
 
@@ -30,14 +30,37 @@ struct Placement<'a> {
     alive: Vec<[u64; Usage::COUNT]>,
     peaks: Vec<Peak>,
     slots: Vec<Slot>,
+    /// How often inputs and what goes from one device to another are there: in a pipeline for good.
+    copies: u64,
+    boundaries: &'a [[Boundary; 2]],
+    /// For each gap the state before the layers that it is compared with, and how many copies were listed then.
+    before: Vec<Option<Seen>>,
+    is_steady: bool,
 }
 
-/// The largest extent of each backend's buffer, main memory's last.
+/// The buffers at a boundary, and copies listed till then.
+struct Seen {
+    live: Vec<Live>,
+    free: Vec<FreeList>,
+    copies: usize,
+}
+
+/// A tensor or a copy that holds memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Live {
+    slot: usize,
+    backend: usize,
+    start: u64,
+    uses: u32,
+}
+
+/// The largest extent of each backend's buffer, main memory's last; and whether the buffers were in the same state at
+/// both of the boundaries of every gap, so that what was left out changes nothing.
 pub(super) fn place(
     graph: &Graph,
-    program: &Program,
-    backends: usize,
-) -> Result<Vec<Peak>, Overflow> {
+    (program, boundaries): (&Program, &[[Boundary; 2]]),
+    (backends, copies): (usize, u64),
+) -> Result<(Vec<Peak>, bool), Overflow> {
     let mut placement = Placement {
         graph,
         program,
@@ -46,18 +69,27 @@ pub(super) fn place(
         alive: vec![[0; Usage::COUNT]; backends],
         peaks: vec![Peak::default(); backends],
         slots: Vec::with_capacity(graph.tensors.len() + program.copies.len()),
+        copies,
+        boundaries,
+        before: boundaries.iter().map(|_| None).collect(),
+        is_steady: true,
     };
     placement.describe()?;
     placement.count_uses();
     let is_input = |id: &usize| graph.tensors[*id].operation == Operation::Input;
     let is_computed = |id: &usize| program.lookups.iter().any(|[rows, _]| rows == id);
     for id in (0..graph.tensors.len()).filter(is_input).filter(|id| !is_computed(id)) {
-        placement.allocate(id)?;
+        for _ in 0..copies {
+            placement.allocate(id)?;
+        }
+    }
+    if copies > 1 {
+        placement.keep_copies()?;
     }
     for action in &program.actions {
         placement.act(*action)?;
     }
-    Ok(placement.peaks)
+    Ok((placement.peaks, placement.is_steady))
 }
 
 impl Placement<'_> {
@@ -99,6 +131,17 @@ impl Placement<'_> {
         Ok(())
     }
 
+    /// Places every copy as often as a pipeline keeps it.
+    fn keep_copies(&mut self) -> Result<(), Overflow> {
+        for slot in self.graph.tensors.len()..self.slots.len() {
+            self.slots[slot].is_output = true;
+            for _ in 0..self.copies {
+                self.allocate(slot)?;
+            }
+        }
+        Ok(())
+    }
+
     fn padded(&self, size: u64, backend: usize) -> Result<u64, Overflow> {
         let alignment = if backend == self.host { HOST_ALIGNMENT } else { ALIGNMENT };
         size.checked_next_multiple_of(alignment).ok_or(Overflow)
@@ -117,8 +160,11 @@ impl Placement<'_> {
 
     fn act(&mut self, action: Action) -> Result<(), Overflow> {
         match action {
+            // Those of a pipeline were there from the start.
+            Action::Copy { .. } if self.copies > 1 => {}
             Action::Copy { slot } => self.allocate(slot)?,
             Action::Release { slot } => self.release(slot),
+            Action::Look { gap, is_behind, copies } => self.look(gap, is_behind, copies),
             Action::Run { id, from, to } => {
                 let program = self.program;
                 let operands = &program.operands[from..to];
@@ -133,6 +179,47 @@ impl Placement<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Remembers the buffers before the layers that a gap is compared with, and compares them behind those.
+    fn look(&mut self, gap: usize, is_behind: bool, copies: usize) {
+        let held = |(slot, held): (usize, &Slot)| Live {
+            slot,
+            backend: held.backend,
+            start: held.start,
+            uses: held.uses,
+        };
+        let is_live = |(_, slot): &(usize, &Slot)| slot.start != NOWHERE;
+        let live = self.slots.iter().enumerate().filter(is_live).map(held).collect();
+        let seen = Seen { live, free: self.free.clone(), copies };
+        if !is_behind {
+            self.before[gap] = Some(seen);
+            return;
+        }
+        let before = self.before[gap].take();
+        self.is_steady &= before.is_some_and(|before| self.is_same(gap, &before, &seen));
+    }
+
+    /// Tensors and copies of the last period are compared by how far they are behind the boundary, older ones by what
+    /// they are: how often those are still read does not matter while they are.
+    fn is_same(&self, gap: usize, before: &Seen, behind: &Seen) -> bool {
+        let [first, second] = self.boundaries[gap];
+        let tensors = self.graph.tensors.len();
+        let periods = (second.tensors - first.tensors, behind.copies - before.copies);
+        let told = |live: &Live, boundary: Boundary, copies: usize| {
+            let (end, period) = match live.slot < tensors {
+                true => (boundary.tensors, periods.0),
+                false => (tensors + copies, periods.1),
+            };
+            let is_recent = live.slot < end && live.slot + period >= end;
+            match is_recent {
+                true => (true, Live { slot: end - live.slot, ..*live }),
+                false => (false, Live { uses: 0, ..*live }),
+            }
+        };
+        let first = before.live.iter().map(|live| told(live, first, before.copies));
+        let second = behind.live.iter().map(|live| told(live, second, behind.copies));
+        before.free == behind.free && first.eq(second)
     }
 
     fn allocate(&mut self, slot: usize) -> Result<(), Overflow> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::tensors::{Dims, Graph, Joined, Source, Step, WeightName};
+use super::super::tensors::{Boundary, Dims, Graph, Joined, Source, Step, WeightName};
 use super::Backends;
 use super::assign::Assigned;
 
@@ -48,6 +48,9 @@ pub(super) enum Action {
     Release { slot: usize },
     /// Runs an operation: a range of [`Program::operands`] is read.
     Run { id: usize, from: usize, to: usize },
+    /// Looks at the state of the buffers: before or behind the layers that a gap is compared with, so many copies having
+    /// been listed.
+    Look { gap: usize, is_behind: bool, copies: usize },
 }
 
 /// A copy of something on another backend.
@@ -93,7 +96,11 @@ struct Part {
     actions: Vec<Action>,
 }
 
-pub(super) fn program(graph: &Graph, backends: &Backends<'_>, assigned: &Assigned) -> Program {
+pub(super) fn program(
+    graph: &Graph,
+    (backends, assigned): (&Backends<'_>, &Assigned),
+    boundaries: &[[Boundary; 2]],
+) -> Program {
     let program = Program {
         actions: Vec::with_capacity(graph.steps.len() * 2),
         operands: Vec::with_capacity(graph.steps.len() * 2),
@@ -107,7 +114,11 @@ pub(super) fn program(graph: &Graph, backends: &Backends<'_>, assigned: &Assigne
     let mut writer =
         Writer { graph, backends, assigned, known, program, part: Part::default(), part_of };
     writer.look_up();
-    for step in &graph.steps {
+    let mut looks = looks(boundaries).peekable();
+    for (index, step) in graph.steps.iter().enumerate() {
+        while let Some((_, gap, is_behind)) = looks.next_if(|(at, ..)| *at <= index) {
+            writer.look(gap, is_behind);
+        }
         match *step {
             Step::Run(id) => writer.run(id),
             Step::Unpin { from, to, first } => writer.unpin(from..to, first),
@@ -117,7 +128,20 @@ pub(super) fn program(graph: &Graph, backends: &Backends<'_>, assigned: &Assigne
     writer.program
 }
 
+/// Where the buffers are looked at: the step, the gap, and whether it is behind the layers that are compared.
+fn looks(boundaries: &[[Boundary; 2]]) -> impl Iterator<Item = (usize, usize, bool)> {
+    let both = |(gap, [before, behind]): (usize, &[Boundary; 2])| {
+        [(before.steps, gap, false), (behind.steps, gap, true)]
+    };
+    boundaries.iter().enumerate().flat_map(both)
+}
+
 impl Writer<'_> {
+    fn look(&mut self, gap: usize, is_behind: bool) {
+        let copies = self.program.copies.len();
+        self.part.actions.push(Action::Look { gap, is_behind, copies });
+    }
+
     /// The rows of the token embedding come first.
     fn look_up(&mut self) {
         let assigned = self.assigned;
@@ -206,8 +230,7 @@ impl Writer<'_> {
 
     /// Whether the chosen experts' products are in this part, their weights on its GPU.
     fn is_together(&self, joined: Joined) -> bool {
-        let note = &self.graph.notes[joined.first];
-        let weight = note.weight.and_then(|name| self.backends.weight(note.layer, name));
+        let weight = self.backends.weight(joined.first);
         let is_here =
             weight.is_some_and(|weight| Some(self.backends.of(weight.home)) == self.part.backend);
         let in_part = |id: usize| self.part_of[id] == self.part.index;
@@ -218,9 +241,12 @@ impl Writer<'_> {
     fn held(&self, id: usize) -> Vec<Held> {
         let note = &self.graph.notes[id];
         let mut held = Vec::new();
-        for (name, is_beside) in [(note.weight, false), (note.beside, true)] {
-            let Some(name) = name else { continue };
-            if let Some(weight) = self.backends.weight(note.layer, name) {
+        let weights = [
+            (note.weight, self.backends.weight(id), false),
+            (note.beside, self.backends.beside(id), true),
+        ];
+        for (name, weight, is_beside) in weights {
+            if let (Some(name), Some(weight)) = (name, weight) {
                 // One table of frequencies is all layers' on a device.
                 let layer = note.layer.filter(|_| name.stem != ROPE_FREQUENCIES);
                 let origin = Origin::Weight { layer, name };

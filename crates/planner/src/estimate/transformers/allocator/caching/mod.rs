@@ -8,6 +8,15 @@
 //! given back, and the segment is asked for once more. Expandable segments are one range of addresses a pool
 //! to which pages are mapped as they are needed, and unmapped where the card is full.
 
+mod blocks;
+mod expandable;
+#[cfg(test)]
+mod plain;
+mod pool;
+
+use self::blocks::{Blocks, NONE, Piece};
+use self::pool::Pool;
+
 /// To what sizes are rounded (`kMinBlockSize`).
 const BLOCK: u64 = 512;
 /// The largest request of the small pool (`kSmallSize`).
@@ -20,12 +29,15 @@ const LARGE: u64 = 10 << 20;
 const LARGE_SEGMENT: u64 = 20 << 20;
 /// What larger segments are rounded to (`kRoundLarge`).
 const ROUND: u64 = 2 << 20;
-/// Addresses of an expandable segment: so many more than are ever played that none is refused for want of them.
-const RANGE: u64 = 1 << 60;
 
 /// A block that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block(u32);
+
+impl Block {
+    /// That of nobody.
+    pub const NONE: Self = Self(NONE);
+}
 
 /// No free block is large enough, and the card has no room for a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,24 +46,6 @@ pub struct Full {
     pub missing: u64,
 }
 
-/// Index of a block that is none.
-const NONE: u32 = u32::MAX;
-
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    address: u64,
-    size: u64,
-    before: u32,
-    after: u32,
-    is_small: bool,
-    is_free: bool,
-    /// Whether there is memory behind the addresses.
-    is_mapped: bool,
-}
-
-/// A free block: its size and address, by which it is found, and its index.
-type Free = (u64, u64, u32);
-
 /// The allocator.
 #[derive(Clone, Debug)]
 pub struct Caching {
@@ -59,11 +53,9 @@ pub struct Caching {
     /// The last segment, or range of pages, that the card had no room for.
     refused: u64,
     is_expandable: bool,
-    pieces: Vec<Piece>,
-    /// Indices of `pieces` to use again.
-    vacant: Vec<u32>,
-    /// Free blocks by size of the large pool and of the small one.
-    free: [Vec<Free>; 2],
+    blocks: Blocks,
+    /// Free blocks of the large pool and of the small one.
+    free: [Pool; 2],
     /// Addresses of expandable segments without memory: address and index.
     unmapped: [Vec<(u64, u32)>; 2],
     top: u64,
@@ -80,9 +72,8 @@ impl Caching {
             card,
             refused: 0,
             is_expandable,
-            pieces: Vec::with_capacity(1024),
-            vacant: Vec::new(),
-            free: [Vec::new(), Vec::new()],
+            blocks: Blocks::default(),
+            free: [Pool::new(), Pool::new()],
             unmapped: [Vec::new(), Vec::new()],
             top: 0,
             reserved: 0,
@@ -91,13 +82,7 @@ impl Caching {
             most_allocated: 0,
         };
         if is_expandable {
-            for is_small in [false, true] {
-                let address = new.top;
-                new.top += RANGE;
-                let range = Piece { is_mapped: false, ..piece(address, RANGE, is_small) };
-                let index = new.add(range);
-                new.unmapped[usize::from(is_small)].push((address, index));
-            }
+            new.add_ranges();
         }
         new
     }
@@ -110,6 +95,11 @@ impl Caching {
     /// Gives the card more memory.
     pub fn grow_card(&mut self, bytes: u64) {
         self.card += bytes;
+    }
+
+    /// The same allocator on a card of another size, where it never came to what either has.
+    pub fn set_card(&mut self, card: u64) {
+        self.card = card;
     }
 
     /// Bytes taken of the card.
@@ -132,34 +122,47 @@ impl Caching {
     /// # Errors
     /// Where the card is full.
     pub fn take(&mut self, bytes: u64) -> Result<Block, Full> {
-        let size = bytes.max(1).next_multiple_of(BLOCK);
+        let size = rounded(bytes);
         let is_small = size <= SMALL;
-        let index = match self.best_fit(size, is_small) {
+        let index = match self.free[usize::from(is_small)].take(&mut self.blocks, size) {
             Some(index) => index,
             None => self.more(size, is_small)?,
         };
         self.cut(index, size);
-        let piece = &mut self.pieces[index as usize];
-        piece.is_free = false;
-        self.allocated += piece.size;
-        self.most_allocated = self.most_allocated.max(self.allocated);
+        self.blocks[index].is_free = false;
+        self.count(self.blocks[index].size);
         Ok(Block(index))
     }
 
     /// Returns a block to its pool.
     pub fn give(&mut self, block: Block) {
         let index = block.0;
-        let piece = &mut self.pieces[index as usize];
-        piece.is_free = true;
-        self.allocated -= piece.size;
+        self.blocks[index].is_free = true;
+        self.allocated -= self.blocks[index].size;
         let index = self.join(index);
         self.put(index);
     }
 
-    fn best_fit(&mut self, size: u64, is_small: bool) -> Option<u32> {
-        let free = &mut self.free[usize::from(is_small)];
-        let at = free.partition_point(|entry| entry.0 < size);
-        (at < free.len()).then(|| free.remove(at).2)
+    /// Takes a block and gives it back at once: where a free one is large enough nothing changes but what is counted.
+    ///
+    /// # Errors
+    /// Where the card is full.
+    pub fn touch(&mut self, bytes: u64) -> Result<(), Full> {
+        let size = rounded(bytes);
+        let is_small = size <= SMALL;
+        let Some(found) = self.free[usize::from(is_small)].best_size(size) else {
+            let block = self.take(bytes)?;
+            self.give(block);
+            return Ok(());
+        };
+        let taken = if self.splits(is_small, found - size) { size } else { found };
+        self.most_allocated = self.most_allocated.max(self.allocated + taken);
+        Ok(())
+    }
+
+    fn count(&mut self, size: u64) {
+        self.allocated += size;
+        self.most_allocated = self.most_allocated.max(self.allocated);
     }
 
     /// A free block of at least `size` in new memory; where there is none, once more without what is unused.
@@ -188,7 +191,7 @@ impl Caching {
         }
         let address = self.top;
         self.top = self.top.saturating_add(segment);
-        Some(self.add(piece(address, segment, is_small)))
+        Some(self.blocks.add(Piece::segment(address, segment, is_small)))
     }
 
     fn reserve(&mut self, bytes: u64) -> bool {
@@ -203,206 +206,73 @@ impl Caching {
 
     /// Splits off what a block has beyond `size`, where that is worth it.
     fn cut(&mut self, index: u32, size: u64) {
-        let whole = self.pieces[index as usize];
-        let left = whole.size - size;
-        let splits =
-            if whole.is_small || self.is_expandable { left >= BLOCK } else { left > SMALL };
-        if splits {
-            let rest = self.split(index, size);
+        let Piece { size: whole, is_small, .. } = self.blocks[index];
+        if self.splits(is_small, whole - size) {
+            let rest = self.blocks.split(index, size);
             self.put(rest);
         }
     }
 
-    /// Cuts a block in two; returns the second.
-    fn split(&mut self, index: u32, size: u64) -> u32 {
-        let whole = self.pieces[index as usize];
-        let rest = self.add(Piece {
-            address: whole.address + size,
-            size: whole.size - size,
-            before: index,
-            ..whole
-        });
-        self.pieces[index as usize].size = size;
-        self.pieces[index as usize].after = rest;
-        if whole.after != NONE {
-            self.pieces[whole.after as usize].before = rest;
-        }
-        rest
+    const fn splits(&self, is_small: bool, left: u64) -> bool {
+        if is_small || self.is_expandable { left >= BLOCK } else { left > SMALL }
     }
 
     /// Joins a free block with its free neighbours, which leave their pool.
     fn join(&mut self, index: u32) -> u32 {
-        let Piece { before, after, .. } = self.pieces[index as usize];
+        let Piece { before, after, .. } = self.blocks[index];
         let mut first = index;
-        if self.joins(index, before) {
+        if self.blocks.joins(index, before) {
             self.leave(before);
-            self.absorb(before);
+            self.blocks.absorb(before);
             first = before;
         }
-        if self.joins(first, after) {
+        if self.blocks.joins(first, after) {
             self.leave(after);
-            self.absorb(first);
+            self.blocks.absorb(first);
         }
         first
     }
 
-    fn joins(&self, index: u32, neighbour: u32) -> bool {
-        neighbour != NONE && {
-            let (one, other) = (self.pieces[index as usize], self.pieces[neighbour as usize]);
-            other.is_free && one.is_mapped == other.is_mapped
-        }
-    }
-
-    /// Makes a block and the one behind it one.
-    fn absorb(&mut self, index: u32) {
-        let behind = self.pieces[index as usize].after;
-        let Piece { size, after, .. } = self.pieces[behind as usize];
-        let piece = &mut self.pieces[index as usize];
-        piece.size += size;
-        piece.after = after;
-        if after != NONE {
-            self.pieces[after as usize].before = index;
-        }
-        self.vacant.push(behind);
-    }
-
     /// Adds a free block to its pool.
     fn put(&mut self, index: u32) {
-        let Piece { address, size, is_small, is_mapped, .. } = self.pieces[index as usize];
-        let pool = usize::from(is_small);
+        let Piece { is_small, is_mapped, .. } = self.blocks[index];
         if is_mapped {
-            let free = &mut self.free[pool];
-            let at = free.partition_point(|entry| (entry.0, entry.1) < (size, address));
-            free.insert(at, (size, address, index));
+            self.free[usize::from(is_small)].put(&mut self.blocks, index);
         } else {
-            let unmapped = &mut self.unmapped[pool];
-            let at = unmapped.partition_point(|entry| entry.0 < address);
-            unmapped.insert(at, (address, index));
+            self.put_unmapped(index);
         }
     }
 
     /// Takes a free block out of its pool.
     fn leave(&mut self, index: u32) {
-        let Piece { address, size, is_small, is_mapped, .. } = self.pieces[index as usize];
-        let pool = usize::from(is_small);
+        let Piece { is_small, is_mapped, .. } = self.blocks[index];
         if is_mapped {
-            let free = &mut self.free[pool];
-            let at = free.partition_point(|entry| (entry.0, entry.1) < (size, address));
-            free.remove(at);
+            self.free[usize::from(is_small)].remove(&mut self.blocks, index);
         } else {
-            let unmapped = &mut self.unmapped[pool];
-            let at = unmapped.partition_point(|entry| entry.0 < address);
-            unmapped.remove(at);
+            self.leave_unmapped(index);
         }
-    }
-
-    fn add(&mut self, piece: Piece) -> u32 {
-        if let Some(index) = self.vacant.pop() {
-            self.pieces[index as usize] = piece;
-            return index;
-        }
-        self.pieces.push(piece);
-        u32::try_from(self.pieces.len() - 1).unwrap_or(NONE)
     }
 
     /// Gives back the segments, or the pages, that nothing lives in.
     fn release(&mut self) {
         for pool in 0..2 {
-            let free = std::mem::take(&mut self.free[pool]);
-            if self.is_expandable {
-                self.free[pool].clone_from(&free);
-                for (.., index) in free {
+            for index in self.free[pool].all() {
+                let Piece { before, after, size, .. } = self.blocks[index];
+                if self.is_expandable {
                     self.unmap(index);
-                }
-                continue;
-            }
-            for entry in free {
-                let Piece { before, after, size, .. } = self.pieces[entry.2 as usize];
-                if before == NONE && after == NONE {
+                } else if before == NONE && after == NONE {
+                    self.free[pool].remove(&mut self.blocks, index);
                     self.reserved -= size;
-                    self.vacant.push(entry.2);
-                } else {
-                    self.free[pool].push(entry);
+                    self.blocks.drop(index);
                 }
             }
         }
-    }
-
-    /// Maps memory to the first addresses that have room for `size`, a free block before them included.
-    fn expand(&mut self, size: u64, is_small: bool) -> Option<u32> {
-        let pool = usize::from(is_small);
-        let found = self.unmapped[pool].iter().find_map(|&(_, index)| {
-            let before = self.pieces[index as usize].before;
-            let is_free = before != NONE && self.pieces[before as usize].is_free;
-            let first = if is_free { before } else { index };
-            self.has_room(first, size).then_some(first)
-        })?;
-        let mut index = found;
-        while !self.pieces[index as usize].is_mapped || self.pieces[index as usize].size < size {
-            let Piece { is_mapped, size: has, after, .. } = self.pieces[index as usize];
-            let (next, missing) = if is_mapped { (after, size - has) } else { (index, size) };
-            index = self.map(next, missing)?;
-        }
-        self.leave(index);
-        Some(index)
-    }
-
-    /// Whether the free addresses from a block on are enough.
-    fn has_room(&self, mut index: u32, size: u64) -> bool {
-        let mut room = 0;
-        while room < size && index != NONE && self.pieces[index as usize].is_free {
-            room += self.pieces[index as usize].size;
-            index = self.pieces[index as usize].after;
-        }
-        room >= size
-    }
-
-    /// Maps memory to the first `size` addresses of a block without any; returns the free block that it is then in.
-    fn map(&mut self, index: u32, size: u64) -> Option<u32> {
-        let Piece { size: room, is_small, .. } = self.pieces[index as usize];
-        let page = if is_small { SMALL_SEGMENT } else { LARGE_SEGMENT };
-        let mapped = size.min(room).next_multiple_of(page).min(room);
-        if !self.reserve(mapped) {
-            return None;
-        }
-        self.leave(index);
-        if mapped < room {
-            let rest = self.split(index, mapped);
-            self.put(rest);
-        }
-        self.pieces[index as usize].is_mapped = true;
-        let index = self.join(index);
-        self.put(index);
-        Some(index)
-    }
-
-    /// Takes the memory from the pages that lie in a free block wholly.
-    fn unmap(&mut self, index: u32) {
-        let Piece { address, size, is_small, .. } = self.pieces[index as usize];
-        let page = if is_small { SMALL_SEGMENT } else { LARGE_SEGMENT };
-        let (from, to) = (address.next_multiple_of(page), (address + size) / page * page);
-        if from >= to {
-            return;
-        }
-        self.leave(index);
-        let mut middle = index;
-        if from > address {
-            middle = self.split(index, from - address);
-            self.put(index);
-        }
-        if to < address + size {
-            let rest = self.split(middle, to - from);
-            self.put(rest);
-        }
-        self.pieces[middle as usize].is_mapped = false;
-        self.reserved -= to - from;
-        let middle = self.join(middle);
-        self.put(middle);
     }
 }
 
-const fn piece(address: u64, size: u64, is_small: bool) -> Piece {
-    Piece { address, size, before: NONE, after: NONE, is_small, is_free: true, is_mapped: true }
+/// What is taken for so many bytes.
+fn rounded(bytes: u64) -> u64 {
+    bytes.max(1).next_multiple_of(BLOCK)
 }
 
 #[cfg(test)]

@@ -1,0 +1,73 @@
+//! What predicts tokens ahead of a model, as vLLM and SGLang load it: a layer of the model's own, or a head as they are published.
+
+use super::tensors::VOCAB_PADDING;
+use crate::estimate::weights::Piece;
+use crate::spec::{Drafter, Layer, ModelShape, ModelSpec, Role};
+use crate::units::{Bytes, Overflow};
+
+/// Tokens of an EAGLE-3 head's own vocabulary, as they are published.
+const HEAD_TOKENS: u64 = 32_000;
+/// Hidden states of the model that it reads.
+pub const HEAD_STATES: u64 = 3;
+
+/// The layer of a model that predicts tokens: the tensors of its last layer with attention, what joins embedding and hidden
+/// state, and three norms. Delta nets' split that matrix over the ranks.
+///
+/// # Errors
+/// On sizes that no device has.
+pub fn layer(
+    model: &ModelSpec,
+    pieces: &[Piece],
+    ranks: u64,
+    element: u64,
+) -> Result<Bytes, Overflow> {
+    let shape = &model.shape;
+    let is_full = |layer: &Layer| matches!(layer, Layer::Full | Layer::FullAndRecurrent);
+    let last = model.layers.iter().rposition(is_full).map(|index| index as u64);
+    let of = |piece: &Piece| Bytes::sum(piece.held)?.times(piece.modules);
+    let mine = pieces.iter().filter(|piece| piece.layer == last);
+    let own = Bytes::sum(mine.map(of).collect::<Result<Vec<_>, _>>()?)?;
+    let hidden = shape.hidden_size;
+    let splits = shape.recurrent.is_some();
+    let rows = if splits { hidden.div_ceil(ranks) } else { hidden };
+    let joined = Bytes::product(&[2, hidden, rows, element])?;
+    own.plus(joined)?.plus(Bytes::product(&[3, hidden, element])?)
+}
+
+/// A head as they are published: one layer of Llama's shape behind a matrix that joins what it reads, which every rank has.
+///
+/// # Errors
+/// On sizes that no device has.
+pub fn head(
+    shape: &ModelShape,
+    drafter: Drafter,
+    ranks: u64,
+    element: u64,
+) -> Result<Bytes, Overflow> {
+    let reads_states = drafter == Drafter::Eagle3;
+    let (hidden, ffn) = (shape.hidden_size, shape.ffn_size.div_ceil(ranks));
+    let head_dim = shape.head_dim;
+    let q = shape.n_heads.div_ceil(ranks).checked_mul(head_dim).ok_or(Overflow)?;
+    let kv = shape.kv_heads.div_ceil(ranks).checked_mul(2 * head_dim).ok_or(Overflow)?;
+    let of = |factors: &[u64]| Bytes::product(factors)?.times(element);
+    let (states, inputs, norms) = if reads_states { (HEAD_STATES, 2, 4) } else { (2, 1, 1) };
+    let sizes = [
+        of(&[states, hidden, hidden])?,
+        of(&[inputs, hidden, q.checked_add(kv).ok_or(Overflow)?])?,
+        of(&[q, hidden])?,
+        of(&[3, ffn, hidden])?,
+        of(&[norms, hidden])?,
+    ];
+    let layer = Bytes::sum(sizes)?;
+    if !reads_states {
+        return Ok(layer);
+    }
+    let rows = HEAD_TOKENS.next_multiple_of(VOCAB_PADDING).div_ceil(ranks);
+    // Which of the model's tokens each of its own is.
+    layer.plus(of(&[rows, hidden])?)?.plus(Bytes::product(&[HEAD_TOKENS, 8])?)
+}
+
+/// Bytes of a layer that latent attention makes of a matrix as it is loaded, among [`layer`]'s.
+pub fn is_absorbed(piece: &Piece) -> bool {
+    piece.role == Some(Role::MlaAbsorbed)
+}

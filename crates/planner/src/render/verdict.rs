@@ -1,0 +1,133 @@
+//! The first line of a plan: whether it fits, and by how much.
+
+use super::document::{Document, shown};
+use super::pool_text::pool_words;
+use crate::plan::{Reason, Verdict};
+
+const WILL_NOT_START: &str = "will not start";
+
+/// The answer in a word or two, such as `fits`, and what that is said of.
+pub(super) struct Sentence {
+    pub(super) words: String,
+    pub(super) rest: String,
+}
+
+impl Sentence {
+    fn new(words: impl Into<String>, rest: impl std::fmt::Display) -> Self {
+        Self { words: words.into(), rest: format!(": {rest}") }
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!("{}{}", self.words, self.rest)
+    }
+}
+
+/// The words that the first line of a plan begins with: its verdict.
+pub fn verdict_words(document: &Document) -> String {
+    verdict(document).words
+}
+
+/// The answer: whether it fits, how much of the card it takes, and for how long a context.
+pub(super) fn verdict(document: &Document) -> Sentence {
+    let (peak, usable) = (document.peak.total, document.capacity.usable);
+    let words = document.verdict.words();
+    let rest = match (document.verdict, document.reason) {
+        (Verdict::DoesNotFit, Some(Reason::TooSlow)) => {
+            return Sentence::new("too slow", too_slow(document));
+        }
+        (Verdict::DoesNotFit, Some(Reason::WillNotStart)) => return will_not_start(document),
+        (Verdict::DoesNotFit, _) => {
+            let short = document.short_by;
+            format!("{} is {short} more than the {usable} there are", peak.expected)
+        }
+        (Verdict::Tight, _) => format!(
+            "{} of {usable}, but up to {}, which lacks {}{}",
+            peak.expected,
+            peak.high,
+            document.short_by,
+            if document.pool.is_some() { "" } else { " of the headroom" }
+        ),
+        (Verdict::Fits, _) => {
+            let context = context(document);
+            format!("{} of {usable} (up to {}){context}", peak.expected, peak.high)
+        }
+    };
+    Sentence::new(words, rest)
+}
+
+fn too_slow(document: &Document) -> String {
+    let tiers = document.recommendation.tiers.iter();
+    let speeds = tiers.map(|tier| tier.decode_tokens_per_second.high).filter(|speed| *speed > 0.0);
+    match speeds.reduce(f64::max) {
+        Some(most) => {
+            format!("memory suffices, but at most {most:.0} tok/s can be reached")
+        }
+        None => "memory suffices, but the decode speed asked for cannot be reached".to_owned(),
+    }
+}
+
+/// What a conversation can be long, the pinned prompt included.
+fn context(document: &Document) -> String {
+    let asked = &document.deployment;
+    let tokens = asked
+        .number(|asked| asked.system_tokens)
+        .saturating_add(asked.number(|asked| asked.cache_tokens));
+    let longest = asked.number(|asked| asked.context);
+    if let Some(users) = &document.users {
+        let each = if users.planned == 1 { "user" } else { "users" };
+        return format!(" · {} {each} × {} tokens", users.planned, users.context);
+    }
+    if tokens == longest {
+        format!(" · all {longest} tokens of context")
+    } else {
+        format!(" · {tokens} tokens of context")
+    }
+}
+
+/// Why a runtime that takes a share of the card refuses to serve: too little of it is free, its pool holds no request of the
+/// longest kind, or not the conversations asked for.
+fn will_not_start(document: &Document) -> Sentence {
+    let runtime = document.deployment.runtime();
+    let Some(pool) = &document.pool else {
+        return Sentence::new(WILL_NOT_START, format!("{} short", document.short_by));
+    };
+    let start = &pool.start;
+    let share = shown(document.deployment.resolved.share().as_ref());
+    let words = pool_words(document);
+    let (total, usable) = (document.peak.total.expected, document.capacity.usable);
+    let free = usable.minus_or_zero(total.minus_or_zero(pool.limit));
+    let (limit, short) = (pool.limit, document.short_by);
+    let is_small = start.needs > start.has.expected;
+    let (what, why) = if total > usable && words.has_two_ends {
+        let why = format!(
+            ": its share of {share} is {limit}, and what it takes beside that leaves {free}: {short} short"
+        );
+        ("will run out of memory", why)
+    } else if total > usable {
+        let why = format!(
+            ": its share of {share} is {limit}, and {free} are free when it looks: {short} short"
+        );
+        (WILL_NOT_START, why)
+    } else if is_small && words.has_two_ends {
+        let why = format!(
+            ": its share of {share} is {limit}, which leaves {} for a pool of {} at least: `{}` is too small",
+            start.has.expected, start.needs, words.share
+        );
+        (WILL_NOT_START, why)
+    } else if is_small {
+        let longest = match start.longest_context {
+            0 => "none starts".to_owned(),
+            longest => format!("the largest that starts is {longest}"),
+        };
+        let why = format!(
+            ": `{}` {} needs {} of cache, {} are there; {longest}",
+            words.longest, start.context, start.needs, start.has.expected
+        );
+        (WILL_NOT_START, why)
+    } else if words.has_two_ends {
+        ("starts", format!(", and its pool is {short} short of what the conversations hold"))
+    } else {
+        (WILL_NOT_START, format!(": {short} short of what the conversations hold"))
+    };
+    Sentence { words: format!("{runtime} {what}"), rest: why }
+}

@@ -1,0 +1,223 @@
+//! What mends a cache that ran full, main memory that ran out, and what engines that are not planned say of themselves:
+//! settings only that their own messages or documents name.
+
+use super::remedy;
+use crate::why::evidence::{Engine, Evidence, Failure, FailureKind, Killer, TermKind};
+use crate::why::remedy::{Checked, Remedy};
+use crate::why::sayings::Setting;
+
+fn unchecked(code: &'static str, flags: &str, text: &str) -> Remedy {
+    remedy(code, flags, Checked::Unchecked, text.to_owned())
+}
+
+/// What the kind of the failure, or the engine, says by itself.
+pub(super) fn remedies(evidence: &Evidence, failure: &Failure) -> Option<Vec<Remedy>> {
+    let engine = evidence.engine.map(|(engine, _)| engine);
+    Some(match &failure.kind {
+        FailureKind::Warmup { of_cache, .. } => warmup(*of_cache),
+        FailureKind::Woken => vec![
+            unchecked(
+                "end-others",
+                "",
+                "free what was taken while it slept (of PyTorch: `torch.cuda.empty_cache()`) before it is woken",
+            ),
+            unchecked(
+                "other-share",
+                "--gpu-memory-utilization",
+                "a lower `--gpu-memory-utilization`: it has less to get back",
+            ),
+        ],
+        FailureKind::Profiled(..) => {
+            vec![unchecked(
+                "end-others",
+                "",
+                "start it again when nothing else on the card starts or ends",
+            )]
+        }
+        FailureKind::Unbalanced(_) => {
+            vec![unchecked(
+                "end-others",
+                "",
+                "end what else holds the card with less room (see `nvidia-smi`), or choose cards of one size with `CUDA_VISIBLE_DEVICES`",
+            )]
+        }
+        FailureKind::BufferLimit(_) => vec![unchecked(
+            "shorter-context",
+            "",
+            "a shorter prompt, or a smaller step of prefill: the buffer grows with both",
+        )],
+        FailureKind::Build => vec![
+            unchecked(
+                "smaller-batch",
+                "--max_batch_size",
+                "a smaller `--max_batch_size` or `--max_num_tokens` where the engine is built",
+            ),
+            unchecked(
+                "smaller-weights",
+                "",
+                "weights in fewer bits, or an engine for several cards (`--tp_size`)",
+            ),
+        ],
+        FailureKind::Split => exllama(),
+        FailureKind::PartlyOffloaded => {
+            vec![unchecked(
+                "smaller-weights",
+                "load_in_4bit=True",
+                "weights in fewer bits (`load_in_4bit=True`), which leaves none of them on the host",
+            )]
+        }
+        _ => return of_engine(engine?),
+    })
+}
+
+/// Engines of which nothing more is known than that the card was full.
+fn of_engine(engine: Engine) -> Option<Vec<Remedy>> {
+    Some(match engine {
+        Engine::Tgi => {
+            let mut found = warmup(true);
+            found.push(unchecked(
+                "other-share",
+                "--cuda-memory-fraction",
+                "a lower `--cuda-memory-fraction` leaves more beside what it takes for its cache",
+            ));
+            found
+        }
+        Engine::TensorRtLlm => vec![
+            unchecked(
+                "other-share",
+                "kv_cache_free_gpu_mem_fraction",
+                "a lower `kv_cache_free_gpu_mem_fraction`, which is 0.9 of what is free unless told otherwise",
+            ),
+            unchecked(
+                "smaller-batch",
+                "--max_batch_size",
+                "an engine that is built with a smaller `--max_batch_size` or `--max_num_tokens`: its buffers are as large as these allow",
+            ),
+        ],
+        Engine::ExLlama => exllama(),
+        Engine::LmDeploy => vec![
+            unchecked(
+                "other-share",
+                "--cache-max-entry-count",
+                "a lower `--cache-max-entry-count`, such as 0.4: the share of what is free that the cache takes",
+            ),
+            unchecked("shorter-context", "--session-len", "a shorter `--session-len`"),
+        ],
+        Engine::Mlx => vec![unchecked(
+            "shorter-context",
+            "",
+            "a shorter prompt, or weights in fewer bits: the memory is the machine's, and other programs hold some of it",
+        )],
+        _ => return None,
+    })
+}
+
+fn warmup(of_cache: bool) -> Vec<Remedy> {
+    let total = unchecked(
+        "smaller-cache",
+        "--max-batch-total-tokens",
+        "a smaller `--max-batch-total-tokens`: it is what its cache holds",
+    );
+    let prefill = unchecked(
+        "smaller-batch",
+        "--max-batch-prefill-tokens",
+        "a smaller `--max-batch-prefill-tokens`: a pass computes as many at once",
+    );
+    let weights = unchecked(
+        "smaller-weights",
+        "--quantize",
+        "weights in fewer bits (`--quantize`), or more cards (`--num-shard`)",
+    );
+    let first = if of_cache { [total, prefill] } else { [prefill, total] };
+    first.into_iter().chain([weights]).collect()
+}
+
+fn exllama() -> Vec<Remedy> {
+    vec![
+        unchecked(
+            "shorter-context",
+            "max_seq_len",
+            "a shorter context (`max_seq_len`, `cache_size`), or a quantized cache (`cache_mode`)",
+        ),
+        unchecked("smaller-weights", "", "a model in fewer bits per weight"),
+        unchecked("end-others", "", "see in `nvidia-smi` what else holds the card"),
+    ]
+}
+
+pub(super) fn cache_full(evidence: &Evidence) -> Vec<Remedy> {
+    match evidence.engine.map(|(engine, _)| engine) {
+        Some(Engine::Sglang) => vec![
+            unchecked(
+                "fewer-sequences",
+                "--max-running-requests",
+                "a smaller `--max-running-requests`, or a higher `--schedule-conservativeness`: fewer run at once",
+            ),
+            unchecked(
+                "other-share",
+                "--mem-fraction-static",
+                "a larger `--mem-fraction-static`, where passes leave room: the pool holds more tokens",
+            ),
+            unchecked(
+                "smaller-cache-type",
+                "--kv-cache-dtype fp8_e4m3",
+                "`--kv-cache-dtype fp8_e4m3`: twice the tokens in the same pool",
+            ),
+        ],
+        Some(Engine::Vllm) => vec![
+            unchecked(
+                "fewer-sequences",
+                "--max-num-seqs",
+                "a smaller `--max-num-seqs`: fewer run at once",
+            ),
+            unchecked(
+                "other-share",
+                "--gpu-memory-utilization",
+                "a larger `--gpu-memory-utilization`, where the card has room: the pool holds more tokens",
+            ),
+        ],
+        engine => {
+            let engine = engine.unwrap_or(Engine::LlamaCpp);
+            let cells = evidence.run.question.cache_tokens.map(|cells| cells.saturating_mul(2));
+            let longer = cells.and_then(|cells| Setting::Context(cells).of(engine));
+            let flags = longer.unwrap_or_else(|| "-c".to_owned());
+            let text = format!("a longer context (`{flags}`), where the card has room for it");
+            let mut found = vec![remedy("longer-context", flags, Checked::Unchecked, text)];
+            if let Some(flags) = Setting::OneSlot.of(engine) {
+                let text = format!("`{flags}`: one slot has all of it");
+                found.push(remedy("one-slot", flags, Checked::Unchecked, text));
+            }
+            found
+        }
+    }
+}
+
+pub(super) fn main_memory(evidence: &Evidence, failure: &Failure) -> Vec<Remedy> {
+    let engine = evidence.engine.map(|(engine, _)| engine);
+    let mut found = Vec::new();
+    if let FailureKind::HostKilled(killed) = &failure.kind
+        && killed.by == Killer::Ray
+    {
+        found.push(unchecked("fewer-workers", "", "fewer workers on the node, or more memory for it: each reads the weights through main memory"));
+        found.push(unchecked("later", "RAY_memory_usage_threshold", "a higher `RAY_memory_usage_threshold` lets the node fill further, at the risk that the kernel ends something itself"));
+        return found;
+    }
+    if let FailureKind::HostAllocation(Some(TermKind::Cache)) = failure.kind {
+        let cells = evidence.run.question.cache_tokens.map(|cells| (cells / 2).max(1));
+        let engine = engine.unwrap_or(Engine::LlamaCpp);
+        let flags = cells.and_then(|cells| Setting::Context(cells).of(engine));
+        let flags = flags.unwrap_or_else(|| "-c".to_owned());
+        let text = format!("a shorter context (`{flags}`): keys and values grow with it");
+        found.push(remedy("shorter-context", flags, Checked::Unchecked, text));
+    }
+    match engine {
+        Some(Engine::LlamaCpp) => {
+            found.push(unchecked("more-on-the-card", "-ngl", "more layers on the card (`-ngl`), where it has room, or a smaller file"));
+            found.push(unchecked("no-prompt-cache", "--cache-ram 0", "`--cache-ram 0`: llama-server keeps prompts in main memory, 8 GiB unless told otherwise"));
+        }
+        Some(Engine::Ollama) => {
+            found.push(unchecked("smaller-weights", "", "a smaller model or tag, or a smaller `num_ctx`"));
+        }
+        _ => found.push(unchecked("more-memory", "", "more memory for the process (a container's limit, `--shm-size`, swap), or weights that are read without a copy (safetensors, `low_cpu_mem_usage=True`)")),
+    }
+    found
+}

@@ -1,0 +1,221 @@
+//! Other words for what the command line has: of other programs, of habit. What comes after `--` is another program's.
+
+use std::ffi::{OsStr, OsString};
+
+use vramplan_planner::deployment::is_program;
+
+/// Words for `budget`.
+const PLAN: [&str; 14] = [
+    "fit",
+    "fits",
+    "plan",
+    "estimate",
+    "calc",
+    "calculate",
+    "size",
+    "vram",
+    "mem",
+    "need",
+    "needs",
+    "run",
+    "will-it-fit",
+    "can-i-run",
+];
+
+/// Other first words, and what they stand for.
+const COMMANDS: [(&str, &[&str]); 12] = [
+    ("list", &["profiles", "list"]),
+    ("ls", &["profiles", "list"]),
+    ("gpus", &["profiles", "list", "gpus"]),
+    ("cards", &["profiles", "list", "gpus"]),
+    ("models", &["profiles", "list", "models"]),
+    ("runtimes", &["profiles", "list", "runtimes"]),
+    ("engines", &["profiles", "list", "runtimes"]),
+    ("show", &["profiles", "show"]),
+    ("import", &["profiles", "import"]),
+    ("version", &["--version"]),
+    ("matrix", &["sweep"]),
+    ("diff", &["compare"]),
+];
+
+/// Flags that stand alone, and the flag and value that they stand for.
+const ALONE: [(&str, &[&str]); 9] = [
+    ("--load-in-4bit", &["--weights", "nf4"]),
+    ("--load-in-8bit", &["--weights", "int8"]),
+    ("--no-color", &["--color", "never"]),
+    ("--vllm", &["--runtime", "vllm"]),
+    ("--sglang", &["--runtime", "sglang"]),
+    ("--ollama", &["--runtime", "ollama"]),
+    ("--llama-cpp", &["--runtime", "llama.cpp"]),
+    ("--transformers", &["--runtime", "transformers"]),
+    ("--disable-cuda-graph", &["--enforce-eager"]),
+];
+
+/// Flags whose value may say what is done anyway, and those values.
+const ANYWAY: [(&str, &[&str]); 10] = [
+    ("-c", &["0", "max", "auto", "model"]),
+    ("--context", &["0", "max", "auto", "model"]),
+    ("--ctx-size", &["0", "max", "auto", "model"]),
+    ("--max-model-len", &["auto", "-1"]),
+    ("--context-length", &["max", "auto"]),
+    ("--device-map", &["auto", "balanced", "sequential"]),
+    ("--dtype", &["auto"]),
+    ("--torch-dtype", &["auto"]),
+    ("--weights", &["auto"]),
+    ("--quantization", &["none", "None"]),
+];
+
+/// Flags that name the type of weights that are not quantized; beside a quantization they say nothing of the weights.
+const TYPES: [&str; 3] = ["--dtype", "--torch-dtype", "--precision"];
+
+/// Flags that say how the weights are quantized.
+const QUANTIZED: [&str; 6] =
+    ["--weights", "--quantization", "--quant", "--quantize", "--load-in-4bit", "--load-in-8bit"];
+
+/// The arguments in the words that are known here.
+pub fn rewritten(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = arguments.into_iter().collect();
+    command(&mut words);
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let behind = words.split_off(end);
+    let words: Vec<OsString> = words.into_iter().map(dashed).collect();
+    let mut written = flags(words);
+    join_gpus(&mut written);
+    written.extend(behind);
+    written
+}
+
+/// The first word as a command; a program of a server's is one to plan.
+fn command(words: &mut Vec<OsString>) {
+    let Some(first) = words.get(1).and_then(|word| word.to_str()) else { return };
+    if PLAN.contains(&first) {
+        words[1] = "budget".into();
+    } else if let Some((_, meant)) = COMMANDS.iter().find(|(word, _)| *word == first) {
+        words.splice(1..2, meant.iter().map(OsString::from));
+    } else if is_program(first) && words.len() > 2 {
+        words.splice(1..1, ["budget", "--"].map(OsString::from));
+    } else if is_flag_of_a_plan(first) {
+        words.insert(1, "budget".into());
+    }
+}
+
+/// Whether a first word is a flag that only commands have.
+fn is_flag_of_a_plan(word: &str) -> bool {
+    let name = word.split('=').next().unwrap_or(word);
+    ["-m", "--model", "-g", "--gpu", "--runtime", "--vram", "--scenario"].contains(&name)
+}
+
+/// `--num_ctx=8192` as `--num-ctx=8192`.
+fn dashed(word: OsString) -> OsString {
+    let Some(long) = word.to_str().and_then(|text| text.strip_prefix("--")) else { return word };
+    let (name, value) = long.split_at(long.find('=').unwrap_or(long.len()));
+    if name.contains('_') { format!("--{}{value}", name.replace('_', "-")).into() } else { word }
+}
+
+fn flags(words: Vec<OsString>) -> Vec<OsString> {
+    let is_quantized = words.iter().any(|word| QUANTIZED.iter().any(|flag| names(word, flag)));
+    let mut words = words.into_iter().peekable();
+    let mut written = Vec::new();
+    while let Some(word) = words.next() {
+        if let Some((_, meant)) = ALONE.iter().find(|(flag, _)| word == *flag) {
+            words.next_if(|next| next == "true" || next == "True");
+            written.extend(meant.iter().map(OsString::from));
+            continue;
+        }
+        if TYPES.iter().any(|flag| names(&word, flag)) {
+            let value = value_of(&word).or_else(|| words.next());
+            let is_said = value.as_ref().is_some_and(|value| value != "auto" && !is_quantized);
+            if let Some(value) = value.filter(|_| is_said) {
+                written.extend(["--weights".into(), value]);
+            }
+            continue;
+        }
+        let anyway = |value: &OsStr| {
+            let of = |(flag, values): &&(&str, &[&str])| {
+                names(&word, flag) && values.iter().any(|anyway| value == *anyway)
+            };
+            ANYWAY.iter().any(|entry| of(&entry))
+        };
+        match value_of(&word) {
+            Some(value) if anyway(&value) => continue,
+            None if words.peek().is_some_and(|value| anyway(value)) => {
+                words.next();
+                continue;
+            }
+            _ => {}
+        }
+        written.push(word);
+    }
+    written
+}
+
+/// Whether a word is this flag, with its value or without.
+fn names(word: &OsStr, flag: &str) -> bool {
+    let rest = word.to_str().and_then(|word| word.strip_prefix(flag));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+}
+
+/// The value behind `=`.
+fn value_of(word: &OsStr) -> Option<OsString> {
+    let (_, value) = word.to_str().filter(|word| word.starts_with('-'))?.split_once('=')?;
+    Some(value.into())
+}
+
+/// `-g L4 -g T4` as `-g L4,T4`.
+fn join_gpus(words: &mut Vec<OsString>) {
+    let is_gpu = |word: &OsString| word == "-g" || word == "--gpu";
+    while let Some(first) = words.iter().position(is_gpu)
+        && let Some(next) = words.iter().skip(first + 2).position(is_gpu)
+        && let Some(other) = words.get(first + 2 + next + 1).cloned()
+    {
+        let at = first + 2 + next;
+        words.drain(at..=at + 1);
+        words[first + 1].push(",");
+        words[first + 1].push(other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(line: &str) -> String {
+        let words = rewritten(line.split(' ').map(OsString::from));
+        words.join(OsStr::new(" ")).into_string().unwrap()
+    }
+
+    #[test]
+    fn commands_have_other_words() {
+        for (line, meant) in [
+            ("t fit qwen3-8b L4", "t budget qwen3-8b L4"),
+            ("t models qwen", "t profiles list models qwen"),
+            ("t version", "t --version"),
+            ("t -m a -g L4", "t budget -m a -g L4"),
+            ("t vllm serve a_b --max_x 1", "t budget -- vllm serve a_b --max_x 1"),
+            ("t ollama run a", "t budget -- ollama run a"),
+            ("t qwen3-8b L4", "t qwen3-8b L4"),
+            ("t --help", "t --help"),
+        ] {
+            assert_eq!(written(line), meant);
+        }
+    }
+
+    #[test]
+    fn flags_have_other_words() {
+        for (line, meant) in [
+            ("t b --num_ctx 8192 --n_ctx=1", "t b --num-ctx 8192 --n-ctx=1"),
+            ("t b --load_in_4bit", "t b --weights nf4"),
+            ("t b -c max -m a", "t b -m a"),
+            ("t b --max-model-len=auto", "t b"),
+            ("t b --dtype half", "t b --weights half"),
+            ("t b --dtype auto -m a", "t b -m a"),
+            ("t b --quantization awq --dtype half", "t b --quantization awq"),
+            ("t b -g L4 -m a -g T4 --gpu L40", "t b -g L4,T4,L40 -m a"),
+            ("t b --device_map auto", "t b"),
+            ("t b -g", "t b -g"),
+            ("t b -- --load_in_4bit", "t b -- --load_in_4bit"),
+        ] {
+            assert_eq!(written(line), meant, "{line}");
+        }
+    }
+}
