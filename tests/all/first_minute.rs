@@ -222,7 +222,7 @@ const QUESTIONS: &[Asked] = &[
     ),
     asked(
         "budget -g L4 -- python3 -m sglang.launch_server --model-path Qwen/Qwen3-8B --context-length 8192 --new-flag 3",
-        0,
+        3,
         &["sglang runtime", "planned without `--new-flag 3`"],
     ),
     asked("budget -g L4 -- python -c 'import torch'", 2, &["vramplan rehearse"]),

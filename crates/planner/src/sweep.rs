@@ -65,6 +65,7 @@ fn answered(deployment: &Deployment, weights: &Weights) -> Cell {
     };
     let placed = placement.of(deployment);
     let settled = settle_users(settle_share(&placed)?)?;
-    let summary = Solver::with_weights(&settled, weights)?.summary()?;
+    // Main memory is a device beside the GPUs: each has weights of its own.
+    let summary = Solver::new(&settled)?.summary()?;
     Ok(Answered { summary, placement: Some(placement.flags()) })
 }

@@ -201,8 +201,9 @@ mod tests {
         for text in ["0.9", "0.95", "0.8661", "1.0", "0.01"] {
             assert_eq!(text.parse::<Utilization>().unwrap().to_string(), text);
         }
-        for text in ["90", "0", "1.01", "NaN", "", "90%"] {
+        for text in ["90", "0", "1.01", "NaN", "", "190%"] {
             assert!(text.parse::<Utilization>().is_err(), "{text}");
         }
+        assert_eq!("90%".parse::<Utilization>().unwrap().to_string(), "0.9");
     }
 }

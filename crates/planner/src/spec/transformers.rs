@@ -199,7 +199,7 @@ mod tests {
         for (text, message) in [
             ("bitsandbytes=0.45", "`4.57,bitsandbytes=0.45`"),
             ("4.57,4.44", "twice"),
-            ("4.57,bitsandbytes=1.0", "no version of bitsandbytes"),
+            ("4.57,bitsandbytes=1.0", "not a version of bitsandbytes"),
             ("4.57,torch=2.4", "`torch` is not a library"),
             ("4.57,", "`` is not a version of transformers"),
         ] {

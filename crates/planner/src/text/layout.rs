@@ -41,7 +41,7 @@ mod tests {
     fn long_lines_break_at_spaces() {
         assert_eq!(wrap("- aaa bbb ccc", 9), "- aaa bbb\n  ccc\n");
         assert_eq!(wrap("", 9), "\n");
-        assert_eq!(wrap("aaa-bbb-ccc-ddd e", 9), "aaa-bbb-c\n  cc-ddd\n  e\n");
+        assert_eq!(wrap("aaa-bbb-ccc-ddd e", 9), "aaa-bbb\n  -ccc-dd\n  d e\n");
         // A column is what a terminal shows, not a byte or a character.
         assert_eq!(wrap("8 – 9 ≤ x", 9), "8 – 9 ≤ x\n");
         assert_eq!(wrap("模型 模型", 8), "模型\n  模型\n");

@@ -171,7 +171,7 @@ fn push_one(
     let Captured { id, graphs, layers, kib, results } = *captured;
     let nodes = Bytes::product(&[graphs, layers, kib, 1 << 10])?;
     let formula = Formula::text(
-        "60 MiB + graphs · layers · KiB a layer + results",
+        "60 MiB + graphs · layers · KiB a layer · 1 KiB + results",
         &[("graphs", graphs), ("layers", layers), ("KiB a layer", kib), ("results", results.get())],
     );
     let expected = Bytes::sum([KERNELS, nodes, results])?;

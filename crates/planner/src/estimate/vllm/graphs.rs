@@ -77,7 +77,7 @@ pub fn push(
         return push_counted(buffers, scenario, serving, (captured, counted));
     }
     let formula = Formula::text(
-        "110 MiB + graphs · layers · KiB a layer + results",
+        "110 MiB + graphs · layers · KiB a layer · 1 KiB + results",
         &[("graphs", graphs), ("layers", layers), ("KiB a layer", kib), ("results", results.get())],
     );
     let expected = Bytes::sum([KERNELS, nodes, results])?;

