@@ -68,6 +68,8 @@ impl CatalogArgs {
     pub fn quiet(&self) -> Known {
         Known {
             catalog: vramplan_disk::catalog(&self.profiles),
+            store: Store::new(&self.evidence),
+            book: OnceCell::new(),
             sources: Sources::new(Environment::of_process(), self.offline),
             #[cfg(feature = "hub")]
             waiting: Waiting::default(),

@@ -225,7 +225,12 @@ mod tests {
     use super::*;
 
     fn planner() -> Planner {
-        Planner::new(CatalogArgs { profiles: Vec::new(), offline: true })
+        Planner::new(CatalogArgs {
+            profiles: Vec::new(),
+            evidence: Vec::new(),
+            offline: true,
+            no_config: true,
+        })
     }
 
     /// Calls a tool with arguments that its own schema takes, and holds the answer against the schema that it names.
