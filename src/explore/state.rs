@@ -179,6 +179,12 @@ impl State {
         };
         let mut matches = self.options(field);
         matches.retain(has);
+        // A name that begins so is rather meant than one that has it somewhere, and the shortest of those.
+        if let Some(first) = typed.split_whitespace().next() {
+            matches.sort_by_key(|option| {
+                (!option.to_lowercase().starts_with(first), option.chars().count())
+            });
+        }
         let is_free = !matches!(field.kind, Kind::List { free: false, .. });
         let is_known = matches.iter().any(|option| option.to_lowercase() == typed);
         if is_free && !typed.is_empty() && !is_known {

@@ -314,7 +314,7 @@ mod tests {
             ("quants", json!({ "model": "qwen2.5-7b", "weights": "q4_k_m" }), "`weights`"),
             ("compare", json!({ "current": { "gpu": "L4" } }), "`proposed` is missing"),
             ("why", json!({}), "`log` or `file`"),
-            ("why", json!({ "log": "  \n" }), "empty"),
+            ("why", json!({ "log": "" }), "empty"),
             ("why", json!({ "file": "/nonexistent/log" }), "/nonexistent/log"),
             ("profiles", json!({ "kind": "cats" }), "`gpus`, `models`, `runtimes`"),
             ("profiles", json!({ "kind": "gpus", "like": "L4" }), "`like`"),

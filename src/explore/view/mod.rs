@@ -129,8 +129,8 @@ fn draw_keys(frame: &mut Frame, area: Rect, state: &State, paint: Paint) {
         Focus::Inputs => "↑↓ field  ←→ change  [ ] finer  ⏎ choose  ⇥ advice",
         Focus::Advice => "↑↓ advice  ⏎ take it  ⇥ inputs",
     };
-    let state_of_plan = if state.is_waiting { "  planning…" } else { "" };
-    let text = format!("{keys}  c pin  y copy  u undo  ? help  q end{state_of_plan}");
+    let state_of_plan = if state.is_waiting { "planning…  " } else { "" };
+    let text = format!("{state_of_plan}{keys}  c pin  y copy  ? help  q end");
     frame.render_widget(Line::styled(text, paint.quiet()), area);
 }
 
