@@ -87,7 +87,8 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<Outcome> {
     })
 }
 
-fn document(flags: &Question, catalog: &Known) -> anyhow::Result<Document> {
+/// The plan of one side.
+pub(super) fn document(flags: &Question, catalog: &Known) -> anyhow::Result<Document> {
     let deployment = scenario::resolve(flags, catalog)?;
     Ok(Document::new(&deployment, &answer(&deployment)?))
 }

@@ -22,6 +22,15 @@ programs hold, of several cards on each of them.
 Sizes need a unit: `512 MiB`, `1.5 GiB`, `2 GB`. `24G` is refused as ambiguous.
 Exit codes: 0 fits · 1 error · 2 usage · 3 does not fit";
 
+pub const EXPLORE: &str = "\
+Examples:
+  vramplan explore                                  # this machine's card, or an L4
+  vramplan explore qwen3-30b-a3b 'RTX 4090'
+  vramplan explore --gpu 2xL4 --model m.gguf --runtime llama.cpp
+
+Arrows move and change, enter chooses from a list or takes a piece of advice, `c` pins a plan to compare with, `y` copies
+the command, `?` shows every key, `q` ends and prints the command.";
+
 pub const SWEEP: &str = "\
 Examples:
   vramplan sweep --gpu T4,L4,A100-40GB --model qwen2.5-7b,qwen2.5-14b,qwen2.5-32b
@@ -83,6 +92,7 @@ pub const OBSERVE: &str = "\
 Examples:
   vramplan observe -- python generate.py
   vramplan observe --model qwen2.5-14b --runtime transformers --weights nf4-dq -- python generate.py
+  vramplan observe --watch --gpu L4 --model qwen2.5-14b --runtime vllm -- vllm serve Qwen/Qwen2.5-14B
   vramplan observe --phase 'decode=^generating' --format svg --report run.svg -- ./serve.sh
   vramplan observe --device cpu --phase-at decode=12.5 --record run.jsonl -- ./llama-cli -m model.gguf
   vramplan observe --replay run.jsonl --format markdown
@@ -155,6 +165,15 @@ Examples:
   vramplan profiles show qwen2.5-14b
   vramplan profiles import model.gguf > my-profiles/models/my-model.toml
   vramplan budget --profiles my-profiles --gpu L4 --model my-model";
+
+pub const MCP: &str = "\
+Examples:
+  vramplan mcp                      # an agent starts this, and asks on its standard input
+  vramplan mcp --offline            # no tool asks a server, whatever a call says
+  claude mcp add vramplan -- vramplan mcp
+
+Its tools are budget, quants, compare, why and profiles (docs/agents.md). Nothing is written anywhere, and nothing is run.
+As on the command line a server is asked only for the headers of a model that is nowhere on this machine.";
 
 pub const SYNTH: &str = "\
 Examples:

@@ -63,6 +63,20 @@ impl CatalogArgs {
     }
 }
 
+impl CatalogArgs {
+    /// The same where nobody is told of servers that are asked: a page has the terminal for itself.
+    pub fn quiet(&self) -> Known {
+        Known {
+            catalog: vramplan_disk::catalog(&self.profiles),
+            store: Store::new(&self.evidence),
+            book: OnceCell::new(),
+            sources: Sources::new(Environment::of_process(), self.offline),
+            #[cfg(feature = "hub")]
+            waiting: Waiting::default(),
+        }
+    }
+}
+
 impl Known {
     /// The profiles in the binary alone, and no network.
     pub fn built_in() -> Self {

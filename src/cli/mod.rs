@@ -7,6 +7,7 @@ mod check;
 mod compare;
 mod config;
 mod doctor;
+mod explore;
 mod files;
 mod fleet;
 mod format;
@@ -14,6 +15,7 @@ mod generate;
 mod help;
 mod known;
 mod learn;
+mod mcp;
 #[cfg(target_os = "linux")]
 mod meter;
 mod new_file;
@@ -30,6 +32,8 @@ mod sweep;
 mod synonyms;
 mod synth;
 mod usage;
+#[cfg(target_os = "linux")]
+mod watch;
 mod why;
 
 use std::process::ExitCode;
@@ -45,7 +49,9 @@ use calibrate::CalibrateArgs;
 use check::CheckArgs;
 use compare::CompareArgs;
 use doctor::DoctorArgs;
+use explore::ExploreArgs;
 use fleet::FleetArgs;
+use mcp::McpArgs;
 use observe::ObserveArgs;
 use profiles::ProfilesArgs;
 use quants::QuantsArgs;
@@ -108,6 +114,9 @@ enum Command {
     /// Plan what a model takes on a GPU, and how much context fits.
     #[command(after_help = help::BUDGET)]
     Budget(Box<BudgetArgs>),
+    /// Change a plan with the keys, and see what follows: a page in the terminal.
+    #[command(after_help = help::EXPLORE)]
+    Explore(Box<ExploreArgs>),
     /// Show what fits where: a matrix of GPUs, models and formats.
     #[command(after_help = help::SWEEP)]
     Sweep(Box<SweepArgs>),
@@ -141,6 +150,9 @@ enum Command {
     /// List, show and import profiles of GPUs, models and runtimes.
     #[command(after_help = help::PROFILES)]
     Profiles(ProfilesArgs),
+    /// Answer an agent's calls of tools: an MCP server over standard input and output.
+    #[command(after_help = help::MCP)]
+    Mcp(McpArgs),
     /// Write a GGUF file with random weights in the shape of a model.
     #[command(after_help = help::SYNTH)]
     Synth(SynthArgs),
@@ -169,6 +181,7 @@ pub fn run() -> anyhow::Result<Outcome> {
     color.unwrap_or_default().choose();
     match command {
         Command::Budget(args) => budget::run(&args),
+        Command::Explore(args) => explore::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Quants(args) => quants::run(&args),
         Command::Compare(args) => compare::run(&args),
@@ -180,6 +193,7 @@ pub fn run() -> anyhow::Result<Outcome> {
         Command::Fleet(args) => fleet::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Profiles(args) => profiles::run(&args),
+        Command::Mcp(args) => mcp::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Sparse(args) => sparse::run(&args),
         Command::Completions { shell } => generate::completions(shell),

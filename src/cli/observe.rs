@@ -101,6 +101,10 @@ pub struct ObserveArgs {
     #[arg(long = "phase-at", value_name = "NAME=SECONDS", help_heading = "Measurement")]
     timed: Vec<Timed>,
 
+    /// Show at the foot of the terminal what is held now, beside the plan; what the command prints scrolls above.
+    #[arg(long, help_heading = "Measurement", conflicts_with = "replay")]
+    watch: bool,
+
     /// Where the report goes.
     #[command(flatten)]
     output: ReportArgs,
@@ -276,8 +280,9 @@ fn live(args: &ObserveArgs) -> anyhow::Result<Outcome> {
 #[cfg(target_os = "linux")]
 fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyhow::Result<Outcome> {
     use crate::calibrate::Recorder;
-    use crate::calibrate::session::{self, Job};
+    use crate::calibrate::session::{self, Guard, Job};
     let plan = planned(args, Some(&meter.device()))?;
+    let mut watch = args.watch.then(|| super::watch::Watch::new(plan.as_ref())).transpose()?;
     args.output.report.as_deref().map_or(Ok(()), files::check_writable)?;
     let words = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let header = files::header(meter.device(), words, plan.clone());
@@ -285,8 +290,10 @@ fn measure(args: &ObserveArgs, meter: &mut dyn crate::calibrate::Meter) -> anyho
     let mut command = std::process::Command::new(&args.command[0]);
     command.args(&args.command[1..]);
     let (patterns, timed) = (args.patterns.clone(), args.timed.clone());
-    let job = Job { patterns, timed, ..Job::new(command) };
+    let guard = watch.as_mut().map(|watch| watch as &mut dyn Guard);
+    let job = Job { patterns, timed, guard, ..Job::new(command) };
     let ended = session::run(job, meter, &recorder).map_err(explain)?;
+    drop(watch);
     let (events, failure) = recorder.finish(ended.end.clone());
     let (reported, failed) = (report(&events, plan.as_ref(), args), ended.exit_code());
     let failure = failure.map(|failure| {

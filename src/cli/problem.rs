@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::local::LocalCardError;
 use vramplan_planner::deployment::DeploymentError;
+use vramplan_planner::form;
 use vramplan_planner::read::SourceError;
 use vramplan_planner::recommend::RecommendError;
 use vramplan_planner::render::EmitError;
@@ -81,6 +82,13 @@ pub fn describe(error: &anyhow::Error) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The same as a message and its hints, for a page.
+pub fn told(error: &anyhow::Error) -> form::Problem {
+    let causes: Vec<_> = error.chain().map(shown).collect();
+    let hints = error.chain().filter_map(hint_of).map(|hint| printable_message(&hint));
+    form::Problem { message: causes.join(": "), hints: hints.collect() }
 }
 
 /// A cause as it is printed. Its words may be a system's or a library's, which quote names as they are.

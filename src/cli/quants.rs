@@ -27,7 +27,7 @@ use vramplan_sources::Asked;
 use vramplan_sources::{Group, Located, groups};
 
 /// The formats of a comparison of formats; the JSON's schema is `vramplan/quants/v1`.
-const QUANTS: Printers<QuantsDoc, serde_json::Error> = Printers(&[
+pub(super) const QUANTS: Printers<QuantsDoc, serde_json::Error> = Printers(&[
     (Format::Table, |quants| Ok(quants.to_table())),
     (Format::Json, QuantsDoc::to_json),
 ]);
@@ -117,7 +117,12 @@ pub fn run(args: &QuantsArgs) -> anyhow::Result<Outcome> {
     Ok(if document.best.is_some() { Outcome::Done } else { Outcome::DoesNotFit })
 }
 
-fn document(known: &Known, question: &Question, model: &str) -> anyhow::Result<QuantsDoc> {
+/// Plans every format.
+pub(super) fn document(
+    known: &Known,
+    question: &Question,
+    model: &str,
+) -> anyhow::Result<QuantsDoc> {
     let listed = Listed::new(known, model)?;
     let compared = Compared { known, question, cards: None };
     let (candidates, origin) = match listed {

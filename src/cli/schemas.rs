@@ -39,6 +39,7 @@ fn schemas() -> Vec<(String, Value)> {
             schema_for!(crate::report::rehearsal::RehearsalDoc),
         ),
         titled("why-v1", "vramplan/why/v1", schema_for!(WhyDoc)),
+        titled("profiles-v1", "vramplan/profiles/v1", schema_for!(super::mcp::ProfilesDoc)),
         titled("evidence-v1", "vramplan/evidence/v1", schema_for!(Record)),
         titled("fleet-plan-v1", "vramplan/fleet-plan/v1", schema_for!(FleetPlan)),
         titled("fleet-job-v1", "vramplan/fleet-job/v1", schema_for!(JobMark)),
@@ -230,6 +231,8 @@ fn outputs_follow_their_schemas() {
     assert_valid("quants-v1", &serde_json::to_value(quants).unwrap(), "quants");
     let why = super::why::example();
     assert_valid("why-v1", &serde_json::to_value(why).unwrap(), "why");
+    let profiles = super::mcp::example();
+    assert_valid("profiles-v1", &serde_json::to_value(profiles).unwrap(), "profiles");
     let doctor = super::doctor::example();
     assert_valid("doctor-v1", &serde_json::to_value(doctor).unwrap(), "doctor");
 }

@@ -75,21 +75,22 @@ fn read<T: Parser>(words: &[OsString]) -> Result<T, clap::Error> {
     }
 }
 
-/// The words with one that stands alone behind flags in front of them.
+/// The words with those that stand alone behind flags in front of them.
 fn behind_the_flags(error: &clap::Error, words: &[OsString]) -> Option<Vec<OsString>> {
     let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else { return None };
     let at = words.iter().position(|word| word == named.as_str()).filter(|at| *at > 2)?;
     if is_flag(&words[at]) {
         return None;
     }
+    let count = words[at..].iter().take_while(|word| !is_flag(word)).count();
     let mut moved = words.to_vec();
-    let word = moved.remove(at);
-    moved.insert(2, word);
+    let alone: Vec<OsString> = moved.drain(at..at + count).collect();
+    moved.splice(2..2, alone);
     Some(moved)
 }
 
 /// Commands that take a model and a GPU.
-const PLANS: [&str; 3] = ["budget", "sweep", "quants"];
+const PLANS: [&str; 4] = ["budget", "sweep", "quants", "explore"];
 
 /// `budget --model MODEL --gpu GPU` for `budget MODEL GPU`, in either order: words that name a card are the GPU.
 fn named(words: &[OsString]) -> Option<Vec<OsString>> {

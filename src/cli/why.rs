@@ -15,8 +15,8 @@ use super::scenario;
 use vramplan_planner::deployment::{self, Deployment, Question};
 use vramplan_planner::read::MemoryFiles;
 use vramplan_planner::render::{Format, WHY, WhyDoc};
-use vramplan_planner::text::{printable_message, printable_path};
-use vramplan_planner::why::{Evidence, Log, MOST_BYTES, explain, learn};
+use vramplan_planner::text::{printable, printable_message, printable_path};
+use vramplan_planner::why::{Evidence, Finding, Log, MOST_BYTES, explain, learn};
 
 /// Say why a run ran out of memory, by its log.
 #[derive(Clone, Debug, Args)]
@@ -65,18 +65,8 @@ pub fn run(args: &WhyArgs) -> anyhow::Result<Outcome> {
     ready(&args.catalog, args.learn)?;
     let known = args.catalog.known();
     let user = scenario::merged(&args.plan, args.scenario.as_deref())?;
-    let evidence = read(&args.log)?;
-    if evidence.lines == 0 {
-        return Err(Problem::new(format!(
-            "`{}` is empty: expected a log",
-            printable_path(&args.log)
-        ))
-        .hint("give the output of the engine, standard error included: `… 2>&1 | tee log`")
-        .into());
-    }
-    let finding = explain(evidence, &user, &|question| resolve(question, &user, &known));
-    let document = WhyDoc::new(&finding);
-    let text = format::print(&WHY, &document, format::chosen(args.format, args.json))?;
+    let finding = explained(read(&args.log)?, &printable_path(&args.log), &user, &known)?;
+    let text = format::print(&WHY, &WhyDoc::new(&finding), format::chosen(args.format, args.json))?;
     anstream::stdout().write_all(text.as_bytes())?;
     if args.learn {
         let record = learn(&finding, &user).map_err(|error| nothing(&error.to_string()))?;
@@ -85,11 +75,40 @@ pub fn run(args: &WhyArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Explains what was read of a log that goes by this name.
+pub(super) fn document(
+    evidence: Evidence,
+    name: &str,
+    user: &Question,
+    known: &Known,
+) -> anyhow::Result<WhyDoc> {
+    Ok(WhyDoc::new(&explained(evidence, name, user, known)?))
+}
+
+fn explained(
+    evidence: Evidence,
+    name: &str,
+    user: &Question,
+    known: &Known,
+) -> anyhow::Result<Finding> {
+    if evidence.lines == 0 {
+        return Err(Problem::new(format!("`{}` is empty: expected a log", printable(name)))
+            .hint("give the output of the engine, standard error included: `… 2>&1 | tee log`")
+            .into());
+    }
+    Ok(explain(evidence, user, &|question| resolve(question, user, known)))
+}
+
 /// Reads a log as far as logs are read.
 fn read(path: &Path) -> anyhow::Result<Evidence> {
     if path.as_os_str() == "-" {
         return Ok(read_from(std::io::stdin().lock())?);
     }
+    read_file(path)
+}
+
+/// Reads a log that is a file.
+pub(super) fn read_file(path: &Path) -> anyhow::Result<Evidence> {
     let mut file = fs_err::File::open(path)?;
     let length = file.metadata()?.len();
     if length <= MOST_BYTES {
@@ -104,7 +123,8 @@ fn read(path: &Path) -> anyhow::Result<Evidence> {
     Ok(log.finish())
 }
 
-fn read_from(from: impl Read) -> std::io::Result<Evidence> {
+/// Reads a log that is handed over.
+pub(super) fn read_from(from: impl Read) -> std::io::Result<Evidence> {
     let mut log = Log::default();
     feed(&mut log, from)?;
     Ok(log.finish())

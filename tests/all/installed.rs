@@ -5,8 +5,10 @@ use std::process::Command;
 
 use crate::skip::skipped;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "budget",
+    "explore",
+    "mcp",
     "sweep",
     "quants",
     "compare",

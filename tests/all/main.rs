@@ -4,6 +4,8 @@
 
 mod cli;
 mod emit;
+#[cfg(unix)]
+mod explore;
 #[cfg(feature = "hub")]
 #[path = "../support/fake_hub.rs"]
 mod fake_hub;
@@ -16,6 +18,7 @@ mod installed;
 #[cfg(feature = "hub")]
 #[path = "../support/loopback.rs"]
 mod loopback;
+mod mcp;
 mod observe;
 mod rehearse;
 #[path = "../support/skip.rs"]

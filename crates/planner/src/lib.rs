@@ -10,7 +10,7 @@
 //!
 //! Pure: no files, processes, clock, threads or terminal. Readers are given [`read::Files`]; it builds for
 //! `wasm32-unknown-unknown`. Dependencies point one way: `{text, bounded} → units → dtype → spec → {read, estimate}
-//! → {plan, synth} → deployment → {recommend, protocol, evidence} → {sweep, limits_table, why, fleet} → render`.
+//! → {plan, synth} → deployment → {recommend, protocol, evidence} → {sweep, limits_table, why, fleet} → render → form`.
 
 pub mod bounded;
 pub mod deployment;
@@ -18,6 +18,7 @@ pub mod dtype;
 pub mod estimate;
 pub mod evidence;
 pub mod fleet;
+pub mod form;
 pub mod limits_table;
 pub mod plan;
 pub mod protocol;

@@ -18,15 +18,10 @@
 #[cfg(target_family = "wasm")]
 mod abi;
 mod ask;
-mod flags;
 mod heads;
-mod lists;
-mod problem;
 mod session;
 
 pub use ask::{Answer, Ask};
-pub use flags::{Given, change_of, command, parse, question};
 pub use heads::{Heads, Missing};
-pub use lists::Lists;
-pub use problem::Problem;
 pub use session::Session;
+pub use vramplan_planner::form::{Given, Lists, Problem, change_of, command, parse, question};

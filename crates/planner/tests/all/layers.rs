@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Each layer may use those before it; those in one row may not use each other.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["text", "bounded"],
     &["units"],
     &["dtype"],
@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 10] = [
     &["recommend", "protocol", "evidence"],
     &["sweep", "limits_table", "why", "fleet"],
     &["render"],
+    &["form"],
 ];
 
 fn layer_of(module: &str) -> usize {

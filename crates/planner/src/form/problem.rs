@@ -3,11 +3,12 @@
 use std::error::Error;
 
 use serde::Serialize;
-use vramplan_planner::deployment::DeploymentError;
-use vramplan_planner::read::SourceError;
-use vramplan_planner::recommend::RecommendError;
-use vramplan_planner::render::EmitError;
-use vramplan_planner::text::printable_message;
+
+use crate::deployment::DeploymentError;
+use crate::read::SourceError;
+use crate::recommend::RecommendError;
+use crate::render::EmitError;
+use crate::text::printable_message;
 
 /// What is wrong, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

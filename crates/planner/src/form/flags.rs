@@ -1,10 +1,10 @@
 //! A question as texts: what a form and an address hold, what a command line says, and the way back.
 
 use serde_json::{Map, Value};
-use vramplan_planner::deployment::Question;
-use vramplan_planner::text::{printable, shell_word};
 
-use crate::Problem;
+use super::Problem;
+use crate::deployment::Question;
+use crate::text::{printable, shell_word};
 
 /// Keys of a question with their values, each a text as it is written on the command line, or as JSON has it.
 pub type Given = Map<String, Value>;
@@ -40,7 +40,7 @@ const LISTS: [&str; 2] = ["override_tensor", "lora"];
 ///
 /// ```
 /// let given = serde_json::json!({"gpu": "3090", "context": "32k", "enforce_eager": "true", "ngl": "20", "kv": ""});
-/// let question = vramplan_web::question(given.as_object().unwrap()).unwrap();
+/// let question = vramplan_planner::form::question(given.as_object().unwrap()).unwrap();
 /// assert_eq!(question.gpu.as_deref(), Some("3090"));
 /// assert_eq!(question.context, Some(32 * 1024));
 /// assert!(question.enforce_eager && question.kv.is_none());
@@ -65,7 +65,7 @@ fn read(given: &Given) -> Result<Given, Problem> {
 }
 
 /// The key that a flag is.
-pub(crate) fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     let name = name.trim_start_matches('-').replace('-', "_");
     let other = OTHER_NAMES.iter().find(|(other, _)| *other == name);
     other.map_or(name, |(_, key)| (*key).to_owned())
@@ -142,7 +142,7 @@ fn accepts(key: &str, value: &Value) -> Result<(), String> {
 /// The flags of a command line, whatever stands before the first of them.
 ///
 /// ```
-/// let given = vramplan_web::parse("vramplan budget -m 'my model.gguf' --gpu=L4 -ngl 20 --swa-full").unwrap();
+/// let given = vramplan_planner::form::parse("vramplan budget -m 'my model.gguf' --gpu=L4 -ngl 20 --swa-full").unwrap();
 /// assert_eq!(given["model"], "my model.gguf");
 /// assert_eq!(given["gpu"], "L4");
 /// assert_eq!((given["ngl"].as_str(), given["swa_full"].as_bool()), (Some("20"), Some(true)));
@@ -227,10 +227,10 @@ fn said_as(key: &str, value: &Value) -> Option<String> {
 /// What a piece of advice would change: the flags that its text quotes first.
 ///
 /// ```
-/// let change = vramplan_web::change_of("`--gpu-memory-utilization 0.85 to 0.9` starts").unwrap();
+/// let change = vramplan_planner::form::change_of("`--gpu-memory-utilization 0.85 to 0.9` starts").unwrap();
 /// assert_eq!(change["gpu_memory_utilization"], "0.9");
-/// assert!(vramplan_web::change_of("the whole context fits").is_none());
-/// assert!(vramplan_web::change_of("to decide: `--kv-cache-memory-bytes 12`").is_none());
+/// assert!(vramplan_planner::form::change_of("the whole context fits").is_none());
+/// assert!(vramplan_planner::form::change_of("to decide: `--kv-cache-memory-bytes 12`").is_none());
 /// ```
 pub fn change_of(advice: &str) -> Option<Given> {
     let quoted = advice.split('`').skip(1).step_by(2);

@@ -1,13 +1,13 @@
 //! What there is to choose from.
 
 use serde::Serialize;
-use vramplan_planner::dtype::{KvFormat, WeightFormat};
-use vramplan_planner::estimate::{Component, Phase, rules};
-use vramplan_planner::read::{Catalog, Kind, SourceError};
-use vramplan_planner::render::{Target, colour};
-use vramplan_planner::spec::{Runtime, RuntimeOptions};
 
-use crate::flags::key;
+use super::flags::key;
+use crate::dtype::{KvFormat, WeightFormat};
+use crate::estimate::{Component, Phase, rules};
+use crate::read::{Catalog, Kind, SourceError};
+use crate::render::{Target, colour};
+use crate::spec::{Runtime, RuntimeOptions};
 
 /// Everything that has a name.
 #[derive(Clone, Debug, Serialize)]
