@@ -108,15 +108,14 @@ impl Known {
 
     /// The deployment with what runs were measured to hold in the place of what was assumed.
     pub fn measured(&self, found: Deployment) -> anyhow::Result<Deployment> {
-        let book = match self.book.get() {
-            Some(book) => book,
-            None => {
-                let read = self.store.book().map_err(|error| {
-                    let message = format!("records of runs cannot be read: {error}");
-                    Problem::new(message).hint("name a directory that is there with `--evidence`")
-                })?;
-                self.book.get_or_init(|| read)
-            }
+        let book = if let Some(book) = self.book.get() {
+            book
+        } else {
+            let read = self.store.book().map_err(|error| {
+                let message = format!("records of runs cannot be read: {error}");
+                Problem::new(message).hint("name a directory that is there with `--evidence`")
+            })?;
+            self.book.get_or_init(|| read)
         };
         Ok(book.apply(found))
     }

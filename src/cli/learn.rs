@@ -53,6 +53,7 @@ pub fn nothing(why: &str) -> anyhow::Error {
         .into()
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn explain(error: StoreError) -> anyhow::Error {
     Problem::new(format!("the record cannot be kept: {error}"))
         .hint("name a directory that can be written to with `--evidence DIR`")

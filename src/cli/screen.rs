@@ -75,14 +75,14 @@ fn line(first: &str, behind: &[&str], width: usize) -> String {
     }
     let indent = " ".repeat(indent.min(width / 4));
     let wrapped = wrap(&words, width - indent.len());
-    wrapped.lines().map(|line| format!("{indent}{line}\n")).collect()
+    wrapped.lines().fold(String::new(), |text, line| text + &indent + line + "\n")
 }
 
 /// A table: as it is where there is room, else each row as its first cell and the others behind the names of their
 /// columns.
 fn table(rows: &[&str], width: usize) -> String {
     if rows.iter().all(|row| columns_of(row) <= width) {
-        return rows.iter().map(|row| format!("{row}\n")).collect();
+        return rows.join("\n") + "\n";
     }
     let cells = Cells::of(rows);
     let Some((header, rows)) = cells.split_first() else { return String::new() };

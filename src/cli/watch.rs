@@ -1,6 +1,7 @@
 //! `observe --watch`: two lines at the foot of the terminal that say what a running program holds beside its plan. What the
 //! program prints scrolls above them, in a region of its own.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -155,7 +156,7 @@ impl Shown<'_> {
         if let Some([planned, _]) = self.planned {
             let bounds = range(planned);
             let bounds = if bounds.is_empty() { bounds } else { format!(" ({bounds})") };
-            text.push_str(&format!(" · planned {}{bounds}", planned.expected));
+            let _ = write!(text, " · planned {}{bounds}", planned.expected);
         }
         text
     }

@@ -206,9 +206,7 @@ impl State {
             let is_taken = match field.kind {
                 Kind::List { of: Choices::Models | Choices::Gpus | Choices::Runtimes, .. } => true,
                 Kind::List { of: Choices::Versions, .. } => false,
-                Kind::List { of, .. } => {
-                    choices(of, &self.lists, Some(&runtime)).iter().any(|option| *option == said)
-                }
+                Kind::List { of, .. } => choices(of, &self.lists, Some(&runtime)).contains(&said),
                 _ => (field.applies)(&runtime),
             };
             if !is_taken {

@@ -33,6 +33,7 @@ fn plan(given: &Given) -> Result<Planned, Problem> {
 }
 
 impl Page {
+    #[allow(clippy::needless_pass_by_value, reason = "written where it is asked")]
     fn new(given: serde_json::Value) -> Self {
         let lists = Lists::of(&Catalog::built_in()).unwrap();
         let state = State::new(lists, given.as_object().unwrap().clone());

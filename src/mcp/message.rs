@@ -103,6 +103,7 @@ fn is_id(id: &Value) -> bool {
 }
 
 /// The message that answers a request.
+#[allow(clippy::needless_pass_by_value, reason = "it becomes a part of the message")]
 pub fn result(id: &Value, result: Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "result": result })
 }

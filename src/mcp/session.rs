@@ -181,9 +181,8 @@ impl Session {
 
     fn call(&self, mut params: Map<String, Value>, dialect: Dialect) -> Result<Call, Fault> {
         self.is_open(&dialect)?;
-        let tool = match params.remove("name") {
-            Some(Value::String(name)) => name,
-            _ => return Err(Fault::new(INVALID_PARAMS, "`name` is not there: expected a tool")),
+        let Some(Value::String(tool)) = params.remove("name") else {
+            return Err(Fault::new(INVALID_PARAMS, "`name` is not there: expected a tool"));
         };
         if !self.tools.iter().any(|known| known.name == tool) {
             let known: Vec<_> = self.tools.iter().map(|tool| tool.name).collect();
@@ -271,6 +270,7 @@ mod tests {
         Session::new(identity, vec![tool])
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "written where it is asked")]
     fn ask(session: &mut Session, method: &str, params: Value) -> Result<Step, Fault> {
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         match read(message).unwrap() {

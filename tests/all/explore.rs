@@ -140,7 +140,10 @@ fn a_whole_task() {
     tmux.type_in("rtx 4090");
     tmux.wait_for("> rtx 4090");
     tmux.keys(&["Enter"]);
-    tmux.wait(|screen| screen.contains("· RTX 4090") || screen.contains("\nRTX 4090\n"), "card in the answer");
+    tmux.wait(
+        |screen| screen.contains("· RTX 4090") || screen.contains("\nRTX 4090\n"),
+        "card in the answer",
+    );
     tmux.keys(&["Down", "Down", "Enter"]);
     tmux.type_in("transformers");
     tmux.wait_for("> transformers");

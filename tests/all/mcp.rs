@@ -42,6 +42,7 @@ impl Server {
         input.flush().unwrap();
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "written where it is asked")]
     fn ask(&mut self, id: u64, method: &str, params: Value) {
         let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         self.send(message.to_string().as_bytes());

@@ -51,9 +51,10 @@ pub fn run(args: &MergeArgs, catalog: &CatalogArgs) -> anyhow::Result<Outcome> {
         files::write(path, &merged.to_lines())?;
     }
     let document = merged.document();
-    let text = match args.json {
-        true => serde_json::to_string_pretty(&document)? + "\n",
-        false => merged_text(&document),
+    let text = if args.json {
+        serde_json::to_string_pretty(&document)? + "\n"
+    } else {
+        merged_text(&document)
     };
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(Outcome::Done)

@@ -138,10 +138,8 @@ pub fn known(catalog: &CatalogArgs) -> anyhow::Result<Merged> {
 /// `fleet plan`.
 pub fn run(args: &PlanArgs, catalog: &CatalogArgs) -> anyhow::Result<Outcome> {
     let plan = args.nodes.plan(&known(catalog)?)?;
-    let text = match args.json {
-        true => serde_json::to_string_pretty(&plan)? + "\n",
-        false => plan_text(&plan),
-    };
+    let text =
+        if args.json { serde_json::to_string_pretty(&plan)? + "\n" } else { plan_text(&plan) };
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(Outcome::Done)
 }

@@ -36,7 +36,7 @@ pub struct RunArgs {
     #[arg(long)]
     again: bool,
 
-    /// The command with its arguments. It finds the directory for its records in VRAMPLAN_EVIDENCE.
+    /// The command with its arguments. It finds the directory for its records in `VRAMPLAN_EVIDENCE`.
     #[arg(last = true, value_name = "CMD", required = true)]
     command: Vec<OsString>,
 }

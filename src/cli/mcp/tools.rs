@@ -234,6 +234,7 @@ mod tests {
     }
 
     /// Calls a tool with arguments that its own schema takes, and holds the answer against the schema that it names.
+    #[allow(clippy::needless_pass_by_value, reason = "written where it is asked")]
     fn called(name: &str, arguments: Value) -> Reply {
         let planner = planner();
         let tool = planner.list().into_iter().find(|tool| tool.name == name).unwrap();
@@ -248,6 +249,7 @@ mod tests {
         reply
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "written where it is asked")]
     fn refused(name: &str, arguments: Value) -> String {
         planner().call(name, arguments.as_object().unwrap().clone()).unwrap_err()
     }

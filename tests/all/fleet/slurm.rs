@@ -90,6 +90,7 @@ fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one fleet's life, from its list to its status")]
 fn a_fleet_is_calibrated_by_real_slurm() {
     let place = Place::with_driver("");
     let Some(cluster) = Cluster::start(place.path("cluster")) else { return };

@@ -531,7 +531,7 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mmproj: Option<String>,
 
-    /// A LoRA adapter to load with the model; may be repeated (llama.cpp; vllm has `--max-loras`).
+    /// A `LoRA` adapter to load with the model; may be repeated (llama.cpp; vllm has `--max-loras`).
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", help_heading = BESIDE))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lora: Vec<String>,

@@ -326,9 +326,8 @@ fn ollama(served: &mut Served, words: &[&str], variables: &[(&str, &str)]) -> Re
     for (name, value) in variables {
         match OLLAMA_VARIABLES.iter().find(|(known, _)| known == name) {
             Some((_, Effect::Sets(set))) => served.set(*set, name, value)?,
-            Some(_) => {}
             None if name.starts_with("OLLAMA_") => served.left_out.push(printable(name)),
-            None => {}
+            Some(_) | None => {}
         }
     }
     if served.question.context.is_none() {
@@ -543,6 +542,7 @@ fn longest(question: &mut Question, text: &str) -> Result<(), String> {
 }
 
 /// A method that quantizes at load, or that of a checkpoint by its name; what only its files tell is left to them.
+#[allow(clippy::unnecessary_wraps, reason = "as all that set a key")]
 fn quantization(question: &mut Question, text: &str) -> Result<(), String> {
     if let Ok(format) = text.parse::<WeightFormat>() {
         question.weights = Some(format);

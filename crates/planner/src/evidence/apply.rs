@@ -1,6 +1,7 @@
 //! A deployment with what was measured of its cards in the place of what was assumed.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::record::{Record, TermId};
@@ -161,21 +162,21 @@ fn source(runs: u64, outliers: usize, records: &[&Record]) -> String {
     let dates = records.iter().filter_map(|record| record.date.as_deref());
     let days: BTreeSet<&str> = dates.filter_map(|date| date.get(..10)).collect();
     match (days.first(), days.last()) {
-        (Some(first), Some(last)) if first == last => text += &format!(", {first}"),
-        (Some(first), Some(last)) => text += &format!(", {first} to {last}"),
+        (Some(first), Some(last)) if first == last => drop(write!(text, ", {first}")),
+        (Some(first), Some(last)) => drop(write!(text, ", {first} to {last}")),
         _ => text += ", at a time that is not known",
     }
     let drivers: Vec<&str> = records.iter().filter_map(|record| record.driver.as_deref()).collect();
     let drivers: Vec<&str> = drivers.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     match drivers.as_slice() {
         [] => {}
-        [driver] => text += &format!(", under driver {driver}"),
-        drivers => text += &format!(", under drivers {}", drivers.join(" and ")),
+        [driver] => drop(write!(text, ", under driver {driver}")),
+        drivers => drop(write!(text, ", under drivers {}", drivers.join(" and "))),
     }
     match outliers {
         0 => {}
         1 => text += "; 1 outlier left out",
-        n => text += &format!("; {n} outliers left out"),
+        n => drop(write!(text, "; {n} outliers left out")),
     }
     text
 }

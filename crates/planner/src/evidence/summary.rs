@@ -148,10 +148,7 @@ pub(super) fn work_of(record: &Record, term: TermId) -> Option<Digest> {
 impl Key {
     /// Of a term of a record; nothing of one whose work is not known where the term depends on it.
     pub fn of(record: &Record, term: TermId) -> Option<Self> {
-        let work = match term.is_constant() {
-            true => None,
-            false => Some(work_of(record, term)?),
-        };
+        let work = if term.is_constant() { None } else { Some(work_of(record, term)?) };
         let release = record.engine.version.as_deref().and_then(release_of);
         Some(Self {
             gpu: record.card.name.clone(),

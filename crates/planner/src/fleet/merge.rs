@@ -72,9 +72,15 @@ impl Merged {
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         let Self { records, jobs, refused } = other;
-        records.into_values().for_each(|record| self.record(record));
-        jobs.into_values().for_each(|mark| self.job(mark));
-        refused.into_iter().for_each(|(file, why)| self.refuse(file, why));
+        for record in records.into_values() {
+            self.record(record);
+        }
+        for mark in jobs.into_values() {
+            self.job(mark);
+        }
+        for (file, why) in refused {
+            self.refuse(file, why);
+        }
         self
     }
 

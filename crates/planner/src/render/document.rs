@@ -132,7 +132,7 @@ impl DeploymentDoc {
     }
 
     /// What is from the user's own defaults, in words.
-    pub(super) fn from_configuration(&self) -> Option<String> {
+    pub(super) fn said_by_configuration(&self) -> Option<String> {
         let said = self.configured.join(", ");
         (!said.is_empty()).then(|| format!("from `config.toml`: {said}"))
     }

@@ -84,7 +84,7 @@ fn heading(page: &mut String, document: &Document) {
         peak.total.high,
         document.capacity.usable
     );
-    for note in [asked.from_configuration(), document.maker_note()].into_iter().flatten() {
+    for note in [asked.said_by_configuration(), document.maker_note()].into_iter().flatten() {
         let _ = writeln!(page, "<p class=\"note\">{}</p>", marked(&note));
     }
 }

@@ -31,7 +31,7 @@ pub fn to_markdown(document: &Document) -> String {
     if let Some(origin) = &asked.model.origin {
         let _ = writeln!(text, "Read {}.\n", markdown(&origin.text()));
     }
-    let notes = [asked.from_configuration(), document.maker_note()];
+    let notes = [asked.said_by_configuration(), document.maker_note()];
     for note in notes.into_iter().flatten() {
         let _ = writeln!(text, "{}.\n", markdown(&sentence(&note)));
     }

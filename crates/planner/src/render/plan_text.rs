@@ -58,7 +58,7 @@ fn heading_on(document: &Document, width: usize) -> String {
     if let Some(origin) = &asked.model.origin {
         text.push_str(&wrap(&origin.text(), width));
     }
-    if let Some(own) = asked.from_configuration() {
+    if let Some(own) = asked.said_by_configuration() {
         text.push_str(&wrap(&own, width));
     }
     let fits = document.recommendation.tiers.iter().any(|tier| tier.max_cache_tokens > 0);

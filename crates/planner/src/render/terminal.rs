@@ -32,13 +32,13 @@ pub struct Rows<'a> {
     header: Vec<&'a str>,
     right: &'a [usize],
     dropped_first: Vec<Vec<usize>>,
-    rows: Vec<Vec<String>>,
+    cells: Vec<Vec<String>>,
 }
 
 impl<'a> Rows<'a> {
     /// A table without rows, whose columns numbered in `right` are aligned there.
     pub fn new(header: &[&'a str], right: &'a [usize]) -> Self {
-        Self { header: header.to_vec(), right, dropped_first: Vec::new(), rows: Vec::new() }
+        Self { header: header.to_vec(), right, dropped_first: Vec::new(), cells: Vec::new() }
     }
 
     /// The columns that are left out where there is no room, the first of them first; those that say nothing without each
@@ -49,7 +49,7 @@ impl<'a> Rows<'a> {
 
     /// Adds a row.
     pub fn add_row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+        self.cells.push(cells.into_iter().map(Into::into).collect());
     }
 
     /// The lines of the table, none wider than `width`: columns are left out, and at last cells are cut, with an ellipsis.
@@ -75,7 +75,7 @@ impl<'a> Rows<'a> {
         let is_right = |place: &usize| shown.get(*place).is_some_and(|at| self.right.contains(at));
         let right: Vec<usize> = (0..shown.len()).filter(is_right).collect();
         let mut rows = table(&header, &right);
-        for row in &self.rows {
+        for row in &self.cells {
             rows.add_row(shown.iter().map(|&at| row.get(at).cloned().unwrap_or_default()));
         }
         finish(&rows)

@@ -82,8 +82,14 @@ impl Engine {
     /// The runtime that plans it, by its name; whether this version of the planner has it is the parser's to say.
     pub const fn runtime(self) -> Option<&'static str> {
         match self {
-            Self::NvidiaSmi | Self::Linux | Self::Ray => None,
-            Self::Mlx | Self::LmDeploy | Self::ExLlama | Self::TensorRtLlm | Self::Tgi => None,
+            Self::NvidiaSmi
+            | Self::Linux
+            | Self::Ray
+            | Self::Mlx
+            | Self::LmDeploy
+            | Self::ExLlama
+            | Self::TensorRtLlm
+            | Self::Tgi => None,
             Self::PyTorch => Some("transformers"),
             Self::LlamaCpp | Self::KoboldCpp | Self::LmStudio | Self::Ollama => Some("llama.cpp"),
             Self::Vllm => Some("vllm"),

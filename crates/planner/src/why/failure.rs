@@ -31,7 +31,8 @@ pub struct TorchError {
 
 impl TorchError {
     /// With what another reading of the same message found where this one did not.
-    pub fn or(self, other: Self) -> Self {
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
         Self {
             asked: self.asked.or(other.asked),
             total: self.total.or(other.total),

@@ -87,6 +87,8 @@ fn terms(finding: &Finding, engine: Engine) -> Vec<TermDoc> {
     let evidence = &finding.evidence;
     let stated = evidence.run.terms.iter().filter(|term| !term.estimated);
     let mut terms: Vec<TermDoc> = stated.map(|term| stated_term(term, engine)).collect();
+    // A line about nothing measures nothing.
+    terms.retain(|term| !term.size.is_zero() || term.term == TermId::Unallocated);
     // What a program that is no known model's holds beside PyTorch may be anything.
     if engine == Engine::PyTorch && finding.plan.is_some() {
         terms.extend(evidence.run.failures.iter().filter_map(|failure| match &failure.kind {

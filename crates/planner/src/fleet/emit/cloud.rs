@@ -1,4 +1,4 @@
-//! SkyPilot and dstack: a task for each kind. Both read YAML, of which JSON is a part.
+//! `SkyPilot` and dstack: a task for each kind. Both read YAML, of which JSON is a part.
 //!
 //! Sources: docs.skypilot.co, "Task YAML"; dstack.ai, reference of `.dstack.yml`, `task`.
 
@@ -37,7 +37,7 @@ pub fn sky(kind: &KindDoc, jobs: &Jobs) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    crate::text::shell_word(text).map_or_else(String::new, |word| word.into_owned())
+    crate::text::shell_word(text).map_or_else(String::new, std::borrow::Cow::into_owned)
 }
 
 /// A task of dstack: `dstack apply -f FILE`.

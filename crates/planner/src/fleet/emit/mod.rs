@@ -21,7 +21,7 @@ pub enum Target {
     Slurm,
     /// Kubernetes: a list of indexed Jobs.
     Kubernetes,
-    /// SkyPilot: tasks.
+    /// `SkyPilot`: tasks.
     Sky,
     /// dstack: tasks.
     Dstack,
@@ -208,7 +208,7 @@ fn words(kind: &KindDoc, jobs: &Jobs) -> Vec<String> {
 fn line(kind: &KindDoc, jobs: &Jobs) -> String {
     // Words that no shell takes were refused.
     let quoted =
-        |word: &String| shell_word(word).map_or_else(String::new, |word| word.into_owned());
+        |word: &String| shell_word(word).map_or_else(String::new, std::borrow::Cow::into_owned);
     words(kind, jobs).iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Inventory, Node, NodeCards, NodesError, Scheduler, Types};
+use super::{Inventory, Node, NodeCards, Scheduler, Types};
 use crate::evidence;
 use crate::text::printable;
 use crate::units::Bytes;
@@ -16,23 +16,23 @@ const PRODUCT: &str = "nvidia.com/gpu.product";
 const MIG: &str = "nvidia.com/mig-";
 
 /// Reads JSON; nothing where it is no list of nodes.
-pub fn from_json(value: &Value, types: &Types) -> Result<Option<Inventory>, NodesError> {
+pub fn from_json(value: &Value, types: &Types) -> Option<Inventory> {
     let kind = |value: &Value| value.get("kind").and_then(Value::as_str).map(str::to_owned);
     let items: Vec<&Value> = match (kind(value).as_deref(), value.get("items")) {
         (Some("Node"), _) => vec![value],
         (_, Some(Value::Array(items))) => items.iter().collect(),
-        _ => return Ok(None),
+        _ => return None,
     };
     let mut nodes = Vec::new();
-    let mut notes = Vec::new();
+    let mut remarks = Vec::new();
     for item in items {
         let Some(node) = node(item, types) else { continue };
         if node.cards.is_empty() {
-            notes.push(format!("`{}` has no GPU that is allocatable", node.name));
+            remarks.push(format!("`{}` has no GPU that is allocatable", node.name));
         }
         nodes.push(node);
     }
-    Ok(Some(Inventory { scheduler: Scheduler::Kubernetes, nodes, notes }))
+    Some(Inventory { scheduler: Scheduler::Kubernetes, nodes, notes: remarks })
 }
 
 fn node(item: &Value, types: &Types) -> Option<Node> {

@@ -156,7 +156,7 @@ pub fn nodes(text: &str, types: &Types) -> Result<Inventory, NodesError> {
             .map_err(|error| NodesError::Json(printable(&error.to_string())))?;
         match slurm::from_json(&value, types)? {
             Some(found) => found,
-            None => kubernetes::from_json(&value, types)?.ok_or(NodesError::Form)?,
+            None => kubernetes::from_json(&value, types).ok_or(NodesError::Form)?,
         }
     } else {
         match slurm::from_text(text, types)? {

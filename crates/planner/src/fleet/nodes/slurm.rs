@@ -111,9 +111,10 @@ pub fn from_text(text: &str, types: &Types) -> Result<Option<Inventory>, NodesEr
 
 /// The columns of a line, between bars or spaces.
 fn cells(line: &str) -> Vec<String> {
-    let cells: Vec<&str> = match line.contains('|') {
-        true => line.split('|').map(str::trim).collect(),
-        false => line.split_whitespace().collect(),
+    let cells: Vec<&str> = if line.contains('|') {
+        line.split('|').map(str::trim).collect()
+    } else {
+        line.split_whitespace().collect()
     };
     cells.into_iter().map(str::to_owned).collect()
 }
@@ -126,12 +127,12 @@ fn is_up(states: &[&str]) -> bool {
         let state = state.to_ascii_lowercase();
         state.ends_with('*') || NOT.iter().any(|bad| state.contains(bad))
     };
-    !states.iter().any(|state| is_bad(state))
+    !states.iter().any(is_bad)
 }
 
 fn inventory(rows: Vec<Row>, types: &Types) -> Inventory {
     let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
-    let mut notes = Vec::new();
+    let mut remarks = Vec::new();
     for row in rows {
         let partitions = row.partitions.iter().map(|name| printable(name.trim_end_matches('*')));
         let partitions: Vec<String> = partitions.collect();
@@ -144,12 +145,12 @@ fn inventory(rows: Vec<Row>, types: &Types) -> Inventory {
         let cards = gres(&row.gres, types);
         let name = printable(&row.name);
         if cards.is_empty() {
-            notes.push(format!("`{name}` has no GPU by its gres"));
+            remarks.push(format!("`{name}` has no GPU by its gres"));
         }
         let driver = row.features.iter().find_map(|feature| driver(feature));
         nodes.insert(row.name, Node { name, up: row.up, driver, partitions, cards });
     }
-    Inventory { scheduler: Scheduler::Slurm, nodes: nodes.into_values().collect(), notes }
+    Inventory { scheduler: Scheduler::Slurm, nodes: nodes.into_values().collect(), notes: remarks }
 }
 
 /// A driver as a feature of a node: `driver-550.54.15`, `driver=550.54.15`, `nvidia-550.54.15`.

@@ -80,8 +80,8 @@ fn slurm_says_its_nodes_in_lines() {
     assert_eq!(lines(&read(text)), expected);
     let (_, bare) = text.split_once('\n').unwrap();
     assert_eq!(lines(&read(bare)), expected);
-    let bars = "HOSTNAMES|NODELIST|STATE|GRES\nx|vm|mixed|gpu:t4:1(S:0)\n";
-    assert_eq!(lines(&read(bars)), ["vm up - [] 1 x T4 (gpu:t4)"]);
+    let table = "HOSTNAMES|NODELIST|STATE|GRES\nx|vm|mixed|gpu:t4:1(S:0)\n";
+    assert_eq!(lines(&read(table)), ["vm up - [] 1 x T4 (gpu:t4)"]);
 }
 
 #[test]

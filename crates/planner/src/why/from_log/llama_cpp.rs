@@ -12,11 +12,11 @@ use crate::why::sayings::Setting;
 pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Vec<Remedy> {
     let engine = evidence.engine.map_or(Engine::LlamaCpp, |(engine, _)| engine);
     let mut found = Vec::new();
-    if let Some(slots) = evidence.run.question.parallel {
-        if let Some(flags) = Setting::OneSlot.of(engine) {
-            let text = format!("`{flags}`: one context instead of {slots}");
-            found.push(remedy("one-slot", flags, Checked::Unchecked, text));
-        }
+    if let Some(slots) = evidence.run.question.parallel
+        && let Some(flags) = Setting::OneSlot.of(engine)
+    {
+        let text = format!("`{flags}`: one context instead of {slots}");
+        found.push(remedy("one-slot", flags, Checked::Unchecked, text));
     }
     let half = |asked: Printed| Bytes::new(asked.bytes.get() / 2);
     let covers = |freed: Bytes| cause.short_by.is_some_and(|short| freed >= short);

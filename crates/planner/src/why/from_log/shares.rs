@@ -161,17 +161,14 @@ fn capture_of_vllm(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
         let less = Bytes::new(1000).scale(short.get(), total.get()).ok()?.get();
         Some(now.saturating_sub(less + 10) / 10 * 10).filter(|share| *share > 0)
     });
-    let share = match less {
-        Some(share) => {
-            let flags = format!("--gpu-memory-utilization {}", shown(share));
-            let text = format!("`{flags}` leaves what was short beside vLLM's share");
-            remedy("other-share", flags, Checked::ByLog, text)
-        }
-        None => {
-            let flags = "--gpu-memory-utilization";
-            let text = format!("a lower `{flags}` leaves more beside vLLM's share");
-            remedy("other-share", flags, Checked::Unchecked, text)
-        }
+    let share = if let Some(share) = less {
+        let flags = format!("--gpu-memory-utilization {}", shown(share));
+        let text = format!("`{flags}` leaves what was short beside vLLM's share");
+        remedy("other-share", flags, Checked::ByLog, text)
+    } else {
+        let flags = "--gpu-memory-utilization";
+        let text = format!("a lower `{flags}` leaves more beside vLLM's share");
+        remedy("other-share", flags, Checked::Unchecked, text)
     };
     let eager = "`--enforce-eager`: no graphs, which makes decoding slower";
     let fewer = "`--max-num-seqs 64`: graphs are captured for batches up to this";

@@ -79,7 +79,7 @@ impl Table {
             let name = words.join(" ");
             // The table cuts names off.
             if !name.ends_with("...") || card.name.is_none() {
-                card.name = Some(printable(name.trim_end_matches('.')));
+                card.name = Some(printable(name.trim_end_matches('.').trim_end()));
             }
         }
     }

@@ -21,7 +21,7 @@ pub fn read(message: &Message, evidence: &mut Evidence) {
         return;
     }
     evidence.is(Engine::PyTorch, line.number);
-    let mut error = of_any(&message.tight).or(of_any(&message.text));
+    let mut error = of_any(&message.tight).or(&of_any(&message.text));
     let index = message
         .find(|text| number_after(text, "GPU ").or_else(|| number_after(text, "on device ")));
     let index = index.unwrap_or(0);

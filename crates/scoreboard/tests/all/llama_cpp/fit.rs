@@ -125,9 +125,11 @@ fn placements_load_where_those_of_fit_do() {
         }
         let theirs = read_off_cards(row, model, table, &chosen(row, model));
         let own = read_off_cards(row, model, table, &ours.launch);
-        ratios.push(own as f64 / theirs.max(1) as f64);
+        #[allow(clippy::cast_precision_loss, reason = "sizes below 2^53")]
+        let ratio = own as f64 / theirs.max(1) as f64;
+        ratios.push(ratio);
         if own > theirs {
-            more.push(own as f64 / theirs.max(1) as f64);
+            more.push(ratio);
         }
     }
     ratios.sort_by(f64::total_cmp);

@@ -80,6 +80,7 @@ fn state_space_layers_are_placed_within_their_bounds() {
         let bounds = predicted.compute_bounds(&models[model], generation(row).unwrap()).unwrap();
         for (bounds, size) in bounds.iter().zip(&measured.compute) {
             if *size > 0 {
+                #[allow(clippy::cast_precision_loss, reason = "sizes below 2^53")]
                 off.push(bounds.expected.as_f64() / *size as f64 - 1.0);
             }
             if !(bounds.low.get()..=bounds.high.get()).contains(size) {

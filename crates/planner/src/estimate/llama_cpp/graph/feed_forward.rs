@@ -187,9 +187,10 @@ impl Builder<'_> {
         let down = self.graph.fresh(&[activated, router.ids], cube(hidden, used, rows));
         let down = self.graph.follow_in(down, WeightName::weight("ffn_down_exps"), rows);
         let down = self.biased_experts(down, router.ids, moe);
-        let weighted = match self.family().experts.weighs_inputs {
-            true => down,
-            false => self.graph.elementwise(&[down, router.weights]),
+        let weighted = if self.family().experts.weighs_inputs {
+            down
+        } else {
+            self.graph.elementwise(&[down, router.weights])
         };
         self.graph.expand(weighted);
         let sum = self.sum_experts(weighted, down, router.weights, moe);

@@ -104,10 +104,8 @@ impl Builder<'_> {
         let gate = self.graph.contiguous(projected.strided(dims), dims);
         let gated = self.graph.fresh(&[gate, output], dims);
         let groups = [inner / ssm.n_groups.max(1), ssm.n_groups, seq_rows, n_seq];
-        let normed = match ssm.without_norm {
-            true => gated,
-            false => self.norm_of("ssm_norm", gated.view(groups)),
-        };
+        let normed =
+            if ssm.without_norm { gated } else { self.norm_of("ssm_norm", gated.view(groups)) };
         let normed = normed.view(matrix(inner, rows));
         self.graph.product("ssm_out", normed, self.shape.hidden_size)
     }

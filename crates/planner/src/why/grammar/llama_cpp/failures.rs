@@ -149,7 +149,7 @@ fn runtime(line: Line<'_>, evidence: &mut Evidence) {
         let context = evidence.run.contexts;
         let asked = number_after(line.text, "trying to allocate ");
         let asked = asked.map(|bytes| Printed::exactly(Bytes::new(bytes)));
-        evidence.fail(Failure { context, asked, ..line.failure(FailureKind::Runtime) });
+        evidence.fail(Failure { asked, context, ..line.failure(FailureKind::Runtime) });
         if line.says(&["ggml"]) {
             evidence.is(Engine::LlamaCpp, line.number);
         }

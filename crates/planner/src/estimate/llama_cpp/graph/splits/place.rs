@@ -207,14 +207,16 @@ impl Placement<'_> {
         let tensors = self.graph.tensors.len();
         let periods = (second.tensors - first.tensors, behind.copies - before.copies);
         let told = |live: &Live, boundary: Boundary, copies: usize| {
-            let (end, period) = match live.slot < tensors {
-                true => (boundary.tensors, periods.0),
-                false => (tensors + copies, periods.1),
+            let (end, period) = if live.slot < tensors {
+                (boundary.tensors, periods.0)
+            } else {
+                (tensors + copies, periods.1)
             };
             let is_recent = live.slot < end && live.slot + period >= end;
-            match is_recent {
-                true => (true, Live { slot: end - live.slot, ..*live }),
-                false => (false, Live { uses: 0, ..*live }),
+            if is_recent {
+                (true, Live { slot: end - live.slot, ..*live })
+            } else {
+                (false, Live { uses: 0, ..*live })
             }
         };
         let first = before.live.iter().map(|live| told(live, first, before.copies));
