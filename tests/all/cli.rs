@@ -15,7 +15,7 @@ const NOTHING: [(&str, &str); 7] = [
 
 fn alone() -> trycmd::TestCases {
     let cases = trycmd::TestCases::new();
-    cases.env("XDG_CONFIG_HOME", "/nonexistent").env("COLUMNS", "100");
+    cases.env("XDG_CONFIG_HOME", "/nonexistent").env("COLUMNS", "80");
     for (name, value) in NOTHING {
         cases.env(name, value);
     }

@@ -98,7 +98,7 @@ mod tests {
             ("{".to_owned(), "is not a plan"),
             (plan.replace(SCHEMA, "x"), "schema `x`"),
             (plan.replace("\"weights\",", "\"wieghts\","), "wieghts"),
-            (upset, "does not hold"),
+            (upset, "expected `low` ≤ `expected` ≤ `high`"),
         ] {
             fs_err::write(&path, &text).unwrap();
             let error = read(&path).unwrap_err().to_string();

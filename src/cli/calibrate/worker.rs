@@ -86,7 +86,8 @@ pub fn about() -> Result<(PathBuf, About), String> {
     Ok((worker, about))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 
