@@ -111,7 +111,7 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
     if let Some(note) =
         note.filter(|_| args.plan.context.is_none() && args.plan.cache_tokens.is_none())
     {
-        let _ = writeln!(notes, "note: {note}");
+        notes.push_str(&vramplan_planner::text::wrap(&format!("note: {note}"), 80));
     }
     if !left_out.is_empty() {
         let flags: Vec<_> = left_out.iter().map(|flag| format!("`{flag}`")).collect();

@@ -15,7 +15,7 @@ fn vramplan(hub: &Loopback, home: &Path, args: &[&str]) -> Output {
         .env_clear()
         .env("HOME", home)
         .env("HF_ENDPOINT", hub.url())
-        .env("COLUMNS", "100")
+        .env("COLUMNS", "80")
         .output()
         .unwrap()
 }

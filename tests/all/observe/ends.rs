@@ -159,7 +159,7 @@ fn a_disk_that_fills_up_leaves_whole_lines() {
     let mut command = place.command(&[]);
     let environment: Vec<_> = command
         .get_envs()
-        .map(|(key, value)| (key.to_owned(), value.unwrap().to_owned()))
+        .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
         .collect();
     command = std::process::Command::new("bash");
     command.args(["-c", &limited]).current_dir(place.path("")).envs(environment);

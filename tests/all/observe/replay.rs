@@ -69,8 +69,8 @@ fn what_is_no_recording_is_refused() {
     let whole = fs_err::read_to_string(recording("cpu-phases")).unwrap();
     let middle = whole.replacen("\"sample\"", "\"other\"", 1);
     for (text, message) in [
-        ("", "no header"),
-        ("{}\n", "no header"),
+        ("", "header"),
+        ("{}\n", "header"),
         (middle.as_str(), "is not a line of a recording"),
         (whole.lines().next().unwrap(), "before the command started"),
     ] {
