@@ -64,6 +64,10 @@ impl SourcesError {
     }
 
     /// Whether nobody could be asked: the network is not to be used, or does not answer.
+    #[cfg_attr(
+        not(feature = "hub"),
+        allow(clippy::unused_self, reason = "no error is of a network without `hub`")
+    )]
     pub(crate) fn is_of_the_network(&self) -> bool {
         #[cfg(feature = "hub")]
         if let Self::Hub(error) = self {
@@ -73,6 +77,10 @@ impl SourcesError {
     }
 
     /// Whether the network is not to be used.
+    #[cfg_attr(
+        not(feature = "hub"),
+        allow(clippy::unused_self, reason = "no error is of a network without `hub`")
+    )]
     pub(crate) fn is_offline(&self) -> bool {
         #[cfg(feature = "hub")]
         if let Self::Hub(error) = self {
