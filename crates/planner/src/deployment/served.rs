@@ -467,6 +467,12 @@ const SGLANG_HERE: &[Flag] = &[
     ("--dp", Effect::Sets(copies)),
     ("--dp-size", Effect::Sets(copies)),
     ("--data-parallel-size", Effect::Sets(copies)),
+    ("--enable-dp-attention", Effect::Turns(|question| question.enable_dp_attention = true)),
+    ("--ep", Effect::Sets(experts)),
+    ("--ep-size", Effect::Sets(experts)),
+    ("--expert-parallel-size", Effect::Sets(experts)),
+    ("--page-size", Effect::Sets(page)),
+    ("--max-total-tokens", Effect::Sets(pool)),
     ("--trust-remote-code", Effect::Bare),
     ("--disable-radix-cache", Effect::Bare),
     ("--enable-metrics", Effect::Bare),
@@ -480,6 +486,22 @@ const SGLANG_HERE: &[Flag] = &[
     ("--random-seed", Effect::Value),
     ("--schedule-policy", Effect::Value),
 ];
+
+/// GPUs that whole experts are dealt out over: 1 splits each of them.
+fn experts(question: &mut Question, text: &str) -> Result<(), String> {
+    question.enable_expert_parallel = number(text)? > 1;
+    Ok(())
+}
+
+fn page(question: &mut Question, text: &str) -> Result<(), String> {
+    question.block_size = Some(number(text)?);
+    Ok(())
+}
+
+fn pool(question: &mut Question, text: &str) -> Result<(), String> {
+    question.max_total_tokens = Some(number(text)?);
+    Ok(())
+}
 
 fn users(question: &mut Question, text: &str) -> Result<(), String> {
     question.users = Some(number(text)?).filter(|users| *users > 1);
@@ -601,6 +623,12 @@ mod tests {
         let line = "docker run --gpus all lmsysorg/sglang:latest python3 -m sglang.launch_server --model-path a/b --tp 2";
         let Served { question, .. } = of(line);
         assert_eq!((question.runtime, question.gpus), (Some(Runtime::Sglang), Some(2)));
+        let line = "python3 -m sglang.launch_server --model-path a/b --tp 8 --dp 8 --enable-dp-attention --ep-size 8 \
+                    --page-size 64 --max-total-tokens 100000 --frobnicate";
+        let Served { question, left_out, .. } = of(line);
+        assert!(question.enable_dp_attention && question.enable_expert_parallel);
+        assert_eq!((question.data_parallel_size, question.block_size), (Some(8), Some(64)));
+        assert_eq!((question.max_total_tokens, left_out.len()), (Some(100_000), 1));
         let Served { question, .. } = of(
             "python -m vllm.entrypoints.openai.api_server --model a/b --gpu_memory_utilization=0.8",
         );

@@ -31,3 +31,18 @@ impl Files for TestDisk {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     }
 }
+
+/// Every tensor of a Llama of one layer with 8 hidden elements, two heads of which one has keys, and four tokens; the embedding first.
+pub const TENSORS: [(&str, &[u64]); 11] = [
+    ("model.embed_tokens.weight", &[4, 8]),
+    ("model.layers.0.input_layernorm.weight", &[8]),
+    ("model.layers.0.self_attn.q_proj.weight", &[8, 8]),
+    ("model.layers.0.self_attn.k_proj.weight", &[4, 8]),
+    ("model.layers.0.self_attn.v_proj.weight", &[4, 8]),
+    ("model.layers.0.self_attn.o_proj.weight", &[8, 8]),
+    ("model.layers.0.post_attention_layernorm.weight", &[8]),
+    ("model.layers.0.mlp.gate_proj.weight", &[16, 8]),
+    ("model.layers.0.mlp.up_proj.weight", &[16, 8]),
+    ("model.layers.0.mlp.down_proj.weight", &[8, 16]),
+    ("model.norm.weight", &[8]),
+];

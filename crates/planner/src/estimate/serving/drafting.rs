@@ -1,14 +1,81 @@
 //! What predicts tokens ahead of a model, as vLLM and SGLang load it: a layer of the model's own, or a head as they are published.
 
+use super::layer::element;
 use super::tensors::VOCAB_PADDING;
 use crate::estimate::weights::Piece;
-use crate::spec::{Drafter, Layer, ModelShape, ModelSpec, Role};
+use crate::estimate::{BufferId, EstimateError, Scenario, weights_of_part};
+use crate::spec::{Bounds, Draft, Drafter, Layer, ModelShape, ModelSpec, Part, Role};
 use crate::units::{Bytes, Overflow};
 
 /// Tokens of an EAGLE-3 head's own vocabulary, as they are published.
 const HEAD_TOKENS: u64 = 32_000;
 /// Hidden states of the model that it reads.
 pub const HEAD_STATES: u64 = 3;
+
+/// The draft model, where one is loaded.
+pub fn draft_of<'a>(scenario: &Scenario<'a>) -> Option<&'a Draft> {
+    scenario.runtime.launch.beside.as_deref().and_then(|beside| beside.draft.as_ref())
+}
+
+/// Refuses heads of models beside which none of a known width is published.
+///
+/// # Errors
+/// For heads beside experts, and where layers differ.
+pub fn check_head(scenario: &Scenario<'_>, drafter: Drafter) -> Result<(), EstimateError> {
+    let ModelSpec { name, shape, .. } = scenario.model;
+    let is_head = matches!(drafter, Drafter::Eagle | Drafter::Eagle3);
+    if is_head && (shape.moe.is_some() || shape.per_layer.is_some()) {
+        let reason = format!("the width of heads that are published for `{name}` is not known");
+        return Err(EstimateError::Model { field: "draft", reason });
+    }
+    Ok(())
+}
+
+/// Bytes of a rank's weights of what predicts, and what they are called.
+///
+/// # Errors
+/// Where the draft model is not loaded in its format, and on sizes that no device has.
+pub fn weights(
+    scenario: &Scenario<'_>,
+    drafter: Drafter,
+    ranks: u64,
+) -> Result<(BufferId, Bounds), EstimateError> {
+    Ok(match (drafter, draft_of(scenario)) {
+        (Drafter::Model, Some(draft)) => {
+            (BufferId::DraftWeights, of_draft(scenario, draft, ranks)?)
+        }
+        (Drafter::Layer, _) => (BufferId::PredictingLayer, of_layer(scenario, ranks)?),
+        _ => {
+            let bytes = head(&scenario.model.shape, drafter, ranks, element(scenario))?;
+            (BufferId::DraftWeights, Bounds::exactly(bytes))
+        }
+    })
+}
+
+fn of_draft(scenario: &Scenario<'_>, draft: &Draft, ranks: u64) -> Result<Bounds, EstimateError> {
+    let part = Part::rank(&draft.model, scenario.part().rank_of_stage(), ranks);
+    let sized = weights_of_part(&draft.model, draft.weights, scenario.runtime, &part);
+    let weights = sized.map_err(|error| EstimateError::Model {
+        field: "draft",
+        reason: format!("the draft model's weights: {error}"),
+    })?;
+    Ok(weights.bounds)
+}
+
+/// The model's own layer: at most in 16 bits, as many quantized checkpoints leave it.
+fn of_layer(scenario: &Scenario<'_>, ranks: u64) -> Result<Bounds, Overflow> {
+    let held = layer(scenario.model, &scenario.weights.pieces, ranks, element(scenario))?;
+    let whole = scenario.weights.device;
+    let parameters = scenario.model.parameters().max(1);
+    // What the layer would take in 16 bits: as much more as the model's formats save.
+    let all = Bytes::product(&[parameters.div_ceil(ranks), element(scenario)])?;
+    let high = if whole.is_zero() || all <= whole {
+        held
+    } else {
+        held.scale(all.get(), whole.get())?.max(held)
+    };
+    Ok(Bounds::new(held, held, high))
+}
 
 /// The layer of a model that predicts tokens: the tensors of its last layer with attention, what joins embedding and hidden
 /// state, and three norms. Delta nets' split that matrix over the ranks.

@@ -14,19 +14,14 @@
 //! `srt/managers/scheduler.py` (`init_model_worker`), `srt/arg_groups/speculative_hook.py`; before 0.5.14 `srt/server_args.py`.
 
 use super::pool::{Cells, Holds, Predicting};
-use crate::estimate::serving::drafting::{head, layer};
+use crate::estimate::serving::drafting::{check_head, draft_of, weights};
 use crate::estimate::serving::layer::element;
 use crate::estimate::serving::tensors::VOCAB_PADDING;
 use crate::estimate::{
-    BufferId, Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
-    weights_of_part,
+    Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
 };
-use crate::spec::{Basis, Bounds, Draft, Drafter, Part, TokenServing};
-use crate::units::{Bytes, Overflow};
-
-fn draft_of<'a>(scenario: &Scenario<'a>) -> Option<&'a Draft> {
-    scenario.runtime.launch.beside.as_deref().and_then(|beside| beside.draft.as_ref())
-}
+use crate::spec::{Basis, Drafter, TokenServing};
+use crate::units::Overflow;
 
 /// Layers of what predicts.
 pub fn layers(scenario: &Scenario<'_>, drafter: Drafter) -> u64 {
@@ -64,32 +59,9 @@ pub fn push_weights(
     let Some(drafter) = serving.drafter().filter(|_| scenario.part().has_head) else {
         return Ok(());
     };
-    let shape = &scenario.model.shape;
+    check_head(scenario, drafter)?;
     let ranks = serving.tensor_ranks();
-    let (id, size) = match (drafter, draft_of(scenario)) {
-        (Drafter::Model, Some(draft)) => {
-            (BufferId::DraftWeights, of_draft(scenario, draft, ranks)?)
-        }
-        (Drafter::Layer, _) => {
-            let pieces = &scenario.weights.pieces;
-            let held = layer(scenario.model, pieces, ranks, element(scenario))?;
-            // Many quantized checkpoints leave it in 16 bits.
-            let [all, whole] =
-                [scenario.model.parameters().div_ceil(ranks), scenario.weights.device.get()];
-            let all = Bytes::product(&[all, element(scenario)])?;
-            let high = held.scale(all.get().max(whole), whole.max(1))?;
-            (BufferId::PredictingLayer, Bounds::new(held, held, high.max(held)))
-        }
-        _ if shape.moe.is_some() || shape.per_layer.is_some() => {
-            let name = &scenario.model.name;
-            let reason = format!("the width of heads that are published for `{name}` is not known");
-            return Err(EstimateError::Model { field: "draft", reason });
-        }
-        _ => (
-            BufferId::DraftWeights,
-            Bounds::exactly(head(shape, drafter, ranks, element(scenario))?),
-        ),
-    };
+    let (id, size) = weights(scenario, drafter, ranks)?;
     let formula = Formula::text("Σ over tensors", &[("tokens ahead", serving.server.ahead)]);
     buffers.push(kind(Component::Weights), id, size, formula);
     if serving.version.counts_predictions() {
@@ -125,16 +97,6 @@ fn push_own_vocabulary(
         ("B", element(scenario)),
     ];
     buffers.product(kind, "own embedding and head of what predicts, given back later", &factors)
-}
-
-fn of_draft(scenario: &Scenario<'_>, draft: &Draft, ranks: u64) -> Result<Bounds, EstimateError> {
-    let part = Part::rank(&draft.model, scenario.part().rank_of_stage(), ranks);
-    let sized = weights_of_part(&draft.model, draft.weights, scenario.runtime, &part);
-    let weights = sized.map_err(|error| EstimateError::Model {
-        field: "draft",
-        reason: format!("the draft model's weights: {error}"),
-    })?;
-    Ok(weights.bounds)
 }
 
 /// Lists the cache of what predicts where the pool does not count it.

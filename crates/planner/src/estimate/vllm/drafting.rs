@@ -19,13 +19,12 @@
 use super::paged::token_size_of;
 use super::{attention_width, element, mlp_width, results, transient};
 use crate::dtype::KvFormat;
-use crate::estimate::serving::drafting::HEAD_STATES;
+use crate::estimate::serving::drafting::{HEAD_STATES, check_head, draft_of, weights};
 pub use crate::estimate::serving::drafting::{head, is_absorbed, layer};
 use crate::estimate::{
-    BufferId, Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase,
-    Scenario, weights_of_part,
+    Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
 };
-use crate::spec::{Basis, Bounds, Draft, Drafter, Layer, ModelShape, ModelSpec, Part, Serving};
+use crate::spec::{Basis, Draft, Drafter, Layer, ModelShape, ModelSpec, Serving};
 use crate::units::{Bytes, Overflow};
 
 const SOURCE: &str = "vLLM v1/worker/gpu/spec_decode, load_draft_model of each method";
@@ -86,10 +85,6 @@ impl Drafted {
         let cache = (scenario.kv, serving.ranks);
         Self::of(scenario.model, (serving, draft), cache, scenario.part().has_head)
     }
-}
-
-fn draft_of<'a>(scenario: &Scenario<'a>) -> Option<&'a Draft> {
-    scenario.runtime.launch.beside.as_deref().and_then(|beside| beside.draft.as_ref())
 }
 
 /// Lists what predicts: weights, the hidden states that it is handed, and its step.
@@ -153,11 +148,7 @@ fn check(scenario: &Scenario<'_>, drafter: Drafter) -> Result<(), EstimateError>
             draft.model.name
         ));
     }
-    let is_head = matches!(drafter, Drafter::Eagle | Drafter::Eagle3);
-    if is_head && (scenario.model.shape.moe.is_some() || scenario.model.shape.per_layer.is_some()) {
-        return refuse(format!("the width of heads that are published for `{name}` is not known"));
-    }
-    Ok(())
+    check_head(scenario, drafter)
 }
 
 fn push_weights(
@@ -166,16 +157,7 @@ fn push_weights(
     serving: Serving,
     drafter: Drafter,
 ) -> Result<(), EstimateError> {
-    let (id, size) = match (drafter, draft_of(scenario)) {
-        (Drafter::Model, Some(draft)) => {
-            (BufferId::DraftWeights, of_draft(scenario, serving, draft)?)
-        }
-        (Drafter::Layer, _) => (BufferId::PredictingLayer, of_layer(scenario, serving)?),
-        _ => {
-            let bytes = head(&scenario.model.shape, drafter, serving.ranks, element(scenario))?;
-            (BufferId::DraftWeights, Bounds::exactly(bytes))
-        }
-    };
+    let (id, size) = weights(scenario, drafter, serving.ranks)?;
     let kind = Kind {
         component: Component::Weights,
         life: Life::From(Phase::Load),
@@ -185,37 +167,6 @@ fn push_weights(
     let formula = Formula::text("Σ over tensors", &[("tokens ahead", serving.server.ahead)]);
     buffers.push(kind, id, size, formula);
     Ok(())
-}
-
-fn of_draft(
-    scenario: &Scenario<'_>,
-    serving: Serving,
-    draft: &Draft,
-) -> Result<Bounds, EstimateError> {
-    let part = Part::rank(&draft.model, scenario.part().rank_of_stage(), serving.ranks);
-    let sized = weights_of_part(&draft.model, draft.weights, scenario.runtime, &part);
-    let weights = sized.map_err(|error| EstimateError::Model {
-        field: "draft",
-        reason: format!("the draft model's weights: {error}"),
-    })?;
-    Ok(weights.bounds)
-}
-
-/// The model's own layer: at most in 16 bits, as many quantized checkpoints leave it.
-fn of_layer(scenario: &Scenario<'_>, serving: Serving) -> Result<Bounds, EstimateError> {
-    let shape = &scenario.model.shape;
-    let held = layer(scenario.model, &scenario.weights.pieces, serving.ranks, element(scenario))?;
-    let whole = scenario.weights.device;
-    let parameters = scenario.model.parameters().max(1);
-    // What the layer would take in 16 bits: as much more as the model's formats save.
-    let all = Bytes::product(&[parameters.div_ceil(serving.ranks), element(scenario)])?;
-    let high = if whole.is_zero() || all <= whole {
-        held
-    } else {
-        held.scale(all.get(), whole.get())?.max(held)
-    };
-    debug_assert!(shape.n_layers > 0, "a model has layers");
-    Ok(Bounds::new(held, held, high))
 }
 
 /// The step of what predicts, beside the hidden states of the model's.

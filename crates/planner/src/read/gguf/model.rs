@@ -221,15 +221,20 @@ impl<'a> Header<'a> {
         if self.family().layers != LayerKinds::StateSpace {
             return Ok(None);
         }
-        Ok(Some(Ssm {
+        Ok(Some(Ssm { without_norm: false, ..self.state_space()? }))
+    }
+
+    /// Mamba-2, as its keys state it.
+    pub(super) fn state_space(&self) -> Result<Ssm, SourceError> {
+        Ok(Ssm {
             inner_size: self.required("ssm.inner_size")?,
             state_size: self.required("ssm.state_size")?,
             n_groups: self.required("ssm.group_count")?,
             n_heads: self.required("ssm.time_step_rank")?,
             conv_kernel: self.required("ssm.conv_kernel")?,
             conv_bias: self.has_bias("ssm_conv1d"),
-            without_norm: false,
-        }))
+            without_norm: !self.has_weight("ssm_norm"),
+        })
     }
 
     /// The number under `key`; an array has to be the same for every layer, or the most of it counts where

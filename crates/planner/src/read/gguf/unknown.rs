@@ -5,7 +5,7 @@ use super::GgufTensor;
 use super::model::{Header, MAX_LISTED};
 use super::roles::Name;
 use crate::read::SourceError;
-use crate::spec::{Architecture, ModelShape, Moe, PerLayer, QkNorm, ShortConvolution, Ssm};
+use crate::spec::{Architecture, ModelShape, Moe, PerLayer, QkNorm, ShortConvolution};
 use crate::units::at_most;
 
 /// What the file shows; with what some architectures' layers differ by, where that makes a whole.
@@ -28,9 +28,9 @@ fn special_shape(header: &Header<'_>, mut shape: ModelShape) -> Result<ModelShap
             let kernel = header.number("shortconv.l_cache")?.unwrap_or(0);
             shape.extras.short_convolution = Some(ShortConvolution { kernel, bias: false });
         }
-        "falcon-h1" => shape.ssm = Some(state_space(header)?),
+        "falcon-h1" => shape.ssm = Some(header.state_space()?),
         "nemotron_h" | "nemotron_h_moe" => {
-            shape.ssm = Some(state_space(header)?);
+            shape.ssm = Some(header.state_space()?);
             shape.extras.latent_experts =
                 header.weight("ffn_latent_down").and_then(|down| down.dims.get(1).copied());
             let experts = layers_with(header, "ffn_gate_inp");
@@ -53,19 +53,6 @@ fn layers_with(header: &Header<'_>, stem: &str) -> Vec<bool> {
         }
     }
     layers
-}
-
-/// Mamba-2, as its keys state it.
-fn state_space(header: &Header<'_>) -> Result<Ssm, SourceError> {
-    Ok(Ssm {
-        inner_size: header.required("ssm.inner_size")?,
-        state_size: header.required("ssm.state_size")?,
-        n_groups: header.required("ssm.group_count")?,
-        n_heads: header.required("ssm.time_step_rank")?,
-        conv_kernel: header.required("ssm.conv_kernel")?,
-        conv_bias: header.has_bias("ssm_conv1d"),
-        without_norm: !header.has_weight("ssm_norm"),
-    })
 }
 
 /// What every architecture's file shows.

@@ -1,7 +1,7 @@
 //! Layouts of folders that transformers does not load as they are stored (what `from_pretrained` of 5.24 made of each).
 
 use crate::read::safetensors::model;
-use crate::read::testing::TestDisk;
+use crate::read::testing::{TENSORS, TestDisk};
 use crate::spec::ModelSpec;
 
 /// Elements of the model that `config` describes, without a head of its own.
@@ -17,26 +17,13 @@ fn config(dtype: &str, tied: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-const EMBED: (&str, &[u64]) = ("model.embed_tokens.weight", &[4, 8]);
 const HEAD: (&str, &[u64]) = ("lm_head.weight", &[4, 8]);
-const BODY: [(&str, &[u64]); 10] = [
-    ("model.layers.0.input_layernorm.weight", &[8]),
-    ("model.layers.0.self_attn.q_proj.weight", &[8, 8]),
-    ("model.layers.0.self_attn.k_proj.weight", &[4, 8]),
-    ("model.layers.0.self_attn.v_proj.weight", &[4, 8]),
-    ("model.layers.0.self_attn.o_proj.weight", &[8, 8]),
-    ("model.layers.0.post_attention_layernorm.weight", &[8]),
-    ("model.layers.0.mlp.gate_proj.weight", &[16, 8]),
-    ("model.layers.0.mlp.up_proj.weight", &[16, 8]),
-    ("model.layers.0.mlp.down_proj.weight", &[8, 16]),
-    ("model.norm.weight", &[8]),
-];
 
 /// A file of these tensors; norms in a type of their own.
 fn file(more: &[(&str, &[u64])], dtype: &str, norms: &str) -> Vec<u8> {
     let mut entries = Vec::new();
     let mut end = 0;
-    for (name, shape) in more.iter().chain(&BODY) {
+    for (name, shape) in more.iter().chain(&TENSORS[1..]) {
         let own = if name.contains("norm") { norms } else { dtype };
         let bytes = if own == "F32" { 4 } else { 2 };
         let begin = end;
@@ -71,7 +58,7 @@ fn weights_are_held_in_the_type_that_the_configuration_names() {
     for (stored, named, bytes) in
         [("F32", "bfloat16", 2), ("F16", "float32", 4), ("BF16", "float16", 2)]
     {
-        let weights = file(&[EMBED], stored, stored);
+        let weights = file(&[TENSORS[0]], stored, stored);
         let held = loaded(&config(named, true), "model.safetensors", &weights);
         assert_eq!(held, ELEMENTS * bytes, "{stored} as {named}");
     }
@@ -79,19 +66,19 @@ fn weights_are_held_in_the_type_that_the_configuration_names() {
 
 #[test]
 fn norms_in_another_type_are_converted_with_the_rest() {
-    let weights = file(&[EMBED], "BF16", "F32");
+    let weights = file(&[TENSORS[0]], "BF16", "F32");
     assert_eq!(loaded(&config("bfloat16", true), "model.safetensors", &weights), ELEMENTS * 2);
 }
 
 #[test]
 fn one_file_of_a_variant_is_the_checkpoint() {
-    let weights = file(&[EMBED], "F16", "F16");
+    let weights = file(&[TENSORS[0]], "F16", "F16");
     assert_eq!(loaded(&config("float16", true), "model.fp16.safetensors", &weights), ELEMENTS * 2);
 }
 
 #[test]
 fn shards_without_an_index_are_refused() {
-    let weights = file(&[EMBED], "BF16", "BF16");
+    let weights = file(&[TENSORS[0]], "BF16", "BF16");
     let config = config("bfloat16", true);
     let name = "model-00001-of-00002.safetensors";
     let error = read(&[("config.json", &config), (name, &weights)]).unwrap_err();
@@ -103,10 +90,10 @@ fn a_head_and_an_embedding_are_made_of_each_other() {
     let tied = config("bfloat16", true);
     let only_head = file(&[HEAD], "BF16", "BF16");
     assert_eq!(loaded(&tied, "model.safetensors", &only_head), ELEMENTS * 2);
-    let both = file(&[EMBED, HEAD], "BF16", "BF16");
+    let both = file(&[TENSORS[0], HEAD], "BF16", "BF16");
     assert_eq!(loaded(&tied, "model.safetensors", &both), ELEMENTS * 2);
     let untied = config("bfloat16", false);
-    let only_embedding = file(&[EMBED], "BF16", "BF16");
+    let only_embedding = file(&[TENSORS[0]], "BF16", "BF16");
     let held = loaded(&untied, "model.safetensors", &only_embedding);
     assert_eq!(held, (ELEMENTS + EMBEDDING) * 2);
     assert_eq!(loaded(&untied, "model.safetensors", &both), (ELEMENTS + EMBEDDING) * 2);
@@ -115,14 +102,14 @@ fn a_head_and_an_embedding_are_made_of_each_other() {
 #[test]
 fn tensors_that_the_model_has_no_place_for_are_left_out() {
     let unexpected: [(&str, &[u64]); 3] =
-        [EMBED, ("medusa_head.0.linear.weight", &[8, 8]), ("v_head.summary.weight", &[1, 8])];
+        [TENSORS[0], ("medusa_head.0.linear.weight", &[8, 8]), ("v_head.summary.weight", &[1, 8])];
     let weights = file(&unexpected, "BF16", "BF16");
     assert_eq!(loaded(&config("bfloat16", true), "model.safetensors", &weights), ELEMENTS * 2);
 }
 
 #[test]
 fn an_adapter_beside_the_weights_is_said() {
-    let (config, weights) = (config("bfloat16", true), file(&[EMBED], "BF16", "BF16"));
+    let (config, weights) = (config("bfloat16", true), file(&[TENSORS[0]], "BF16", "BF16"));
     let adapter = {
         let header = r#"{"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight":
             {"dtype": "F32", "shape": [2, 8], "data_offsets": [0, 64]}}"#;

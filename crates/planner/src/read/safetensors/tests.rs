@@ -1,27 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::read::testing::TestDisk;
+use crate::read::testing::{TENSORS, TestDisk};
 use crate::spec::Role;
 
 const CONFIG: &str = r#"{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1,
     "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 16,
     "vocab_size": 4, "tie_word_embeddings": true}"#;
-
-/// Every tensor of the model that `CONFIG` describes.
-const TENSORS: [(&str, &[u64]); 11] = [
-    ("model.embed_tokens.weight", &[4, 8]),
-    ("model.layers.0.input_layernorm.weight", &[8]),
-    ("model.layers.0.self_attn.q_proj.weight", &[8, 8]),
-    ("model.layers.0.self_attn.k_proj.weight", &[4, 8]),
-    ("model.layers.0.self_attn.v_proj.weight", &[4, 8]),
-    ("model.layers.0.self_attn.o_proj.weight", &[8, 8]),
-    ("model.layers.0.post_attention_layernorm.weight", &[8]),
-    ("model.layers.0.mlp.gate_proj.weight", &[16, 8]),
-    ("model.layers.0.mlp.up_proj.weight", &[16, 8]),
-    ("model.layers.0.mlp.down_proj.weight", &[8, 16]),
-    ("model.norm.weight", &[8]),
-];
 
 fn with_header(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
