@@ -253,6 +253,14 @@ fn count(question: &Question, names: &[&str]) -> Result<usize, DeploymentError> 
             Err(DeploymentError::out_of_range("--gpus", value, format!("1 to {MOST_GPUS}")))
         }
         ([_], gpus) => Ok(gpus.unwrap_or(1)),
+        (names, Some(gpus)) if names.len() != gpus && question.gpus.is_none() => {
+            let message = format!(
+                "kinds of parallelism make up {gpus} GPUs, and `--gpu` names {}",
+                names.len()
+            );
+            let hint = "name one card for each, such as `8xH100`, or give sizes whose product is their number";
+            Err(DeploymentError::refused(message, hint))
+        }
         (names, Some(gpus)) if names.len() != gpus => {
             let message = format!("`--gpus {gpus}` beside {} names in `--gpu`", names.len());
             let hint = "`--gpus` counts equal GPUs: give one name, or drop it";

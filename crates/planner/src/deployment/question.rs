@@ -158,7 +158,7 @@ pub struct Question {
     pub runtime_version: Option<String>,
 
     /// Format of the weights, such as `q4_k_m`, `q8_0`, `nf4-dq`, `awq-int4`, `bf16`. A file's own
-    /// format unless given; for a model known by name `q4_k_m`, `bf16` under transformers, vllm and sglang.
+    /// format unless given; for a model known by name `q4_k_m`; under transformers, vllm and sglang what it is published in.
     #[cfg_attr(feature = "cli", arg(aliases = ["quantization", "quant", "quantize", "weight-format"], long, value_name = "FORMAT"))]
     #[serde(
         deserialize_with = "text::deserialize",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::At;
 use super::files::{Files, Found, read_bounded};
 use super::{Catalog, SourceError, gguf, hf_config, json, profile, safetensors};
+use crate::dtype::WeightFormat;
 use crate::spec::{ModelSpec, OwnFormat};
 use crate::text::{printable, printable_path};
 
@@ -38,8 +39,8 @@ pub fn model(files: &dyn Files, arg: &str, catalog: &Catalog) -> Result<ModelSpe
             path: printable_path(path),
             model: printable(&model.name),
             format: match model.own_format {
-                Some(OwnFormat::Named(format)) => Some(format.to_string()),
-                Some(OwnFormat::Listed(_)) | None => None,
+                Some(OwnFormat::Named(format @ WeightFormat::Gguf(_))) => Some(format.to_string()),
+                Some(_) | None => None,
             },
         }),
         result => result,

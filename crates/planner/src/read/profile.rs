@@ -14,7 +14,7 @@ use super::names::Kind;
 use super::{SourceError, mig};
 use crate::spec::{
     Basis, Bounds, CalibratedParts, ComputeCapability, Ecc, Fact, GpuSpec, MOST_MULTIPROCESSORS,
-    Maker, ModelShape, ModelSpec, Runtime, RuntimeOptions, RuntimeSpec,
+    Maker, ModelShape, ModelSpec, OwnFormat, Runtime, RuntimeOptions, RuntimeSpec,
 };
 use crate::text::{self, printable, printable_message};
 use crate::units::Bytes;
@@ -100,6 +100,12 @@ pub(super) fn model(at: &At, text: Written<'_>) -> Result<ModelSpec, SourceError
             at.invalid(&format!("shape.{}", error.field), error.value, error.expected)
         })?;
     model.aliases = profile.aliases;
+    let format = |text: &String| {
+        text.parse()
+            .map(OwnFormat::Named)
+            .map_err(|_| at.invalid("format", text, "a format of weights, such as `fp8-block`"))
+    };
+    model.own_format = profile.format.as_ref().map(format).transpose()?;
     model.published_parameters = profile.parameters.map(Into::into);
     model.published_total = profile.total_parameters.map(Into::into);
     Ok(model)
@@ -141,6 +147,10 @@ pub fn model_to_toml(model: &ModelSpec) -> Result<String, SourceError> {
         name: model.name.clone(),
         aliases: model.aliases.clone(),
         source: model.source.clone(),
+        format: match &model.own_format {
+            Some(OwnFormat::Named(format)) => Some(format.to_string()),
+            Some(OwnFormat::Listed(_)) | None => None,
+        },
         shape: model.shape.clone(),
         parameters: count(&model.published_parameters),
         total_parameters: count(&model.published_total),
@@ -324,6 +334,9 @@ struct ModelProfile {
     #[serde(deserialize_with = "shown")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     source: String,
+    /// The format that the checkpoint is published in, where that is not 16 bits: what runtimes that load it take by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<String>,
     shape: ModelShape,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parameters: Option<Count>,

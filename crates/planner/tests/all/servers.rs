@@ -161,3 +161,63 @@ fn kinds_of_parallelism_are_planned_together() {
     let said = refusal(&format!("{LLAMA}gpus = 2\ndecode_context_parallel_size = 2"));
     assert!(said.contains("--decode-context-parallel-size"), "{said}");
 }
+
+/// DeepSeek-R1 is published in 8-bit floats with scales by blocks, which a server loads; files for llama.cpp are others.
+#[test]
+fn a_name_is_planned_in_the_format_that_it_is_published_in() {
+    let asked = |runtime: &str, more: &str| {
+        let text = format!("gpu = '8xH200'\nmodel = 'deepseek-r1'\nruntime = '{runtime}'\n{more}");
+        resolved(&text).unwrap().weights.to_string()
+    };
+    assert_eq!(asked("vllm", ""), "fp8-block");
+    assert_eq!(asked("sglang", ""), "fp8-block");
+    assert_eq!(asked("vllm", "weights = 'bf16'"), "bf16");
+    assert_eq!(asked("llama.cpp", "context = 8192"), "q4_k_m");
+    let starts = planned("gpu = '8xH200'\nmodel = 'deepseek-r1'\nruntime = 'vllm'\ncontext = 8192");
+    assert_eq!(starts.verdict, vramplan_planner::plan::Verdict::Fits);
+}
+
+const COPIES: &str = "gpu = '8xH200'\nmodel = 'deepseek-v3'\nruntime = 'sglang'\ncontext = 8192\n\
+    tensor_parallel_size = 8\ndata_parallel_size = 8\n";
+
+/// Copies of attention each have its weights and caches whole; experts, dense layers and the output head stay split.
+#[test]
+fn sglangs_copies_of_attention_are_planned_and_engines_that_share_nothing_are_not() {
+    let said = refusal(COPIES);
+    assert!(said.contains("make up 64 GPUs, and `--gpu` names 8"), "{said}");
+    let said = refusal(&COPIES.replace("8xH200", "H200").replace("size = 8\n", "size = 2\n"));
+    assert!(said.contains("share nothing"), "{said}");
+    let together = planned(&COPIES.replace("data_parallel_size = 8\n", ""));
+    let copies = planned(&format!("{COPIES}enable_dp_attention = true"));
+    let weights = |answer: &Answer| {
+        answer
+            .plan
+            .buffers
+            .iter()
+            .filter(|b| b.component == vramplan_planner::estimate::Component::Weights)
+            .map(|b| b.size.expected.get())
+            .sum::<u64>()
+    };
+    // Attention of 61 layers and the embedding, seven eighths of which other ranks have without copies.
+    let more = weights(&copies) - weights(&together);
+    assert!((8 << 30..16 << 30).contains(&more), "{more}");
+    let uneven = COPIES.replace("data_parallel_size = 8", "data_parallel_size = 3");
+    let said = refusal(&format!("{uneven}enable_dp_attention = true"));
+    assert!(said.contains("--data-parallel-size"), "{said}");
+}
+
+/// What predicts is loaded before the pool since 0.5.14; before, the share of the card left it room.
+#[test]
+fn sglangs_predictions_make_the_pool_smaller() {
+    let base = "gpu = 'H100'\nmodel = 'llama-3.1-8b'\nruntime = 'sglang'\ncontext = 8192\nmem_fraction_static = '0.8'\n";
+    let tokens = |more: &str| planned(&format!("{base}{more}")).plan.pool.unwrap().tokens;
+    let head = "draft = 'eagle3'\ndraft_tokens = 3\n";
+    let old = "runtime_version = '0.5.9'\n";
+    assert!(tokens(head) < tokens(""));
+    assert_eq!(tokens(&format!("{old}{head}")), tokens(old));
+    let drafted = planned(&format!("{base}{head}"));
+    assert!(!size(&drafted, BufferId::DraftWeights).is_zero());
+    let pages = planned(&format!("{base}block_size = 64\nmax_total_tokens = 100000"));
+    let pool = pages.plan.pool.unwrap();
+    assert_eq!((pool.block_tokens, pool.tokens), (64, 99_968));
+}
