@@ -83,7 +83,7 @@ pub fn read(value: Value) -> Result<Message, (Value, Fault)> {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(params)) => params,
         Some(_) => {
-            let fault = Fault::new(INVALID_PARAMS, "`params` is no object");
+            let fault = Fault::new(INVALID_PARAMS, "`params` is not an object");
             return Err((shown, fault));
         }
     };

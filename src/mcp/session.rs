@@ -116,7 +116,7 @@ impl Session {
             return Ok(Dialect::Handshake);
         };
         let Some(version) = version.as_str() else {
-            return Err(Fault::new(INVALID_PARAMS, format!("`{VERSION_KEY}` is no text")));
+            return Err(Fault::new(INVALID_PARAMS, format!("`{VERSION_KEY}` is not text")));
         };
         if version != STATELESS {
             let mut supported = HANDSHAKE.to_vec();
@@ -193,7 +193,7 @@ impl Session {
         let arguments = match params.remove("arguments") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(arguments)) => arguments,
-            Some(_) => return Err(Fault::new(INVALID_PARAMS, "`arguments` is no object")),
+            Some(_) => return Err(Fault::new(INVALID_PARAMS, "`arguments` is not an object")),
         };
         Ok(Call { tool, arguments, dialect })
     }

@@ -83,7 +83,7 @@ function drawBar(bar, device, before) {
 
 function describeBar(bar, { name, capacity, peak, components, binding, part }) {
   const layers = part?.layers ? ` · ${part.layers} layers${part.output_head ? " and the head" : ""}` : "";
-  say(bar.title, `${name}${binding && state.planned.document.devices?.length ? " (binds)" : ""}${layers}`);
+  say(bar.title, `${name}${binding && state.planned.document.devices?.length ? " (the tightest)" : ""}${layers}`);
   const of = capacity ? ` of ${size(capacity.usable)} usable` : " · size not given";
   const doubt = range(peak.low, peak.high);
   say(bar.figures, `${size(peak.expected)}${of}${doubt ? ` · ${doubt}` : ""}`);

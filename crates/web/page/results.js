@@ -52,7 +52,7 @@ function drawComponents({ document: plan }) {
     if (row.node.open) drawBuffers(row);
   }
   const binding = plan.devices?.find((device) => device.binding);
-  const whose = binding ? ` of ${binding.host ? "main memory" : `GPU ${binding.index}`}, which binds` : "";
+  const whose = binding ? ` of ${binding.host ? "main memory" : `GPU ${binding.index}`}, the tightest` : "";
   say($("components-note"), `At the peak${whose}. Open one for its formula and where that is from.`);
   const { peak, capacity } = plan;
   say($("peak-name"), `peak (${phaseTitle(peak.phase)})`);

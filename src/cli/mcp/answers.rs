@@ -107,7 +107,7 @@ pub fn why(known: &Known, mut arguments: Arguments) -> anyhow::Result<Reply> {
 /// Reads a log by its path. A pipe could keep every later call waiting, and standard input is the client's.
 fn log_file(path: &Path) -> anyhow::Result<Evidence> {
     if !fs_err::metadata(path)?.is_file() {
-        let message = format!("`{}` is no file: expected a log", printable_path(path));
+        let message = format!("`{}` is not a file: expected a log", printable_path(path));
         return Err(Problem::new(message).into());
     }
     failures::read_file(path)
@@ -167,7 +167,8 @@ pub fn nothing_else(arguments: &Arguments) -> anyhow::Result<()> {
     match arguments.keys().next() {
         None => Ok(()),
         Some(name) => {
-            Err(Problem::new(format!("`{}` is no argument of this tool", printable(name))).into())
+            Err(Problem::new(format!("`{}` is not an argument of this tool", printable(name)))
+                .into())
         }
     }
 }

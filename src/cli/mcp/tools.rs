@@ -305,7 +305,7 @@ mod tests {
         for (name, arguments, expected) in [
             ("budget", json!({ "gpu": "L5", "model": "qwen2.5-14b" }), "hint:"),
             ("budget", json!({ "gpus": "a", "model": 3 }), "`--gpus a`"),
-            ("budget", json!({ "colour": "red" }), "`--colour` is no flag of a plan"),
+            ("budget", json!({ "colour": "red" }), "`--colour` is not a flag of a plan"),
             (
                 "budget",
                 json!({ "gpu": "L4", "model": "gemma-2-9b", "emit": "tensorrt" }),

@@ -136,7 +136,7 @@ fn bars_of(document: &Document) -> Vec<Bar> {
         }];
     }
     let bar = |device: &vramplan_planner::render::DeviceDoc| {
-        let binds = if device.binding { ", which binds" } else { "" };
+        let binds = if device.binding { ", the tightest" } else { "" };
         let held = device.components.iter();
         Bar {
             name: if device.host {

@@ -306,7 +306,7 @@ fn a_fleet_is_planned_and_judged() {
     let odd = place.run(&["fleet", "plan", "odd"]);
     assert_eq!(odd.status.code(), Some(1));
     assert!(
-        stderr(&odd).contains("`odd`: it is no list of nodes") && stderr(&odd).contains("hint: "),
+        stderr(&odd).contains("`odd`: not a list of nodes") && stderr(&odd).contains("hint: "),
         "{}",
         stderr(&odd)
     );

@@ -93,7 +93,7 @@ fn value_of(key: &str, value: &Value) -> Result<Option<Value>, Problem> {
     }
     let why = first.unwrap_or_default();
     if why.starts_with("unknown field") {
-        let unknown = Problem::new(format!("`{}` is no flag of a plan", printable(&flag(key))));
+        let unknown = Problem::new(format!("`{}` is not a flag of a plan", printable(&flag(key))));
         return Err(unknown.hint("`vramplan budget --help` lists them"));
     }
     let shown = match value {

@@ -150,7 +150,8 @@ pub(super) fn to_table(document: &Document, width: usize) -> String {
     } else {
         format!("GPU {} ({})", binding.index, binding.gpu)
     };
-    let _ = write!(text, "\n{}", wrap(&format!("{name} binds; of it:"), width));
+    let _ =
+        write!(text, "\n{}", wrap(&format!("{name} has the least room; what it holds:"), width));
     text
 }
 

@@ -17,7 +17,7 @@ pub fn explain(document: &Document, component: Option<Component>) -> String {
     let mut text = String::new();
     if let Some(device) = document.devices.iter().find(|device| device.binding) {
         let all = devices::label_of(document);
-        let _ = writeln!(text, "GPU {} of {all}, which binds\n", device.index);
+        let _ = writeln!(text, "GPU {} of {all}, which has the least room\n", device.index);
     }
     text + &explained.join("\n")
 }

@@ -47,8 +47,8 @@ fn wrong_values_are_told_with_what_was_expected() {
         (json!({"batch": "-1"}), "expected a whole number"),
         (json!({"weights": "q9"}), "`q9` is not a weight format"),
         (json!({"ngl": "half"}), "`--ngl half`"),
-        (json!({"gpu-s": "1"}), "`--gpu-s` is no flag of a plan"),
-        (json!({"no\u{1b}such": "1"}), "is no flag of a plan"),
+        (json!({"gpu-s": "1"}), "`--gpu-s` is not a flag of a plan"),
+        (json!({"no\u{1b}such": "1"}), "is not a flag of a plan"),
         (json!({"lora": [1]}), "`--lora [1]`"),
     ] {
         let problem = question(given.as_object().unwrap()).unwrap_err();

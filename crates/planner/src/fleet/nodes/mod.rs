@@ -79,7 +79,7 @@ pub enum NodesError {
     Json(String),
     /// It is JSON of another kind.
     #[error(
-        "it is no list of nodes: expected what `sinfo --json`, `scontrol show nodes --json` or `kubectl get nodes -o json` print"
+        "not a list of nodes: expected what `sinfo --json`, `scontrol show nodes --json` or `kubectl get nodes -o json` print"
     )]
     Form,
     /// It has more nodes than there may be.

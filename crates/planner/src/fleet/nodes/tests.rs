@@ -133,8 +133,8 @@ fn what_is_no_list_says_why() {
     for (text, part) in [
         ("", "names no node"),
         ("{", "begins like JSON"),
-        ("{\"a\": 1}", "no list of nodes"),
-        ("[]", "no list of nodes"),
+        ("{\"a\": 1}", "not a list of nodes"),
+        ("[]", "not a list of nodes"),
         ("one two three", "line 1"),
         ("a,L4,0", "line 1"),
         ("a,L4,1,driver alice", "line 1"),
