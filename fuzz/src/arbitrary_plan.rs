@@ -70,7 +70,7 @@ pub struct Shape {
 struct Rare {
     flags: [bool; 3],
     value_head_dim: Option<Few>,
-    indexer: Option<(Few, Few, bool)>,
+    indexer: Option<(Few, Few, bool, Option<Few>)>,
     short_convolution: Option<(Few, bool)>,
     layer_embeddings: Option<(Few, Width)>,
     /// One more than there are.
@@ -88,10 +88,11 @@ impl Rare {
         Extras {
             value_head_dim: self.value_head_dim.map(|size| size.0),
             head_gates,
-            indexer: self.indexer.map(|(heads, head_dim, plain)| Indexer {
+            indexer: self.indexer.map(|(heads, head_dim, plain, pooled)| Indexer {
                 n_heads: heads.0,
                 head_dim: head_dim.0,
                 plain,
+                pooled: pooled.map(|tokens| tokens.0),
                 layers: Vec::new(),
             }),
             short_convolution: self
