@@ -310,7 +310,7 @@ print(len(engine.generate([{"prompt_token_ids": [1, 2, 3]}], vllm.SamplingParams
 
 
 def vllm(place, how):
-    """A start of vLLM with a model of holes: cold, warm, and without graphs."""
+    """A start of vLLM with a model of holes: the first, one that finds its caches, one without graphs."""
     place.has("vllm")
     if place.on_cpu:
         raise Skip("vLLM's start on a card is measured")
@@ -353,7 +353,8 @@ STEPS = [
     ),
     Step("engine_tests", 60, engine_tests, "a real model: the CPU's text"),
     Step("calibrate_real", 60, calibrate_real, "a real model, measured"),
-    Step("vllm_cold", 90, with_(vllm, "compiled"), "vLLM's first start"),
+    Step("vllm_cold", 90, with_(vllm, "cold"), "vLLM's first start"),
+    Step("vllm_warm", 60, with_(vllm, "warm"), "vLLM's second start"),
     Step("vllm_eager", 60, with_(vllm, "eager"), "vLLM without graphs"),
     Step("seed_eager_hqq8", 90, with_(seed, "eager-hqq8"), "the seed's stack with its 8-bit cache"),
     Step("seed_sdpa_hqq8", 90, with_(seed, "sdpa-hqq8"), "the same, sdpa"),
