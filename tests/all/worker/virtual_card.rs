@@ -126,16 +126,20 @@ fn families_formats_and_captures_too() {
 #[test]
 fn it_runs_out_where_the_plan_says() {
     let Some(worker) = worker() else { return };
-    let of = |tokens: &str| {
+    let of = |capacity: &str, tokens: &str| {
         let place = place();
         let long = PROFILE.replace("16384", "131072");
         fs_err::write(place.path("mine/models/tiny.toml"), long).unwrap();
-        let more = ["--model", "tiny", "--capacity", "1200MiB", "--cache-tokens", tokens];
+        let more = ["--model", "tiny", "--capacity", capacity, "--cache-tokens", tokens];
         rehearsed(&place, &worker, "L4", &[&more[..], &["--decode-tokens", "4"]].concat())
     };
-    let fits = of("400");
-    assert_eq!(fits.status.code(), Some(0), "{}", stderr(&fits));
-    let short = of("125000");
+    // The second is the card's own size: nothing of it is held.
+    for capacity in ["1200MiB", "23034MiB"] {
+        let fits = of(capacity, "400");
+        assert_eq!(fits.status.code(), Some(0), "{}", stderr(&fits));
+    }
+    // Beside the reserve of 476 MiB and the context of 258 there is no room for a cache of 498 MiB.
+    let short = of("1200MiB", "60000");
     assert_eq!(short.status.code(), Some(3), "{}", stderr(&short));
     let said = "memory was exhausted in phase `caches`";
     assert!(stderr(&short).contains(said), "{}", stderr(&short));
