@@ -13,6 +13,7 @@ use crate::cli::{files, meter, observe};
 use vramplan_planner::deployment::Deployment;
 use vramplan_planner::protocol::{Order, PROTOCOL};
 use vramplan_planner::recommend::Answer;
+use vramplan_planner::units::Bytes;
 
 /// What came of a run.
 pub struct Finished {
@@ -69,6 +70,9 @@ pub fn order(
     answer: &Answer,
     on_card: bool,
 ) -> Order {
+    // CUDA counts a card without what its driver keeps, which the plan takes from the size that was asked for.
+    let kept = deployment.cards.first().capacity.reserved;
+    let visible = |size: Bytes| if on_card { size.minus_or_zero(kept) } else { size };
     Order {
         protocol: PROTOCOL,
         device: if on_card { "cuda" } else { "cpu" }.to_owned(),
@@ -76,7 +80,7 @@ pub fn order(
         synthetic: args.synthetic,
         prompt_tokens: args.prompt_tokens,
         decode_tokens: args.decode_tokens,
-        capacity: args.capacity,
+        capacity: args.capacity.map(visible),
         seed: args.seed,
         quality: None,
         profiles: args.catalog.profiles.clone(),

@@ -6,6 +6,7 @@
 mod ends;
 mod quality;
 mod steps;
+mod virtual_card;
 mod whole;
 
 use std::process::{Command, Output};
