@@ -118,6 +118,7 @@ impl Builder<'_> {
         let elements = ssm.inner_size.saturating_mul(rows);
         let elements = elements.saturating_add(state.saturating_mul(n_seq));
         let Some(states) = self.states else { return self.embeddings };
+        self.clear_state();
         let [chosen, rest] = self.scanned_states.unwrap_or([states, states]);
         let sources = [input, steps, input, input, chosen];
         let scanned = self.graph.fresh(&sources, matrix(elements, 1));
@@ -178,6 +179,7 @@ impl Builder<'_> {
     /// (`build_rs`).
     fn state(&mut self, size: u64) -> Value {
         let Some(states) = self.states else { return self.embeddings };
+        self.clear_state();
         let gathered = self.graph.fresh(&[states], matrix(size, self.params.n_seq));
         let view = size.saturating_mul(self.params.n_seq).saturating_mul(4);
         self.graph.read_cache(gathered, view);
@@ -192,6 +194,11 @@ impl Builder<'_> {
         };
         self.graph.write(&[others]);
         gathered
+    }
+
+    /// The state of a new sequence is cleared where the cache is.
+    fn clear_state(&mut self) {
+        self.graph.write(&[]);
     }
 
     /// Rows divided by their length, as an RMS norm and a scale.
