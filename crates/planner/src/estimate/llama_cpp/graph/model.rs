@@ -207,7 +207,7 @@ impl Builder<'_> {
     fn output(&mut self, x: Value) {
         let mut x = x;
         if !self.keeps_all_rows() {
-            let kept = self.params.version.fuses_gates()
+            let kept = self.params.version.keeps_output_rows()
                 && self.family().graph.hidden_states == HiddenStates::BeforeNorm;
             if kept {
                 self.graph.keep(x);

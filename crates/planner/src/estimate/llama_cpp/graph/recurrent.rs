@@ -53,7 +53,7 @@ impl Builder<'_> {
         let gated = self.graph.elementwise(&[normed, output_gate]);
         let gated = gated.view(matrix(values, rows));
         let output = self.graph.product("ssm_out", gated, self.shape.hidden_size);
-        output.view(output.dims)
+        if self.params.version.views_delta_nets() { output.view(output.dims) } else { output }
     }
 
     /// A gated convolution over the last tokens (`models/lfm-base.cpp`, `build_lfm_shortconv`).
