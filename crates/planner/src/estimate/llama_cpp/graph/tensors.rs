@@ -142,6 +142,8 @@ pub(super) struct Source {
     pub(super) id: usize,
     /// Through a view: such a tensor is never taken over.
     pub(super) is_view: bool,
+    /// Whether what is read lies apart.
+    pub(super) is_strided: bool,
     /// Dimensions of what is read.
     pub(super) dims: Dims,
 }
@@ -157,9 +159,9 @@ pub(super) struct Value {
 }
 
 impl Value {
-    /// The same memory with other dimensions.
+    /// The same memory with other dimensions, or its beginning.
     pub(super) const fn view(self, dims: Dims) -> Self {
-        Self { dims, is_view: true, is_strided: false, ..self }
+        Self { dims, is_view: true, ..self }
     }
 
     /// A part of the memory, or all of it in another order.
@@ -413,7 +415,10 @@ impl Graph {
         let size = dims.iter().try_fold(element, |product, &n| product.checked_mul(n));
         self.overflowed |= size.is_none();
         let from = self.sources.len();
-        let source = |v: &Value| Source { id: v.id, is_view: v.is_view, dims: v.dims };
+        let source = |v: &Value| {
+            let Value { id, dims, is_view, is_strided } = *v;
+            Source { id, is_view, is_strided, dims }
+        };
         self.sources.extend(sources.iter().map(source));
         let id = self.tensors.len();
         self.tensors.push(Tensor {

@@ -146,7 +146,8 @@ impl Writer<'_> {
     fn look_up(&mut self) {
         let assigned = self.assigned;
         for [id, ids] in assigned.lookups.iter().copied() {
-            let ids = Source { id: ids, is_view: false, dims: self.graph.tensors[ids].dims };
+            let dims = self.graph.tensors[ids].dims;
+            let ids = Source { id: ids, is_view: false, is_strided: false, dims };
             self.enter(assigned.backends[id], false);
             self.read(&[ids], id, &[]);
         }
@@ -300,14 +301,14 @@ impl Writer<'_> {
     }
 
     fn operand(&mut self, source: &Source, backend: usize) -> Operand {
-        let Source { id, is_view, dims } = *source;
+        let Source { id, is_view, is_strided, dims } = *source;
         if self.assigned.backends[id] == backend {
             return Operand { slot: id, is_view };
         }
         let tensor = &self.graph.tensors[id];
         let copied = Copied {
             backend,
-            size: size_of_view(tensor.dims, dims, tensor.size - tensor.workspace),
+            size: size_of_view(tensor.dims, (dims, is_strided), tensor.size - tensor.workspace),
             whole: (!is_view).then_some(id),
             tensor: Some(id),
         };
@@ -354,14 +355,17 @@ impl Writer<'_> {
     }
 }
 
-/// Bytes that a view spans of a tensor of `size` bytes.
-fn size_of_view(base: Dims, view: Dims, size: u64) -> u64 {
+/// Bytes that a view spans of a tensor of `size` bytes: from the first to the last of its elements where it is strided.
+fn size_of_view(base: Dims, (view, is_strided): (Dims, bool), size: u64) -> u64 {
     let elements = |dims: Dims| dims.iter().fold(1u64, |product, n| product.saturating_mul(*n));
     let (all, some) = (elements(base), elements(view));
     if some >= all {
         return size;
     }
     let (rows, element) = (all / base[0].max(1), size / all.max(1));
+    if !is_strided {
+        return some.saturating_mul(element);
+    }
     let last = some / rows.max(1);
     rows.saturating_sub(1).saturating_mul(base[0]).saturating_add(last).saturating_mul(element)
 }
