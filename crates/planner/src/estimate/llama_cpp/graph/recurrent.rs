@@ -53,7 +53,12 @@ impl Builder<'_> {
         let gated = self.graph.elementwise(&[normed, output_gate]);
         let gated = gated.view(matrix(values, rows));
         let output = self.graph.product("ssm_out", gated, self.shape.hidden_size);
-        if self.params.version.views_delta_nets() { output.view(output.dims) } else { output }
+        if !self.params.version.views_delta_nets() {
+            return output;
+        }
+        // A batch of every sequence's own rows, of which a backend counts those of one.
+        self.graph.notes[output.id].batch = seq_rows;
+        output.view(output.dims)
     }
 
     /// A gated convolution over the last tokens (`models/lfm-base.cpp`, `build_lfm_shortconv`).
@@ -159,7 +164,11 @@ impl Builder<'_> {
             let groups = n / recurrent.key_heads.max(1);
             let fused = self.graph.product("ssm_ba", x, n.saturating_mul(2));
             let part = fused.strided([groups, recurrent.key_heads, seq_rows, n_seq]);
-            let beta = self.graph.contiguous(part, part.dims);
+            let beta = if self.params.version.views_delta_nets() {
+                self.graph.contiguous(part, part.dims)
+            } else {
+                part
+            };
             let beta = self.graph.map(beta).view(per_head);
             (beta, self.graph.contiguous(part, cube(n, seq_rows, n_seq)))
         } else {

@@ -116,7 +116,7 @@ impl Placement<'_> {
         }
         for copied in &self.program.copies {
             let of = copied.tensor.map(|id| &self.graph.tensors[id]);
-            let dims = copied.whole.map_or([0; 4], |id| self.graph.tensors[id].dims);
+            let dims = copied.dims.unwrap_or([0; 4]);
             self.slots.push(Slot {
                 backend: copied.backend,
                 size: self.padded(copied.size, copied.backend)?,

@@ -58,8 +58,8 @@ pub(super) enum Action {
 pub(super) struct Copied {
     pub(super) backend: usize,
     pub(super) size: u64,
-    /// The tensor of which it is all.
-    pub(super) whole: Option<usize>,
+    /// What it is copied with, where that is in one piece: then a result can take it over.
+    pub(super) dims: Option<Dims>,
     /// The tensor that it is of.
     pub(super) tensor: Option<usize>,
 }
@@ -291,7 +291,7 @@ impl Writer<'_> {
 
     fn read_held<'h>(&mut self, held: impl Iterator<Item = &'h Held>, backend: usize) {
         for Held { origin, size, .. } in held.filter(|held| held.home != backend) {
-            let copied = Copied { backend, size: *size, whole: None, tensor: None };
+            let copied = Copied { backend, size: *size, dims: None, tensor: None };
             if let Origin::Cache { reader, .. } = *origin {
                 self.program.apart[reader] = true;
             }
@@ -309,7 +309,7 @@ impl Writer<'_> {
         let copied = Copied {
             backend,
             size: size_of_view(tensor.dims, (dims, is_strided), tensor.size - tensor.workspace),
-            whole: (!is_view).then_some(id),
+            dims: (!is_strided).then_some(dims),
             tensor: Some(id),
         };
         let slot = self.copy(Origin::Tensor { id, is_view, dims }, copied, Some(id));
