@@ -140,12 +140,22 @@ pub(super) struct Joined {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
     pub(super) id: usize,
-    /// Through a view: such a tensor is never taken over.
+    pub(super) view: View,
+}
+
+/// How a tensor is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct View {
+    /// Dimensions of what is read.
+    pub(super) dims: Dims,
+    /// Whether it is a view: such a tensor is never taken over.
     pub(super) is_view: bool,
     /// Whether what is read lies apart.
     pub(super) is_strided: bool,
-    /// Dimensions of what is read.
-    pub(super) dims: Dims,
+    /// Which of several parts with these dimensions.
+    pub(super) part: u8,
+    /// Elements before the first and behind the last that is read, where parts alternate.
+    pub(super) outside: u64,
 }
 
 /// A tensor, or a view of one.
@@ -156,6 +166,8 @@ pub(super) struct Value {
     is_view: bool,
     /// Whether its rows are not contiguous.
     pub(super) is_strided: bool,
+    part: u8,
+    outside: u64,
 }
 
 impl Value {
@@ -167,6 +179,16 @@ impl Value {
     /// A part of the memory, or all of it in another order.
     pub(super) const fn strided(self, dims: Dims) -> Self {
         Self { dims, is_view: true, is_strided: true, ..self }
+    }
+
+    /// One of several parts of every row.
+    pub(super) const fn part(self, part: u8, dims: Dims) -> Self {
+        Self { part, ..self.strided(dims) }
+    }
+
+    /// One of several parts that alternate: between the first element and the last lies all but `outside` of them.
+    pub(super) const fn alternating(self, part: u8, dims: Dims, outside: u64) -> Self {
+        Self { outside, ..self.part(part, dims) }
     }
 
     /// Tokens of a matrix.
@@ -416,8 +438,8 @@ impl Graph {
         self.overflowed |= size.is_none();
         let from = self.sources.len();
         let source = |v: &Value| {
-            let Value { id, dims, is_view, is_strided } = *v;
-            Source { id, is_view, is_strided, dims }
+            let Value { id, dims, is_view, is_strided, part, outside } = *v;
+            Source { id, view: View { dims, is_view, is_strided, part, outside } }
         };
         self.sources.extend(sources.iter().map(source));
         let id = self.tensors.len();
@@ -433,6 +455,6 @@ impl Graph {
         });
         self.uses.push(0);
         self.notes.push(Note { layer: self.layer, ..Note::default() });
-        Value { id, dims, is_view: false, is_strided: false }
+        Value { id, dims, is_view: false, is_strided: false, part: 0, outside: 0 }
     }
 }

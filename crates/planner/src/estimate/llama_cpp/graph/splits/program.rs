@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::tensors::{Boundary, Dims, Graph, Joined, Source, Step, WeightName};
+use super::super::tensors::{Boundary, Dims, Graph, Joined, Source, Step, View, WeightName};
 use super::Backends;
 use super::assign::Assigned;
 
@@ -13,7 +13,7 @@ const ROPE_FREQUENCIES: &str = "rope_freqs";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Origin {
     /// A tensor, or a view of one.
-    Tensor { id: usize, is_view: bool, dims: Dims },
+    Tensor { id: usize, view: View },
     /// A weight.
     Weight { layer: Option<u64>, name: WeightName },
     /// The matrix that rotates a layer's keys, or its values.
@@ -147,9 +147,9 @@ impl Writer<'_> {
         let assigned = self.assigned;
         for [id, ids] in assigned.lookups.iter().copied() {
             let dims = self.graph.tensors[ids].dims;
-            let ids = Source { id: ids, is_view: false, is_strided: false, dims };
+            let view = View { dims, is_view: false, is_strided: false, part: 0, outside: 0 };
             self.enter(assigned.backends[id], false);
-            self.read(&[ids], id, &[]);
+            self.read(&[Source { id: ids, view }], id, &[]);
         }
     }
 
@@ -301,18 +301,18 @@ impl Writer<'_> {
     }
 
     fn operand(&mut self, source: &Source, backend: usize) -> Operand {
-        let Source { id, is_view, is_strided, dims } = *source;
+        let Source { id, view } = *source;
         if self.assigned.backends[id] == backend {
-            return Operand { slot: id, is_view };
+            return Operand { slot: id, is_view: view.is_view };
         }
         let tensor = &self.graph.tensors[id];
         let copied = Copied {
             backend,
-            size: size_of_view(tensor.dims, (dims, is_strided), tensor.size - tensor.workspace),
-            dims: (!is_strided).then_some(dims),
+            size: size_of_view(tensor.dims, view, tensor.size - tensor.workspace),
+            dims: (!view.is_strided).then_some(view.dims),
             tensor: Some(id),
         };
-        let slot = self.copy(Origin::Tensor { id, is_view, dims }, copied, Some(id));
+        let slot = self.copy(Origin::Tensor { id, view }, copied, Some(id));
         Operand { slot, is_view: false }
     }
 
@@ -356,14 +356,17 @@ impl Writer<'_> {
 }
 
 /// Bytes that a view spans of a tensor of `size` bytes: from the first to the last of its elements where it is strided.
-fn size_of_view(base: Dims, (view, is_strided): (Dims, bool), size: u64) -> u64 {
+fn size_of_view(base: Dims, view: View, size: u64) -> u64 {
     let elements = |dims: Dims| dims.iter().fold(1u64, |product, n| product.saturating_mul(*n));
-    let (all, some) = (elements(base), elements(view));
+    let (all, some) = (elements(base), elements(view.dims));
     if some >= all {
         return size;
     }
     let (rows, element) = (all / base[0].max(1), size / all.max(1));
-    if !is_strided {
+    if view.outside > 0 {
+        return all.saturating_sub(view.outside).saturating_mul(element);
+    }
+    if !view.is_strided {
         return some.saturating_mul(element);
     }
     let last = some / rows.max(1);
