@@ -197,14 +197,17 @@ impl Builder<'_> {
     fn state(&mut self, size: u64) -> Value {
         let Some(states) = self.states else { return self.embeddings };
         self.clear_state();
-        let gathered = self.graph.fresh(&[states], matrix(size, self.params.n_seq));
+        let is_whole = self.params.version.has_mixed_inputs();
+        let chosen =
+            if is_whole { states } else { states.slice(0, matrix(self.params.n_seq, 1)) };
+        let gathered = self.graph.fresh(&[chosen], matrix(size, self.params.n_seq));
         let view = size.saturating_mul(self.params.n_seq).saturating_mul(4);
         self.graph.read_cache(gathered, view);
         self.graph.expand(gathered);
-        let others = if self.params.version.has_mixed_inputs() {
+        let others = if is_whole {
             gathered.view(matrix(size, 0))
         } else {
-            let others = self.graph.fresh(&[states], matrix(size, 0));
+            let others = self.graph.fresh(&[states.slice(1, matrix(0, 1))], matrix(size, 0));
             self.graph.read_cache(others, view);
             self.graph.notes[others.id].cached_as = Some(gathered.id);
             others

@@ -176,6 +176,11 @@ impl Value {
         Self { dims, is_view: true, ..self }
     }
 
+    /// One of several pieces of the memory.
+    pub(super) const fn slice(self, part: u8, dims: Dims) -> Self {
+        Self { part, ..self.view(dims) }
+    }
+
     /// A part of the memory, or all of it in another order.
     pub(super) const fn strided(self, dims: Dims) -> Self {
         Self { dims, is_view: true, is_strided: true, ..self }

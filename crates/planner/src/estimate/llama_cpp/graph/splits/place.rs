@@ -250,8 +250,9 @@ impl Placement<'_> {
             self.slots[id].backend = parent.backend;
             self.count(id)?;
             let new = self.slots[id].size;
-            let rest = parent.size.saturating_sub(new);
-            self.free[parent.backend].give_back(parent.start + new, rest);
+            if parent.size > new {
+                self.free[parent.backend].give_back(parent.start + new, parent.size - new);
+            }
             return Ok(true);
         }
         Ok(false)
