@@ -57,8 +57,8 @@ pub(super) struct Builder<'a> {
     pub(super) positions: Value,
     /// What queries are multiplied by.
     pub(super) query_scale: Option<Value>,
-    /// The rows of the state that a scan reads and those of the others, where they are inputs of their own.
-    pub(super) scanned_states: Option<[Value; 2]>,
+    /// The states that the batch's sequences continue and the others, where those are looked at apart.
+    pub(super) state_parts: Option<[Value; 2]>,
     /// What a batch that mixes tokens and embeddings is put together from.
     pub(super) mixed: Option<Mixed>,
     /// What rows of embeddings are multiplied by, where that is an input.
@@ -121,11 +121,7 @@ impl<'a> Builder<'a> {
             || shape.ssm.is_some()
             || shape.extras.short_convolution.is_some();
         let states = has_states.then(|| inputs.add(params.n_seq, 4));
-        // Views of the list of states, which only the device has copies of.
-        let apart = shape.ssm.is_some() && params.version.has_mixed_inputs();
-        let others = params.n_seq.saturating_sub(1);
-        let scanned_states = apart
-            .then(|| [params.n_seq, others].map(|count| inputs.graph.input(matrix(count, 1), 4)));
+        let state_parts = inputs.state_parts(shape, params, states);
         let output_rows = inputs.add(params.n_outputs, 4);
         let mut lookups = vec![[embeddings.id, 0]];
         lookups.extend(mixed.map(|mixed| [mixed.looked_up.id, mixed.ids.id]));
@@ -138,7 +134,7 @@ impl<'a> Builder<'a> {
             graph,
             positions,
             query_scale,
-            scanned_states,
+            state_parts,
             mixed,
             token_scale,
             full,
@@ -276,6 +272,27 @@ impl Inputs {
     fn embeddings(&mut self, hidden_size: u64, rows: u64) -> Value {
         let embeddings = self.add_shaped(matrix(hidden_size, rows), 4);
         self.graph.mark(embeddings, Usage::Activation)
+    }
+
+    /// The parts of the list of states that are looked at apart: where the states of the other sequences are gathered too,
+    /// and where a scan reads its own in place.
+    fn state_parts(
+        &mut self,
+        shape: &ModelShape,
+        params: &GraphParams,
+        states: Option<Value>,
+    ) -> Option<[Value; 2]> {
+        let states = states?;
+        let others = match (params.version.has_mixed_inputs(), &shape.ssm) {
+            (false, _) => 0,
+            (true, Some(_)) => params.n_seq.saturating_sub(1),
+            (true, None) => return None,
+        };
+        Some([params.n_seq, others].map(|count| {
+            let part = self.graph.input(matrix(count, 1), 4);
+            self.graph.notes[part.id].part_of = Some(states.id);
+            part
+        }))
     }
 
     fn cache(

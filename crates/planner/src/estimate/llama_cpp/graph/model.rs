@@ -24,6 +24,9 @@ impl Builder<'_> {
                 Some(scale) => self.graph.elementwise(&[x, scale]),
                 None => self.graph.map(x),
             };
+            if self.params.version.has_embedding_input() {
+                self.graph.expand(x);
+            }
         }
         for (index, layer) in (0..).zip(layers).filter(|(index, _)| selection.holds(*index)) {
             for (gap, [before, behind]) in selection.gaps.iter().zip(&mut boundaries) {

@@ -131,7 +131,7 @@ impl Builder<'_> {
         let elements = elements.saturating_add(state.saturating_mul(n_seq));
         let Some(states) = self.states else { return self.embeddings };
         self.clear_state();
-        let [chosen, rest] = self.scanned_states.unwrap_or([states, states]);
+        let [chosen, rest] = self.state_parts.unwrap_or([states, states]);
         let sources = [input, steps, b, c, chosen];
         let scanned = self.graph.fresh(&sources, matrix(elements, 1));
         self.graph.follow_rows(scanned, WeightName { stem: "ssm_a", kind: "" });
@@ -197,20 +197,20 @@ impl Builder<'_> {
     fn state(&mut self, size: u64) -> Value {
         let Some(states) = self.states else { return self.embeddings };
         self.clear_state();
-        let is_whole = self.params.version.has_mixed_inputs();
-        let chosen =
-            if is_whole { states } else { states.slice(0, matrix(self.params.n_seq, 1)) };
+        let parts = self.state_parts.filter(|_| !self.params.version.has_mixed_inputs());
+        let chosen = parts.map_or(states, |[chosen, _]| chosen);
         let gathered = self.graph.fresh(&[chosen], matrix(size, self.params.n_seq));
         let view = size.saturating_mul(self.params.n_seq).saturating_mul(4);
         self.graph.read_cache(gathered, view);
         self.graph.expand(gathered);
-        let others = if is_whole {
-            gathered.view(matrix(size, 0))
-        } else {
-            let others = self.graph.fresh(&[states.slice(1, matrix(0, 1))], matrix(size, 0));
-            self.graph.read_cache(others, view);
-            self.graph.notes[others.id].cached_as = Some(gathered.id);
-            others
+        let others = match parts {
+            None => gathered.view(matrix(size, 0)),
+            Some([_, rest]) => {
+                let others = self.graph.fresh(&[rest], matrix(size, 0));
+                self.graph.read_cache(others, view);
+                self.graph.notes[others.id].cached_as = Some(gathered.id);
+                others
+            }
         };
         self.graph.write(&[others]);
         gathered

@@ -123,6 +123,8 @@ pub(super) struct Note {
     pub(super) joins: Option<Joined>,
     /// Whether it ends attention without fusion, which stays in main memory with the cache.
     pub(super) ends_attention: bool,
+    /// The input of which this one is a part: devices get a copy of the part alone.
+    pub(super) part_of: Option<usize>,
 }
 
 /// The chosen experts' gated products.
@@ -174,11 +176,6 @@ impl Value {
     /// The same memory with other dimensions, or its beginning.
     pub(super) const fn view(self, dims: Dims) -> Self {
         Self { dims, is_view: true, ..self }
-    }
-
-    /// One of several pieces of the memory.
-    pub(super) const fn slice(self, part: u8, dims: Dims) -> Self {
-        Self { part, ..self.view(dims) }
     }
 
     /// A part of the memory, or all of it in another order.

@@ -76,7 +76,8 @@ pub(super) fn place(
     };
     placement.describe()?;
     placement.count_uses();
-    let is_input = |id: &usize| graph.tensors[*id].operation == Operation::Input;
+    let is_whole = |id: &usize| graph.notes[*id].part_of.is_none();
+    let is_input = |id: &usize| graph.tensors[*id].operation == Operation::Input && is_whole(id);
     let is_computed = |id: &usize| program.lookups.iter().any(|[rows, _]| rows == id);
     for id in (0..graph.tensors.len()).filter(is_input).filter(|id| !is_computed(id)) {
         for _ in 0..copies {

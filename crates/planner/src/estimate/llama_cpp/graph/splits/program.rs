@@ -302,8 +302,9 @@ impl Writer<'_> {
 
     fn operand(&mut self, source: &Source, backend: usize) -> Operand {
         let Source { id, view } = *source;
+        let whole = self.graph.notes[id].part_of;
         if self.assigned.backends[id] == backend {
-            return Operand { slot: id, is_view: view.is_view };
+            return Operand { slot: whole.unwrap_or(id), is_view: view.is_view };
         }
         let tensor = &self.graph.tensors[id];
         let copied = Copied {
@@ -312,7 +313,7 @@ impl Writer<'_> {
             dims: (!view.is_strided).then_some(view.dims),
             tensor: Some(id),
         };
-        let slot = self.copy(Origin::Tensor { id, view }, copied, Some(id));
+        let slot = self.copy(Origin::Tensor { id, view }, copied, Some(whole.unwrap_or(id)));
         Operand { slot, is_view: false }
     }
 
