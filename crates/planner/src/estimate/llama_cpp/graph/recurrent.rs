@@ -112,7 +112,7 @@ impl Builder<'_> {
         let scanned = self.scan(inputs, ssm);
         let skipped = self.graph.map(input);
         self.graph.follow_rows(skipped, WeightName { stem: "ssm_d", kind: "" });
-        let output = self.graph.elementwise(&[scanned.strided(dims), skipped]);
+        let output = self.graph.elementwise(&[scanned.view(dims), skipped]);
         let gate = self.graph.contiguous(projected.strided(dims), dims);
         let gated = self.graph.fresh(&[gate, output], dims);
         let groups = [inner / ssm.n_groups.max(1), ssm.n_groups, seq_rows, n_seq];
@@ -141,7 +141,7 @@ impl Builder<'_> {
         let left = if all_but_one { n_seq.saturating_sub(1) } else { 0 };
         let others = self.graph.fresh(&[rest], matrix(state, left));
         self.graph.read_cache(others, state.saturating_mul(n_seq).saturating_mul(4));
-        self.graph.write(&[others]);
+        self.graph.write(&[others.view(matrix(state, 0))]);
         self.graph.write(&[scanned.view(matrix(state, n_seq))]);
         scanned
     }
