@@ -228,6 +228,8 @@ pub(super) struct Graph {
     pub(super) steps: Vec<Step>,
     /// Inputs that the device reads, in the order of their first use.
     pub(super) inputs: Vec<usize>,
+    /// The same in the order in which they are come to, which is that of the host's buffer.
+    pub(super) leafs: Vec<usize>,
     /// Readers of each tensor, those of its views included.
     pub(super) uses: Vec<u32>,
     pub(super) pins: Vec<usize>,
@@ -388,7 +390,14 @@ impl Graph {
 
     fn visit(&mut self, id: usize) {
         let Tensor { seen, operation, sources: (from, to), .. } = self.tensors[id];
-        if seen || operation == Operation::Input {
+        if operation == Operation::Input {
+            let whole = self.notes[id].part_of.unwrap_or(id);
+            if !self.leafs.contains(&whole) {
+                self.leafs.push(whole);
+            }
+            return;
+        }
+        if seen {
             return;
         }
         self.tensors[id].seen = true;

@@ -76,10 +76,7 @@ pub(super) fn place(
     };
     placement.describe()?;
     placement.count_uses();
-    let is_whole = |id: &usize| graph.notes[*id].part_of.is_none();
-    let is_input = |id: &usize| graph.tensors[*id].operation == Operation::Input && is_whole(id);
-    let is_computed = |id: &usize| program.lookups.iter().any(|[rows, _]| rows == id);
-    for id in (0..graph.tensors.len()).filter(is_input).filter(|id| !is_computed(id)) {
+    for id in inputs(graph, &program.lookups) {
         for _ in 0..copies {
             placement.allocate(id)?;
         }
@@ -91,6 +88,22 @@ pub(super) fn place(
         placement.act(*action)?;
     }
     Ok((placement.peaks, placement.is_steady))
+}
+
+/// The inputs in the order of the host's buffer: token ids, what nothing reads, and the others as they are come to.
+fn inputs(graph: &Graph, lookups: &[[usize; 2]]) -> Vec<usize> {
+    let is_given = |id: &usize| {
+        let is_part = graph.notes[*id].part_of.is_some();
+        let is_looked_up = lookups.iter().any(|[rows, _]| rows == id);
+        graph.tensors[*id].operation == Operation::Input && !is_part && !is_looked_up
+    };
+    let ids = lookups.iter().map(|[_, ids]| *ids);
+    let is_unread = |id: &usize| {
+        !graph.leafs.contains(id) && lookups.iter().all(|[_, ids]| ids != id)
+    };
+    let unread = (0..graph.tensors.len()).filter(is_given).filter(is_unread);
+    let read = graph.leafs.iter().copied().filter(is_given);
+    ids.chain(unread).chain(read).collect()
 }
 
 impl Placement<'_> {
