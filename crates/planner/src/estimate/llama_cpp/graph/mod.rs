@@ -183,16 +183,9 @@ pub fn is_certain(model: &ModelSpec, generation: LlamaCppGeneration) -> bool {
     let is_doubtful = shape.ssm.is_some()
         || (unsaid && in_some)
         || is_rare(shape)
-        || chooses_by_groups(shape, generation)
         || is_hybrid_with_experts(shape, generation)
         || gives_images_otherwise(shape, generation);
     !is_doubtful
-}
-
-/// Where experts are chosen by groups and that is not fused, some rows are off by what the groups' scores take.
-fn chooses_by_groups(shape: &ModelShape, generation: LlamaCppGeneration) -> bool {
-    let router = shape.moe.and_then(|moe| moe.router);
-    router.is_some_and(|router| router.groups > 1) && !generation.fuses_gates()
 }
 
 /// What the graph placed here was seen to miss: keys and values of every head where others are latent, one expert a
