@@ -15,7 +15,7 @@ use vramplan_planner::units::Bytes;
 pub use vramplan_planner::estimate::llama_cpp::placement::TensorTable;
 
 use super::csv::Row;
-use super::llama_cpp::{context, format};
+use super::llama_cpp::{context, format, generation};
 
 /// What every device of a row holds, main memory last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,7 @@ impl Devices {
             file_layers: file_layers(model),
             free: &free,
             launch: &launch,
+            version: generation(row)?,
             by_rows: false,
             ada: true,
             turing: true,

@@ -90,6 +90,11 @@ impl LlamaCppGeneration {
         self >= Self::MixedBatch
     }
 
+    /// Whether some models' heads are made before their token embeddings.
+    pub fn makes_heads_first(self) -> bool {
+        self < Self::FusedGates
+    }
+
     /// Whether the projection behind a delta-net is read through a view, whose memory the residual cannot take over.
     pub fn views_delta_nets(self) -> bool {
         self < Self::PlainDeltaNets

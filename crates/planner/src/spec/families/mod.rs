@@ -445,6 +445,9 @@ pub(crate) struct GgufExtras {
     pub(crate) frequencies: Frequencies,
     /// Layers for multi-token prediction, which are counted with the others.
     pub(crate) predicting_layers: u64,
+    /// Whether llama.cpp before 0.8.0 makes the head of a tied token embedding before the table, which it then holds twice
+    /// where both are in one place.
+    pub(crate) head_first: bool,
 }
 
 /// Which GGUF files hold a table of frequencies.

@@ -82,7 +82,7 @@ pub(super) const LLAMA_LIKE: Family = Family {
     experts: NO_EXPERTS,
     scales: NO_SCALES,
     image_layers: 0,
-    gguf_extras: GgufExtras { frequencies: Frequencies::Never, predicting_layers: 0 },
+    gguf_extras: GgufExtras { frequencies: Frequencies::Never, predicting_layers: 0, head_first: false },
     graph: GRAPH,
     synthetic: Some(synthetic(10_000.0, 1e-6)),
     transformers: Transformers {
@@ -299,7 +299,11 @@ const GEMMA4: Family = Family {
     experts: STATED,
     softcaps: SoftCaps::Stated,
     scales: Scales { embeddings: true, ..NO_SCALES },
-    gguf_extras: GgufExtras { frequencies: Frequencies::Always, ..LLAMA_LIKE.gguf_extras },
+    gguf_extras: GgufExtras {
+        frequencies: Frequencies::Always,
+        head_first: true,
+        ..LLAMA_LIKE.gguf_extras
+    },
     graph: LlamaGraph { token_scale: true, ..KEEPS_NORMED },
     synthetic: None,
     transformers: Transformers { norm: RmsNorm::InF32, ..NEW },
@@ -856,6 +860,7 @@ families! {
         alt_up: true,
         softcaps: SoftCaps::Stated,
         scales: GEMMA,
+        gguf_extras: GgufExtras { head_first: true, ..LLAMA_LIKE.gguf_extras },
         graph: NO_GRAPH,
         synthetic: None,
         ..LLAMA_LIKE

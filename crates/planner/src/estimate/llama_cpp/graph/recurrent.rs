@@ -44,6 +44,7 @@ impl Builder<'_> {
         let heads_of = |part, dim, n| convolved.part(part, [dim, n, seq_rows, n_seq]);
         let q = self.unit_length(heads_of(0, key_head_dim, key_heads));
         let k = self.unit_length(heads_of(1, key_head_dim, key_heads));
+        let (q, k) = self.repeated_heads(q, k, recurrent);
         let sources = [q, k, heads_of(2, value_head_dim, value_heads), decay, beta, state];
         let result_rows = rows.saturating_add(key_head_dim.saturating_mul(n_seq));
         let result = self.graph.fresh(&sources, matrix(values, result_rows));
@@ -60,6 +61,25 @@ impl Builder<'_> {
         // A batch of every sequence's own rows, of which a backend counts those of one.
         self.graph.notes[output.id].batch = seq_rows;
         output.view(output.dims)
+    }
+
+    /// Qwen3-Next repeats the heads of queries and keys for those of the values that share them.
+    fn repeated_heads(&mut self, q: Value, k: Value, recurrent: Recurrent) -> (Value, Value) {
+        let Recurrent { key_heads, value_heads, .. } = recurrent;
+        let is_interleaved =
+            self.family().delta_net().is_some_and(|delta_net| delta_net.joint_gates);
+        if !is_interleaved || key_heads == value_heads {
+            return (q, k);
+        }
+        let [head_dim, _, seq_rows, n_seq] = q.dims;
+        let tokens = seq_rows.saturating_mul(n_seq);
+        let groups = value_heads / key_heads.max(1);
+        let [q, k] = [q, k].map(|x| {
+            let apart = x.view([head_dim, 1, key_heads, tokens]);
+            let repeated = self.graph.fresh(&[apart], [head_dim, groups, key_heads, tokens]);
+            repeated.view([head_dim, value_heads, seq_rows, n_seq])
+        });
+        (q, k)
     }
 
     /// A gated convolution over the last tokens (`models/lfm-base.cpp`, `build_lfm_shortconv`).

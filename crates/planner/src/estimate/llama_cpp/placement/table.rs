@@ -38,6 +38,8 @@ pub struct TensorTable {
     pub rows: Vec<TensorRow>,
     /// Whether the token embedding is the output head, too.
     pub tied: bool,
+    /// Whether older versions make that head before the table.
+    pub head_first: bool,
     /// Decoder layers.
     pub n_layers: u64,
     /// What was worked out from the tensors' types, for every placement of them.
@@ -67,7 +69,13 @@ impl TensorTable {
             }
             Ok(())
         })?;
-        Ok(Self { rows, tied: model.shape.tied_embeddings, n_layers, types: Memo::default() })
+        Ok(Self {
+            rows,
+            tied: model.shape.tied_embeddings,
+            head_first: model.shape.architecture.family().gguf_extras.head_first,
+            n_layers,
+            types: Memo::default(),
+        })
     }
 
     /// The place of each tensor in [`TensorTable::rows`] by its name.

@@ -40,6 +40,7 @@ fn placed(model: &ModelSpec, table: &TensorTable, numbers: &mut Numbers) -> Plac
         file_layers: layers,
         free: &free,
         launch: &launch,
+        version: LlamaCppGeneration::NEWEST,
         by_rows: false,
         ada: true,
         turing: true,
