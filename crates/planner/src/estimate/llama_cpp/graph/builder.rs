@@ -4,7 +4,7 @@ use super::tensors::{Graph, Usage, Value, WeightName, cube, matrix};
 use super::{GraphParams, Stage};
 use crate::dtype::KvFormat;
 use crate::spec::ModelShape;
-use crate::spec::families::{Family, GRAPHS, RopeLayers};
+use crate::spec::families::{Family, Frequencies, GRAPHS, RopeLayers};
 
 /// Head sizes up to which keys are rotated in one block (`llama_kv_cache::build_input_k_rot`).
 const ROTATIONS: [u64; 8] = [8192, 4096, 2048, 1024, 512, 256, 128, 64];
@@ -192,7 +192,11 @@ impl<'a> Builder<'a> {
             return x;
         }
         let rotated = self.graph.elementwise(&[x, self.positions]);
-        self.graph.notes[rotated.id].beside = Some(WeightName::weight("rope_freqs"));
+        // With tables of their own, windowed layers read none of the model's.
+        let is_apart = self.family().gguf_extras.frequencies == Frequencies::Always;
+        if !is_apart || self.shape.window_of(index).is_none() {
+            self.graph.notes[rotated.id].beside = Some(WeightName::weight("rope_freqs"));
+        }
         rotated
     }
 
