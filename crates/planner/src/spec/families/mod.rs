@@ -283,6 +283,8 @@ pub(crate) struct Norms {
     pub(crate) qk_if_asked: bool,
     /// Whether values are normed, without a weight.
     pub(crate) values: bool,
+    /// Whether llama.cpp tells the norm behind an MLP of no layer, so that it runs where its neighbours do.
+    pub(crate) last_apart: bool,
 }
 
 /// Biases of linear layers, by `config.json`. GGUF files show theirs.

@@ -80,6 +80,8 @@ pub(super) struct Builder<'a> {
     pub(super) norms: usize,
     /// The stem of the next norm, where it is none of those.
     pub(super) norm_stem: Option<&'static str>,
+    /// Whether the next norm is told of no layer.
+    is_apart: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -147,6 +149,7 @@ impl<'a> Builder<'a> {
             host,
             norms: 0,
             norm_stem: None,
+            is_apart: false,
         }
     }
 
@@ -159,7 +162,8 @@ impl<'a> Builder<'a> {
             None if layer_norm => self.graph.fresh(&[x], x.dims),
             None => self.graph.map(x),
         };
-        self.graph.notes[normed.id].is_norm = self.graph.layer.is_some();
+        let is_apart = std::mem::take(&mut self.is_apart);
+        self.graph.notes[normed.id].is_norm = self.graph.layer.is_some() && !is_apart;
         let weighted = self.graph.map(normed);
         let weighted = self.graph.follow_rows(weighted, WeightName::weight(stem));
         if !self.shape.norm_bias {
@@ -167,6 +171,12 @@ impl<'a> Builder<'a> {
         }
         let biased = self.graph.map(weighted);
         self.graph.follow_rows(biased, WeightName::bias(stem))
+    }
+
+    /// The norm behind an MLP.
+    pub(super) fn last_norm(&mut self, x: Value) -> Value {
+        self.is_apart = self.family().norms.last_apart;
+        self.norm(x)
     }
 
     /// A norm of this name, which is none of the residual stream.

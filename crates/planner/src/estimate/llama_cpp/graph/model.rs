@@ -68,7 +68,6 @@ impl Builder<'_> {
         self.graph.expand(tokens);
         let copy = self.graph.fresh(&[given], given.dims);
         self.graph.keep(copy);
-        self.graph.expand(copy);
         self.graph.write(&[tokens, slots, copy]);
     }
 
@@ -91,7 +90,7 @@ impl Builder<'_> {
         let normed = self.norm(middle);
         let output = self.mlp(normed, index);
         let output = if has_post_norms(shape.norms_per_layer) {
-            self.norm(output)
+            self.last_norm(output)
         } else {
             self.scaled_residual(output)
         };
@@ -152,7 +151,7 @@ impl Builder<'_> {
         let attended = self.norm(attended);
         let middle = self.graph.elementwise(&[attended, x]);
         let output = self.dense_ffn(middle, self.shape.ffn_size);
-        let output = self.norm(output);
+        let output = self.last_norm(output);
         self.graph.elementwise(&[output, middle])
     }
 
