@@ -185,9 +185,9 @@ impl Builder<'_> {
         let Some(expanded) = cached.expanded_dim else {
             return output.view(matrix(cached.value_dim.saturating_mul(n_heads), rows));
         };
-        let dims = heads(expanded, rows, n_heads);
-        let permuted = output.strided(heads(cached.value_dim, rows, n_heads));
-        let product = self.graph.fresh(&[permuted], dims);
+        let (streams, stream_rows) = (self.params.streams, rows / self.params.streams);
+        let permuted = output.strided([cached.value_dim, stream_rows, n_heads, streams]);
+        let product = self.graph.fresh(&[permuted], [expanded, stream_rows, n_heads, streams]);
         let product = self.graph.follow(product, WeightName::weight("attn_v_b"));
         let dims = heads(expanded, n_heads, rows);
         let output = self.graph.contiguous(product.strided(dims), dims);
