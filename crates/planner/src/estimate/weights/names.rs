@@ -65,8 +65,12 @@ impl<'a> Namer<'a> {
             self.layer = spec.layer;
             self.seen = Seen::default();
         }
-        let (stem, kind) =
-            self.parts(spec.role).ok_or_else(|| format!("another {:?} in a layer", spec.role))?;
+        let is_scalar = self.model.shape.architecture.family().layer_scalar;
+        let parts = match spec.role {
+            Role::Norm if is_scalar && spec.row == 1 => Some(("layer_output_scale", ".weight")),
+            role => self.parts(role),
+        };
+        let (stem, kind) = parts.ok_or_else(|| format!("another {:?} in a layer", spec.role))?;
         self.seen.stem = stem;
         if !matches!(spec.role, Role::Norm | Role::Bias) {
             self.seen.matrix = Some(spec.role);
