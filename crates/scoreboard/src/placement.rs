@@ -6,14 +6,16 @@ use std::hash::BuildHasher;
 use vramplan_planner::estimate::llama_cpp::gates_of;
 use vramplan_planner::estimate::llama_cpp::graph::{LlamaCppGeneration, Outputs, split_bounds};
 use vramplan_planner::estimate::llama_cpp::placement::{
-    Placing, TensorTable, caches_on, compute_buffers, parts, weights_of,
+    Placing, caches_on, compute_buffers, parts, weights_of,
 };
 use vramplan_planner::estimate::weights::file_layers;
 use vramplan_planner::spec::{Bounds, Count, Launch, ModelSpec, TensorOverride};
 use vramplan_planner::units::Bytes;
 
+pub use vramplan_planner::estimate::llama_cpp::placement::TensorTable;
+
 use super::csv::Row;
-use super::llama_cpp::{context, format};
+use super::llama_cpp::{context, format, generation};
 
 /// What every device of a row holds, main memory last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,18 @@ impl Devices {
         self.compute.iter().map(bounds).collect()
     }
 
+    /// Whether the compute buffers that were measured are within the bounds of these.
+    pub fn holds(
+        &self,
+        measured: &Self,
+        model: &ModelSpec,
+        generation: LlamaCppGeneration,
+    ) -> anyhow::Result<bool> {
+        let bounds = self.compute_bounds(model, generation)?;
+        let mut both = bounds.iter().zip(&measured.compute);
+        Ok(both.all(|(bounds, size)| (bounds.low.get()..=bounds.high.get()).contains(size)))
+    }
+
     /// As is predicted, for a model whose tensors were listed before.
     pub fn predicted(row: &Row, model: &ModelSpec, table: &TensorTable) -> anyhow::Result<Self> {
         let launch = launch(row)?;
@@ -59,6 +73,7 @@ impl Devices {
             file_layers: file_layers(model),
             free: &free,
             launch: &launch,
+            version: generation(row)?,
             by_rows: false,
             ada: true,
             turing: true,
@@ -84,6 +99,14 @@ impl Devices {
         devices.compute = compute.iter().map(|buffer| buffer.device.get()).collect();
         Ok(devices)
     }
+}
+
+/// Whether rows of a model are of the half at which nothing was mended: by the 33rd bit of the FNV-1a hash of its name.
+pub fn is_held_out(model: &str) -> bool {
+    let hash = model.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash >> 32 & 1 == 1
 }
 
 /// The tensors of the models of `rows`, listed once.

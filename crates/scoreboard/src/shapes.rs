@@ -18,6 +18,8 @@ pub struct Line<'a> {
     pub name: &'a str,
     arch: &'a str,
     numbers: HashMap<&'a str, u64>,
+    /// Whether experts' weights are multiplied by something, which need be no whole number.
+    is_scaled: bool,
 }
 
 impl<'a> Line<'a> {
@@ -27,7 +29,8 @@ impl<'a> Line<'a> {
         let pairs: Vec<_> = words.map(|word| word.split_once('=').unwrap()).collect();
         let arch = pairs.iter().find(|(key, _)| *key == "arch").unwrap().1;
         let numbers = pairs.iter().filter_map(|(key, n)| Some((*key, n.parse().ok()?))).collect();
-        Self { name, arch, numbers }
+        let is_scaled = pairs.iter().any(|(key, n)| *key == "scale" && *n != "1");
+        Self { name, arch, numbers, is_scaled }
     }
 
     fn get(&self, key: &str) -> u64 {
@@ -65,7 +68,7 @@ impl<'a> Line<'a> {
         self.has("groups").then(|| Router {
             gating: Some(RouterGating::Sigmoid),
             normalized: Some(true),
-            scaled: self.has("scale") && self.get("scale") != 1,
+            scaled: self.is_scaled,
             groups: self.get("groups"),
             groups_used: self.get("gused"),
         })

@@ -74,9 +74,6 @@ impl Deviation {
     /// byte, the others −12.8 to +14.2%, most of them of models with recurrent layers.
     pub const LLAMA_CPP_SPLITS: Self = percent(15, 15);
 
-    /// The same for state-space layers on several devices. Library, 180 random placements: 18 to the byte, −59 to +188%.
-    pub const LLAMA_CPP_STATES: Self = percent(65, 200);
-
     /// The same for what few models have. Library: −16 to +8%.
     pub const LLAMA_CPP_RARE: Self = percent(18, 12);
 
@@ -86,9 +83,8 @@ impl Deviation {
     /// The same for models that give images to several layers, under 0.6.0. Library: +17 to +56%.
     pub const LLAMA_CPP_IMAGES: Self = percent(5, 65);
 
-    /// The same for hybrids. Library: state-space layers with logits of every position −17 to +51%, delta-nets with
-    /// experts −6 to +1%.
-    pub const LLAMA_CPP_HYBRID: Self = percent(20, 55);
+    /// The same for state-space hybrids. Library: −3.4 to +0.7%, most to the byte.
+    pub const LLAMA_CPP_HYBRID: Self = percent(6, 6);
 
     /// The same for architectures whose graph is Llama's at a guess. Library: −97 to +134%.
     pub const LLAMA_CPP_OTHER: Self = percent(97, 150);

@@ -186,6 +186,7 @@ impl<'a> Search<'a> {
             file_layers: file_layers(&self.deployment.model),
             free: &self.free,
             launch,
+            version: self.deployment.runtime.options.llama_cpp().generation(),
             by_rows: false,
             ada: reads_two_rows(first),
             turing: applies_gates(first),

@@ -19,21 +19,25 @@ pub enum LlamaCppGeneration {
     /// 0.5.0 (and build 9918): the mask is f16 for flash attention; the copies of a quantized cache are part
     /// of the buffer; the hidden states of gpt-oss, Qwen3-Next and Qwen3.5 are an output of all rows.
     HalfMask,
-    /// 0.6.0 and 0.7.0: a batch may mix tokens and embeddings, for which there are inputs of their own; a shared expert is
+    /// 0.6.0: a batch may mix tokens and embeddings, for which there are inputs of their own; a shared expert is
     /// computed with the routed ones.
     MixedBatch,
+    /// 0.7.0: what a delta-net gives is no view of its projection; the last hidden state that models with multi-token
+    /// prediction keep is that of the rows that get logits.
+    PlainDeltaNets,
     /// 0.8.0 (build 12033): what an MLP reads is kept until its gate was applied.
     FusedGates,
 }
 
 impl LlamaCppGeneration {
     /// Every generation with what it is called by: a version that is known to belong to it.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("2025", Self::Copies),
         ("b7772", Self::SetRows),
         ("b8193", Self::EmbeddingInput),
         ("0.5.0", Self::HalfMask),
         ("0.6.0", Self::MixedBatch),
+        ("0.7.0", Self::PlainDeltaNets),
         ("0.8.0", Self::FusedGates),
     ];
 
@@ -45,10 +49,15 @@ impl LlamaCppGeneration {
         Self::ALL.iter().find(|(_, generation)| *generation == self).map_or("", |(name, _)| name)
     }
 
-    /// Whether models with multi-token prediction keep the last hidden state of every row: since 0.8.0 only where
+    /// Whether models with multi-token prediction keep the last hidden state of every row: since 0.7.0 only where
     /// it is asked for.
     pub fn keeps_hidden_states(self) -> bool {
         matches!(self, Self::HalfMask | Self::MixedBatch)
+    }
+
+    /// Whether they keep that of the rows that get logits.
+    pub fn keeps_output_rows(self) -> bool {
+        self >= Self::PlainDeltaNets
     }
 
     /// Whether the mask comes as f16 where attention is fused.
@@ -79,6 +88,16 @@ impl LlamaCppGeneration {
     /// Whether there are inputs for batches that mix tokens and embeddings.
     pub fn has_mixed_inputs(self) -> bool {
         self >= Self::MixedBatch
+    }
+
+    /// Whether some models' heads are made before their token embeddings.
+    pub fn makes_heads_first(self) -> bool {
+        self < Self::FusedGates
+    }
+
+    /// Whether the projection behind a delta-net is read through a view, whose memory the residual cannot take over.
+    pub fn views_delta_nets(self) -> bool {
+        self < Self::PlainDeltaNets
     }
 
     /// Whether rotations of a quantized cache are kept by the cache, and no inputs.
@@ -161,8 +180,8 @@ impl LlamaCppVersion {
             Self::Build(..=BUILD_OF_0_3) => Checked::exactly(G::HalfMask),
             Self::Build(NEWEST_BUILD) | Self::Release(0, 8) => Checked::exactly(G::FusedGates),
             Self::Build(..=NEWEST_BUILD) => between(G::HalfMask, G::FusedGates),
-            // 0.7.0 has the graph of 0.6.0, but for images given to several layers and for indexers.
-            Self::Release(0, 6 | 7) => Checked::exactly(G::MixedBatch),
+            Self::Release(0, 6) => Checked::exactly(G::MixedBatch),
+            Self::Release(0, 7) => Checked::exactly(G::PlainDeltaNets),
             Self::Build(_) | Self::Release(..) => beyond,
         }
     }
@@ -229,7 +248,7 @@ mod tests {
         for (text, generation) in [
             ("0.8.0", G::FusedGates),
             ("b12033", G::FusedGates),
-            ("0.7.0", G::MixedBatch),
+            ("0.7.0", G::PlainDeltaNets),
             ("0.6.0", G::MixedBatch),
             ("0.5.0", G::HalfMask),
             ("b9918", G::HalfMask),

@@ -48,6 +48,8 @@ pub struct Placed {
     pub tensors: Arc<[Option<Home>]>,
     /// Where the token embedding is once more, as the output head.
     pub tied_head: Option<Home>,
+    /// Whether it is held twice where both are in one place.
+    pub doubles_table: bool,
     /// Whether all layers and the head are on GPUs, whatever their tensors are (`-ngl` beyond the layers).
     pub is_full: bool,
     /// Whether some tensors were placed one by one.

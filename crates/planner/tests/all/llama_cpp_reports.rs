@@ -38,7 +38,9 @@ fn rows() -> impl Iterator<Item = Row<'static>> {
 }
 
 fn planned(row: &Row<'_>) -> Answer {
-    let question: Question = toml::from_str(&row.question.replace("; ", "\n")).unwrap();
+    // Keys are parted by semicolons, items of a list by bars: commas part the columns.
+    let question = row.question.replace("; ", "\n").replace('|', ",");
+    let question: Question = toml::from_str(&question).unwrap();
     let question = Question { runtime: Some(Runtime::LlamaCpp), ..question };
     let files = MemoryFiles::from([
         ("qwen1.5-7b/config.json".into(), QWEN1_5_7B.into()),
@@ -95,4 +97,24 @@ fn reports_are_met_or_doubted() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// L22, 5p00kyy/club-5060ti#2: keys in `q5_0` and values in `q4_1`, without a figure. Blocks of 32 elements have 22 and 20
+/// bytes; every fourth of 64 layers keeps keys and values, each of four heads of 256.
+#[test]
+fn keys_and_values_have_formats_of_their_own() {
+    let row = Row {
+        line: "L22",
+        question: "gpu = 'RTX 5060 Ti 16GB'; gpus = 2; model = 'qwen3.6-27b'; runtime_version = '0.5.0'; \
+                   weights = 'q4_k_m'; kv = 'q5_0/q4_1'; cache_tokens = 32768",
+        part: "caches",
+        gpu: 0,
+        measured: 0.0,
+        doubt: "",
+    };
+    let answer = planned(&row);
+    let kept = |buffer: &&Buffer| buffer.id == BufferId::KeysAndValues;
+    let buffers = answer.devices.iter().flat_map(|device| &device.plan.buffers);
+    let sum: u64 = buffers.filter(kept).map(|buffer| buffer.size.expected.get()).sum();
+    assert_eq!(sum, 16 * 32_768 * (4 * 256 / 32) * (22 + 20));
 }

@@ -46,8 +46,13 @@ impl<'a> Namer<'a> {
     /// # Errors
     /// With what has no known name.
     pub fn new(model: &'a ModelSpec) -> Result<Self, String> {
-        let norms = layer_norms(model)?;
-        Ok(Self { model, norms, layer: None, seen: Seen::default() })
+        Ok(Self { norms: layer_norms(model)?, ..Self::as_far_as_known(model) })
+    }
+
+    /// The same for any model: what has no known name is an error of that tensor alone.
+    pub fn as_far_as_known(model: &'a ModelSpec) -> Self {
+        let norms = model.shape.architecture.family().norms.stems;
+        Self { model, norms, layer: None, seen: Seen::default() }
     }
 
     /// The name of the next tensor.
@@ -60,8 +65,12 @@ impl<'a> Namer<'a> {
             self.layer = spec.layer;
             self.seen = Seen::default();
         }
-        let (stem, kind) =
-            self.parts(spec.role).ok_or_else(|| format!("another {:?} in a layer", spec.role))?;
+        let is_scalar = self.model.shape.architecture.family().layer_scalar;
+        let parts = match spec.role {
+            Role::Norm if is_scalar && spec.row == 1 => Some(("layer_output_scale", ".weight")),
+            role => self.parts(role),
+        };
+        let (stem, kind) = parts.ok_or_else(|| format!("another {:?} in a layer", spec.role))?;
         self.seen.stem = stem;
         if !matches!(spec.role, Role::Norm | Role::Bias) {
             self.seen.matrix = Some(spec.role);
@@ -77,7 +86,10 @@ impl<'a> Namer<'a> {
             Role::Bias => Some((self.bias(), ".bias")),
             Role::RecurrentVector => {
                 self.seen.vectors += 1;
-                [("ssm_dt", ".bias"), ("ssm_a", "")].get(self.seen.vectors - 1).copied()
+                // Only state-space layers have the last one.
+                [("ssm_dt", ".bias"), ("ssm_a", ""), ("ssm_d", "")]
+                    .get(self.seen.vectors - 1)
+                    .copied()
             }
             Role::MlaKvB => {
                 self.seen.latent += 1;
@@ -184,6 +196,7 @@ pub const fn stem(role: Role) -> Option<&'static str> {
         Role::MlaQb => "attn_q_b",
         Role::MlaKvA => "attn_kv_a_mqa",
         Role::RecurrentGate => "attn_gate",
+        Role::SsmIn => "ssm_in",
         Role::RecurrentConv => "ssm_conv1d",
         Role::RecurrentOutput => "ssm_out",
         Role::Sinks => "attn_sinks",

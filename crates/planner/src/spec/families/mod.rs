@@ -283,6 +283,8 @@ pub(crate) struct Norms {
     pub(crate) qk_if_asked: bool,
     /// Whether values are normed, without a weight.
     pub(crate) values: bool,
+    /// Whether llama.cpp tells the norm behind an MLP of no layer, so that it runs where its neighbours do.
+    pub(crate) last_apart: bool,
 }
 
 /// Biases of linear layers, by `config.json`. GGUF files show theirs.
@@ -445,6 +447,9 @@ pub(crate) struct GgufExtras {
     pub(crate) frequencies: Frequencies,
     /// Layers for multi-token prediction, which are counted with the others.
     pub(crate) predicting_layers: u64,
+    /// Whether llama.cpp before 0.8.0 makes the head of a tied token embedding before the table, which it then holds twice
+    /// where both are in one place.
+    pub(crate) head_first: bool,
 }
 
 /// Which GGUF files hold a table of frequencies.

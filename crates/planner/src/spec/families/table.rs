@@ -82,7 +82,7 @@ pub(super) const LLAMA_LIKE: Family = Family {
     experts: NO_EXPERTS,
     scales: NO_SCALES,
     image_layers: 0,
-    gguf_extras: GgufExtras { frequencies: Frequencies::Never, predicting_layers: 0 },
+    gguf_extras: GgufExtras { frequencies: Frequencies::Never, predicting_layers: 0, head_first: false },
     graph: GRAPH,
     synthetic: Some(synthetic(10_000.0, 1e-6)),
     transformers: Transformers {
@@ -160,10 +160,15 @@ pub(super) const RMS: Norms = Norms {
     qk: QkNorm::None,
     qk_if_asked: false,
     values: false,
+    last_apart: false,
 };
 /// Gemma's norms before and after both sublayers.
-const FOUR: Norms =
-    Norms { stems: &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"], ..RMS };
+const FOUR: Norms = Norms {
+    stems: &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"],
+    ..RMS
+};
+/// Those of Gemma.
+const GEMMA_NORMS: Norms = Norms { last_apart: true, ..FOUR };
 const PER_HEAD: Norms = Norms { qk: QkNorm::PerHead, ..RMS };
 /// The norm before the MLP goes by the name of one behind attention.
 const RENAMED: Norms = Norms { stems: &["attn_norm", "post_attention_norm"], ..RMS };
@@ -293,13 +298,17 @@ const GEMMA4: Family = Family {
         ..windows(HfWindows::AllButStated(6))
     },
     rope: Rope { tables: 2, ..LLAMA_LIKE.rope },
-    norms: Norms { qk: QkNorm::PerHead, values: true, ..FOUR },
+    norms: Norms { qk: QkNorm::PerHead, values: true, ..GEMMA_NORMS },
     layer_scalar: true,
     layer_embeddings: Some(256),
     experts: STATED,
     softcaps: SoftCaps::Stated,
     scales: Scales { embeddings: true, ..NO_SCALES },
-    gguf_extras: GgufExtras { frequencies: Frequencies::Always, ..LLAMA_LIKE.gguf_extras },
+    gguf_extras: GgufExtras {
+        frequencies: Frequencies::Always,
+        head_first: true,
+        ..LLAMA_LIKE.gguf_extras
+    },
     graph: LlamaGraph { token_scale: true, ..KEEPS_NORMED },
     synthetic: None,
     transformers: Transformers { norm: RmsNorm::InF32, ..NEW },
@@ -492,7 +501,7 @@ families! {
         hf: &["gemma2"],
         defaults: assumed(256_000, 8, 8192).kv_heads(4).head_dim(256).tied(),
         windows: Windows { gguf: Some(gguf_windows(Some(4096), 2)), ..windows(HfWindows::AllBut(2)) },
-        norms: FOUR,
+        norms: GEMMA_NORMS,
         softcaps: SoftCaps::Usual,
         scales: GEMMA,
         transformers: Transformers { eager_only: true, norm: RmsNorm::OnePlusWeight, ..LONG },
@@ -506,7 +515,7 @@ families! {
         defaults: assumed(262_208, 8, 131_072).kv_heads(4).head_dim(256).tied(),
         windows: Windows { gguf: Some(gguf_windows(None, 6)), ..windows(HfWindows::AllButStated(6)) },
         rope: Rope { tables: 2, ..LLAMA_LIKE.rope },
-        norms: Norms { qk: QkNorm::PerHead, ..FOUR },
+        norms: Norms { qk: QkNorm::PerHead, ..GEMMA_NORMS },
         softcaps: SoftCaps::Stated,
         scales: GEMMA,
         graph: LlamaGraph { token_scale: true, ..GRAPH },
@@ -643,6 +652,7 @@ families! {
         rope: Rope { in_f32: true, ..LLAMA_LIKE.rope },
         norms: Norms {
             stems: &["post_attention_norm", "post_ffw_norm"],
+            last_apart: true,
             qk: QkNorm::Full,
             ..RMS
         },
@@ -849,13 +859,14 @@ families! {
         hf: &["gemma3n", "gemma3n_text"],
         defaults: assumed(262_400, 8, 32_768).kv_heads(2).head_dim(256).tied(),
         windows: Windows { hf_size: Some(512), ..windows(HfWindows::AllBut(5)) },
-        norms: Norms { qk: QkNorm::PerHead, values: true, ..FOUR },
+        norms: Norms { qk: QkNorm::PerHead, values: true, ..GEMMA_NORMS },
         rope: Rope { tables: 2, ..LLAMA_LIKE.rope },
         layer_embeddings: Some(256),
         shared_cache_layers: 15,
         alt_up: true,
         softcaps: SoftCaps::Stated,
         scales: GEMMA,
+        gguf_extras: GgufExtras { head_first: true, ..LLAMA_LIKE.gguf_extras },
         graph: NO_GRAPH,
         synthetic: None,
         ..LLAMA_LIKE
@@ -974,6 +985,7 @@ families! {
         windows: windows(HfWindows::AllButStated(4)),
         norms: Norms {
             stems: &["post_attention_norm", "post_ffw_norm"],
+            last_apart: true,
             qk: QkNorm::PerHead,
             ..RMS
         },
@@ -1008,6 +1020,7 @@ families! {
         rope: Rope { in_f32: true, ..LLAMA_LIKE.rope },
         norms: Norms {
             stems: &["post_attention_norm", "post_ffw_norm"],
+            last_apart: true,
             qk: QkNorm::Full,
             ..RMS
         },

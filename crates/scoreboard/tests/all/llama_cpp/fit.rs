@@ -10,7 +10,7 @@ use vramplan_planner::plan::Capacity;
 use vramplan_planner::read::{Catalog, MemoryFiles};
 use vramplan_planner::recommend::solve;
 use vramplan_planner::spec::{
-    Basis, Bounds, Count, Fact, Headroom, Launch, ModelSpec, TensorOverride,
+    Basis, Bounds, Count, Fact, Headroom, Launch, LlamaCppGeneration, ModelSpec, TensorOverride,
 };
 use vramplan_planner::units::Bytes;
 use vramplan_scoreboard::csv::Row;
@@ -91,6 +91,7 @@ fn read_off_cards(row: &Row, model: &ModelSpec, table: &TensorTable, launch: &La
         file_layers: file_layers(model),
         free: &free,
         launch,
+        version: LlamaCppGeneration::NEWEST,
         by_rows: false,
         ada: true,
         turing: true,

@@ -30,7 +30,7 @@ struct Gap {
     size: u64,
 }
 
-/// Gaps in ascending order, no two of which touch each other or the end.
+/// Gaps in ascending order but for empty ones, which stay in their places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FreeList {
     gaps: Vec<Gap>,
@@ -60,30 +60,58 @@ impl FreeList {
         Ok(start)
     }
 
-    /// Frees `size` bytes at `start`.
+    /// Frees `size` bytes at `start`: the first gap that touches them grows, and one more that touches it is joined to it.
+    /// Nothing at all that is freed inside of something else leaves a gap of its own, which keeps in two what is freed
+    /// around it later.
     pub(super) fn give_back(&mut self, start: u64, size: u64) {
-        if size == 0 {
+        let stop = start + size;
+        for index in 0..self.gaps.len() {
+            let gap = self.gaps[index];
+            if gap.start + gap.size == start {
+                self.gaps[index].size += size;
+                self.join_next(index);
+                return;
+            }
+            if stop == gap.start {
+                self.gaps[index] = Gap { start, size: gap.size + size };
+                self.join_previous(index);
+                return;
+            }
+        }
+        if stop == self.end {
+            self.end = start;
+            self.join_end();
             return;
         }
-        let index = self.gaps.partition_point(|gap| gap.start < start);
-        let mut freed = Gap { start, size };
-        let touches_before =
-            index.checked_sub(1).filter(|&i| self.gaps[i].start + self.gaps[i].size == start);
-        if let Some(before) = touches_before {
-            freed = Gap { start: self.gaps[before].start, size: self.gaps[before].size + size };
+        let behind = self.gaps.iter().position(|gap| gap.start >= start);
+        self.gaps.insert(behind.unwrap_or(self.gaps.len()), Gap { start, size });
+    }
+
+    fn join_next(&mut self, index: usize) {
+        let stop = self.gaps[index].start + self.gaps[index].size;
+        match self.gaps.get(index + 1) {
+            Some(next) if next.start == stop => {
+                self.gaps[index].size += next.size;
+                self.gaps.remove(index + 1);
+            }
+            Some(_) => {}
+            None => self.join_end(),
         }
-        let after = self.gaps.get(index).copied().filter(|gap| gap.start == start + size);
-        freed.size += after.map_or(0, |gap| gap.size);
-        let from = touches_before.unwrap_or(index);
-        let to = index + usize::from(after.is_some());
-        if freed.start + freed.size == self.end {
-            self.end = freed.start;
-            self.gaps.truncate(from);
-        } else if from < to {
-            self.gaps[from] = freed;
-            self.gaps.drain(from + 1..to);
-        } else {
-            self.gaps.insert(index, freed);
+    }
+
+    fn join_previous(&mut self, index: usize) {
+        let Some(before) = index.checked_sub(1) else { return };
+        if self.gaps[before].start + self.gaps[before].size == self.gaps[index].start {
+            self.gaps[before].size += self.gaps[index].size;
+            self.gaps.remove(index);
+        }
+    }
+
+    /// Lets the last gap be part of what is behind everything.
+    fn join_end(&mut self) {
+        if let Some(last) = self.gaps.last().filter(|gap| gap.start + gap.size == self.end) {
+            self.end = last.start;
+            self.gaps.pop();
         }
     }
 }
@@ -202,7 +230,7 @@ impl Placement<'_> {
         for source in self.graph.sources_of(tensor) {
             let parent = &self.graph.tensors[source.id];
             let start = self.starts[source.id];
-            let free = self.uses[source.id] == 1 && !source.is_view && !parent.is_output;
+            let free = self.uses[source.id] == 1 && !source.view.is_view && !parent.is_output;
             if !free || start == NOWHERE || parent.dims != tensor.dims {
                 continue;
             }
@@ -211,7 +239,9 @@ impl Placement<'_> {
             self.count(tensor, new)?;
             self.starts[source.id] = NOWHERE;
             self.starts[id] = start;
-            self.free.give_back(start + new, old.saturating_sub(new));
+            if old > new {
+                self.free.give_back(start + new, old - new);
+            }
             return Ok(true);
         }
         Ok(false)

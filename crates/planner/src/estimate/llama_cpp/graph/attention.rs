@@ -92,10 +92,10 @@ impl Builder<'_> {
             let width = q_width.saturating_add(kv_width.saturating_mul(2));
             let fused = self.graph.product("attn_qkv", x, width);
             let fused = self.biased(fused, shape.qkv_bias);
-            let part = |n| fused.strided(heads(layer.head_dim, n, rows));
-            let (q, k) = (part(shape.n_heads), part(shape.kv_heads));
+            let part = |part, n| fused.part(part, heads(layer.head_dim, n, rows));
+            let (q, k) = (part(0, shape.n_heads), part(1, shape.kv_heads));
             let (q, k) = self.normed_heads(q, k);
-            return Projected { q, k, v: part(shape.kv_heads) };
+            return Projected { q, k, v: part(2, shape.kv_heads) };
         }
         let mut project = |stem, width| {
             let projected = self.graph.product(stem, x, width);
@@ -185,9 +185,9 @@ impl Builder<'_> {
         let Some(expanded) = cached.expanded_dim else {
             return output.view(matrix(cached.value_dim.saturating_mul(n_heads), rows));
         };
-        let dims = heads(expanded, rows, n_heads);
-        let permuted = output.strided(heads(cached.value_dim, rows, n_heads));
-        let product = self.graph.fresh(&[permuted], dims);
+        let (streams, stream_rows) = (self.params.streams, rows / self.params.streams);
+        let permuted = output.strided([cached.value_dim, stream_rows, n_heads, streams]);
+        let product = self.graph.fresh(&[permuted], [expanded, stream_rows, n_heads, streams]);
         let product = self.graph.follow(product, WeightName::weight("attn_v_b"));
         let dims = heads(expanded, n_heads, rows);
         let output = self.graph.contiguous(product.strided(dims), dims);

@@ -4,7 +4,7 @@ use super::tensors::{Graph, Usage, Value, WeightName, cube, matrix};
 use super::{GraphParams, Stage};
 use crate::dtype::KvFormat;
 use crate::spec::ModelShape;
-use crate::spec::families::{Family, GRAPHS, RopeLayers};
+use crate::spec::families::{Family, Frequencies, GRAPHS, RopeLayers};
 
 /// Head sizes up to which keys are rotated in one block (`llama_kv_cache::build_input_k_rot`).
 const ROTATIONS: [u64; 8] = [8192, 4096, 2048, 1024, 512, 256, 128, 64];
@@ -57,8 +57,8 @@ pub(super) struct Builder<'a> {
     pub(super) positions: Value,
     /// What queries are multiplied by.
     pub(super) query_scale: Option<Value>,
-    /// The rows of the state that a scan reads and those of the others, where they are inputs of their own.
-    pub(super) scanned_states: Option<[Value; 2]>,
+    /// The states that the batch's sequences continue and the others, where those are looked at apart.
+    pub(super) state_parts: Option<[Value; 2]>,
     /// What a batch that mixes tokens and embeddings is put together from.
     pub(super) mixed: Option<Mixed>,
     /// What rows of embeddings are multiplied by, where that is an input.
@@ -80,6 +80,8 @@ pub(super) struct Builder<'a> {
     pub(super) norms: usize,
     /// The stem of the next norm, where it is none of those.
     pub(super) norm_stem: Option<&'static str>,
+    /// Whether the next norm is told of no layer.
+    is_apart: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -121,11 +123,7 @@ impl<'a> Builder<'a> {
             || shape.ssm.is_some()
             || shape.extras.short_convolution.is_some();
         let states = has_states.then(|| inputs.add(params.n_seq, 4));
-        // Views of the list of states, which only the device has copies of.
-        let apart = shape.ssm.is_some() && params.version.has_mixed_inputs();
-        let others = params.n_seq.saturating_sub(1);
-        let scanned_states = apart
-            .then(|| [params.n_seq, others].map(|count| inputs.graph.input(matrix(count, 1), 4)));
+        let state_parts = inputs.state_parts(shape, params, states);
         let output_rows = inputs.add(params.n_outputs, 4);
         let mut lookups = vec![[embeddings.id, 0]];
         lookups.extend(mixed.map(|mixed| [mixed.looked_up.id, mixed.ids.id]));
@@ -138,7 +136,7 @@ impl<'a> Builder<'a> {
             graph,
             positions,
             query_scale,
-            scanned_states,
+            state_parts,
             mixed,
             token_scale,
             full,
@@ -151,6 +149,7 @@ impl<'a> Builder<'a> {
             host,
             norms: 0,
             norm_stem: None,
+            is_apart: false,
         }
     }
 
@@ -163,7 +162,8 @@ impl<'a> Builder<'a> {
             None if layer_norm => self.graph.fresh(&[x], x.dims),
             None => self.graph.map(x),
         };
-        self.graph.notes[normed.id].is_norm = self.graph.layer.is_some();
+        let is_apart = std::mem::take(&mut self.is_apart);
+        self.graph.notes[normed.id].is_norm = self.graph.layer.is_some() && !is_apart;
         let weighted = self.graph.map(normed);
         let weighted = self.graph.follow_rows(weighted, WeightName::weight(stem));
         if !self.shape.norm_bias {
@@ -171,6 +171,12 @@ impl<'a> Builder<'a> {
         }
         let biased = self.graph.map(weighted);
         self.graph.follow_rows(biased, WeightName::bias(stem))
+    }
+
+    /// The norm behind an MLP.
+    pub(super) fn last_norm(&mut self, x: Value) -> Value {
+        self.is_apart = self.family().norms.last_apart;
+        self.norm(x)
     }
 
     /// A norm of this name, which is none of the residual stream.
@@ -196,7 +202,11 @@ impl<'a> Builder<'a> {
             return x;
         }
         let rotated = self.graph.elementwise(&[x, self.positions]);
-        self.graph.notes[rotated.id].beside = Some(WeightName::weight("rope_freqs"));
+        // With tables of their own, windowed layers read none of the model's.
+        let is_apart = self.family().gguf_extras.frequencies == Frequencies::Always;
+        if !is_apart || self.shape.window_of(index).is_none() {
+            self.graph.notes[rotated.id].beside = Some(WeightName::weight("rope_freqs"));
+        }
         rotated
     }
 
@@ -276,6 +286,27 @@ impl Inputs {
     fn embeddings(&mut self, hidden_size: u64, rows: u64) -> Value {
         let embeddings = self.add_shaped(matrix(hidden_size, rows), 4);
         self.graph.mark(embeddings, Usage::Activation)
+    }
+
+    /// The parts of the list of states that are looked at apart: where the states of the other sequences are gathered too,
+    /// and where a scan reads its own in place.
+    fn state_parts(
+        &mut self,
+        shape: &ModelShape,
+        params: &GraphParams,
+        states: Option<Value>,
+    ) -> Option<[Value; 2]> {
+        let states = states?;
+        let others = match (params.version.has_mixed_inputs(), &shape.ssm) {
+            (false, _) => 0,
+            (true, Some(_)) => params.n_seq.saturating_sub(1),
+            (true, None) => return None,
+        };
+        Some([params.n_seq, others].map(|count| {
+            let part = self.graph.input(matrix(count, 1), 4);
+            self.graph.notes[part.id].part_of = Some(states.id);
+            part
+        }))
     }
 
     fn cache(

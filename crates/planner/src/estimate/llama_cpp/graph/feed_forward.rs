@@ -213,14 +213,17 @@ impl Builder<'_> {
     /// what it reads until then (`ggml_cuda_match_moe_weighted_reduction`).
     fn sum_experts(&mut self, weighted: Value, down: Value, weights: Value, moe: Moe) -> Value {
         let dims = matrix(weighted.dims[0], weighted.dims[2]);
-        let part = weighted.strided(dims);
-        let mut sum = part;
-        for _ in 1..moe.n_experts_used {
-            sum = self.graph.elementwise(&[sum, part]);
-            self.graph.expand(sum);
-        }
+        let others = weighted.dims[0].saturating_mul(moe.n_experts_used.saturating_sub(1));
+        let part = |index: u64| {
+            weighted.alternating(u8::try_from(index).unwrap_or(u8::MAX), dims, others)
+        };
         if moe.n_experts_used == 1 {
-            return self.graph.contiguous(part, dims);
+            return self.graph.contiguous(part(0), dims);
+        }
+        let mut sum = part(0);
+        for index in 1..moe.n_experts_used {
+            sum = self.graph.elementwise(&[sum, part(index)]);
+            self.graph.expand(sum);
         }
         let fused = (2..=MOST_FUSED_EXPERTS).contains(&moe.n_experts_used)
             && !self.family().experts.weighs_inputs;

@@ -17,12 +17,14 @@ impl Builder<'_> {
         let latent_width = kv_lora_rank.saturating_add(qk_rope_head_dim);
         let q = self.latent_queries(x, mla);
         let compressed = self.graph.product("attn_kv_a_mqa", x, latent_width);
-        let rotary = compressed.strided(heads(qk_rope_head_dim, 1, rows));
+        let rotary = compressed.part(1, heads(qk_rope_head_dim, 1, rows));
         let k_rotary = self.rope(rotary, index);
         let latent = compressed.strided(matrix(kv_lora_rank, rows));
         let latent = self.norm_of("attn_kv_a_norm", latent);
-        let q_rotary = self.rope(q.strided(heads(qk_rope_head_dim, n_heads, rows)), index);
-        let plain = q.strided(heads(qk_nope_head_dim, rows, n_heads));
+        let rotated = heads(qk_rope_head_dim, n_heads, rows);
+        let q_rotary = self.rope(q.alternating(1, rotated, qk_nope_head_dim), index);
+        let unrotated = heads(qk_nope_head_dim, rows, n_heads);
+        let plain = q.alternating(0, unrotated, qk_rope_head_dim);
         let absorbed = self.graph.fresh(&[plain], heads(kv_lora_rank, rows, n_heads));
         let absorbed = self.graph.follow(absorbed, WeightName::weight("attn_k_b"));
         let absorbed = absorbed.strided(heads(kv_lora_rank, n_heads, rows));
@@ -53,16 +55,16 @@ impl Builder<'_> {
         let q = self.latent_queries(x, mla);
         let compressed =
             self.graph.product("attn_kv_a_mqa", x, kv_lora_rank.saturating_add(qk_rope_head_dim));
-        let rotary = compressed.strided(heads(qk_rope_head_dim, 1, rows));
+        let rotary = compressed.part(1, heads(qk_rope_head_dim, 1, rows));
         let k_rotary = self.rope(rotary, index);
         let latent = self.norm_of("attn_kv_a_norm", compressed.strided(matrix(kv_lora_rank, rows)));
         let width = qk_nope_head_dim.saturating_add(v_head_dim);
         let both = self.graph.product("attn_kv_b", latent, n_heads.saturating_mul(width));
-        let values = both.strided(heads(v_head_dim, n_heads, rows));
+        let values = both.alternating(1, heads(v_head_dim, n_heads, rows), qk_nope_head_dim);
         let v = self.graph.contiguous(values, heads(v_head_dim, n_heads, rows));
         let q = self.rope(q, index);
         let repeated = self.graph.fresh(&[k_rotary], heads(qk_rope_head_dim, n_heads, rows));
-        let plain = both.strided(heads(qk_nope_head_dim, n_heads, rows));
+        let plain = both.alternating(0, heads(qk_nope_head_dim, n_heads, rows), v_head_dim);
         let k = self.graph.fresh(&[plain, repeated], heads(key_dim, n_heads, rows));
         let inputs = self.full;
         let (q, k) = match inputs.k_rotation {

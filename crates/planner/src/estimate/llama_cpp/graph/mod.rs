@@ -166,9 +166,9 @@ fn place_layers(
     Ok((buffer, is_steady))
 }
 
-/// Whether the graph of such a model is known without doubt. Of state-space hybrids it is not, nor of delta-nets with
-/// experts, nor of architectures that are no family and are not in their table. Models of DeepSeek's family that no file tells of may choose experts
-/// by groups, which takes up to 3% more.
+/// Whether the graph of such a model is known without doubt. Of state-space hybrids it is not, nor of architectures that
+/// are no family and are not in their table. Models of DeepSeek's family that no file tells of may choose experts by
+/// groups, which takes up to 3% more.
 pub fn is_certain(model: &ModelSpec, generation: LlamaCppGeneration) -> bool {
     if let Some(file) = &model.file_caches {
         return graph_row(file).is_some_and(|graph| generation >= graph.since);
@@ -183,16 +183,8 @@ pub fn is_certain(model: &ModelSpec, generation: LlamaCppGeneration) -> bool {
     let is_doubtful = shape.ssm.is_some()
         || (unsaid && in_some)
         || is_rare(shape)
-        || chooses_by_groups(shape, generation)
-        || is_hybrid_with_experts(shape, generation)
         || gives_images_otherwise(shape, generation);
     !is_doubtful
-}
-
-/// Where experts are chosen by groups and that is not fused, some rows are off by what the groups' scores take.
-fn chooses_by_groups(shape: &ModelShape, generation: LlamaCppGeneration) -> bool {
-    let router = shape.moe.and_then(|moe| moe.router);
-    router.is_some_and(|router| router.groups > 1) && !generation.fuses_gates()
 }
 
 /// What the graph placed here was seen to miss: keys and values of every head where others are latent, one expert a
@@ -207,13 +199,6 @@ fn is_rare(shape: &ModelShape) -> bool {
 /// 0.6.0 pads embeddings for the layers that images are given to on the host.
 fn gives_images_otherwise(shape: &ModelShape, generation: LlamaCppGeneration) -> bool {
     shape.architecture.family().image_layers > 0 && generation == LlamaCppGeneration::MixedBatch
-}
-
-/// Delta-nets with experts and a gated shared one take up to a hidden state less since 0.8.0 than the graph placed
-/// here, and one shape of twelve took 1% more under 0.5.0.
-fn is_hybrid_with_experts(shape: &ModelShape, generation: LlamaCppGeneration) -> bool {
-    let gated = shape.moe.is_some_and(|moe| moe.shared_gate);
-    shape.recurrent.is_some() && gated && generation.plans_fusions()
 }
 
 /// Whether Llama's graph is far from that of a file: where attention chooses what it reads, and `CogVLM`'s.
@@ -262,9 +247,6 @@ pub fn graph_bounds(
         (false, None, None) if gives_images_otherwise(&model.shape, generation) => {
             Deviation::LLAMA_CPP_IMAGES.around(size)
         }
-        (false, None, None) if model.shape.recurrent.is_some() => {
-            Deviation::LLAMA_CPP_HYBRID.around(size)
-        }
         (false, None, None) => Deviation::LLAMA_CPP_GRAPH.around(size),
     }
 }
@@ -275,10 +257,7 @@ pub fn split_bounds(
     generation: LlamaCppGeneration,
     size: Bytes,
 ) -> Result<Bounds, Overflow> {
-    let of_splits = match &model.shape.ssm {
-        Some(_) => Deviation::LLAMA_CPP_STATES.around(size)?,
-        None => Deviation::LLAMA_CPP_SPLITS.around(size)?,
-    };
+    let of_splits = Deviation::LLAMA_CPP_SPLITS.around(size)?;
     let of_graph = graph_bounds(model, generation, size)?;
     Ok(Bounds::new(of_graph.low.min(of_splits.low), size, of_graph.high.max(of_splits.high)))
 }

@@ -24,6 +24,9 @@ impl Builder<'_> {
                 Some(scale) => self.graph.elementwise(&[x, scale]),
                 None => self.graph.map(x),
             };
+            if self.params.version.has_embedding_input() {
+                self.graph.expand(x);
+            }
         }
         for (index, layer) in (0..).zip(layers).filter(|(index, _)| selection.holds(*index)) {
             for (gap, [before, behind]) in selection.gaps.iter().zip(&mut boundaries) {
@@ -65,7 +68,6 @@ impl Builder<'_> {
         self.graph.expand(tokens);
         let copy = self.graph.fresh(&[given], given.dims);
         self.graph.keep(copy);
-        self.graph.expand(copy);
         self.graph.write(&[tokens, slots, copy]);
     }
 
@@ -88,7 +90,7 @@ impl Builder<'_> {
         let normed = self.norm(middle);
         let output = self.mlp(normed, index);
         let output = if has_post_norms(shape.norms_per_layer) {
-            self.norm(output)
+            self.last_norm(output)
         } else {
             self.scaled_residual(output)
         };
@@ -149,7 +151,7 @@ impl Builder<'_> {
         let attended = self.norm(attended);
         let middle = self.graph.elementwise(&[attended, x]);
         let output = self.dense_ffn(middle, self.shape.ffn_size);
-        let output = self.norm(output);
+        let output = self.last_norm(output);
         self.graph.elementwise(&[output, middle])
     }
 
@@ -207,7 +209,7 @@ impl Builder<'_> {
     fn output(&mut self, x: Value) {
         let mut x = x;
         if !self.keeps_all_rows() {
-            let kept = self.params.version.fuses_gates()
+            let kept = self.params.version.keeps_output_rows()
                 && self.family().graph.hidden_states == HiddenStates::BeforeNorm;
             if kept {
                 self.graph.keep(x);

@@ -123,6 +123,8 @@ pub(super) struct Note {
     pub(super) joins: Option<Joined>,
     /// Whether it ends attention without fusion, which stays in main memory with the cache.
     pub(super) ends_attention: bool,
+    /// The input of which this one is a part: devices get a copy of the part alone.
+    pub(super) part_of: Option<usize>,
 }
 
 /// The chosen experts' gated products.
@@ -140,10 +142,22 @@ pub(super) struct Joined {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
     pub(super) id: usize,
-    /// Through a view: such a tensor is never taken over.
-    pub(super) is_view: bool,
+    pub(super) view: View,
+}
+
+/// How a tensor is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct View {
     /// Dimensions of what is read.
     pub(super) dims: Dims,
+    /// Whether it is a view: such a tensor is never taken over.
+    pub(super) is_view: bool,
+    /// Whether what is read lies apart.
+    pub(super) is_strided: bool,
+    /// Which of several parts with these dimensions.
+    pub(super) part: u8,
+    /// Elements before the first and behind the last that is read, where parts alternate.
+    pub(super) outside: u64,
 }
 
 /// A tensor, or a view of one.
@@ -154,17 +168,29 @@ pub(super) struct Value {
     is_view: bool,
     /// Whether its rows are not contiguous.
     pub(super) is_strided: bool,
+    part: u8,
+    outside: u64,
 }
 
 impl Value {
-    /// The same memory with other dimensions.
+    /// The same memory with other dimensions, or its beginning.
     pub(super) const fn view(self, dims: Dims) -> Self {
-        Self { dims, is_view: true, is_strided: false, ..self }
+        Self { dims, is_view: true, ..self }
     }
 
     /// A part of the memory, or all of it in another order.
     pub(super) const fn strided(self, dims: Dims) -> Self {
         Self { dims, is_view: true, is_strided: true, ..self }
+    }
+
+    /// One of several parts of every row.
+    pub(super) const fn part(self, part: u8, dims: Dims) -> Self {
+        Self { part, ..self.strided(dims) }
+    }
+
+    /// One of several parts that alternate: between the first element and the last lies all but `outside` of them.
+    pub(super) const fn alternating(self, part: u8, dims: Dims, outside: u64) -> Self {
+        Self { outside, ..self.part(part, dims) }
     }
 
     /// Tokens of a matrix.
@@ -202,6 +228,8 @@ pub(super) struct Graph {
     pub(super) steps: Vec<Step>,
     /// Inputs that the device reads, in the order of their first use.
     pub(super) inputs: Vec<usize>,
+    /// The same in the order in which they are come to, which is that of the host's buffer.
+    pub(super) leafs: Vec<usize>,
     /// Readers of each tensor, those of its views included.
     pub(super) uses: Vec<u32>,
     pub(super) pins: Vec<usize>,
@@ -362,7 +390,14 @@ impl Graph {
 
     fn visit(&mut self, id: usize) {
         let Tensor { seen, operation, sources: (from, to), .. } = self.tensors[id];
-        if seen || operation == Operation::Input {
+        if operation == Operation::Input {
+            let whole = self.notes[id].part_of.unwrap_or(id);
+            if !self.leafs.contains(&whole) {
+                self.leafs.push(whole);
+            }
+            return;
+        }
+        if seen {
             return;
         }
         self.tensors[id].seen = true;
@@ -413,7 +448,10 @@ impl Graph {
         let size = dims.iter().try_fold(element, |product, &n| product.checked_mul(n));
         self.overflowed |= size.is_none();
         let from = self.sources.len();
-        let source = |v: &Value| Source { id: v.id, is_view: v.is_view, dims: v.dims };
+        let source = |v: &Value| {
+            let Value { id, dims, is_view, is_strided, part, outside } = *v;
+            Source { id, view: View { dims, is_view, is_strided, part, outside } }
+        };
         self.sources.extend(sources.iter().map(source));
         let id = self.tensors.len();
         self.tensors.push(Tensor {
@@ -428,6 +466,6 @@ impl Graph {
         });
         self.uses.push(0);
         self.notes.push(Note { layer: self.layer, ..Note::default() });
-        Value { id, dims, is_view: false, is_strided: false }
+        Value { id, dims, is_view: false, is_strided: false, part: 0, outside: 0 }
     }
 }

@@ -7,7 +7,9 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::split_points;
 use super::table::{TensorRow, TensorTable};
-use crate::spec::{Count, Home, Launch, Memo, Placed, PlacedWeight, Role, TensorOverride};
+use crate::spec::{
+    Count, Home, Launch, LlamaCppGeneration, Memo, Placed, PlacedWeight, Role, TensorOverride,
+};
 use crate::text::printable;
 use crate::units::{Bytes, at_most};
 
@@ -46,6 +48,8 @@ pub struct Placing<'a> {
     pub free: &'a [Bytes],
     /// What llama.cpp is told.
     pub launch: &'a Launch,
+    /// Which build.
+    pub version: LlamaCppGeneration,
     /// Whether matrices are cut by rows.
     pub by_rows: bool,
     /// Whether the first GPU's vector kernel reads two rows.
@@ -167,6 +171,7 @@ impl Placing<'_> {
             output,
             tensors,
             tied_head,
+            doubles_table: self.table.head_first && self.version.makes_heads_first(),
             memo: Memo::default(),
             types: self.table.types.clone(),
         })

@@ -113,6 +113,7 @@ pub fn parts_of(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, Pl
         file_layers: file_layers(spread.model),
         free: &free,
         launch: &spread.runtime.launch,
+        version: spread.runtime.options.llama_cpp().generation(),
         by_rows: spread.split == Split::Tensor,
         ada: rooms.first().is_some_and(|room| reads_two_rows(room.gpu)),
         turing: rooms.first().is_some_and(|room| applies_gates(room.gpu)),

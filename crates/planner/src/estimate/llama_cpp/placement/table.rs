@@ -38,6 +38,8 @@ pub struct TensorTable {
     pub rows: Vec<TensorRow>,
     /// Whether the token embedding is the output head, too.
     pub tied: bool,
+    /// Whether older versions make that head before the table.
+    pub head_first: bool,
     /// Decoder layers.
     pub n_layers: u64,
     /// What was worked out from the tensors' types, for every placement of them.
@@ -67,7 +69,13 @@ impl TensorTable {
             }
             Ok(())
         })?;
-        Ok(Self { rows, tied: model.shape.tied_embeddings, n_layers, types: Memo::default() })
+        Ok(Self {
+            rows,
+            tied: model.shape.tied_embeddings,
+            head_first: model.shape.architecture.family().gguf_extras.head_first,
+            n_layers,
+            types: Memo::default(),
+        })
     }
 
     /// The place of each tensor in [`TensorTable::rows`] by its name.
@@ -110,12 +118,12 @@ fn names_of(model: &ModelSpec, format: WeightFormat) -> Vec<String> {
     if let (Some(stored), WeightFormat::AsStored) = (&model.stored, format) {
         return stored.tensors.iter().map(|tensor| tensor.name.to_string()).collect();
     }
-    let mut namer = Namer::new(model).ok();
+    let mut namer = Namer::as_far_as_known(model);
     let tensors = LlamaCppTensors.tensors(model, 1);
     let stems = model.shape.architecture.family().norms.stems;
     let (mut layer, mut norms) = (None, 0);
     let name = |tensor: &TensorSpec| {
-        let known = namer.as_mut().and_then(|namer| namer.name(tensor).ok());
+        let known = namer.name(tensor).ok();
         if tensor.layer != layer {
             (layer, norms) = (tensor.layer, 0);
         }
@@ -130,7 +138,6 @@ fn names_of(model: &ModelSpec, format: WeightFormat) -> Vec<String> {
 /// A name for a tensor of a family whose names are not known; `norm` is the stem of the next norm.
 fn name_like(tensor: &TensorSpec, norm: &'static str) -> String {
     let stem = match tensor.role {
-        Role::SsmIn => "ssm_in",
         Role::Norm if tensor.layer.is_none() => "output_norm",
         Role::Norm => norm,
         Role::RopeFrequencies => "rope_freqs",

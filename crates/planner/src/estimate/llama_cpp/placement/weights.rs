@@ -23,13 +23,13 @@ pub fn weights_of(
     for (row, at) in table.rows.iter().zip(placed.tensors.iter()) {
         let is_embedding = row.role == Some(Role::TokenEmbedding);
         let head = placed.tied_head.filter(|_| is_embedding);
-        // One copy serves as both where they are in one place.
+        // One copy serves as both where they are in one place, but in some versions.
         let copies = match *at {
-            Some(at) if at == home => 1,
+            Some(at) if at == home => 1 + u64::from(placed.doubles_table && head == Some(home)),
             None if has_layers(model, placed, home) => 1,
             _ => u64::from(head == Some(home)),
         };
-        if copies > 0 {
+        for _ in 0..copies {
             sum.add(row, home)?;
         }
         let is_read = if is_embedding { head == Some(home) } else { copies > 0 };

@@ -14,7 +14,7 @@ struct Assigner<'a> {
     graph: &'a Graph,
     backends: &'a Backends<'a>,
     of: Vec<Option<usize>>,
-    /// The operations in the order in which they run.
+    /// The operations in the order in which they run, lookups of tokens first.
     order: Vec<usize>,
 }
 
@@ -23,7 +23,8 @@ pub(super) fn assign(graph: &Graph, backends: &Backends<'_>, lookups: &[[usize; 
         Step::Run(id) => Some(id),
         Step::Unpin { .. } => None,
     };
-    let order = graph.steps.iter().filter_map(run).collect();
+    let looked_up = lookups.iter().map(|[rows, _]| *rows);
+    let order = looked_up.chain(graph.steps.iter().filter_map(run)).collect();
     let mut assigner = Assigner { graph, backends, of: vec![None; graph.tensors.len()], order };
     assigner.by_location(lookups);
     let host = backends.host();

@@ -76,9 +76,7 @@ pub(super) fn place(
     };
     placement.describe()?;
     placement.count_uses();
-    let is_input = |id: &usize| graph.tensors[*id].operation == Operation::Input;
-    let is_computed = |id: &usize| program.lookups.iter().any(|[rows, _]| rows == id);
-    for id in (0..graph.tensors.len()).filter(is_input).filter(|id| !is_computed(id)) {
+    for id in inputs(graph, &program.lookups) {
         for _ in 0..copies {
             placement.allocate(id)?;
         }
@@ -90,6 +88,22 @@ pub(super) fn place(
         placement.act(*action)?;
     }
     Ok((placement.peaks, placement.is_steady))
+}
+
+/// The inputs in the order of the host's buffer: token ids, what nothing reads, and the others as they are come to.
+fn inputs(graph: &Graph, lookups: &[[usize; 2]]) -> Vec<usize> {
+    let is_given = |id: &usize| {
+        let is_part = graph.notes[*id].part_of.is_some();
+        let is_looked_up = lookups.iter().any(|[rows, _]| rows == id);
+        graph.tensors[*id].operation == Operation::Input && !is_part && !is_looked_up
+    };
+    let ids = lookups.iter().map(|[_, ids]| *ids);
+    let is_unread = |id: &usize| {
+        !graph.leafs.contains(id) && lookups.iter().all(|[_, ids]| ids != id)
+    };
+    let unread = (0..graph.tensors.len()).filter(is_given).filter(is_unread);
+    let read = graph.leafs.iter().copied().filter(is_given);
+    ids.chain(unread).chain(read).collect()
 }
 
 impl Placement<'_> {
@@ -116,7 +130,7 @@ impl Placement<'_> {
         }
         for copied in &self.program.copies {
             let of = copied.tensor.map(|id| &self.graph.tensors[id]);
-            let dims = copied.whole.map_or([0; 4], |id| self.graph.tensors[id].dims);
+            let dims = copied.dims.unwrap_or([0; 4]);
             self.slots.push(Slot {
                 backend: copied.backend,
                 size: self.padded(copied.size, copied.backend)?,
@@ -250,8 +264,9 @@ impl Placement<'_> {
             self.slots[id].backend = parent.backend;
             self.count(id)?;
             let new = self.slots[id].size;
-            let rest = parent.size.saturating_sub(new);
-            self.free[parent.backend].give_back(parent.start + new, rest);
+            if parent.size > new {
+                self.free[parent.backend].give_back(parent.start + new, parent.size - new);
+            }
             return Ok(true);
         }
         Ok(false)

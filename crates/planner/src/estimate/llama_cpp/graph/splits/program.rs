@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::tensors::{Boundary, Dims, Graph, Joined, Source, Step, WeightName};
+use super::super::tensors::{Boundary, Dims, Graph, Joined, Source, Step, View, WeightName};
 use super::Backends;
 use super::assign::Assigned;
 
@@ -13,7 +13,7 @@ const ROPE_FREQUENCIES: &str = "rope_freqs";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Origin {
     /// A tensor, or a view of one.
-    Tensor { id: usize, is_view: bool, dims: Dims },
+    Tensor { id: usize, view: View },
     /// A weight.
     Weight { layer: Option<u64>, name: WeightName },
     /// The matrix that rotates a layer's keys, or its values.
@@ -58,8 +58,8 @@ pub(super) enum Action {
 pub(super) struct Copied {
     pub(super) backend: usize,
     pub(super) size: u64,
-    /// The tensor of which it is all.
-    pub(super) whole: Option<usize>,
+    /// What it is copied with, where that is in one piece: then a result can take it over.
+    pub(super) dims: Option<Dims>,
     /// The tensor that it is of.
     pub(super) tensor: Option<usize>,
 }
@@ -146,9 +146,10 @@ impl Writer<'_> {
     fn look_up(&mut self) {
         let assigned = self.assigned;
         for [id, ids] in assigned.lookups.iter().copied() {
-            let ids = Source { id: ids, is_view: false, dims: self.graph.tensors[ids].dims };
+            let dims = self.graph.tensors[ids].dims;
+            let view = View { dims, is_view: false, is_strided: false, part: 0, outside: 0 };
             self.enter(assigned.backends[id], false);
-            self.read(&[ids], id, &[]);
+            self.read(&[Source { id: ids, view }], id, &[]);
         }
     }
 
@@ -290,7 +291,7 @@ impl Writer<'_> {
 
     fn read_held<'h>(&mut self, held: impl Iterator<Item = &'h Held>, backend: usize) {
         for Held { origin, size, .. } in held.filter(|held| held.home != backend) {
-            let copied = Copied { backend, size: *size, whole: None, tensor: None };
+            let copied = Copied { backend, size: *size, dims: None, tensor: None };
             if let Origin::Cache { reader, .. } = *origin {
                 self.program.apart[reader] = true;
             }
@@ -300,18 +301,19 @@ impl Writer<'_> {
     }
 
     fn operand(&mut self, source: &Source, backend: usize) -> Operand {
-        let Source { id, is_view, dims } = *source;
+        let Source { id, view } = *source;
+        let whole = self.graph.notes[id].part_of;
         if self.assigned.backends[id] == backend {
-            return Operand { slot: id, is_view };
+            return Operand { slot: whole.unwrap_or(id), is_view: view.is_view };
         }
         let tensor = &self.graph.tensors[id];
         let copied = Copied {
             backend,
-            size: size_of_view(tensor.dims, dims, tensor.size - tensor.workspace),
-            whole: (!is_view).then_some(id),
+            size: size_of_view(tensor.dims, view, tensor.size - tensor.workspace),
+            dims: (!view.is_strided).then_some(view.dims),
             tensor: Some(id),
         };
-        let slot = self.copy(Origin::Tensor { id, is_view, dims }, copied, Some(id));
+        let slot = self.copy(Origin::Tensor { id, view }, copied, Some(whole.unwrap_or(id)));
         Operand { slot, is_view: false }
     }
 
@@ -354,14 +356,20 @@ impl Writer<'_> {
     }
 }
 
-/// Bytes that a view spans of a tensor of `size` bytes.
-fn size_of_view(base: Dims, view: Dims, size: u64) -> u64 {
+/// Bytes that a view spans of a tensor of `size` bytes: from the first to the last of its elements where it is strided.
+fn size_of_view(base: Dims, view: View, size: u64) -> u64 {
     let elements = |dims: Dims| dims.iter().fold(1u64, |product, n| product.saturating_mul(*n));
-    let (all, some) = (elements(base), elements(view));
+    let (all, some) = (elements(base), elements(view.dims));
     if some >= all {
         return size;
     }
     let (rows, element) = (all / base[0].max(1), size / all.max(1));
+    if view.outside > 0 {
+        return all.saturating_sub(view.outside).saturating_mul(element);
+    }
+    if !view.is_strided {
+        return some.saturating_mul(element);
+    }
     let last = some / rows.max(1);
     rows.saturating_sub(1).saturating_mul(base[0]).saturating_add(last).saturating_mul(element)
 }
