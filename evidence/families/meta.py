@@ -26,6 +26,8 @@ transformers.logging.set_verbosity_error()
 
 # `model_type`s of files whose class has another name.
 ALIASES = {"kimi_k2": "deepseek_v3", "deepseek_ref": "deepseek_v4", "minimax_m3": "minimax_m3_vl_text"}
+# Language models that only a class with a tower holds.
+INSIDE = {"muse_glimmer_text": "muse_glimmer", "glm5_next_text": "glm5_next"}
 # Files without the `text_config` that the class reads.
 WRAPPED = {"step3p7"}
 TOWERS = {"visual", "vision_tower", "vision_model", "multi_modal_projector", "mm_projector", "embed_vision",
@@ -92,9 +94,10 @@ def main():
     for name in names:
         try:
             if defaults:
-                config = CONFIG_MAPPING[name]()
+                config = CONFIG_MAPPING[INSIDE.get(name, name)]()
+                own = config.get_text_config() if name in INSIDE else config
                 with open(os.path.join(folder, f"{name}.json"), "w") as file:
-                    json.dump(config.to_dict(), file, indent=1, sort_keys=True, default=str)
+                    json.dump(own.to_dict(), file, indent=1, sort_keys=True, default=str)
                     file.write("\n")
             else:
                 config = read(os.path.join(folder, f"{name}.json"))
