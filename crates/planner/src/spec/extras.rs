@@ -50,6 +50,9 @@ pub struct Extras {
     /// Parameters of the activation, of every layer (Apertus).
     #[serde(skip_serializing_if = "is_zero")]
     pub activation_parameters: u64,
+    /// Rows of a table of learned positions (GPT-2).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub positions: u64,
     /// Residual streams that are mixed by learned weights (DeepSeek-V4, GLM-5.3-Flash).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<u64>,
@@ -184,6 +187,7 @@ impl Extras {
             self.activation_parameters.saturating_add(1),
             1 << 10,
         )?;
+        check("extras.positions + 1", self.positions.saturating_add(1), WIDTH)?;
         check("extras.streams", self.streams.unwrap_or(1), 64)?;
         if let Some(indexer) = &self.indexer {
             check("extras.indexer.n_heads", indexer.n_heads, 1 << 16)?;

@@ -176,6 +176,9 @@ impl TensorList<'_> {
     }
 
     fn norm(&mut self, width: u64) {
+        if self.shape.architecture.family().norms.weightless {
+            return;
+        }
         self.add(Role::Norm, width, 1);
         if self.shape.norm_bias {
             self.add(Role::Bias, width, 1);
@@ -246,6 +249,9 @@ impl TensorList<'_> {
             if has_keys && self.shape.has_values(index) {
                 self.linear(Role::AttnV, hidden_size, values, qkv_bias);
             }
+        }
+        if self.shape.architecture.family().norms.inner {
+            self.norm(attended);
         }
         self.linear(Role::AttnOutput, attended, hidden_size, self.shape.attn_output_bias);
         let (of_queries, of_keys) = match self.shape.qk_norm {
@@ -325,7 +331,11 @@ impl TensorList<'_> {
         if ffn_size == 0 {
             return;
         }
-        if self.shape.architecture.family().fused_projections {
+        let family = self.shape.architecture.family();
+        if family.norms.inner {
+            self.norm(ffn_size);
+        }
+        if family.fused_projections && self.shape.gated_ffn {
             self.linear(Role::FfnGateUp, hidden_size, 2 * ffn_size, ffn_bias);
         } else {
             if self.shape.gated_ffn {
@@ -367,6 +377,9 @@ impl TensorList<'_> {
         }
         if moe.shared_gate {
             self.add(Role::SharedRouter, hidden_size, 1);
+        }
+        if self.shape.architecture.family().norms.behind_experts {
+            self.norm(hidden_size);
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Which family a `config.json` is of: by its `model_type`, else by the class that it names, else by its keys.
 
-use std::collections::BTreeMap;
-
 use crate::read::json::{Fields, Json};
 use crate::read::{SourceError, unmodelled};
 use crate::spec::Architecture;
@@ -15,11 +13,8 @@ pub(super) struct Found {
 }
 
 /// The family of a file whose language model is described by `nested` where there is such an object.
-pub(super) fn family(
-    top: Fields<'_>,
-    nested: Option<&BTreeMap<String, Json>>,
-) -> Result<Found, SourceError> {
-    let fields = nested.map_or(top, |text| Fields::new(top.at, "text_config.", text));
+pub(super) fn family(top: Fields<'_>, nested: Option<Fields<'_>>) -> Result<Found, SourceError> {
+    let fields = nested.unwrap_or(top);
     let (outer, inner) = (top.text(KEY)?, fields.text(KEY)?);
     // What holds the language model may be out of reach even where its inside is not.
     for name in [outer, inner].into_iter().flatten() {

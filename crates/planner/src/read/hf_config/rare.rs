@@ -34,8 +34,15 @@ impl Config<'_> {
                 None => None,
             },
             alt_up: self.alt_up()?,
+            positions: self.positions()?,
             compressed: if is_compressed { Some(self.compressed(n_layers)?) } else { None },
         })
+    }
+
+    /// Learned positions: the context's, and those before the first.
+    fn positions(&self) -> Result<u64, SourceError> {
+        let Some(before) = self.family.earlier.positions else { return Ok(0) };
+        Ok(self.context_len()?.saturating_add(before))
     }
 
     /// Whether attention's output has a gate of every element where the family's heads have one each: Laguna's `gating`.

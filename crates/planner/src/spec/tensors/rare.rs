@@ -102,6 +102,12 @@ impl TensorList<'_> {
     pub(super) fn before_layers(&mut self) {
         let extras = &self.shape.extras;
         let ModelShape { hidden_size, n_layers, .. } = *self.shape;
+        if extras.positions > 0 {
+            self.add(Role::LayerEmbedding, hidden_size, extras.positions);
+        }
+        if self.shape.architecture.family().earlier.embedding_norm {
+            self.norm(hidden_size);
+        }
         if let Some(embeddings) = extras.layer_embeddings {
             self.add(Role::LayerEmbedding, n_layers * embeddings.width, embeddings.vocab_size);
             self.add(Role::Residual, hidden_size, n_layers * embeddings.width);
