@@ -44,7 +44,7 @@ gemma4_unified_text cwm iquestcoder jais2 helium vaultgemma bitnet olmo flex_olm
 axk1 kolibri1 granitemoe_swa hyperclovax aria_text gpt2 gpt_bigcode gptj codegen gpt_neo opt bloom mpt falcon persimmon
 internlm3 ministral3 apertus1p5_text llama4 minimax_m3_vl step3p7 glm4v glm46v glm5_next glm_ocr muse_glimmer internvl
 idefics3 smolvlm paligemma llava llava_next llava_next_video llava_onevision vipllava lfm2_vl paddleocr_vl
-cohere2_vision qwen2_audio voxtral qwen2_5_omni_thinker qwen3_asr gemma4
+cohere2_vision qwen2_audio voxtral qwen2_5_omni_thinker qwen3_asr mllama exaone4_5 gemma4
 mistral3 kimi_k25""".split()
 
 

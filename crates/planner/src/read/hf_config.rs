@@ -220,6 +220,7 @@ impl Config<'_> {
             attention_sinks: family.attention_sinks,
             attention_output_gate: family.delta_net().is_some()
                 || family.output_gate
+                || self.fields.flag("mla_use_output_gate")?.unwrap_or(false)
                 || (family.head_gates && self.gates_elements()?),
             attention_softcap,
             logit_softcap,

@@ -334,10 +334,7 @@ fn quantization_is_told() {
 
 /// Families and parts that are refused: the config, and what the error has to say.
 const REFUSED: [(&str, &str); 8] = [
-    (
-        r#"{"model_type": "mllama"}"#,
-        "`model_type` = \"mllama\" is not modelled: its cross-attention",
-    ),
+    (r#"{"model_type": "lfm3"}"#, "`model_type` = \"lfm3\" is not modelled: some layers"),
     (r#"{"model_type": "jamba"}"#, "Mamba-1"),
     (r#"{"model_type": "openelm"}"#, "differ from layer to layer"),
     (r#"{"model_type": "clip"}"#, "a vision tower without its language model"),

@@ -21,6 +21,7 @@ pub(super) fn images(
     let config = Config { top, fields, text };
     let tensors = match (family, own) {
         ("llama4", _) => config.llama4()?,
+        ("mllama", _) => config.mllama()?,
         ("minimax_m3_vl" | "minimax_m3", _) => config.minimax_m3()?,
         ("step3p7", _) => config.step3()?,
         ("glm4v" | "glm4v_moe" | "glm46v" | "glmga", _) => config.glm4v()?,
@@ -28,7 +29,10 @@ pub(super) fn images(
         ("muse_glimmer", _) => config.muse()?,
         ("internvl" | "internvl_chat", _) => config.internvl()?,
         ("idefics3" | "smolvlm", _) => config.idefics3()?,
+        ("kimi_k3", _) => config.kimi_k3()?,
         ("lfm2_vl", _) => config.lfm2_vl()?,
+        ("minicpmv" | "minicpmo", _) => config.minicpm_v()?,
+        ("exaone4_5", _) => config.exaone()?,
         ("paddleocr_vl", _) => config.paddle()?,
         ("cohere2_vision", _) => config.cohere2()?,
         (_, "clip_vision_model") if LLAVA.contains(&family) => config.clip()?,
@@ -36,6 +40,17 @@ pub(super) fn images(
         ("llava" | "llava_next" | "llava_next_video" | "vipllava", "") => config.clip()?,
         _ => return Ok(None),
     };
+    Ok(Some(ModelPart { name: "tower for images".to_owned(), tensors: tensors.0 }))
+}
+
+/// A tower that a file describes by the name of another model's (`Phi-3-vision`).
+pub(super) fn inside(top: Fields<'_>, text: u64) -> Result<Option<ModelPart>, SourceError> {
+    if top.text("model_type")? != Some("phi3_v") {
+        return Ok(None);
+    }
+    let Some(object) = top.child("img_processor")? else { return Ok(None) };
+    let fields = Fields::new(top.at, "img_processor.", object);
+    let tensors = Config { top, fields, text }.phi3_v()?;
     Ok(Some(ModelPart { name: "tower for images".to_owned(), tensors: tensors.0 }))
 }
 
@@ -61,6 +76,7 @@ pub(super) fn sound(
     let config = Config { top, fields, text };
     let tensors = match family {
         "qwen2_audio" | "voxtral" | "audioflamingo3" | "musicflamingo" => config.whisper(family)?,
+        "gemma4" => config.gemma4_sound()?,
         "qwen2_5_omni" | "qwen2_5_omni_thinker" => config.omni()?,
         "qwen3_omni_moe" | "qwen3_omni_moe_thinker" | "qwen3_asr" => config.omni3()?,
         _ => return Ok(None),
@@ -265,16 +281,97 @@ impl Config<'_> {
     }
 
     fn clip(&self) -> Result<Tensors, SourceError> {
-        let [width, ffn, layers] = self.widths(1024, 4096, 24)?;
         let mut tensors = Tensors::default();
+        let width = self.clip_tower(&mut tensors)?;
+        self.projector(&mut tensors, width)?;
+        Ok(tensors)
+    }
+
+    /// CLIP's large tower, four patches of which become one token.
+    fn phi3_v(&self) -> Result<Tensors, SourceError> {
+        let mut tensors = Tensors::default();
+        let width = self.clip_tower(&mut tensors)?;
+        let merged = width.saturating_mul(4);
+        tensors.mlp(merged, self.text, self.text, true);
+        // What ends a row, and what stands between the whole image and its parts.
+        tensors.other(merged, 2);
+        Ok(tensors)
+    }
+
+    /// `SigLIP` behind which attention of so many queries reads every patch.
+    fn minicpm_v(&self) -> Result<Tensors, SourceError> {
+        let mut tensors = Tensors::default();
+        let width = self.siglip_tower(&mut tensors, 980)?;
+        let text = self.text;
+        tensors.other(text, self.top.number("query_num")?.unwrap_or(64));
+        tensors.linear(width, text, false);
+        tensors.linear(text, text.saturating_mul(3), true);
+        tensors.linear(text, text, true);
+        for _ in ["queries", "keys", "output"] {
+            tensors.norm(text, true);
+        }
+        tensors.other(text, text);
+        Ok(tensors)
+    }
+
+    /// `MoonViT` with heads wider than it, without biases.
+    fn kimi_k3(&self) -> Result<Tensors, SourceError> {
+        let width = self.number("vt_hidden_size", 1024)?;
+        let heads = self.number("qkv_hidden_size", 1536)?;
+        let ffn = self.number("vt_intermediate_size", 4096)?;
+        let positions = self.number("init_pos_emb_height", 64)?;
+        let mut tensors = Tensors::default();
+        tensors.other(self.pixels(14, 1)?, width);
+        tensors.other(width, positions.saturating_mul(self.number("init_pos_emb_width", 64)?));
+        let mut layer = Tensors::default();
+        layer.norm(width, false);
+        layer.norm(width, false);
+        layer.linear(width, heads.saturating_mul(3), false);
+        layer.linear(heads, width, false);
+        layer.mlp(width, ffn, width, false);
+        for tensor in layer.0 {
+            tensors.times(tensor, self.number("vt_num_hidden_layers", 27)?);
+        }
+        tensors.norm(width, false);
+        let merged = width.saturating_mul(4);
+        tensors.norm(width, false);
+        tensors.mlp(merged, merged, self.text, false);
+        Ok(tensors)
+    }
+
+    /// Qwen2.5-VL's tower with fewer heads of keys and values.
+    fn exaone(&self) -> Result<Tensors, SourceError> {
+        let [width, ffn, layers] = self.widths(2048, 5120, 28)?;
+        let heads = self.number("num_heads", 32)?.max(1);
+        let kept = (width / heads).saturating_mul(self.number("num_key_value_heads", 8)?);
+        let mut tensors = Tensors::default();
+        tensors.other(self.pixels(14, self.number("temporal_patch_size", 2)?)?, width);
+        let mut layer = Tensors::default();
+        layer.norm(width, false);
+        layer.norm(width, false);
+        layer.linear(width, width.saturating_add(kept.saturating_mul(2)), true);
+        layer.linear(width, width, true);
+        layer.linear(width, ffn, true);
+        layer.mlp(width, ffn, width, true);
+        for tensor in layer.0 {
+            tensors.times(tensor, layers);
+        }
+        tensors.norm(width, false);
+        let merge = self.number("spatial_merge_size", 2)?;
+        let merged = width.saturating_mul(merge).saturating_mul(merge);
+        tensors.mlp(merged, merged, self.number("out_hidden_size", self.text)?, true);
+        Ok(tensors)
+    }
+
+    fn clip_tower(&self, tensors: &mut Tensors) -> Result<u64, SourceError> {
+        let [width, ffn, layers] = self.widths(1024, 4096, 24)?;
         tensors.other(width, 1);
         tensors.other(self.pixels(14, 1)?, width);
         tensors.other(width, self.patches(336, 14)?.saturating_add(1));
         tensors.norm(width, true);
         tensors.blocks(layers, &Block::plain(width, ffn));
         tensors.norm(width, true);
-        self.projector(&mut tensors, width)?;
-        Ok(tensors)
+        Ok(width)
     }
 
     /// Embedding, layers and the norm behind them, and the pooling head where it has one.
@@ -404,6 +501,38 @@ impl Config<'_> {
         tensors.linear(ffn, inner, false);
         tensors.linear(output, output, false);
         tensors.linear(self.number("vision_output_dim", 7680)?, self.text, false);
+        Ok(tensors)
+    }
+
+    /// Llama 3.2 Vision's: tables of positions for every arrangement of tiles, layers of its own behind the others.
+    fn mllama(&self) -> Result<Tensors, SourceError> {
+        let [width, ffn, layers] = self.widths(1280, 5120, 32)?;
+        let tiles = self.number("max_num_tiles", 4)?;
+        // The arrangements of up to four tiles, and one for none.
+        let listed =
+            self.fields.list("supported_aspect_ratios")?.map_or(8, |list| to_u64(list.len()));
+        let arrangements = listed.saturating_add(1);
+        let positions = self.patches(448, 14)?.saturating_add(1);
+        let tiled = width.saturating_mul(tiles);
+        let mut tensors = Tensors::default();
+        tensors.other(width, 1);
+        tensors.other(self.pixels(14, 1)?, width);
+        tensors.other(width, positions);
+        // As rows of one position each: the table's own rows are wider than any matrix.
+        let table = PartTensor { row: width, rows: positions, count: 1, linear: false };
+        tensors.times(table, tiles.saturating_mul(arrangements));
+        for _ in ["before the layers", "behind them"] {
+            tensors.other(tiled, arrangements);
+        }
+        tensors.other(1, 3);
+        tensors.norm(width, true);
+        tensors.norm(width, true);
+        let block =
+            Block { qv_bias: false, k_bias: false, bias: false, ..Block::plain(width, ffn) };
+        let behind = self.number("num_global_layers", 8)?;
+        tensors.blocks(layers.saturating_add(behind), &block);
+        tensors.times(PartTensor { row: 1, rows: 1, count: 2, linear: false }, behind);
+        tensors.linear(self.number("vision_output_dim", 7680)?, self.text, true);
         Ok(tensors)
     }
 
@@ -557,6 +686,44 @@ impl Config<'_> {
             "qwen2_audio" => tensors.linear(width, self.text, true),
             _ => tensors.mlp(width, self.text, self.text, true),
         }
+        Ok(tensors)
+    }
+
+    /// Gemma 4's conformer: two MLPs, attention and a convolution a layer.
+    fn gemma4_sound(&self) -> Result<Tensors, SourceError> {
+        let width = self.number("hidden_size", 1024)?;
+        let channels = self.fields.numbers("subsampling_conv_channels")?.unwrap_or(vec![128, 32]);
+        let [first, second] = channels[..] else {
+            return Err(self.fields.invalid("subsampling_conv_channels", "two numbers"));
+        };
+        let mut tensors = Tensors::default();
+        for (input, output) in [(1, first), (first, second)] {
+            tensors.other(input.saturating_mul(9), output);
+            tensors.norm(output, false);
+        }
+        // As the class has it: a quarter of the first channels, for each of the second.
+        tensors.linear((first / 4).saturating_mul(second), width, false);
+        let mut layer = Tensors::default();
+        let wide = width.saturating_mul(4);
+        for _ in ["before attention", "behind it"] {
+            layer.mlp(width, wide, width, false);
+        }
+        for _ in ["q", "k", "v", "output", "relative keys", "behind the convolution"] {
+            layer.linear(width, width, false);
+        }
+        layer.linear(width, width.saturating_mul(2), false);
+        layer.other(self.number("conv_kernel_size", 5)?, width);
+        layer.other(width / self.number("num_attention_heads", 8)?.max(1), 1);
+        for _ in 0..9 {
+            layer.norm(width, false);
+        }
+        let layers = self.number("num_hidden_layers", 12)?;
+        for tensor in layer.0 {
+            tensors.times(tensor, layers);
+        }
+        let output = self.number("output_proj_dims", 1536)?;
+        tensors.linear(width, output, true);
+        tensors.linear(output, self.text, false);
         Ok(tensors)
     }
 

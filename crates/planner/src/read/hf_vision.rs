@@ -45,6 +45,13 @@ pub(super) fn beside(top: Fields<'_>, text_width: u64) -> Result<Beside, SourceE
             }
         }
     }
+    if holder.text("model_type")? == Some("mllama") {
+        found.remarks.push(
+            "what its layers keep of an image's tiles is not counted: as for a text alone"
+                .to_owned(),
+        );
+    }
+    found.parts.extend(hf_parts::inside(holder, text_width)?);
     for key in ["audio_config", "speech_config", "encoder_config"] {
         let Some(object) = holder.child(key)? else { continue };
         match hf_parts::sound(holder, Fields::new(top.at, "audio_config.", object), text_width)? {
@@ -76,7 +83,7 @@ fn vision(top: Fields<'_>, fields: Fields<'_>) -> Result<Option<Vision>, SourceE
             _,
         ) => config.qwen(Tower::Qwen3Vl),
         ("gemma4", None | Some("gemma4_vision")) => config.gemma4(),
-        ("kimi_k25", _) => config.moon_vit(),
+        ("kimi_k25" | "kimi_vl", _) => config.moon_vit(),
         _ => return Ok(None),
     }
     .map(Some)

@@ -35,11 +35,7 @@ const TABLE: &[Unmodelled] = &[
         why: "it is a vision tower without its language model",
         hint: "name the language model's own file: the tower lies beside it",
     },
-    family(
-        &["mllama", "mllama_text_model"],
-        &["mllama"],
-        "its cross-attention layers keep keys and values of an image's tiles",
-    ),
+    family(&[], &["mllama"], "its cross-attention layers keep keys and values of an image's tiles"),
     family(
         &["mamba", "mamba2", "falcon_mamba"],
         &["mamba", "mamba2"],

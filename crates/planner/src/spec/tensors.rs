@@ -148,6 +148,7 @@ pub fn tensors(shape: &ModelShape) -> Vec<TensorSpec> {
     }
     list.layer = None;
     list.norm(shape.hidden_size);
+    list.block_residual();
     if !shape.tied_embeddings {
         list.add(Role::OutputHead, shape.hidden_size, shape.vocab_size);
     }
@@ -288,6 +289,9 @@ impl TensorList<'_> {
         self.add(Role::MlaKvA, hidden_size, mla.kv_lora_rank + mla.qk_rope_head_dim);
         self.norm(mla.kv_lora_rank);
         self.add(Role::MlaKvB, mla.kv_lora_rank, n_heads * (mla.qk_nope_head_dim + mla.v_head_dim));
+        if self.shape.attention_output_gate {
+            self.add(Role::AttnQ, hidden_size, n_heads * mla.v_head_dim);
+        }
         self.add(Role::AttnOutput, n_heads * mla.v_head_dim, hidden_size);
     }
 
@@ -366,6 +370,9 @@ impl TensorList<'_> {
             self.add(Role::Bias, n_experts * width, 1);
         }
         if let Some(width) = latent {
+            if self.shape.extras.latent_norm {
+                self.norm(width);
+            }
             self.add(Role::LatentUp, width, hidden_size);
         }
         if moe.shared_ffn_size > 0 {

@@ -578,7 +578,7 @@ families! {
     /// Phi-3 and Phi-4: fused q, k, v and fused gate and up projections.
     Phi3 = "phi3": Family {
         gguf: "phi3",
-        hf: &["phi3"],
+        hf: &["phi3", "phi3_v", "phi4mm"],
         defaults: assumed(32_064, 32, 4096),
         windows: Windows { hf_size: None, ..windows(HfWindows::Every) },
         biases: NO_BIASES,
@@ -1013,7 +1013,7 @@ families! {
     /// EXAONE 4: norms behind the sublayers, and on q and k.
     Exaone4 = "exaone4": Family {
         gguf: "exaone4",
-        hf: &["exaone4"],
+        hf: &["exaone4", "exaone4_5", "exaone4_5_text"],
         defaults: assumed(102_400, 32, 2048).kv_heads(32),
         order: LayerOrder::PostNorm,
         windows: windows(HfWindows::AllButStated(4)),
@@ -1651,6 +1651,15 @@ families! {
         defaults: assumed(32_000, 32, 2048),
         biases: MLP_BIASES,
         experts: Experts { n_shared: 2, n_used: Some(2), ..STATED },
+        ..NEWCOMER
+    };
+    /// Llama 3.2 Vision: Llama's layers, and some between them that attend to an image alone.
+    Mllama = "mllama": Family {
+        gguf: "mllama",
+        hf: &["mllama", "mllama_text_model"],
+        defaults: assumed(128_256, 32, 131_072).kv_heads(8),
+        rope: INTERLEAVED,
+        biases: NO_BIASES,
         ..NEWCOMER
     };
     /// Orion: `LayerNorm`.
