@@ -26,22 +26,31 @@ transformers.logging.set_verbosity_error()
 
 # `model_type`s of files whose class has another name.
 ALIASES = {"kimi_k2": "deepseek_v3", "deepseek_ref": "deepseek_v4", "minimax_m3": "minimax_m3_vl_text"}
+# Language models that only a class with a tower holds.
+INSIDE = {"muse_glimmer_text": "muse_glimmer", "glm5_next_text": "glm5_next"}
 # Files without the `text_config` that the class reads.
 WRAPPED = {"step3p7"}
-TOWERS = {"visual", "vision_tower", "vision_model", "multi_modal_projector", "mm_projector", "embed_vision",
-          "audio_tower", "embed_audio", "vit_large_projector", "projector"}
+# What the names of modules that are not the language model begin with.
+TOWERS = ("vision", "visual", "audio", "projector", "connector", "embed_vision", "embed_audio", "image", "mm_",
+          "multi_modal", "vit_")
+LANGUAGE = {"language_model", "text_model", "lm_head"}
 DEFAULTS = """llama mistral mixtral qwen2 qwen2_moe qwen3 qwen3_moe qwen3_next gemma gemma2 gemma3_text gemma3n_text
 gemma4_text phi3 phi phimoe gpt_oss deepseek_v3 deepseek_v32 deepseek_v4 glm_moe_dsa glm4_moe_lite
 glm4 glm mistral4 minicpm3 kimi_linear minimax_m2 llama4_text nemotron_h nemotron mimo_v2_flash seed_oss ernie4_5
 ernie4_5_moe hunyuan_v1_dense hunyuan_v1_moe exaone4 exaone_moe olmo2 olmo3 olmoe cohere cohere2 granite granitemoe
 granitemoeshared granitemoehybrid apertus arcee afmoe dots1 stablelm smollm3 starcoder2 lfm2 lfm2_moe falcon_h1
 bamba hy_v3 laguna muse_glimmer_text mellum cohere2_moe solar_open granite_swa glm5_next_text gpt_neox
-gemma4_unified_text""".split()
+gemma4_unified_text cwm iquestcoder jais2 helium vaultgemma bitnet olmo flex_olmo nanochat sarvam_moe sarvam_mla youtu
+axk1 kolibri1 granitemoe_swa hyperclovax aria_text gpt2 gpt_bigcode gptj codegen gpt_neo opt bloom mpt falcon persimmon
+internlm3 ministral3 apertus1p5_text llama4 minimax_m3_vl step3p7 glm4v glm46v glm5_next glm_ocr muse_glimmer internvl
+idefics3 smolvlm paligemma llava llava_next llava_next_video llava_onevision vipllava lfm2_vl paddleocr_vl
+cohere2_vision qwen2_audio voxtral qwen2_5_omni_thinker qwen3_asr mllama exaone4_5 gemma4
+mistral3 kimi_k25""".split()
 
 
 def build_on(device, config):
     errors = []
-    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM):
+    for auto in (AutoModelForMultimodalLM, AutoModelForImageTextToText, AutoModelForCausalLM):
         try:
             with torch.device(device):
                 return auto.from_config(config, dtype=torch.bfloat16)
@@ -51,7 +60,8 @@ def build_on(device, config):
 
 
 def is_tower(name):
-    return any(part in TOWERS or part.startswith(("vision_", "audio_")) for part in name.split("."))
+    parts = name.split(".")[:3]
+    return not LANGUAGE.intersection(parts) and any(part.startswith(TOWERS) for part in parts)
 
 
 def read(path):
@@ -64,6 +74,13 @@ def read(path):
     if kind in WRAPPED and "text_config" not in raw:
         raw = {"text_config": raw, "tie_word_embeddings": raw.get("tie_word_embeddings", False)}
     return CONFIG_MAPPING[kind].from_dict({**raw, "model_type": kind})
+
+
+def agree(config):
+    """A language model within others is tied as those say, and says so, as in published files."""
+    inner = config.get_text_config()
+    if inner is not config and hasattr(config, "tie_word_embeddings"):
+        inner.tie_word_embeddings = config.tie_word_embeddings
 
 
 def row(name, model):
@@ -92,9 +109,11 @@ def main():
     for name in names:
         try:
             if defaults:
-                config = CONFIG_MAPPING[name]()
+                config = CONFIG_MAPPING[INSIDE.get(name, name)]()
+                own = config.get_text_config() if name in INSIDE else config
+                agree(own)
                 with open(os.path.join(folder, f"{name}.json"), "w") as file:
-                    json.dump(config.to_dict(), file, indent=1, sort_keys=True, default=str)
+                    json.dump(own.to_dict(), file, indent=1, sort_keys=True, default=str)
                     file.write("\n")
             else:
                 config = read(os.path.join(folder, f"{name}.json"))

@@ -27,11 +27,20 @@ use crate::units::{Bytes, Overflow, to_u64};
 
 /// The model's tower, where the runtime loads it; `images` as in [`crate::spec::Workload`].
 pub fn loaded(model: &ModelSpec, runtime: Runtime, images: Option<u64>) -> Option<Vision> {
-    let loads = match images {
+    model.shape.vision.filter(|_| loads(runtime, images))
+}
+
+/// Whether the runtime loads a tower or another part beside the language model, and there is one.
+pub fn is_beside(model: &ModelSpec, runtime: Runtime, images: Option<u64>) -> bool {
+    loads(runtime, images) && !model.vision_tensors.is_empty()
+}
+
+/// Whether the runtime loads what stands beside a language model.
+fn loads(runtime: Runtime, images: Option<u64>) -> bool {
+    match images {
         Some(images) => images > 0,
         None => rules(runtime).loads_tower(),
-    };
-    model.shape.vision.filter(|_| loads)
+    }
 }
 
 /// The tower, where the GPU has it.
@@ -54,7 +63,8 @@ pub fn check(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
 
 /// Lists the weights of the tower and its projector.
 pub fn push_weights(buffers: &mut Buffers, scenario: &Scenario<'_>) {
-    if planned(scenario).is_none() {
+    let is_beside = is_beside(scenario.model, scenario.kind(), scenario.workload.images);
+    if !is_beside || !scenario.part().has_vision {
         return;
     }
     let weights = scenario.weights;

@@ -10,8 +10,10 @@ mod layers;
 mod pruned;
 mod quantization;
 mod rare;
+mod stated;
 mod windows;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use self::experts::ExpertLayers;
@@ -107,15 +109,16 @@ fn name_of(files: &dyn Files, path: &Path) -> String {
 pub(super) fn parse(at: &At, bytes: &[u8]) -> Result<HfConfig, SourceError> {
     let object = json::object(at, bytes)?;
     let top = Fields::new(at, "", &object);
-    let nested = top.child("text_config")?;
+    let nested = stated::inner(top)?;
+    let stated = nested.unwrap_or(top);
     let family::Found { architecture, remark } = family::family(top, nested)?;
-    let fields = match nested {
-        Some(text) => Fields::new(at, "text_config.", text),
-        None => top,
-    };
+    let class = if nested.is_some() { class_of(top, stated)? } else { None };
+    let object = stated::completed(stated.object(), architecture.family(), class);
+    let fields = Fields::new(at, stated.prefix(), &object);
     let config = Config { architecture, family: architecture.family(), fields, top };
-    let beside = hf_vision::beside(top)?;
-    let shape = ModelShape { vision: beside.vision, ..config.shape()? };
+    let language = config.shape()?;
+    let beside = hf_vision::beside(top, language.hidden_size)?;
+    let shape = ModelShape { vision: beside.vision, parts: beside.parts, ..language };
     shape.validate().map_err(|error| at.shape(&error))?;
     let remarks = remark.into_iter().chain(beside.remarks).collect();
     let own = own_format(top, fields)?;
@@ -131,14 +134,24 @@ pub(super) fn parse(at: &At, bytes: &[u8]) -> Result<HfConfig, SourceError> {
     Ok(HfConfig { shape, quantization: label, own_format, remarks })
 }
 
+/// The class of a nested language model: its own, else that of the file.
+fn class_of<'a>(top: Fields<'a>, nested: Fields<'a>) -> Result<Option<&'a str>, SourceError> {
+    Ok(nested.text("model_type")?.or(top.text("model_type")?))
+}
+
 /// What it says of the format of its weights: how it is quantized, or their type.
 fn own_format(top: Fields<'_>, fields: Fields<'_>) -> Result<Option<Quantization>, SourceError> {
-    const KEY: &str = "quantization_config";
+    // compressed-tensors had another name for it at first.
+    const KEYS: [&str; 2] = ["quantization_config", "compression_config"];
     let dtype = dtype(fields)?.or(dtype(top)?);
     for (place, prefix) in
         [(top, "quantization_config."), (fields, "text_config.quantization_config.")]
     {
-        let Some(object) = place.child(KEY)? else { continue };
+        let object = match place.child(KEYS[0])? {
+            Some(object) => Some(object),
+            None => place.child(KEYS[1])?,
+        };
+        let Some(object) = object.filter(|object| !is_nothing(object)) else { continue };
         let object = Fields::new(top.at, prefix, object);
         let plain_bytes = if dtype == Some(WeightFormat::F32) { 4 } else { 2 };
         return quantization::quantization(fields, object, plain_bytes).map(Some);
@@ -147,6 +160,11 @@ fn own_format(top: Fields<'_>, fields: Fields<'_>) -> Result<Option<Quantization
         label: String::new(),
         format: Some(OwnFormat::Named(format)),
     }))
+}
+
+/// Whether an object says of a checkpoint that nothing of it is quantized: pruned weights stored as they are.
+fn is_nothing(object: &BTreeMap<String, json::Json>) -> bool {
+    object.is_empty() || object.get("format") == Some(&json::Json::Text("dense".to_owned()))
 }
 
 /// `dtype`, which was `torch_dtype`.
@@ -189,22 +207,20 @@ impl Config<'_> {
             head_dim: self.head_dim(mla, hidden_size, n_heads)?,
             ffn_size: self.ffn_size(moe)?,
             vocab_size: self.vocab_size()?,
-            context_len: self
-                .fields
-                .number("max_position_embeddings")?
-                .unwrap_or(family.defaults.context_len),
+            context_len: self.context_len()?,
             tied_embeddings: self.tied()?,
             qkv_bias: self.has_bias(biases.qkv)?,
             attn_output_bias: self.has_bias(biases.output)?,
             ffn_bias: self.has_bias(biases.ffn)?,
             qk_norm: self.qk_norm()?,
-            norms_per_layer: family.norms.per_layer(),
+            norms_per_layer: self.norms_per_layer()?,
             norm_bias: family.norms.bias,
             gated_ffn: family.gated_ffn,
             fused_projections: family.fused_projections,
             attention_sinks: family.attention_sinks,
             attention_output_gate: family.delta_net().is_some()
                 || family.output_gate
+                || self.fields.flag("mla_use_output_gate")?.unwrap_or(false)
                 || (family.head_gates && self.gates_elements()?),
             attention_softcap,
             logit_softcap,
@@ -216,8 +232,25 @@ impl Config<'_> {
             ssm: self.ssm(hidden_size)?,
             keys_are_values: self.keys_are_values()?,
             vision: None,
+            parts: Vec::new(),
             extras: self.extras(n_layers)?,
         })
+    }
+
+    /// One less where Falcon's attention and MLP read the same.
+    fn norms_per_layer(&self) -> Result<u64, SourceError> {
+        let norms = self.family.norms;
+        let says = |key, default| Ok::<_, SourceError>(self.fields.flag(key)?.unwrap_or(default));
+        // The norms behind HyperCLOVA's sublayers.
+        if self.fields.has("use_post_norm") && !says("use_post_norm", true)? {
+            return Ok(2);
+        }
+        if !norms.one_if_parallel || !says("parallel_attn", true)? {
+            return Ok(norms.per_layer());
+        }
+        let is_newer = says("new_decoder_architecture", false)?;
+        let one = self.fields.number("num_ln_in_parallel_attn")? == Some(1);
+        Ok(if is_newer && !one { 2 } else { 1 })
     }
 
     /// Nemotron-H counts its layers by their list.
@@ -233,6 +266,11 @@ impl Config<'_> {
         }
     }
 
+    fn context_len(&self) -> Result<u64, SourceError> {
+        let stated = self.fields.number("max_position_embeddings")?;
+        Ok(stated.unwrap_or(self.family.defaults.context_len))
+    }
+
     fn vocab_size(&self) -> Result<u64, SourceError> {
         let default =
             if self.is_deepseek_v3()? { 129_280 } else { self.family.defaults.vocab_size };
@@ -242,10 +280,25 @@ impl Config<'_> {
     /// An absent key is the family's default; `null` means as many as query heads.
     fn kv_heads(&self, n_heads: u64) -> Result<u64, SourceError> {
         const KEY: &str = "num_key_value_heads";
+        if let Some(heads) = self.multi_query(n_heads)? {
+            return Ok(heads);
+        }
         if self.fields.has(KEY) {
             return Ok(self.fields.number(KEY)?.unwrap_or(n_heads));
         }
         Ok(self.family.defaults.kv_heads.unwrap_or(n_heads))
+    }
+
+    /// Heads of families that ask for one by a flag (Falcon, `StarCoder`), or for some (`ChatGLM`).
+    fn multi_query(&self, n_heads: u64) -> Result<Option<u64>, SourceError> {
+        let Some((key, default)) = self.family.earlier.multi_query else { return Ok(None) };
+        if self.fields.flag("new_decoder_architecture")?.unwrap_or(false) {
+            return Ok(None);
+        }
+        Ok(Some(match self.fields.flag(key)?.unwrap_or(default) {
+            true => self.fields.number("multi_query_group_num")?.unwrap_or(1),
+            false => n_heads,
+        }))
     }
 
     fn head_dim(&self, mla: Option<Mla>, hidden: u64, heads: u64) -> Result<u64, SourceError> {
@@ -289,12 +342,20 @@ impl Config<'_> {
         for key in KEYS {
             // A list has one for each layer.
             if let Some(&widest) = self.fields.numbers(key)?.unwrap_or_default().iter().max() {
-                return Ok(widest);
+                let halves = if self.family.earlier.ffn_halved { 2 } else { 1 };
+                return Ok(widest / halves);
             }
         }
-        match moe {
+        match (moe, self.family.earlier.ffn_times) {
             // Every layer has experts: no layer has a dense MLP.
-            Some(moe) if moe.leading_dense_layers == 0 => Ok(moe.expert_ffn_size),
+            (Some(moe), _) if moe.leading_dense_layers == 0 => Ok(moe.expert_ffn_size),
+            (_, Some(times)) => {
+                let times = self.fields.number("expansion_ratio")?.unwrap_or(times);
+                let wide = self.fields.required("hidden_size")?.checked_mul(times);
+                wide.ok_or_else(|| {
+                    self.fields.invalid("hidden_size", "a width that fits in memory")
+                })
+            }
             _ => Err(self.fields.missing("intermediate_size", "a whole number")),
         }
     }

@@ -288,8 +288,11 @@ fn what_transformers_can_do_and_we_cannot_is_refused_by_name() {
 fn wrong_values_name_the_file_and_the_field() {
     let with = |more: &str| error(&tiny("llama", more));
     assert!(
-        with(r#", "head_dim": "16""#).starts_with("`config.json`: `head_dim` = \"16\": expected")
+        with(r#", "head_dim": "wide""#)
+            .starts_with("`config.json`: `head_dim` = \"wide\": expected")
     );
+    let stated = shape("llama", r#", "head_dim": "32", "attention_bias": "true""#);
+    assert_eq!((stated.head_dim, stated.qkv_bias), (32, true));
     assert!(with(r#", "head_dim": -16"#).contains("`head_dim` = -16"));
     assert!(with(r#", "head_dim": 16.5"#).contains("`head_dim` = 16.5"));
     assert!(with(r#", "head_dim": 99999999999999999999"#).contains("`head_dim` = 1"));
@@ -330,15 +333,14 @@ fn quantization_is_told() {
 }
 
 /// Families and parts that are refused: the config, and what the error has to say.
-const REFUSED: [(&str, &str); 6] = [
-    (
-        r#"{"model_type": "mllama"}"#,
-        "`model_type` = \"mllama\" is not modelled: its cross-attention",
-    ),
+const REFUSED: [(&str, &str); 8] = [
+    (r#"{"model_type": "lfm3"}"#, "`model_type` = \"lfm3\" is not modelled: some layers"),
     (r#"{"model_type": "jamba"}"#, "Mamba-1"),
     (r#"{"model_type": "openelm"}"#, "differ from layer to layer"),
     (r#"{"model_type": "clip"}"#, "a vision tower without its language model"),
-    (r#"{"model_type": "qwen2_5_omni"}"#, "audio towers"),
+    (r#"{"model_type": "phi4_multimodal"}"#, "audio towers"),
+    (r#"{"model_type": "camembert"}"#, "it is an encoder"),
+    (r#"{"model_type": "dots3_note"}"#, "of kinds that no formula here covers"),
     (r#"{"model_type": "t5"}"#, "an encoder stands beside"),
 ];
 
@@ -387,7 +389,7 @@ fn towers_are_read_and_unknown_ones_left_out_with_a_remark() {
     };
     let tower = r#""vision_config": {"model_type": "timm_wrapper"}"#;
     left_out("mistral3", "mistral", tower, "this tower is not known");
-    left_out("internvl", "qwen2", r#""vision_config": {}"#, "this tower is not known");
+    left_out("ovis2", "qwen2", r#""vision_config": {}"#, "this tower is not known");
     left_out("qwen3_vl", "qwen3_vl_text", r#""audio_config": {"a": 1}"#, "`audio_config`");
     let zero = r#""vision_config": {"patch_size": 0, "model_type": "siglip_vision_model"}"#;
     let error = error(&multimodal("gemma3", "gemma3_text", &format!(", {zero}")));

@@ -4,47 +4,62 @@
 //! family's processor makes of one, which stands in another file (`preprocessor_config.json`): the
 //! published checkpoints' is assumed.
 
-use super::SourceError;
 use super::json::Fields;
-use crate::spec::{Tower, Vision};
+use super::{SourceError, hf_parts};
+use crate::spec::{ModelPart, Tower, Vision};
 use crate::units::to_u64;
 
 /// Parts of a checkpoint that take memory and that no formula covers.
-const UNMODELLED: [&str; 6] = [
-    "audio_config",
-    "thinker_config",
-    "talker_config",
-    "speech_config",
-    "vq_config",
-    "perceiver_config",
-];
+const UNMODELLED: [&str; 4] = ["talker_config", "code2wav_config", "vq_config", "perceiver_config"];
 
 /// What stands beside the language model.
 #[derive(Default)]
 pub(super) struct Beside {
-    /// The tower, where it is known.
+    /// The tower, where its work is known.
     pub(super) vision: Option<Vision>,
+    /// Parts whose tensors are.
+    pub(super) parts: Vec<ModelPart>,
     /// What has to be said of what is not.
     pub(super) remarks: Vec<String>,
 }
 
-/// What the file describes beside the language model.
-pub(super) fn beside(top: Fields<'_>) -> Result<Beside, SourceError> {
-    let parts = UNMODELLED.iter().filter(|key| top.get(key).is_some());
-    let mut remarks: Vec<_> =
-        parts.map(|key| format!("`{key}`: its part of the model is not counted")).collect();
-    let vision = match top.child("vision_config")? {
-        Some(object) => {
-            let vision = vision(top, Fields::new(top.at, "vision_config.", object))?;
-            if vision.is_none() {
-                remarks
-                    .push("`vision_config`: this tower is not known, and not counted".to_owned());
-            }
-            vision
-        }
-        None => None,
+/// What the file describes beside a language model of so many elements a token.
+pub(super) fn beside(top: Fields<'_>, text_width: u64) -> Result<Beside, SourceError> {
+    let mut found = Beside::default();
+    for key in UNMODELLED.iter().filter(|key| top.get(key).is_some()) {
+        found.remarks.push(format!("`{key}`: its part of the model is not counted"));
+    }
+    let holder = match top.child("thinker_config")? {
+        Some(object) => Fields::new(top.at, "thinker_config.", object),
+        None => top,
     };
-    Ok(Beside { vision, remarks })
+    if let Some(object) = holder.child("vision_config")? {
+        let fields = Fields::new(top.at, "vision_config.", object);
+        found.vision = vision(holder, fields)?;
+        if found.vision.is_none() {
+            match hf_parts::images(holder, fields, text_width)? {
+                Some(part) => found.parts.push(part),
+                None => found
+                    .remarks
+                    .push("`vision_config`: this tower is not known, and not counted".to_owned()),
+            }
+        }
+    }
+    if holder.text("model_type")? == Some("mllama") {
+        found.remarks.push(
+            "what its layers keep of an image's tiles is not counted: as for a text alone"
+                .to_owned(),
+        );
+    }
+    found.parts.extend(hf_parts::inside(holder, text_width)?);
+    for key in ["audio_config", "speech_config", "encoder_config"] {
+        let Some(object) = holder.child(key)? else { continue };
+        match hf_parts::sound(holder, Fields::new(top.at, "audio_config.", object), text_width)? {
+            Some(part) => found.parts.push(part),
+            None => found.remarks.push(format!("`{key}`: its part of the model is not counted")),
+        }
+    }
+    Ok(found)
 }
 
 /// The tower; nothing where it is none of those that are known.
@@ -54,13 +69,21 @@ fn vision(top: Fields<'_>, fields: Fields<'_>) -> Result<Option<Vision>, SourceE
     let config = Config { top, fields };
     match (family, own) {
         ("gemma3", None | Some("siglip_vision_model")) => config.siglip(),
-        ("mistral3", None | Some("pixtral")) => config.pixtral(Some(2)),
+        ("mistral3" | "lighton_ocr", None | Some("pixtral")) => config.pixtral(Some(2)),
         ("llava", Some("pixtral")) => config.pixtral(None),
         ("qwen2_vl", _) => config.qwen(Tower::Qwen2Vl),
-        ("qwen2_5_vl", _) => config.qwen(Tower::Qwen25Vl),
-        ("qwen3_vl" | "qwen3_vl_moe" | "qwen3_5" | "qwen3_5_moe", _) => config.qwen(Tower::Qwen3Vl),
+        ("qwen2_5_vl" | "qwen2_5_omni" | "qwen2_5_omni_thinker", _) => config.qwen(Tower::Qwen25Vl),
+        (
+            "qwen3_vl"
+            | "qwen3_vl_moe"
+            | "qwen3_5"
+            | "qwen3_5_moe"
+            | "qwen3_omni_moe"
+            | "qwen3_omni_moe_thinker",
+            _,
+        ) => config.qwen(Tower::Qwen3Vl),
         ("gemma4", None | Some("gemma4_vision")) => config.gemma4(),
-        ("kimi_k25", _) => config.moon_vit(),
+        ("kimi_k25" | "kimi_vl", _) => config.moon_vit(),
         _ => return Ok(None),
     }
     .map(Some)
@@ -169,8 +192,15 @@ impl Config<'_> {
         };
         let is_qwen3 = tower == Tower::Qwen3Vl;
         let inner = self.fields.list("deepstack_visual_indexes")?;
-        let default_inner =
-            if self.top.text("model_type")?.is_some_and(|t| t.contains("_vl")) { 3 } else { 0 };
+        let default_inner = if self
+            .top
+            .text("model_type")?
+            .is_some_and(|t| t.contains("_vl") || t.contains("_omni"))
+        {
+            3
+        } else {
+            0
+        };
         let inner = inner.map_or(default_inner, |list| to_u64(list.len()));
         Ok(Vision {
             tower,

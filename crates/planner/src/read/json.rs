@@ -29,12 +29,15 @@ pub(crate) enum Json {
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 impl Json {
-    /// A whole number, however it is written: `4096` or `4096.0`.
+    /// A whole number, however it is written: `4096`, `4096.0` or `"4096"`.
     pub(crate) fn whole(&self) -> Option<u64> {
         match self {
             Self::Unsigned(n) => Some(*n),
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             Self::Float(n) if n.fract() == 0.0 && (0.0..=MAX_EXACT).contains(n) => Some(*n as u64),
+            Self::Text(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().ok()
+            }
             _ => None,
         }
     }
@@ -173,6 +176,16 @@ impl<'a> Fields<'a> {
         format!("{}{key}", self.prefix)
     }
 
+    /// The object itself.
+    pub(crate) const fn object(&self) -> &'a BTreeMap<String, Json> {
+        self.object
+    }
+
+    /// What leads to it.
+    pub(crate) const fn prefix(&self) -> &'a str {
+        self.prefix
+    }
+
     /// Every key.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
         self.object.keys().map(String::as_str)
@@ -247,6 +260,8 @@ impl<'a> Fields<'a> {
         match self.get(key) {
             None => Ok(None),
             Some(Json::Bool(flag)) => Ok(Some(*flag)),
+            Some(Json::Text(word)) if word.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(Json::Text(word)) if word.eq_ignore_ascii_case("false") => Ok(Some(false)),
             Some(_) => Err(self.invalid(key, "`true` or `false`")),
         }
     }

@@ -11,6 +11,7 @@ mod error;
 mod files;
 pub mod gguf;
 pub mod hf_config;
+mod hf_parts;
 mod hf_vision;
 mod json;
 mod mig;

@@ -50,6 +50,21 @@ pub struct Extras {
     /// Parameters of the activation, of every layer (Apertus).
     #[serde(skip_serializing_if = "is_zero")]
     pub activation_parameters: u64,
+    /// Whether the gate of a delta-net's output is one matrix, and not two of low rank (Kimi K3).
+    #[serde(skip_serializing_if = "is_false")]
+    pub full_rank_gates: bool,
+    /// Whether what routed experts give is normed before it is projected back (Kimi K3).
+    #[serde(skip_serializing_if = "is_false")]
+    pub latent_norm: bool,
+    /// Whether every sublayer weighs the outputs of blocks of layers before it (Kimi K3).
+    #[serde(skip_serializing_if = "is_false")]
+    pub block_residuals: bool,
+    /// Layers that attend to an image and to nothing else (Llama 3.2 Vision).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cross_layers: Vec<u64>,
+    /// Rows of a table of learned positions (GPT-2).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub positions: u64,
     /// Residual streams that are mixed by learned weights (DeepSeek-V4, GLM-5.3-Flash).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<u64>,
@@ -184,6 +199,10 @@ impl Extras {
             self.activation_parameters.saturating_add(1),
             1 << 10,
         )?;
+        for &index in &self.cross_layers {
+            check("extras.cross_layers + 1", index.saturating_add(1), shape.n_layers)?;
+        }
+        check("extras.positions + 1", self.positions.saturating_add(1), WIDTH)?;
         check("extras.streams", self.streams.unwrap_or(1), 64)?;
         if let Some(indexer) = &self.indexer {
             check("extras.indexer.n_heads", indexer.n_heads, 1 << 16)?;

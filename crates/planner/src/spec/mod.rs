@@ -12,6 +12,7 @@ mod gpu;
 mod launch;
 mod llama_cpp;
 mod model;
+mod part;
 mod placed;
 mod quality;
 mod runtime;
@@ -44,6 +45,7 @@ pub use gpu::{
 pub use launch::{Count, Launch, SplitMode, TensorOverride, TensorSplit};
 pub use llama_cpp::{Checked as CheckedLlamaCpp, LlamaCppGeneration, LlamaCppVersion};
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
+pub use part::{Part as ModelPart, PartTensor};
 pub use placed::{Home, Memo, Placed, PlacedWeight};
 pub use quality::{QUALITY_SOURCE, Quality, quality};
 pub use runtime::{Runtime, RuntimeOptions, RuntimeSpec};

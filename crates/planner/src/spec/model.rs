@@ -1,7 +1,8 @@
 //! A model: its shape, its tensors, and what a file says about how they are stored.
 
 use super::{
-    Fact, FileCaches, InvalidShape, Mixer, ModelShape, OwnFormat, Role, TensorSpec, tensors,
+    Fact, FileCaches, InvalidShape, Mixer, ModelPart, ModelShape, OwnFormat, Role, TensorSpec,
+    tensors,
 };
 use crate::dtype::GgmlType;
 use crate::units::{Bytes, Overflow};
@@ -106,7 +107,7 @@ pub struct ModelSpec {
     pub gguf_layers: Vec<Layer>,
     /// Every tensor that the shape implies.
     pub tensors: Vec<TensorSpec>,
-    /// Every tensor of the vision tower and its projector, where there is one.
+    /// Every tensor of the vision tower and its projector, and of other parts beside the language model.
     pub vision_tensors: Vec<TensorSpec>,
     /// The parameter count that the model card states, of the language model.
     pub published_parameters: Option<Fact<u64>>,
@@ -135,7 +136,8 @@ impl ModelSpec {
         let tensors = tensors(&shape);
         check_parameters(&tensors)?;
         let vision = shape.vision.map(|vision| vision.tensors(shape.hidden_size));
-        let vision_tensors = vision.unwrap_or_default();
+        let mut vision_tensors = vision.unwrap_or_default();
+        vision_tensors.extend(shape.parts.iter().flat_map(ModelPart::list));
         check_parameters(&vision_tensors)?;
         Ok(Self {
             name: name.into(),
@@ -160,7 +162,7 @@ impl ModelSpec {
         self.tensors.iter().map(TensorSpec::elements).sum()
     }
 
-    /// Parameters of the vision tower and its projector; 0 where there is none.
+    /// Parameters of the vision tower, its projector and other parts beside the language model; 0 where there are none.
     pub fn vision_parameters(&self) -> u64 {
         self.vision_tensors.iter().map(TensorSpec::elements).sum()
     }

@@ -65,6 +65,7 @@ fn llama_shape(architecture: Architecture) -> ModelShape {
         keys_are_values: false,
         per_layer: None,
         vision: None,
+        parts: Vec::new(),
         extras: crate::spec::Extras::default(),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Extras, Vision};
+use super::{Architecture, Extras, ModelPart, Vision};
 use crate::units::{at_most, to_u64};
 
 /// Norms on queries and keys.
@@ -367,6 +367,9 @@ pub struct ModelShape {
     /// The vision tower beside the language model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vision: Option<Vision>,
+    /// What stands beside it and is counted without a model of its work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<ModelPart>,
     /// What few families have.
     #[serde(default, skip_serializing_if = "Extras::is_none")]
     pub extras: Extras,
@@ -592,6 +595,7 @@ impl ModelShape {
             range("ssm.conv_kernel", ssm.conv_kernel, 1 << 10)?;
         }
         self.extras.validate(self)?;
+        self.parts.iter().try_for_each(ModelPart::validate)?;
         self.vision.map_or(Ok(()), |vision| vision.validate())
     }
 

@@ -148,6 +148,7 @@ pub fn tensors(shape: &ModelShape) -> Vec<TensorSpec> {
     }
     list.layer = None;
     list.norm(shape.hidden_size);
+    list.block_residual();
     if !shape.tied_embeddings {
         list.add(Role::OutputHead, shape.hidden_size, shape.vocab_size);
     }
@@ -176,6 +177,9 @@ impl TensorList<'_> {
     }
 
     fn norm(&mut self, width: u64) {
+        if self.shape.architecture.family().norms.weightless {
+            return;
+        }
         self.add(Role::Norm, width, 1);
         if self.shape.norm_bias {
             self.add(Role::Bias, width, 1);
@@ -247,6 +251,9 @@ impl TensorList<'_> {
                 self.linear(Role::AttnV, hidden_size, values, qkv_bias);
             }
         }
+        if self.shape.architecture.family().norms.inner {
+            self.norm(attended);
+        }
         self.linear(Role::AttnOutput, attended, hidden_size, self.shape.attn_output_bias);
         let (of_queries, of_keys) = match self.shape.qk_norm {
             QkNorm::None => (0, 0),
@@ -282,6 +289,9 @@ impl TensorList<'_> {
         self.add(Role::MlaKvA, hidden_size, mla.kv_lora_rank + mla.qk_rope_head_dim);
         self.norm(mla.kv_lora_rank);
         self.add(Role::MlaKvB, mla.kv_lora_rank, n_heads * (mla.qk_nope_head_dim + mla.v_head_dim));
+        if self.shape.attention_output_gate {
+            self.add(Role::AttnQ, hidden_size, n_heads * mla.v_head_dim);
+        }
         self.add(Role::AttnOutput, n_heads * mla.v_head_dim, hidden_size);
     }
 
@@ -325,7 +335,11 @@ impl TensorList<'_> {
         if ffn_size == 0 {
             return;
         }
-        if self.shape.architecture.family().fused_projections {
+        let family = self.shape.architecture.family();
+        if family.norms.inner {
+            self.norm(ffn_size);
+        }
+        if family.fused_projections && self.shape.gated_ffn {
             self.linear(Role::FfnGateUp, hidden_size, 2 * ffn_size, ffn_bias);
         } else {
             if self.shape.gated_ffn {
@@ -356,6 +370,9 @@ impl TensorList<'_> {
             self.add(Role::Bias, n_experts * width, 1);
         }
         if let Some(width) = latent {
+            if self.shape.extras.latent_norm {
+                self.norm(width);
+            }
             self.add(Role::LatentUp, width, hidden_size);
         }
         if moe.shared_ffn_size > 0 {
@@ -367,6 +384,9 @@ impl TensorList<'_> {
         }
         if moe.shared_gate {
             self.add(Role::SharedRouter, hidden_size, 1);
+        }
+        if self.shape.architecture.family().norms.behind_experts {
+            self.norm(hidden_size);
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use crate::support::{Case, capacity};
 use vramplan_planner::deployment::Card;
-use vramplan_planner::estimate::Component;
+use vramplan_planner::estimate::{Component, Scenario, weights_of};
+use vramplan_planner::plan::{Plan, plan};
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::recommend::{Solver, answer};
 use vramplan_planner::spec::{Count, Headroom, Launch, Runtime};
+use vramplan_planner::units::Bytes;
 
 /// A card that every model is planned on.
 const CARD: &str = "H200";
@@ -53,6 +55,75 @@ fn every_model_under_every_runtime() {
 #[allow(clippy::cast_precision_loss)]
 fn request_parameters(case: &Case) -> f64 {
     case.model.parameters() as f64
+}
+
+/// What a runtime holds of a model with a cache of so many tokens.
+fn planned(case: &Case, tokens: u64) -> Result<Plan, String> {
+    let mut workload = case.workload;
+    workload.context = tokens.max(1);
+    let weights = weights_of(&case.model, case.weights, &case.runtime);
+    let weights = weights.map_err(|error| error.to_string())?;
+    let scenario = Scenario {
+        model: &case.model,
+        gpu: case.gpu(),
+        runtime: &case.runtime,
+        weights: &weights,
+        kv: case.kv,
+        workload,
+        cache_tokens: tokens,
+    };
+    plan(&scenario, case.capacity()).map_err(|error| error.to_string())
+}
+
+/// Checks that what is held at the peak is the sum of its parts, and that every phase holds what stays and what passes.
+fn add_up(plan: &Plan, of: &str) {
+    let parts = plan.components.iter().map(|row| row.at_peak.expected);
+    assert_eq!(Bytes::sum(parts).unwrap(), plan.peak.expected, "{of}");
+    for row in &plan.phases {
+        let sum = row.persistent.plus(row.transient).unwrap();
+        // What the allocator keeps of an earlier phase comes to it.
+        assert!(sum <= row.total.expected, "{of}, {:?}", row.phase);
+        assert!(row.total.expected <= plan.peak.expected, "{of}, {:?}", row.phase);
+        assert!(row.total.low <= row.total.expected && row.total.expected <= row.total.high);
+    }
+    let least = [Component::Weights, Component::ConversationCache].into_iter();
+    let least = least.filter_map(|component| plan.component(component));
+    let least = Bytes::sum(least.map(|row| row.at_peak.expected)).unwrap();
+    assert!(least <= plan.peak.expected && least > Bytes::ZERO, "{of}");
+}
+
+#[test]
+fn every_model_adds_up_at_every_length() {
+    let catalog = Catalog::built_in();
+    let base = Runtime::ALL.map(|runtime| Case::new(CARD, "qwen2.5-14b", runtime));
+    let (mut count, mut refused) = (0, 0);
+    for listing in catalog.list(Kind::Model).unwrap() {
+        let model = catalog.model(&listing.name).unwrap();
+        for case in &base {
+            let case = case.clone().of(model.clone());
+            let mut peaks = Vec::new();
+            for tokens in [512, 4096, model.shape.context_len.min(1 << 17)] {
+                let of = format!("{} under {:?} at {tokens}", model.name, case.kind());
+                match planned(&case, tokens) {
+                    Ok(plan) => {
+                        add_up(&plan, &of);
+                        peaks.push((tokens, plan.peak.expected));
+                    }
+                    Err(reason) => {
+                        assert!(reason.contains('`'), "{of}: {reason}");
+                        refused += 1;
+                    }
+                }
+            }
+            peaks.sort_unstable();
+            // Servers fill the share of the card that they are given, and transformers copies what a window holds.
+            let may_grow = matches!(case.kind(), Runtime::LlamaCpp | Runtime::Vramplan);
+            let grows = peaks.is_sorted_by_key(|(_, peak)| *peak);
+            assert!(grows || !may_grow, "{} under {:?}: {peaks:?}", model.name, case.kind());
+            count += peaks.len();
+        }
+    }
+    assert!(count > 3 * 5 * 400 && refused < count, "{count} plans, {refused} refused");
 }
 
 #[test]

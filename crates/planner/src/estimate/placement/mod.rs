@@ -109,6 +109,11 @@ impl Spread<'_> {
         vision::loaded(self.model, self.runtime.kind(), self.images)
     }
 
+    /// Whether it loads a tower or another part beside the language model.
+    pub(super) fn has_tower(&self) -> bool {
+        vision::is_beside(self.model, self.runtime.kind(), self.images)
+    }
+
     pub(super) fn unsupported(
         &self,
         rooms: &[Room<'_>],

@@ -108,7 +108,7 @@ fn modules(spread: &Spread<'_>) -> Result<Vec<Module>, PlacementError> {
     };
     let tied = model.shape.tied_embeddings;
     let mut modules = Vec::new();
-    if spread.tower().is_some() {
+    if spread.has_tower() {
         modules.push(module(Place::Vision, &Part { has_vision: true, ..empty.clone() })?);
     }
     modules.push(module(Place::Embedding, &Part { has_embedding: true, ..empty.clone() })?);

@@ -355,6 +355,7 @@ impl<'a> Header<'a> {
             keys_are_values: self.keys_are_values(),
             per_layer: self.per_layer(head_dim)?,
             vision: None,
+            parts: Vec::new(),
             extras: crate::spec::Extras::default(),
         })
     }

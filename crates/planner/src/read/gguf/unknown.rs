@@ -104,6 +104,7 @@ fn plain_shape(header: &Header<'_>) -> Result<ModelShape, SourceError> {
         keys_are_values: false,
         per_layer: None,
         vision: None,
+        parts: Vec::new(),
         extras: crate::spec::Extras::default(),
     })
 }

@@ -1,7 +1,5 @@
 //! Which family a `config.json` is of: by its `model_type`, else by the class that it names, else by its keys.
 
-use std::collections::BTreeMap;
-
 use crate::read::json::{Fields, Json};
 use crate::read::{SourceError, unmodelled};
 use crate::spec::Architecture;
@@ -15,11 +13,8 @@ pub(super) struct Found {
 }
 
 /// The family of a file whose language model is described by `nested` where there is such an object.
-pub(super) fn family(
-    top: Fields<'_>,
-    nested: Option<&BTreeMap<String, Json>>,
-) -> Result<Found, SourceError> {
-    let fields = nested.map_or(top, |text| Fields::new(top.at, "text_config.", text));
+pub(super) fn family(top: Fields<'_>, nested: Option<Fields<'_>>) -> Result<Found, SourceError> {
+    let fields = nested.unwrap_or(top);
     let (outer, inner) = (top.text(KEY)?, fields.text(KEY)?);
     // What holds the language model may be out of reach even where its inside is not.
     for name in [outer, inner].into_iter().flatten() {
@@ -28,11 +23,17 @@ pub(super) fn family(
         }
     }
     let known = [inner, outer].into_iter().flatten().find_map(Architecture::from_model_type);
+    let known = match known {
+        None => of_minicpm_v(top, outer.unwrap_or_default()),
+        known => known,
+    };
     if let Some(architecture) = known {
-        return Ok(Found { architecture, remark: None });
+        let remark = drafter(top)?;
+        return Ok(Found { architecture: with_heads(architecture, fields)?, remark });
     }
     let name = inner.or(outer).unwrap_or_default();
     if let Some((class, architecture)) = of_class(fields).or_else(|| of_class(top)) {
+        let architecture = with_heads(architecture, fields)?;
         let class = crate::text::printable(class);
         let remark = format!(
             "read as `{architecture}`, by the class `{class}` that its `config.json` names"
@@ -40,6 +41,45 @@ pub(super) fn family(
         return Ok(Found { architecture, remark: Some(remark) });
     }
     like_llama(top, fields, name)
+}
+
+/// DeepSeek's experts with keys and values of every head, where a file asks for that (DeepSeek-OCR).
+fn with_heads(family: Architecture, fields: Fields<'_>) -> Result<Architecture, SourceError> {
+    let has_heads = family == Architecture::DeepSeek2 && fields.flag("use_mla")? == Some(false);
+    Ok(if has_heads { Architecture::DeepSeek } else { family })
+}
+
+/// The language model of `MiniCPM-V` and `-o`, whose numbers stand among those of the file: by its version.
+fn of_minicpm_v(top: Fields<'_>, name: &str) -> Option<Architecture> {
+    if !matches!(name, "minicpmv" | "minicpmo") {
+        return None;
+    }
+    let version = match top.get("version") {
+        Some(Json::Float(version)) => version.to_string(),
+        Some(Json::Text(version)) => version.clone(),
+        Some(Json::Unsigned(version)) => version.to_string(),
+        _ => return None,
+    };
+    match version.as_str() {
+        "2.5" => Some(Architecture::Llama),
+        "2.6" => Some(Architecture::Qwen2),
+        "4.5" => Some(Architecture::Qwen3),
+        _ => None,
+    }
+}
+
+/// What has to be said of a layer that drafts for another model, whose class says so.
+fn drafter(top: Fields<'_>) -> Result<Option<String>, SourceError> {
+    const MARKS: [&str; 5] = ["Eagle", "DFlash", "DSpark", "Medusa", "NextN"];
+    let classes = top.list("architectures")?.unwrap_or_default();
+    let drafts = classes.iter().find_map(|class| match class {
+        Json::Text(class) if MARKS.iter().any(|mark| class.contains(mark)) => Some(class),
+        _ => None,
+    });
+    Ok(drafts.map(|class| {
+        let class = crate::text::printable(class);
+        format!("`{class}` drafts for another model: it is read as a model of its own, with embeddings and a head that it shares or has smaller")
+    }))
 }
 
 /// The family of the class in `architectures`: `DeepseekV3ForCausalLM` is `deepseek_v3`.

@@ -39,7 +39,13 @@ impl Config<'_> {
             }
             LayerKinds::Attention => {
                 let n_heads = self.listed_heads(n_layers)?;
-                PerLayer { n_heads, ffn_size: self.ffn_sizes(n_layers)?, ..PerLayer::default() }
+                let ffn_size = self.ffn_sizes(n_layers)?;
+                PerLayer {
+                    n_heads,
+                    ffn_size,
+                    mixers: self.text_mixers(n_layers)?,
+                    ..PerLayer::default()
+                }
             }
             LayerKinds::Latent | LayerKinds::DeltaNet(_) | LayerKinds::Compressed => {
                 PerLayer::default()
@@ -60,6 +66,13 @@ impl Config<'_> {
             }
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Layers that attend to an image alone mix no tokens of a text.
+    fn text_mixers(&self, n_layers: u64) -> Result<Vec<Mixer>, SourceError> {
+        let cross = self.cross_layers()?;
+        let mixer = |index| if cross.contains(&index) { Mixer::Nothing } else { Mixer::Attention };
+        Ok(if cross.is_empty() { Vec::new() } else { (0..n_layers).map(mixer).collect() })
     }
 
     /// Query heads, where a list states them layer by layer (Laguna).
@@ -279,7 +292,9 @@ impl Config<'_> {
     }
 
     /// `linear_attn_config` of Kimi Linear.
-    fn linear_config(&self) -> Result<Option<crate::read::json::Fields<'_>>, SourceError> {
+    pub(super) fn linear_config(
+        &self,
+    ) -> Result<Option<crate::read::json::Fields<'_>>, SourceError> {
         let object = self.fields.child("linear_attn_config")?;
         Ok(object.map(|object| {
             crate::read::json::Fields::new(self.fields.at, "linear_attn_config.", object)

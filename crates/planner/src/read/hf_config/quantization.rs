@@ -56,11 +56,30 @@ impl Config<'_> {
         let own = self.object.text("quant_method")?;
         let produced =
             self.object.get("producer").is_some() || self.object.get("quant_algo").is_some();
-        Ok(own.unwrap_or(if produced { "modelopt" } else { "quantized" }))
+        let is_awq = self.object.get("w_bit").is_some() && self.object.get("zero_point").is_some();
+        let implied = match () {
+            () if produced => "modelopt",
+            // AutoAWQ's own files.
+            () if is_awq => "awq",
+            () => "quantized",
+        };
+        let name = own.unwrap_or(implied);
+        // vLLM's names of its kernels for the same formats.
+        Ok(name.strip_suffix("_marlin").unwrap_or(name))
+    }
+
+    /// Numbers that HQQ's files nest.
+    fn nested(&self) -> Result<Option<Fields<'_>>, SourceError> {
+        let Some(config) = self.object.child("quant_config")? else { return Ok(None) };
+        let config = Fields::new(self.object.at, "quant_config.", config);
+        let weights = config.child("weight_quant_params")?;
+        Ok(weights.map(|weights| {
+            Fields::new(self.object.at, "quant_config.weight_quant_params.", weights)
+        }))
     }
 
     fn bits(&self) -> Result<Option<u64>, SourceError> {
-        const KEYS: [&str; 3] = ["bits", "w_bit", "nbits"];
+        const KEYS: [&str; 4] = ["bits", "w_bit", "wbits", "nbits"];
         let flag = |key| Ok::<_, SourceError>(self.object.flag(key)?.unwrap_or(false));
         // ExLlama's are a mean over layers.
         if KEYS.iter().any(|key| matches!(self.object.get(key), Some(Json::Float(_)))) {
@@ -69,6 +88,10 @@ impl Config<'_> {
         match self.object.first_number(&KEYS)? {
             None if flag("load_in_4bit")? => Ok(Some(4)),
             None if flag("load_in_8bit")? => Ok(Some(8)),
+            None => match self.nested()? {
+                Some(nested) => nested.number("nbits"),
+                None => Ok(None),
+            },
             bits => Ok(bits),
         }
     }
@@ -82,8 +105,9 @@ impl Config<'_> {
 
     /// bitsandbytes, whose formats have names here.
     fn named(&self) -> Result<Option<WeightFormat>, SourceError> {
-        if !self.method()?.starts_with("bitsandbytes") && self.object.get("load_in_4bit").is_none()
-        {
+        let loads = ["load_in_4bit", "load_in_8bit"];
+        let is_bitsandbytes = loads.iter().any(|key| self.object.get(key).is_some());
+        if !self.method()?.starts_with("bitsandbytes") && !is_bitsandbytes {
             return Ok(None);
         }
         let double_quant = self.object.flag("bnb_4bit_use_double_quant")?.unwrap_or(false);
@@ -127,12 +151,15 @@ impl Config<'_> {
 
     /// Modules that are left as they are.
     fn ignored(&self) -> Result<ModuleNames, SourceError> {
-        const KEYS: [&str; 5] = [
+        const KEYS: [&str; 8] = [
             "modules_to_not_convert",
             "ignore",
             "exclude_modules",
             "ignored_layers",
             "modules_to_not_quantize",
+            "exclude",
+            "skip_modules",
+            "linear_weights_not_to_quantize",
         ];
         let mut names = Vec::new();
         for key in KEYS {
@@ -150,7 +177,11 @@ impl Config<'_> {
                 layers.iter().filter(|(_, value)| is_plain(value)).map(|(name, _)| name.as_str()),
             );
         }
-        Ok(names.into_iter().collect())
+        // GPTQModel's patterns of modules that are left out begin with a minus.
+        let dynamic = self.object.child("dynamic").ok().flatten().into_iter().flatten();
+        let patterns = dynamic.filter_map(|(name, _)| name.strip_prefix("-:"));
+        let patterns: Vec<_> = patterns.map(|pattern| format!("re:{pattern}")).collect();
+        Ok(names.into_iter().chain(patterns.iter().map(String::as_str)).collect())
     }
 
     /// Formats of single modules (`quantized_layers` of modelopt).
@@ -200,7 +231,7 @@ impl Config<'_> {
             "fbgemm_fp8" => Some(Scheme::Fp8Channel),
             "mxfp4" => Some(Scheme::Mxfp4),
             "mxfp8" => Some(Scheme::Mxfp8),
-            "nvfp4" => Some(Scheme::Nvfp4 { group: NVFP4_GROUP }),
+            "nvfp4" | "petit_nvfp4" => Some(Scheme::Nvfp4 { group: NVFP4_GROUP }),
             "fp_quant" => algorithm(object.text("forward_dtype")?.unwrap_or("nvfp4"), None),
             "quark" => self.quark()?,
             "bitnet" => self.bitnet()?,
@@ -212,9 +243,13 @@ impl Config<'_> {
                 let group = from.number("group_size")?;
                 from.text("quant_algo")?.and_then(|name| algorithm(name, group))
             }
-            "gptq" | "gptqmodel" => packed(bits.unwrap_or(4), Beside::ZerosAndGroups),
+            "qqq" => packed(bits.unwrap_or(4), Beside::Shape),
+            "gptq" | "gptqmodel" | "moe_wna16" => packed(bits.unwrap_or(4), Beside::ZerosAndGroups),
             "awq" | "hqq" => packed(bits.unwrap_or(4), Beside::Zeros),
-            "auto-round" | "auto_round" | "intel/auto-round" => {
+            "auto-round" | "auto_round" | "intel/auto-round" | "inc" => {
+                if let Some(float) = self.rounded_floats(bits)? {
+                    return Ok(Some(float));
+                }
                 let is_awq =
                     object.text("packing_format")?.is_some_and(|name| name.contains("awq"));
                 let beside = if is_awq { Beside::Zeros } else { Beside::ZerosAndGroups };
@@ -224,9 +259,21 @@ impl Config<'_> {
             "quanto" => of_word(object.text("weights")?.unwrap_or_default()),
             "torchao" => match object.get("quant_type") {
                 Some(Json::Text(name)) => of_word(name),
-                Some(Json::Object(kinds)) => of_word(&spelled(kinds)),
+                Some(Json::Object(kinds)) => of_words(&spelled(kinds)),
                 _ => None,
             },
+            _ => None,
+        })
+    }
+
+    /// auto-round's floats of few bits; nothing where it rounds to whole numbers.
+    fn rounded_floats(&self, bits: Option<u64>) -> Result<Option<Scheme>, SourceError> {
+        let kind = self.object.text("data_type")?.unwrap_or("int");
+        Ok(match (kind, bits.unwrap_or(4)) {
+            ("nv_fp" | "nvfp" | "nv_fp4", _) => Some(Scheme::Nvfp4 { group: NVFP4_GROUP }),
+            ("mx_fp" | "mx_fp4", 4) => Some(Scheme::Mxfp4),
+            ("mx_fp" | "mx_fp8", 8) => Some(Scheme::Mxfp8),
+            ("fp" | "fp8" | "fp8_sym", 8) => Some(Scheme::Fp8Channel),
             _ => None,
         })
     }
@@ -281,7 +328,9 @@ impl Config<'_> {
                 Some(_) => return Ok(self.object.number(key)?.unwrap_or(GROUP)),
             }
         }
-        Ok(GROUP)
+        let nested =
+            self.nested()?.map(|nested| nested.number("group_size")).transpose()?.flatten();
+        Ok(nested.unwrap_or(GROUP))
     }
 
     /// transformers' 8-bit floats: in blocks, or one scale a weight.
@@ -347,6 +396,15 @@ fn of_word(word: &str) -> Option<Scheme> {
     })
 }
 
+/// The same of a nested description, where weights of few bits may stand beside activations of eight.
+fn of_words(words: &str) -> Option<Scheme> {
+    if words.contains("weight_dtype") && words.contains("int4") {
+        let group = if words.contains("group_size 32") { 32 } else { GROUP };
+        return Some(Scheme::Packed { bits: 4, group, beside: Beside::Zeros });
+    }
+    of_word(words)
+}
+
 /// All words of a nested description.
 fn spelled(object: &BTreeMap<String, Json>) -> String {
     let mut words = String::new();
@@ -356,6 +414,7 @@ fn spelled(object: &BTreeMap<String, Json>) -> String {
         match value {
             Json::Text(text) => words.push_str(text),
             Json::Object(inner) => words.push_str(&spelled(inner)),
+            Json::Unsigned(number) => words.push_str(&number.to_string()),
             _ => {}
         }
         words.push(' ');

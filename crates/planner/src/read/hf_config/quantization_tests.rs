@@ -15,7 +15,34 @@ fn read(stated: &str) -> HfConfig {
 }
 
 /// Every method that transformers 5.24 and vLLM name, as their files state it, and what a linear layer is stored as.
-const METHODS: [(&str, Scheme); 22] = [
+const METHODS: &[(&str, Scheme)] = &[
+    (r#""zero_point": true, "q_group_size": 128, "w_bit": 4"#, packed(4, 128, Beside::Zeros)),
+    (
+        r#""quant_method": "gptq_marlin", "bits": 4, "group_size": 128"#,
+        packed(4, 128, Beside::ZerosAndGroups),
+    ),
+    (
+        r#""quant_method": "gptq", "bits": "4", "group_size": "64""#,
+        packed(4, 64, Beside::ZerosAndGroups),
+    ),
+    (
+        r#""quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 2, "group_size": 64}}"#,
+        packed(2, 64, Beside::Zeros),
+    ),
+    (
+        r#""quant_method": "auto-round", "bits": 4, "group_size": 32, "data_type": "mx_fp""#,
+        Scheme::Mxfp4,
+    ),
+    (
+        r#""quant_method": "auto-round", "bits": 4, "group_size": 16, "data_type": "nv_fp""#,
+        Scheme::Nvfp4 { group: 16 },
+    ),
+    (r#""quant_method": "auto-round", "bits": 8, "data_type": "fp""#, Scheme::Fp8Channel),
+    (
+        r#""quant_method": "torchao", "quant_type": {"default": {"_type": "Int8DynamicActivationIntxWeightConfig",
+            "_data": {"weight_dtype": {"_data": "int4"}, "weight_granularity": {"_data": {"group_size": 32}}}}}"#,
+        packed(4, 32, Beside::Zeros),
+    ),
     (
         r#""quant_method": "fp8", "weight_block_size": [128, 128]"#,
         Scheme::Fp8Block { rows: 128, columns: 128 },
@@ -78,7 +105,7 @@ const fn packed(bits: u64, group: u64, beside: Beside) -> Scheme {
 
 #[test]
 fn every_method_of_quantization_is_read() {
-    for (stated, scheme) in METHODS {
+    for &(stated, scheme) in METHODS {
         let found = read(stated);
         let Some(OwnFormat::Listed(checkpoint)) = &found.own_format else {
             panic!("{stated}: {:?}", found.own_format)

@@ -34,8 +34,37 @@ impl Config<'_> {
                 None => None,
             },
             alt_up: self.alt_up()?,
+            positions: self.positions()?,
+            cross_layers: self.cross_layers()?,
+            full_rank_gates: self.full_rank_gates()?,
+            latent_norm: self.fields.flag("latent_moe_use_norm")?.unwrap_or(false),
+            block_residuals: self.fields.number("attn_res_block_size")?.is_some_and(|n| n > 0),
             compressed: if is_compressed { Some(self.compressed(n_layers)?) } else { None },
         })
+    }
+
+    /// Whether a delta-net's output gate is one matrix (`linear_attn_config.use_full_rank_gate`).
+    fn full_rank_gates(&self) -> Result<bool, SourceError> {
+        Ok(match self.linear_config()? {
+            Some(fields) => fields.flag("use_full_rank_gate")?.unwrap_or(false),
+            None => false,
+        })
+    }
+
+    /// Layers that attend to an image alone.
+    pub(super) fn cross_layers(&self) -> Result<Vec<u64>, SourceError> {
+        const USUAL: [u64; 8] = [3, 8, 13, 18, 23, 28, 33, 38];
+        if self.architecture != crate::spec::Architecture::Mllama {
+            return Ok(Vec::new());
+        }
+        let listed = self.fields.numbers("cross_attention_layers")?;
+        Ok(listed.unwrap_or_else(|| USUAL.to_vec()))
+    }
+
+    /// Learned positions: the context's, and those before the first.
+    fn positions(&self) -> Result<u64, SourceError> {
+        let Some(before) = self.family.earlier.positions else { return Ok(0) };
+        Ok(self.context_len()?.saturating_add(before))
     }
 
     /// Whether attention's output has a gate of every element where the family's heads have one each: Laguna's `gating`.

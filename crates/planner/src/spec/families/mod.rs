@@ -22,8 +22,12 @@ pub(crate) struct Family {
     pub(crate) gguf: &'static str,
     /// `model_type`s of `config.json`.
     pub(crate) hf: &'static [&'static str],
+    /// What its files call keys otherwise than others: the usual name, and its own, with dots into objects.
+    pub(crate) keys: &'static [(&'static str, &'static str)],
     /// What the configuration class of transformers assumes where a key is absent.
     pub(crate) defaults: Defaults,
+    /// What families of before Llama have.
+    pub(crate) earlier: Earlier,
     /// What layers do with tokens.
     pub(crate) layers: LayerKinds,
     /// How a layer is put together.
@@ -105,6 +109,21 @@ pub(crate) struct Defaults {
     pub(crate) head_dim: Option<u64>,
     pub(crate) context_len: u64,
     pub(crate) tied: bool,
+}
+
+/// What families of before Llama have, and those that kept to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Earlier {
+    /// Rows of a table of learned positions beside the context's; nothing where positions are not learned.
+    pub(crate) positions: Option<u64>,
+    /// Whether embeddings are normed.
+    pub(crate) embedding_norm: bool,
+    /// The width of MLPs in widths of the model, where a file does not say.
+    pub(crate) ffn_times: Option<u64>,
+    /// Whether an MLP is half as wide as files say.
+    pub(crate) ffn_halved: bool,
+    /// The key that asks for one head of keys and values, and what is taken to be its value where it is absent.
+    pub(crate) multi_query: Option<(&'static str, bool)>,
 }
 
 /// What layers do with tokens.
@@ -285,6 +304,14 @@ pub(crate) struct Norms {
     pub(crate) values: bool,
     /// Whether llama.cpp tells the norm behind an MLP of no layer, so that it runs where its neighbours do.
     pub(crate) last_apart: bool,
+    /// Whether none has a weight.
+    pub(crate) weightless: bool,
+    /// Whether what the last projections of attention and of the MLP read is normed (`BitNet`).
+    pub(crate) inner: bool,
+    /// Whether what experts give is normed (A.X K1).
+    pub(crate) behind_experts: bool,
+    /// Whether a layer has one norm where attention and MLP are parallel and not of the newer kind (Falcon).
+    pub(crate) one_if_parallel: bool,
 }
 
 /// Biases of linear layers, by `config.json`. GGUF files show theirs.

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdapterSlots, Bias, Biases, Defaults, DeltaNet, EveryStage, Experts, Family, Frequencies,
-    GgufExtras, GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind, LayerKinds,
-    LayerOrder, LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs, RotationTables,
-    RouterBias, Routing, ScaledWeights, Scales, Sglang, SoftCaps, StatedScales, Synthetic,
-    Transformers, Vllm, Windows,
+    AdapterSlots, Bias, Biases, Defaults, DeltaNet, Earlier, EveryStage, Experts, Family,
+    Frequencies, GgufExtras, GgufWindow, HfExperts, HfWindows, HiddenStates, IndexerKind,
+    LayerKinds, LayerOrder, LlamaGraph, Norms, RmsNorm, Rope, RopeLayers, RopePairs,
+    RotationTables, RouterBias, Routing, ScaledWeights, Scales, Sglang, SoftCaps, StatedScales,
+    Synthetic, Transformers, Vllm, Windows,
 };
 use crate::dtype::GgmlType;
 use crate::spec::{QkNorm, SglangVersion, TransformersVersion};
@@ -46,7 +46,9 @@ macro_rules! families {
 pub(super) const LLAMA_LIKE: Family = Family {
     gguf: "llama",
     hf: &[],
+    keys: &[],
     defaults: assumed(32_000, 32, 2048),
+    earlier: LATER,
     layers: LayerKinds::Attention,
     order: LayerOrder::Sequential,
     windows: Windows { hf: HfWindows::None, hf_size: Some(4096), gguf: None },
@@ -82,7 +84,11 @@ pub(super) const LLAMA_LIKE: Family = Family {
     experts: NO_EXPERTS,
     scales: NO_SCALES,
     image_layers: 0,
-    gguf_extras: GgufExtras { frequencies: Frequencies::Never, predicting_layers: 0, head_first: false },
+    gguf_extras: GgufExtras {
+        frequencies: Frequencies::Never,
+        predicting_layers: 0,
+        head_first: false,
+    },
     graph: GRAPH,
     synthetic: Some(synthetic(10_000.0, 1e-6)),
     transformers: Transformers {
@@ -122,6 +128,35 @@ const fn assumed(vocab_size: u64, n_heads: u64, context_len: u64) -> Defaults {
     Defaults { vocab_size, n_heads, kv_heads: None, head_dim: None, context_len, tied: false }
 }
 
+const LATER: Earlier = Earlier {
+    positions: None,
+    embedding_norm: false,
+    ffn_times: None,
+    ffn_halved: false,
+    multi_query: None,
+};
+/// MLPs four times as wide as the model where a file does not say.
+const FOUR_TIMES: Earlier = Earlier { ffn_times: Some(4), ..LATER };
+/// The names of GPT-2's numbers.
+const GPT2_KEYS: &[(&str, &str)] = &[
+    ("hidden_size", "n_embd"),
+    ("num_hidden_layers", "n_layer"),
+    ("num_attention_heads", "n_head"),
+    ("intermediate_size", "n_inner"),
+    ("max_position_embeddings", "n_positions"),
+];
+/// The same under other names (MPT, DBRX).
+const MPT_KEYS: &[(&str, &str)] = &[
+    ("hidden_size", "d_model"),
+    ("num_hidden_layers", "n_layers"),
+    ("num_attention_heads", "n_heads"),
+    ("max_position_embeddings", "max_seq_len"),
+    ("num_key_value_heads", "attn_config.kv_n_heads"),
+    ("intermediate_size", "ffn_config.ffn_hidden_size"),
+    ("num_experts", "ffn_config.moe_num_experts"),
+    ("num_experts_per_tok", "ffn_config.moe_top_k"),
+];
+
 impl Defaults {
     const fn kv_heads(self, heads: u64) -> Self {
         Self { kv_heads: Some(heads), ..self }
@@ -143,6 +178,9 @@ const fn synthetic(rope_base: f32, epsilon: f32) -> Synthetic {
 /// Biases by `attention_bias`, without it none.
 const ATTENTION_BIAS: Bias = Bias::Stated("attention_bias", false);
 const NO_BIASES: Biases = Biases { qkv: Bias::Never, output: Bias::Never, ffn: Bias::Never };
+const ALL_BIASES: Biases = Biases { qkv: Bias::Always, output: Bias::Always, ffn: Bias::Always };
+/// Those of the MLP alone.
+const FFN_BIASES: Biases = Biases { ffn: Bias::Always, ..NO_BIASES };
 /// Those of Qwen2's q, k and v.
 const QKV_BIASES: Biases = Biases { qkv: Bias::Always, ..NO_BIASES };
 /// All by one key, without it none.
@@ -161,12 +199,16 @@ pub(super) const RMS: Norms = Norms {
     qk_if_asked: false,
     values: false,
     last_apart: false,
+    weightless: false,
+    inner: false,
+    behind_experts: false,
+    one_if_parallel: false,
 };
+/// `LayerNorm`, with biases.
+const LAYER_NORM: Norms = Norms { subtract_mean: true, bias: true, ..RMS };
 /// Gemma's norms before and after both sublayers.
-const FOUR: Norms = Norms {
-    stems: &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"],
-    ..RMS
-};
+const FOUR: Norms =
+    Norms { stems: &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"], ..RMS };
 /// Those of Gemma.
 const GEMMA_NORMS: Norms = Norms { last_apart: true, ..FOUR };
 const PER_HEAD: Norms = Norms { qk: QkNorm::PerHead, ..RMS };
@@ -258,6 +300,8 @@ const fn partly(one_of: u64) -> Rope {
     Rope { one_of, ..LLAMA_LIKE.rope }
 }
 
+/// Positions that are learned, or slopes of every head.
+const UNROTATED: Rope = Rope { layers: RopeLayers::None, ..LLAMA_LIKE.rope };
 const SECTIONS: Rope = Rope { sections: true, ..LLAMA_LIKE.rope };
 pub(super) const INTERLEAVED: Rope = Rope { pairs: RopePairs::Interleaved, ..LLAMA_LIKE.rope };
 
@@ -317,10 +361,13 @@ const GEMMA4: Family = Family {
     ..LLAMA_LIKE
 };
 
+/// What has no graph of llama.cpp's here, and is not written by `synth`.
+const NEWCOMER: Family = Family { graph: NO_GRAPH, synthetic: None, ..LLAMA_LIKE };
+
 families! {
     /// Llama 1 to 3, `SmolLM2`, `TinyLlama`, Yi and everything else of that shape.
     Llama = "llama": Family {
-        hf: &["llama"],
+        hf: &["llama", "yi"],
         rope: INTERLEAVED,
         biases: MLP_BIASES,
         gguf_extras: GgufExtras { frequencies: Frequencies::OfLlama3, ..LLAMA_LIKE.gguf_extras },
@@ -330,7 +377,7 @@ families! {
     };
     /// Mistral 7B, Nemo, Small, Codestral: Llama's tensors, with or without a sliding window.
     Mistral = "mistral": Family {
-        hf: &["mistral", "ministral3"],
+        hf: &["mistral", "ministral3", "voxtral_realtime_text"],
         defaults: assumed(32_000, 32, 131_072).kv_heads(8),
         windows: windows(HfWindows::Every),
         rope: INTERLEAVED,
@@ -366,7 +413,7 @@ families! {
     /// Qwen2-VL and Qwen2.5-VL: Qwen2's tensors, positions in sections.
     Qwen2Vl = "qwen2_vl": Family {
         gguf: "qwen2vl",
-        hf: &["qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"],
+        hf: &["qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text", "qwen2_5_omni", "qwen2_5_omni_thinker", "qwen2_5_omni_text"],
         defaults: assumed(152_064, 64, 32_768).kv_heads(8),
         windows: windows(HfWindows::FromLayerIfUsed),
         rope: SECTIONS,
@@ -394,7 +441,7 @@ families! {
     /// Qwen3: norms on q and k.
     Qwen3 = "qwen3": Family {
         gguf: "qwen3",
-        hf: &["qwen3"],
+        hf: &["qwen3", "qwen3_asr"],
         defaults: assumed(151_936, 32, 32_768).kv_heads(32).head_dim(128),
         windows: windows(HfWindows::FromLayerIfUsed),
         norms: PER_HEAD,
@@ -406,7 +453,7 @@ families! {
     /// Qwen3 with experts.
     Qwen3Moe = "qwen3_moe": Family {
         gguf: "qwen3moe",
-        hf: &["qwen3_moe"],
+        hf: &["qwen3_moe", "qwen3_omni_moe_text"],
         defaults: assumed(151_936, 32, 32_768).kv_heads(4),
         windows: windows(HfWindows::EveryIfUsed),
         norms: PER_HEAD,
@@ -542,7 +589,7 @@ families! {
     /// Phi-3 and Phi-4: fused q, k, v and fused gate and up projections.
     Phi3 = "phi3": Family {
         gguf: "phi3",
-        hf: &["phi3"],
+        hf: &["phi3", "phi3_v", "phi4mm"],
         defaults: assumed(32_064, 32, 4096),
         windows: Windows { hf_size: None, ..windows(HfWindows::Every) },
         biases: NO_BIASES,
@@ -600,7 +647,7 @@ families! {
     /// Granite 3: Llama's tensors with scaled residuals.
     Granite = "granite": Family {
         gguf: "granite",
-        hf: &["granite"],
+        hf: &["granite", "granite_docling_text"],
         rope: INTERLEAVED,
         biases: MLP_BIASES,
         scales: GRANITE,
@@ -622,7 +669,7 @@ families! {
     /// GLM-4.5 and 4.6: experts with a shared one, a few dense layers first.
     Glm4Moe = "glm4_moe": Family {
         gguf: "glm4moe",
-        hf: &["glm4_moe"],
+        hf: &["glm4_moe", "glm4v_moe", "glm4v_moe_text"],
         defaults: assumed(151_552, 96, 131_072).kv_heads(8),
         rope: partly(2),
         norms: Norms { qk: QkNorm::PerHead, qk_if_asked: true, ..RENAMED },
@@ -935,7 +982,7 @@ families! {
     /// ERNIE 4.5: Llama's tensors.
     Ernie45 = "ernie4_5": Family {
         gguf: "ernie4_5",
-        hf: &["ernie4_5"],
+        hf: &["ernie4_5", "paddleocr_vl", "paddleocr_vl_text"],
         defaults: assumed(103_424, 16, 131_072).kv_heads(2).head_dim(128).tied(),
         biases: USE_BIAS,
         graph: NO_GRAPH,
@@ -968,7 +1015,7 @@ families! {
     /// Hunyuan with experts and a shared one.
     HunyuanMoe = "hunyuan_v1_moe": Family {
         gguf: "hunyuan-moe",
-        hf: &["hunyuan_v1_moe"],
+        hf: &["hunyuan_v1_moe", "hunyuan"],
         defaults: assumed(290_943, 32, 2048),
         norms: PER_HEAD,
         experts: Experts { n_shared: 1, n_used: Some(1), ..STATED },
@@ -979,7 +1026,7 @@ families! {
     /// EXAONE 4: norms behind the sublayers, and on q and k.
     Exaone4 = "exaone4": Family {
         gguf: "exaone4",
-        hf: &["exaone4"],
+        hf: &["exaone4", "exaone4_5", "exaone4_5_text"],
         defaults: assumed(102_400, 32, 2048).kv_heads(32),
         order: LayerOrder::PostNorm,
         windows: windows(HfWindows::AllButStated(4)),
@@ -1043,7 +1090,7 @@ families! {
     /// GLM-4: norms before and after both sublayers.
     Glm4 = "glm4": Family {
         gguf: "glm4",
-        hf: &["glm4", "glm4v", "glm4v_text"],
+        hf: &["glm4", "glm4v", "glm4v_text", "glm46v", "glm46v_text", "glmga"],
         defaults: assumed(151_552, 32, 131_072).kv_heads(2).head_dim(128),
         rope: Rope { one_of: 2, ..INTERLEAVED },
         norms: FOUR,
@@ -1051,6 +1098,16 @@ families! {
         graph: NO_GRAPH,
         synthetic: None,
         ..LLAMA_LIKE
+    };
+    /// GLM-OCR: GLM-4's layers with heads that share the width of the model.
+    GlmOcr = "glm_ocr": Family {
+        gguf: "glm-ocr",
+        hf: &["glm_ocr", "glm_ocr_text"],
+        defaults: assumed(59_392, 16, 131_072).kv_heads(8),
+        rope: INTERLEAVED,
+        norms: FOUR,
+        biases: NO_BIASES,
+        ..NEWCOMER
     };
     /// GLM-4 of June 2024 (`GLM-4-9B`).
     Glm = "glm": Family {
@@ -1107,7 +1164,7 @@ families! {
     /// Apertus: an MLP without a gate whose activation is learned, norms on q and k.
     Apertus = "apertus": Family {
         gguf: "apertus",
-        hf: &["apertus"],
+        hf: &["apertus", "apertus1p5", "apertus1p5_text"],
         defaults: assumed(131_072, 32, 65_536),
         norms: PER_HEAD,
         gated_ffn: false,
@@ -1170,7 +1227,7 @@ families! {
     /// `StableLM` 2: `LayerNorm` with biases.
     StableLm = "stablelm": Family {
         gguf: "stablelm",
-        hf: &["stablelm"],
+        hf: &["stablelm", "stablelm_epoch"],
         defaults: assumed(50_304, 32, 4096).kv_heads(32),
         norms: Norms { subtract_mean: true, bias: true, ..RMS },
         biases: Biases { qkv: Bias::Stated("use_qkv_bias", false), ..NO_BIASES },
@@ -1420,6 +1477,438 @@ families! {
         synthetic: None,
         transformers: NEW,
         ..LLAMA_LIKE
+    };
+    /// CWM: Llama with windows in all but the first of every four layers.
+    Cwm = "cwm": Family {
+        gguf: "cwm",
+        hf: &["cwm"],
+        defaults: assumed(128_256, 48, 131_072).kv_heads(8).head_dim(128),
+        windows: Windows { hf_size: Some(8192), ..windows(HfWindows::AllButFirstOf(4)) },
+        biases: NO_BIASES,
+        transformers: NEW,
+        ..NEWCOMER
+    };
+    /// `Ministral`: Mistral with windows in the layers that its files list.
+    Ministral = "ministral": Family {
+        gguf: "ministral",
+        hf: &["ministral"],
+        defaults: assumed(32_000, 32, 131_072).kv_heads(8),
+        windows: windows(HfWindows::Listed),
+        biases: NO_BIASES,
+        transformers: NEW,
+        ..NEWCOMER
+    };
+    /// IQuest-Coder: Llama's layers.
+    IQuestCoder = "iquestcoder": Family {
+        gguf: "iquestcoder",
+        hf: &["iquestcoder", "iquestpplm"],
+        defaults: assumed(76_800, 40, 131_072).kv_heads(8).head_dim(128),
+        biases: MLP_BIASES,
+        transformers: NEW,
+        ..NEWCOMER
+    };
+    /// Jais 2: `LayerNorm` and biases, an MLP without a gate.
+    Jais2 = "jais2": Family {
+        gguf: "jais2",
+        hf: &["jais2"],
+        defaults: assumed(150_272, 26, 8192),
+        norms: LAYER_NORM,
+        biases: Biases {
+            qkv: Bias::Stated("attention_bias", true),
+            output: Bias::Stated("attention_bias", true),
+            ffn: Bias::Stated("mlp_bias", true),
+        },
+        gated_ffn: false,
+        transformers: NEW,
+        ..NEWCOMER
+    };
+    /// Helium: Llama's layers.
+    Helium = "helium": Family {
+        gguf: "helium",
+        hf: &["helium"],
+        defaults: assumed(48_000, 20, 4096).kv_heads(20).head_dim(128),
+        rope: INTERLEAVED,
+        biases: Biases { output: Bias::Never, ..MLP_BIASES },
+        ..NEWCOMER
+    };
+    /// VaultGemma: Gemma 2 without the norms behind the sublayers.
+    VaultGemma = "vaultgemma": Family {
+        gguf: "vaultgemma",
+        hf: &["vaultgemma"],
+        defaults: assumed(256_000, 8, 8192).kv_heads(4).head_dim(256).tied(),
+        windows: windows(HfWindows::AllBut(2)),
+        softcaps: SoftCaps::Usual,
+        scales: GEMMA,
+        transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
+        ..NEWCOMER
+    };
+    /// BitNet b1.58: what the last projections read is normed.
+    BitNet = "bitnet": Family {
+        gguf: "bitnet",
+        hf: &["bitnet"],
+        defaults: assumed(128_256, 20, 2048).kv_heads(5),
+        norms: Norms { inner: true, ..RMS },
+        ..NEWCOMER
+    };
+    /// OLMo 1: norms without weights.
+    Olmo = "olmo": Family {
+        gguf: "olmo",
+        hf: &["olmo"],
+        defaults: assumed(50_304, 32, 2048),
+        norms: Norms { subtract_mean: true, weightless: true, ..RMS },
+        transformers: LONG,
+        ..NEWCOMER
+    };
+    /// FlexOlmo: OLMo 2 with experts in every layer.
+    FlexOlmo = "flex_olmo": Family {
+        gguf: "flex-olmo",
+        hf: &["flex_olmo"],
+        defaults: assumed(100_352, 32, 4096),
+        order: LayerOrder::PostNorm,
+        norms: Norms {
+            stems: &["post_attention_norm", "post_ffw_norm"],
+            qk: QkNorm::Full,
+            ..RMS
+        },
+        experts: Experts { n_used: Some(5), ..STATED },
+        ..NEWCOMER
+    };
+    /// nanochat: norms without weights, an MLP without a gate.
+    NanoChat = "nanochat": Family {
+        gguf: "nanochat",
+        hf: &["nanochat"],
+        defaults: assumed(50_304, 6, 2048),
+        norms: Norms { weightless: true, ..PER_HEAD },
+        gated_ffn: false,
+        softcaps: SoftCaps::Usual,
+        transformers: NEW,
+        ..NEWCOMER
+    };
+    /// Sarvam 30B: GLM-4.5's layers with norms on q and k.
+    SarvamMoe = "sarvam_moe": Family {
+        gguf: "sarvam-moe",
+        hf: &["sarvam_moe"],
+        defaults: assumed(262_144, 64, 131_072).kv_heads(4).head_dim(64),
+        norms: PER_HEAD,
+        biases: Biases {
+            qkv: Bias::AnyOf(&["attention_bias", "use_qkv_bias"]),
+            output: Bias::Never,
+            ffn: Bias::Never,
+        },
+        experts: Experts { n_shared: 1, n_used: Some(6), dense_first: 1, ..CORRECTED },
+        transformers: NEW_F32,
+        ..NEWCOMER
+    };
+    /// Sarvam 105B: DeepSeek-V3's layers.
+    SarvamMla = "sarvam_mla": Family {
+        gguf: "sarvam-mla",
+        hf: &["sarvam_mla"],
+        defaults: assumed(262_144, 64, 131_072),
+        experts: Experts { n_shared: 1, n_used: Some(8), hf: HfExperts::Leading(1), router_bias: RouterBias::Correction, ..DEEPSEEK.experts },
+        transformers: NEW_F32,
+        ..DEEPSEEK
+    };
+    /// Youtu-LLM: latent attention, dense.
+    Youtu = "youtu": Family {
+        gguf: "youtu",
+        hf: &["youtu", "youtu_llm"],
+        defaults: assumed(128_256, 16, 131_072).tied(),
+        experts: NO_EXPERTS,
+        ..DEEPSEEK
+    };
+    /// A.X K1: DeepSeek-V3's layers with a norm behind the experts.
+    AxK1 = "axk1": Family {
+        gguf: "axk1",
+        hf: &["axk1", "AXK1"],
+        defaults: assumed(163_840, 64, 131_072),
+        norms: Norms { behind_experts: true, ..RMS },
+        experts: Experts { n_shared: 1, n_used: Some(8), hf: HfExperts::Leading(1), router_bias: RouterBias::Correction, ..DEEPSEEK.experts },
+        transformers: NEW_F32,
+        ..DEEPSEEK
+    };
+    /// Kolibri: four norms, norms on q and k, shared experts in every layer.
+    Kolibri = "kolibri1": Family {
+        gguf: "kolibri1",
+        hf: &["kolibri1"],
+        defaults: assumed(128_000, 48, 131_072).kv_heads(4).head_dim(128),
+        windows: windows(HfWindows::Listed),
+        norms: Norms { qk: QkNorm::PerHead, ..FOUR },
+        biases: NO_BIASES,
+        experts: Experts { n_shared: 1, n_used: Some(8), ..CORRECTED },
+        transformers: NEW_F32,
+        ..NEWCOMER
+    };
+    /// Granite 3's experts with sinks and windows.
+    GraniteMoeSwa = "granitemoe_swa": Family {
+        gguf: "granitemoe_swa",
+        hf: &["granitemoe_swa"],
+        windows: Windows { hf_size: Some(128), ..windows(HfWindows::AllButFirstOf(4)) },
+        rope: INTERLEAVED,
+        attention_sinks: true,
+        scales: GRANITE,
+        experts: Experts { n_used: Some(2), ..STATED },
+        transformers: NEW,
+        ..NEWCOMER
+    };
+    /// HyperCLOVA X SEED: Granite's constants, with norms behind the sublayers where a file asks for them.
+    HyperClovaX = "hyperclovax": Family {
+        gguf: "hyperclovax",
+        hf: &["hyperclovax"],
+        norms: FOUR,
+        biases: MLP_BIASES,
+        scales: GRANITE,
+        ..NEWCOMER
+    };
+    /// Aria: Llama's attention, experts and shared ones in every layer.
+    Aria = "aria": Family {
+        gguf: "aria",
+        hf: &["aria_text", "aria_moe_lm"],
+        defaults: assumed(32_000, 32, 2048),
+        biases: MLP_BIASES,
+        experts: Experts { n_shared: 2, n_used: Some(2), ..STATED },
+        ..NEWCOMER
+    };
+    /// Llama 3.2 Vision: Llama's layers, and some between them that attend to an image alone.
+    Mllama = "mllama": Family {
+        gguf: "mllama",
+        hf: &["mllama", "mllama_text_model"],
+        defaults: assumed(128_256, 32, 131_072).kv_heads(8),
+        rope: INTERLEAVED,
+        biases: NO_BIASES,
+        ..NEWCOMER
+    };
+    /// Orion: `LayerNorm`.
+    Orion = "orion": Family {
+        gguf: "orion",
+        hf: &["orion"],
+        defaults: assumed(84_608, 40, 4096),
+        norms: LAYER_NORM,
+        biases: NO_BIASES,
+        ..NEWCOMER
+    };
+    /// Baichuan 1 and 2, XVERSE: Llama's layers.
+    Baichuan = "baichuan": Family {
+        gguf: "baichuan",
+        hf: &["baichuan", "xverse", "aquila"],
+        keys: &[("max_position_embeddings", "model_max_length")],
+        defaults: assumed(125_696, 32, 4096),
+        biases: NO_BIASES,
+        ..NEWCOMER
+    };
+    /// InternLM 1: biases on all of attention.
+    InternLm = "internlm": Family {
+        gguf: "internlm",
+        hf: &["internlm"],
+        defaults: assumed(103_168, 32, 2048),
+        biases: Biases {
+            qkv: Bias::Stated("bias", true),
+            output: Bias::Stated("bias", true),
+            ffn: Bias::Never,
+        },
+        ..NEWCOMER
+    };
+    /// Qwen 1: biases on q, k and v, an MLP half as wide as its files say.
+    Qwen = "qwen": Family {
+        gguf: "qwen",
+        hf: &["qwen"],
+        keys: &[("head_dim", "kv_channels"), ("max_position_embeddings", "seq_length")],
+        defaults: assumed(151_936, 32, 8192),
+        earlier: Earlier { ffn_halved: true, ..LATER },
+        biases: QKV_BIASES,
+        ..NEWCOMER
+    };
+    /// ChatGLM 2 and 3, GLM-4-9B as its authors' code has it.
+    ChatGlm = "chatglm": Family {
+        gguf: "chatglm",
+        hf: &["chatglm"],
+        keys: &[
+            ("num_hidden_layers", "num_layers"),
+            ("head_dim", "kv_channels"),
+            ("intermediate_size", "ffn_hidden_size"),
+            ("vocab_size", "padded_vocab_size"),
+            ("max_position_embeddings", "seq_length"),
+        ],
+        defaults: assumed(65_024, 32, 2048),
+        earlier: Earlier { multi_query: Some(("multi_query_attention", false)), ..LATER },
+        rope: Rope { one_of: 2, ..INTERLEAVED },
+        biases: Biases {
+            qkv: Bias::AnyOf(&["add_qkv_bias", "add_bias_linear"]),
+            output: Bias::Stated("add_bias_linear", false),
+            ffn: Bias::Stated("add_bias_linear", false),
+        },
+        ..NEWCOMER
+    };
+    /// DeepSeekMoE and what has DeepSeek's experts with the attention of Llama.
+    DeepSeek = "deepseek": Family {
+        gguf: "deepseek",
+        hf: &["deepseek"],
+        defaults: assumed(102_400, 16, 4096),
+        experts: Experts { hf: HfExperts::Leading(0), routing: Routing::SoftmaxOnly, linear_router: false, ..NO_EXPERTS },
+        ..NEWCOMER
+    };
+    /// GPT-2: learned positions, `LayerNorm` and biases.
+    Gpt2 = "gpt2": Family {
+        gguf: "gpt2",
+        hf: &["gpt2", "gpt-sw3"],
+        keys: GPT2_KEYS,
+        defaults: assumed(50_257, 12, 1024).tied(),
+        earlier: Earlier { positions: Some(0), ..FOUR_TIMES },
+        norms: LAYER_NORM,
+        biases: ALL_BIASES,
+        rope: UNROTATED,
+        gated_ffn: false,
+        fused_projections: true,
+        transformers: LONG,
+        ..NEWCOMER
+    };
+    /// StarCoder 1 and SantaCoder: GPT-2 with one head of keys and values.
+    GptBigCode = "gpt_bigcode": Family {
+        gguf: "starcoder",
+        hf: &["gpt_bigcode"],
+        keys: GPT2_KEYS,
+        defaults: assumed(50_257, 12, 1024).tied(),
+        earlier: Earlier { positions: Some(0), multi_query: Some(("multi_query", true)), ..FOUR_TIMES },
+        norms: LAYER_NORM,
+        biases: ALL_BIASES,
+        rope: UNROTATED,
+        gated_ffn: false,
+        fused_projections: true,
+        transformers: LONG,
+        ..NEWCOMER
+    };
+    /// GPT-J and CodeGen: attention and MLP side by side, a head with a bias.
+    GptJ = "gptj": Family {
+        gguf: "gptj",
+        hf: &["gptj", "codegen"],
+        keys: GPT2_KEYS,
+        defaults: assumed(50_400, 16, 2048),
+        earlier: FOUR_TIMES,
+        order: LayerOrder::Parallel,
+        norms: Norms { stems: &["attn_norm"], ..LAYER_NORM },
+        biases: FFN_BIASES,
+        rope: Rope { one_of: 4, ..INTERLEAVED },
+        gated_ffn: false,
+        head_bias_always: true,
+        transformers: LONG,
+        ..NEWCOMER
+    };
+    /// GPT-Neo: learned positions, a bias on attention's output.
+    GptNeo = "gpt_neo": Family {
+        gguf: "gpt-neo",
+        hf: &["gpt_neo"],
+        keys: &[("num_hidden_layers", "num_layers"), ("num_attention_heads", "num_heads")],
+        defaults: assumed(50_257, 16, 2048).tied(),
+        earlier: Earlier { positions: Some(0), ..FOUR_TIMES },
+        norms: LAYER_NORM,
+        biases: Biases { output: Bias::Always, ..FFN_BIASES },
+        rope: UNROTATED,
+        gated_ffn: false,
+        transformers: LONG,
+        ..NEWCOMER
+    };
+    /// OPT: learned positions, two of them before the first.
+    Opt = "opt": Family {
+        gguf: "opt",
+        hf: &["opt"],
+        keys: &[("intermediate_size", "ffn_dim")],
+        defaults: assumed(50_272, 12, 2048).tied(),
+        earlier: Earlier { positions: Some(2), ..FOUR_TIMES },
+        norms: LAYER_NORM,
+        biases: Biases {
+            qkv: Bias::Stated("enable_bias", true),
+            output: Bias::Stated("enable_bias", true),
+            ffn: Bias::Stated("enable_bias", true),
+        },
+        rope: UNROTATED,
+        gated_ffn: false,
+        transformers: LONG,
+        ..NEWCOMER
+    };
+    /// BLOOM: normed embeddings, positions by a slope of every head.
+    Bloom = "bloom": Family {
+        gguf: "bloom",
+        hf: &["bloom"],
+        keys: &[
+            ("hidden_size", "n_embed"),
+            ("num_hidden_layers", "n_layer"),
+            ("num_attention_heads", "n_head"),
+            ("intermediate_size", "n_inner"),
+            ("max_position_embeddings", "seq_length"),
+        ],
+        defaults: assumed(250_880, 8, 2048).tied(),
+        earlier: Earlier { embedding_norm: true, ..FOUR_TIMES },
+        norms: LAYER_NORM,
+        biases: ALL_BIASES,
+        rope: UNROTATED,
+        gated_ffn: false,
+        fused_projections: true,
+        transformers: LONG,
+        ..NEWCOMER
+    };
+    /// MPT: `LayerNorm` without biases, positions by a slope of every head.
+    Mpt = "mpt": Family {
+        gguf: "mpt",
+        hf: &["mpt"],
+        keys: MPT_KEYS,
+        defaults: assumed(50_368, 16, 2048).tied(),
+        earlier: FOUR_TIMES,
+        norms: Norms { subtract_mean: true, ..RMS },
+        biases: NO_BIASES,
+        rope: UNROTATED,
+        gated_ffn: false,
+        fused_projections: true,
+        transformers: LONG,
+        ..NEWCOMER
+    };
+    /// DBRX: `LayerNorm` without biases, experts in every layer.
+    Dbrx = "dbrx": Family {
+        gguf: "dbrx",
+        hf: &["dbrx"],
+        keys: MPT_KEYS,
+        defaults: assumed(32_000, 16, 2048).kv_heads(1),
+        earlier: LATER,
+        norms: Norms { subtract_mean: true, ..RMS },
+        biases: NO_BIASES,
+        fused_projections: true,
+        experts: Experts { n_used: Some(1), ..STATED },
+        ..NEWCOMER
+    };
+    /// Falcon 1 and 2: attention and MLP side by side.
+    Falcon = "falcon": Family {
+        gguf: "falcon",
+        hf: &["falcon", "RefinedWeb", "RefinedWebModel"],
+        keys: &[
+            ("num_hidden_layers", "n_layer"),
+            ("num_attention_heads", "n_head"),
+            ("num_key_value_heads", "num_kv_heads"),
+            ("intermediate_size", "ffn_hidden_size"),
+        ],
+        defaults: assumed(65_024, 71, 2048).tied(),
+        earlier: Earlier { multi_query: Some(("multi_query", true)), ..FOUR_TIMES },
+        order: LayerOrder::Parallel,
+        norms: Norms { one_if_parallel: true, ..LAYER_NORM },
+        biases: Biases {
+            qkv: Bias::Stated("bias", false),
+            output: Bias::Stated("bias", false),
+            ffn: Bias::Stated("bias", false),
+        },
+        gated_ffn: false,
+        fused_projections: true,
+        transformers: LONG,
+        ..NEWCOMER
+    };
+    /// Persimmon, which Fuyu is built on: norms with biases on q and k.
+    Persimmon = "persimmon": Family {
+        gguf: "persimmon",
+        hf: &["persimmon", "fuyu"],
+        defaults: assumed(262_144, 64, 16_384),
+        norms: Norms { qk: QkNorm::PerHead, qk_if_asked: true, ..LAYER_NORM },
+        biases: ALL_BIASES,
+        rope: partly(2),
+        gated_ffn: false,
+        fused_projections: true,
+        transformers: LONG,
+        ..NEWCOMER
     };
     /// A family that is not known here, read as Llama's layers by the keys that its files have.
     LikeLlama = "like_llama": Family {

@@ -3,6 +3,9 @@
 use super::{Role, TensorList};
 use crate::spec::{AltUp, ModelShape};
 
+/// Rows of Llama 3.2 Vision's embedding behind its vocabulary.
+const IMAGE_MARKS: u64 = 8;
+
 impl TensorList<'_> {
     /// What chooses the tokens that attention reads: transformers `deepseek_v32/modeling_deepseek_v32.py`,
     /// `minimax_m3_vl/modeling_minimax_m3_vl.py`.
@@ -51,15 +54,27 @@ impl TensorList<'_> {
         let (keys, values) = (r.key_heads * r.key_head_dim, r.value_heads * r.value_head_dim);
         self.add(Role::RecurrentQkv, hidden_size, 2 * keys + values);
         self.add(Role::RecurrentConv, r.conv_kernel, 2 * keys + values);
-        for _ in ["forget", "output"] {
+        let low_rank = if self.shape.extras.full_rank_gates { 1 } else { 2 };
+        for _ in 0..low_rank {
             self.add(Role::RecurrentLowRank, hidden_size, r.value_head_dim);
             self.add(Role::RecurrentLowRank, r.value_head_dim, values);
+        }
+        if self.shape.extras.full_rank_gates {
+            self.add(Role::RecurrentGate, hidden_size, values);
         }
         self.add(Role::RecurrentBetaAlpha, hidden_size, r.value_heads);
         self.add(Role::RecurrentDecay, keys, 1);
         self.add(Role::RecurrentDecay, r.value_heads, 1);
         self.norm(r.value_head_dim);
         self.add(Role::RecurrentOutput, values, hidden_size);
+    }
+
+    /// What weighs blocks of layers: a norm and a projection to one number.
+    pub(super) fn block_residual(&mut self) {
+        if self.shape.extras.block_residuals {
+            self.norm(self.shape.hidden_size);
+            self.add(Role::Residual, self.shape.hidden_size, 1);
+        }
     }
 
     /// Attention over a window and compressed keys (`deepseek_v4/modeling_deepseek_v4.py`).
@@ -102,6 +117,16 @@ impl TensorList<'_> {
     pub(super) fn before_layers(&mut self) {
         let extras = &self.shape.extras;
         let ModelShape { hidden_size, n_layers, .. } = *self.shape;
+        // Rows of the marks that stand for images.
+        if !extras.cross_layers.is_empty() {
+            self.add(Role::LayerEmbedding, hidden_size, IMAGE_MARKS);
+        }
+        if extras.positions > 0 {
+            self.add(Role::LayerEmbedding, hidden_size, extras.positions);
+        }
+        if self.shape.architecture.family().earlier.embedding_norm {
+            self.norm(hidden_size);
+        }
         if let Some(embeddings) = extras.layer_embeddings {
             self.add(Role::LayerEmbedding, n_layers * embeddings.width, embeddings.vocab_size);
             self.add(Role::Residual, hidden_size, n_layers * embeddings.width);
@@ -117,8 +142,28 @@ impl TensorList<'_> {
         }
     }
 
+    /// Attention to an image: norms of queries and keys, a gate of it and one of the MLP (`mllama/modeling_mllama.py`).
+    fn cross_attention(&mut self, index: u64) {
+        let hidden_size = self.shape.hidden_size;
+        let layer = self.shape.layer(index);
+        self.norm(hidden_size);
+        self.add(Role::AttnQ, hidden_size, layer.q_width());
+        self.add(Role::AttnK, hidden_size, layer.kv_width());
+        self.add(Role::AttnV, hidden_size, layer.kv_width());
+        self.add(Role::AttnOutput, layer.q_width(), hidden_size);
+        for width in [layer.head_dim, layer.head_dim, 1, 1] {
+            self.norm(width);
+        }
+    }
+
     /// What a layer has beside attention and its MLP.
     pub(super) fn behind_layer(&mut self, index: u64) {
+        for _ in ["attention", "MLP"] {
+            self.block_residual();
+        }
+        if self.shape.extras.cross_layers.contains(&index) {
+            self.cross_attention(index);
+        }
         let shape = self.shape;
         let hidden_size = shape.hidden_size;
         if shape.extras.dense_beside_experts && shape.is_moe(index) {
