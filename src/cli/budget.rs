@@ -1,6 +1,5 @@
 //! `vramplan budget`.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use clap::builder::styling::AnsiColor;
@@ -20,7 +19,7 @@ use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{
     Document, Format, PLAN, Target, answer_alone, emit, explain, to_table_on, verdict_words,
 };
-use vramplan_planner::text::{printable, printable_path};
+use vramplan_planner::text::{printable, printable_path, wrap};
 
 /// Plans, recommends and prints.
 pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
@@ -106,23 +105,32 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
         Problem::usage("the command is not UTF-8")
             .hint("say the same with flags of `vramplan budget`")
     })?;
-    let Served { question, left_out, note } = served(&words).map_err(unread)?;
+    let served = served(&words).map_err(unread)?;
+    anstream::stderr().write_all(notes(&served, &args.plan).as_bytes())?;
+    Ok(served.question)
+}
+
+/// What the reader of a command's plan must know: what it takes for granted, and what it does not have.
+fn notes(served: &Served, plan: &Question) -> String {
+    let quoted = |flags: &[String]| {
+        let flags: Vec<_> = flags.iter().map(|flag| format!("`{flag}`")).collect();
+        flags.join(", ")
+    };
     let mut notes = String::new();
-    if let Some(note) =
-        note.filter(|_| args.plan.context.is_none() && args.plan.cache_tokens.is_none())
-    {
-        notes.push_str(&vramplan_planner::text::wrap(&format!("note: {note}"), 80));
+    if let Some(note) = served.note.filter(|_| plan.context.is_none() && plan.cache_tokens.is_none()) {
+        notes.push_str(&wrap(&format!("note: {note}"), 80));
     }
-    if !left_out.is_empty() {
-        let flags: Vec<_> = left_out.iter().map(|flag| format!("`{flag}`")).collect();
-        let _ = writeln!(
-            notes,
-            "note: planned without {}, which vramplan does not know",
-            flags.join(", ")
-        );
+    if !served.not_planned.is_empty() {
+        let flags = quoted(&served.not_planned);
+        let note = format!("note: planned without {flags}: what that takes is not modelled");
+        notes.push_str(&wrap(&note, 80));
     }
-    anstream::stderr().write_all(notes.as_bytes())?;
-    Ok(question)
+    if !served.left_out.is_empty() {
+        let flags = quoted(&served.left_out);
+        let note = format!("note: planned without {flags}, which vramplan does not know");
+        notes.push_str(&wrap(&note, 80));
+    }
+    notes
 }
 
 fn unread(why: Unread) -> Problem {

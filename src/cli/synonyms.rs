@@ -65,6 +65,12 @@ const ANYWAY: [(&str, &[&str]); 10] = [
     ("--quantization", &["none", "None"]),
 ];
 
+/// Flags with values that another flag stands for.
+const MEANT: [(&str, &[&str], &str); 2] = [
+    ("--gpus", &["auto", "min", "fewest"], "--fewest-gpus"),
+    ("--num-gpus", &["auto", "min", "fewest"], "--fewest-gpus"),
+];
+
 /// Flags that name the type of weights that are not quantized; beside a quantization they say nothing of the weights.
 const TYPES: [&str; 3] = ["--dtype", "--torch-dtype", "--precision"];
 
@@ -136,7 +142,23 @@ fn flags(words: Vec<OsString>) -> Vec<OsString> {
             };
             ANYWAY.iter().any(|entry| of(&entry))
         };
+        let meant = |value: &OsStr| {
+            let of = |(flag, values, meant): &(&str, &[&str], &'static str)| {
+                let is_meant = names(&word, flag) && values.iter().any(|known| value == *known);
+                is_meant.then_some(*meant)
+            };
+            MEANT.iter().find_map(of)
+        };
         match value_of(&word) {
+            Some(value) if meant(&value).is_some() => {
+                written.extend(meant(&value).map(OsString::from));
+                continue;
+            }
+            None if words.peek().is_some_and(|value| meant(value).is_some()) => {
+                let value = words.next();
+                written.extend(value.and_then(|value| meant(&value)).map(OsString::from));
+                continue;
+            }
             Some(value) if anyway(&value) => continue,
             None if words.peek().is_some_and(|value| anyway(value)) => {
                 words.next();
@@ -212,6 +234,9 @@ mod tests {
             ("t b --quantization awq --dtype half", "t b --quantization awq"),
             ("t b -g L4 -m a -g T4 --gpu L40", "t b -g L4,T4,L40 -m a"),
             ("t b --device_map auto", "t b"),
+            ("t b --gpus auto -m a", "t b --fewest-gpus -m a"),
+            ("t b --num_gpus=min", "t b --fewest-gpus"),
+            ("t b --gpus 2", "t b --gpus 2"),
             ("t b -g", "t b -g"),
             ("t b -- --load_in_4bit", "t b -- --load_in_4bit"),
         ] {

@@ -117,10 +117,15 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
 
-    /// Number of equal GPUs that the model is spread over [default: 1].
+    /// Number of equal GPUs that the model is spread over, or `auto` for the fewest that hold it [default: 1].
     #[cfg_attr(feature = "cli", arg(aliases = ["num-gpus"], long, value_name = "N"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u64>,
+
+    /// Find the fewest of the GPU that hold what is asked for: `--gpus auto`.
+    #[cfg_attr(feature = "cli", arg(long, hide = true, conflicts_with = "gpus"))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fewest_gpus: bool,
 
     /// How the model is spread over several GPUs: `layer` (whole layers: `-sm layer` of llama.cpp,
     /// `device_map="auto"` of transformers, pipeline parallelism of vLLM) or `tensor` (parts of every
@@ -536,8 +541,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lora: Vec<String>,
 
-    /// A smaller model whose tokens the model checks: a name or a file (llama.cpp: `-md`); under vllm also `eagle` or
-    /// `eagle3` for a head as they are published, with `--draft-tokens`.
+    /// A smaller model whose tokens the model checks: a name or a file (llama.cpp: `-md`); under vllm and sglang also
+    /// `eagle` or `eagle3` for a head as they are published, with `--draft-tokens`.
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "MODEL", help_heading = BESIDE, visible_alias = "model-draft")
@@ -562,7 +567,7 @@ pub struct Question {
     pub max_lora_rank: Option<u64>,
 
     /// Tokens that `--draft` predicts ahead under vLLM (`num_speculative_tokens`) and SGLang (one fewer than
-    /// `--speculative-num-draft-tokens`).
+    /// `--speculative-num-draft-tokens`) [default under sglang: 3; 7 for heads of Llama].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "num-speculative-tokens")
@@ -615,8 +620,9 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block_size: Option<u64>,
 
-    /// Tokens of the largest step that vLLM captures as a graph [default: 512, or twice `--max-seqs`].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = SERVER))]
+    /// Tokens of the largest step that vLLM captures as a graph [default: 512, or twice `--max-seqs`], or requests of the
+    /// largest batch that SGLang captures (`--cuda-graph-max-bs`) [default: by the card].
+    #[cfg_attr(feature = "cli", arg(aliases = ["cuda-graph-max-bs"], long, value_name = "TOKENS", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_cudagraph_capture_size: Option<u64>,
 
@@ -687,8 +693,19 @@ impl Question {
         self.gpu_memory_utilization.or(self.mem_fraction_static)
     }
 
+    /// Whether sizes of kinds of parallelism are given, whose product is the number of GPUs.
+    pub const fn says_parallelism(&self) -> bool {
+        self.tensor_parallel_size.is_some()
+            || self.pipeline_parallel_size.is_some()
+            || self.data_parallel_size.is_some()
+            || self.decode_context_parallel_size.is_some()
+    }
+
     /// Takes out of `other` what a key here says otherwise under another name.
     fn silence(&self, other: &mut Self) {
+        if self.gpus.is_some() || self.fewest_gpus {
+            (other.gpus, other.fewest_gpus) = (None, false);
+        }
         if self.cpu_moe || self.n_cpu_moe.is_some() {
             (other.cpu_moe, other.n_cpu_moe) = (false, None);
         }
