@@ -106,6 +106,11 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
             .hint("say the same with flags of `vramplan budget`")
     })?;
     let served = served(&words).map_err(unread)?;
+    if served.question.model.is_none() && args.plan.model.is_none() && args.scenario.is_none() {
+        return Err(Problem::usage("the command names no model")
+            .hint("say which one it is to load: `vramplan budget --model NAME … -- COMMAND`")
+            .into());
+    }
     anstream::stderr().write_all(notes(&served, &args.plan).as_bytes())?;
     Ok(served.question)
 }
@@ -141,6 +146,10 @@ fn unread(why: Unread) -> Problem {
                  run on a virtual GPU with `vramplan rehearse`, or planned by flags such as `--model NAME --runtime transformers`",
             )
         }
+        Unread::NotModelled(engine) => Problem::usage(format!("{engine} is not modelled")).hint(
+            "`vramplan budget --model NAME --runtime vllm` plans the same model for vLLM; `sglang`, `transformers` and \
+             `llama.cpp` are planned, too",
+        ),
         Unread::Value(what) => Problem::usage(format!("the command cannot be read: {what}"))
             .hint("mend it, or say the same with flags of `vramplan budget`"),
     }

@@ -99,10 +99,23 @@ fn command(words: &mut Vec<OsString>) {
     } else if let Some((_, meant)) = COMMANDS.iter().find(|(word, _)| *word == first) {
         words.splice(1..2, meant.iter().map(OsString::from));
     } else if is_program(first) && words.len() > 2 {
-        words.splice(1..1, ["budget", "--"].map(OsString::from));
+        let cards = cards(first == "lms", words);
+        let before = ["budget".into()].into_iter().chain(cards).chain(["--".into()]);
+        let before: Vec<OsString> = before.collect();
+        words.splice(1..1, before);
     } else if is_flag_of_a_plan(first) {
         words.insert(1, "budget".into());
     }
+}
+
+/// Takes `-g CARD` out of a server's command: no server has such a flag, but LM Studio's `lms load` a `--gpu` of its own.
+fn cards(is_lms: bool, words: &mut Vec<OsString>) -> Vec<OsString> {
+    let is_ours = |word: &OsString| word == "-g" || (word == "--gpu" && !is_lms);
+    let mut taken = Vec::new();
+    while let Some(at) = words.iter().position(is_ours).filter(|at| at + 1 < words.len()) {
+        taken.extend(words.drain(at..=at + 1));
+    }
+    taken
 }
 
 /// Whether a first word is a flag that only commands have.
@@ -215,6 +228,8 @@ mod tests {
             ("t -m a -g L4", "t budget -m a -g L4"),
             ("t vllm serve a_b --max_x 1", "t budget -- vllm serve a_b --max_x 1"),
             ("t ollama run a", "t budget -- ollama run a"),
+            ("t ollama run a -g L4", "t budget -g L4 -- ollama run a"),
+            ("t lms load a --gpu max -g L4", "t budget -g L4 -- lms load a --gpu max"),
             ("t qwen3-8b L4", "t qwen3-8b L4"),
             ("t --help", "t --help"),
         ] {

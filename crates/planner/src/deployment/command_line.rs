@@ -271,7 +271,17 @@ fn read(
 }
 
 pub(super) fn number(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(String::new)
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| no_number(text))
+}
+
+/// What to say of a text that is no number; one with a `k` is none to engines either.
+fn no_number(text: &str) -> String {
+    const KIBI: u64 = 1024;
+    let thousands = text.strip_suffix(['k', 'K']).and_then(|digits| digits.parse::<u64>().ok());
+    match thousands.and_then(|number| number.checked_mul(KIBI)) {
+        Some(number) => format!("is no number to this engine: say {number}"),
+        None => "is no number above 0".to_owned(),
+    }
 }
 
 pub(super) fn parsed<T: FromStr>(text: &str) -> Result<T, String> {

@@ -73,8 +73,17 @@ fn machine(words: &[&str]) -> usize {
     words.iter().take_while(|word| MACHINES.contains(word)).count()
 }
 
-/// Takes `64gb`, `64gib` or `64 gb` from the end. Apple's GB of memory are GiB.
+/// Takes `64gb`, `64gib` or `64 gb` from the end, or from the front. Apple's GB of memory are GiB.
 fn memory(words: &mut Vec<&str>) -> Option<u64> {
+    memory_behind(words).or_else(|| {
+        let first = if words.get(1).is_some_and(|word| matches!(*word, "gb" | "gib")) { 2 } else { 1 };
+        let first = first.min(words.len());
+        words.rotate_left(first);
+        memory_behind(words)
+    })
+}
+
+fn memory_behind(words: &mut Vec<&str>) -> Option<u64> {
     let is_unit = |word: &str| matches!(word, "gb" | "gib" | "g");
     let digits = |word: &str| word.parse::<u64>().ok().filter(|gib| (4..=MOST_GIB).contains(gib));
     let found = match words.as_slice() {

@@ -2,6 +2,7 @@
 
 use super::document::{ComponentDoc, Document, shown};
 use super::pool_text::pool_words;
+use crate::deployment::MOST_GPUS;
 use crate::estimate::Component;
 use crate::plan::{Reason, Verdict};
 use crate::units::Bytes;
@@ -31,6 +32,12 @@ pub fn verdict_words(document: &Document) -> String {
 
 /// The answer: whether it fits, how much of the card it takes, and for how long a context.
 pub(super) fn verdict(document: &Document) -> Sentence {
+    let mut sentence = of_one_number(document);
+    sentence.rest.push_str(&on_no_number(document));
+    sentence
+}
+
+fn of_one_number(document: &Document) -> Sentence {
     let (peak, usable) = (document.peak.total, document.capacity.usable);
     let words = words(document);
     let rest = match (document.verdict, document.reason) {
@@ -40,8 +47,7 @@ pub(super) fn verdict(document: &Document) -> Sentence {
         (Verdict::DoesNotFit, Some(Reason::WillNotStart)) => return will_not_start(document),
         (Verdict::DoesNotFit, _) => {
             let short = document.short_by;
-            let each = if document.fewest_gpus.is_some() { " on each" } else { "" };
-            format!("{} is {short} more than the {usable} there are{each}", peak.expected)
+            format!("{} is {short} more than the {usable} there are", peak.expected)
         }
         (Verdict::Tight, _) => format!(
             "{} of {usable}, but up to {}, which lacks {}{}",
@@ -65,9 +71,15 @@ fn words(document: &Document) -> String {
     let Some(fewest) = document.fewest_gpus else { return words.to_owned() };
     let gpus = document.deployment.resolved.gpus.unwrap_or(1);
     let gpu = document.deployment.resolved.gpu.as_deref().unwrap_or_default();
-    match fewest {
-        0 => format!("{words}, not even on {gpus} × {gpu}"),
-        _ => format!("{words} on {gpus} × {gpu}"),
+    if fewest == 0 { words.to_owned() } else { format!("{words} on {gpus} × {gpu}") }
+}
+
+/// That no number of the card holds it, where that was asked.
+fn on_no_number(document: &Document) -> String {
+    let gpu = document.deployment.resolved.gpu.as_deref().unwrap_or_default();
+    match document.fewest_gpus {
+        Some(0) => format!("; no number of {gpu} up to {MOST_GPUS} holds it"),
+        _ => String::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use self::peel::{CONTAINERS, Peeled, peel, split};
 use self::speculation::{Failed, Told};
 use self::tables::{
     AS_PLANNED, KOBOLD, LLAMA_HERE, LLAMA_PYTHON, LLAMA_VARIABLES, LM_STUDIO, NOT_PLANNED, OLLAMA,
-    OLLAMA_VARIABLES, OTHER_VARIABLES, SEVERAL, SGLANG_HERE, VLLM_HERE,
+    OLLAMA_VARIABLES, OTHER_PROGRAMS, OTHER_VARIABLES, SEVERAL, SGLANG_HERE, VLLM_HERE,
 };
 use super::Question;
 use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
@@ -38,6 +38,8 @@ pub struct Served {
 pub enum Unread {
     /// A program that is not known: its name.
     Program(String),
+    /// A program of an engine that is known, and not modelled: the engine.
+    NotModelled(&'static str),
     /// A value that cannot be read.
     Value(String),
 }
@@ -59,7 +61,12 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
     let command = split(command);
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     let Peeled { variables, words } = peel(&command);
-    let unknown = || Unread::Program(printable(words.first().copied().unwrap_or_default()));
+    let unknown = || {
+        let program = words.first().copied().unwrap_or_default();
+        let other = OTHER_PROGRAMS.iter().find(|(known, _)| program.ends_with(known));
+        let name = || Unread::Program(printable(program));
+        other.map_or_else(name, |(_, engine)| Unread::NotModelled(engine))
+    };
     let (engine, rest) = engine(&words).ok_or_else(unknown)?;
     let mut served = Served::default();
     served.question.runtime = Some(engine.runtime());

@@ -35,11 +35,12 @@ pub(super) const CONTAINERS: [&str; 3] = ["docker", "podman", "nerdctl"];
 const SHELLS: [&str; 3] = ["bash", "sh", "zsh"];
 
 /// Images of engines, and the program that each starts with its arguments; none where they name it themselves.
-const IMAGES: [(&str, Option<&[&str]>); 8] = [
+const IMAGES: [(&str, Option<&[&str]>); 9] = [
     ("vllm/vllm-openai", Some(&["vllm", "serve"])),
     ("ggml-org/llama.cpp", Some(&["llama-server"])),
     ("ggerganov/llama.cpp", Some(&["llama-server"])),
     ("ollama/ollama", Some(&["ollama"])),
+    ("huggingface/text-generation-inference", Some(&["text-generation-launcher"])),
     ("lmsysorg/sglang", None),
     ("rocm/vllm", None),
     ("rocm/sgl-dev", None),
@@ -141,14 +142,10 @@ impl<'a> Peeled<'a> {
     fn contained(&mut self, verb: &str, words: &[&'a str]) {
         match verb {
             "run" => self.started(words),
-            "exec" => {
-                // The first word may be the name of the container: `ollama`.
-                let mut inner = (1..words.len()).filter_map(|at| words.get(at..));
-                match inner.find(|words| engine(words).is_some()) {
-                    Some(inner) => self.take(inner),
-                    None => self.words = vec!["docker"],
-                }
-            }
+            "exec" => match behind_the_container(words) {
+                Some(inner) => self.take(inner),
+                None => self.words = vec!["docker"],
+            },
             _ => self.words = vec!["docker"],
         }
     }
@@ -181,6 +178,16 @@ impl<'a> Peeled<'a> {
         }
         self.words = vec!["docker"];
     }
+}
+
+/// The words behind a container's name, which `docker exec` runs in it.
+fn behind_the_container<'a, 'b>(words: &'b [&'a str]) -> Option<&'b [&'a str]> {
+    const WITH_VALUE: [&str; 6] = ["-e", "--env", "-u", "--user", "-w", "--workdir"];
+    let mut at = 0;
+    while words.get(at)?.starts_with('-') {
+        at += if WITH_VALUE.contains(words.get(at)?) { 2 } else { 1 };
+    }
+    words.get(at + 1..)
 }
 
 /// Whether words behind a launcher are the program and its arguments.

@@ -621,6 +621,19 @@ pub(super) const LLAMA_VARIABLES: [(&str, &str); 9] = [
     ("SPEC_DRAFT_MODEL", "--model-draft"),
 ];
 
+/// Programs of engines that are not modelled.
+pub(super) const OTHER_PROGRAMS: [(&str, &str); 9] = [
+    ("text-generation-launcher", "Text Generation Inference (TGI)"),
+    ("trtllm-serve", "TensorRT-LLM"),
+    ("mlx_lm.server", "MLX"),
+    ("mlx_lm.generate", "MLX"),
+    ("lmdeploy", "LMDeploy"),
+    ("mlc_llm", "MLC LLM"),
+    ("ktransformers", "KTransformers"),
+    ("tritonserver", "Triton Inference Server"),
+    ("infinity_emb", "Infinity"),
+];
+
 /// Variables of servers that change no memory of theirs.
 pub(super) const OTHER_VARIABLES: [&str; 14] = [
     "VLLM_USE_V1",
