@@ -19,7 +19,7 @@ use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{
     Document, Format, PLAN, Target, answer_alone, emit, explain, to_table_on, verdict_words,
 };
-use vramplan_planner::text::{printable, printable_path, wrap};
+use vramplan_planner::text::{printable, printable_path, wrap, wrap_lines};
 
 /// Plans, recommends and prints.
 pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
@@ -38,11 +38,11 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let text = match (args.emit, explained) {
         (Some(target), _) => settings(target, &document, &deployment)?,
         (_, Some(component)) if format == Format::Json => explained_json(&document, component)?,
-        (_, Some(component)) => explain(&document, component),
+        (_, Some(component)) => wrap_lines(&explain(&document, component), width()),
         _ if args.quiet => painted(&answer_alone(&document, width()), &document),
         _ if format == Format::Table => {
             let table = painted(&to_table_on(&document, width()), &document);
-            let why = || "\n".to_owned() + &explain(&document, None);
+            let why = || "\n".to_owned() + &wrap_lines(&explain(&document, None), width());
             table + &args.verbose.then(why).unwrap_or_default()
         }
         _ => format::print(&PLAN, &document, format)?,

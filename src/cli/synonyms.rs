@@ -53,9 +53,9 @@ const ALONE: [(&str, &[&str]); 9] = [
 
 /// Flags whose value may say what is done anyway, and those values.
 const ANYWAY: [(&str, &[&str]); 10] = [
-    ("-c", &["0", "max", "auto", "model"]),
-    ("--context", &["0", "max", "auto", "model"]),
-    ("--ctx-size", &["0", "max", "auto", "model"]),
+    ("-c", &["0", "-1", "max", "auto", "model"]),
+    ("--context", &["0", "-1", "max", "auto", "model"]),
+    ("--ctx-size", &["0", "-1", "max", "auto", "model"]),
     ("--max-model-len", &["auto", "-1"]),
     ("--context-length", &["max", "auto"]),
     ("--device-map", &["auto", "balanced", "sequential"]),

@@ -196,7 +196,7 @@ pub struct Question {
 
     /// Length of the pinned system prompt in tokens [default: 0; 6000 under vramplan where the context has
     /// room for twice that].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["system-prompt", "system-prompt-tokens"], long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_tokens: Option<u64>,
 
@@ -253,7 +253,7 @@ pub struct Question {
 
     /// Context length in tokens; more than the model's where `RoPE` scaling allows it [default: the
     /// model's].
-    #[cfg_attr(feature = "cli", arg(aliases = ["ctx", "ctx-size", "num-ctx", "n-ctx", "context-length", "context-size", "context-window", "contextsize", "max-seq-len", "max-context"], short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["ctx", "tokens", "context-len", "ctx-len", "seq-len", "sequence-length", "max-length", "max-context-length", "ctx-size", "num-ctx", "n-ctx", "context-length", "context-size", "context-window", "contextsize", "max-seq-len", "max-context"], short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
 
@@ -345,7 +345,7 @@ pub struct Question {
 
     /// Share of the card that vLLM takes for weights, activations and cache, or `auto` for the largest that is safe beside
     /// other programs [default: 0.92; 0.9 before vLLM 0.20].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "SHARE", help_heading = "Card"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["gpu-mem-util", "gpu-util", "gpu-memory-util"], long, value_name = "SHARE", help_heading = "Card"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -562,7 +562,7 @@ pub struct Question {
     pub max_loras: Option<u64>,
 
     /// The largest rank of those adapters [default: 16 with `--max-loras`].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "RANK", help_heading = SERVER))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["lora-rank"], long, value_name = "RANK", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lora_rank: Option<u64>,
 
@@ -681,7 +681,7 @@ pub struct Question {
     pub max_total_tokens: Option<u64>,
 
     /// Slowest acceptable generation, in tokens per second with the cache full.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOK/S", help_heading = "Card"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["min-tps", "min-speed", "tps"], long, value_name = "TOK/S", help_heading = "Card"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_decode_speed: Option<f64>,
 }

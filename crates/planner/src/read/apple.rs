@@ -75,12 +75,16 @@ fn machine(words: &[&str]) -> usize {
 
 /// Takes `64gb`, `64gib` or `64 gb` from the end, or from the front. Apple's GB of memory are GiB.
 fn memory(words: &mut Vec<&str>) -> Option<u64> {
-    memory_behind(words).or_else(|| {
-        let first = if words.get(1).is_some_and(|word| matches!(*word, "gb" | "gib")) { 2 } else { 1 };
-        let first = first.min(words.len());
-        words.rotate_left(first);
-        memory_behind(words)
-    })
+    if let Some(gib) = memory_behind(words) {
+        return Some(gib);
+    }
+    let has_unit = words.get(1).is_some_and(|word| matches!(*word, "gb" | "gib"));
+    let first = if has_unit { 2 } else { 1 };
+    let mut turned = words.clone();
+    turned.rotate_left(first.min(words.len()));
+    let gib = memory_behind(&mut turned)?;
+    *words = turned;
+    Some(gib)
 }
 
 fn memory_behind(words: &mut Vec<&str>) -> Option<u64> {
@@ -156,6 +160,8 @@ mod tests {
         for name in [
             "m3 max 64gb",
             "Apple M3 Max 64 GB",
+            "64GB M3 Max",
+            "64 GB m3 max",
             "M3-Max-64GB",
             "M3 Max (64GB)",
             "M3 Max 64GiB",

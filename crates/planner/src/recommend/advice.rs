@@ -103,6 +103,14 @@ impl Advisor<'_> {
             note("model", remark.clone());
         }
         let workload = &self.deployment.workload;
+        let own = self.deployment.model.shape.context_len;
+        let longest = workload.system_tokens.saturating_add(self.cache_tokens());
+        if longest > own {
+            note(
+                "beyond-context",
+                format!("the model's own context is {own} tokens: beyond that it needs RoPE scaling"),
+            );
+        }
         let balanced = &self.recommendation.tiers.balanced;
         if balanced.limited_by == Limit::Context {
             let left = self.left_at(balanced.max_cache_tokens);
