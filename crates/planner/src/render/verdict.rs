@@ -138,8 +138,10 @@ fn too_heavy(document: &Document, weights: Bytes) -> String {
         return format!(": the weights take {weights}{each}, more than the {usable} there are");
     };
     let share = shown(document.deployment.resolved.share().as_ref());
-    let limit = pool.limit;
-    format!(": the weights take {weights}{each}, more than its share of {limit} ({share})")
+    let (limit, flag) = (pool.limit, pool_words(document).share);
+    format!(
+        ": the weights take {weights}{each}, more than its share of {limit} ({share}): `{flag}` is too small"
+    )
 }
 
 /// Why a runtime that takes a share of the card refuses to serve: its weights are more than that, too little of it is free, its pool holds no request of the
