@@ -200,12 +200,12 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_tokens: Option<u64>,
 
-    /// Fix `max_cache_tokens` instead of solving for it.
+    /// Plan a cache of so many tokens (`max_cache_tokens`) instead of the largest that fits.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_tokens: Option<u64>,
 
-    /// Fix `recent_window` instead of the published half.
+    /// Plan a `recent_window` of so many tokens instead of half the cache, as published.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent_window: Option<u64>,
@@ -365,14 +365,14 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
     pub mem_fraction_static: Option<AskedShare>,
 
-    /// Whether vLLM compiles nothing and captures no graphs (`--enforce-eager`), or SGLang captures none
-    /// (`--disable-cuda-graph`).
+    /// Plan without CUDA graphs: vLLM's `--enforce-eager`, which compiles nothing either, or SGLang's
+    /// `--disable-cuda-graph`.
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Card"))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enforce_eager: bool,
 
-    /// transformers runs with `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`: its allocator maps pages to
-    /// segments that grow, so that less is lost between them.
+    /// Plan transformers with `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`, with which less memory is lost to
+    /// fragmentation.
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Card"))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub expandable_segments: bool,
@@ -426,8 +426,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cpu_moe: bool,
 
-    /// Tensors whose name the pattern finds go to this device, `CPU` or `CUDA0`: `exps=CPU`. May be
-    /// repeated; the first that matches counts, those given here before `--n-cpu-moe`.
+    /// Put the tensors whose names match the pattern on this device, `CPU` or `CUDA0`: `exps=CPU`. May be
+    /// repeated; the first pattern that matches counts, and all of them before `--n-cpu-moe`.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -442,7 +442,7 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub override_tensor: Vec<TensorOverride>,
 
-    /// Proportions by which layers are dealt out to GPUs, such as `3,1` [default: by free memory].
+    /// How many of the layers each GPU gets, as proportions: `3,1` [default: by free memory].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N,N,…", help_heading = PLACEMENT, visible_alias = "ts")
@@ -555,8 +555,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtp: Option<u64>,
 
-    /// Adapters of low rank that vLLM serves in one batch (`--enable-lora`): slots for so many are allocated on load
-    /// [default: 1 with `--max-lora-rank`].
+    /// `LoRA` adapters that vLLM serves in one batch (`--enable-lora`), for each of which it allocates a slot when it
+    /// loads the model [default: 1 with `--max-lora-rank`].
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_loras: Option<u64>,
@@ -615,7 +615,7 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub kv_cache_memory_bytes: Option<Bytes>,
 
-    /// Tokens of a block of vLLM's cache, or of a page of SGLang's [default: what their kernels ask for].
+    /// Tokens of a block of vLLM's cache, or of a page of SGLang's [default: as their kernels need].
     #[cfg_attr(feature = "cli", arg(aliases = ["page-size"], long, value_name = "TOKENS", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block_size: Option<u64>,
@@ -632,7 +632,7 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimization_level: Option<u64>,
 
-    /// GPUs that vLLM splits every layer over [default: all that other kinds of parallelism leave].
+    /// GPUs that every layer is split over (tensor parallelism) [default: all that other kinds of parallelism leave].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "tp", alias = "tp-size")
@@ -640,7 +640,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensor_parallel_size: Option<u64>,
 
-    /// Runs of layers that vLLM cuts the model into [default: 1; all GPUs with `--split layer`].
+    /// Stages that the layers are divided into, one behind the other (pipeline parallelism) [default: 1; all GPUs with
+    /// `--split layer`].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "pp", alias = "pp-size")
@@ -648,7 +649,7 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline_parallel_size: Option<u64>,
 
-    /// Engines of vLLM that each have all dense layers, and share experts [default: 1].
+    /// Copies of the dense layers, which share the experts (data parallelism) [default: 1].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "dp", alias = "dp-size")
@@ -656,12 +657,13 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_parallel_size: Option<u64>,
 
-    /// Whether vLLM deals experts out whole, rather than split each over all GPUs.
+    /// Give every GPU whole experts instead of a part of each (expert parallelism).
     #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enable_expert_parallel: bool,
 
-    /// Ranks of tensor parallelism over which vLLM deals out the tokens of a cache that each would have whole [default: 1].
+    /// GPUs that vLLM divides the tokens of a cache among which each of them would otherwise hold whole (decode context
+    /// parallelism) [default: 1].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "dcp")
@@ -669,13 +671,13 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decode_context_parallel_size: Option<u64>,
 
-    /// Whether groups of ranks under SGLang have attention's layers and conversations of their own: as many as
-    /// `--data-parallel-size` says, among the ranks of `--tensor-parallel-size`.
+    /// Divide SGLang's GPUs into as many groups as `--data-parallel-size` says, each with the attention layers and with
+    /// conversations of its own (data-parallel attention).
     #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enable_dp_attention: bool,
 
-    /// Tokens that SGLang's pool is to have at most [default: what its share of the card leaves].
+    /// The most tokens that SGLang's pool may have [default: what its share of the card leaves].
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_total_tokens: Option<u64>,
