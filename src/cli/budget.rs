@@ -1,6 +1,5 @@
 //! `vramplan budget`.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use clap::builder::styling::AnsiColor;
@@ -20,7 +19,7 @@ use vramplan_planner::recommend::answer;
 use vramplan_planner::render::{
     Document, Format, PLAN, Target, answer_alone, emit, explain, to_table_on, verdict_words,
 };
-use vramplan_planner::text::{printable, printable_path};
+use vramplan_planner::text::{printable, printable_path, wrap, wrap_lines};
 
 /// Plans, recommends and prints.
 pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
@@ -39,11 +38,11 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let text = match (args.emit, explained) {
         (Some(target), _) => settings(target, &document, &deployment)?,
         (_, Some(component)) if format == Format::Json => explained_json(&document, component)?,
-        (_, Some(component)) => explain(&document, component),
+        (_, Some(component)) => wrap_lines(&explain(&document, component), width()),
         _ if args.quiet => painted(&answer_alone(&document, width()), &document),
         _ if format == Format::Table => {
             let table = painted(&to_table_on(&document, width()), &document);
-            let why = || "\n".to_owned() + &explain(&document, None);
+            let why = || "\n".to_owned() + &wrap_lines(&explain(&document, None), width());
             table + &args.verbose.then(why).unwrap_or_default()
         }
         _ => format::print(&PLAN, &document, format)?,
@@ -106,23 +105,37 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
         Problem::usage("the command is not UTF-8")
             .hint("say the same with flags of `vramplan budget`")
     })?;
-    let Served { question, left_out, note } = served(&words).map_err(unread)?;
+    let served = served(&words).map_err(unread)?;
+    if served.question.model.is_none() && args.plan.model.is_none() && args.scenario.is_none() {
+        return Err(Problem::usage("the command names no model")
+            .hint("say which one it is to load: `vramplan budget --model NAME … -- COMMAND`")
+            .into());
+    }
+    anstream::stderr().write_all(notes(&served, &args.plan).as_bytes())?;
+    Ok(served.question)
+}
+
+/// What the reader of a command's plan must know: what it takes for granted, and what it does not have.
+fn notes(served: &Served, plan: &Question) -> String {
+    let quoted = |flags: &[String]| {
+        let flags: Vec<_> = flags.iter().map(|flag| format!("`{flag}`")).collect();
+        flags.join(", ")
+    };
     let mut notes = String::new();
-    if let Some(note) =
-        note.filter(|_| args.plan.context.is_none() && args.plan.cache_tokens.is_none())
-    {
-        notes.push_str(&vramplan_planner::text::wrap(&format!("note: {note}"), 80));
+    if let Some(note) = served.note.filter(|_| plan.context.is_none() && plan.cache_tokens.is_none()) {
+        notes.push_str(&wrap(&format!("note: {note}"), 80));
     }
-    if !left_out.is_empty() {
-        let flags: Vec<_> = left_out.iter().map(|flag| format!("`{flag}`")).collect();
-        let _ = writeln!(
-            notes,
-            "note: planned without {}, which vramplan does not know",
-            flags.join(", ")
-        );
+    if !served.not_planned.is_empty() {
+        let flags = quoted(&served.not_planned);
+        let note = format!("note: planned without {flags}: what that takes is not modelled");
+        notes.push_str(&wrap(&note, 80));
     }
-    anstream::stderr().write_all(notes.as_bytes())?;
-    Ok(question)
+    if !served.left_out.is_empty() {
+        let flags = quoted(&served.left_out);
+        let note = format!("note: planned without {flags}, which vramplan does not know");
+        notes.push_str(&wrap(&note, 80));
+    }
+    notes
 }
 
 fn unread(why: Unread) -> Problem {
@@ -133,6 +146,10 @@ fn unread(why: Unread) -> Problem {
                  run on a virtual GPU with `vramplan rehearse`, or planned by flags such as `--model NAME --runtime transformers`",
             )
         }
+        Unread::NotModelled(engine) => Problem::usage(format!("{engine} is not modelled")).hint(
+            "`vramplan budget --model NAME --runtime vllm` plans the same model for vLLM; `sglang`, `transformers` and \
+             `llama.cpp` are planned, too",
+        ),
         Unread::Value(what) => Problem::usage(format!("the command cannot be read: {what}"))
             .hint("mend it, or say the same with flags of `vramplan budget`"),
     }

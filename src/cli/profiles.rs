@@ -10,7 +10,8 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use super::known::Known;
 use super::problem::Problem;
-use super::screen::fitted;
+use super::screen::{fitted, width};
+use vramplan_planner::render::terminal::Rows;
 use vramplan_planner::read::{Catalog, Kind, Listing, SourceError, profile};
 use vramplan_planner::spec::{GpuSpec, ModelSpec, Runtime};
 use vramplan_planner::text::{printable, printable_lines, printable_path};
@@ -205,7 +206,8 @@ fn gpus(catalog: &Catalog, only: &Only) -> Result<Option<String>, SourceError> {
 }
 
 fn models(catalog: &Catalog, only: &Only) -> Result<Option<String>, SourceError> {
-    let mut rows = table(&["model", "params", "family", "layers", "KV", "context"]);
+    let header = ["model", "params", "family", "layers", "KV", "context"];
+    let mut rows = Rows::new(&header, &[]).dropping(&[&[3], &[4], &[2]]);
     for listing in catalog.list(Kind::Model)?.into_iter().filter(|listing| only.has(&listing.name))
     {
         let model: ModelSpec = catalog.model(&listing.name)?;
@@ -218,7 +220,7 @@ fn models(catalog: &Catalog, only: &Only) -> Result<Option<String>, SourceError>
             context(model.shape.context_len),
         ]);
     }
-    Ok((rows.row_count() > 0).then(|| finish(&rows)))
+    Ok((!rows.is_empty()).then(|| rows.finish(width())))
 }
 
 /// `128k`, `4000`.

@@ -348,7 +348,10 @@ fn formats_of(deployment: &Deployment) -> Vec<WeightFormat> {
     if !is_gguf {
         return ladder;
     }
-    let all = FileType::ALL.iter().map(|&file_type| WeightFormat::Gguf(file_type));
+    // What is a format of experts alone says nothing of a model that has none.
+    let has_experts = deployment.model.shape.moe.is_some();
+    let fits = |file_type: &&FileType| has_experts || **file_type != FileType::Mxfp4Moe;
+    let all = FileType::ALL.iter().filter(fits).map(|&file_type| WeightFormat::Gguf(file_type));
     all.chain([WeightFormat::Bf16]).collect()
 }
 

@@ -11,6 +11,7 @@ use vramplan_disk::Disk;
 use vramplan_planner::deployment::{Deployment, LocalCard, Question};
 use vramplan_planner::estimate::rules;
 use vramplan_planner::read::{Catalog, profile};
+use vramplan_planner::recommend::settle_cards;
 use vramplan_planner::render::SCHEMA;
 use vramplan_planner::text::{excerpt, one_line, printable, printable_path};
 
@@ -72,10 +73,11 @@ pub fn merged(flags: &Question, scenario: Option<&Path>) -> anyhow::Result<Quest
     }
 }
 
-/// Resolves a question, on the card of this machine where it asks for that.
+/// Resolves a question, on the card of this machine where it asks for that, on the fewest of a card where it asks for those.
 pub fn resolve(question: &Question, known: &Known) -> anyhow::Result<Deployment> {
     let local = local_card_for(question, known)?;
-    known.resolve(&with_local_memory(question, known)?, local.as_ref())
+    let found = known.resolve(&with_local_memory(question, known)?, local.as_ref())?;
+    Ok(settle_cards(&found)?.into_owned())
 }
 
 /// Whether a question is one for a runtime that places tensors in main memory.

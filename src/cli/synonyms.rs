@@ -53,9 +53,9 @@ const ALONE: [(&str, &[&str]); 9] = [
 
 /// Flags whose value may say what is done anyway, and those values.
 const ANYWAY: [(&str, &[&str]); 10] = [
-    ("-c", &["0", "max", "auto", "model"]),
-    ("--context", &["0", "max", "auto", "model"]),
-    ("--ctx-size", &["0", "max", "auto", "model"]),
+    ("-c", &["0", "-1", "max", "auto", "model"]),
+    ("--context", &["0", "-1", "max", "auto", "model"]),
+    ("--ctx-size", &["0", "-1", "max", "auto", "model"]),
     ("--max-model-len", &["auto", "-1"]),
     ("--context-length", &["max", "auto"]),
     ("--device-map", &["auto", "balanced", "sequential"]),
@@ -63,6 +63,12 @@ const ANYWAY: [(&str, &[&str]); 10] = [
     ("--torch-dtype", &["auto"]),
     ("--weights", &["auto"]),
     ("--quantization", &["none", "None"]),
+];
+
+/// Flags with values that another flag stands for.
+const MEANT: [(&str, &[&str], &str); 2] = [
+    ("--gpus", &["auto", "min", "fewest"], "--fewest-gpus"),
+    ("--num-gpus", &["auto", "min", "fewest"], "--fewest-gpus"),
 ];
 
 /// Flags that name the type of weights that are not quantized; beside a quantization they say nothing of the weights.
@@ -93,10 +99,23 @@ fn command(words: &mut Vec<OsString>) {
     } else if let Some((_, meant)) = COMMANDS.iter().find(|(word, _)| *word == first) {
         words.splice(1..2, meant.iter().map(OsString::from));
     } else if is_program(first) && words.len() > 2 {
-        words.splice(1..1, ["budget", "--"].map(OsString::from));
+        let cards = cards(first == "lms", words);
+        let before = ["budget".into()].into_iter().chain(cards).chain(["--".into()]);
+        let before: Vec<OsString> = before.collect();
+        words.splice(1..1, before);
     } else if is_flag_of_a_plan(first) {
         words.insert(1, "budget".into());
     }
+}
+
+/// Takes `-g CARD` out of a server's command: no server has such a flag, but LM Studio's `lms load` a `--gpu` of its own.
+fn cards(is_lms: bool, words: &mut Vec<OsString>) -> Vec<OsString> {
+    let is_ours = |word: &OsString| word == "-g" || (word == "--gpu" && !is_lms);
+    let mut taken = Vec::new();
+    while let Some(at) = words.iter().position(is_ours).filter(|at| at + 1 < words.len()) {
+        taken.extend(words.drain(at..=at + 1));
+    }
+    taken
 }
 
 /// Whether a first word is a flag that only commands have.
@@ -136,7 +155,23 @@ fn flags(words: Vec<OsString>) -> Vec<OsString> {
             };
             ANYWAY.iter().any(|entry| of(&entry))
         };
+        let meant = |value: &OsStr| {
+            let of = |(flag, values, meant): &(&str, &[&str], &'static str)| {
+                let is_meant = names(&word, flag) && values.iter().any(|known| value == *known);
+                is_meant.then_some(*meant)
+            };
+            MEANT.iter().find_map(of)
+        };
         match value_of(&word) {
+            Some(value) if meant(&value).is_some() => {
+                written.extend(meant(&value).map(OsString::from));
+                continue;
+            }
+            None if words.peek().is_some_and(|value| meant(value).is_some()) => {
+                let value = words.next();
+                written.extend(value.and_then(|value| meant(&value)).map(OsString::from));
+                continue;
+            }
             Some(value) if anyway(&value) => continue,
             None if words.peek().is_some_and(|value| anyway(value)) => {
                 words.next();
@@ -193,6 +228,8 @@ mod tests {
             ("t -m a -g L4", "t budget -m a -g L4"),
             ("t vllm serve a_b --max_x 1", "t budget -- vllm serve a_b --max_x 1"),
             ("t ollama run a", "t budget -- ollama run a"),
+            ("t ollama run a -g L4", "t budget -g L4 -- ollama run a"),
+            ("t lms load a --gpu max -g L4", "t budget -g L4 -- lms load a --gpu max"),
             ("t qwen3-8b L4", "t qwen3-8b L4"),
             ("t --help", "t --help"),
         ] {
@@ -212,6 +249,9 @@ mod tests {
             ("t b --quantization awq --dtype half", "t b --quantization awq"),
             ("t b -g L4 -m a -g T4 --gpu L40", "t b -g L4,T4,L40 -m a"),
             ("t b --device_map auto", "t b"),
+            ("t b --gpus auto -m a", "t b --fewest-gpus -m a"),
+            ("t b --num_gpus=min", "t b --fewest-gpus"),
+            ("t b --gpus 2", "t b --gpus 2"),
             ("t b -g", "t b -g"),
             ("t b -- --load_in_4bit", "t b -- --load_in_4bit"),
         ] {

@@ -177,7 +177,7 @@ fn explained(mut error: clap::Error, words: &[OsString]) -> clap::Error {
     }
     match error.kind() {
         ErrorKind::ValueValidation => number(error),
-        ErrorKind::UnknownArgument => trailing(error, words),
+        ErrorKind::UnknownArgument => otherwise(trailing(error, words)),
         _ => error,
     }
 }
@@ -201,6 +201,35 @@ fn number(error: clap::Error) -> clap::Error {
          For more information, try '--help'.\n"
     );
     clap::Error::raw(ErrorKind::ValueValidation, message)
+}
+
+/// Flags that are asked for and are none here, and what says the same.
+const OTHERWISE: [(&[&str], &str); 5] = [
+    (
+        &["--input-len", "--output-len", "--isl", "--osl", "--max-tokens", "--max-new-tokens"],
+        "`--context` is the prompt and the answer together",
+    ),
+    (&["--bits", "--bpw"], "name the format of the weights, such as `--weights q4_k_m`"),
+    (&["--offload", "--gpu-offload", "--n-offload"], "`--ngl N` puts so many layers on the GPU"),
+    (&["-o", "--out", "--output-file"], "`--json > FILE` writes a plan to a file"),
+    (
+        &["--speculative-algorithm", "--speculative-algo", "--speculative-config"],
+        "`--draft` and `--mtp` say what predicts; a server's own flags are read behind `--`: `-- vllm serve …`",
+    ),
+];
+
+/// What says the same as a flag that is none here.
+fn otherwise(error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else { return error };
+    let flag = named.split(['=', ' ']).next().unwrap_or(named);
+    let Some((_, tip)) = OTHERWISE.iter().find(|(flags, _)| flags.contains(&flag)) else {
+        return error;
+    };
+    let message = format!(
+        "unexpected argument '{}'\n\n  tip: {tip}\n\nFor more information, try '--help'.\n",
+        printable(flag)
+    );
+    clap::Error::raw(ErrorKind::UnknownArgument, message)
 }
 
 /// Whether the command runs a program.
@@ -302,6 +331,12 @@ mod tests {
         let text = said("t budgte L4");
         assert!(text.contains("'budget'"), "{text}");
         assert!(said("t --bach").contains("--bach"));
+    }
+
+    #[test]
+    fn what_says_the_same_is_named() {
+        assert!(said("t budget --input-len 4000").contains("`--context` is the prompt"));
+        assert!(said("t budget --speculative-algorithm EAGLE").contains("`--draft` and `--mtp`"));
     }
 
     #[test]

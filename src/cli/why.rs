@@ -1,6 +1,6 @@
 //! `vramplan why`.
 
-use std::io::{Read, Seek as _, SeekFrom, Write as _};
+use std::io::{IsTerminal as _, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -25,9 +25,9 @@ pub struct WhyArgs {
     #[command(flatten)]
     pub catalog: CatalogArgs,
 
-    /// The log of an engine, or its message alone; `-` is standard input.
+    /// The log of an engine: a file, its message in quotes, or `-` for standard input, which is read where nothing is given.
     #[arg(value_name = "LOG")]
-    pub log: PathBuf,
+    pub log: Option<PathBuf>,
 
     /// What the log does not say: these win over what it does.
     #[command(flatten)]
@@ -65,7 +65,8 @@ pub fn run(args: &WhyArgs) -> anyhow::Result<Outcome> {
     ready(&args.catalog, args.learn)?;
     let known = args.catalog.known();
     let user = scenario::merged(&args.plan, args.scenario.as_deref())?;
-    let finding = explained(read(&args.log)?, &printable_path(&args.log), &user, &known)?;
+    let (evidence, name) = read_given(args.log.as_deref())?;
+    let finding = explained(evidence, &name, &user, &known)?;
     let text = format::print(&WHY, &WhyDoc::new(&finding), format::chosen(args.format, args.json))?;
     anstream::stdout().write_all(text.as_bytes())?;
     if args.learn {
@@ -97,6 +98,25 @@ fn explained(
             .into());
     }
     Ok(explain(evidence, user, &|question| resolve(question, user, known)))
+}
+
+/// Reads the log that is given, and says what to call it.
+fn read_given(log: Option<&Path>) -> anyhow::Result<(Evidence, String)> {
+    let Some(log) = log else {
+        if std::io::stdin().is_terminal() {
+            return Err(Problem::usage("no log is given")
+                .hint(
+                    "name its file, paste the message in quotes, or pipe it: `docker logs vllm 2>&1 | vramplan why`",
+                )
+                .into());
+        }
+        return Ok((read_from(std::io::stdin().lock())?, "standard input".to_owned()));
+    };
+    // What is no file and has spaces is the message itself.
+    match log.to_str().filter(|text| text.contains(char::is_whitespace) && !log.exists()) {
+        Some(message) => Ok((read_from(message.as_bytes())?, "the message".to_owned())),
+        None => Ok((read(log)?, printable_path(log))),
+    }
 }
 
 /// Reads a log as far as logs are read.

@@ -230,6 +230,127 @@ const QUESTIONS: &[Asked] = &[
     asked("models qwen3-8b", 0, &["8.2B"]),
     asked("budget -m qwen3-8b -g 4090 --explain kv", 0, &["conversation cache"]),
     asked("budget -m qwen3-8b -g 4090 --explain weights --json", 0, &["\"id\": \"weights\""]),
+    // How many cards.
+    asked(
+        "budget -m llama3.3:70b -g 3090 --gpus auto -c 8k",
+        0,
+        &["fits on 2 × RTX 3090: ", "of 23.56 GiB on each"],
+    ),
+    asked(
+        "budget -m meta-llama/Llama-3.3-70B-Instruct -g 'A100 80GB' --gpus auto --users 16 --context-per-user 16k",
+        0,
+        &["fits on 4 × A100-80GB: ", "16 users × 16384 tokens"],
+    ),
+    asked(
+        "budget -m qwen2.5-72b -g H100 --num-gpus auto --runtime sglang --users 64 --context-per-user 8k",
+        0,
+        &["fits on 8 × H100: ", "0–7 H100"],
+    ),
+    asked("budget -m qwen2.5-14b -g L4 --gpus auto --runtime hf", 0, &["fits on 2 × L4: "]),
+    asked("budget -m qwen2.5-14b -g L4 --gpus auto --json", 0, &["\"fewest_gpus\": 1"]),
+    asked(
+        "budget -m qwen2.5-14b -g T4 --gpus auto --runtime vllm --users 256 --context-per-user 32k",
+        3,
+        &["vllm starts, but its pool holds 14 of 256 users", "no number of T4 up to 64 holds it"],
+    ),
+    asked("budget -m qwen2.5-32b -g 2xL4 --gpus auto", 2, &["name the card once"]),
+    asked("budget -m qwen2.5-32b -g L4 --gpus auto --runtime vllm --tp 2", 2, &["drop it"]),
+    asked("budget -m llama-3.3-70b -g L4 --runtime llama.cpp --ngl all", 3, &["3 × L4 hold it"]),
+    asked(
+        "budget -m mistralai/Mistral-Small-3.2-24B-Instruct-2506 -g L40S",
+        3,
+        &["the weights take 44.72 GiB, more than the 44.39 GiB there are", "2 × L40S hold it"],
+    ),
+    asked(
+        "budget -m qwen3-14b -g L40S --runtime vllm --gpu-mem-util 0.5",
+        3,
+        &["more than its share of 22.20 GiB (0.5)"],
+    ),
+    // Commands as they stand in documentation, in scripts and in containers.
+    asked(
+        "budget -g H100 -- python3 -m sglang.launch_server --model-path meta-llama/Llama-3.1-8B-Instruct \
+         --speculative-algorithm EAGLE3 --speculative-draft-model-path a/b --speculative-num-steps 5 \
+         --speculative-eagle-topk 8 --speculative-num-draft-tokens 32",
+        0,
+        &["sglang runtime", "48 requests together"],
+    ),
+    asked(
+        "budget -g 8xH200 -- python3 -m sglang.launch_server --model deepseek-ai/DeepSeek-V3 --tp 8 \
+         --speculative-algorithm NEXTN --cuda-graph-max-bs 64",
+        0,
+        &["8 × H200, split by tensor", "48 requests together"],
+    ),
+    asked(
+        "budget -g H100 -- sglang serve --model-path Qwen/Qwen3-30B-A3B-FP8 --attention-backend fa3",
+        0,
+        &["planned without `--attention-backend fa3`: what that takes is not modelled"],
+    ),
+    asked(
+        "budget -g A100-40GB -- 'docker run --gpus all --ipc=host vllm/vllm-openai:latest --model mistralai/Mistral-7B-Instruct-v0.3 --max-model-len 8k'",
+        0,
+        &["vllm runtime", "8000 tokens"],
+    ),
+    asked(
+        "budget -g L4 -- docker run -e LLAMA_ARG_HF_REPO=unsloth/Qwen3-8B-GGUF:Q4_K_M -e LLAMA_ARG_CTX_SIZE=16384 ghcr.io/ggml-org/llama.cpp:server-cuda",
+        0,
+        &["llama.cpp runtime", "16384 tokens"],
+    ),
+    asked("budget -g 4090 -- uvx vllm serve Qwen/Qwen3-4B -O3", 0, &["vllm runtime"]),
+    asked("budget -g 24GB -- 'bash -c \"ollama run qwen3:8b\"'", 0, &["llama.cpp runtime"]),
+    asked("ollama run gemma3:12b -g 3060", 0, &["RTX 3060"]),
+    asked(
+        "budget -g 24GB -- lms load openai/gpt-oss-20b --context-length=32768 --gpu=max",
+        0,
+        &["mxfp4_moe weights", "32768 tokens"],
+    ),
+    asked("budget -g 24GB -- OLLAMA_KV_CACHE_TYPE=q4_0 ollama serve", 2, &["names no model"]),
+    asked("budget -g 24GB -- llama-cli -m qwen3-8b -c 16k", 2, &["say 16384"]),
+    asked(
+        "budget -g 24GB -- text-generation-launcher --model-id a/b",
+        2,
+        &["Text Generation Inference (TGI) is not modelled", "--runtime vllm"],
+    ),
+    asked("budget -g 24GB -- trtllm-serve a/b", 2, &["TensorRT-LLM is not modelled"]),
+    asked(
+        "budget -g 3090 --ram 96GiB -- llama-server -hf ggml-org/gpt-oss-120b-GGUF --n-cpu-moe 30 -c 32768 -ngl 99",
+        0,
+        &["mxfp4_moe weights"],
+    ),
+    // Cards, models and numbers in still other words.
+    asked("budget -m qwen3-8b -g 'A100 3g.20gb'", 0, &["A100-40GB-3g.20gb"]),
+    asked("budget -m qwen3-8b -g 'MIG 3g.40gb'", 2, &["`A100-80GB-3g.40gb`, `H100-3g.40gb`"]),
+    asked("budget -m qwen3:4b -g '8 GB vram'", 0, &["of 7.12 GiB"]),
+    asked("budget -m qwen3:235b -g '512GB M3 Ultra'", 0, &["M3 Ultra 512GB"]),
+    asked("budget -m codestral -g 4080", 0, &["codestral-22b-v0.1"]),
+    asked("budget -m devstral -g 4090", 2, &["`devstral-small-2507`"]),
+    asked("budget -m https://ollama.com/library/gemma3:27b -g 24gb", 0, &["gemma-3-27b"]),
+    asked("budget -m deepseek-r1:32b -g 2x3090", 0, &["deepseek-r1-distill-qwen-32b", "2 × RTX"]),
+    asked("budget -m qwen3-14b -g 4090 -c -1", 0, &["all 40960 tokens"]),
+    asked(
+        "budget -m qwen3-14b -g 4090 -c 200k",
+        0,
+        &["the model's own context is 40960 tokens: beyond that it needs RoPE scaling"],
+    ),
+    asked("budget -m qwen3-14b -g 4090 --system-prompt 2000", 0, &["2000 system tokens"]),
+    asked("budget -m qwen3-14b -g 4090 --tokens 32000", 0, &["all 32000 tokens"]),
+    asked("budget -m qwen3-14b -g 4090 --input-len 4000", 2, &["`--context` is the prompt"]),
+    asked(
+        "budget -m qwen3-14b -g H100 --runtime sglang --draft eagle3",
+        0,
+        &["sglang runtime", "48 requests together"],
+    ),
+    // Why it ran out of memory.
+    asked(
+        "why 'torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 594.00 MiB. GPU 0 has a total capacity of 23.64 GiB of which 351.56 MiB is free.'",
+        0,
+        &["594.00 MiB were asked for, 351.56 MiB of 23.64 GiB were free"],
+    ),
+    asked("why 'RuntimeError: CUDA error: out of memory'", 0, &["out of memory: the driver had nothing left"]),
+    asked(
+        "why 'ValueError: The model s max seq len (131072) is larger than the maximum number of tokens that can be stored in KV cache (36736).'",
+        0,
+        &["--max-model-len 36736"],
+    ),
     // Mistakes.
     asked("budget -g L4 -m qwen2.5-14b --weights int4", 2, &["awq-int4", "q4_k_m", "nf4"]),
     asked("budget -g L4 -m qwen2.5-14b --runtime exl2", 2, &["expected one of"]),

@@ -35,7 +35,7 @@ pub enum SourcesError {
         places: String,
     },
     /// Nothing local has the name, and no server can be asked.
-    #[error("{known}, and no local cache has it: {why}")]
+    #[error("{}", nowhere(known, why))]
     Nowhere {
         /// That no profile has the name.
         known: Box<SourceError>,
@@ -51,6 +51,17 @@ pub enum SourcesError {
     /// A profile, a file.
     #[error(transparent)]
     Source(#[from] SourceError),
+}
+
+/// What is known of a name that is nowhere: first why it was not read, then what it may have been meant to be.
+fn nowhere(known: &SourceError, why: &str) -> String {
+    let known = known.to_string();
+    match known.split_once(": did you mean ") {
+        Some((known, near)) => {
+            format!("{known}, and no local cache has it: {why}; did you mean {near}")
+        }
+        None => format!("{known}, and no local cache has it: {why}"),
+    }
 }
 
 impl SourcesError {

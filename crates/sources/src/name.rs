@@ -219,6 +219,9 @@ impl Asked {
         if let Some(rest) = hub_path(text, endpoint) {
             return repository(rest);
         }
+        if let Some(tag) = ollama_page(text).and_then(OllamaTag::new) {
+            return Ok(Self::Ollama { tag, explicit: false });
+        }
         if text.starts_with("https://") || text.starts_with("http://") {
             return Ok(Self::Url(text.to_owned()));
         }
@@ -252,6 +255,15 @@ fn split_behind(text: &str) -> (&str, bool) {
         Some(at) => (text.get(..at).unwrap_or(text), true),
         None => (text, false),
     }
+}
+
+/// The tag of a page of Ollama's library: `https://ollama.com/library/qwen3:30b`.
+fn ollama_page(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let (host, path) = rest.split_once('/')?;
+    let path = path.split(['?', '#']).next()?.trim_end_matches('/');
+    let is_ollamas = ["ollama.com", "www.ollama.com", "registry.ollama.ai"].contains(&host);
+    is_ollamas.then(|| path.strip_prefix("library/").unwrap_or(path))
 }
 
 /// The path of an address of the hub.

@@ -10,7 +10,7 @@ use vramplan_planner::deployment::{
 use vramplan_planner::estimate::rules;
 use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::Catalog;
-use vramplan_planner::recommend::{answer, outline};
+use vramplan_planner::recommend::{answer, outline, settle_cards};
 use vramplan_planner::render::{CompareDoc, Document, PLAN, SweepDoc, Target, emit, heading};
 use vramplan_planner::spec::ModelSpec;
 use vramplan_planner::sweep::Sweep;
@@ -129,7 +129,7 @@ impl Session {
             found.origin = origin.clone().map(Arc::new);
         }
         found.given = Arc::new(asked.clone());
-        Ok(found)
+        Ok(settle_cards(&found)?.into_owned())
     }
 
     fn document(&mut self, asked: &Question) -> Result<(Deployment, Document), Problem> {

@@ -2,7 +2,7 @@
 
 use super::DeploymentError;
 use super::limits::MOST_GPUS;
-use crate::units::Bytes;
+use crate::read::size_alone;
 
 /// Words that stand for a number of cards.
 const NUMBERS: [(&str, u64); 4] = [("single", 1), ("dual", 2), ("triple", 3), ("quad", 4)];
@@ -59,7 +59,7 @@ fn between_plus_signs(text: &str) -> Vec<&str> {
 
 /// How many of which card `2xL4`, `L4x2`, `2 L4` or `dual L4` names.
 fn multiple(name: &str) -> Option<(u64, &str)> {
-    if name.parse::<Bytes>().is_ok() {
+    if size_alone(name).is_some() {
         return None; // `24 GB`
     }
     let found = times_before(name).or_else(|| times_after(name)).or_else(|| counted(name))?;

@@ -104,7 +104,8 @@ pub fn cards(
     let gpu = question.gpu.as_deref().ok_or_else(error::no_gpu)?;
     let names = names(gpu)?;
     let gpus = count(question, &names)?;
-    if question.split.is_some() && gpus == 1 {
+    refuse_with_fewest(question, &names)?;
+    if question.split.is_some() && gpus == 1 && !question.fewest_gpus {
         return Err(DeploymentError::refused(
             "`--split` says how a model is spread over several GPUs, and there is one",
             "drop `--split`, or add `--gpus N`",
@@ -123,6 +124,29 @@ pub fn cards(
         [] => Vec::new(),
     };
     cards(others)
+}
+
+/// Refuses what says itself how many cards there are beside `--gpus auto`.
+fn refuse_with_fewest(question: &Question, names: &[&str]) -> Result<(), DeploymentError> {
+    if !question.fewest_gpus {
+        return Ok(());
+    }
+    let given = if names.len() > 1 {
+        Some(("`--gpu` with several cards", "name the card once"))
+    } else if question.says_parallelism() {
+        Some(("a size of parallelism", "drop it: every layer is split over the cards that are found"))
+    } else if question.split_mode == Some(SplitMode::None) {
+        Some(("`--split-mode none`", "drop one of them"))
+    } else {
+        None
+    };
+    match given {
+        Some((what, hint)) => Err(DeploymentError::refused(
+            format!("`--gpus auto` looks for the number of cards, which {what} sets"),
+            hint,
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The GPU of `--split-mode none`; all of them under other modes.

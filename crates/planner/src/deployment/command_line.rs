@@ -7,8 +7,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::Question;
 use super::llama_flags::PLACED;
+use super::{Question, speculation};
 use crate::dtype::KvFormat;
 use crate::spec::{AskedShare, Attention, LoraSlots, Runtime, Split};
 use crate::text::printable;
@@ -122,8 +122,8 @@ pub(super) const VLLM: &[Flag] = &[
     ("--max-cudagraph-capture-size", Effect::Sets(captured)),
     ("--optimization-level", Effect::Sets(level)),
     ("--kv-cache-dtype", Effect::Sets(server_cache)),
-    ("--speculative-config", Effect::Sets(speculative)),
-    ("-sc", Effect::Sets(speculative)),
+    ("--speculative-config", Effect::Sets(speculation::json)),
+    ("-sc", Effect::Sets(speculation::json)),
     ("--host", Effect::Value),
     ("--port", Effect::Value),
     ("--served-model-name", Effect::Value),
@@ -271,7 +271,17 @@ fn read(
 }
 
 pub(super) fn number(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(String::new)
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| no_number(text))
+}
+
+/// What to say of a text that is no number; one with a `k` is none to engines either.
+fn no_number(text: &str) -> String {
+    const KIBI: u64 = 1024;
+    let thousands = text.strip_suffix(['k', 'K']).and_then(|digits| digits.parse::<u64>().ok());
+    match thousands.and_then(|number| number.checked_mul(KIBI)) {
+        Some(number) => format!("is no number to this engine: say {number}"),
+        None => "is no number above 0".to_owned(),
+    }
 }
 
 pub(super) fn parsed<T: FromStr>(text: &str) -> Result<T, String> {
@@ -379,33 +389,6 @@ pub(super) fn captured(question: &mut Question, text: &str) -> Result<(), String
 pub(super) fn level(question: &mut Question, text: &str) -> Result<(), String> {
     question.optimization_level = Some(parsed(text)?);
     Ok(())
-}
-
-/// What predicts tokens ahead, where no more is said of it than its method, its model and how many.
-pub(super) fn speculative(question: &mut Question, text: &str) -> Result<(), String> {
-    let told: serde_json::Map<String, serde_json::Value> = parsed_json(text)?;
-    let known = ["method", "model", "num_speculative_tokens"];
-    if told.keys().any(|key| !known.contains(&key.as_str())) {
-        return Err("says more than is read here".to_owned());
-    }
-    let said = |key: &str| told.get(key).and_then(serde_json::Value::as_str);
-    let ahead = told.get("num_speculative_tokens").and_then(serde_json::Value::as_u64);
-    let ahead = Some(ahead.ok_or("does not say how many tokens")?);
-    match (said("method"), said("model")) {
-        (Some(method), None) if method == "mtp" || method.ends_with("_mtp") => question.mtp = ahead,
-        (Some(head @ ("eagle" | "eagle3")), Some(_)) => {
-            (question.draft, question.draft_tokens) = (Some(head.to_owned()), ahead);
-        }
-        (Some("draft_model"), Some(model)) => {
-            (question.draft, question.draft_tokens) = (Some(model.to_owned()), ahead);
-        }
-        _ => return Err("is of a method that is not read here".to_owned()),
-    }
-    Ok(())
-}
-
-fn parsed_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|_| "is not JSON".to_owned())
 }
 
 /// `auto` is the model's own.

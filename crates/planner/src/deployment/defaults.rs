@@ -74,7 +74,8 @@ fn runtime_of_name(question: &Question, model: Option<&ModelSpec>, catalog: &Cat
             None,
         ) => {
             let gpus = question.gpu.as_deref().unwrap_or_default();
-            let several = question.gpus.unwrap_or(1) > 1 || is_several(gpus);
+            let several =
+                question.fewest_gpus || question.gpus.unwrap_or(1) > 1 || is_several(gpus);
             let is_own = !several && runs_itself(question, model, catalog);
             if is_own { own } else { Runtime::LlamaCpp }
         }

@@ -20,6 +20,7 @@ mod seen;
 mod served;
 mod server;
 mod siblings;
+mod speculation;
 mod text;
 
 use std::sync::Arc;
@@ -42,6 +43,9 @@ pub use origin::{Form, Origin, OriginKind};
 pub use question::{CacheAllocation, CaptureLayers, Question};
 pub use seen::{Seen, seen};
 pub use served::{Served, Unread, changes_no_memory, is_program, served};
+
+/// Cards beside the first, at most.
+const MOST_OTHERS: usize = MOST_GPUS as usize - 1;
 
 /// How large the conversation cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +201,8 @@ impl Deployment {
         let kind = runtime.kind();
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
         let expands = rules(kind).expands(&model, &cards.first().gpu);
-        if let Some(remark) = expands.filter(|_| question.weights.is_none()) {
+        let is_new = |remark: &String| question.weights.is_none() && !model.remarks.contains(remark);
+        if let Some(remark) = expands.filter(is_new) {
             Arc::make_mut(&mut model).remarks.push(remark);
         }
         runs_on(kind, &cards)?;
@@ -265,6 +270,32 @@ impl Deployment {
             Arc::make_mut(&mut changed.runtime).launch.values = kv.values;
         }
         changed
+    }
+
+    /// The same on so many of its first card.
+    ///
+    /// # Errors
+    /// Where the runtime is not told so many.
+    pub fn on_equal_cards(&self, gpus: u64) -> Result<Self, DeploymentError> {
+        let first = self.cards.first();
+        let others = usize::try_from(gpus.saturating_sub(1)).unwrap_or(usize::MAX);
+        let cards = Cards::new(first.clone(), vec![first.clone(); others.min(MOST_OTHERS)]);
+        let found = Found {
+            model: Arc::clone(&self.model),
+            file: self.file.clone(),
+            runtime: Arc::clone(&self.runtime),
+            cards,
+            siblings: Arc::clone(&self.siblings),
+        };
+        let question = Question { gpus: Some(gpus), ..(*self.given).clone() };
+        let mut changed = Self::new(question, found)?;
+        changed.origin.clone_from(&self.origin);
+        changed.given = Arc::clone(&self.given);
+        let beside = self.runtime.launch.beside.clone();
+        if beside.is_some() {
+            Arc::make_mut(&mut changed.runtime).launch.beside = beside;
+        }
+        Ok(changed)
     }
 
     /// The same with a conversation cache of so many tokens.

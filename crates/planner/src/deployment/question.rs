@@ -117,10 +117,15 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
 
-    /// Number of equal GPUs that the model is spread over [default: 1].
+    /// Number of equal GPUs that the model is spread over, or `auto` for the fewest that hold it [default: 1].
     #[cfg_attr(feature = "cli", arg(aliases = ["num-gpus"], long, value_name = "N"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u64>,
+
+    /// Find the fewest of the GPU that hold what is asked for: `--gpus auto`.
+    #[cfg_attr(feature = "cli", arg(long, hide = true, conflicts_with = "gpus"))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fewest_gpus: bool,
 
     /// How the model is spread over several GPUs: `layer` (whole layers: `-sm layer` of llama.cpp,
     /// `device_map="auto"` of transformers, pipeline parallelism of vLLM) or `tensor` (parts of every
@@ -191,16 +196,16 @@ pub struct Question {
 
     /// Length of the pinned system prompt in tokens [default: 0; 6000 under vramplan where the context has
     /// room for twice that].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["system-prompt", "system-prompt-tokens"], long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_tokens: Option<u64>,
 
-    /// Fix `max_cache_tokens` instead of solving for it.
+    /// Plan a cache of so many tokens (`max_cache_tokens`) instead of the largest that fits.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_tokens: Option<u64>,
 
-    /// Fix `recent_window` instead of the published half.
+    /// Plan a `recent_window` of so many tokens instead of half the cache, as published.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent_window: Option<u64>,
@@ -248,7 +253,7 @@ pub struct Question {
 
     /// Context length in tokens; more than the model's where `RoPE` scaling allows it [default: the
     /// model's].
-    #[cfg_attr(feature = "cli", arg(aliases = ["ctx", "ctx-size", "num-ctx", "n-ctx", "context-length", "context-size", "context-window", "contextsize", "max-seq-len", "max-context"], short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["ctx", "tokens", "context-len", "ctx-len", "seq-len", "sequence-length", "max-length", "max-context-length", "ctx-size", "num-ctx", "n-ctx", "context-length", "context-size", "context-window", "contextsize", "max-seq-len", "max-context"], short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
 
@@ -340,7 +345,7 @@ pub struct Question {
 
     /// Share of the card that vLLM takes for weights, activations and cache, or `auto` for the largest that is safe beside
     /// other programs [default: 0.92; 0.9 before vLLM 0.20].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "SHARE", help_heading = "Card"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["gpu-mem-util", "gpu-util", "gpu-memory-util"], long, value_name = "SHARE", help_heading = "Card"))]
     #[serde(
         deserialize_with = "text::deserialize",
         serialize_with = "text::serialize",
@@ -360,14 +365,14 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<text::Scalar>"))]
     pub mem_fraction_static: Option<AskedShare>,
 
-    /// Whether vLLM compiles nothing and captures no graphs (`--enforce-eager`), or SGLang captures none
-    /// (`--disable-cuda-graph`).
+    /// Plan without CUDA graphs: vLLM's `--enforce-eager`, which compiles nothing either, or SGLang's
+    /// `--disable-cuda-graph`.
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Card"))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enforce_eager: bool,
 
-    /// transformers runs with `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`: its allocator maps pages to
-    /// segments that grow, so that less is lost between them.
+    /// Plan transformers with `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`, with which less memory is lost to
+    /// fragmentation.
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Card"))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub expandable_segments: bool,
@@ -421,8 +426,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cpu_moe: bool,
 
-    /// Tensors whose name the pattern finds go to this device, `CPU` or `CUDA0`: `exps=CPU`. May be
-    /// repeated; the first that matches counts, those given here before `--n-cpu-moe`.
+    /// Put the tensors whose names match the pattern on this device, `CPU` or `CUDA0`: `exps=CPU`. May be
+    /// repeated; the first pattern that matches counts, and all of them before `--n-cpu-moe`.
     #[cfg_attr(
         feature = "cli",
         arg(
@@ -437,7 +442,7 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub override_tensor: Vec<TensorOverride>,
 
-    /// Proportions by which layers are dealt out to GPUs, such as `3,1` [default: by free memory].
+    /// How many of the layers each GPU gets, as proportions: `3,1` [default: by free memory].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N,N,…", help_heading = PLACEMENT, visible_alias = "ts")
@@ -536,8 +541,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lora: Vec<String>,
 
-    /// A smaller model whose tokens the model checks: a name or a file (llama.cpp: `-md`); under vllm also `eagle` or
-    /// `eagle3` for a head as they are published, with `--draft-tokens`.
+    /// A smaller model whose tokens the model checks: a name or a file (llama.cpp: `-md`); under vllm and sglang also
+    /// `eagle` or `eagle3` for a head as they are published, with `--draft-tokens`.
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "MODEL", help_heading = BESIDE, visible_alias = "model-draft")
@@ -550,19 +555,19 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtp: Option<u64>,
 
-    /// Adapters of low rank that vLLM serves in one batch (`--enable-lora`): slots for so many are allocated on load
-    /// [default: 1 with `--max-lora-rank`].
+    /// `LoRA` adapters that vLLM serves in one batch (`--enable-lora`), for each of which it allocates a slot when it
+    /// loads the model [default: 1 with `--max-lora-rank`].
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_loras: Option<u64>,
 
     /// The largest rank of those adapters [default: 16 with `--max-loras`].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "RANK", help_heading = SERVER))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["lora-rank"], long, value_name = "RANK", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lora_rank: Option<u64>,
 
     /// Tokens that `--draft` predicts ahead under vLLM (`num_speculative_tokens`) and SGLang (one fewer than
-    /// `--speculative-num-draft-tokens`).
+    /// `--speculative-num-draft-tokens`) [default under sglang: 3; 7 for heads of Llama].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "num-speculative-tokens")
@@ -610,13 +615,14 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub kv_cache_memory_bytes: Option<Bytes>,
 
-    /// Tokens of a block of vLLM's cache, or of a page of SGLang's [default: what their kernels ask for].
+    /// Tokens of a block of vLLM's cache, or of a page of SGLang's [default: as their kernels need].
     #[cfg_attr(feature = "cli", arg(aliases = ["page-size"], long, value_name = "TOKENS", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block_size: Option<u64>,
 
-    /// Tokens of the largest step that vLLM captures as a graph [default: 512, or twice `--max-seqs`].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = SERVER))]
+    /// Tokens of the largest step that vLLM captures as a graph [default: 512, or twice `--max-seqs`], or requests of the
+    /// largest batch that SGLang captures (`--cuda-graph-max-bs`) [default: by the card].
+    #[cfg_attr(feature = "cli", arg(aliases = ["cuda-graph-max-bs"], long, value_name = "TOKENS", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_cudagraph_capture_size: Option<u64>,
 
@@ -626,7 +632,7 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimization_level: Option<u64>,
 
-    /// GPUs that vLLM splits every layer over [default: all that other kinds of parallelism leave].
+    /// GPUs that every layer is split over (tensor parallelism) [default: all that other kinds of parallelism leave].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "tp", alias = "tp-size")
@@ -634,7 +640,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensor_parallel_size: Option<u64>,
 
-    /// Runs of layers that vLLM cuts the model into [default: 1; all GPUs with `--split layer`].
+    /// Stages that the layers are divided into, one behind the other (pipeline parallelism) [default: 1; all GPUs with
+    /// `--split layer`].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "pp", alias = "pp-size")
@@ -642,7 +649,7 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline_parallel_size: Option<u64>,
 
-    /// Engines of vLLM that each have all dense layers, and share experts [default: 1].
+    /// Copies of the dense layers, which share the experts (data parallelism) [default: 1].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "dp", alias = "dp-size")
@@ -650,12 +657,13 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_parallel_size: Option<u64>,
 
-    /// Whether vLLM deals experts out whole, rather than split each over all GPUs.
+    /// Give every GPU whole experts instead of a part of each (expert parallelism).
     #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enable_expert_parallel: bool,
 
-    /// Ranks of tensor parallelism over which vLLM deals out the tokens of a cache that each would have whole [default: 1].
+    /// GPUs that vLLM divides the tokens of a cache among which each of them would otherwise hold whole (decode context
+    /// parallelism) [default: 1].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "dcp")
@@ -663,19 +671,19 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decode_context_parallel_size: Option<u64>,
 
-    /// Whether groups of ranks under SGLang have attention's layers and conversations of their own: as many as
-    /// `--data-parallel-size` says, among the ranks of `--tensor-parallel-size`.
+    /// Divide SGLang's GPUs into as many groups as `--data-parallel-size` says, each with the attention layers and with
+    /// conversations of its own (data-parallel attention).
     #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enable_dp_attention: bool,
 
-    /// Tokens that SGLang's pool is to have at most [default: what its share of the card leaves].
+    /// The most tokens that SGLang's pool may have [default: what its share of the card leaves].
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_total_tokens: Option<u64>,
 
     /// Slowest acceptable generation, in tokens per second with the cache full.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOK/S", help_heading = "Card"))]
+    #[cfg_attr(feature = "cli", arg(aliases = ["min-tps", "min-speed", "tps"], long, value_name = "TOK/S", help_heading = "Card"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_decode_speed: Option<f64>,
 }
@@ -687,8 +695,19 @@ impl Question {
         self.gpu_memory_utilization.or(self.mem_fraction_static)
     }
 
+    /// Whether sizes of kinds of parallelism are given, whose product is the number of GPUs.
+    pub const fn says_parallelism(&self) -> bool {
+        self.tensor_parallel_size.is_some()
+            || self.pipeline_parallel_size.is_some()
+            || self.data_parallel_size.is_some()
+            || self.decode_context_parallel_size.is_some()
+    }
+
     /// Takes out of `other` what a key here says otherwise under another name.
     fn silence(&self, other: &mut Self) {
+        if self.gpus.is_some() || self.fewest_gpus {
+            (other.gpus, other.fewest_gpus) = (None, false);
+        }
         if self.cpu_moe || self.n_cpu_moe.is_some() {
             (other.cpu_moe, other.n_cpu_moe) = (false, None);
         }

@@ -17,6 +17,7 @@ impl Deployment {
         Question {
             gpu: Some(gpu),
             gpus,
+            fewest_gpus: false,
             split: (self.cards.len() > 1).then_some(self.split),
             model: self.given.model.clone().or_else(|| Some(self.model.name.clone())),
             runtime: Some(self.kind()),

@@ -41,7 +41,7 @@ pub(super) fn server(
             "drop it and plan one of them, or add `--enable-dp-attention`",
         ));
     }
-    let ahead = ahead(question, runtime)?;
+    let ahead = ahead(question, (model, runtime))?;
     let size = |given: Option<Gibibytes>| given.map_or(Bytes::ZERO, |size| size.0);
     let grid = grid(question, gpus, split)?;
     Ok(Server {
@@ -143,19 +143,27 @@ fn lora(question: &Question) -> Result<Option<LoraSlots>, DeploymentError> {
 }
 
 /// Tokens that are predicted ahead.
-fn ahead(question: &Question, runtime: Runtime) -> Result<u64, DeploymentError> {
+fn ahead(
+    question: &Question,
+    (model, runtime): (&ModelSpec, Runtime),
+) -> Result<u64, DeploymentError> {
     let tokens = in_range("--draft-tokens", question.draft_tokens, MOST_AHEAD)?;
     match (&question.draft, question.mtp, tokens) {
         (Some(_), Some(_), _) => Err(DeploymentError::refused(
             format!("the `{runtime}` runtime predicts by `--draft` or by `--mtp`, not by both"),
             "drop one of them",
         )),
-        (Some(_), None, None) => Err(DeploymentError::refused(
-            format!(
-                "`--draft` under `{runtime}` needs the number of tokens that are predicted ahead"
-            ),
-            "add `--draft-tokens 3`",
-        )),
+        (Some(_), None, None) => {
+            let own = rules(runtime).tokens_ahead(model, drafter(question));
+            own.ok_or_else(|| {
+                DeploymentError::refused(
+                    format!(
+                        "`--draft` under `{runtime}` needs the number of tokens that are predicted ahead"
+                    ),
+                    "add `--draft-tokens 3`",
+                )
+            })
+        }
         (None, None, Some(_)) => Err(DeploymentError::refused(
             "`--draft-tokens` says how far `--draft` predicts, and there is none",
             "add `--draft MODEL`, or use `--mtp N` for the model's own layer",

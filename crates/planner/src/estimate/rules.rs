@@ -7,7 +7,7 @@ use super::weights::TensorRule;
 use super::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::spec::{
-    AskedShare, Attention, GpuSpec, Headroom, Layer, Logits, MOST_SEQUENCES, Maker, ModelSpec,
+    AskedShare, Attention, Drafter, GpuSpec, Headroom, Layer, Logits, MOST_SEQUENCES, Maker, ModelSpec,
     Part, RuntimeOptions, Server, Split, Workload,
 };
 use crate::units::Bytes;
@@ -308,6 +308,11 @@ pub trait RuntimeRules: Sync {
     /// Whether it is such a server.
     fn is_server(&self) -> bool {
         !self.server_flags().is_empty()
+    }
+
+    /// Tokens that are predicted ahead by this where nothing is said of their number, if it starts then.
+    fn tokens_ahead(&self, _model: &ModelSpec, _drafter: Drafter) -> Option<u64> {
+        None
     }
 
     /// What the tokens of a block of its pool are a multiple of, where they may be chosen.

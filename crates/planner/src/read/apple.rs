@@ -73,8 +73,21 @@ fn machine(words: &[&str]) -> usize {
     words.iter().take_while(|word| MACHINES.contains(word)).count()
 }
 
-/// Takes `64gb`, `64gib` or `64 gb` from the end. Apple's GB of memory are GiB.
+/// Takes `64gb`, `64gib` or `64 gb` from the end, or from the front. Apple's GB of memory are GiB.
 fn memory(words: &mut Vec<&str>) -> Option<u64> {
+    if let Some(gib) = memory_behind(words) {
+        return Some(gib);
+    }
+    let has_unit = words.get(1).is_some_and(|word| matches!(*word, "gb" | "gib"));
+    let first = if has_unit { 2 } else { 1 };
+    let mut turned = words.clone();
+    turned.rotate_left(first.min(words.len()));
+    let gib = memory_behind(&mut turned)?;
+    *words = turned;
+    Some(gib)
+}
+
+fn memory_behind(words: &mut Vec<&str>) -> Option<u64> {
     let is_unit = |word: &str| matches!(word, "gb" | "gib" | "g");
     let digits = |word: &str| word.parse::<u64>().ok().filter(|gib| (4..=MOST_GIB).contains(gib));
     let found = match words.as_slice() {
@@ -147,6 +160,8 @@ mod tests {
         for name in [
             "m3 max 64gb",
             "Apple M3 Max 64 GB",
+            "64GB M3 Max",
+            "64 GB m3 max",
             "M3-Max-64GB",
             "M3 Max (64GB)",
             "M3 Max 64GiB",

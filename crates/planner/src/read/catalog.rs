@@ -11,6 +11,7 @@ use super::profile::Written;
 use super::{Calibration, SourceError, apple, card_words, mig, name_format, profile};
 use crate::spec::{GpuSpec, ModelSpec, OwnFormat, Runtime, RuntimeSpec};
 use crate::text::printable;
+use crate::units::Bytes;
 
 /// A profile in the binary.
 struct Embedded {
@@ -107,9 +108,16 @@ impl Catalog {
     /// The GPU of that name, or the MIG slice of one.
     pub fn gpu(&self, name: &str) -> Result<GpuSpec, SourceError> {
         let found = self.find(Kind::Gpu, name, profile::gpu);
+        if let Some(slice) = mig::alone(name) {
+            return self.only_slice(name, ("", slice));
+        }
         match (&found, mig::parts(name)) {
             (Err(SourceError::Unknown { .. }), Some((card, slice))) => {
-                self.find(Kind::Gpu, card, |at, text| profile::gpu_slice(at, text, slice))
+                let cut = self.slice_of(card, slice);
+                if matches!(cut, Err(SourceError::Unknown { .. })) {
+                    return self.only_slice(name, (card, slice));
+                }
+                cut
             }
             (Err(SourceError::Unknown { .. }), None) => match apple::named(name) {
                 Some(apple::Named::Chip(gpu)) => Ok(*gpu),
@@ -117,12 +125,35 @@ impl Catalog {
                     let example = format!("{chip} 64GB");
                     Err(SourceError::WithoutMemory { name: printable(name), example })
                 }
-                None => match name.parse() {
-                    Ok(total) => Ok(GpuSpec::of_size(name.trim(), total)),
-                    Err(_) => self.gpu_in_other_words(name).map_or(found, Ok),
+                None => match size_alone(name) {
+                    Some((size, total)) => Ok(GpuSpec::of_size(size, total)),
+                    None => self.gpu_in_other_words(name).map_or(found, Ok),
                 },
             },
             _ => found,
+        }
+    }
+
+    fn slice_of(&self, card: &str, slice: &str) -> Result<GpuSpec, SourceError> {
+        self.find(Kind::Gpu, card, |at, text| profile::gpu_slice(at, text, slice))
+    }
+
+    /// The slice of the one card that has such a slice and whose name begins so: `A100 3g.20gb` is of the `A100-40GB`.
+    fn only_slice(&self, name: &str, (card, slice): (&str, &str)) -> Result<GpuSpec, SourceError> {
+        let wanted = Kind::Gpu.normalise(card);
+        let begins_so = |name: &&str| Kind::Gpu.normalise(name).starts_with(&wanted);
+        let cards = self.names(Kind::Gpu)?.filter(begins_so);
+        let mut found: Vec<GpuSpec> =
+            cards.filter_map(|card| self.slice_of(card, slice).ok()).collect();
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        match (found.len(), found.pop()) {
+            (1, Some(only)) => Ok(only),
+            (0, _) | (_, None) => Err(self.unknown(Kind::Gpu, if card.is_empty() { name } else { card })),
+            (_, Some(last)) => Err(SourceError::Unknown {
+                kind: Kind::Gpu.name(),
+                name: printable(name),
+                near: found.into_iter().chain([last]).map(|gpu| gpu.name).collect(),
+            }),
         }
     }
 
@@ -143,17 +174,38 @@ impl Catalog {
         }
     }
 
-    /// The model of that name, or of a name that ends in the format of its weights.
+    /// The model of that name, of a name that ends in the format of its weights, or the only one whose name begins so.
     pub fn model(&self, name: &str) -> Result<ModelSpec, SourceError> {
         let found = self.find(Kind::Model, name, profile::model);
-        let (Err(SourceError::Unknown { .. }), Some((base, format))) =
-            (&found, name_format::split(name))
-        else {
+        if !matches!(found, Err(SourceError::Unknown { .. })) {
             return found;
+        }
+        let Some((base, format)) = name_format::split(name) else {
+            return self.only_model(name).map_or(found, Ok);
         };
         match self.find(Kind::Model, base, profile::model) {
+            // A repository of files is published in what its family is, where no file is named.
+            Ok(model) if name_format::is_whole_repository(name) && is_in_mxfp4(&model) => Ok(model),
             Ok(model) => Ok(ModelSpec { own_format: Some(OwnFormat::Named(format)), ..model }),
             Err(_) => found,
+        }
+    }
+
+    /// The only model whose name goes on behind these words: `codestral` for `codestral-22b-v0.1`.
+    fn only_model(&self, name: &str) -> Option<ModelSpec> {
+        let words = |name: &str| -> Vec<String> {
+            let lower = name.trim().to_ascii_lowercase();
+            lower.split([' ', '-', '_']).map(str::to_owned).collect()
+        };
+        let wanted = words(name);
+        if name.contains(['/', ':', '.']) || wanted.concat().len() < LEAST_OF_A_NAME {
+            return None;
+        }
+        let goes_on = |name: &&str| words(name).starts_with(&wanted);
+        let mut found = self.names(Kind::Model).ok()?.filter(goes_on);
+        match (found.next(), found.next()) {
+            (Some(only), None) => self.find(Kind::Model, only, profile::model).ok(),
+            _ => None,
         }
     }
 
@@ -259,6 +311,25 @@ impl Catalog {
         }
         near
     }
+}
+
+/// Letters of the beginning of a model's name that may stand for all of it.
+const LEAST_OF_A_NAME: usize = 4;
+
+fn is_in_mxfp4(model: &ModelSpec) -> bool {
+    model.shape.architecture.family().experts.in_mxfp4()
+}
+
+/// A size that stands for a card, with its text: `24GiB`, `8 GB vram`, `16 GB of VRAM`.
+pub(crate) fn size_alone(name: &str) -> Option<(&str, Bytes)> {
+    const BEHIND: [&str; 7] = ["vram", "of", "memory", "gpu", "card", "graphics", "video"];
+    let mut text = name.trim();
+    while let Some((before, word)) = text.rsplit_once([' ', '-'])
+        && BEHIND.iter().any(|known| word.eq_ignore_ascii_case(known))
+    {
+        text = before.trim_end();
+    }
+    text.parse().ok().map(|size| (text, size))
 }
 
 /// From 0 to 1; a name that begins like the other counts as like it, and most of all one that goes on where the other

@@ -35,6 +35,14 @@ pub fn parts(name: &str) -> Option<(&str, &str)> {
     (!card.is_empty()).then_some((card, slice))
 }
 
+/// The slice that a name is, of whatever card: `3g.40gb`, `MIG 3g.40gb`.
+pub fn alone(name: &str) -> Option<&str> {
+    let name = name.trim();
+    let slice = name.strip_prefix("MIG").or_else(|| name.strip_prefix("mig")).unwrap_or(name);
+    let slice = slice.trim_start_matches([' ', '-', '_', ':']);
+    parts(&format!("x-{slice}")).is_some_and(|(card, _)| card == "x").then_some(slice)
+}
+
 /// The slice of this name of a card.
 pub(super) fn slice(
     at: &At,
@@ -97,6 +105,18 @@ mod tests {
         ] {
             assert_eq!(parts(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn slices_are_found_by_the_cards_that_have_them() {
+        let catalog = Catalog::built_in();
+        assert_eq!(catalog.gpu("A100 3g.20gb").unwrap().name, "A100-40GB-3g.20gb");
+        assert_eq!(catalog.gpu("a100-2g.20gb").unwrap().name, "A100-80GB-2g.20gb");
+        for name in ["MIG 3g.40gb", "3g.40gb"] {
+            let several = catalog.gpu(name).unwrap_err().to_string();
+            assert!(several.contains("`A100-80GB-3g.40gb`, `H100-3g.40gb`"), "{several}");
+        }
+        assert!(catalog.gpu("MIG 9g.9gb").unwrap_err().to_string().contains("unknown GPU"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod testing;
 mod unmodelled;
 
 pub use calibration::{CalibratedRun, Calibration};
+pub(crate) use catalog::size_alone;
 pub use catalog::{Catalog, Document, Folder, Listing};
 pub use error::SourceError;
 pub use files::{Files, Found, MemoryFiles, NoFiles, Opened, ReadSeek, read_bounded, text_bounded};

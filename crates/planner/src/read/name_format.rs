@@ -54,6 +54,11 @@ pub(super) fn split(name: &str) -> Option<(&str, WeightFormat)> {
     of_a_repository(name).or_else(|| of_a_file(name))
 }
 
+/// Whether a name is that of a repository of GGUF files, and names none of them.
+pub(super) fn is_whole_repository(name: &str) -> bool {
+    !name.contains(':') && without_ending(name.trim(), "-gguf").is_some()
+}
+
 /// A repository whose name ends in what its publishers call a format.
 fn of_a_repository(name: &str) -> Option<(&str, WeightFormat)> {
     let lower = name.to_ascii_lowercase();

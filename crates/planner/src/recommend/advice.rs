@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::fewest::more_cards;
 use super::{Limit, RecommendError, Recommendation, Shares, Solver, WindowBasis, start};
 use crate::deployment::{CacheSize, Cards, Deployment};
 use crate::dtype::{KvFormat, WeightFormat};
@@ -53,6 +54,7 @@ pub fn advise(
     let mut advice = advisor.notes();
     advice.extend(advisor.starting());
     advice.extend(advisor.one_gpu());
+    advice.extend(advisor.more_gpus());
     let roomy = plan.verdict == Verdict::Fits && recommendation.limited_by != Limit::Vram;
     let mut ranked = if roomy { advisor.spending()? } else { advisor.savings() };
     if !roomy {
@@ -101,6 +103,14 @@ impl Advisor<'_> {
             note("model", remark.clone());
         }
         let workload = &self.deployment.workload;
+        let own = self.deployment.model.shape.context_len;
+        let longest = workload.system_tokens.saturating_add(self.cache_tokens());
+        if longest > own {
+            note(
+                "beyond-context",
+                format!("the model's own context is {own} tokens: beyond that it needs RoPE scaling"),
+            );
+        }
         let balanced = &self.recommendation.tiers.balanced;
         if balanced.limited_by == Limit::Context {
             let left = self.left_at(balanced.max_cache_tokens);
@@ -209,6 +219,17 @@ impl Advisor<'_> {
             text: format!("one {} alone holds {} cached tokens", gpu.name, alone.max_cache_tokens),
             saves: 0,
         })
+    }
+
+    /// How many of the card hold what this number does not.
+    fn more_gpus(&self) -> Option<Advice> {
+        if self.plan.verdict == Verdict::Fits {
+            return None;
+        }
+        let gpus = more_cards(self.deployment)?;
+        let name = &self.deployment.cards.first().gpu.name;
+        let text = format!("`--gpus {gpus}`: {gpus} × {name} hold it");
+        Some(Advice { code: "more-gpus", text, saves: 0 })
     }
 
     /// Bytes that the expected demand falls by.

@@ -7,6 +7,7 @@
 
 mod advice;
 mod devices;
+mod fewest;
 mod outline;
 mod placement;
 mod search;
@@ -36,6 +37,7 @@ use crate::units::{Bytes, Overflow};
 
 pub use advice::{Advice, ENGINE_REFUSES, Planned, advise};
 pub use devices::DevicePlan;
+pub use fewest::settle as settle_cards;
 pub use outline::outline;
 pub use placement::{LEAST_CONTEXT, Placement, Settlement, settle, solve};
 pub use speed::{Speed, decode_speed};
@@ -181,9 +183,13 @@ impl TierName {
 
     const fn condition(self) -> Condition {
         match self {
-            Self::Conservative => Condition { bound: |size| size.high, headrooms: 2 },
-            Self::Balanced => Condition { bound: |size| size.high, headrooms: 1 },
-            Self::Aggressive => Condition { bound: |size| size.expected, headrooms: 0 },
+            Self::Conservative => Condition { headrooms: 2, ..Condition::SAFE },
+            Self::Balanced => Condition::SAFE,
+            Self::Aggressive => Condition {
+                bound: |size| size.expected,
+                left: |size| size.expected,
+                headrooms: 0,
+            },
         }
     }
 }
@@ -193,14 +199,16 @@ impl TierName {
 #[derive(Clone, Copy, Debug)]
 struct Condition {
     bound: fn(Bounds) -> Bytes,
+    /// The bound of what is left then, such as for a pool: the lowest where as much is taken as may be.
+    left: fn(Bounds) -> Bytes,
     headrooms: u64,
 }
 
 impl Condition {
     /// What remains possible at all.
-    const HARD: Self = Self { bound: |size| size.low, headrooms: 0 };
+    const HARD: Self = Self { bound: |size| size.low, left: |size| size.high, headrooms: 0 };
     /// What leaves the headroom free whatever happens.
-    const SAFE: Self = Self { bound: |size| size.high, headrooms: 1 };
+    const SAFE: Self = Self { bound: |size| size.high, left: |size| size.low, headrooms: 1 };
 
     fn room(&self, capacity: &Capacity) -> Result<Bytes, Overflow> {
         capacity.less_headroom(self.headrooms)

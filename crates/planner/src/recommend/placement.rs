@@ -59,6 +59,11 @@ impl Placement {
         settled
     }
 
+    /// Whether nothing of the model is in main memory.
+    pub const fn is_on_cards(&self) -> bool {
+        self.gpu_layers >= self.of_layers && self.cpu_moe == 0
+    }
+
     /// The flags that ask for it.
     pub fn flags(&self) -> String {
         let mut flags = Vec::new();

@@ -49,7 +49,8 @@ impl Solver<'_> {
         bisect(has, beyond, fits)
     }
 
-    fn have_room(
+    /// Whether cards have room for so many users.
+    pub(super) fn have_room(
         &self,
         condition: Condition,
         cache_tokens: u64,
@@ -60,7 +61,7 @@ impl Solver<'_> {
         let solver = self.varied(&changed);
         let demands = solver.demands(cache_tokens)?;
         let starts =
-            |demand: &Demand| demand.pool.is_none_or(|pool| pool.start.succeeds(condition.bound));
+            |demand: &Demand| demand.pool.is_none_or(|pool| pool.start.succeeds(condition.left));
         Ok(solver.holds(condition, cache_tokens)? && demands.iter().all(starts))
     }
 }

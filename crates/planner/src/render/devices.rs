@@ -141,8 +141,8 @@ pub(super) fn to_table(document: &Document, width: usize) -> String {
         return String::new();
     };
     let mut rows = Rows::new(&HEADER, &[2, 3, 4, 5]).dropping(&[&[3], &[2], &[1], &[5]]);
-    for device in &document.devices {
-        rows.add_row(row(device, document.deployment.split()));
+    for row in short_rows(document) {
+        rows.add_row(row);
     }
     let mut text = rows.finish(width);
     let name = if binding.host {
@@ -166,6 +166,27 @@ pub(super) fn to_markdown(document: &Document) -> String {
         let _ = writeln!(text, "| {} |", row.map(|cell| markdown(&cell)).join(" | "));
     }
     text + "\n"
+}
+
+/// More equal rows than this, one behind the other, are one row: `0–7 H100`.
+const MOST_EQUAL: usize = 4;
+
+/// A row for each GPU, those of many that hold the same put together.
+fn short_rows(document: &Document) -> Vec<[String; 7]> {
+    let split = document.deployment.split();
+    let rows: Vec<_> = document.devices.iter().map(|device| (device, row(device, split))).collect();
+    let runs = rows.chunk_by(|(one, first), (other, second)| {
+        one.gpu == other.gpu && !other.host && first[1..] == second[1..]
+    });
+    let shortened = runs.flat_map(|run| match run {
+        [(first, row), .., (last, _)] if run.len() > MOST_EQUAL => {
+            let mut row = row.clone();
+            row[0] = format!("{}–{} {}", first.index, last.index, first.gpu);
+            vec![row]
+        }
+        run => run.iter().map(|(_, row)| row.clone()).collect(),
+    });
+    shortened.collect()
 }
 
 const HEADER: [&str; 7] = ["GPU", "layers", "weights", "caches", "peak", "free", "verdict"];

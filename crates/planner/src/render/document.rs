@@ -58,6 +58,9 @@ pub struct Document {
     /// How many users there is room for, where that was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<UsersDoc>,
+    /// The fewest of the GPU that hold what is asked for, where that was asked; 0 where no number of them does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fewest_gpus: Option<u64>,
     /// The generations of the runtime's versions that its plans were checked against, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checked_versions: Vec<String>,
@@ -462,6 +465,10 @@ impl Document {
             devices: device_docs(answer),
             placement: answer.settlement.as_ref().map(PlacementDoc::new),
             users: answer.users.map(users_doc),
+            fewest_gpus: deployment.given.fewest_gpus.then_some(match answer.verdict {
+                Verdict::Fits => deployment.cards.len() as u64,
+                Verdict::Tight | Verdict::DoesNotFit => 0,
+            }),
             checked_versions: versions.into_iter().map(str::to_owned).collect(),
         }
     }

@@ -55,7 +55,7 @@ fn startable(pool: &PoolDoc, words: PoolWords) -> String {
         (Some(least), None) => {
             format!("; `{flag}` {least} is the smallest that starts, and none is safe")
         }
-        (None, _) => format!("; with no `{flag}` it starts"),
+        (None, _) => format!("; no `{flag}` makes it start"),
     }
 }
 

@@ -52,6 +52,11 @@ impl<'a> Rows<'a> {
         self.cells.push(cells.into_iter().map(Into::into).collect());
     }
 
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
     /// The lines of the table, none wider than `width`: columns are left out, and at last cells are cut, with an ellipsis.
     pub fn finish(&self, width: usize) -> String {
         let mut shown: Vec<usize> = (0..self.header.len()).collect();

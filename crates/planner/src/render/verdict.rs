@@ -1,8 +1,11 @@
 //! The first line of a plan: whether it fits, and by how much.
 
-use super::document::{Document, shown};
+use super::document::{ComponentDoc, Document, shown};
 use super::pool_text::pool_words;
+use crate::deployment::MOST_GPUS;
+use crate::estimate::Component;
 use crate::plan::{Reason, Verdict};
+use crate::units::Bytes;
 
 const WILL_NOT_START: &str = "will not start";
 
@@ -29,8 +32,14 @@ pub fn verdict_words(document: &Document) -> String {
 
 /// The answer: whether it fits, how much of the card it takes, and for how long a context.
 pub(super) fn verdict(document: &Document) -> Sentence {
+    let mut sentence = of_one_number(document);
+    sentence.rest.push_str(&on_no_number(document));
+    sentence
+}
+
+fn of_one_number(document: &Document) -> Sentence {
     let (peak, usable) = (document.peak.total, document.capacity.usable);
-    let words = document.verdict.words();
+    let words = words(document);
     let rest = match (document.verdict, document.reason) {
         (Verdict::DoesNotFit, Some(Reason::TooSlow)) => {
             return Sentence::new("too slow", too_slow(document));
@@ -49,10 +58,29 @@ pub(super) fn verdict(document: &Document) -> Sentence {
         ),
         (Verdict::Fits, _) => {
             let context = context(document);
-            format!("{} of {usable} (up to {}){context}", peak.expected, peak.high)
+            let each = if document.fewest_gpus > Some(1) { " on each" } else { "" };
+            format!("{} of {usable}{each} (up to {}){context}", peak.expected, peak.high)
         }
     };
     Sentence::new(words, rest)
+}
+
+/// The verdict, with the number of cards where that is the answer.
+fn words(document: &Document) -> String {
+    let words = document.verdict.words();
+    let Some(fewest) = document.fewest_gpus else { return words.to_owned() };
+    let gpus = document.deployment.resolved.gpus.unwrap_or(1);
+    let gpu = document.deployment.resolved.gpu.as_deref().unwrap_or_default();
+    if fewest == 0 { words.to_owned() } else { format!("{words} on {gpus} × {gpu}") }
+}
+
+/// That no number of the card holds it, where that was asked.
+fn on_no_number(document: &Document) -> String {
+    let gpu = document.deployment.resolved.gpu.as_deref().unwrap_or_default();
+    match document.fewest_gpus {
+        Some(0) => format!("; no number of {gpu} up to {MOST_GPUS} holds it"),
+        _ => String::new(),
+    }
 }
 
 fn too_slow(document: &Document) -> String {
@@ -84,7 +112,39 @@ fn context(document: &Document) -> String {
     }
 }
 
-/// Why a runtime that takes a share of the card refuses to serve: too little of it is free, its pool holds no request of the
+/// Conversations that are more than a pool holds: it starts, and some of them wait.
+fn too_many(document: &Document) -> String {
+    let short = document.short_by;
+    match &document.users {
+        Some(users) => format!(
+            ", but its pool holds {} of {} users × {} tokens: {short} short",
+            users.expected, users.planned, users.context
+        ),
+        None => format!(", but its pool is {short} short of what the conversations hold"),
+    }
+}
+
+/// What weights take at the peak.
+fn weights(document: &Document) -> Bytes {
+    let of_weights = |row: &&ComponentDoc| row.id == Component::Weights;
+    document.components.iter().find(of_weights).map_or(Bytes::ZERO, |row| row.expected)
+}
+
+/// Weights that are more than a runtime's share of the card, or than the card.
+fn too_heavy(document: &Document, weights: Bytes) -> String {
+    let usable = document.capacity.usable;
+    let each = if document.devices.is_empty() { "" } else { " on each GPU" };
+    let Some(pool) = document.pool.as_ref().filter(|_| weights <= usable) else {
+        return format!(": the weights take {weights}{each}, more than the {usable} there are");
+    };
+    let share = shown(document.deployment.resolved.share().as_ref());
+    let (limit, flag) = (pool.limit, pool_words(document).share);
+    format!(
+        ": the weights take {weights}{each}, more than its share of {limit} ({share}): `{flag}` is too small"
+    )
+}
+
+/// Why a runtime that takes a share of the card refuses to serve: its weights are more than that, too little of it is free, its pool holds no request of the
 /// longest kind, or not the conversations asked for.
 fn will_not_start(document: &Document) -> Sentence {
     let runtime = document.deployment.runtime();
@@ -98,7 +158,13 @@ fn will_not_start(document: &Document) -> Sentence {
     let free = usable.minus_or_zero(total.minus_or_zero(pool.limit));
     let (limit, short) = (pool.limit, document.short_by);
     let is_small = start.needs > start.has.expected;
-    let (what, why) = if total > usable && words.has_two_ends {
+    let weights = weights(document);
+    let holds = pool.need.expected <= limit;
+    let (what, why) = if weights > limit {
+        (WILL_NOT_START, too_heavy(document, weights))
+    } else if !holds && !is_small {
+        ("starts", too_many(document))
+    } else if total > usable && words.has_two_ends {
         let why = format!(
             ": its share of {share} is {limit}, and what it takes beside that leaves {free}: {short} short"
         );
@@ -124,10 +190,8 @@ fn will_not_start(document: &Document) -> Sentence {
             words.longest, start.context, start.needs, start.has.expected
         );
         (WILL_NOT_START, why)
-    } else if words.has_two_ends {
-        ("starts", format!(", and its pool is {short} short of what the conversations hold"))
     } else {
-        (WILL_NOT_START, format!(": {short} short of what the conversations hold"))
+        ("starts", too_many(document))
     };
     Sentence { words: format!("{runtime} {what}"), rest: why }
 }

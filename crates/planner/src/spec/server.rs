@@ -135,7 +135,8 @@ pub struct Server {
     pub cache_bytes: Option<Bytes>,
     /// Tokens of a block where they are given (`--block-size`).
     pub block_tokens: Option<u64>,
-    /// Tokens of the largest captured step where they are given (`--max-cudagraph-capture-size`).
+    /// Tokens of vLLM's largest captured step, or requests of `SGLang`'s largest captured batch, where they are given
+    /// (`--max-cudagraph-capture-size`, `--cuda-graph-max-bs`).
     pub most_captured: Option<u64>,
     /// Ranks over which the tokens of a cache are dealt out (`--decode-context-parallel-size`).
     pub context_ranks: u64,

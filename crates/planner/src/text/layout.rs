@@ -20,6 +20,23 @@ pub fn wrap(line: &str, width: usize) -> String {
     textwrap::fill(line, options) + "\n"
 }
 
+/// Every line of a text broken to a width, with its own indentation before what goes on.
+///
+/// ```
+/// use vramplan_planner::text::wrap_lines;
+///
+/// assert_eq!(wrap_lines("a\n  bb cc\n", 6), "a\n  bb\n    cc\n");
+/// ```
+pub fn wrap_lines(text: &str, width: usize) -> String {
+    let broken = |line: &str| {
+        let indent = &line[..line.len() - line.trim_start_matches(' ').len()];
+        let wrapped = wrap(line.trim_start_matches(' '), width.saturating_sub(indent.len()).max(1));
+        let lines = wrapped.trim_end_matches('\n').split('\n');
+        lines.map(|line| format!("{indent}{line}").trim_end().to_owned() + "\n").collect::<String>()
+    };
+    text.lines().map(broken).collect()
+}
+
 /// A word as a POSIX shell reads it back; nothing where no shell can: a word of a command cannot hold
 /// a NUL.
 ///

@@ -12,7 +12,7 @@ mod names_of_modules;
 mod place;
 
 pub use escape::{one_line, printable, printable_lines, printable_message, printable_path};
-pub use layout::{shell_word, wrap};
+pub use layout::{shell_word, wrap, wrap_lines};
 pub use markup::{html, markdown, spreadsheet_text};
 pub use names_of_modules::{ModuleNames, within_model};
 pub use place::{excerpt, line_at};

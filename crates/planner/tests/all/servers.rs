@@ -221,3 +221,36 @@ fn sglangs_predictions_make_the_pool_smaller() {
     let pool = pages.plan.pool.unwrap();
     assert_eq!((pool.block_tokens, pool.tokens), (64, 99_968));
 }
+
+/// `_auto_choose_speculative_params`: a tree of eight tokens for Llama's heads, three steps for others and for draft models.
+#[test]
+fn sglang_chooses_how_far_it_predicts() {
+    let ahead = |model: &str, told: &str| {
+        let text = format!("gpu = 'H100'\nmodel = '{model}'\nruntime = 'sglang'\n{told}");
+        let options = resolved(&text).unwrap().options();
+        options.token_serving().unwrap().server.ahead
+    };
+    assert_eq!(ahead("llama-3.1-8b", "draft = 'eagle3'"), 7);
+    assert_eq!(ahead("llama-3.1-8b", "draft = 'llama-3.2-1b'"), 3);
+    assert_eq!(ahead("qwen3-14b", "draft = 'eagle3'"), 3);
+    assert_eq!(ahead("llama-3.1-8b", "draft = 'eagle3'\ndraft_tokens = 15"), 15);
+}
+
+/// The reserve has 2 MiB for each request of the largest captured batch, where the floor of 10 GiB of large cards is not higher;
+/// smaller graphs take less beside the share, too.
+#[test]
+fn sglangs_captured_batches_are_as_large_as_asked() {
+    let told = |more: &str| {
+        let text = format!("gpu = 'L4'\nmodel = 'qwen3-4b'\nruntime = 'sglang'\ncontext = 8192\n{more}");
+        let answer = planned(&text);
+        (answer.plan.pool.unwrap().limit, size(&answer, BufferId::CudaGraphs))
+    };
+    let (limit, graphs) = told("");
+    let (small_limit, small) = told("max_cudagraph_capture_size = 8");
+    let (large_limit, large) = told("max_cudagraph_capture_size = 160");
+    assert!(small < graphs && graphs < large, "{small} {graphs} {large}");
+    // 152 requests more are 304 MiB, which the share has to three digits of 22.49 GiB.
+    let apart = small_limit.minus_or_zero(large_limit).get() >> 20;
+    assert!((280..=328).contains(&apart), "{apart}");
+    assert!(large_limit < limit && limit <= small_limit);
+}

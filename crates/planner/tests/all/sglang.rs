@@ -60,7 +60,7 @@ fn the_start_window_has_two_ends() {
 fn the_two_failures_are_told_apart() {
     let (small, large) =
         (shown(&with("0.5".parse().unwrap())), shown(&with("0.98".parse().unwrap())));
-    assert!(small.contains("sglang will not start: its share of 0.5 is"), "{small}");
+    assert!(small.contains("more than its share of 11.01 GiB (0.5)"), "{small}");
     assert!(small.contains("`--mem-fraction-static` is too small"), "{small}");
     assert!(large.contains("sglang will run out of memory: its share of 0.98 is"), "{large}");
     for text in [small, large] {

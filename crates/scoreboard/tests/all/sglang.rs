@@ -176,6 +176,7 @@ fn shares_with_copies_and_predictions_are_those_that_the_engine_takes() {
             eager: false,
             copies: row.number("dp"),
             drafter,
+            largest_batch: None,
         };
         let ours: f64 = reserved.fraction().to_string().parse().unwrap();
         let theirs: f64 = row.text("fraction").parse().unwrap();
@@ -238,6 +239,7 @@ fn shares_steps_and_batches_are_those_that_the_engine_takes() {
             eager: row.text("eager") == "1",
             copies: 1,
             drafter: None,
+            largest_batch: None,
         };
         let ours: f64 = reserved.fraction().to_string().parse().unwrap();
         let theirs: f64 = row.text("fraction").parse().unwrap();

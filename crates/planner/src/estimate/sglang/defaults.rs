@@ -89,6 +89,8 @@ pub struct Reserved<'a> {
     pub copies: u64,
     /// What predicts tokens, where anything does.
     pub drafter: Option<Drafter>,
+    /// Requests of the largest captured batch, where they are given.
+    pub largest_batch: Option<u64>,
 }
 
 /// MiB that a draft model and a head or a layer get, in releases that load them after the pool.
@@ -114,6 +116,7 @@ impl<'a> Reserved<'a> {
             eager: asked.eager,
             copies: asked.server.grid.map_or(1, |grid| grid.copies.max(1)),
             drafter: (asked.server.ahead > 0).then_some(asked.server.drafter),
+            largest_batch: asked.server.most_captured,
         }
     }
 
@@ -168,6 +171,7 @@ impl<'a> Reserved<'a> {
         let batch = ByCard::of(self.gpu, self.version, self.ranks).largest_batch;
         let asked = self.max_requests.filter(|_| self.version.reserves_for_asked_only());
         let batch = asked.map_or(batch, |requests| requests.min(batch));
+        let batch = self.largest_batch.unwrap_or(batch);
         let copies = self.half_mib_of_copies(batch);
         if self.eager && self.version.reserves_for_captured_only() {
             return copies;

@@ -100,7 +100,7 @@ impl Prompts {
 /// Requests of the largest captured batch.
 pub fn largest_batch(scenario: &Scenario<'_>, serving: TokenServing, requests: u64) -> u64 {
     let by_card = ByCard::of(scenario.gpu, serving.version, serving.tensor_ranks());
-    by_card.largest_batch.min(requests.max(1))
+    serving.server.most_captured.unwrap_or(by_card.largest_batch).min(requests.max(1))
 }
 
 fn kind(source: &str) -> Kind<'_> {

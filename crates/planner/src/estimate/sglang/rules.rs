@@ -10,7 +10,7 @@ use crate::estimate::serving::placement;
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario, vision};
 use crate::spec::{
-    AskedShare, Attention, GpuSpec, Headroom, Logits, ModelSpec, OwnFormat, Part, Runtime,
+    Architecture, AskedShare, Attention, Drafter, GpuSpec, Headroom, Logits, ModelSpec, OwnFormat, Part, Runtime,
     RuntimeOptions, SglangVersion, Split, TokenServing,
 };
 use crate::units::Bytes;
@@ -132,6 +132,7 @@ impl RuntimeRules for Rules {
         &[
             "--draft-tokens",
             "--block-size",
+            "--max-cudagraph-capture-size",
             "--tensor-parallel-size",
             "--pipeline-parallel-size",
             "--data-parallel-size",
@@ -139,6 +140,12 @@ impl RuntimeRules for Rules {
             "--enable-dp-attention",
             "--max-total-tokens",
         ]
+    }
+
+    /// Three steps of one token each, or for Llama a tree of eight tokens with the model's own (`_auto_choose_speculative_params`).
+    fn tokens_ahead(&self, model: &ModelSpec, drafter: Drafter) -> Option<u64> {
+        let has_tree = model.shape.architecture == Architecture::Llama;
+        Some(if has_tree && drafter != Drafter::Model { 7 } else { 3 })
     }
 
     fn loads_tower(&self) -> bool {

@@ -105,14 +105,19 @@ fn total(evidence: &Evidence, place: Option<Place>) -> Option<Bytes> {
     evidence.cards.iter().find(|card| card.index == index)?.total
 }
 
+/// Lines that may be a message without the run before it.
+const LINES_OF_A_MESSAGE: u64 = 3;
+
 pub(super) fn runtime(evidence: &Evidence, failure: &Failure) -> Cause {
     let when = match (evidence.run.serves, failure.context) {
-        (Some(_), _) => "in a pass, after the model was loaded",
-        (None, 0) => "before a context was made",
-        (None, _) => "in the first pass",
+        (Some(_), _) => " in a pass, after the model was loaded",
+        // A message alone does not tell what was done before.
+        (None, 0) if evidence.lines <= LINES_OF_A_MESSAGE => "",
+        (None, 0) => " before a context was made",
+        (None, _) => " in the first pass",
     };
     let place = failure.place.map(place).unwrap_or_default();
-    let sentence = format!("out of memory {when}: the driver had nothing left{place}");
+    let sentence = format!("out of memory{when}: the driver had nothing left{place}");
     let mut cause = Cause::new(CauseKind::CardFull, sentence, failure);
     if let Some((given, most)) = evidence.run.working_set
         && given.bytes > most.bytes

@@ -1,0 +1,397 @@
+//! A server's command, as somebody would run it, as a question: what `budget -- COMMAND` plans.
+//!
+//! Where [`recognise`](super::recognise) answers only what is certain, here a flag that is not known is left out, and
+//! named: whoever asks has typed the command and can judge that.
+
+mod peel;
+mod speculation;
+mod tables;
+
+use self::peel::{CONTAINERS, Peeled, peel, split};
+use self::speculation::{Failed, Told};
+use self::tables::{
+    AS_PLANNED, KOBOLD, LLAMA_HERE, LLAMA_PYTHON, LLAMA_VARIABLES, LM_STUDIO, NOT_PLANNED, OLLAMA,
+    OLLAMA_VARIABLES, OTHER_PROGRAMS, OTHER_VARIABLES, SEVERAL, SGLANG_HERE, VLLM_HERE,
+};
+use super::Question;
+use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
+use super::llama_flags::PLACED;
+use super::seen::SGLANG;
+use crate::spec::Runtime;
+use crate::text::printable;
+
+/// A command that was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Served {
+    /// What it asks for.
+    pub question: Question,
+    /// Flags and variables that are not known here, as they are written.
+    pub left_out: Vec<String>,
+    /// Flags that are known to change memory, and are not planned.
+    pub not_planned: Vec<String>,
+    /// What the plan takes for granted where the command is silent.
+    pub note: Option<&'static str>,
+}
+
+/// Why a command says nothing that can be planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// A program that is not known: its name.
+    Program(String),
+    /// A program of an engine that is known, and not modelled: the engine.
+    NotModelled(&'static str),
+    /// A value that cannot be read.
+    Value(String),
+}
+
+/// Reads a command: variables before it, `docker run`, `python -m`, and the flags of llama.cpp, Ollama, LM Studio,
+/// `KoboldCpp`, vLLM and `SGLang`.
+///
+/// ```
+/// use vramplan_planner::deployment::served;
+///
+/// let command = ["env", "OLLAMA_CONTEXT_LENGTH=8192", "ollama", "run", "qwen3:8b"];
+/// let question = served(&command).unwrap().question;
+/// assert_eq!((question.model.as_deref(), question.context), (Some("qwen3:8b"), Some(8192)));
+/// ```
+///
+/// # Errors
+/// Where the program is not known, or a value of a flag that is known cannot be read.
+pub fn served(command: &[&str]) -> Result<Served, Unread> {
+    let command = split(command);
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let Peeled { variables, words } = peel(&command);
+    let unknown = || {
+        let program = words.first().copied().unwrap_or_default();
+        let other = OTHER_PROGRAMS.iter().find(|(known, _)| program.ends_with(known));
+        let name = || Unread::Program(printable(program));
+        other.map_or_else(name, |(_, engine)| Unread::NotModelled(engine))
+    };
+    let (engine, rest) = engine(&words).ok_or_else(unknown)?;
+    let mut served = Served::default();
+    served.question.runtime = Some(engine.runtime());
+    match engine {
+        Engine::LlamaCpp => served.llama_cpp(rest, &variables)?,
+        Engine::LlamaPython => served.llama_python(rest)?,
+        Engine::Kobold => served.read(rest, &[KOBOLD], false)?,
+        Engine::Ollama => served.ollama(rest, &variables)?,
+        Engine::LmStudio => served.read(rest, &[LM_STUDIO], true)?,
+        Engine::Vllm => served.vllm(rest)?,
+        Engine::Sglang => served.sglang(rest)?,
+    }
+    let of_server = |name: &&str| {
+        let is_own = ["VLLM_", "SGLANG_", "SGL_"].iter().any(|own| name.starts_with(own));
+        is_own && !OTHER_VARIABLES.contains(name)
+    };
+    let named = variables.iter().map(|(name, _)| *name).filter(of_server);
+    served.left_out.extend(named.map(printable));
+    Ok(served)
+}
+
+/// Whether a word runs a program whose command [`served`] reads.
+pub fn is_program(word: &str) -> bool {
+    let runs_others = ["python", "python3", "uv", "uvx"].contains(&word);
+    engine(&[word, "serve"]).is_some() || CONTAINERS.contains(&word) || runs_others
+}
+
+/// Whether an engine's flag is known to change nothing that is planned; then whether it takes a value.
+pub fn changes_no_memory(flag: &str) -> Option<bool> {
+    let tables = [LLAMA_HERE, LLAMA, VLLM_HERE, VLLM, SGLANG_HERE, SGLANG];
+    let found = tables.into_iter().flatten().find(|(known, _)| *known == flag)?;
+    match found.1 {
+        Effect::Bare => Some(false),
+        Effect::Value => Some(true),
+        Effect::Model | Effect::Turns(_) | Effect::Switches(_) | Effect::Sets(_) => None,
+    }
+}
+
+/// Programs whose flags are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    LlamaCpp,
+    LlamaPython,
+    Kobold,
+    Ollama,
+    LmStudio,
+    Vllm,
+    Sglang,
+}
+
+impl Engine {
+    const fn runtime(self) -> Runtime {
+        match self {
+            Self::LlamaCpp | Self::LlamaPython | Self::Kobold | Self::Ollama | Self::LmStudio => {
+                Runtime::LlamaCpp
+            }
+            Self::Vllm => Runtime::Vllm,
+            Self::Sglang => Runtime::Sglang,
+        }
+    }
+}
+
+/// The engine that words run, and its arguments.
+fn engine<'a>(words: &'a [&'a str]) -> Option<(Engine, &'a [&'a str])> {
+    let (first, rest) = words.split_first()?;
+    let name = first.rsplit(['/', '\\']).next().unwrap_or(first);
+    let name = name.strip_suffix(".exe").or(name.strip_suffix(".py")).unwrap_or(name);
+    let engine = match name {
+        "llama-server" | "llama-cli" | "llama-completion" | "llama-simple" | "llama-run"
+        | "llama-mtmd-cli" | "llama-fit-params" | "llamafile" => Engine::LlamaCpp,
+        // What they were called in 2024.
+        "server" | "main" if first.contains('/') => Engine::LlamaCpp,
+        "llama_cpp.server" => Engine::LlamaPython,
+        "koboldcpp" => Engine::Kobold,
+        "ollama" => Engine::Ollama,
+        "lms" => return Some((Engine::LmStudio, rest.strip_prefix(&["load"]).unwrap_or(rest))),
+        "vllm" => return Some((Engine::Vllm, rest.strip_prefix(&["serve"])?)),
+        "vllm.entrypoints.openai.api_server" | "vllm.entrypoints.api_server" => Engine::Vllm,
+        "sglang" => return Some((Engine::Sglang, rest.strip_prefix(&["serve"])?)),
+        "vllm.entrypoints.cli.main" => return Some((Engine::Vllm, rest.strip_prefix(&["serve"])?)),
+        "sglang.launch_server" => Engine::Sglang,
+        _ => return None,
+    };
+    Some((engine, rest))
+}
+
+/// The values of a switch that engines of Python's take behind it.
+const TRUTHS: [&str; 4] = ["true", "True", "false", "False"];
+
+impl Served {
+    /// Reads flags; a word that stands alone may be the model.
+    fn read(&mut self, words: &[&str], tables: &[&[Flag]], positional: bool) -> Result<(), Unread> {
+        let mut words = words.iter().copied().peekable();
+        while let Some(word) = words.next() {
+            let (name, given) = match word.split_once('=') {
+                Some((name, value)) if name.starts_with('-') => (name, Some(value)),
+                _ => (word, None),
+            };
+            let name = &*dashed(name);
+            let known =
+                tables.iter().flat_map(|flags| flags.iter()).find(|(flag, _)| *flag == name);
+            let Some((_, effect)) = known else {
+                let may_take = word.starts_with('-') && given.is_none();
+                let value = words.next_if(|next| may_take && takes_value(name) && !is_flag(next));
+                let others = others(name, &mut words);
+                self.unknown(word, positional, [value.or(given)].into_iter().flatten().chain(others));
+                continue;
+            };
+            match effect {
+                Effect::Bare => {
+                    words.next_if(|next| TRUTHS.contains(next));
+                    continue;
+                }
+                Effect::Turns(turn) => {
+                    words.next_if(|next| TRUTHS.contains(next));
+                    turn(&mut self.question);
+                    continue;
+                }
+                Effect::Switches(set) => {
+                    let value = given.or_else(|| words.next_if(|word| is_switch(word)));
+                    self.set(*set, name, value.unwrap_or("on"))?;
+                    continue;
+                }
+                Effect::Model | Effect::Value | Effect::Sets(_) => {}
+            }
+            let missing = || Unread::Value(format!("`{name}` has no value"));
+            let value = given.or_else(|| words.next()).ok_or_else(missing)?;
+            match effect {
+                Effect::Model => self.question.model = Some(value.to_owned()),
+                Effect::Sets(set) => self.set(*set, name, value)?,
+                Effect::Value => drop(others(name, &mut words)),
+                Effect::Bare | Effect::Turns(_) | Effect::Switches(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn set(
+        &mut self,
+        set: fn(&mut Question, &str) -> Result<(), String>,
+        name: &str,
+        value: &str,
+    ) -> Result<(), Unread> {
+        set(&mut self.question, value).map_err(|why| {
+            let why =
+                if why.is_empty() { "is not a value that is known here".to_owned() } else { why };
+            Unread::Value(format!("`{name} {}` {why}", printable(value)))
+        })
+    }
+
+    /// A word that is in no table: the model, or a flag that is left out.
+    fn unknown<'a>(
+        &mut self,
+        word: &'a str,
+        positional: bool,
+        values: impl Iterator<Item = &'a str> + Clone,
+    ) {
+        const MOST: usize = 16;
+        let name = &*dashed(word.split('=').next().unwrap_or(word));
+        let is_planned = |(flag, as_planned): &(&str, &[&str])| {
+            *flag == name && values.clone().next().is_some_and(|value| as_planned.contains(&value))
+        };
+        if !word.starts_with('-') && positional && self.question.model.is_none() {
+            self.question.model = Some(word.to_owned());
+            return;
+        }
+        if AS_PLANNED.iter().any(is_planned) {
+            return;
+        }
+        let is_known = NOT_PLANNED.iter().any(|(flag, _)| *flag == name)
+            || AS_PLANNED.iter().any(|(flag, _)| *flag == name);
+        let named = if is_known { &mut self.not_planned } else { &mut self.left_out };
+        if named.len() < MOST {
+            let values = values.filter(|_| !word.contains('='));
+            let words = std::iter::once(word).chain(values).map(printable);
+            named.push(words.collect::<Vec<_>>().join(" "));
+        }
+    }
+
+    /// Takes what was said of predictions, or says that it is not planned.
+    fn settle(&mut self, settled: Result<(), Failed>) -> Result<(), Unread> {
+        match settled {
+            Ok(()) => Ok(()),
+            Err(Failed::Refused(why)) => Err(Unread::Value(why)),
+            Err(Failed::NotPlanned(words)) => {
+                self.not_planned.push(printable(&words));
+                Ok(())
+            }
+        }
+    }
+
+    fn vllm(&mut self, words: &[&str]) -> Result<(), Unread> {
+        let (words, told) = Told::of_vllm(words)?;
+        self.read(&words, &[VLLM_HERE, VLLM], true)?;
+        one_gpu(&mut self.question);
+        let settled = told.vllm(&mut self.question);
+        self.settle(settled)
+    }
+
+    fn sglang(&mut self, words: &[&str]) -> Result<(), Unread> {
+        let (words, told) = Told::of_sglang(words)?;
+        self.read(&words, &[SGLANG_HERE, SGLANG], false)?;
+        one_gpu(&mut self.question);
+        let settled = told.sglang(&mut self.question);
+        self.settle(settled)
+    }
+
+    fn llama_cpp(&mut self, words: &[&str], variables: &[(&str, &str)]) -> Result<(), Unread> {
+        self.llama_variables(variables)?;
+        let (words, told) = Told::of_llama(words)?;
+        self.read(&words, &[LLAMA_HERE, PLACED, LLAMA], false)?;
+        let settled = told.llama(&mut self.question);
+        self.settle(settled)?;
+        let question = &mut self.question;
+        match (question.cache_tokens, question.parallel) {
+            (None, _) => {
+                self.note = Some(
+                    "without `-c` llama.cpp takes the model's context, or less where that does not fit: planned is what fits",
+                );
+            }
+            (Some(cells), Some(slots)) if !question.kv_unified => {
+                // A server that is told how many slots it has gives each its part (`common/arg.cpp`, `-kvu`).
+                question.no_kv_unified = true;
+                let each = (cells / slots).max(1);
+                (question.cache_tokens, question.context) = (Some(each), Some(each));
+            }
+            (Some(_), _) => {}
+        }
+        Ok(())
+    }
+
+    /// llama.cpp takes every flag as a variable, too, and flags before variables.
+    fn llama_variables(&mut self, variables: &[(&str, &str)]) -> Result<(), Unread> {
+        for (variable, value) in variables {
+            let Some(name) = variable.strip_prefix("LLAMA_ARG_") else { continue };
+            let other = LLAMA_VARIABLES.iter().find(|(known, _)| *known == name);
+            let long = || format!("--{}", name.to_ascii_lowercase().replace('_', "-"));
+            let flag = other.map_or_else(long, |(_, flag)| (*flag).to_owned());
+            let tables = [LLAMA_HERE, PLACED, LLAMA];
+            let known = tables.into_iter().flatten().find(|(known, _)| *known == flag);
+            match known {
+                Some((_, Effect::Sets(set))) => self.set(*set, variable, value)?,
+                Some((_, Effect::Switches(set))) => {
+                    let is_off = ["0", "off", "false", "disabled"].contains(value);
+                    self.set(*set, variable, if is_off { "off" } else { "on" })?;
+                }
+                Some((_, Effect::Model)) => self.question.model = Some((*value).to_owned()),
+                Some((_, Effect::Turns(turn))) => turn(&mut self.question),
+                Some((_, Effect::Bare | Effect::Value)) => {}
+                None => self.left_out.push(printable(variable)),
+            }
+        }
+        Ok(())
+    }
+
+    /// llama-cpp-python's server, whose context is 2048 tokens where nothing is said.
+    fn llama_python(&mut self, words: &[&str]) -> Result<(), Unread> {
+        const CONTEXT: u64 = 2048;
+        self.read(words, &[LLAMA_PYTHON], false)?;
+        if self.question.cache_tokens.is_none() {
+            (self.question.cache_tokens, self.question.context) = (Some(CONTEXT), Some(CONTEXT));
+            self.note = Some("without `--n_ctx` llama-cpp-python takes a context of 2048 tokens");
+        }
+        Ok(())
+    }
+
+    /// Ollama takes its settings from variables (`envconfig/config.go`), and each of its users has the whole context.
+    fn ollama(&mut self, words: &[&str], variables: &[(&str, &str)]) -> Result<(), Unread> {
+        let words = match words {
+            ["run" | "serve" | "start" | "pull" | "show", rest @ ..] => rest,
+            all => all,
+        };
+        self.read(words, &[OLLAMA], true)?;
+        for (name, value) in variables {
+            match OLLAMA_VARIABLES.iter().find(|(known, _)| known == name) {
+                Some((_, Effect::Sets(set))) => self.set(*set, name, value)?,
+                None if name.starts_with("OLLAMA_") => self.left_out.push(printable(name)),
+                Some(_) | None => {}
+            }
+        }
+        if self.question.context.is_none() {
+            self.note = Some(
+                "Ollama's own context depends on its version and the card unless `OLLAMA_CONTEXT_LENGTH` or `num_ctx` \
+                 gives it: planned is what fits",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Whether a flag that is in no table takes the word behind it, as far as that is known.
+fn takes_value(name: &str) -> bool {
+    NOT_PLANNED.iter().find(|(flag, _)| *flag == name).is_none_or(|(_, takes)| *takes)
+}
+
+/// The further values of a flag that takes several.
+fn others<'a>(
+    name: &str,
+    words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
+) -> Vec<&'a str> {
+    let more = |words: &mut std::iter::Peekable<_>| words.next_if(|word: &&str| !is_flag(word));
+    if !SEVERAL.contains(&name) {
+        return Vec::new();
+    }
+    std::iter::from_fn(|| more(words)).collect()
+}
+
+/// Long flags of Python's programs may be written with `_` for `-`.
+fn dashed(name: &str) -> std::borrow::Cow<'_, str> {
+    match name.strip_prefix("--") {
+        Some(long) if long.contains('_') => format!("--{}", long.replace('_', "-")).into(),
+        _ => name.into(),
+    }
+}
+
+/// Whether a word is a flag, and no negative number.
+fn is_flag(word: &str) -> bool {
+    word.starts_with('-') && word.parse::<f64>().is_err()
+}
+
+/// A server of one GPU says nothing of how many there are.
+fn one_gpu(question: &mut Question) {
+    settle_ranks(question);
+    question.gpus = question.gpus.filter(|gpus| *gpus > 1);
+}
+
+#[cfg(test)]
+mod tests;

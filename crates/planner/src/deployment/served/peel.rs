@@ -1,0 +1,223 @@
+//! A command without what only runs it: variables, `sudo`, `docker run`, `bash -c`, `uv run`, `python -m`.
+
+use std::path::Path;
+
+use super::engine;
+
+/// Programs that run the words behind them.
+const RUNNERS: [&str; 8] = ["env", "sudo", "nohup", "time", "exec", "nice", "$", "#"];
+
+/// Programs that run what stands behind flags of their own.
+const LAUNCHERS: [&str; 17] = [
+    "uv",
+    "uvx",
+    "poetry",
+    "pipx",
+    "pixi",
+    "hatch",
+    "rye",
+    "conda",
+    "mamba",
+    "micromamba",
+    "srun",
+    "numactl",
+    "taskset",
+    "torchrun",
+    "accelerate",
+    "mpirun",
+    "ray",
+];
+
+/// Programs that run containers.
+pub(super) const CONTAINERS: [&str; 3] = ["docker", "podman", "nerdctl"];
+
+/// Shells, which run a text.
+const SHELLS: [&str; 3] = ["bash", "sh", "zsh"];
+
+/// Images of engines, and the program that each starts with its arguments; none where they name it themselves.
+const IMAGES: [(&str, Option<&[&str]>); 9] = [
+    ("vllm/vllm-openai", Some(&["vllm", "serve"])),
+    ("ggml-org/llama.cpp", Some(&["llama-server"])),
+    ("ggerganov/llama.cpp", Some(&["llama-server"])),
+    ("ollama/ollama", Some(&["ollama"])),
+    ("huggingface/text-generation-inference", Some(&["text-generation-launcher"])),
+    ("lmsysorg/sglang", None),
+    ("rocm/vllm", None),
+    ("rocm/sgl-dev", None),
+    ("nvidia/vllm", None),
+];
+
+/// A command's own words, and the variables that it is given.
+#[derive(Default)]
+pub(super) struct Peeled<'a> {
+    pub(super) variables: Vec<(&'a str, &'a str)>,
+    pub(super) words: Vec<&'a str>,
+}
+
+/// The words of a command, those of a text that a shell runs or that was pasted as one word among them.
+pub(super) fn split(command: &[&str]) -> Vec<String> {
+    let text = match command {
+        [one] if one.contains(char::is_whitespace) => Some((0, *one)),
+        words => shell_text(words),
+    };
+    let Some((at, text)) = text else {
+        return command.iter().map(|word| (*word).to_owned()).collect();
+    };
+    let plain = || text.split_whitespace().map(str::to_owned).collect();
+    let words = shlex::split(text).unwrap_or_else(plain);
+    let inner: Vec<&str> = words.iter().map(String::as_str).collect();
+    // What stands before a shell only runs it, but for variables.
+    let before = command.get(..at).unwrap_or_default().iter().map(|word| assigned(word));
+    let variables = before.filter(|word| variable(word).is_some()).map(str::to_owned);
+    variables.chain(one_command(&split(&inner))).collect()
+}
+
+/// The text that a shell runs, and where the shell stands.
+fn shell_text<'a>(words: &[&'a str]) -> Option<(usize, &'a str)> {
+    let at = words.iter().position(|word| SHELLS.contains(&file(word).as_str()))?;
+    let rest = words.get(at + 1..)?;
+    let flag = rest.iter().position(|word| word.starts_with('-') && word.ends_with('c'))?;
+    Some((at, rest.get(flag + 1)?))
+}
+
+/// Of several commands the one that runs an engine, with the variables that others export.
+fn one_command(words: &[String]) -> Vec<String> {
+    let mut exported: Vec<String> = Vec::new();
+    let mut found: Vec<String> = Vec::new();
+    for command in words.split(|word| ["&&", ";", "&", "||"].contains(&word.as_str())) {
+        let ended = command.iter().map(|word| word.trim_end_matches(';').to_owned());
+        match command {
+            [first, ..] if first == "export" => exported.extend(ended.skip(1)),
+            [] => {}
+            _ => found = ended.collect(),
+        }
+    }
+    exported.extend(found);
+    exported
+}
+
+/// Takes off what only runs a command.
+pub(super) fn peel<'a>(command: &[&'a str]) -> Peeled<'a> {
+    let mut peeled = Peeled::default();
+    peeled.take(command);
+    peeled
+}
+
+fn file(word: &str) -> String {
+    Path::new(word).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+impl<'a> Peeled<'a> {
+    fn take(&mut self, command: &[&'a str]) {
+        let mut words = command;
+        while let [first, rest @ ..] = words {
+            if let Some(variable) = variable(first) {
+                self.variables.push(variable);
+            } else if !RUNNERS.contains(first) {
+                break;
+            }
+            words = rest;
+        }
+        let program = words.first().map(|word| file(word)).unwrap_or_default();
+        let inner = match (program.as_str(), words) {
+            (program, [_, verb, rest @ ..]) if CONTAINERS.contains(&program) => {
+                return self.contained(verb, rest);
+            }
+            (program, [_, rest @ ..]) if LAUNCHERS.contains(&program) => {
+                (0..rest.len()).filter_map(|at| rest.get(at..)).find(|words| is_run(words))
+            }
+            (program, [_, rest @ ..]) if program.starts_with("python") => {
+                self.words = of_python(rest).unwrap_or(words).to_vec();
+                return;
+            }
+            _ => None,
+        };
+        match inner {
+            Some(inner) => self.take(inner),
+            None => self.words = words.to_vec(),
+        }
+    }
+
+    /// What runs in a container: the arguments behind an image that is known, or behind a container's name.
+    fn contained(&mut self, verb: &str, words: &[&'a str]) {
+        match verb {
+            "run" => self.started(words),
+            "exec" => match behind_the_container(words) {
+                Some(inner) => self.take(inner),
+                None => self.words = vec!["docker"],
+            },
+            _ => self.words = vec!["docker"],
+        }
+    }
+
+    fn started(&mut self, words: &[&'a str]) {
+        let mut entry = None;
+        for (at, word) in words.iter().enumerate() {
+            let next = words.get(at + 1).copied();
+            match word.strip_prefix("--entrypoint") {
+                Some("") => entry = next,
+                Some(given) => entry = given.strip_prefix('=').or(entry),
+                None => {}
+            }
+            self.variables.extend(variable(assigned(word)));
+            let is_image = |image: &str| word.contains(image) && !word.contains('=');
+            let Some((_, program)) = IMAGES.iter().find(|(image, _)| is_image(image)) else {
+                continue;
+            };
+            let rest = words.get(at + 1..).unwrap_or_default();
+            // The image of llama.cpp's with all programs takes the one to run as a flag.
+            let rest = rest.strip_prefix(&["--server"]).unwrap_or(rest);
+            let program = entry.map(|entry| vec![entry]).or_else(|| Some(program.as_ref()?.to_vec()));
+            return match program {
+                Some(program) => {
+                    let all: Vec<&str> = program.into_iter().chain(rest.iter().copied()).collect();
+                    self.take(&all);
+                }
+                None => self.take(rest),
+            };
+        }
+        self.words = vec!["docker"];
+    }
+}
+
+/// The words behind a container's name, which `docker exec` runs in it.
+fn behind_the_container<'a, 'b>(words: &'b [&'a str]) -> Option<&'b [&'a str]> {
+    const WITH_VALUE: [&str; 6] = ["-e", "--env", "-u", "--user", "-w", "--workdir"];
+    let mut at = 0;
+    while words.get(at)?.starts_with('-') {
+        at += if WITH_VALUE.contains(words.get(at)?) { 2 } else { 1 };
+    }
+    words.get(at + 1..)
+}
+
+/// Whether words behind a launcher are the program and its arguments.
+fn is_run(words: &[&str]) -> bool {
+    let is_module =
+        matches!(words, [python, "-m", ..] if file(python).starts_with("python"));
+    is_module || engine(words).is_some()
+}
+
+/// The module or the script that Python runs, with its arguments.
+fn of_python<'a, 'b>(words: &'b [&'a str]) -> Option<&'b [&'a str]> {
+    let module = words.iter().position(|word| *word == "-m");
+    let script = words.iter().position(|word| !word.starts_with('-'));
+    match (module, script) {
+        (Some(module), script) if script.is_none_or(|script| module < script) => {
+            words.get(module + 1..)
+        }
+        (_, Some(script)) => words.get(script..).filter(|words| engine(words).is_some()),
+        _ => None,
+    }
+}
+
+/// What `--env=NAME=value` and `-eNAME=value` assign.
+fn assigned(word: &str) -> &str {
+    word.strip_prefix("--env=").or_else(|| word.strip_prefix("-e")).unwrap_or(word)
+}
+
+/// `NAME=value`.
+fn variable(word: &str) -> Option<(&str, &str)> {
+    let (name, value) = word.split_once('=')?;
+    let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    (!name.is_empty() && name.bytes().all(plain)).then_some((name, value))
+}

@@ -1,0 +1,285 @@
+//! Commands as they are typed and pasted.
+
+use super::*;
+use crate::spec::{Attention, Count};
+
+fn of(line: &str) -> Served {
+    let words: Vec<&str> = line.split(' ').collect();
+    served(&words).unwrap_or_else(|error| panic!("{line}: {error:?}"))
+}
+
+#[test]
+fn ollama_is_told_by_variables() {
+    let line = "OLLAMA_CONTEXT_LENGTH=8192 OLLAMA_NUM_PARALLEL=4 OLLAMA_KV_CACHE_TYPE=q8_0 OLLAMA_FLASH_ATTENTION=1 \
+                OLLAMA_NEW=1 ollama run llama3.1:8b";
+    let Served { question, left_out, note, .. } = of(line);
+    assert_eq!(question.model.as_deref(), Some("llama3.1:8b"));
+    assert_eq!((question.context, question.cache_tokens), (Some(8192), Some(8192)));
+    assert_eq!((question.users, question.attention), (Some(4), Some(Attention::Flash)));
+    assert_eq!(question.kv.map(|kv| kv.to_string()).as_deref(), Some("q8_0"));
+    assert_eq!((left_out, note), (vec!["OLLAMA_NEW".to_owned()], None));
+    assert!(of("ollama run x").note.is_some());
+}
+
+#[test]
+fn containers_and_modules_are_looked_into() {
+    let line = "docker run --gpus all -p 8000:8000 -e HF_TOKEN=x vllm/vllm-openai:v0.11 --model a/b --max-model-len 32k \
+                --quantization fp8 --frobnicate 3 --dtype auto";
+    let Served { question, left_out, .. } = of(line);
+    assert_eq!((question.model.as_deref(), question.context), (Some("a/b"), Some(32_000)));
+    assert_eq!(question.weights.map(|format| format.to_string()).as_deref(), Some("fp8"));
+    assert_eq!(left_out, ["--frobnicate 3"]);
+    let line = "docker run --gpus all lmsysorg/sglang:latest python3 -m sglang.launch_server --model-path a/b --tp 2";
+    let Served { question, .. } = of(line);
+    assert_eq!((question.runtime, question.gpus), (Some(Runtime::Sglang), Some(2)));
+    let line = "python3 -m sglang.launch_server --model-path a/b --tp 8 --dp 8 --enable-dp-attention --ep-size 8 \
+                --page-size 64 --max-total-tokens 100000 --frobnicate";
+    let Served { question, left_out, .. } = of(line);
+    assert!(question.enable_dp_attention && question.enable_expert_parallel);
+    assert_eq!((question.data_parallel_size, question.block_size), (Some(8), Some(64)));
+    assert_eq!((question.max_total_tokens, left_out.len()), (Some(100_000), 1));
+    let Served { question, .. } = of(
+        "python -m vllm.entrypoints.openai.api_server --model a/b --gpu_memory_utilization=0.8",
+    );
+    assert_eq!(
+        question.gpu_memory_utilization.map(|share| share.to_string()).as_deref(),
+        Some("0.8")
+    );
+    assert_eq!(question.gpus, None);
+}
+
+#[test]
+fn programs_of_llama_cpp_are_read() {
+    let Served { question, note, .. } =
+        of("./llama-server -m a.gguf -ngl 99 -cb --jinja --reasoning-format none");
+    assert_eq!((question.ngl, question.cache_tokens), (Some(Count::All), None));
+    assert!(note.is_some());
+    let Served { question, .. } = of("./main -m a.gguf -c 4096 -ngl 33");
+    assert_eq!((question.context, question.ngl), (Some(4096), Some(Count::Some(33))));
+    let Served { question, .. } =
+        of("koboldcpp --model a.gguf --contextsize 8192 --gpulayers 30 --quantkv 1");
+    assert_eq!((question.context, question.ngl), (Some(8192), Some(Count::Some(30))));
+    let Served { question, .. } = of("lms load qwen/qwen3-8b --context-length 8192 --gpu max");
+    assert_eq!(
+        (question.model.as_deref(), question.ngl),
+        (Some("qwen/qwen3-8b"), Some(Count::All))
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let read = |line: &str| served(&line.split(' ').collect::<Vec<_>>());
+    for (line, why) in [
+        ("llama-server -m a -c x", "`-c x`"),
+        ("vllm serve a --max-model-len", "has no value"),
+        ("lms load a --gpu 0.5", "share of the layers"),
+    ] {
+        let Err(Unread::Value(said)) = read(line) else { panic!("{line}: {:?}", read(line)) };
+        assert!(said.contains(why), "{line}: {said}");
+    }
+    for line in ["python serve.py", "docker run nginx", "", "vllm bench serve"] {
+        assert!(matches!(read(line), Err(Unread::Program(_))), "{line}");
+    }
+    assert!(is_program("vllm") && is_program("ollama") && !is_program("qwen3-8b"));
+    assert_eq!(changes_no_memory("--jinja"), Some(false));
+    assert_eq!(changes_no_memory("--threads"), Some(true));
+    assert_eq!(changes_no_memory("--ctx-size"), None);
+}
+
+fn not_planned(line: &str) -> Vec<String> {
+    let served = of(line);
+    assert_eq!(served.left_out, Vec::<String>::new(), "{line}");
+    served.not_planned
+}
+
+#[test]
+fn predictions_of_sglang_are_read() {
+    let server = "python -m sglang.launch_server --model-path a/b";
+    for (flags, mtp, draft, tokens) in [
+        ("--speculative-algorithm NEXTN", Some(3), None, None),
+        ("--speculative-algorithm EAGLE", Some(3), None, None),
+        ("--speculative-algo nextn --speculative-draft-model-path a/b", Some(3), None, None),
+        (
+            "--speculative-algorithm EAGLE --speculative-draft-model-path lmsys/DeepSeek-V3-NextN --speculative-num-steps 2 \
+             --speculative-eagle-topk 1 --speculative-num-draft-tokens 3",
+            Some(2),
+            None,
+            None,
+        ),
+        // One token after the other is one step for each, whatever is said.
+        (
+            "--speculative_algorithm=EAGLE3 --speculative_draft_model_path=c/d --speculative_num_steps=4 \
+             --speculative_eagle_topk=1 --speculative_num_draft_tokens=16",
+            None,
+            Some("eagle3"),
+            Some(4),
+        ),
+        (
+            "--speculative-algorithm EAGLE --speculative-draft-model c/d --speculative-num-steps 5 --speculative-eagle-topk 8 \
+             --speculative-num-draft-tokens 64",
+            None,
+            Some("eagle"),
+            Some(63),
+        ),
+        ("--speculative-algorithm EAGLE3 --speculative-draft-model-path c/d", None, Some("eagle3"), None),
+        (
+            "--speculative-algorithm STANDALONE --speculative-draft-model-path c/d",
+            None,
+            Some("c/d"),
+            None,
+        ),
+    ] {
+        let Served { question, left_out, not_planned, .. } = of(&format!("{server} {flags}"));
+        assert_eq!(question.mtp, mtp, "{flags}");
+        assert_eq!((question.draft.as_deref(), question.draft_tokens), (draft, tokens), "{flags}");
+        assert_eq!((left_out.len(), not_planned.len()), (0, 0), "{flags}");
+    }
+    for flags in [
+        "--speculative-algorithm NGRAM --speculative-num-draft-tokens 16",
+        "--speculative-algorithm DFLASH --speculative-draft-model-path c/d",
+        "--speculative-algorithm NEXTN --speculative-draft-model-path google/gemma-4-E4B-it-assistant",
+        "--speculative-num-steps 3",
+        "--speculative-token-map hot.pt",
+    ] {
+        assert_eq!(not_planned(&format!("{server} {flags}")), [flags], "{flags}");
+    }
+    for (flags, why) in [
+        ("--speculative-algorithm EAGLE3", "needs `--speculative-draft-model-path`"),
+        ("--speculative-algorithm NEXTN --speculative-num-steps 3", "together or none"),
+        ("--speculative-algorithm NEXTN --speculative-num-steps x", "no number of tokens"),
+        ("--speculative-algorithm", "has no value"),
+    ] {
+        let line = format!("{server} {flags}");
+        let words: Vec<&str> = line.split(' ').collect();
+        let Err(Unread::Value(said)) = served(&words) else { panic!("{line}") };
+        assert!(said.contains(why), "{line}: {said}");
+    }
+}
+
+#[test]
+fn predictions_of_vllm_are_read() {
+    let with = |json: &str| served(&["vllm", "serve", "a/b", "--speculative-config", json]).unwrap();
+    for (json, mtp, draft, tokens) in [
+        (r#"{"method":"mtp","num_speculative_tokens":1}"#, Some(1), None, None),
+        (
+            r#"{"model":"yuhuili/EAGLE3-LLaMA3.1-Instruct-8B","num_speculative_tokens":2}"#,
+            None,
+            Some("eagle3"),
+            Some(2),
+        ),
+        (
+            r#"{"model":"RedHatAI/Qwen3-8B-speculator.eagle3","num_speculative_tokens":3,"revision":"main"}"#,
+            None,
+            Some("eagle3"),
+            Some(3),
+        ),
+        (r#"{"model":"Qwen/Qwen3-0.6B","num_speculative_tokens":5}"#, None, Some("Qwen/Qwen3-0.6B"), Some(5)),
+    ] {
+        let Served { question, not_planned, .. } = with(json);
+        assert_eq!((question.mtp, question.draft.as_deref()), (mtp, draft), "{json}");
+        assert_eq!((question.draft_tokens, not_planned.len()), (tokens, 0), "{json}");
+    }
+    for json in [
+        r#"{"method":"ngram","num_speculative_tokens":5,"prompt_lookup_max":4}"#,
+        r#"{"method":"medusa","model":"a/medusa","num_speculative_tokens":5}"#,
+        r#"{"model":"a/b","num_speculative_tokens":5,"draft_tensor_parallel_size":1}"#,
+        "no JSON",
+    ] {
+        let Served { question, not_planned, .. } = with(json);
+        assert_eq!((question.draft, question.mtp), (None, None), "{json}");
+        assert_eq!(not_planned, [format!("--speculative-config {json}")]);
+    }
+    for line in [
+        "vllm serve a/b --speculative-model c/d --num-speculative-tokens 5",
+        "vllm serve a/b --speculative-config.method draft_model --speculative-config.model c/d \
+         --speculative-config.num_speculative_tokens 5",
+        "vllm serve a/b -sc.model c/d -sc.num_speculative_tokens 5",
+    ] {
+        let Served { question, .. } = of(line);
+        assert_eq!((question.draft.as_deref(), question.draft_tokens), (Some("c/d"), Some(5)), "{line}");
+    }
+}
+
+#[test]
+fn predictions_of_llama_cpp_are_read() {
+    let server = "llama-server -m a.gguf -c 4096";
+    for (flags, mtp, draft) in [
+        ("-md d.gguf -ngld 99 --draft-max 16 --draft-min 4 -cd 0", None, Some("d.gguf")),
+        ("-hfd a/d-GGUF:Q8_0 --draft-p-min 0.5", None, Some("a/d-GGUF:Q8_0")),
+        ("--spec-type draft-mtp", Some(3), None),
+        ("--spec-type draft-mtp --spec-draft-n-max 2", Some(2), None),
+        ("--spec-type none", None, None),
+    ] {
+        let Served { question, left_out, not_planned, .. } = of(&format!("{server} {flags}"));
+        assert_eq!((question.mtp, question.draft.as_deref()), (mtp, draft), "{flags}");
+        assert_eq!((left_out.len(), not_planned.len()), (0, 0), "{flags}");
+    }
+    for flags in ["--spec-type ngram-simple", "-ngld 0", "-devd CUDA1", "-ctkd q8_0", "--rpc host:50052"] {
+        assert_eq!(not_planned(&format!("{server} {flags}")), [flags]);
+    }
+}
+
+#[test]
+fn the_largest_captured_batch_is_read() {
+    let line = "python -m sglang.launch_server --model-path a/b --cuda-graph-max-bs 16 --enable-torch-compile \
+                --cuda-graph-bs 1 2 4 --port 30000";
+    let Served { question, left_out, not_planned, .. } = of(line);
+    assert_eq!(question.max_cudagraph_capture_size, Some(16));
+    assert_eq!(not_planned, ["--enable-torch-compile", "--cuda-graph-bs 1 2 4"]);
+    assert_eq!(left_out.len(), 0);
+}
+
+#[test]
+fn commands_are_found_in_what_runs_them() {
+    let model = |words: &[&str]| {
+        let served = served(words).unwrap_or_else(|error| panic!("{words:?}: {error:?}"));
+        (served.question.model.unwrap_or_default(), served.question.context)
+    };
+    let pasted = [
+        "vllm serve a/b --max-model-len 4096",
+        "$ HF_TOKEN=x vllm serve a/b \\\n  --max-model-len 4096",
+        "uv run --with vllm vllm serve a/b --max-model-len 4096",
+        "uvx vllm serve a/b --max-model-len=4096",
+        "conda run -n serving python -u -m vllm.entrypoints.openai.api_server --model a/b --max-model-len 4096",
+        "bash -lc 'cd /srv && vllm serve a/b --max-model-len 4096'",
+        "docker run --rm --gpus all --entrypoint bash vllm/vllm-openai -c 'vllm serve a/b --max-model-len 4096'",
+        "docker run --gpus all --ipc=host rocm/vllm:latest vllm serve a/b --max-model-len 4096",
+        "podman run --device nvidia.com/gpu=all docker.io/vllm/vllm-openai:latest --model a/b --max-model-len 4096",
+        "numactl --cpunodebind=0 python3 -m sglang.launch_server --model-path a/b --context-length 4096",
+        "docker run --gpus all ghcr.io/ggml-org/llama.cpp:full-cuda --server -m a/b -c 4096",
+        "docker run -e LLAMA_ARG_MODEL=a/b -e LLAMA_ARG_CTX_SIZE=4096 ghcr.io/ggml-org/llama.cpp:server-cuda",
+        "python -m llama_cpp.server --model a/b --n_ctx 4096 --n_gpu_layers -1",
+        "python koboldcpp.py --model a/b --contextsize 4096 --usecublas",
+        "export OLLAMA_CONTEXT_LENGTH=4096; ollama run a/b",
+        "docker run -d --gpus=all -e OLLAMA_CONTEXT_LENGTH=4096 ollama/ollama run a/b",
+    ];
+    for line in pasted {
+        assert_eq!(model(&[line]), ("a/b".to_owned(), Some(4096)), "{line}");
+        let words = shlex::split(line).unwrap();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if !words.contains(&"export") && !line.contains("; ") {
+            assert_eq!(model(&words), ("a/b".to_owned(), Some(4096)), "{line}");
+        }
+    }
+    let named = model(&["docker exec -it ollama ollama run a:8b"]);
+    assert_eq!(named, ("a:8b".to_owned(), None));
+}
+
+#[test]
+fn variables_of_llama_cpp_are_flags() {
+    let line = "LLAMA_ARG_HF_REPO=a/b-GGUF LLAMA_ARG_N_PARALLEL=4 LLAMA_ARG_CTX_SIZE=8192 LLAMA_ARG_FLASH_ATTN=on \
+                LLAMA_ARG_CACHE_TYPE_K=q8_0 LLAMA_ARG_N_GPU_LAYERS=99 LLAMA_ARG_KV_UNIFIED=1 LLAMA_ARG_CPU_MOE=0 \
+                LLAMA_ARG_ENDPOINT_METRICS=1 LLAMA_ARG_NEW=1 llama-server -c 16384";
+    let Served { question, left_out, .. } = of(line);
+    assert_eq!((question.model.as_deref(), question.parallel), (Some("a/b-GGUF"), Some(4)));
+    assert_eq!((question.cache_tokens, question.ngl), (Some(16_384), Some(Count::All)));
+    assert!(question.kv_unified && !question.cpu_moe);
+    assert_eq!(question.kv.map(|kv| kv.to_string()).as_deref(), Some("q8_0/f16"));
+    assert_eq!(left_out, ["LLAMA_ARG_NEW"]);
+}
+
+#[test]
+fn what_others_take_of_ollamas_card_is_read() {
+    let Served { question, .. } = of("OLLAMA_GPU_OVERHEAD=1073741824 ollama run a:8b");
+    assert_eq!(question.other_use.map(|size| size.get()), Some(1 << 30));
+}
