@@ -82,7 +82,11 @@ pub(super) const LLAMA_LIKE: Family = Family {
     experts: NO_EXPERTS,
     scales: NO_SCALES,
     image_layers: 0,
-    gguf_extras: GgufExtras { frequencies: Frequencies::Never, predicting_layers: 0, head_first: false },
+    gguf_extras: GgufExtras {
+        frequencies: Frequencies::Never,
+        predicting_layers: 0,
+        head_first: false,
+    },
     graph: GRAPH,
     synthetic: Some(synthetic(10_000.0, 1e-6)),
     transformers: Transformers {
@@ -163,10 +167,8 @@ pub(super) const RMS: Norms = Norms {
     last_apart: false,
 };
 /// Gemma's norms before and after both sublayers.
-const FOUR: Norms = Norms {
-    stems: &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"],
-    ..RMS
-};
+const FOUR: Norms =
+    Norms { stems: &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"], ..RMS };
 /// Those of Gemma.
 const GEMMA_NORMS: Norms = Norms { last_apart: true, ..FOUR };
 const PER_HEAD: Norms = Norms { qk: QkNorm::PerHead, ..RMS };

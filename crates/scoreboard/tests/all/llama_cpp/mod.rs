@@ -13,8 +13,8 @@ mod weights;
 
 use std::collections::HashMap;
 
-use vramplan_planner::estimate::llama_cpp::graph::{Context, cache_sizes};
 use vramplan_planner::estimate::llama_cpp::graph::compute_buffer;
+use vramplan_planner::estimate::llama_cpp::graph::{Context, cache_sizes};
 use vramplan_planner::spec::ModelSpec;
 
 use vramplan_scoreboard::csv::{self, Row};

@@ -298,4 +298,17 @@ mod tests {
         free.give_back(1024, 128);
         assert_eq!(free.end, 1024);
     }
+
+    #[test]
+    fn what_takes_nothing_can_keep_gaps_apart() {
+        let mut free = FreeList::default();
+        let [first, second] = [256, 256].map(|size| free.take(size).unwrap());
+        free.give_back(first, 256);
+        // Within the second block, where nothing touches it.
+        free.give_back(second + 128, 0);
+        free.give_back(second, 256);
+        assert_eq!((free.gaps.len(), free.end), (1, 0));
+        assert_eq!(free.take(0).unwrap(), second + 128);
+        assert_eq!((free.gaps.len(), free.end), (0, 0));
+    }
 }

@@ -215,9 +215,8 @@ impl Builder<'_> {
     fn sum_experts(&mut self, weighted: Value, down: Value, weights: Value, moe: Moe) -> Value {
         let dims = matrix(weighted.dims[0], weighted.dims[2]);
         let others = weighted.dims[0].saturating_mul(moe.n_experts_used.saturating_sub(1));
-        let part = |index: u64| {
-            weighted.alternating(u8::try_from(index).unwrap_or(u8::MAX), dims, others)
-        };
+        let part =
+            |index: u64| weighted.alternating(u8::try_from(index).unwrap_or(u8::MAX), dims, others);
         if moe.n_experts_used == 1 {
             return self.graph.contiguous(part(0), dims);
         }

@@ -98,9 +98,8 @@ fn inputs(graph: &Graph, lookups: &[[usize; 2]]) -> Vec<usize> {
         graph.tensors[*id].operation == Operation::Input && !is_part && !is_looked_up
     };
     let ids = lookups.iter().map(|[_, ids]| *ids);
-    let is_unread = |id: &usize| {
-        !graph.leafs.contains(id) && lookups.iter().all(|[_, ids]| ids != id)
-    };
+    let is_unread =
+        |id: &usize| !graph.leafs.contains(id) && lookups.iter().all(|[_, ids]| ids != id);
     let unread = (0..graph.tensors.len()).filter(is_given).filter(is_unread);
     let read = graph.leafs.iter().copied().filter(is_given);
     ids.chain(unread).chain(read).collect()

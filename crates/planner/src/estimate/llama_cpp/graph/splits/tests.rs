@@ -60,7 +60,8 @@ fn leaving_out_layers_that_repeat_changes_nothing() {
         let table = TensorTable::new(&model, format).unwrap();
         for trial in 0..24 {
             let placed = placed(&model, &table, &mut numbers);
-            let (_, version) = LlamaCppGeneration::ALL[1 + trial % (LlamaCppGeneration::ALL.len() - 1)];
+            let (_, version) =
+                LlamaCppGeneration::ALL[1 + trial % (LlamaCppGeneration::ALL.len() - 1)];
             let asked = params(1024 + numbers.below(30_000), 16 << numbers.below(6), version);
             let mut graph = asked.resolve(&model.shape).unwrap().graph;
             graph.gates = gates_of(&model, format);
