@@ -298,4 +298,17 @@ mod tests {
         free.give_back(1024, 128);
         assert_eq!(free.end, 1024);
     }
+
+    #[test]
+    fn what_takes_nothing_can_keep_gaps_apart() {
+        let mut free = FreeList::default();
+        let [first, second] = [256, 256].map(|size| free.take(size).unwrap());
+        free.give_back(first, 256);
+        // Within the second block, where nothing touches it.
+        free.give_back(second + 128, 0);
+        free.give_back(second, 256);
+        // All is free, but the empty gap lies between it and the end.
+        assert_eq!((free.gaps.len(), free.end), (2, 512));
+        assert_eq!(free.take(600).unwrap(), 512);
+    }
 }

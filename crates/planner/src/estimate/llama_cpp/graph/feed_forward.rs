@@ -64,13 +64,14 @@ impl Builder<'_> {
             let both = self.graph.product(names.up, x, width.saturating_mul(2));
             return self.graph.fresh(&[both], matrix(width, x.rows()));
         }
-        let first = self.graph.product(names.up, x, width);
-        let up = self.biased(first, shape.ffn_bias);
+        let up = self.graph.product(names.up, x, width);
+        let up = self.biased(up, shape.ffn_bias);
         if !shape.gated_ffn {
             return self.graph.map(up);
         }
-        let gate = self.graph.product(names.gate, x, width);
-        let gate = self.biased(gate, shape.ffn_bias);
+        // The gate comes first when they run.
+        let first = self.graph.product(names.gate, x, width);
+        let gate = self.biased(first, shape.ffn_bias);
         let hidden = self.graph.fresh(&[gate, up], matrix(width, x.rows()));
         if fused && !shape.ffn_bias && self.params.version.fuses_gates() {
             self.graph.expand(hidden);
@@ -175,9 +176,9 @@ impl Builder<'_> {
         self.graph.expand(activated);
         let fused = self.params.gates.routed && !moe.expert_bias;
         if fused && self.params.version.fuses_gates() {
-            self.graph.unpin(&[read.id, router.ids.id], up);
+            self.graph.unpin(&[read.id, router.ids.id], gate);
         }
-        Activated { router, hidden: activated, first: up }
+        Activated { router, hidden: activated, first: gate }
     }
 
     fn finish_experts(&mut self, router: Routed, activated: Value, moe: Moe) -> Value {

@@ -257,7 +257,11 @@ pub fn split_bounds(
     generation: LlamaCppGeneration,
     size: Bytes,
 ) -> Result<Bounds, Overflow> {
-    let of_splits = Deviation::LLAMA_CPP_SPLITS.around(size)?;
+    let is_checked = generation >= LlamaCppGeneration::HalfMask;
+    let of_splits = match is_checked {
+        true => Deviation::LLAMA_CPP_SPLITS.around(size)?,
+        false => Deviation::LLAMA_CPP_OLD_SPLITS.around(size)?,
+    };
     let of_graph = graph_bounds(model, generation, size)?;
     Ok(Bounds::new(of_graph.low.min(of_splits.low), size, of_graph.high.max(of_splits.high)))
 }
