@@ -338,14 +338,22 @@ fn named(given: &[String], kind: Kind, catalog: &Catalog) -> anyhow::Result<Vec<
 }
 
 /// Combinations below which a second thread costs more than it gives.
-const CELLS_FOR_THREADS: usize = 1024;
+const CELLS_FOR_THREADS: usize = 48;
+
+/// What each thread takes of a matrix: rows that share their weights, or where that is too few for all threads, as in a ladder
+/// of users, each row by itself.
+fn parts(sweep: &Sweep, threads: usize) -> Vec<&[Vec<Deployment>]> {
+    let groups = sweep.groups();
+    if groups.len() < threads { sweep.rows.chunks(1).collect() } else { groups }
+}
 
 /// Answers a matrix, a large one on every core.
 fn answer(sweep: &Sweep) -> Vec<Vec<Cell>> {
     if sweep.rows.iter().map(Vec::len).sum::<usize>() < CELLS_FOR_THREADS {
         return sweep.answer();
     }
-    let groups = sweep.groups();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let groups = parts(sweep, threads);
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -355,7 +363,6 @@ fn answer(sweep: &Sweep) -> Vec<Vec<Cell>> {
             done.push((index, Sweep::answer_group(group)));
         }
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut done = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mut done = work();
@@ -381,4 +388,28 @@ pub(super) fn example() -> SweepDoc {
         ..MatrixArgs::default()
     };
     document(&matrix, &Known::built_in()).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ladder_is_divided_by_rows_where_it_is_one_model() {
+        let plan = |users| {
+            let text = format!(
+                "gpu = 'L4'\nmodel = 'qwen2.5-7b'\nruntime = 'llama.cpp'\nusers = {users}\ncontext_per_user = 4096"
+            );
+            let question: Question = toml::from_str(&text).unwrap();
+            scenario::resolve(&question, &Known::built_in()).unwrap()
+        };
+        let first = plan(1);
+        let rows: Vec<Vec<Deployment>> = (1..=4)
+            .map(|users| vec![Deployment { model: Arc::clone(&first.model), ..plan(users) }])
+            .collect();
+        let sweep = Sweep { rows };
+        assert_eq!((parts(&sweep, 1).len(), parts(&sweep, 2).len()), (1, 4));
+        let divided: Vec<_> = parts(&sweep, 8).into_iter().flat_map(Sweep::answer_group).collect();
+        assert_eq!(divided, sweep.answer());
+    }
 }

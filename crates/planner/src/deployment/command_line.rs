@@ -506,7 +506,7 @@ mod tests {
             ("llama-server -m a.gguf -c 4096 --unheard-of 4", "`--unheard-of`"),
             ("llama-server -m a.gguf -c 4096 -ngl many", "`-ngl many` is not read here"),
             ("llama-server -m a.gguf -c", "`-c` has no value"),
-            ("llama-server -m a.gguf -c x", "`-c x` is not read here"),
+            ("llama-server -m a.gguf -c x", "`-c x` is no number above 0"),
             ("vllm serve a --quantization fp8", "`--quantization`"),
             ("vllm serve a --block-size", "`--block-size` has no value"),
             ("vllm serve a --cpu-offload-gb x", "`--cpu-offload-gb x` is not read here"),
