@@ -295,10 +295,9 @@ impl Config<'_> {
         if self.fields.flag("new_decoder_architecture")?.unwrap_or(false) {
             return Ok(None);
         }
-        Ok(Some(match self.fields.flag(key)?.unwrap_or(default) {
-            true => self.fields.number("multi_query_group_num")?.unwrap_or(1),
-            false => n_heads,
-        }))
+        let is_asked = self.fields.flag(key)?.unwrap_or(default);
+        let few = self.fields.number("multi_query_group_num")?.unwrap_or(1);
+        Ok(Some(if is_asked { few } else { n_heads }))
     }
 
     fn head_dim(&self, mla: Option<Mla>, hidden: u64, heads: u64) -> Result<u64, SourceError> {

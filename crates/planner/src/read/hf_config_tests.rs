@@ -279,7 +279,10 @@ fn what_transformers_can_do_and_we_cannot_is_refused_by_name() {
     assert!(error(&biased).contains("`attention_bias` = true: expected `false`"));
     let unknown = config(r#"{"model_type": "no_such", "d_model": 64}"#).unwrap_err();
     let text = unknown.to_string();
-    assert!(text.contains("`model_type` = \"no_such\": expected one of `llama`"), "{text}");
+    assert!(
+        text.contains("`model_type` = \"no_such\": expected a family that is known here"),
+        "{text}"
+    );
     assert!(unknown.hint().unwrap().contains("profiles list"));
     assert!(error("{}").contains("no `model_type`"));
 }

@@ -218,13 +218,17 @@ struct Config<'a> {
 
 impl Config<'_> {
     fn number(&self, key: &str, default: u64) -> Result<u64, SourceError> {
-        Ok(self.first(&[key], default))
+        self.first(&[key], default)
     }
 
-    /// A number, or the first of a list; what is neither is left to the default.
-    fn first(&self, keys: &[&str], default: u64) -> u64 {
-        let number = |key: &&str| self.fields.numbers(key).ok().flatten()?.first().copied();
-        keys.iter().find_map(number).unwrap_or(default)
+    /// The first of several names that a number goes by, or the first of a list.
+    fn first(&self, keys: &[&str], default: u64) -> Result<u64, SourceError> {
+        for key in keys {
+            if let Some(number) = self.fields.numbers(key)?.and_then(|list| list.first().copied()) {
+                return Ok(number);
+            }
+        }
+        Ok(default)
     }
 
     fn flag(&self, key: &str, default: bool) -> Result<bool, SourceError> {
@@ -248,18 +252,18 @@ impl Config<'_> {
         Ok([
             self.number("hidden_size", width)?,
             self.number("intermediate_size", ffn)?,
-            self.first(&["num_hidden_layers", "depth"], layers),
+            self.first(&["num_hidden_layers", "depth"], layers)?,
         ])
     }
 
-    /// The two layers of LLaVA's kin, or the one of `PaliGemma`'s, and what marks the end of a row.
+    /// The two layers of `LLaVA`'s kin, or the one of `PaliGemma`'s, and what marks the end of a row.
     fn projector(&self, tensors: &mut Tensors, width: u64) -> Result<(), SourceError> {
         let family = self.top.text("model_type")?.unwrap_or_default();
         if family == "paligemma" {
             let output = self.top.number("projection_dim")?;
             tensors.linear(
                 width,
-                self.first(&["projection_dim"], output.unwrap_or(self.text)),
+                self.first(&["projection_dim"], output.unwrap_or(self.text))?,
                 true,
             );
             return Ok(());
@@ -380,7 +384,7 @@ impl Config<'_> {
         tensors.other(self.pixels(16, 1)?, width);
         tensors.other(width, 1);
         let positions = self.patches(image, 16)?;
-        tensors.other(width, self.first(&["num_patches"], positions));
+        tensors.other(width, self.first(&["num_patches"], positions)?);
         tensors.blocks(layers, &Block::plain(width, ffn));
         tensors.norm(width, true);
         Ok(width)
@@ -455,7 +459,7 @@ impl Config<'_> {
         Ok(tensors)
     }
 
-    /// InternViT, whose numbers go by other names in the files of its authors.
+    /// `InternViT`, whose numbers go by other names in the files of its authors.
     fn internvl(&self) -> Result<Tensors, SourceError> {
         let [width, ffn, layers] = self.widths(1024, 4096, 24)?;
         let qkv_bias =
@@ -513,7 +517,7 @@ impl Config<'_> {
             self.fields.list("supported_aspect_ratios")?.map_or(8, |list| to_u64(list.len()));
         let arrangements = listed.saturating_add(1);
         let positions = self.patches(448, 14)?.saturating_add(1);
-        let tiled = width.saturating_mul(tiles);
+        let of_tiles = width.saturating_mul(tiles);
         let mut tensors = Tensors::default();
         tensors.other(width, 1);
         tensors.other(self.pixels(14, 1)?, width);
@@ -522,7 +526,7 @@ impl Config<'_> {
         let table = PartTensor { row: width, rows: positions, count: 1, linear: false };
         tensors.times(table, tiles.saturating_mul(arrangements));
         for _ in ["before the layers", "behind them"] {
-            tensors.other(tiled, arrangements);
+            tensors.other(of_tiles, arrangements);
         }
         tensors.other(1, 3);
         tensors.norm(width, true);
@@ -542,22 +546,22 @@ impl Config<'_> {
         let nested = nested.map(|object| Fields::new(self.fields.at, "vision_config.", object));
         let number = |key: &str, default: u64| {
             let inner = nested.and_then(|fields| fields.number(key).ok().flatten());
-            inner.unwrap_or_else(|| self.first(&[key], default))
+            inner.map_or_else(|| self.number(key, default), Ok)
         };
         let mut tensors = Tensors::default();
-        tensors.other(self.pixels(14, number("temporal_patch_size", 2))?, width);
+        tensors.other(self.pixels(14, number("temporal_patch_size", 2)?)?, width);
         tensors.norm(width, true);
         tensors.blocks(layers, &Block::plain(width, ffn));
         let inner = self.top.number("projector_hidden_size")?.unwrap_or(self.text);
         tensors.mlp(width, inner, self.text, true);
-        let merge = number("spatial_merge_size", 2);
+        let merge = number("spatial_merge_size", 2)?;
         tensors.mlp(self.text.saturating_mul(merge).saturating_mul(merge), inner, self.text, true);
         Ok(tensors)
     }
 
     fn step3(&self) -> Result<Tensors, SourceError> {
-        let width = self.first(&["hidden_size", "width"], 1536);
-        let layers = self.first(&["num_hidden_layers", "layers"], 47);
+        let width = self.first(&["hidden_size", "width"], 1536)?;
+        let layers = self.first(&["num_hidden_layers", "layers"], 47)?;
         let ffn = self.number("intermediate_size", 8960)?;
         let mut tensors = Tensors::default();
         tensors.other(self.pixels(14, 1)?, width);
@@ -636,7 +640,8 @@ impl Config<'_> {
         tensors.blocks(layers, &block);
         tensors.norm(width, false);
         let context = self.top.number("in_channels")?.unwrap_or(3);
-        let inner = self.first(&["projection_intermediate_size"], output.saturating_mul(context));
+        let inner =
+            self.first(&["projection_intermediate_size"], output.saturating_mul(context))?;
         self.glm_merger(&mut tensors, width, output, inner)?;
         Ok(tensors)
     }
@@ -659,8 +664,8 @@ impl Config<'_> {
 
     /// Whisper's encoder: two convolutions, layers whose keys have no bias.
     fn whisper_tower(&self, tensors: &mut Tensors, positions: bool) -> Result<u64, SourceError> {
-        let width = self.first(&["d_model", "hidden_size"], 1280);
-        let ffn = self.first(&["encoder_ffn_dim", "intermediate_size"], 5120);
+        let width = self.first(&["d_model", "hidden_size"], 1280)?;
+        let ffn = self.first(&["encoder_ffn_dim", "intermediate_size"], 5120)?;
         let bands = self.number("num_mel_bins", 128)?;
         for input in [bands, width] {
             tensors.other(input.saturating_mul(3), width);
@@ -669,7 +674,7 @@ impl Config<'_> {
         if positions {
             tensors.other(width, self.number("max_source_positions", 1500)?);
         }
-        let layers = self.first(&["encoder_layers", "num_hidden_layers"], 32);
+        let layers = self.first(&["encoder_layers", "num_hidden_layers"], 32)?;
         tensors.blocks(layers, &Block { k_bias: false, ..Block::plain(width, ffn) });
         tensors.norm(width, true);
         Ok(width)
@@ -738,9 +743,9 @@ impl Config<'_> {
 
     /// Qwen3-Omni's: three convolutions over time and bands.
     fn omni3(&self) -> Result<Tensors, SourceError> {
-        let width = self.first(&["d_model", "hidden_size"], 1280);
-        let ffn = self.first(&["encoder_ffn_dim", "intermediate_size"], 5120);
-        let layers = self.first(&["encoder_layers", "num_hidden_layers"], 32);
+        let width = self.first(&["d_model", "hidden_size"], 1280)?;
+        let ffn = self.first(&["encoder_ffn_dim", "intermediate_size"], 5120)?;
+        let layers = self.first(&["encoder_layers", "num_hidden_layers"], 32)?;
         let channels = self.number("downsample_hidden_size", 480)?;
         let mut tensors = Tensors::default();
         for input in [1, channels, channels] {

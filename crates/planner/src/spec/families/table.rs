@@ -1531,7 +1531,7 @@ families! {
         biases: Biases { output: Bias::Never, ..MLP_BIASES },
         ..NEWCOMER
     };
-    /// VaultGemma: Gemma 2 without the norms behind the sublayers.
+    /// `VaultGemma`: Gemma 2 without the norms behind the sublayers.
     VaultGemma = "vaultgemma": Family {
         gguf: "vaultgemma",
         hf: &["vaultgemma"],
@@ -1542,7 +1542,7 @@ families! {
         transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
         ..NEWCOMER
     };
-    /// BitNet b1.58: what the last projections read is normed.
+    /// `BitNet` b1.58: what the last projections read is normed.
     BitNet = "bitnet": Family {
         gguf: "bitnet",
         hf: &["bitnet"],
@@ -1559,7 +1559,7 @@ families! {
         transformers: LONG,
         ..NEWCOMER
     };
-    /// FlexOlmo: OLMo 2 with experts in every layer.
+    /// `FlexOlmo`: OLMo 2 with experts in every layer.
     FlexOlmo = "flex_olmo": Family {
         gguf: "flex-olmo",
         hf: &["flex_olmo"],
@@ -1573,7 +1573,7 @@ families! {
         experts: Experts { n_used: Some(5), ..STATED },
         ..NEWCOMER
     };
-    /// nanochat: norms without weights, an MLP without a gate.
+    /// `nanochat`: norms without weights, an MLP without a gate.
     NanoChat = "nanochat": Family {
         gguf: "nanochat",
         hf: &["nanochat"],
@@ -1650,7 +1650,7 @@ families! {
         transformers: NEW,
         ..NEWCOMER
     };
-    /// HyperCLOVA X SEED: Granite's constants, with norms behind the sublayers where a file asks for them.
+    /// `HyperCLOVA` X SEED: Granite's constants, with norms behind the sublayers where a file asks for them.
     HyperClovaX = "hyperclovax": Family {
         gguf: "hyperclovax",
         hf: &["hyperclovax"],
@@ -1695,7 +1695,7 @@ families! {
         biases: NO_BIASES,
         ..NEWCOMER
     };
-    /// InternLM 1: biases on all of attention.
+    /// `InternLM` 1: biases on all of attention.
     InternLm = "internlm": Family {
         gguf: "internlm",
         hf: &["internlm"],
@@ -1717,7 +1717,7 @@ families! {
         biases: QKV_BIASES,
         ..NEWCOMER
     };
-    /// ChatGLM 2 and 3, GLM-4-9B as its authors' code has it.
+    /// `ChatGLM` 2 and 3, GLM-4-9B as its authors' code has it.
     ChatGlm = "chatglm": Family {
         gguf: "chatglm",
         hf: &["chatglm"],
@@ -1738,7 +1738,7 @@ families! {
         },
         ..NEWCOMER
     };
-    /// DeepSeekMoE and what has DeepSeek's experts with the attention of Llama.
+    /// `DeepSeekMoE` and what has DeepSeek's experts with the attention of Llama.
     DeepSeek = "deepseek": Family {
         gguf: "deepseek",
         hf: &["deepseek"],
@@ -1761,7 +1761,7 @@ families! {
         transformers: LONG,
         ..NEWCOMER
     };
-    /// StarCoder 1 and SantaCoder: GPT-2 with one head of keys and values.
+    /// `StarCoder` 1 and `SantaCoder`: GPT-2 with one head of keys and values.
     GptBigCode = "gpt_bigcode": Family {
         gguf: "starcoder",
         hf: &["gpt_bigcode"],
@@ -1776,7 +1776,7 @@ families! {
         transformers: LONG,
         ..NEWCOMER
     };
-    /// GPT-J and CodeGen: attention and MLP side by side, a head with a bias.
+    /// GPT-J and `CodeGen`: attention and MLP side by side, a head with a bias.
     GptJ = "gptj": Family {
         gguf: "gptj",
         hf: &["gptj", "codegen"],
