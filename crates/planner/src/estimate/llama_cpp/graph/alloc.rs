@@ -230,7 +230,7 @@ impl Placement<'_> {
         for source in self.graph.sources_of(tensor) {
             let parent = &self.graph.tensors[source.id];
             let start = self.starts[source.id];
-            let free = self.uses[source.id] == 1 && !source.view.is_view && !parent.is_output;
+            let free = self.uses[source.id] == 1 && source.view.is_itself && !parent.is_output;
             if !free || start == NOWHERE || parent.dims != tensor.dims {
                 continue;
             }

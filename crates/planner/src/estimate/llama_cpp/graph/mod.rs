@@ -258,10 +258,9 @@ pub fn split_bounds(
     size: Bytes,
 ) -> Result<Bounds, Overflow> {
     let is_checked = generation >= LlamaCppGeneration::HalfMask;
-    let of_splits = match is_checked {
-        true => Deviation::LLAMA_CPP_SPLITS.around(size)?,
-        false => Deviation::LLAMA_CPP_OLD_SPLITS.around(size)?,
-    };
+    let share =
+        if is_checked { Deviation::LLAMA_CPP_SPLITS } else { Deviation::LLAMA_CPP_OLD_SPLITS };
+    let of_splits = share.around(size)?;
     let of_graph = graph_bounds(model, generation, size)?;
     Ok(Bounds::new(of_graph.low.min(of_splits.low), size, of_graph.high.max(of_splits.high)))
 }

@@ -150,8 +150,8 @@ pub(super) struct Source {
 pub(super) struct View {
     /// Dimensions of what is read.
     pub(super) dims: Dims,
-    /// Whether it is a view: such a tensor is never taken over.
-    pub(super) is_view: bool,
+    /// Whether it is the tensor itself: only then can it be taken over.
+    pub(super) is_itself: bool,
     /// Whether what is read lies apart.
     pub(super) is_strided: bool,
     /// Which of several parts with these dimensions.
@@ -450,7 +450,8 @@ impl Graph {
         let from = self.sources.len();
         let source = |v: &Value| {
             let Value { id, dims, is_view, is_strided, part, outside } = *v;
-            Source { id, view: View { dims, is_view, is_strided, part, outside } }
+            let view = View { dims, is_itself: !is_view, is_strided, part, outside };
+            Source { id, view }
         };
         self.sources.extend(sources.iter().map(source));
         let id = self.tensors.len();

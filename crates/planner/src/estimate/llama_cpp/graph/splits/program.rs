@@ -147,7 +147,7 @@ impl Writer<'_> {
         let assigned = self.assigned;
         for [id, ids] in assigned.lookups.iter().copied() {
             let dims = self.graph.tensors[ids].dims;
-            let view = View { dims, is_view: false, is_strided: false, part: 0, outside: 0 };
+            let view = View { dims, is_itself: true, is_strided: false, part: 0, outside: 0 };
             self.enter(assigned.backends[id], false);
             self.read(&[Source { id: ids, view }], id, &[]);
         }
@@ -304,7 +304,7 @@ impl Writer<'_> {
         let Source { id, view } = *source;
         let whole = self.graph.notes[id].part_of;
         if self.assigned.backends[id] == backend {
-            return Operand { slot: whole.unwrap_or(id), is_view: view.is_view };
+            return Operand { slot: whole.unwrap_or(id), is_view: !view.is_itself };
         }
         let tensor = &self.graph.tensors[id];
         let copied = Copied {
