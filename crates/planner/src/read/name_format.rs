@@ -45,7 +45,9 @@ const GPTQ8: WeightFormat = WeightFormat::Gptq { bits: 8, group: 128 };
 const DEFAULT_FILE: WeightFormat = WeightFormat::Gguf(FileType::Q4KM);
 
 /// Who publish 8-bit floats with one scale for a weight under the name of `-FP8`.
-const ONE_SCALE: [&str; 3] = ["redhatai/", "neuralmagic/", "nvidia/"];
+const ONE_SCALE: [&str; 3] = ["redhatai", "neuralmagic", "nvidia"];
+/// What stands between a publisher and a model: on the hub, in folders that are named after repositories.
+const BEHIND_PUBLISHER: [&str; 3] = ["/", "__", "--"];
 
 /// The name without its format, and the format; nothing where the name tells none.
 pub(super) fn split(name: &str) -> Option<(&str, WeightFormat)> {
@@ -69,7 +71,10 @@ fn of_a_repository(name: &str) -> Option<(&str, WeightFormat)> {
     let mut endings = ENDINGS.iter().filter(|(ending, _)| repository.ends_with(ending));
     let (ending, format) = endings.next()?;
     let base = name.get(..repository.len() - ending.len()).filter(|base| !base.is_empty())?;
-    let has_one_scale = ONE_SCALE.iter().any(|publisher| repository.starts_with(publisher));
+    let has_one_scale = ONE_SCALE.iter().any(|publisher| {
+        let rest = repository.strip_prefix(publisher);
+        rest.is_some_and(|rest| BEHIND_PUBLISHER.iter().any(|mark| rest.starts_with(mark)))
+    });
     let format = match (file, format) {
         (Some(file), WeightFormat::Gguf(_)) => file.parse().ok()?,
         (Some(_), _) => return None,
@@ -107,6 +112,9 @@ mod tests {
         for (name, base, format) in [
             ("Qwen/Qwen3-30B-A3B-FP8", "Qwen/Qwen3-30B-A3B", "fp8-block"),
             ("RedHatAI/Llama-3.1-8B-FP8", "RedHatAI/Llama-3.1-8B", "fp8"),
+            ("nvidia__Nemotron-FP8", "nvidia__Nemotron", "fp8"),
+            ("nvidia--Nemotron-FP8", "nvidia--Nemotron", "fp8"),
+            ("nvidiana/x-FP8", "nvidiana/x", "fp8-block"),
             ("Qwen/Qwen2.5-7B-Instruct-AWQ", "Qwen/Qwen2.5-7B-Instruct", "awq-int4"),
             ("x-GPTQ-Int8", "x", "gptq-int8"),
             ("unsloth/x-unsloth-bnb-4bit", "unsloth/x", "nf4"),
