@@ -44,9 +44,6 @@ pub use question::{CacheAllocation, CaptureLayers, Question};
 pub use seen::{Seen, seen};
 pub use served::{Served, Unread, changes_no_memory, is_program, served};
 
-/// Cards beside the first, at most.
-const MOST_OTHERS: usize = MOST_GPUS as usize - 1;
-
 /// How large the conversation cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheSize {
@@ -201,7 +198,8 @@ impl Deployment {
         let kind = runtime.kind();
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
         let expands = rules(kind).expands(&model, &cards.first().gpu);
-        let is_new = |remark: &String| question.weights.is_none() && !model.remarks.contains(remark);
+        let is_new =
+            |remark: &String| question.weights.is_none() && !model.remarks.contains(remark);
         if let Some(remark) = expands.filter(is_new) {
             Arc::make_mut(&mut model).remarks.push(remark);
         }
@@ -278,8 +276,8 @@ impl Deployment {
     /// Where the runtime is not told so many.
     pub fn on_equal_cards(&self, gpus: u64) -> Result<Self, DeploymentError> {
         let first = self.cards.first();
-        let others = usize::try_from(gpus.saturating_sub(1)).unwrap_or(usize::MAX);
-        let cards = Cards::new(first.clone(), vec![first.clone(); others.min(MOST_OTHERS)]);
+        let others = usize::try_from(gpus.clamp(1, MOST_GPUS) - 1).unwrap_or_default();
+        let cards = Cards::new(first.clone(), vec![first.clone(); others]);
         let found = Found {
             model: Arc::clone(&self.model),
             file: self.file.clone(),
