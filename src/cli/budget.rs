@@ -122,7 +122,9 @@ fn notes(served: &Served, plan: &Question) -> String {
         flags.join(", ")
     };
     let mut notes = String::new();
-    if let Some(note) = served.note.filter(|_| plan.context.is_none() && plan.cache_tokens.is_none()) {
+    if let Some(note) =
+        served.note.filter(|_| plan.context.is_none() && plan.cache_tokens.is_none())
+    {
         notes.push_str(&wrap(&format!("note: {note}"), 80));
     }
     if !served.not_planned.is_empty() {

@@ -11,8 +11,8 @@ use super::args::CatalogArgs;
 use super::known::Known;
 use super::problem::Problem;
 use super::screen::{fitted, width};
-use vramplan_planner::render::terminal::Rows;
 use vramplan_planner::read::{Catalog, Kind, Listing, SourceError, profile};
+use vramplan_planner::render::terminal::Rows;
 use vramplan_planner::spec::{GpuSpec, ModelSpec, Runtime};
 use vramplan_planner::text::{printable, printable_lines, printable_path};
 

@@ -220,7 +220,9 @@ const OTHERWISE: [(&[&str], &str); 5] = [
 
 /// What says the same as a flag that is none here.
 fn otherwise(error: clap::Error) -> clap::Error {
-    let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else { return error };
+    let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
     let flag = named.split(['=', ' ']).next().unwrap_or(named);
     let Some((_, tip)) = OTHERWISE.iter().find(|(flags, _)| flags.contains(&flag)) else {
         return error;

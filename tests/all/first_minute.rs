@@ -345,7 +345,11 @@ const QUESTIONS: &[Asked] = &[
         0,
         &["594.00 MiB were asked for, 351.56 MiB of 23.64 GiB were free"],
     ),
-    asked("why 'RuntimeError: CUDA error: out of memory'", 0, &["out of memory: the driver had nothing left"]),
+    asked(
+        "why 'RuntimeError: CUDA error: out of memory'",
+        0,
+        &["out of memory: the driver had nothing left"],
+    ),
     asked(
         "why 'ValueError: The model s max seq len (131072) is larger than the maximum number of tokens that can be stored in KV cache (36736).'",
         0,

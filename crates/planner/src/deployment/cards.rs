@@ -134,7 +134,10 @@ fn refuse_with_fewest(question: &Question, names: &[&str]) -> Result<(), Deploym
     let given = if names.len() > 1 {
         Some(("`--gpu` with several cards", "name the card once"))
     } else if question.says_parallelism() {
-        Some(("a size of parallelism", "drop it: every layer is split over the cards that are found"))
+        Some((
+            "a size of parallelism",
+            "drop it: every layer is split over the cards that are found",
+        ))
     } else if question.split_mode == Some(SplitMode::None) {
         Some(("`--split-mode none`", "drop one of them"))
     } else {

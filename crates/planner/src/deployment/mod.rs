@@ -201,7 +201,8 @@ impl Deployment {
         let kind = runtime.kind();
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
         let expands = rules(kind).expands(&model, &cards.first().gpu);
-        let is_new = |remark: &String| question.weights.is_none() && !model.remarks.contains(remark);
+        let is_new =
+            |remark: &String| question.weights.is_none() && !model.remarks.contains(remark);
         if let Some(remark) = expands.filter(is_new) {
             Arc::make_mut(&mut model).remarks.push(remark);
         }

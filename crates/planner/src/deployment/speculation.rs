@@ -33,7 +33,10 @@ impl<'a> Method<'a> {
             Some(Self::Head("eagle3"))
         } else if has("eagle-") || has("eagle_") {
             Some(Self::Head("eagle"))
-        } else if ["ngram", "suffix", "medusa", "speculator", "mtp", "accelerator"].into_iter().any(has) {
+        } else if ["ngram", "suffix", "medusa", "speculator", "mtp", "accelerator"]
+            .into_iter()
+            .any(has)
+        {
             None
         } else {
             Some(Self::Model(model))

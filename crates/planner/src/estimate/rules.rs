@@ -7,8 +7,8 @@ use super::weights::TensorRule;
 use super::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::spec::{
-    AskedShare, Attention, Drafter, GpuSpec, Headroom, Layer, Logits, MOST_SEQUENCES, Maker, ModelSpec,
-    Part, RuntimeOptions, Server, Split, Workload,
+    AskedShare, Attention, Drafter, GpuSpec, Headroom, Layer, Logits, MOST_SEQUENCES, Maker,
+    ModelSpec, Part, RuntimeOptions, Server, Split, Workload,
 };
 use crate::units::Bytes;
 

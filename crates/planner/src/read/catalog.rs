@@ -148,7 +148,9 @@ impl Catalog {
         found.sort_by(|one, other| one.name.cmp(&other.name));
         match (found.len(), found.pop()) {
             (1, Some(only)) => Ok(only),
-            (0, _) | (_, None) => Err(self.unknown(Kind::Gpu, if card.is_empty() { name } else { card })),
+            (0, _) | (_, None) => {
+                Err(self.unknown(Kind::Gpu, if card.is_empty() { name } else { card }))
+            }
             (_, Some(last)) => Err(SourceError::Unknown {
                 kind: Kind::Gpu.name(),
                 name: printable(name),

@@ -108,7 +108,9 @@ impl Advisor<'_> {
         if longest > own {
             note(
                 "beyond-context",
-                format!("the model's own context is {own} tokens: beyond that it needs RoPE scaling"),
+                format!(
+                    "the model's own context is {own} tokens: beyond that it needs RoPE scaling"
+                ),
             );
         }
         let balanced = &self.recommendation.tiers.balanced;

@@ -92,9 +92,9 @@ fn tokens(deployment: &Deployment) -> u64 {
 mod tests {
     use super::*;
     use crate::deployment::{Question, resolve};
+    use crate::plan::Verdict;
     use crate::read::{Catalog, MemoryFiles};
     use crate::recommend::answer;
-    use crate::plan::Verdict;
 
     fn fewest(asked: &str) -> (Deployment, usize) {
         let question: Question = toml::from_str(asked).unwrap();
@@ -126,15 +126,20 @@ mod tests {
                 let Ok(smaller) = settled.on_equal_cards(fewer as u64) else { continue };
                 assert!(!holds(&smaller).unwrap_or(false), "{asked}: {fewer} of {cards}");
             }
-            assert_eq!(more_cards(&settled.on_equal_cards(1).unwrap()), Some(cards as u64), "{asked}");
+            assert_eq!(
+                more_cards(&settled.on_equal_cards(1).unwrap()),
+                Some(cards as u64),
+                "{asked}"
+            );
         }
     }
 
     /// 28 heads are not dealt out to 3, 5 or 6.
     #[test]
     fn only_numbers_that_an_engine_takes_are_found() {
-        let (settled, cards) =
-            fewest("gpu = 'T4'\nmodel = 'qwen2.5-7b'\nruntime = 'vllm'\nusers = 64\ncontext_per_user = 8192");
+        let (settled, cards) = fewest(
+            "gpu = 'T4'\nmodel = 'qwen2.5-7b'\nruntime = 'vllm'\nusers = 64\ncontext_per_user = 8192",
+        );
         assert_eq!(settled.model.shape.n_heads % cards as u64, 0, "{cards}");
         assert!(cards > 2, "{cards}");
     }

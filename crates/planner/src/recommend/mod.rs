@@ -185,11 +185,9 @@ impl TierName {
         match self {
             Self::Conservative => Condition { headrooms: 2, ..Condition::SAFE },
             Self::Balanced => Condition::SAFE,
-            Self::Aggressive => Condition {
-                bound: |size| size.expected,
-                left: |size| size.expected,
-                headrooms: 0,
-            },
+            Self::Aggressive => {
+                Condition { bound: |size| size.expected, left: |size| size.expected, headrooms: 0 }
+            }
         }
     }
 }

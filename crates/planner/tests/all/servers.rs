@@ -241,7 +241,8 @@ fn sglang_chooses_how_far_it_predicts() {
 #[test]
 fn sglangs_captured_batches_are_as_large_as_asked() {
     let told = |more: &str| {
-        let text = format!("gpu = 'L4'\nmodel = 'qwen3-4b'\nruntime = 'sglang'\ncontext = 8192\n{more}");
+        let text =
+            format!("gpu = 'L4'\nmodel = 'qwen3-4b'\nruntime = 'sglang'\ncontext = 8192\n{more}");
         let answer = planned(&text);
         (answer.plan.pool.unwrap().limit, size(&answer, BufferId::CudaGraphs))
     };

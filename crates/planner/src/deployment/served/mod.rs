@@ -172,7 +172,11 @@ impl Served {
                 let may_take = word.starts_with('-') && given.is_none();
                 let value = words.next_if(|next| may_take && takes_value(name) && !is_flag(next));
                 let others = others(name, &mut words);
-                self.unknown(word, positional, [value.or(given)].into_iter().flatten().chain(others));
+                self.unknown(
+                    word,
+                    positional,
+                    [value.or(given)].into_iter().flatten().chain(others),
+                );
                 continue;
             };
             match effect {

@@ -167,7 +167,8 @@ impl<'a> Peeled<'a> {
             let rest = words.get(at + 1..).unwrap_or_default();
             // The image of llama.cpp's with all programs takes the one to run as a flag.
             let rest = rest.strip_prefix(&["--server"]).unwrap_or(rest);
-            let program = entry.map(|entry| vec![entry]).or_else(|| Some(program.as_ref()?.to_vec()));
+            let program =
+                entry.map(|entry| vec![entry]).or_else(|| Some(program.as_ref()?.to_vec()));
             return match program {
                 Some(program) => {
                     let all: Vec<&str> = program.into_iter().chain(rest.iter().copied()).collect();
@@ -192,8 +193,7 @@ fn behind_the_container<'a, 'b>(words: &'b [&'a str]) -> Option<&'b [&'a str]> {
 
 /// Whether words behind a launcher are the program and its arguments.
 fn is_run(words: &[&str]) -> bool {
-    let is_module =
-        matches!(words, [python, "-m", ..] if file(python).starts_with("python"));
+    let is_module = matches!(words, [python, "-m", ..] if file(python).starts_with("python"));
     is_module || engine(words).is_some()
 }
 

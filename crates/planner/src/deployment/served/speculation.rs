@@ -87,10 +87,7 @@ pub(super) enum Failed {
 }
 
 /// An engine's words without those of its predictions, and these.
-fn take<'a>(
-    words: &[&'a str],
-    keys: &[(&str, Key)],
-) -> Result<(Vec<&'a str>, Told<'a>), Unread> {
+fn take<'a>(words: &[&'a str], keys: &[(&str, Key)]) -> Result<(Vec<&'a str>, Told<'a>), Unread> {
     let mut told = Told::default();
     let mut rest = Vec::new();
     let mut words = words.iter().copied();
@@ -160,7 +157,9 @@ impl<'a> Told<'a> {
         let method = self.method.unwrap_or_default().to_ascii_uppercase();
         let is_own = |name: &str| {
             let lower = name.to_ascii_lowercase();
-            question.model.as_deref() == Some(name) || lower.contains("nextn") || lower.contains("mtp")
+            question.model.as_deref() == Some(name)
+                || lower.contains("nextn")
+                || lower.contains("mtp")
         };
         let needs_a_model = || {
             let flag = "--speculative-draft-model-path";

@@ -2,8 +2,8 @@
 
 use super::super::Question;
 use super::super::command_line::{
-    Effect, Flag, cache_type, captured, cells, chunk, context, copies, level, number, parsed, ranks,
-    stages,
+    Effect, Flag, cache_type, captured, cells, chunk, context, copies, level, number, parsed,
+    ranks, stages,
 };
 use crate::dtype::WeightFormat;
 use crate::spec::{Attention, Count};

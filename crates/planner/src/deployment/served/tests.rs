@@ -38,9 +38,8 @@ fn containers_and_modules_are_looked_into() {
     assert!(question.enable_dp_attention && question.enable_expert_parallel);
     assert_eq!((question.data_parallel_size, question.block_size), (Some(8), Some(64)));
     assert_eq!((question.max_total_tokens, left_out.len()), (Some(100_000), 1));
-    let Served { question, .. } = of(
-        "python -m vllm.entrypoints.openai.api_server --model a/b --gpu_memory_utilization=0.8",
-    );
+    let Served { question, .. } =
+        of("python -m vllm.entrypoints.openai.api_server --model a/b --gpu_memory_utilization=0.8");
     assert_eq!(
         question.gpu_memory_utilization.map(|share| share.to_string()).as_deref(),
         Some("0.8")
@@ -121,7 +120,12 @@ fn predictions_of_sglang_are_read() {
             Some("eagle"),
             Some(63),
         ),
-        ("--speculative-algorithm EAGLE3 --speculative-draft-model-path c/d", None, Some("eagle3"), None),
+        (
+            "--speculative-algorithm EAGLE3 --speculative-draft-model-path c/d",
+            None,
+            Some("eagle3"),
+            None,
+        ),
         (
             "--speculative-algorithm STANDALONE --speculative-draft-model-path c/d",
             None,
@@ -158,7 +162,8 @@ fn predictions_of_sglang_are_read() {
 
 #[test]
 fn predictions_of_vllm_are_read() {
-    let with = |json: &str| served(&["vllm", "serve", "a/b", "--speculative-config", json]).unwrap();
+    let with =
+        |json: &str| served(&["vllm", "serve", "a/b", "--speculative-config", json]).unwrap();
     for (json, mtp, draft, tokens) in [
         (r#"{"method":"mtp","num_speculative_tokens":1}"#, Some(1), None, None),
         (
@@ -173,7 +178,12 @@ fn predictions_of_vllm_are_read() {
             Some("eagle3"),
             Some(3),
         ),
-        (r#"{"model":"Qwen/Qwen3-0.6B","num_speculative_tokens":5}"#, None, Some("Qwen/Qwen3-0.6B"), Some(5)),
+        (
+            r#"{"model":"Qwen/Qwen3-0.6B","num_speculative_tokens":5}"#,
+            None,
+            Some("Qwen/Qwen3-0.6B"),
+            Some(5),
+        ),
     ] {
         let Served { question, not_planned, .. } = with(json);
         assert_eq!((question.mtp, question.draft.as_deref()), (mtp, draft), "{json}");
@@ -196,7 +206,11 @@ fn predictions_of_vllm_are_read() {
         "vllm serve a/b -sc.model c/d -sc.num_speculative_tokens 5",
     ] {
         let Served { question, .. } = of(line);
-        assert_eq!((question.draft.as_deref(), question.draft_tokens), (Some("c/d"), Some(5)), "{line}");
+        assert_eq!(
+            (question.draft.as_deref(), question.draft_tokens),
+            (Some("c/d"), Some(5)),
+            "{line}"
+        );
     }
 }
 
@@ -214,7 +228,9 @@ fn predictions_of_llama_cpp_are_read() {
         assert_eq!((question.mtp, question.draft.as_deref()), (mtp, draft), "{flags}");
         assert_eq!((left_out.len(), not_planned.len()), (0, 0), "{flags}");
     }
-    for flags in ["--spec-type ngram-simple", "-ngld 0", "-devd CUDA1", "-ctkd q8_0", "--rpc host:50052"] {
+    for flags in
+        ["--spec-type ngram-simple", "-ngld 0", "-devd CUDA1", "-ctkd q8_0", "--rpc host:50052"]
+    {
         assert_eq!(not_planned(&format!("{server} {flags}")), [flags]);
     }
 }

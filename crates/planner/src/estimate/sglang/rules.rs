@@ -10,8 +10,8 @@ use crate::estimate::serving::placement;
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario, vision};
 use crate::spec::{
-    Architecture, AskedShare, Attention, Drafter, GpuSpec, Headroom, Logits, ModelSpec, OwnFormat, Part, Runtime,
-    RuntimeOptions, SglangVersion, Split, TokenServing,
+    Architecture, AskedShare, Attention, Drafter, GpuSpec, Headroom, Logits, ModelSpec, OwnFormat,
+    Part, Runtime, RuntimeOptions, SglangVersion, Split, TokenServing,
 };
 use crate::units::Bytes;
 
