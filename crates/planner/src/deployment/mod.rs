@@ -44,9 +44,6 @@ pub use question::{CacheAllocation, CaptureLayers, Question};
 pub use seen::{Seen, seen};
 pub use served::{Served, Unread, changes_no_memory, is_program, served};
 
-/// Cards beside the first, at most.
-const MOST_OTHERS: usize = MOST_GPUS as usize - 1;
-
 /// How large the conversation cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheSize {
@@ -279,8 +276,8 @@ impl Deployment {
     /// Where the runtime is not told so many.
     pub fn on_equal_cards(&self, gpus: u64) -> Result<Self, DeploymentError> {
         let first = self.cards.first();
-        let others = usize::try_from(gpus.saturating_sub(1)).unwrap_or(usize::MAX);
-        let cards = Cards::new(first.clone(), vec![first.clone(); others.min(MOST_OTHERS)]);
+        let others = gpus.clamp(1, MOST_GPUS) - 1;
+        let cards = Cards::new(first.clone(), (0..others).map(|_| first.clone()).collect());
         let found = Found {
             model: Arc::clone(&self.model),
             file: self.file.clone(),

@@ -56,7 +56,7 @@ fn holds(deployment: &Deployment) -> Result<bool, RecommendError> {
     let deployment = &*settle_share(deployment)?;
     let tokens = tokens(deployment);
     let solver = Solver::new(deployment)?;
-    if !is_fast(&solver, tokens)? {
+    if !is_fast(&solver, tokens) {
         return Ok(false);
     }
     if solver.have_room(Condition::SAFE, tokens, deployment.workload.batch)? {
@@ -72,9 +72,9 @@ fn holds(deployment: &Deployment) -> Result<bool, RecommendError> {
     Ok(placed.is_some_and(|placed| placed.fits && placed.is_on_cards()))
 }
 
-fn is_fast(solver: &Solver<'_>, tokens: u64) -> Result<bool, RecommendError> {
+fn is_fast(solver: &Solver<'_>, tokens: u64) -> bool {
     let wanted = solver.deployment.min_decode_speed;
-    Ok(wanted.is_none_or(|wanted| solver.speed(tokens).is_ok_and(|speed| speed.high >= wanted)))
+    wanted.is_none_or(|wanted| solver.speed(tokens).is_ok_and(|speed| speed.high >= wanted))
 }
 
 /// Cached tokens of a conversation: as given, else those of the context asked for, else of the shortest worth having.

@@ -143,10 +143,11 @@ fn engine<'a>(words: &'a [&'a str]) -> Option<(Engine, &'a [&'a str])> {
         "koboldcpp" => Engine::Kobold,
         "ollama" => Engine::Ollama,
         "lms" => return Some((Engine::LmStudio, rest.strip_prefix(&["load"]).unwrap_or(rest))),
-        "vllm" => return Some((Engine::Vllm, rest.strip_prefix(&["serve"])?)),
+        "vllm" | "vllm.entrypoints.cli.main" => {
+            return Some((Engine::Vllm, rest.strip_prefix(&["serve"])?));
+        }
         "vllm.entrypoints.openai.api_server" | "vllm.entrypoints.api_server" => Engine::Vllm,
         "sglang" => return Some((Engine::Sglang, rest.strip_prefix(&["serve"])?)),
-        "vllm.entrypoints.cli.main" => return Some((Engine::Vllm, rest.strip_prefix(&["serve"])?)),
         "sglang.launch_server" => Engine::Sglang,
         _ => return None,
     };
