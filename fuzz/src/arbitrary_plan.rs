@@ -68,7 +68,7 @@ pub struct Shape {
 /// What an [`Extras`] is made of.
 #[derive(Arbitrary, Debug)]
 struct Rare {
-    flags: [bool; 3],
+    flags: [bool; 6],
     value_head_dim: Option<Few>,
     indexer: Option<(Few, Few, bool, Option<Few>)>,
     short_convolution: Option<(Few, bool)>,
@@ -77,6 +77,10 @@ struct Rare {
     shared_cache_layers: Few,
     latent_experts: Option<Width>,
     activation_parameters: Few,
+    /// One more than there are.
+    cross_layers: Few,
+    /// One more than there are.
+    positions: Width,
     streams: Option<Few>,
     alt_up: Option<(Few, Few)>,
     compressed: Option<([Few; 3], u8)>,
@@ -84,7 +88,14 @@ struct Rare {
 
 impl Rare {
     fn extras(&self, n_layers: u64) -> Extras {
-        let [head_gates, dense_beside_experts, head_bias] = self.flags;
+        let [
+            head_gates,
+            dense_beside_experts,
+            head_bias,
+            full_rank_gates,
+            latent_norm,
+            block_residuals,
+        ] = self.flags;
         Extras {
             value_head_dim: self.value_head_dim.map(|size| size.0),
             head_gates,
@@ -106,6 +117,11 @@ impl Rare {
             dense_beside_experts,
             head_bias,
             activation_parameters: self.activation_parameters.0.saturating_sub(1),
+            full_rank_gates,
+            latent_norm,
+            block_residuals,
+            cross_layers: (1..self.cross_layers.0).collect(),
+            positions: self.positions.0.saturating_sub(1),
             streams: self.streams.map(|streams| streams.0),
             alt_up: self
                 .alt_up
@@ -194,6 +210,7 @@ impl Shape {
             keys_are_values: f[11],
             per_layer: None,
             vision: None,
+            parts: Vec::new(),
             extras: self.extras.extras(self.layers.0),
         };
         ModelSpec::new("fuzzed", shape, "a fuzzer").ok()

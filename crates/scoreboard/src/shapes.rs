@@ -177,6 +177,7 @@ impl<'a> Line<'a> {
             keys_are_values: self.has("kvf"),
             per_layer: self.per_layer(),
             vision: None,
+            parts: Vec::new(),
             extras: vramplan_planner::spec::Extras::default(),
         }
     }
