@@ -37,6 +37,7 @@ pub fn shape(architecture: Architecture) -> ModelShape {
         per_layer: None,
         extras: Extras::default(),
         vision: None,
+        parts: Vec::new(),
     }
 }
 
