@@ -61,7 +61,7 @@ impl Place {
         command.args(arguments).current_dir(self.folder.path());
         command.env("XDG_RUNTIME_DIR", self.folder.path());
         command.env("XDG_CONFIG_HOME", "/nonexistent").env("COLUMNS", "100");
-        command.env("XDG_DATA_HOME", "/nonexistent").env_remove("VRAMPLAN_EVIDENCE");
+        command.env("XDG_DATA_HOME", self.path("nowhere")).env_remove("VRAMPLAN_EVIDENCE");
         command.env("FAKE_NVML", self.path("nvml"));
         let absent = Path::new("/nonexistent/libnvidia-ml.so.1");
         command.env("VRAMPLAN_NVML_LIB", self.library.as_deref().unwrap_or(absent));

@@ -86,5 +86,5 @@ fn every_llama_3_loads() {
         Engine::load(Cpu, &mut source, &table).unwrap();
         loaded += 1;
     }
-    assert_eq!(loaded, 7);
+    assert!(loaded > 10, "{loaded}");
 }
