@@ -125,7 +125,7 @@ mod tests {
             Listing::of_answer(b"<html>", "a/b")
                 .unwrap_err()
                 .to_string()
-                .contains("no list of files")
+                .contains("not a list of files")
         );
     }
 }

@@ -133,7 +133,8 @@ fn what_cannot_be_answered_is_an_error_with_a_way_out() {
         (json!({"gpu": "L4"}), "`--model` is missing"),
         (json!({"gpu": "a100", "model": "qwen2.5-14b"}), "unknown GPU `a100`"),
         (json!({"gpu": "L4", "model": "<img src=x onerror=alert(1)>"}), "unknown model"),
-        (json!({"gpu": "9999xL4", "model": "qwen2.5-14b"}), "out of range"),
+        (json!({"gpu": "9999xL4", "model": "qwen2.5-14b"}), "unknown GPU `9999xL4`"),
+        (json!({"gpu": "L4", "gpus": 9999, "model": "qwen2.5-14b"}), "out of range"),
         (json!({"gpu": "auto", "model": "qwen2.5-14b"}), "name the GPU"),
         (json!({"gpu": "L4", "model": "qwen2.5-14b", "cache_tokens": u64::MAX}), "out of range"),
         (
