@@ -264,7 +264,7 @@ fn nothing_that_a_server_says_commands_a_terminal() {
         Reply::new(200, format!("{escape} no JSON")),
         Reply::redirect("ftp://\u{1b}[31mred"),
     ] {
-        let (_, message) = refused(&machine, &always(reply), GGUF);
+        let (_, message) = refused(&machine, &always(reply), &format!("hf:{GGUF}"));
         assert!(!message.contains(['\u{1b}', '\u{7}', '\u{202e}', '\n']), "{message:?}");
     }
     let (_, message) = refused(&machine, &serve(small_gguf()), "hf:me/SmolLM2-135M-GGUF:Q9_9");
