@@ -206,7 +206,7 @@ pub(super) const KOBOLD: &[Flag] = &[
     ("--launch", Effect::Bare),
 ];
 
-/// llama.cpp's that [`LLAMA`] and [`PLACED`] do not have, or have only for what is certain.
+/// llama.cpp's that `LLAMA` and `PLACED` do not have, or have only for what is certain.
 pub(super) const LLAMA_HERE: &[Flag] = &[
     ("-c", Effect::Sets(cells_or_own)),
     ("--ctx-size", Effect::Sets(cells_or_own)),
@@ -374,7 +374,7 @@ pub(super) const LLAMA_HERE: &[Flag] = &[
     ("--fit", Effect::Switches(nothing)),
 ];
 
-/// vLLM's that [`VLLM`] does not have, or has only for what is certain.
+/// vLLM's that `VLLM` does not have, or has only for what is certain.
 pub(super) const VLLM_HERE: &[Flag] = &[
     ("--max-model-len", Effect::Sets(longest)),
     ("--quantization", Effect::Sets(quantization)),
@@ -486,7 +486,7 @@ pub(super) const VLLM_HERE: &[Flag] = &[
     ("-O3", Effect::Turns(|question| question.optimization_level = Some(3))),
 ];
 
-/// `SGLang`'s that [`SGLANG`] does not have.
+/// `SGLang`'s that `SGLANG` does not have.
 pub(super) const SGLANG_HERE: &[Flag] = &[
     ("--context-length", Effect::Sets(longest)),
     ("--quantization", Effect::Sets(quantization)),
