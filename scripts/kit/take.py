@@ -17,6 +17,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,8 +92,11 @@ class Place:
 
     def has(self, *packages):
         imports = "import " + ", ".join(packages)
-        asked = subprocess.run([self.python, "-c", imports], capture_output=True, check=False)
-        if asked.returncode:
+        try:
+            failed = subprocess.run([self.python, "-c", imports], capture_output=True, check=False).returncode
+        except OSError:
+            failed = True
+        if failed:
             raise Skip(f"`{imports}` fails with {self.python}: set PYTHON")
 
     def virtually(self, command):
@@ -184,8 +188,6 @@ def model_in_cache(place):
 
 
 def sanitized(place, tool, of):
-    import shutil
-
     if not place.on_card or not shutil.which("compute-sanitizer"):
         raise Skip("a card and compute-sanitizer are needed")
     test = [place.program("test-engine"), f"kernels::{of}", "--ignored", "--test-threads", "1"]
@@ -316,7 +318,7 @@ def vllm(place, how):
         raise Skip("vLLM's start on a card is measured")
     command, folder = place.program("vramplan"), str(place.out / "qwen2.5-0.5b")
     record = ["--record", str(place.out / f"vllm-{how}.jsonl"), "--report", str(place.out / f"vllm-{how}.md")]
-    made = [] if Path(folder).exists() else [Run([command, "sparse", "qwen2.5-0.5b", "-o", folder])]
+    made = [] if Path(folder).exists() else [Run([command, "sparse", "qwen2.5-0.5b", folder])]
     started = [place.python, "-c", VLLM, folder, how]
     observed = [command, "observe", *record, "--", *started] if place.on_card else place.virtually(started)
     caches = {"VLLM_CACHE_ROOT": str(place.out / "vllm-cache"), "VLLM_LOGGING_LEVEL": "DEBUG"}

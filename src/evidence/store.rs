@@ -207,5 +207,5 @@ fn read_into(path: &Path, merged: &mut Merged) {
 fn text(path: &Path, most: u64) -> Result<String, String> {
     let file = fs_err::File::open(path).map_err(|error| error.to_string())?;
     let bytes = bounded::read(file, most).map_err(|error| error.to_string())?;
-    String::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned())
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }

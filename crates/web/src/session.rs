@@ -252,6 +252,6 @@ fn shown(
 fn printed(document: &Document, format: &str) -> Result<String, Problem> {
     let known = PLAN.formats().find(|known| known.name() == format);
     let text = known.and_then(|format| PLAN.print(document, format));
-    let unknown = || Problem::new(format!("`{}` is no format of a plan", printable(format)));
+    let unknown = || Problem::new(format!("`{}` is not a format of a plan", printable(format)));
     text.ok_or_else(unknown)?.map_err(|_| Problem::new("the plan cannot be written so"))
 }

@@ -102,7 +102,7 @@ impl NodesArgs {
             _ => bounded::read(std::io::stdin().lock(), MOST)?,
         };
         let text = String::from_utf8(bytes);
-        Ok(text.map_err(|_| Problem::new(format!("{}: it is no UTF-8", self.name())))?)
+        Ok(text.map_err(|_| Problem::new(format!("{}: it is not UTF-8", self.name())))?)
     }
 }
 

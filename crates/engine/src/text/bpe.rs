@@ -25,7 +25,7 @@ pub(super) fn tokenizer(vocabulary: &Vocabulary) -> Result<Tokenizer, EngineErro
     let pre_tokenizer = pre_tokenizer(split)?;
     let pairs = vocabulary.merges.iter().map(|merge| match merge.split_once(' ') {
         Some((left, right)) => Ok((left.to_owned(), right.to_owned())),
-        None => Err(refuse(format!("`{merge}` is no merge: expected two parts"))),
+        None => Err(refuse(format!("`{merge}` is not a merge: expected two parts"))),
     });
     let model = BPE::builder()
         .vocab_and_merges(vocabulary.ids(), pairs.collect::<Result<Vec<_>, _>>()?)

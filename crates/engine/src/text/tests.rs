@@ -94,7 +94,7 @@ fn damaged_tokenizers_are_refused() {
         let merges = Value::Texts(vec![merge.to_owned()]);
         refused(&metadata("gpt2", [("tokens", Value::Texts(tokens)), ("merges", merges)]))
     };
-    says(bytes("ab"), "`ab` is no merge: expected two parts");
+    says(bytes("ab"), "`ab` is not a merge: expected two parts");
     says(bytes("a c"), "`c`");
 }
 

@@ -274,13 +274,13 @@ pub(super) fn number(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| no_number(text))
 }
 
-/// What to say of a text that is no number; one with a `k` is none to engines either.
+/// What to say of a text that is not a number; nor is one with a `k` to engines.
 fn no_number(text: &str) -> String {
     const KIBI: u64 = 1024;
     let thousands = text.strip_suffix(['k', 'K']).and_then(|digits| digits.parse::<u64>().ok());
     match thousands.and_then(|number| number.checked_mul(KIBI)) {
-        Some(number) => format!("is no number to this engine: say {number}"),
-        None => "is no number above 0".to_owned(),
+        Some(number) => format!("is not a number to this engine: say {number}"),
+        None => "is not a number above 0".to_owned(),
     }
 }
 
@@ -506,7 +506,7 @@ mod tests {
             ("llama-server -m a.gguf -c 4096 --unheard-of 4", "`--unheard-of`"),
             ("llama-server -m a.gguf -c 4096 -ngl many", "`-ngl many` is not read here"),
             ("llama-server -m a.gguf -c", "`-c` has no value"),
-            ("llama-server -m a.gguf -c x", "`-c x` is no number above 0"),
+            ("llama-server -m a.gguf -c x", "`-c x` is not a number above 0"),
             ("vllm serve a --quantization fp8", "`--quantization`"),
             ("vllm serve a --block-size", "`--block-size` has no value"),
             ("vllm serve a --cpu-offload-gb x", "`--cpu-offload-gb x` is not read here"),

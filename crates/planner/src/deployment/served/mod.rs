@@ -60,7 +60,7 @@ pub enum Unread {
 pub fn served(command: &[&str]) -> Result<Served, Unread> {
     let command = split(command);
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    let Peeled { variables, words } = peel(&command);
+    let Peeled { variables, words, .. } = peel(&command);
     let unknown = || {
         let program = words.first().copied().unwrap_or_default();
         let other = OTHER_PROGRAMS.iter().find(|(known, _)| program.ends_with(known));

@@ -47,9 +47,13 @@ const IMAGES: [(&str, Option<&[&str]>); 9] = [
     ("nvidia/vllm", None),
 ];
 
+/// Runners within runners that are taken off: more than anybody types.
+const DEEPEST: u8 = 16;
+
 /// A command's own words, and the variables that it is given.
 #[derive(Default)]
 pub(super) struct Peeled<'a> {
+    depth: u8,
     pub(super) variables: Vec<(&'a str, &'a str)>,
     pub(super) words: Vec<&'a str>,
 }
@@ -80,20 +84,37 @@ fn shell_text<'a>(words: &[&'a str]) -> Option<(usize, &'a str)> {
     Some((at, rest.get(flag + 1)?))
 }
 
-/// Of several commands the one that runs an engine, with the variables that others export.
+/// Of several commands the one that runs an engine, with the variables that others export; the last, where none does.
 fn one_command(words: &[String]) -> Vec<String> {
     let mut exported: Vec<String> = Vec::new();
-    let mut found: Vec<String> = Vec::new();
-    for command in words.split(|word| ["&&", ";", "&", "||"].contains(&word.as_str())) {
-        let ended = command.iter().map(|word| word.trim_end_matches(';').to_owned());
+    let mut commands: Vec<Vec<String>> = Vec::new();
+    let is_between = |word: &&str| ["&&", ";", "&", "||", "|"].contains(word);
+    let words: Vec<&str> = words.iter().flat_map(|word| ended(word)).collect();
+    for command in words.split(is_between) {
+        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         match command {
-            [first, ..] if first == "export" => exported.extend(ended.skip(1)),
+            ["export", variables @ ..] => exported.extend::<Vec<_>>(owned(variables)),
             [] => {}
-            _ => found = ended.collect(),
+            words => commands.push(owned(words)),
         }
     }
-    exported.extend(found);
+    let engines = commands.iter().position(|command| runs_an_engine(command));
+    let at = engines.unwrap_or_else(|| commands.len().saturating_sub(1));
+    exported.extend(commands.into_iter().nth(at).unwrap_or_default());
     exported
+}
+
+/// A word, and the end of a command where it is written behind it: `log;`.
+fn ended(word: &str) -> Vec<&str> {
+    match word.strip_suffix(';') {
+        Some("") | None => vec![word],
+        Some(word) => vec![word, ";"],
+    }
+}
+
+fn runs_an_engine(command: &[String]) -> bool {
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    engine(&peel(&words).words).is_some()
 }
 
 /// Takes off what only runs a command.
@@ -109,6 +130,11 @@ fn file(word: &str) -> String {
 
 impl<'a> Peeled<'a> {
     fn take(&mut self, command: &[&'a str]) {
+        if self.depth == DEEPEST {
+            self.words = command.to_vec();
+            return;
+        }
+        self.depth += 1;
         let mut words = command;
         while let [first, rest @ ..] = words {
             if let Some(variable) = variable(first) {

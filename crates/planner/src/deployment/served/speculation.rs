@@ -4,6 +4,7 @@
 use super::super::Question;
 use super::super::speculation::{Method, json, predicts};
 use super::{Unread, dashed};
+use crate::text::printable;
 
 /// What a flag says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +132,8 @@ impl<'a> Told<'a> {
 
     fn set(&mut self, key: Key, name: &str, value: &'a str) -> Result<(), Unread> {
         let number = || {
-            let unread = || Unread::Value(format!("`{name} {value}` is no number of tokens"));
+            let said = || format!("`{name} {}` is not a number of tokens", printable(value));
+            let unread = || Unread::Value(said());
             value.parse::<u64>().map(Some).map_err(|_| unread())
         };
         match key {

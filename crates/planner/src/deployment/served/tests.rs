@@ -150,7 +150,7 @@ fn predictions_of_sglang_are_read() {
     for (flags, why) in [
         ("--speculative-algorithm EAGLE3", "needs `--speculative-draft-model-path`"),
         ("--speculative-algorithm NEXTN --speculative-num-steps 3", "together or none"),
-        ("--speculative-algorithm NEXTN --speculative-num-steps x", "no number of tokens"),
+        ("--speculative-algorithm NEXTN --speculative-num-steps x", "not a number of tokens"),
         ("--speculative-algorithm", "has no value"),
     ] {
         let line = format!("{server} {flags}");
@@ -298,4 +298,32 @@ fn variables_of_llama_cpp_are_flags() {
 fn what_others_take_of_ollamas_card_is_read() {
     let Served { question, .. } = of("OLLAMA_GPU_OVERHEAD=1073741824 ollama run a:8b");
     assert_eq!(question.other_use.map(crate::units::Bytes::get), Some(1 << 30));
+}
+
+/// What stands before and behind an engine's command, in one text, is not it.
+#[test]
+fn of_several_commands_the_engines_is_read() {
+    let line = "cd /srv && export CUDA_VISIBLE_DEVICES=0 && vllm serve a/b --max-model-len 8192 | tee log; echo done";
+    let plain = "vllm serve a/b --max-model-len 8192; echo done";
+    let read = served(&["bash", "-c", line]).unwrap();
+    assert_eq!((read.question.model.as_deref(), read.question.context), (Some("a/b"), Some(8192)));
+    assert_eq!(read.left_out, Vec::<String>::new());
+    assert_eq!(served(&["bash", "-c", plain]).unwrap(), read);
+    let none = served(&["bash", "-c", "cd /srv && ls"]);
+    assert_eq!(none, Err(Unread::Program("ls".to_owned())));
+}
+
+#[test]
+fn runners_in_runners_end_somewhere() {
+    for runner in [&["docker", "exec", "c"][..], &["docker", "run", "rocm/vllm"], &["uv", "sudo"]] {
+        let deep: Vec<&str> = runner.iter().copied().cycle().take(300_000).collect();
+        assert!(matches!(served(&deep), Err(Unread::Program(_))), "{runner:?}");
+    }
+}
+
+#[test]
+fn a_wrong_number_is_told_without_what_commands_a_terminal() {
+    let words = ["sglang", "serve", "--model-path", "a/b", "--speculative-num-steps", "\u{1b}[2J"];
+    let Err(Unread::Value(said)) = served(&words) else { panic!("{:?}", served(&words)) };
+    assert!(said.contains("is not a number of tokens") && !said.contains('\u{1b}'), "{said}");
 }

@@ -125,7 +125,7 @@ fn like_llama(top: Fields<'_>, fields: Fields<'_>, name: &str) -> Result<Found, 
     let is_encoder = fields.flag("is_encoder_decoder")?.unwrap_or(false);
     let absent = stated.iter().find(|key| fields.get(key).is_none());
     let why = match (foreign, is_encoder, absent) {
-        (Some(key), ..) => format!("`{}` is no key of such", crate::text::printable(key)),
+        (Some(key), ..) => format!("`{}` is not among those", crate::text::printable(key)),
         (None, true, _) => "an encoder stands beside the decoder".to_owned(),
         (None, false, Some(key)) => format!("no `{key}`"),
         (None, false, None) => String::new(),
