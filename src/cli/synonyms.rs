@@ -103,7 +103,7 @@ fn command(words: &mut Vec<OsString>) {
         let before = ["budget".into()].into_iter().chain(cards).chain(["--".into()]);
         let before: Vec<OsString> = before.collect();
         words.splice(1..1, before);
-    } else if is_flag_of_a_plan(first) {
+    } else if first == "--" || is_flag_of_a_plan(first) {
         words.insert(1, "budget".into());
     }
 }

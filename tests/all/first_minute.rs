@@ -52,6 +52,24 @@ const QUESTIONS: &[Asked] = &[
         &["q8_0 KV"],
     ),
     asked("budget -g L4 -m qwen3-8b --runtime llama.cpp --ctx-size 16384 -np 4", 0, &["16384"]),
+    // A context that is asked for is planned whole, in the words of whoever asks.
+    asked(
+        "budget -g 'RTX 4060' -m llama3.1:8b --runtime ollama -c 32k",
+        0,
+        &["all 32768 tokens of context", "--ngl"],
+    ),
+    asked("budget -g 'RTX 4060' -m llama3.1:8b --ngl all -c 32k", 3, &["does not fit: "]),
+    asked(
+        "budget -g 4090 -m llama-3.1-8b --runtime transformers -c 64k",
+        3,
+        &["does not fit: ", "--cache-tokens"],
+    ),
+    asked("-- llama-server -m qwen3-8b -c 8192 --device none", 2, &["`--gpu` is missing"]),
+    asked(
+        "budget -g 4xH100 -- sglang serve --model-path Qwen/Qwen3-32B --tp 8",
+        2,
+        &["8 GPUs are asked for, and `--gpu` names 4"],
+    ),
     asked(
         "budget -g 'RTX 3060' -m qwen3-30b-a3b --runtime llama.cpp --ram 32GiB",
         0,

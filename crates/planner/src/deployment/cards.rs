@@ -289,8 +289,11 @@ fn count(question: &Question, names: &[&str]) -> Result<usize, DeploymentError> 
             Err(DeploymentError::refused(message, hint))
         }
         (names, Some(gpus)) if names.len() != gpus => {
-            let message = format!("`--gpus {gpus}` beside {} names in `--gpu`", names.len());
-            let hint = "`--gpus` counts equal GPUs: give one name, or drop it";
+            let message = format!("{gpus} GPUs are asked for, and `--gpu` names {}", names.len());
+            let hint = format!(
+                "`--gpus`, like `-tp` of a server, counts equal GPUs: `--gpu {gpus}x{}`, or one name",
+                names[0]
+            );
             Err(DeploymentError::refused(message, hint))
         }
         (names, _) => Ok(names.len()),

@@ -33,15 +33,20 @@ fn at_most(flag: &'static str, value: u64, most: u64) -> Result<u64, DeploymentE
     Ok(value)
 }
 
-/// The size of the cache: as given, or what the prompt leaves of a user's conversation.
-pub(super) fn cache(question: &Question, system_tokens: u64) -> Result<CacheSize, DeploymentError> {
-    if let Some(tokens) = question.context_per_user {
+/// The size of the cache: as given, or what the prompt leaves of a user's conversation or of a context that is planned
+/// whole.
+pub(super) fn cache(
+    question: &Question,
+    runtime: Runtime,
+    system_tokens: u64,
+) -> Result<CacheSize, DeploymentError> {
+    let context = question.context.filter(|_| rules(runtime).plans_given_context());
+    match (question.cache_tokens, question.context_per_user.or(context)) {
+        (Some(tokens), _) => positive("--cache-tokens", tokens).map(CacheSize::Fixed),
         // A prompt that fills the context is refused where it is planned.
-        return Ok(CacheSize::Fixed(tokens.saturating_sub(system_tokens).max(1)));
+        (None, Some(tokens)) => Ok(CacheSize::Fixed(tokens.saturating_sub(system_tokens).max(1))),
+        (None, None) => Ok(CacheSize::Solve),
     }
-    question.cache_tokens.map_or(Ok(CacheSize::Solve), |tokens| {
-        positive("--cache-tokens", tokens).map(CacheSize::Fixed)
-    })
 }
 
 /// Refuses two words for one thing, which a file and flags together can say.

@@ -221,7 +221,7 @@ impl Deployment {
             kv: question.kv.map_or(defaults.kv, |kv| kv.keys),
             ram: question.ram,
             host,
-            cache: limits::cache(&question, workload.system_tokens)?,
+            cache: limits::cache(&question, kind, workload.system_tokens)?,
             headroom: question.headroom.unwrap_or_else(|| rules(kind).headroom()),
             min_decode_speed: limits::min_decode_speed(&question, &cards)?,
             given: Arc::new(question),

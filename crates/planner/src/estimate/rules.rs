@@ -320,6 +320,12 @@ pub trait RuntimeRules: Sync {
         1
     }
 
+    /// Whether a context that is given is planned whole, rather than the most of it that fits: the engine allocates it, or
+    /// runs out of memory on the way to it.
+    fn plans_given_context(&self) -> bool {
+        false
+    }
+
     /// Whether layers, tensors and caches can be placed one by one, in main memory too.
     fn places_tensors(&self) -> bool {
         false

@@ -423,8 +423,13 @@ impl Advisor<'_> {
         }
         let saves =
             i64::try_from(self.plan.peak.expected.diff(balanced.peak.expected)).unwrap_or(0);
+        let allowed = if context <= self.deployment.model.shape.context_len {
+            ""
+        } else {
+            "where RoPE scaling allows it, "
+        };
         let text = format!(
-            "memory would hold {} cached tokens: where RoPE scaling allows it, `--context {context}`",
+            "memory would hold {} cached tokens: {allowed}`--context {context}`",
             balanced.max_cache_tokens
         );
         Ok(Some(Advice { code: "spend-on-context", text, saves }))

@@ -176,7 +176,7 @@ impl QuantsDoc {
                 true,
                 "context: the largest with the headroom free; tok/s: at most, from memory bandwidth alone",
             ),
-            (by_context, "c: the model's own context"),
+            (by_context, "c: all of the context asked for, or the model's own"),
             (any(|row| row.exact), "bits: of the file's tensors for each parameter"),
             (any(|row| !row.exact), "~: by the format's rule, not of a file"),
             (
@@ -198,18 +198,17 @@ impl QuantsDoc {
 
 impl QuantDoc {
     fn is_limited_by_context(&self) -> bool {
-        self.fits_at_all()
-            && self.result.as_ref().is_some_and(|result| result.limited_by == Limit::Context)
+        self.holds_some().is_some_and(|result| result.limited_by == Limit::Context)
     }
 
-    fn fits_at_all(&self) -> bool {
-        self.verdict != Outcome::DoesNotFit
-            && self.result.as_ref().is_some_and(|result| result.context > 0)
+    /// What it comes to where it holds some context with the headroom free, be it less than was asked for.
+    fn holds_some(&self) -> Option<&QuantResult> {
+        self.result.as_ref().filter(|result| result.context > 0)
     }
 
     fn cells(&self) -> [String; 7] {
         let nothing = || "–".to_owned();
-        let shown = self.result.as_ref().filter(|_| self.fits_at_all());
+        let shown = self.holds_some();
         let context = |result: &QuantResult| {
             let mark = if result.limited_by == Limit::Context { "c" } else { "" };
             format!("{}{mark}", result.context)

@@ -22,6 +22,10 @@ impl RuntimeRules for Rules {
         Choices { allowed: &[Attention::Flash, Attention::Eager], expected: "`flash` or `eager`" }
     }
 
+    fn plans_given_context(&self) -> bool {
+        true
+    }
+
     fn takes_kv(&self, kv: KvFormat) -> bool {
         matches!(kv, KvFormat::F32 | KvFormat::F16 | KvFormat::Bf16 | KvFormat::Ggml(_))
     }

@@ -27,6 +27,10 @@ impl RuntimeRules for Rules {
         }
     }
 
+    fn plans_given_context(&self) -> bool {
+        true
+    }
+
     fn takes_kv(&self, kv: KvFormat) -> bool {
         use KvFormat as K;
         matches!(kv, K::F32 | K::F16 | K::Bf16 | K::Fp8 | K::Hqq { .. } | K::Quanto { .. })
