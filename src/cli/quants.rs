@@ -305,6 +305,8 @@ impl Compared<'_> {
             let dense = stored.map(|stored| stored.label.clone());
             formats.retain(|format| Some(format.to_string()) != dense);
             formats.push(WeightFormat::AsStored);
+        } else if first.weights == WeightFormat::AsStored {
+            formats.push(first.weights);
         }
         let candidate = |weights| Candidate {
             name: None,

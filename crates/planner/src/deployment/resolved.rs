@@ -1,6 +1,7 @@
 //! A deployment as the question that reads back as it.
 
 use super::{CacheAllocation, CaptureLayers, Deployment, Question};
+use crate::estimate::rules;
 use crate::spec::Workload;
 
 impl Deployment {
@@ -14,6 +15,9 @@ impl Deployment {
         let (gpu, gpus) = self.cards.names();
         let other_use = self.cards.first().capacity.other_use;
         let launch = &self.runtime.launch;
+        // Read back it would be planned whole: where it was not given, it is the model's own.
+        let says_context =
+            self.cache.fixed().is_some() || !rules(self.kind()).plans_given_context();
         Question {
             gpu: Some(gpu),
             gpus,
@@ -32,7 +36,7 @@ impl Deployment {
             batch: (!launch.unified).then_some(self.workload.batch),
             users: None,
             context_per_user: None,
-            context: Some(self.workload.context),
+            context: says_context.then_some(self.workload.context),
             max_model_len: serving
                 .and_then(|serving| serving.max_model_len)
                 .or(tokens.and_then(|serving| serving.context)),

@@ -139,6 +139,19 @@ fn class_of<'a>(top: Fields<'a>, nested: Fields<'a>) -> Result<Option<&'a str>, 
     Ok(nested.text("model_type")?.or(top.text("model_type")?))
 }
 
+/// The format that a `quantization_config` states which stands in a profile.
+///
+/// # Errors
+/// Where it cannot be read, or its format is not known.
+pub(super) fn own_format_of(at: &At, stated: &serde_json::Value) -> Result<OwnFormat, SourceError> {
+    let object = json::object(at, stated.to_string().as_bytes())?;
+    let fields = Fields::new(at, "quantization.", &object);
+    let found = quantization::quantization(fields, fields, 2)?;
+    found.format.ok_or_else(|| {
+        at.invalid("quantization", found.label, "a format that is known, as `config.json` has it")
+    })
+}
+
 /// What it says of the format of its weights: how it is quantized, or their type.
 fn own_format(top: Fields<'_>, fields: Fields<'_>) -> Result<Option<Quantization>, SourceError> {
     // compressed-tensors had another name for it at first.

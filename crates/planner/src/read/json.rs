@@ -29,6 +29,22 @@ pub(crate) enum Json {
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 impl Json {
+    /// The same value, as it is written again; a number that JSON has no word for is nothing.
+    pub(crate) fn to_value(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Bool(value) => (*value).into(),
+            Self::Unsigned(value) => (*value).into(),
+            Self::Signed(value) => (*value).into(),
+            Self::Float(value) => (*value).into(),
+            Self::Text(value) => value.as_str().into(),
+            Self::List(values) => values.iter().map(Self::to_value).collect(),
+            Self::Object(fields) => {
+                fields.iter().map(|(key, value)| (key.clone(), value.to_value())).collect()
+            }
+        }
+    }
+
     /// A whole number, however it is written: `4096`, `4096.0` or `"4096"`.
     pub(crate) fn whole(&self) -> Option<u64> {
         match self {

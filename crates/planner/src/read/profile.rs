@@ -105,7 +105,14 @@ pub(super) fn model(at: &At, text: Written<'_>) -> Result<ModelSpec, SourceError
             .map(OwnFormat::Named)
             .map_err(|_| at.invalid("format", text, "a format of weights, such as `fp8-block`"))
     };
-    model.own_format = profile.format.as_ref().map(format).transpose()?;
+    model.own_format = match (&profile.format, &profile.quantization) {
+        (Some(_), Some(_)) => {
+            let expected = "one of `format` and `quantization`";
+            return Err(at.invalid("format", "both".to_owned(), expected));
+        }
+        (named, None) => named.as_ref().map(format).transpose()?,
+        (None, Some(stated)) => Some(super::hf_config::own_format_of(at, stated)?),
+    };
     model.published_parameters = profile.parameters.map(Into::into);
     model.published_total = profile.total_parameters.map(Into::into);
     Ok(model)
@@ -133,6 +140,20 @@ pub(super) fn runtime(at: &At, text: Written<'_>) -> Result<RuntimeSpec, SourceE
     })
 }
 
+/// A value without the fields that are null, for which TOML has no word.
+fn without_nothing(value: &serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let some = fields.iter().filter(|(_, value)| !value.is_null());
+            some.map(|(key, value)| (key.clone(), without_nothing(value))).collect()
+        }
+        serde_json::Value::Array(values) => {
+            values.iter().filter(|value| !value.is_null()).map(without_nothing).collect()
+        }
+        other => other.clone(),
+    }
+}
+
 /// A model's profile as TOML, to be read by [`read_model`] again.
 pub fn model_to_toml(model: &ModelSpec) -> Result<String, SourceError> {
     let count = |fact: &Option<Fact<u64>>| {
@@ -150,6 +171,10 @@ pub fn model_to_toml(model: &ModelSpec) -> Result<String, SourceError> {
         format: match &model.own_format {
             Some(OwnFormat::Named(format)) => Some(format.to_string()),
             Some(OwnFormat::Listed(_)) | None => None,
+        },
+        quantization: match &model.own_format {
+            Some(OwnFormat::Listed(found)) => found.stated.as_ref().map(without_nothing),
+            Some(OwnFormat::Named(_)) | None => None,
         },
         shape: model.shape.clone(),
         parameters: count(&model.published_parameters),
@@ -337,6 +362,9 @@ struct ModelProfile {
     /// The format that the checkpoint is published in, where that is not 16 bits: what runtimes that load it take by themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     format: Option<String>,
+    /// The same where the checkpoint has rules for its layers: `quantization_config` of its `config.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quantization: Option<serde_json::Value>,
     shape: ModelShape,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parameters: Option<Count>,

@@ -150,6 +150,28 @@ fn models_with_every_kind_of_layer_survive_it_too() {
     assert_eq!(model(&at(), Written::Toml(&model_to_toml(&first).unwrap())).unwrap(), first);
 }
 
+/// The rules of a quantized checkpoint for its layers are kept, in the words of its `config.json`.
+#[test]
+fn a_format_with_rules_for_layers_survives_it_too() {
+    const QUANTIZATION: &str = r#"
+[quantization]
+quant_method = "compressed-tensors"
+format = "pack-quantized"
+ignore = ["lm_head", "re:.*self_attn.*"]
+[quantization.config_groups.group_0]
+targets = ["Linear"]
+weights = { num_bits = 4, type = "int", strategy = "group", group_size = 32, symmetric = true }
+"#;
+    let first = model(&at(), Written::Toml(&format!("{MODEL}{QUANTIZATION}"))).unwrap();
+    assert_eq!(first.stored_label(), Some("compressed-tensors pack-quantized"));
+    let text = model_to_toml(&first).unwrap();
+    assert_eq!(model(&at(), Written::Toml(&text)).unwrap(), first, "{text}");
+
+    let unknown = "\n[quantization]\nquant_method = \"unheard-of\"\n";
+    let error = model(&at(), Written::Toml(&format!("{MODEL}{unknown}"))).unwrap_err();
+    assert!(error.to_string().contains("quantization"), "{error}");
+}
+
 #[test]
 fn sizes_have_units() {
     let error = gpu_error("\"23034 MiB\"", "\"24G\"");

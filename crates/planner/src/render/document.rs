@@ -114,7 +114,7 @@ impl DeploymentDoc {
     fn new(deployment: &Deployment, answer: &Answer) -> Self {
         let binding = answer.devices.get(answer.binding).map(|device| &device.card);
         let Deployment { model, weights, .. } = deployment;
-        let stored = model.stored.as_ref().filter(|_| *weights == WeightFormat::AsStored);
+        let stored = model.stored_label().filter(|_| *weights == WeightFormat::AsStored);
         Self {
             given: (*deployment.given).clone(),
             resolved: answer.planned(deployment).resolved(),
@@ -124,7 +124,7 @@ impl DeploymentDoc {
                 architecture: model.shape.architecture.to_string(),
                 parameters: model.parameters(),
                 layers: model.shape.n_layers,
-                stored: stored.map(|stored| stored.label.clone()),
+                stored: stored.map(str::to_owned),
                 origin: deployment.origin.as_deref().cloned(),
             },
             runtime_version: runtime_version(deployment),

@@ -254,7 +254,7 @@ fn quant_doc(candidate: &Candidate) -> QuantDoc {
         format: printable(&format),
         file: candidate.file.as_deref().map(printable),
         size: candidate.size.unwrap_or(tensors),
-        exact: *weights == WeightFormat::AsStored,
+        exact: *weights == WeightFormat::AsStored && model.stored.is_some(),
         bits_per_weight: bits_per_weight(tensors, parameters(model, *weights)),
         verdict: Outcome::of(answered.as_ref().ok().map(|(verdict, _)| *verdict)),
         reason: answered.as_ref().err().map(ToString::to_string),
@@ -271,8 +271,8 @@ fn published(format: &str) -> Option<Quality> {
 }
 
 fn label(model: &ModelSpec, weights: WeightFormat) -> String {
-    match (&model.stored, weights) {
-        (Some(stored), WeightFormat::AsStored) => stored.label.clone(),
+    match (model.stored_label(), weights) {
+        (Some(label), WeightFormat::AsStored) => label.to_owned(),
         (_, format) => format.to_string(),
     }
 }

@@ -193,8 +193,8 @@ const COLUMNS: [&str; 20] = [
 
 /// The format of the weights, or what a file holds.
 fn weights_label(model: &ModelSpec, weights: WeightFormat) -> String {
-    match (&model.stored, weights) {
-        (Some(stored), WeightFormat::AsStored) => format!("{} (as stored)", stored.label),
+    match (model.stored_label(), weights) {
+        (Some(label), WeightFormat::AsStored) => format!("{label} (as stored)"),
         (_, format) => format.to_string(),
     }
 }

@@ -32,6 +32,8 @@ pub struct Checkpoint {
     pub kv: Option<KvFormat>,
     /// Bytes of an element of what is left as it is.
     pub plain_bytes: u64,
+    /// What it was read from, in its own words (`quantization_config`); nothing where it was made of a name.
+    pub stated: Option<serde_json::Value>,
 }
 
 /// A format, and what it is of.

@@ -124,6 +124,15 @@ pub struct ModelSpec {
 }
 
 impl ModelSpec {
+    /// What its own format is called, by its files or by its configuration where that has rules for its layers.
+    pub fn stored_label(&self) -> Option<&str> {
+        match (&self.stored, &self.own_format) {
+            (Some(stored), _) => Some(&stored.label),
+            (None, Some(OwnFormat::Listed(checkpoint))) => Some(&checkpoint.label),
+            (None, Some(OwnFormat::Named(_)) | None) => None,
+        }
+    }
+
     /// A model of this shape; the shape is checked.
     pub fn new(
         name: impl Into<String>,

@@ -1,16 +1,28 @@
 //! Every model can be planned on every GPU under every runtime, or is refused with a reason.
 
+use std::collections::BTreeSet;
+
 use crate::support::{Case, capacity};
 use vramplan_planner::deployment::Card;
 use vramplan_planner::estimate::{Component, Scenario, weights_of};
 use vramplan_planner::plan::{Plan, plan};
 use vramplan_planner::read::{Catalog, Kind};
 use vramplan_planner::recommend::{Solver, answer};
-use vramplan_planner::spec::{Count, Headroom, Launch, Runtime};
+use vramplan_planner::spec::{Count, Headroom, Launch, ModelSpec, Runtime};
 use vramplan_planner::units::Bytes;
 
 /// A card that every model is planned on.
 const CARD: &str = "H200";
+
+/// Every model, those that are the same but for the name once.
+fn distinct(catalog: &Catalog) -> Vec<ModelSpec> {
+    let listed = catalog.list(Kind::Model).unwrap();
+    let models = listed.iter().map(|listing| catalog.model(&listing.name).unwrap());
+    let mut seen = BTreeSet::new();
+    models
+        .filter(|model| seen.insert(format!("{:?} {:?}", model.shape, model.own_format)))
+        .collect()
+}
 
 #[test]
 fn every_model_under_every_runtime() {
@@ -24,9 +36,12 @@ fn every_model_under_every_runtime() {
         }
     });
     let mut planned = 0;
-    for listing in catalog.list(Kind::Model).unwrap() {
-        let model = catalog.model(&listing.name).unwrap();
+    for (index, model) in distinct(&catalog).into_iter().enumerate() {
         for case in &base {
+            // Its advice plays the allocator many times over: a third of the models is enough for that.
+            if case.kind() == Runtime::Transformers && index % 3 != 0 {
+                continue;
+            }
             let mut case = case.clone().of(model.clone());
             case.workload.context = model.shape.context_len;
             case.workload.system_tokens = 100;
@@ -97,8 +112,7 @@ fn every_model_adds_up_at_every_length() {
     let catalog = Catalog::built_in();
     let base = Runtime::ALL.map(|runtime| Case::new(CARD, "qwen2.5-14b", runtime));
     let (mut count, mut refused) = (0, 0);
-    for (index, listing) in catalog.list(Kind::Model).unwrap().iter().enumerate() {
-        let model = catalog.model(&listing.name).unwrap();
+    for (index, model) in distinct(&catalog).into_iter().enumerate() {
         let own = model.shape.context_len.min(1 << 17);
         // Every third at further lengths, which take their time.
         let lengths = if index % 3 == 0 { vec![512, 4096, own] } else { vec![own] };
@@ -126,7 +140,7 @@ fn every_model_adds_up_at_every_length() {
             count += peaks.len();
         }
     }
-    assert!(count > 5 * 400 && refused < count, "{count} plans, {refused} refused");
+    assert!(count > 5 * 300 && refused < count, "{count} plans, {refused} refused");
 }
 
 #[test]

@@ -28,17 +28,34 @@ const KERNELS: Bytes = Bytes::new(60 << 20);
 const BATCH_KIB: u64 = 96;
 const PROMPT_KIB: u64 = 213;
 
-/// Sizes of captured batches up to the largest, which is among them in later releases.
-pub fn batch_sizes(version: SglangVersion, largest: u64) -> Vec<u64> {
-    let begin: &[u64] = if version.reserves_by_step() { &[1, 2, 4, 8, 12] } else { &[1, 2, 4, 8] };
-    let fine = (16..=256).step_by(8);
-    let coarse = (272..512).step_by(16).chain((512..=largest.max(512)).step_by(32));
-    let mut sizes: Vec<u64> = begin.iter().copied().chain(fine).chain(coarse).collect();
+/// Sizes of captured batches up to the largest, which is among them in later releases. With predictions small batches
+/// are padded less.
+pub fn batch_sizes(version: SglangVersion, predicts: bool, largest: u64) -> Vec<u64> {
+    let mut sizes =
+        if predicts { predicting_sizes(largest) } else { plain_sizes(version, largest) };
     sizes.retain(|size| *size <= largest);
     if version.captures_largest() && sizes.last() != Some(&largest) {
         sizes.push(largest);
     }
     sizes
+}
+
+fn plain_sizes(version: SglangVersion, largest: u64) -> Vec<u64> {
+    let begin: &[u64] = if version.reserves_by_step() { &[1, 2, 4, 8, 12] } else { &[1, 2, 4, 8] };
+    let fine = (16..=256).step_by(8);
+    let coarse = (272..512).step_by(16).chain((512..=largest.max(512)).step_by(32));
+    begin.iter().copied().chain(fine).chain(coarse).collect()
+}
+
+fn predicting_sizes(largest: u64) -> Vec<u64> {
+    let fine = (1..=8).chain((10..=32).step_by(2)).chain((40..=64).step_by(4));
+    let coarse = (72..=256).step_by(8).chain((272..=largest.max(272)).step_by(16));
+    fine.chain(coarse).collect()
+}
+
+/// Sizes of the batches that a server captures.
+pub fn captured_sizes(serving: TokenServing, largest: u64) -> Vec<u64> {
+    batch_sizes(serving.version, serving.drafter().is_some(), largest)
 }
 
 /// Tokens of captured steps of prompts.
@@ -119,7 +136,7 @@ pub fn push(
         return Ok(());
     }
     let batch = largest_batch(scenario, serving, requests);
-    let graphs = batch_sizes(serving.version, batch).len() as u64;
+    let graphs = captured_sizes(serving, batch).len() as u64;
     let layers = scenario.layers().len() as u64;
     let tokens = batch.saturating_mul(serving.tokens_of_a_step());
     let captured = of_a_layer(scenario, serving, tokens)?;
@@ -194,12 +211,16 @@ mod tests {
     fn sizes_are_those_that_logs_print() {
         // `Capture cuda graph bs [...]` and `num_tokens=[...]`: 4, 36 and 52 batches; 58 and 74 steps of prompts.
         let new = SglangVersion::NEWEST;
-        let count = |version, largest| batch_sizes(version, largest).len();
-        assert_eq!(batch_sizes(new, 8), [1, 2, 4, 8]);
+        let count = |version, largest| batch_sizes(version, false, largest).len();
+        assert_eq!(batch_sizes(new, false, 8), [1, 2, 4, 8]);
         assert_eq!((count(new, 256), count(new, 512)), (36, 52));
-        assert_eq!(batch_sizes(new, 20), [1, 2, 4, 8, 12, 16, 20]);
-        assert_eq!(batch_sizes(SglangVersion::of(5, 9), 20), [1, 2, 4, 8, 12, 16]);
+        assert_eq!(batch_sizes(new, false, 20), [1, 2, 4, 8, 12, 16, 20]);
+        assert_eq!(batch_sizes(SglangVersion::of(5, 9), false, 20), [1, 2, 4, 8, 12, 16]);
         assert_eq!(count(SglangVersion::OLDEST, 160), 23);
+        // `generate_decode_cuda_graph_batch_sizes` of 0.5.23 with a `speculative_algorithm`.
+        let predicting = batch_sizes(new, true, 48);
+        assert_eq!((predicting.len(), &predicting[18..]), (23, &[30, 32, 40, 44, 48][..]));
+        assert_eq!(batch_sizes(new, true, 5), [1, 2, 3, 4, 5]);
         assert_eq!((prompt_sizes(8192).count(), prompt_sizes(16_384).count()), (58, 74));
         assert_eq!((prompt_sizes(2048).count(), prompt_sizes(4096).count()), (42, 50));
     }

@@ -328,7 +328,7 @@ fn push_beside(
     let backend = Backend::of(&scenario.model.shape, scenario.gpu, serving.version);
     let batch = if serving.eager { 0 } else { graphs::largest_batch(scenario, serving, requests) };
     let graphs =
-        graphs::batch_sizes(serving.version, batch).iter().filter(|size| **size > 0).count() as u64;
+        graphs::captured_sizes(serving, batch).iter().filter(|size| **size > 0).count() as u64;
     attention::push(buffers, scenario, backend, Served { batch, graphs, context })?;
     overhead::push_workspace(buffers, scenario);
     let small = Kind {

@@ -39,9 +39,10 @@ pub(super) fn quantization(
     let label = config.label()?;
     let format = match config.named()? {
         Some(format) => Some(OwnFormat::Named(format)),
-        None => {
-            config.checkpoint(&label, plain_bytes)?.map(|found| OwnFormat::Listed(Box::new(found)))
-        }
+        None => config.checkpoint(&label, plain_bytes)?.map(|found| {
+            let stated = Some(Json::Object(object.object().clone()).to_value());
+            OwnFormat::Listed(Box::new(Checkpoint { stated, ..found }))
+        }),
     };
     Ok(Quantization { label, format })
 }
@@ -146,6 +147,7 @@ impl Config<'_> {
             experts: fp4.then_some(Scheme::Mxfp4),
             kv: self.kv()?,
             plain_bytes,
+            stated: None,
         }))
     }
 
