@@ -40,6 +40,11 @@ const QUESTIONS: &[Asked] = &[
     asked("budget -g 'M3 Max 64GB' -m llama3.3:70b", 0, &["48.00 GiB", "fits: "]),
     asked("budget -g 'M4 Max' -m qwen3:8b", 2, &["`M4 Max 64GB`"]),
     asked("budget -g 'DGX Spark' -m gpt-oss:120b", 0, &["fits: "]),
+    asked("budget -g 'Jetson AGX Orin 64GB' -m qwen3:30b", 0, &["fits: "]),
+    asked("budget -g 'Jetson Thor' -m gpt-oss:120b", 0, &["fits: "]),
+    asked("budget -g MI50 -m qwen3:14b", 2, &["MI50 16GB", "MI50 32GB"]),
+    asked("budget -g 'Arc Pro B60' -m qwen3:14b", 0, &["fits: "]),
+    asked("budget -g 'RTX PRO 6000 Max-Q' -m gpt-oss:120b", 0, &["fits: "]),
     asked("budget -g 'Strix Halo' -m gpt-oss:120b", 0, &["fits: ", "96.00 GiB"]),
     asked("budget -g 'M2 Ultra 192GB' -m qwen3-8b --runtime vllm", 2, &["--runtime llama.cpp"]),
     // llama.cpp, Ollama, LM Studio.
