@@ -208,6 +208,8 @@ pub struct Holder {
 /// A run of an engine, from its beginning to its end or the next one's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Episode {
+    /// Where nothing was left for the cache, which ends a start.
+    pub no_room: Option<Failure>,
     /// Sizes.
     pub terms: Vec<Term>,
     /// Failures.
@@ -366,6 +368,11 @@ impl Evidence {
 
     /// The log has ended: where its last run did not fail, one before it that did is told.
     pub fn finish(&mut self) {
+        // It stops there, also where the log was cut before it says so.
+        let no_room = self.run.no_room.take().filter(|_| self.run.serves.is_none());
+        if let Some(failure) = no_room.filter(|_| self.run.failures.is_empty()) {
+            self.fail(failure);
+        }
         let failed = self.run.failures.iter().any(|failure| !failure.went_on);
         match self.failed.take() {
             Some(last) if !failed => {

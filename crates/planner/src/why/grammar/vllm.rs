@@ -181,7 +181,9 @@ fn pool(line: Line<'_>, evidence: &mut Evidence) {
         };
         evidence.is(Engine::Vllm, line.number);
         evidence.counts.cache_left = Some((left.size, left.negative));
-        if !left.negative {
+        if left.negative {
+            evidence.run.no_room = Some(line.failure(FailureKind::NoCache));
+        } else {
             add(line, evidence, TermKind::Cache, left.size);
         }
     }
@@ -194,8 +196,9 @@ fn pool(line: Line<'_>, evidence: &mut Evidence) {
     {
         add(line, evidence, TermKind::Graphs, size);
     }
-    if line.says(&["# GPU blocks: 0,"]) {
+    if line.says(&["# GPU blocks: 0,", "# cuda blocks: 0,"]) {
         evidence.is(Engine::Vllm, line.number);
+        evidence.run.no_room = Some(line.failure(FailureKind::NoCache));
     }
 }
 
