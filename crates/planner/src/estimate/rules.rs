@@ -126,7 +126,11 @@ pub struct Refusal {
 }
 
 /// What servers may be told, as flags of the command.
-pub const SERVER_FLAGS: [&str; 17] = [
+pub const SERVER_FLAGS: [&str; 21] = [
+    "--limit-mm-per-prompt",
+    "--language-model-only",
+    "--skip-mm-profiling",
+    "--max-pixels",
     "--max-loras",
     "--max-lora-rank",
     "--draft-tokens",

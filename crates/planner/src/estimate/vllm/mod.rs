@@ -18,6 +18,7 @@
 
 mod communication;
 pub mod drafting;
+mod encoder;
 mod experts;
 pub mod graphs;
 pub mod lora;
@@ -60,7 +61,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     communication::push_granite(buffers, scenario);
     communication::push_ranks(buffers, scenario, serving);
     push_profile_run(buffers, scenario, serving)?;
-    vision::vllm(buffers, scenario, serving)?;
+    encoder::push(buffers, scenario, serving)?;
     if serving.version.counts_graphs() {
         push_graphs(buffers, scenario, serving)?;
     }
