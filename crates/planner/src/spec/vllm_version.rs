@@ -246,10 +246,10 @@ impl VllmVersion {
         !self.since(12)
     }
 
-    /// Whether Qwen2.5-VL's gate and its product with the rest are one kernel: in 0.33 (`layers/activation.py`,
-    /// `compile_native`), not in 0.22; those between were not read.
+    /// Whether a gate and its product with the rest are one kernel outside of models that are compiled, too
+    /// (`layers/activation.py`, `compile_native`): from 0.16 on, not in 0.14.
     pub const fn fuses_gates_of_encoders(self) -> bool {
-        self.since(33)
+        self.since(16)
     }
 
     /// Whether the profile run samples once more with every filter and penalty (`model_runner.py`, `_dummy_sampler_run`).

@@ -119,13 +119,18 @@ struct Encoded {
 }
 
 impl Encoded {
-    /// Nothing where prompts have neither images nor videos, or the engine is told not to look.
+    /// Nothing where the engine is told not to look.
     fn of(tower: &Vision, scenario: &Scenario<'_>, serving: Serving) -> Option<Self> {
+        let workload = &scenario.workload;
+        let context = serving.max_model_len.unwrap_or(workload.context);
+        let is_profiled = !serving.server.media.unprofiled;
+        Self::most(tower, (context, workload.prefill_chunk), serving).filter(|_| is_profiled)
+    }
+
+    /// As much as prompts may have in such a context and a step of so many tokens; nothing where they have neither images nor
+    /// videos.
+    fn most(tower: &Vision, (context, chunk): (u64, u64), serving: Serving) -> Option<Self> {
         let media = serving.server.media;
-        if media.unprofiled {
-            return None;
-        }
-        let context = serving.max_model_len.unwrap_or(scenario.workload.context);
         let MediaLimits { images, videos } = media.limits;
         let allowed = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
         let image = Some(Item::image(tower, serving)).filter(|_| allowed(images) > 0);
@@ -138,7 +143,7 @@ impl Encoded {
             (None, None) => return None,
         };
         let tokens = item.tokens.max(1);
-        let budget = scenario.workload.prefill_chunk.max(tokens);
+        let budget = chunk.max(tokens);
         let items = if serving.version.rounds_items_up() {
             budget.div_ceil(tokens).min(serving.max_seqs.saturating_mul(limit))
         } else {
@@ -165,30 +170,72 @@ impl Encoded {
     }
 }
 
-/// Values of 16 bits that a tower holds for every patch at the moment that needs most, on one of so many ranks.
-fn held(tower: &Vision, version: VllmVersion, ranks: u64) -> u64 {
-    let (hidden, ffn) = (tower.hidden_size, tower.ffn_size.div_ceil(ranks));
-    let positions = u64::from(tower.positions > 0);
-    let attention = match tower.tower {
+/// Values of 16 bits that a tower holds for every patch at the moment that needs most.
+fn held(tower: &Vision, serving: Serving) -> u64 {
+    attention(tower, serving).max(mlp(tower, serving))
+}
+
+/// Those of attention: what ranks have whole, with what they gather and add up, and what they share.
+fn attention(tower: &Vision, serving: Serving) -> u64 {
+    let (version, ranks) = (serving.version, serving.ranks);
+    let gathers = version.gathers_encoders();
+    let whole = match tower.tower {
+        Tower::Qwen2Vl if !gathers => 6,
         Tower::Qwen2Vl | Tower::Qwen25Vl | Tower::Qwen3Vl => {
-            let gathers = version.gathers_encoders();
-            let gathered = if gathers && ranks > 1 { 6 } else { 0 };
-            let whole = positions + gathered + if gathers { 2 } else { 3 };
-            whole * hidden + version.rotated_widths() * hidden.div_ceil(ranks)
+            if gathers {
+                2
+            } else {
+                3
+            }
         }
-        Tower::Siglip | Tower::Pixtral | Tower::MoonVit | Tower::Gemma4 => 0,
+        // Their MLPs are the larger moment.
+        Tower::Siglip | Tower::Pixtral | Tower::MoonVit | Tower::Gemma4 => return 0,
     };
+    let gathered = if gathers && ranks > 1 { 6 } else { 0 };
+    let whole = whole + positions(tower) + gathered + sums(ranks);
+    let hidden = tower.hidden_size;
+    whole * hidden + version.rotated_widths() * hidden.div_ceil(ranks)
+}
+
+/// Those of the MLP: widths of the encoder, and of the MLP.
+fn mlp(tower: &Vision, serving: Serving) -> u64 {
+    let (version, ranks) = (serving.version, serving.ranks);
+    let is_fused = serving.eager || version.fuses_gates_of_encoders();
     let (whole, shared) = match tower.tower {
         Tower::Qwen2Vl => (3, 3),
-        Tower::Qwen25Vl if version.fuses_gates_of_encoders() => (5, 3),
         Tower::Qwen25Vl if version.rounds_items_up() => (4, 3),
+        Tower::Qwen25Vl if is_fused => (5, 3),
+        Tower::Qwen3Vl => (3 + positions(tower), 2),
+        Tower::Siglip | Tower::MoonVit => (4, 2),
+        Tower::Pixtral if is_fused => (7, 3),
         Tower::Qwen25Vl => (4, 4),
-        Tower::Qwen3Vl => (3 + positions, 2),
-        Tower::Siglip => (4, 2),
         Tower::Pixtral | Tower::Gemma4 => (6, 4),
-        Tower::MoonVit => (4, 2),
     };
-    attention.max(whole * hidden + shared * ffn)
+    (whole + sums(ranks)) * tower.hidden_size + shared * tower.ffn_size.div_ceil(ranks)
+}
+
+/// Learned positions, kept beside the layers' results.
+fn positions(tower: &Vision) -> u64 {
+    u64::from(tower.tower == Tower::Qwen3Vl && tower.positions > 0)
+}
+
+/// What ranks add up is a copy.
+fn sums(ranks: u64) -> u64 {
+    u64::from(ranks > 1)
+}
+
+/// Bytes that an encoder holds at most beside its weights and the pixels while it makes so many embeddings for a model so
+/// wide, those included.
+///
+/// # Errors
+/// On sizes that no device has.
+pub fn peak(
+    tower: &Vision,
+    serving: Serving,
+    (patches, embeddings, hidden): (u64, u64, u64),
+) -> Result<Bytes, Overflow> {
+    let layers = Bytes::product(&[patches, held(tower, serving), 2])?;
+    layers.plus(Bytes::product(&[embeddings, tower.deepstack, hidden, 2])?)
 }
 
 /// Whether what the tower holds was asked of it, and not only read.
@@ -280,17 +327,10 @@ fn push_pass(
     (pixels, embeddings): (Bytes, Bytes),
 ) -> Result<(), EstimateError> {
     let version = serving.version;
-    let values = held(tower, version, serving.ranks);
-    let layers = Bytes::product(&[encoded.patches(), values, 2])?;
     let copy = if version.takes_pixels_in_f32() { pixels.scale(1, 2)? } else { Bytes::ZERO };
-    let inner = Bytes::product(&[
-        encoded.items,
-        encoded.item.embeddings,
-        tower.deepstack,
-        scenario.model.shape.hidden_size,
-        2,
-    ])?;
-    let peak = layers.plus(copy)?.plus(inner)?;
+    let made = encoded.items.saturating_mul(encoded.item.embeddings);
+    let hidden = scenario.model.shape.hidden_size;
+    let peak = peak(tower, serving, (encoded.patches(), made, hidden))?.plus(copy)?;
     let (basis, source, deviation) = if is_asked(tower, version) {
         (Basis::Modelled, ASKED, Deviation::VLLM_ENCODER)
     } else {
@@ -301,7 +341,11 @@ fn push_pass(
     let size = Bounds::new(less(around.low), less(around.expected), less(around.high));
     let formula = Formula::text(
         "2 B · patches · values + copies of pixels + embeddings of inner layers − embeddings, which are listed",
-        &[("patches", encoded.patches()), ("values", values), ("embeddings", embeddings.get())],
+        &[
+            ("patches", encoded.patches()),
+            ("values", held(tower, serving)),
+            ("embeddings", embeddings.get()),
+        ],
     );
     buffers.push(kind(ENCODING, basis, source), "the encoder", size, formula);
     Ok(())
@@ -338,4 +382,55 @@ fn push_unknown(
     let size = Bounds::new(Bytes::ZERO, expected, expected.times(4)?);
     buffers.push(kind(ENCODING, Basis::Assumed, UNKNOWN), "the encoder", size, formula);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::Catalog;
+
+    /// What a release prints of a model: tokens of the budget, and items.
+    fn printed(model: &str, version: &str, told: [u64; 3], limits: &str) -> (u64, u64) {
+        let catalog = Catalog::built_in();
+        let tower = catalog.model(model).unwrap().shape.vision.unwrap();
+        let gpu = catalog.gpu("A100-80GB").unwrap();
+        let [context, chunk, max_seqs] = told;
+        let mut serving = Serving { max_seqs, ..Serving::on(&gpu, version.parse().unwrap()) };
+        serving.server.media.limits = limits.parse().unwrap();
+        let encoded = Encoded::most(&tower, (context, chunk), serving).unwrap();
+        (encoded.budget, encoded.items)
+    }
+
+    #[test]
+    fn budgets_and_items_are_those_that_logs_print() {
+        for (model, version, told, limits, expected) in [
+            // A log of 0.8.1, of a context of 128,000 tokens: less an image that is six pairs of frames.
+            ("qwen2.5-vl-7b", "0.8.1", [128_000, 2048, 256], "", (98_304, 1)),
+            ("qwen2.5-vl-7b", "0.23.0", [128_000, 2048, 256], "", (114_688, 1)),
+            ("qwen2.5-vl-3b", "0.9.2", [16_384, 16_384, 1], "", (16_384, 1)),
+            ("qwen3-vl-30b-a3b", "0.11.0", [65_536, 2048, 256], "", (153_600, 1)),
+            ("qwen3.5-9b", "0.19.0", [262_144, 8192, 256], "", (16_384, 1)),
+            ("qwen3.6-35b-a3b", "0.19.2", [65_536, 32_768, 4], "", (32_768, 2)),
+            ("qwen3-vl-8b", "0.16.0", [32_768, 2048, 256], "image=0", (12_288, 1)),
+            ("gemma-3-27b", "0.11.0", [4096, 8192, 1024], "image=2", (8192, 31)),
+            ("gemma-3-4b", "0.11.0", [8192, 2048, 256], "", (2048, 7)),
+            ("gemma-3-27b", "0.19.0", [8192, 8192, 256], "", (8192, 32)),
+        ] {
+            assert_eq!(printed(model, version, told, limits), expected, "{model} {version}");
+        }
+    }
+
+    #[test]
+    fn fewer_pixels_are_fewer_tokens() {
+        let catalog = Catalog::built_in();
+        let tower = catalog.model("qwen3-vl-8b").unwrap().shape.vision.unwrap();
+        let gpu = catalog.gpu("L4").unwrap();
+        let mut serving = Serving { max_seqs: 5, ..Serving::on(&gpu, "0.19.1".parse().unwrap()) };
+        serving.server.media.max_pixels = Some(1_003_520);
+        serving.server.media.limits.images = Some(1);
+        let encoded = Encoded::most(&tower, (4096, 8192), serving).unwrap();
+        assert_eq!((encoded.items, encoded.item.tokens), (5, 980));
+        serving.server.media.limits = MediaLimits::NONE;
+        assert_eq!(Encoded::most(&tower, (4096, 8192), serving), None);
+    }
 }

@@ -18,7 +18,7 @@
 
 mod communication;
 pub mod drafting;
-mod encoder;
+pub mod encoder;
 mod experts;
 pub mod graphs;
 pub mod lora;
