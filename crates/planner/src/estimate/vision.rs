@@ -33,7 +33,7 @@ pub fn is_beside(model: &ModelSpec, runtime: Runtime, images: Option<u64>) -> bo
 }
 
 /// Whether the runtime loads what stands beside a language model.
-fn loads(runtime: Runtime, images: Option<u64>) -> bool {
+pub fn loads(runtime: Runtime, images: Option<u64>) -> bool {
     match images {
         Some(images) => images > 0,
         None => rules(runtime).loads_tower(),

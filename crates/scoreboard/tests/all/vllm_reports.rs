@@ -50,11 +50,12 @@ fn planned(row: &Row) -> Answer {
 
 /// What vLLM calls weights: all that loading leaves allocated.
 fn weights(answer: &Answer) -> Bounds {
-    let loaded = [
+    let loaded: [BufferId; 6] = [
         BufferId::Weights,
         BufferId::ExpertPadding,
         BufferId::WeightRounding,
         BufferId::VisionTower,
+        BufferId::ImageLayerInputs,
         BufferId::RotaryTables,
     ];
     let listed = answer.plan.buffers.iter().filter(|buffer| loaded.contains(&buffer.id));

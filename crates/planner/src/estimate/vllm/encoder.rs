@@ -22,6 +22,7 @@ use crate::units::{Bytes, Overflow};
 
 const PROFILE_RUN: &str =
     "vLLM gpu_model_runner.py profile_run of the encoder, encoder_budget.py MultiModalBudget";
+const LAYER_INPUTS: &str = "vLLM models/qwen3_vl.py deepstack_input_embeds, made with the model";
 const ASKED: &str =
     "vLLM models/*.py, forward of the encoder: asked of its own towers on meta tensors";
 const READ: &str = "vLLM models/*.py, forward of the encoder: counted by hand, not asked";
@@ -170,6 +171,17 @@ impl Encoded {
     }
 }
 
+/// Tokens of the encoder's budget, and how many items are encoded in a context and a step of so many tokens, as vLLM prints them;
+/// nothing where prompts have neither images nor videos.
+pub fn budget(
+    tower: &Vision,
+    context_and_chunk: (u64, u64),
+    serving: Serving,
+) -> Option<(u64, u64)> {
+    let encoded = Encoded::most(tower, context_and_chunk, serving)?;
+    Some((encoded.budget, encoded.items))
+}
+
 /// Values of 16 bits that a tower holds for every patch at the moment that needs most.
 fn held(tower: &Vision, serving: Serving) -> u64 {
     attention(tower, serving).max(mlp(tower, serving))
@@ -179,22 +191,20 @@ fn held(tower: &Vision, serving: Serving) -> u64 {
 fn attention(tower: &Vision, serving: Serving) -> u64 {
     let (version, ranks) = (serving.version, serving.ranks);
     let gathers = version.gathers_encoders();
-    let whole = match tower.tower {
-        Tower::Qwen2Vl if !gathers => 6,
+    let (whole, shared) = match tower.tower {
+        Tower::Qwen2Vl if !gathers => (6, version.rotated_widths()),
         Tower::Qwen2Vl | Tower::Qwen25Vl | Tower::Qwen3Vl => {
-            if gathers {
-                2
-            } else {
-                3
-            }
+            (if gathers { 2 } else { 3 }, version.rotated_widths())
         }
+        Tower::Siglip => (5, 4),
         // Their MLPs are the larger moment.
-        Tower::Siglip | Tower::Pixtral | Tower::MoonVit | Tower::Gemma4 => return 0,
+        Tower::Pixtral | Tower::MoonVit | Tower::Gemma4 => return 0,
     };
-    let gathered = if gathers && ranks > 1 { 6 } else { 0 };
-    let whole = whole + positions(tower) + gathered + sums(ranks);
     let hidden = tower.hidden_size;
-    whole * hidden + version.rotated_widths() * hidden.div_ceil(ranks)
+    let mine = hidden.div_ceil(ranks);
+    // What ranks gather of queries, keys and values is whole twice, and gone when they are rotated.
+    let gathered = if gathers && ranks > 1 && tower.is_qwen() { 6 * hidden + 3 * mine } else { 0 };
+    (whole + positions(tower) + sums(ranks)) * hidden + gathered.max(shared * mine)
 }
 
 /// Those of the MLP: widths of the encoder, and of the MLP.
@@ -202,16 +212,16 @@ fn mlp(tower: &Vision, serving: Serving) -> u64 {
     let (version, ranks) = (serving.version, serving.ranks);
     let is_fused = serving.eager || version.fuses_gates_of_encoders();
     let (whole, shared) = match tower.tower {
-        Tower::Qwen2Vl => (3, 3),
-        Tower::Qwen25Vl if version.rounds_items_up() => (4, 3),
-        Tower::Qwen25Vl if is_fused => (5, 3),
-        Tower::Qwen3Vl => (3 + positions(tower), 2),
+        Tower::Qwen2Vl => (3 + sums(ranks), 3),
+        Tower::Qwen25Vl if version.rounds_items_up() => (4 + sums(ranks), 3),
+        Tower::Qwen25Vl if is_fused => (5 + sums(ranks), 3),
+        Tower::Qwen25Vl => (4 + sums(ranks), 4),
+        Tower::Qwen3Vl => (3 + positions(tower) + sums(ranks), 2),
         Tower::Siglip | Tower::MoonVit => (4, 2),
-        Tower::Pixtral if is_fused => (7, 3),
-        Tower::Qwen25Vl => (4, 4),
-        Tower::Pixtral | Tower::Gemma4 => (6, 4),
+        Tower::Pixtral if is_fused => (6 + sums(ranks), 3),
+        Tower::Pixtral | Tower::Gemma4 => (6 + sums(ranks), 4),
     };
-    (whole + sums(ranks)) * tower.hidden_size + shared * tower.ffn_size.div_ceil(ranks)
+    whole * tower.hidden_size + shared * tower.ffn_size.div_ceil(ranks)
 }
 
 /// Learned positions, kept beside the layers' results.
@@ -264,6 +274,7 @@ fn kind(life: Life, basis: Basis, source: &str) -> Kind<'_> {
     Kind { component: Component::Activations, life, basis, source }
 }
 
+const LOADED: Life = Life::From(Phase::Load);
 const STAYS: Life = Life::From(Phase::SystemPrefill);
 const ENCODING: Life = Life::During(Phase::Prefill, Moment::Encoding);
 
@@ -279,7 +290,11 @@ fn push_layer_inputs(
     let rows = ("tokens", scenario.workload.prefill_chunk);
     let width = ("hidden", scenario.model.shape.hidden_size);
     let factors = [("inner layers", tower.deepstack), rows, width, ("B", 2)];
-    buffers.product(kind(STAYS, Basis::Modelled, PROFILE_RUN), BufferId::ImageLayerInputs, &factors)
+    buffers.product(
+        kind(LOADED, Basis::Modelled, LAYER_INPUTS),
+        BufferId::ImageLayerInputs,
+        &factors,
+    )
 }
 
 /// Pixels of all items; the second runner gives them back when they are encoded.
@@ -382,55 +397,4 @@ fn push_unknown(
     let size = Bounds::new(Bytes::ZERO, expected, expected.times(4)?);
     buffers.push(kind(ENCODING, Basis::Assumed, UNKNOWN), "the encoder", size, formula);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::read::Catalog;
-
-    /// What a release prints of a model: tokens of the budget, and items.
-    fn printed(model: &str, version: &str, told: [u64; 3], limits: &str) -> (u64, u64) {
-        let catalog = Catalog::built_in();
-        let tower = catalog.model(model).unwrap().shape.vision.unwrap();
-        let gpu = catalog.gpu("A100-80GB").unwrap();
-        let [context, chunk, max_seqs] = told;
-        let mut serving = Serving { max_seqs, ..Serving::on(&gpu, version.parse().unwrap()) };
-        serving.server.media.limits = limits.parse().unwrap();
-        let encoded = Encoded::most(&tower, (context, chunk), serving).unwrap();
-        (encoded.budget, encoded.items)
-    }
-
-    #[test]
-    fn budgets_and_items_are_those_that_logs_print() {
-        for (model, version, told, limits, expected) in [
-            // A log of 0.8.1, of a context of 128,000 tokens: less an image that is six pairs of frames.
-            ("qwen2.5-vl-7b", "0.8.1", [128_000, 2048, 256], "", (98_304, 1)),
-            ("qwen2.5-vl-7b", "0.23.0", [128_000, 2048, 256], "", (114_688, 1)),
-            ("qwen2.5-vl-3b", "0.9.2", [16_384, 16_384, 1], "", (16_384, 1)),
-            ("qwen3-vl-30b-a3b", "0.11.0", [65_536, 2048, 256], "", (153_600, 1)),
-            ("qwen3.5-9b", "0.19.0", [262_144, 8192, 256], "", (16_384, 1)),
-            ("qwen3.6-35b-a3b", "0.19.2", [65_536, 32_768, 4], "", (32_768, 2)),
-            ("qwen3-vl-8b", "0.16.0", [32_768, 2048, 256], "image=0", (12_288, 1)),
-            ("gemma-3-27b", "0.11.0", [4096, 8192, 1024], "image=2", (8192, 31)),
-            ("gemma-3-4b", "0.11.0", [8192, 2048, 256], "", (2048, 7)),
-            ("gemma-3-27b", "0.19.0", [8192, 8192, 256], "", (8192, 32)),
-        ] {
-            assert_eq!(printed(model, version, told, limits), expected, "{model} {version}");
-        }
-    }
-
-    #[test]
-    fn fewer_pixels_are_fewer_tokens() {
-        let catalog = Catalog::built_in();
-        let tower = catalog.model("qwen3-vl-8b").unwrap().shape.vision.unwrap();
-        let gpu = catalog.gpu("L4").unwrap();
-        let mut serving = Serving { max_seqs: 5, ..Serving::on(&gpu, "0.19.1".parse().unwrap()) };
-        serving.server.media.max_pixels = Some(1_003_520);
-        serving.server.media.limits.images = Some(1);
-        let encoded = Encoded::most(&tower, (4096, 8192), serving).unwrap();
-        assert_eq!((encoded.items, encoded.item.tokens), (5, 980));
-        serving.server.media.limits = MediaLimits::NONE;
-        assert_eq!(Encoded::most(&tower, (4096, 8192), serving), None);
-    }
 }

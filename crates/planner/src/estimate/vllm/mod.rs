@@ -184,7 +184,9 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
         source: "vLLM rotary_embedding/base.py cos_sin_cache, loaded with the weights",
     };
     let element = if shape.architecture.family().vllm.rotation_in_f32 { 4 } else { 2 };
-    let positions = shape.context_len.max(scenario.workload.context);
+    // Positions in three sections have four times as long a table, for videos (`rotary_embedding/mrope.py`).
+    let longer = if shape.vision.is_some_and(|tower| tower.is_qwen()) { 4 } else { 1 };
+    let positions = shape.context_len.max(scenario.workload.context).saturating_mul(longer);
     let factors = [("positions", positions), ("width", width), ("B", element)];
     buffers.product(kind, BufferId::RotaryTables, &factors)?;
     Ok(())
