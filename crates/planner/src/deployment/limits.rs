@@ -199,6 +199,7 @@ pub(super) fn options(
         max_model_len: max_model_len(question, model)?,
         max_total_tokens: question.max_total_tokens,
         server,
+        media: server::media(question)?,
     };
     rules(runtime)
         .options(&asked, &cards.first().gpu)

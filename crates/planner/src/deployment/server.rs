@@ -1,5 +1,7 @@
 //! What a question says of a server beside its limits; what a runtime has not is refused.
 
+use std::num::NonZeroU32;
+
 use super::{DeploymentError, Question};
 use crate::estimate::rules;
 use crate::spec::{
@@ -17,7 +19,7 @@ const MOST_BLOCK: u64 = 1 << 20;
 /// More tokens than any captured step has.
 const MOST_CAPTURED: u64 = 1 << 16;
 /// More pixels than any image has.
-const MOST_PIXELS: u64 = 1 << 32;
+const MOST_PIXELS: u64 = 1 << 31;
 /// More ranks than any one kind of parallelism has.
 const MOST_RANKS: u64 = 1024;
 
@@ -64,7 +66,6 @@ pub(super) fn server(
         )?,
         context_ranks: context_ranks(question, model, grid.map_or(gpus, |grid| grid.tensor))?,
         grid,
-        media: media(question)?,
     })
 }
 
@@ -117,15 +118,20 @@ pub(super) fn limits(question: &Question) -> MediaLimits {
     match (question.limit_mm_per_prompt, question.images) {
         _ if question.language_model_only => MediaLimits::NONE,
         (Some(limits), _) => limits,
-        (None, images) => MediaLimits { images, videos: images.map(|_| 0) },
+        (None, images) => MediaLimits {
+            images: images.map(|images| u16::try_from(images).unwrap_or(u16::MAX)),
+            videos: images.map(|_| 0),
+        },
     }
 }
 
-fn media(question: &Question) -> Result<Media, DeploymentError> {
+/// What of them a server encodes when it starts.
+pub(super) fn media(question: &Question) -> Result<Media, DeploymentError> {
+    let pixels = in_range("--max-pixels", question.max_pixels, MOST_PIXELS)?;
     Ok(Media {
         limits: limits(question),
-        max_pixels: in_range("--max-pixels", question.max_pixels, MOST_PIXELS)?,
-        unprofiled: question.skip_mm_profiling,
+        max_pixels: pixels.and_then(|pixels| NonZeroU32::new(u32::try_from(pixels).ok()?)),
+        is_skipped: question.skip_mm_profiling,
     })
 }
 

@@ -1,6 +1,7 @@
 //! What prompts may have beside text, as vLLM is told.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use crate::text::printable;
@@ -9,9 +10,9 @@ use crate::text::printable;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MediaLimits {
     /// Images; as many as fit where nothing is said.
-    pub images: Option<u64>,
+    pub images: Option<u16>,
     /// Videos; as many as fit where nothing is said.
-    pub videos: Option<u64>,
+    pub videos: Option<u16>,
 }
 
 impl MediaLimits {
@@ -66,9 +67,9 @@ pub struct Media {
     /// How many a prompt may have.
     pub limits: MediaLimits,
     /// Pixels of the largest image, where they are given (`--mm-processor-kwargs`).
-    pub max_pixels: Option<u64>,
+    pub max_pixels: Option<NonZeroU32>,
     /// Whether the profile run encodes nothing (`--skip-mm-profiling`).
-    pub unprofiled: bool,
+    pub is_skipped: bool,
 }
 
 #[cfg(test)]

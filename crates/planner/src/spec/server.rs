@@ -4,7 +4,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Media;
 use crate::text::printable;
 use crate::units::Bytes;
 
@@ -143,8 +142,6 @@ pub struct Server {
     pub context_ranks: u64,
     /// How GPUs share layers where that is more than `--split` says.
     pub grid: Option<Grid>,
-    /// What prompts may have beside text, and what of it the profile run encodes.
-    pub media: Media,
 }
 
 impl Default for Server {
@@ -162,7 +159,6 @@ impl Default for Server {
             most_captured: None,
             context_ranks: 1,
             grid: None,
-            media: Media::default(),
         }
     }
 }

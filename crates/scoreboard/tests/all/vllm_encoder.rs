@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "test code")]
 
+use std::num::NonZeroU32;
+
 use vramplan_planner::estimate::vllm::encoder::{budget, peak};
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{MediaLimits, Serving, Vision, VllmVersion};
@@ -74,7 +76,7 @@ fn budgets_and_items_are_those_that_logs_print() {
     ] {
         let [context, chunk, max_seqs] = told;
         let mut serving = serving(version, max_seqs);
-        serving.server.media.limits = limits.parse().unwrap();
+        serving.media.limits = limits.parse().unwrap();
         let printed = budget(&tower(model), (context, chunk), serving);
         assert_eq!(printed, Some(expected), "{model} {version}");
     }
@@ -83,12 +85,12 @@ fn budgets_and_items_are_those_that_logs_print() {
 #[test]
 fn fewer_pixels_are_fewer_tokens() {
     let mut serving = serving("0.19.1", 16);
-    serving.server.media.max_pixels = Some(1_003_520);
-    serving.server.media.limits.images = Some(1);
+    serving.media.max_pixels = NonZeroU32::new(1_003_520);
+    serving.media.limits.images = Some(1);
     // Of 980 tokens each, as many as a step of 8,192 has room for; with five sequences a log has five.
     assert_eq!(budget(&tower("qwen3-vl-8b"), (4096, 8192), serving), Some((8192, 8)));
     serving.max_seqs = 5;
     assert_eq!(budget(&tower("qwen3-vl-8b"), (4096, 8192), serving), Some((8192, 5)));
-    serving.server.media.limits = MediaLimits::NONE;
+    serving.media.limits = MediaLimits::NONE;
     assert_eq!(budget(&tower("qwen3-vl-8b"), (4096, 8192), serving), None);
 }

@@ -62,8 +62,8 @@ impl Item {
     /// The largest image.
     fn image(tower: &Vision, serving: Serving) -> Self {
         let of_a_token = tower.patches_per_token();
-        let asked = serving.server.media.max_pixels.filter(|_| tower.is_qwen());
-        if let Some(pixels) = asked {
+        let asked = serving.media.max_pixels.filter(|_| tower.is_qwen());
+        if let Some(pixels) = asked.map(|pixels| u64::from(pixels.get())) {
             let side = tower.patch_size * tower.merge;
             let tokens = (pixels / (side * side)).max(1);
             return Self::plain(tokens, tokens.saturating_mul(of_a_token));
@@ -92,7 +92,8 @@ impl Item {
                 Some(Self::plain(times(image.tokens), times(image.patches)))
             }
             Tower::Qwen3Vl => {
-                let pixels = serving.server.media.max_pixels.unwrap_or(QWEN3_VIDEO) / QWEN_FRAMES;
+                let asked = serving.media.max_pixels.map(|pixels| u64::from(pixels.get()));
+                let pixels = asked.unwrap_or(QWEN3_VIDEO) / QWEN_FRAMES;
                 let side = tower.patch_size * tower.merge;
                 let embeddings = (pixels / (side * side)).max(1);
                 let patches = embeddings.saturating_mul(tower.patches_per_token());
@@ -124,16 +125,15 @@ impl Encoded {
     fn of(tower: &Vision, scenario: &Scenario<'_>, serving: Serving) -> Option<Self> {
         let workload = &scenario.workload;
         let context = serving.max_model_len.unwrap_or(workload.context);
-        let is_profiled = !serving.server.media.unprofiled;
+        let is_profiled = !serving.media.is_skipped;
         Self::most(tower, (context, workload.prefill_chunk), serving).filter(|_| is_profiled)
     }
 
     /// As much as prompts may have in such a context and a step of so many tokens; nothing where they have neither images nor
     /// videos.
     fn most(tower: &Vision, (context, chunk): (u64, u64), serving: Serving) -> Option<Self> {
-        let media = serving.server.media;
-        let MediaLimits { images, videos } = media.limits;
-        let allowed = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+        let MediaLimits { images, videos } = serving.media.limits;
+        let allowed = |limit: Option<u16>| limit.map_or(u64::MAX, u64::from);
         let image = Some(Item::image(tower, serving)).filter(|_| allowed(images) > 0);
         let video = Item::video(tower, serving, context, allowed(images) > 0);
         let video = video.filter(|_| allowed(videos) > 0);
@@ -378,9 +378,9 @@ fn push_unknown(
     scenario: &Scenario<'_>,
     serving: Serving,
 ) -> Result<(), EstimateError> {
-    let (model, media) = (scenario.model, serving.server.media);
+    let (model, media) = (scenario.model, serving.media);
     let is_beside = vision::is_beside(model, scenario.kind(), scenario.workload.images);
-    let is_text = media.unprofiled || media.limits.allow_nothing();
+    let is_text = media.is_skipped || media.limits.allow_nothing();
     if !is_beside || is_text || !scenario.part().has_vision {
         return Ok(());
     }
