@@ -170,7 +170,8 @@ fn loaded(case: &Case, held: &Holdings) -> anyhow::Result<Bounds> {
     let [rounding, tower, tower_rounding] = exact.map(Bounds::exactly);
     let tables = named(held, BufferId::RotaryTables);
     let padding = named(held, BufferId::ExpertPadding);
-    Ok(sum([weights.bounds, padding, rounding, tower, tower_rounding, tables])?)
+    let inputs = named(held, BufferId::ImageLayerInputs);
+    Ok(sum([weights.bounds, padding, inputs, rounding, tower, tower_rounding, tables])?)
 }
 
 fn named(held: &Holdings, id: BufferId) -> Bounds {
@@ -180,13 +181,12 @@ fn named(held: &Holdings, id: BufferId) -> Bounds {
 
 /// What vLLM calls the peak of the profile run.
 fn profile_run(held: &Holdings) -> Result<Bounds, Overflow> {
-    const STAYS: [BufferId; 6] = [
+    const STAYS: [BufferId; 5] = [
         BufferId::BlasWorkspace,
         BufferId::StepInputs,
         BufferId::ExpertWorkspaces,
         BufferId::ImagePixels,
         BufferId::ImageEmbeddings,
-        BufferId::ImageLayerInputs,
     ];
     let mut moments = [Bounds::ZERO; Moment::ALL.len()];
     for buffer in &held.buffers {

@@ -147,13 +147,21 @@ pub(super) fn workload(
         context,
         attention: question.attention.unwrap_or(defaults.attention),
         capture: capture(question, model, runtime, gpus)?,
-        images: question
-            .images
-            .map(|images| at_most("--images", images, MOST_IMAGES))
-            .transpose()?,
+        images: images(question, options)?,
         logits: question.logits.unwrap_or(defaults.logits),
         grown_cache: grown,
     })
+}
+
+/// Images per prompt, 0 where the encoder is left out: `--images 0` asks for that, and a server leaves it out where prompts have
+/// neither images nor videos.
+fn images(question: &Question, options: &RuntimeOptions) -> Result<Option<u64>, DeploymentError> {
+    if let Some(images) = question.images {
+        return at_most("--images", images, MOST_IMAGES).map(Some);
+    }
+    let leaves_out = options.serving().is_some_and(|serving| serving.version.leaves_encoders_out());
+    let is_text = server::limits(question).allow_nothing();
+    Ok((is_text && leaves_out).then_some(0))
 }
 
 /// The runtime's options; those of other runtimes are refused.
@@ -196,6 +204,7 @@ pub(super) fn options(
         max_model_len: max_model_len(question, model)?,
         max_total_tokens: question.max_total_tokens,
         server,
+        media: server::media(question)?,
     };
     rules(runtime)
         .options(&asked, &cards.first().gpu)

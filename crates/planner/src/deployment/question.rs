@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::text;
 use crate::dtype::{KvPair, WeightFormat};
 use crate::spec::{
-    AskedShare, Attention, Count, Gibibytes, Headroom, Logits, Runtime, Split, SplitMode,
-    TensorOverride, TensorSplit,
+    AskedShare, Attention, Count, Gibibytes, Headroom, Logits, MediaLimits, Runtime, Split,
+    SplitMode, TensorOverride, TensorSplit,
 };
 use crate::units::Bytes;
 
@@ -657,6 +657,33 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_parallel_size: Option<u64>,
 
+    /// How many images and videos a prompt may have under vLLM, `image=4,video=0` or the same as JSON: the largest of
+    /// them are encoded once before the pool is cut [default: as many as fit].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "LIMITS", help_heading = SERVER, conflicts_with = "images"))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub limit_mm_per_prompt: Option<MediaLimits>,
+
+    /// Leave out vLLM's encoder of images: prompts are text.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER, conflicts_with = "images"))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub language_model_only: bool,
+
+    /// Leave images and videos out of vLLM's profile run: what their encoder takes comes beside its share of the card.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_mm_profiling: bool,
+
+    /// Pixels of the largest image of Qwen's models under vLLM (`--mm-processor-kwargs '{"max_pixels": N}'`) [default: as
+    /// their processors].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = SERVER))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pixels: Option<u64>,
+
     /// Give every GPU whole experts instead of a part of each (expert parallelism).
     #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -690,6 +717,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether it is said in vLLM's words what prompts may have beside text.
+    pub const fn says_media(&self) -> bool {
+        self.limit_mm_per_prompt.is_some() || self.language_model_only
+    }
+
     /// The share of a card that a server is told to take, in whichever one's words.
     pub fn share(&self) -> Option<AskedShare> {
         self.gpu_memory_utilization.or(self.mem_fraction_static)

@@ -43,7 +43,7 @@ impl Deployment {
             max_seqs: serving
                 .map(|serving| serving.max_seqs)
                 .or(tokens.and_then(|serving| serving.max_requests)),
-            images: self.workload.images,
+            images: self.workload.images.filter(|_| !self.given.says_media()),
             logits: Some(self.workload.logits),
             cache: Some(CacheAllocation::of(self.workload.grown_cache)),
             capture_layers: capture.map(|capture| CaptureLayers::Some(capture.layers)),

@@ -1,9 +1,12 @@
 //! What a question says of a server beside its limits; what a runtime has not is refused.
 
+use std::num::NonZeroU32;
+
 use super::{DeploymentError, Question};
 use crate::estimate::rules;
 use crate::spec::{
-    Drafter, Gibibytes, Grid, LoraSlots, ModelSpec, Optimization, Runtime, Server, Split,
+    Drafter, Gibibytes, Grid, LoraSlots, Media, MediaLimits, ModelSpec, Optimization, Runtime,
+    Server, Split,
 };
 use crate::units::Bytes;
 
@@ -15,6 +18,8 @@ const MOST_AHEAD: u64 = 64;
 const MOST_BLOCK: u64 = 1 << 20;
 /// More tokens than any captured step has.
 const MOST_CAPTURED: u64 = 1 << 16;
+/// More pixels than any image has.
+const MOST_PIXELS: u64 = 1 << 31;
 /// More ranks than any one kind of parallelism has.
 const MOST_RANKS: u64 = 1024;
 
@@ -83,6 +88,10 @@ fn refuse_others(question: &Question, runtime: Runtime) -> Result<(), Deployment
 /// The flags of servers that were given.
 fn given(question: &Question) -> impl Iterator<Item = &'static str> {
     let flags = [
+        ("--limit-mm-per-prompt", question.limit_mm_per_prompt.is_some()),
+        ("--language-model-only", question.language_model_only),
+        ("--skip-mm-profiling", question.skip_mm_profiling),
+        ("--max-pixels", question.max_pixels.is_some()),
         ("--max-loras", question.max_loras.is_some()),
         ("--max-lora-rank", question.max_lora_rank.is_some()),
         ("--draft-tokens", question.draft_tokens.is_some()),
@@ -102,6 +111,28 @@ fn given(question: &Question) -> impl Iterator<Item = &'static str> {
         ("--max-total-tokens", question.max_total_tokens.is_some()),
     ];
     flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag)
+}
+
+/// How many images and videos prompts may have: `--images` says the same of images, and that there are no videos.
+pub(super) fn limits(question: &Question) -> MediaLimits {
+    match (question.limit_mm_per_prompt, question.images) {
+        _ if question.language_model_only => MediaLimits::NONE,
+        (Some(limits), _) => limits,
+        (None, images) => MediaLimits {
+            images: images.map(|images| u16::try_from(images).unwrap_or(u16::MAX)),
+            videos: images.map(|_| 0),
+        },
+    }
+}
+
+/// What of them a server encodes when it starts.
+pub(super) fn media(question: &Question) -> Result<Media, DeploymentError> {
+    let pixels = in_range("--max-pixels", question.max_pixels, MOST_PIXELS)?;
+    Ok(Media {
+        limits: limits(question),
+        max_pixels: pixels.and_then(|pixels| NonZeroU32::new(u32::try_from(pixels).ok()?)),
+        is_skipped: question.skip_mm_profiling,
+    })
 }
 
 fn in_range(

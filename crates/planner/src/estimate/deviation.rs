@@ -61,6 +61,12 @@ impl Deviation {
     /// A layer under `SGLang`. Assumed: by vLLM's, whose kernels are the same; no log has its peak.
     pub const SGLANG_LAYER: Self = percent(25, 25);
 
+    /// A vision encoder in vLLM's profile run, of the releases and towers that were asked on meta tensors.
+    pub const VLLM_ENCODER: Self = percent(10, 10);
+
+    /// The same of others, whose source was read.
+    pub const VLLM_ENCODER_READ: Self = percent(30, 30);
+
     /// A layer of a vision encoder. Assumed: in no log does it bind.
     pub const ENCODER_LAYER: Self = percent(30, 15);
 

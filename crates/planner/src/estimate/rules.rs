@@ -7,7 +7,7 @@ use super::weights::TensorRule;
 use super::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::spec::{
-    AskedShare, Attention, Drafter, GpuSpec, Headroom, Layer, Logits, MOST_SEQUENCES, Maker,
+    AskedShare, Attention, Drafter, GpuSpec, Headroom, Layer, Logits, MOST_SEQUENCES, Maker, Media,
     ModelSpec, Part, RuntimeOptions, Server, Split, Workload,
 };
 use crate::units::Bytes;
@@ -82,6 +82,8 @@ pub struct Asked<'a> {
     pub max_total_tokens: Option<u64>,
     /// What else a server is told.
     pub server: Server,
+    /// What prompts may have beside text.
+    pub media: Media,
 }
 
 impl Asked<'_> {
@@ -126,7 +128,11 @@ pub struct Refusal {
 }
 
 /// What servers may be told, as flags of the command.
-pub const SERVER_FLAGS: [&str; 17] = [
+pub const SERVER_FLAGS: [&str; 21] = [
+    "--limit-mm-per-prompt",
+    "--language-model-only",
+    "--skip-mm-profiling",
+    "--max-pixels",
     "--max-loras",
     "--max-lora-rank",
     "--draft-tokens",

@@ -1,10 +1,8 @@
 //! Vision towers: what a multimodal checkpoint holds beside the language model, and what its encoder
 //! takes while it looks at images.
 //!
-//! vLLM loads the tower unless prompts may have no images (`--limit-mm-per-prompt`), and its profile
-//! run encodes as many of the largest images as fit in `max(max_num_batched_tokens, tokens of one)`
-//! tokens: the pixels and the embeddings stay while the language model runs. transformers loads the
-//! tower with the model. llama.cpp has it in a file of its own (`--mmproj`, `llama_cpp/beside.rs`), and vramplan's
+//! vLLM loads the tower unless prompts may have no images (`--limit-mm-per-prompt`); what its profile
+//! run encodes is in `vllm/encoder.rs`. transformers loads the tower with the model. llama.cpp has it in a file of its own (`--mmproj`, `llama_cpp/beside.rs`), and vramplan's
 //! engine reads text: neither loads it with the model.
 //!
 //! Of several GPUs, transformers has the tower on the first with the embedding. vLLM's ranks split its
@@ -14,15 +12,14 @@
 //! Image tokens in the cache are tokens like others: they are among `--system-tokens` or the
 //! conversation's.
 //!
-//! Sources: vLLM `v1/worker/gpu_model_runner.py` (`profile_run`), `v1/worker/utils.py`
-//! (`MultiModalBudget`), matched to six public logs (`docs/accuracy.md`); transformers' towers as `spec::vision`.
+//! Sources: transformers' towers as `spec::vision`.
 
 use super::runtimes::rules;
 use super::{
     Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
 };
 use crate::estimate::BufferId;
-use crate::spec::{Attention, Basis, Bounds, ModelSpec, Runtime, Serving, Vision};
+use crate::spec::{Attention, Basis, Bounds, ModelSpec, Runtime, Vision};
 use crate::units::{Bytes, Overflow, to_u64};
 
 /// The model's tower, where the runtime loads it; `images` as in [`crate::spec::Workload`].
@@ -36,7 +33,7 @@ pub fn is_beside(model: &ModelSpec, runtime: Runtime, images: Option<u64>) -> bo
 }
 
 /// Whether the runtime loads what stands beside a language model.
-fn loads(runtime: Runtime, images: Option<u64>) -> bool {
+pub fn loads(runtime: Runtime, images: Option<u64>) -> bool {
     match images {
         Some(images) => images > 0,
         None => rules(runtime).loads_tower(),
@@ -109,34 +106,6 @@ pub fn transformers(
     Ok(())
 }
 
-/// vLLM: the images of the profile run.
-pub fn vllm(
-    buffers: &mut Buffers,
-    scenario: &Scenario<'_>,
-    serving: Serving,
-) -> Result<(), EstimateError> {
-    let Some(vision) = planned(scenario) else { return Ok(()) };
-    let images = profiled_images(scenario, &vision, serving);
-    let life = Life::From(Phase::SystemPrefill);
-    push_pixels(buffers, life, &vision, images)?;
-    let kind = kind(life, Basis::Modelled, PROFILE_RUN);
-    let width = scenario.model.shape.hidden_size;
-    let tokens = vision.max_patches / vision.patches_per_token();
-    let factors = [
-        ("images", images),
-        ("tokens of an image", tokens),
-        ("hidden, and those of inner layers", width * (1 + vision.deepstack)),
-        ("B", 2),
-    ];
-    buffers.product(kind, BufferId::ImageEmbeddings, &factors)?;
-    if vision.deepstack > 0 {
-        let rows = ("tokens", scenario.workload.prefill_chunk);
-        let factors = [("inner layers", vision.deepstack), rows, ("hidden", width), ("B", 2)];
-        buffers.product(kind, BufferId::ImageLayerInputs, &factors)?;
-    }
-    Ok(push_pass(buffers, Life::During(Phase::Prefill, Moment::Encoding), &vision, images)?)
-}
-
 /// vLLM keeps the embeddings of a step beside its token ids where prompts may have images; it counts
 /// them to none of its figures.
 pub fn vllm_step_embeddings(
@@ -158,17 +127,7 @@ pub fn vllm_step_embeddings(
     Ok(buffers.product(kind, "embeddings of a step", &[rows, hidden, ("B", 2)])?)
 }
 
-/// The images that vLLM encodes at once in its profile run: those whose tokens a step can take, and no
-/// more than all prompts may have.
-fn profiled_images(scenario: &Scenario<'_>, vision: &Vision, serving: Serving) -> u64 {
-    let tokens = vision.max_tokens().max(1);
-    let budget = scenario.workload.prefill_chunk.max(tokens);
-    let allowed = scenario.workload.images.unwrap_or(u64::MAX).saturating_mul(serving.max_seqs);
-    (budget / tokens).min(allowed).max(1)
-}
-
-const PROFILE_RUN: &str =
-    "vLLM gpu_model_runner.py profile_run of the encoder, matched to public logs";
+const PIXELS: &str = "transformers image_processing_*.py pixel_values, in the model's type";
 const ENCODER: &str = "a layer's results in 16 bits, by analogy with decoder layers";
 
 fn kind(life: Life, basis: Basis, source: &str) -> Kind<'_> {
@@ -187,7 +146,7 @@ fn push_pixels(
         ("values of a patch", vision.patch_values()),
         ("B", 2),
     ];
-    buffers.product(kind(life, Basis::Modelled, PROFILE_RUN), BufferId::ImagePixels, &factors)
+    buffers.product(kind(life, Basis::Modelled, PIXELS), BufferId::ImagePixels, &factors)
 }
 
 /// The encoder's layer that needs most: residual, its norm and the layer's input, beside the MLP, or

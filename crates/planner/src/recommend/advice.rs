@@ -6,10 +6,10 @@ use super::fewest::more_cards;
 use super::{Limit, RecommendError, Recommendation, Shares, Solver, WindowBasis, start};
 use crate::deployment::{CacheSize, Cards, Deployment};
 use crate::dtype::{KvFormat, WeightFormat};
-use crate::estimate::rules;
 use crate::estimate::rules::Refusal;
+use crate::estimate::{rules, vision};
 use crate::plan::{Demand, Plan, Verdict};
-use crate::spec::{Attention, Capture, Logits, Runtime, Utilization};
+use crate::spec::{Architecture, Attention, Capture, Logits, Runtime, Utilization};
 use crate::units::Bytes;
 
 /// One piece of advice.
@@ -102,6 +102,9 @@ impl Advisor<'_> {
         for remark in &self.deployment.model.remarks {
             note("model", remark.clone());
         }
+        if let Some(text) = self.encoder() {
+            note("encoder", text);
+        }
         let workload = &self.deployment.workload;
         let own = self.deployment.model.shape.context_len;
         let longest = workload.system_tokens.saturating_add(self.cache_tokens());
@@ -154,6 +157,31 @@ impl Advisor<'_> {
             );
         }
         notes
+    }
+
+    /// What of an encoder of images, which the runtime loads, is not planned or only roughly.
+    fn encoder(&self) -> Option<String> {
+        let Deployment { model, workload, .. } = self.deployment;
+        let (kind, shape) = (self.deployment.kind(), &model.shape);
+        if shape.vision.is_some() || !vision::loads(kind, workload.images) {
+            return None;
+        }
+        if !model.vision_tensors.is_empty() {
+            return Some(format!(
+                "the encoder beside `{}` is counted, what it takes while it encodes is not known: somewhere within the bounds",
+                model.name
+            ));
+        }
+        let sees_images = matches!(
+            shape.architecture,
+            Architecture::Llama4 | Architecture::Gemma3n | Architecture::Gemma4
+        );
+        sees_images.then(|| {
+            format!(
+                "`{kind}` loads an encoder of images with such a model, which this shape lacks: neither its weights nor \
+                 what it takes are planned; `--model` with the repository's name reads them"
+            )
+        })
     }
 
     /// What to say to a runtime that takes a share of the card, so that it starts: a shorter context, another share, or the

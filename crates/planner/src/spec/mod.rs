@@ -11,6 +11,7 @@ mod file_caches;
 mod gpu;
 mod launch;
 mod llama_cpp;
+mod media;
 mod model;
 mod part;
 mod placed;
@@ -44,6 +45,7 @@ pub use gpu::{
 };
 pub use launch::{Count, Launch, SplitMode, TensorOverride, TensorSplit};
 pub use llama_cpp::{Checked as CheckedLlamaCpp, LlamaCppGeneration, LlamaCppVersion};
+pub use media::{Media, MediaLimits};
 pub use model::{Layer, ModelSpec, StoredTensor, StoredWeights};
 pub use part::{Part as ModelPart, PartTensor};
 pub use placed::{Home, Memo, Placed, PlacedWeight};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{GpuSpec, Server, VllmVersion};
+use super::{GpuSpec, Media, Server, VllmVersion};
 use crate::text::printable;
 use crate::units::{Bytes, Overflow};
 
@@ -127,6 +127,8 @@ pub struct Serving {
     pub most_blocks: Option<u64>,
     /// What else it is told.
     pub server: Server,
+    /// What prompts may have beside text.
+    pub media: Media,
 }
 
 impl Default for Serving {
@@ -142,6 +144,7 @@ impl Default for Serving {
             max_model_len: None,
             most_blocks: None,
             server: Server::default(),
+            media: Media::default(),
         }
     }
 }

@@ -188,6 +188,70 @@ impl VllmVersion {
         self.since(29)
     }
 
+    /// Whether the encoder is not loaded where prompts have neither images nor videos: Qwen's and Mistral's of 0.11, every
+    /// model's from 0.16 on (`models/interfaces.py`, `_mark_tower_model`); 0.8 loads it.
+    pub const fn leaves_encoders_out(self) -> bool {
+        self.since(11)
+    }
+
+    /// Whether the profile run encodes one item more than the budget holds, where it holds no whole number of them
+    /// (`v1/worker/gpu_model_runner.py`, `cdiv`): to 0.9.
+    pub const fn rounds_items_up(self) -> bool {
+        !self.since(10)
+    }
+
+    /// Whether the longest video of Qwen2-VL leaves room for an image in the context: to 0.9 (`models/qwen2_vl.py`,
+    /// `get_num_frames_with_most_features`).
+    pub const fn leaves_room_for_an_image(self) -> bool {
+        !self.since(10)
+    }
+
+    /// Frames of its longest video (`_MAX_FRAMES_PER_VIDEO`).
+    pub const fn most_frames(self) -> u64 {
+        if self.since(11) { 14 } else { 16 }
+    }
+
+    /// Whether marks between the frames of Qwen3-VL's videos are among the tokens that the encoder's budget has room for
+    /// (`models/qwen3_vl.py`, `formatted_video_soft_tokens`), and every item's embeddings are kept as long as that budget
+    /// (`profile_run`, `expanded_outputs`): 0.11 and 0.12.
+    pub const fn budgets_for_marks(self) -> bool {
+        matches!(self.0, 11 | 12)
+    }
+
+    /// Whether marks around an image of Gemma 3 are among the tokens that items are counted by: to 0.12.
+    pub const fn counts_marks_of_images(self) -> bool {
+        !self.since(13)
+    }
+
+    /// Whether encoders are given pixels in f32, of which they make a copy in 16 bits: to 0.10 (`multimodal/processing.py` of
+    /// 0.11 converts them in main memory).
+    pub const fn takes_pixels_in_f32(self) -> bool {
+        !self.since(11)
+    }
+
+    /// Widths of Qwen's encoders that a layer's attention holds for every patch, of those that ranks share: queries, keys and
+    /// values, their copies, and their rotations, in f32 to 0.11 (`models/qwen2_5_vl.py`, `Qwen2_5_VisionAttention.forward`;
+    /// `models/qwen2_vl.py`, `apply_rotary_pos_emb_vision`).
+    pub const fn rotated_widths(self) -> u64 {
+        match self.0 {
+            0..=8 => 14,
+            9 | 10 => 11,
+            11 => 18,
+            _ => 8,
+        }
+    }
+
+    /// Whether ranks gather queries, keys and values of Qwen's encoders from each other: to 0.11 (`split_qkv`).
+    pub const fn gathers_encoders(self) -> bool {
+        !self.since(12)
+    }
+
+    /// Whether a gate and its product with the rest are one kernel outside of models that are compiled, too
+    /// (`layers/activation.py`, `compile_native`): from 0.16 on, not in 0.14.
+    pub const fn fuses_gates_of_encoders(self) -> bool {
+        self.since(16)
+    }
+
     /// Whether the profile run samples once more with every filter and penalty (`model_runner.py`, `_dummy_sampler_run`).
     pub const fn profiles_filters(self) -> bool {
         self.since(33)

@@ -255,3 +255,60 @@ fn sglangs_captured_batches_are_as_large_as_asked() {
     assert!((280..=328).contains(&apart), "{apart}");
     assert!(large_limit < limit && limit <= small_limit);
 }
+
+const VISION: &str = "gpu = 'H100'\nmodel = 'qwen3.5-9b'\nruntime = 'vllm'\ncontext = 8192\n";
+
+fn left(answer: &Answer) -> Bytes {
+    let pool = answer.plan.pool.unwrap();
+    pool.limit.minus_or_zero(pool.fixed.expected)
+}
+
+/// The engine encodes the largest image or video before it cuts its pool, unless prompts have neither.
+#[test]
+fn what_prompts_may_have_leaves_less_for_the_pool() {
+    let any = planned(VISION);
+    let images = planned(&format!("{VISION}limit_mm_per_prompt = 'image=2,video=0'"));
+    assert_eq!(left(&any), left(&images), "it profiles one image whatever their number");
+    assert!(size(&any, BufferId::ImagePixels) > Bytes::ZERO);
+    let small = planned(&format!("{VISION}max_pixels = 1003520"));
+    assert!(left(&small) > left(&any));
+    let unprofiled = planned(&format!("{VISION}skip_mm_profiling = true"));
+    assert_eq!(size(&unprofiled, BufferId::ImagePixels), Bytes::ZERO);
+    assert!(size(&unprofiled, BufferId::VisionTower) > Bytes::ZERO, "it is loaded");
+    for text in
+        ["language_model_only = true", "limit_mm_per_prompt = 'image=0,video=0'", "images = 0"]
+    {
+        let alone = planned(&format!("{VISION}{text}"));
+        assert_eq!(size(&alone, BufferId::VisionTower), Bytes::ZERO, "{text}");
+        assert!(left(&alone) > left(&unprofiled), "{text}");
+    }
+}
+
+/// Releases before 0.11 load the encoder whatever prompts may have.
+#[test]
+fn old_releases_load_the_encoder_and_do_not_run_it() {
+    let old = format!("{VISION}runtime_version = '0.10.2'\nlanguage_model_only = true");
+    let old = planned(&old);
+    assert!(size(&old, BufferId::VisionTower) > Bytes::ZERO);
+    assert_eq!(size(&old, BufferId::ImagePixels), Bytes::ZERO);
+}
+
+#[test]
+fn what_prompts_may_have_is_said_again() {
+    let told =
+        "limit_mm_per_prompt = 'image=2,video=0'\nmax_pixels = 1003520\nskip_mm_profiling = true";
+    let deployment = resolved(&format!("{VISION}{told}")).unwrap();
+    let again = deployment.resolved();
+    assert_eq!(
+        again.limit_mm_per_prompt.map(|limits| limits.to_string()).as_deref(),
+        Some("image=2,video=0")
+    );
+    assert_eq!(
+        (again.max_pixels, again.skip_mm_profiling, again.images),
+        (Some(1_003_520), true, None)
+    );
+    let said = refusal(
+        "gpu = 'H100'\nmodel = 'qwen3.5-9b'\nruntime = 'llama.cpp'\nlanguage_model_only = true",
+    );
+    assert!(said.contains("has no `--language-model-only`"), "{said}");
+}

@@ -13,5 +13,6 @@ mod storage;
 #[path = "../../../../tests/support/mod.rs"]
 mod support;
 mod vllm;
+mod vllm_encoder;
 mod vllm_options;
 mod vllm_reports;

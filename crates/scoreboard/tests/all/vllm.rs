@@ -192,11 +192,14 @@ fn positions_have_tables_as_long_as_vllm_makes_them() {
         if shape.architecture == Architecture::Gemma3 && shape.context_len > 32_768 {
             continue;
         }
+        // Asked of the language model alone: where it sees videos, positions are in sections and their table is four times
+        // as long (a log of Qwen3-VL-8B under 0.19: 16.78 GiB).
+        let longer = if shape.vision.is_some_and(|tower| tower.is_qwen()) { 4 } else { 1 };
         let case = case.weights(row.text("weights")).cache(16);
         let listed = case.buffers();
         let tables = listed.iter().filter(|buffer| buffer.id == BufferId::RotaryTables);
         let ours = Bytes::sum(tables.map(|buffer| buffer.size.expected)).unwrap();
-        assert_eq!(ours, Bytes::new(row.number("tables")), "{}", row.line());
+        assert_eq!(ours, Bytes::new(row.number("tables") * longer), "{}", row.line());
         compared += 1;
     }
     assert!(compared >= 25, "{compared}");

@@ -31,8 +31,16 @@ fn question(row: &Row) -> Question {
         max_seqs: row.maybe("max_seqs").unwrap(),
         gpu_memory_utilization: row.maybe("utilization").unwrap(),
         images: row.maybe("images").unwrap(),
-        ..Question::default()
+        ..told(row)
     }
+}
+
+/// What else was asked, `key=value` each.
+fn told(row: &Row) -> Question {
+    let pairs = row.text("told").split(';').filter_map(|pair| pair.split_once('='));
+    let value = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| text.into());
+    let told = pairs.map(|(key, text)| (key.to_owned(), value(text))).collect();
+    serde_json::from_value(serde_json::Value::Object(told)).unwrap()
 }
 
 fn planned(row: &Row) -> Answer {
@@ -42,11 +50,12 @@ fn planned(row: &Row) -> Answer {
 
 /// What vLLM calls weights: all that loading leaves allocated.
 fn weights(answer: &Answer) -> Bounds {
-    let loaded = [
+    let loaded: [BufferId; 6] = [
         BufferId::Weights,
         BufferId::ExpertPadding,
         BufferId::WeightRounding,
         BufferId::VisionTower,
+        BufferId::ImageLayerInputs,
         BufferId::RotaryTables,
     ];
     let listed = answer.plan.buffers.iter().filter(|buffer| loaded.contains(&buffer.id));
@@ -79,6 +88,11 @@ fn compared(row: &Row, answer: &Answer) -> (f64, bool) {
         "pool" => {
             let bounds = pool(answer);
             [bounds.low, bounds.expected, bounds.high].map(gib)
+        }
+        "short" => {
+            let pool = answer.plan.pool.unwrap();
+            let bounds = [pool.fixed.low, pool.fixed.expected, pool.fixed.high];
+            bounds.map(|fixed| gib(fixed) - gib(pool.limit))
         }
         "blocks" => of_blocks(pool(answer)),
         "longest" => [answer.plan.pool.unwrap().start.longest as f64; 3],

@@ -6,7 +6,7 @@ use super::super::command_line::{
     ranks, stages,
 };
 use crate::dtype::WeightFormat;
-use crate::spec::{Attention, Count};
+use crate::spec::{Attention, Count, MediaLimits};
 use crate::units::Bytes;
 
 /// Flags that change memory in ways that are not planned, and whether each takes a value.
@@ -46,8 +46,6 @@ pub(super) const NOT_PLANNED: &[(&str, bool)] = &[
     ("--kv-transfer-config", true),
     ("--num-gpu-blocks-override", true),
     ("--mm-encoder-tp-mode", true),
-    ("--mm-processor-kwargs", true),
-    ("--skip-mm-profiling", false),
     ("--disable-hybrid-kv-cache-manager", false),
     ("--fully-sharded-loras", false),
     ("--prefill-context-parallel-size", true),
@@ -380,7 +378,12 @@ pub(super) const VLLM_HERE: &[Flag] = &[
     ("--quantization", Effect::Sets(quantization)),
     ("-q", Effect::Sets(quantization)),
     ("--dtype", Effect::Sets(dtype)),
-    ("--limit-mm-per-prompt", Effect::Sets(images)),
+    ("--limit-mm-per-prompt", Effect::Sets(limits)),
+    ("--limit-mm-per-prompt.image", Effect::Sets(images)),
+    ("--limit-mm-per-prompt.video", Effect::Sets(videos)),
+    ("--language-model-only", Effect::Turns(|question| question.language_model_only = true)),
+    ("--skip-mm-profiling", Effect::Turns(|question| question.skip_mm_profiling = true)),
+    ("--mm-processor-kwargs", Effect::Sets(processor)),
     ("--enable-chunked-prefill", Effect::Bare),
     ("--no-enable-chunked-prefill", Effect::Bare),
     ("--enable-auto-tool-choice", Effect::Bare),
@@ -745,13 +748,31 @@ fn dtype(question: &mut Question, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `image=4`, or the same as JSON.
+/// `image=4`, or the same as JSON; of several, each says what it names.
+fn limits(question: &mut Question, text: &str) -> Result<(), String> {
+    let told: MediaLimits = text.parse()?;
+    let before = question.limit_mm_per_prompt.unwrap_or_default();
+    question.limit_mm_per_prompt = Some(MediaLimits {
+        images: told.images.or(before.images),
+        videos: told.videos.or(before.videos),
+    });
+    Ok(())
+}
+
 fn images(question: &mut Question, text: &str) -> Result<(), String> {
-    let plain: String = text.chars().filter(|c| !matches!(c, '{' | '}' | '"' | ' ')).collect();
-    let mut pairs = plain.split(',').filter_map(|pair| pair.split_once([':', '=']));
-    if let Some((_, count)) = pairs.find(|(name, _)| *name == "image") {
-        question.images = Some(parsed(count)?);
-    }
+    limits(question, &format!("image={text}"))
+}
+
+fn videos(question: &mut Question, text: &str) -> Result<(), String> {
+    limits(question, &format!("video={text}"))
+}
+
+/// What a processor of images is told, as JSON: pixels of the largest, by either of their names.
+fn processor(question: &mut Question, text: &str) -> Result<(), String> {
+    let told: serde_json::Value = serde_json::from_str(text)
+        .map_err(|_| "expected JSON, such as `{\"max_pixels\": 1003520}`".to_owned())?;
+    let named = told.get("max_pixels").or_else(|| told.pointer("/size/longest_edge"));
+    question.max_pixels = named.and_then(serde_json::Value::as_u64).or(question.max_pixels);
     Ok(())
 }
 

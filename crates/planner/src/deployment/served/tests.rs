@@ -161,6 +161,35 @@ fn predictions_of_sglang_are_read() {
 }
 
 #[test]
+fn what_vllm_is_told_of_images_is_read() {
+    let with = |words: &[&str]| {
+        let command = ["vllm", "serve", "a/b"].iter().chain(words).copied().collect::<Vec<_>>();
+        served(&command).unwrap()
+    };
+    for (words, said) in [
+        (&["--limit-mm-per-prompt", "image=2,video=0"][..], "image=2,video=0"),
+        (&["--limit-mm-per-prompt", r#"{"image": 2, "video": 0}"#], "image=2,video=0"),
+        (&["--limit-mm-per-prompt", "image=4"], "image=4"),
+        (&["--limit-mm-per-prompt.video", "0", "--limit-mm-per-prompt.image=1"], "image=1,video=0"),
+    ] {
+        let Served { question, not_planned, .. } = with(words);
+        let limits = question.limit_mm_per_prompt.map(|limits| limits.to_string());
+        assert_eq!((limits.as_deref(), not_planned.len()), (Some(said), 0), "{words:?}");
+        assert_eq!(question.images, None);
+    }
+    let Served { question, not_planned, .. } = with(&[
+        "--language-model-only",
+        "--skip-mm-profiling",
+        "--mm-processor-kwargs",
+        r#"{"min_pixels": 784, "max_pixels": 1003520}"#,
+    ]);
+    assert!(question.language_model_only && question.skip_mm_profiling && not_planned.is_empty());
+    assert_eq!(question.max_pixels, Some(1_003_520));
+    let sized = with(&["--mm-processor-kwargs", r#"{"size": {"longest_edge": 1003520}}"#]);
+    assert_eq!(sized.question.max_pixels, Some(1_003_520));
+}
+
+#[test]
 fn predictions_of_vllm_are_read() {
     let with =
         |json: &str| served(&["vllm", "serve", "a/b", "--speculative-config", json]).unwrap();

@@ -18,6 +18,7 @@
 
 mod communication;
 pub mod drafting;
+pub mod encoder;
 mod experts;
 pub mod graphs;
 pub mod lora;
@@ -60,7 +61,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     communication::push_granite(buffers, scenario);
     communication::push_ranks(buffers, scenario, serving);
     push_profile_run(buffers, scenario, serving)?;
-    vision::vllm(buffers, scenario, serving)?;
+    encoder::push(buffers, scenario, serving)?;
     if serving.version.counts_graphs() {
         push_graphs(buffers, scenario, serving)?;
     }
@@ -183,7 +184,9 @@ fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estim
         source: "vLLM rotary_embedding/base.py cos_sin_cache, loaded with the weights",
     };
     let element = if shape.architecture.family().vllm.rotation_in_f32 { 4 } else { 2 };
-    let positions = shape.context_len.max(scenario.workload.context);
+    // Positions in three sections have four times as long a table, for videos (`rotary_embedding/mrope.py`).
+    let longer = if shape.vision.is_some_and(|tower| tower.is_qwen()) { 4 } else { 1 };
+    let positions = shape.context_len.max(scenario.workload.context).saturating_mul(longer);
     let factors = [("positions", positions), ("width", width), ("B", element)];
     buffers.product(kind, BufferId::RotaryTables, &factors)?;
     Ok(())

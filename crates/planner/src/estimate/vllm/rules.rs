@@ -95,6 +95,7 @@ impl RuntimeRules for Rules {
             eager: asked.eager || server.optimization == Optimization::None,
             max_model_len: Some(asked.max_model_len),
             server,
+            media: asked.media,
             ..default
         }))
     }

@@ -6,7 +6,7 @@ use super::{batch, cached, chunk, format_of_weights};
 use crate::deployment::Question;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::render::document::{Document, shown};
-use crate::spec::{Gibibytes, LoraSlots, Split};
+use crate::spec::{Gibibytes, LoraSlots, MediaLimits, Split};
 use crate::text::shell_word;
 use crate::units::Bytes;
 
@@ -83,6 +83,7 @@ fn server(asked: &Question) -> String {
             let _ = write!(flags, " {flag} {}", gib(value));
         }
     }
+    flags.push_str(&media(asked));
     if asked.enable_expert_parallel {
         flags.push_str(" --enable-expert-parallel");
     }
@@ -95,6 +96,27 @@ fn server(asked: &Question) -> String {
         && let Some(word) = shell_word(&told)
     {
         let _ = write!(flags, " --speculative-config {word}");
+    }
+    flags
+}
+
+/// What prompts may have beside text, in the words of every release.
+fn media(asked: &Question) -> String {
+    let mut flags = String::new();
+    let limits =
+        if asked.language_model_only { Some(MediaLimits::NONE) } else { asked.limit_mm_per_prompt };
+    let named = limits.map(|limits| [("image", limits.images), ("video", limits.videos)]);
+    let given = named.into_iter().flatten();
+    let given = given.filter_map(|(name, limit)| Some(format!("\"{name}\": {}", limit?)));
+    let given = given.collect::<Vec<_>>().join(", ");
+    if !given.is_empty() {
+        let _ = write!(flags, " --limit-mm-per-prompt '{{{given}}}'");
+    }
+    if asked.skip_mm_profiling {
+        flags.push_str(" --skip-mm-profiling");
+    }
+    if let Some(pixels) = asked.max_pixels {
+        let _ = write!(flags, " --mm-processor-kwargs '{{\"max_pixels\": {pixels}}}'");
     }
     flags
 }
