@@ -11,23 +11,58 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
 #include <unistd.h>
 #include <dlfcn.h>
 
+// Numbers of experts have to be some: 0, 1, ... for every token.
+static void number(ggml_cgraph * graph) {
+    for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
+        ggml_tensor * node = ggml_graph_node(graph, i);
+        if (node->op != GGML_OP_ARGSORT && node->op != GGML_OP_TOP_K) { continue; }
+        int32_t * to = (int32_t *) node->data;
+        for (int64_t at = 0; at < ggml_nelements(node); at++) { to[at] = (int32_t) (at % node->ne[0]); }
+    }
+}
+
 // The CPU backend is a plug-in that calls this by name, and finds the program's before its own.
-struct ggml_cgraph;
 struct ggml_cplan;
 extern "C" ggml_status ggml_graph_compute(ggml_cgraph * graph, ggml_cplan * plan) {
     static const bool computes = getenv("COMPUTE") != nullptr;
-    if (!computes) { return GGML_STATUS_SUCCESS; }
+    if (!computes) {
+        number(graph);
+        return GGML_STATUS_SUCCESS;
+    }
     static const auto real = [] {
         void * cpu = dlopen("libggml-cpu.so", RTLD_LAZY | RTLD_NOLOAD);
         return (ggml_status (*)(ggml_cgraph *, ggml_cplan *)) (cpu ? dlsym(cpu, "ggml_graph_compute") : nullptr);
     }();
     return real ? real(graph, plan) : GGML_STATUS_FAILED;
+}
+
+// What is alive of buffers, by their kind: libraries that ask for one or give it back find these before their own, too.
+static std::map<ggml_backend_buffer_t, size_t> buffers;
+extern "C" ggml_backend_buffer_t ggml_backend_buft_alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
+    static const auto real = (decltype(&ggml_backend_buft_alloc_buffer)) dlsym(RTLD_NEXT, "ggml_backend_buft_alloc_buffer");
+    auto buffer = real(type, size);
+    if (buffer) { buffers[buffer] = size; }
+    return buffer;
+}
+extern "C" void ggml_backend_buffer_free(ggml_backend_buffer_t buffer) {
+    static const auto real = (decltype(&ggml_backend_buffer_free)) dlsym(RTLD_NEXT, "ggml_backend_buffer_free");
+    buffers.erase(buffer);
+    real(buffer);
+}
+
+static std::string held() {
+    std::map<std::string, size_t> sums;
+    for (auto & [buffer, size] : buffers) { sums[ggml_backend_buffer_name(buffer)] += size; }
+    std::string text;
+    for (auto & [name, size] : sums) { text += (text.empty() ? "\"" : ", \"") + name + "\": " + std::to_string(size); }
+    return "{" + text + "}";
 }
 
 static ggml_type type_named(const std::string & name) {
@@ -161,6 +196,7 @@ int main(int argc, char ** argv) {
     auto * ctx = llama_init_from_model(model, params);
     if (!ctx) { printf("{\"refused\": \"context\"}\n"); return 4; }
     phase("prefill");
+    const std::string planned = held();
     const int sequences = (int) params.n_seq_max, batch = (int) llama_n_batch(ctx);
     const int cells = (int) llama_n_ctx(ctx) / (params.kv_unified ? sequences : 1);
     const int slot = params.kv_unified ? cells : (int) llama_n_ctx_seq(ctx);
@@ -169,14 +205,15 @@ int main(int argc, char ** argv) {
     int done = 0;
     while (done < wanted) {
         int n = wanted - done < step ? wanted - done : step;
-        if (!decode(ctx, sequences, n, done, all)) { printf("{\"refused\": \"prompt\", \"at\": %d}\n", done); return 5; }
+        // Rows of logits are copied to main memory: once is enough.
+        if (!decode(ctx, sequences, n, done, all && done + n == wanted)) { printf("{\"refused\": \"prompt\", \"at\": %d}\n", done); return 5; }
         done += n;
     }
     phase("decode");
     for (int i = 0; i < tokens; i++, done++) {
         if (!decode(ctx, sequences, 1, done, all)) { printf("{\"refused\": \"token\", \"at\": %d}\n", done); return 6; }
     }
-    printf("{\"n_ctx\": %u, \"n_batch\": %u, \"n_ubatch\": %u, \"tokens\": %d}\n", llama_n_ctx(ctx), llama_n_batch(ctx), llama_n_ubatch(ctx), done);
+    printf("{\"n_ctx\": %u, \"n_ubatch\": %u, \"tokens\": %d, \"buffers\": %s, \"after\": %s}\n", llama_n_ctx(ctx), llama_n_ubatch(ctx), done, planned.c_str(), held().c_str());
     fflush(stdout);
     // What is held is on record; tearing it down would only free it.
     _exit(0);

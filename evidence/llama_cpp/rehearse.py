@@ -8,7 +8,7 @@ import csv, json, os, random, re, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 
 COLUMNS = ("seed,llama_cpp_version,cards,vmm,model,file_type,n_ctx,n_batch,n_ubatch,n_seq_max,kv_unified,swa_full,flash_attn,type_k,type_v,ngl,n_cpu_moe,overrides,tensor_split,"
-           "no_kv_offload,no_op_offload,all_outputs,outcome,said_mib,asked_bytes,context_bytes,pool_prefill_bytes,pool_bytes,library_bytes,peak_bytes").split(",")
+           "no_kv_offload,no_op_offload,all_outputs,outcome,said_mib,buffer_bytes,context_bytes,pool_prefill_bytes,pool_bytes,library_bytes,peak_bytes").split(",")
 # Families by name of a profile, with formats of the weights; the experts of bf16 are multiplied one by one.
 MODELS = {
     "llama-3.2-1b": ["q4_k_m", "q8_0", "bf16", "f16"], "llama-3.1-8b": ["q4_k_m", "q6_k", "q4_0"], "qwen2.5-7b": ["q4_k_m", "q5_k_m"], "qwen3-4b": ["q4_k_m", "bf16"],
@@ -21,12 +21,15 @@ EXPERTS = {"qwen3-30b-a3b": 128, "gpt-oss-20b": 32, "mixtral-8x7b": 8, "qwen1.5-
 LAYERS = {"llama-3.2-1b": 16, "llama-3.1-8b": 32, "qwen2.5-7b": 28, "qwen3-4b": 36, "qwen3-30b-a3b": 48, "gemma-2b": 18, "gemma-2-9b": 42, "gemma-3-4b": 34, "phi-4-mini": 32, "phi-3-mini-4k": 32,
           "gpt-oss-20b": 24, "mixtral-8x7b": 32, "olmo-2-7b": 32, "qwen1.5-moe-a2.7b": 24, "deepseek-v2-lite": 27, "granite-3.1-8b": 40, "command-r-08-2024": 40, "starcoder2-3b": 30,
           "qwen3.5-4b": 32, "qwen3.5-35b-a3b": 40, "mistral-nemo-2407": 40, "glm-4.5-air": 46, "smollm2-360m": 32, "ministral-3-3b-2512": 26, "smollm3-3b": 36}
+# Where a model was trained on less than the longest that is drawn.
+CONTEXTS = {"gemma-2b": 8192, "gemma-2-9b": 8192, "smollm2-360m": 8192, "phi-3-mini-4k": 4096, "olmo-2-7b": 4096, "starcoder2-3b": 16384}
 CARDS = ["P40", "GTX 1080", "RTX 2080 Ti", "T4", "RTX 3060", "RTX 3090", "A100-80GB", "RTX 4090", "L4", "H100", "RTX 5090"]
 PAIRS = ["RTX 3090,RTX 3060", "RTX 3060,RTX 3060", "RTX 4090,RTX 4090", "P40,P40", "A100-80GB,A100-80GB", "RTX 2080 Ti,RTX 4090"]
+SMALL = {"P40": 22, "GTX 1080": 7, "RTX 2080 Ti": 10, "T4": 14, "RTX 3060": 11, "RTX 3090": 23, "RTX 4090": 23, "L4": 21, "RTX 5090": 31}   # GiB
 PATTERNS = [r"ffn_.*=CPU", r"blk\.[0-9]\.=CPU", r"attn_(q|k|v|output)=CPU", r"output\.weight=CPU", r"ffn_down=CPU"]
 MOE_PATTERNS = [r"exps=CPU", r"blk\.([0-9]|1[0-5])\.ffn_.*_exps\.=CPU", r"ffn_(up|gate)_exps=CPU"]
 
-def job(seed, number, versions):
+def job(seed, number, versions, size):
     rnd = random.Random(f"{seed}/{number}")
     model = rnd.choice(sorted(MODELS))
     moe, layers = model in EXPERTS, LAYERS[model]
@@ -35,6 +38,7 @@ def job(seed, number, versions):
     slots = rnd.choice([1, 1, 1, 1, 2, 4])
     row.update(n_ctx=rnd.choice([2048, 4096, 8192, 8192, 16384, 32768]), n_ubatch=rnd.choice([128, 512, 512, 512, 1024, 2048]), n_batch=2048, n_seq_max=slots,
                kv_unified=int(slots > 1 and rnd.random() < 0.5), swa_full=int(rnd.random() < 0.15), flash_attn=rnd.choice(["auto", "auto", "on", "off", "off"]))
+    row["n_ctx"] = min(row["n_ctx"], CONTEXTS.get(model, row["n_ctx"]))
     kv = rnd.choice(["f16", "f16", "f16", "q8_0", "q8_0", "q4_0", "bf16", "q5_1", "f32"])
     values = kv if rnd.random() < 0.85 else rnd.choice(["f16", "q8_0"])
     if row["flash_attn"] == "off" and values not in ("f16", "bf16", "f32"): values = "f16"
@@ -44,7 +48,12 @@ def job(seed, number, versions):
     if kind == "moe": row["n_cpu_moe"] = rnd.randint(1, layers)
     if kind == "ot": row["overrides"] = rnd.choice(MOE_PATTERNS + PATTERNS if moe else PATTERNS)
     if "," in cards and rnd.random() < 0.4: row["tensor_split"] = f"{rnd.randint(1, 9)},{rnd.randint(1, 9)}"
-    row.update(no_kv_offload=int(rnd.random() < 0.05), no_op_offload=int(rnd.random() < 0.1), all_outputs=int(rnd.random() < 0.15))
+    # What is refused says little: a model that does not fit goes on a larger card.
+    wanted = size(model, row["file_type"]) * 1.2 + (2 << 30)
+    if row["n_ctx"] * layers * (1 if kv != "f32" else 2) > 8192 * 40: wanted += 6 << 30
+    if kind in ("all", "ngl") and "," not in cards and wanted > SMALL.get(cards, 80) << 30: row["cards"] = "A100-80GB" if rnd.random() < 0.5 else "H100"
+    if kind in ("all", "ngl") and "," in cards and wanted > 40 << 30: row["cards"] = "A100-80GB,A100-80GB"
+    row.update(no_kv_offload=int(rnd.random() < 0.05), no_op_offload=int(rnd.random() < 0.1), all_outputs=int(rnd.random() < 0.07))
     return row
 
 class Bench:
@@ -96,43 +105,48 @@ class Bench:
             if os.path.exists(f): os.remove(f)
         return row
 
-SAID = re.compile(r" CUDA(\d) +(model|KV|RS|compute) buffer size = +([\d.]+) MiB")
+SAID = re.compile(r" CUDA(\d) +(model|KV|RS|compute|rotation) buffer size = +([\d.]+) MiB")
 POOLS = ("virtual", "malloc")
 
 def measured(done, events, cards):
     """What the log says and the card saw, by card."""
     n = len(cards)
-    said = [dict(model=0.0, KV=0.0, RS=0.0, compute=0.0) for _ in cards]
+    said = [dict(model=0.0, KV=0.0, rotation=0.0, RS=0.0, compute=0.0) for _ in cards]
     for device, kind, mib in SAID.findall(done.stderr): said[int(device)][kind] += float(mib)
-    asked, held, library, top = [0] * n, [0] * n, [0] * n, [0] * n
+    held, library, top = [0] * n, [0] * n, [0] * n
     at_mark = {}
     peak_of_pool = [0] * n
     for event in events:
-        if event["event"] == "mark": at_mark[event["phase"]] = (list(asked), list(held))
+        if event["event"] == "mark": at_mark[event["phase"]] = list(held)
         if event["event"] not in ("take", "give") or event.get("kind") in ("pinned", "registered"): continue
         card, sign = event["card"], 1 if event["event"] == "take" else -1
-        if event["kind"] == "malloc": asked[card] += sign * event["asked"]
-        if event["kind"] == "library": library[card] += sign * event["bytes"]
-        if event["kind"] in POOLS: held[card] += sign * event["bytes"]
+        # Newer builds take cuBLAS's workspace themselves, before its first product.
+        own = event["kind"] == "malloc" and "prefill" in at_mark and not library[card] and event["asked"] == (32 if cards[card]["compute_capability"][0] >= 9 else 4) << 20
+        if own or event["kind"] == "library": library[card] += sign * event["bytes"]
+        if event["kind"] in POOLS and not own: held[card] += sign * event["bytes"]
         top[card] = max(top[card], event["held"] - cards[card]["context"])
-        if "prefill" in at_mark: peak_of_pool[card] = max(peak_of_pool[card], held[card] - at_mark["prefill"][1][card])
+        if "prefill" in at_mark: peak_of_pool[card] = max(peak_of_pool[card], held[card] - at_mark["prefill"][card])
     outcome = "done"
-    result = re.search(r'\{"refused": "(\w+)"', done.stdout)
-    if result: outcome = result[1]
+    refused = re.search(r'\{"refused": "(\w+)"', done.stdout)
+    told = re.search(r'\{"n_ctx": .*\}', done.stdout)
+    buffers = json.loads(told[0])["buffers"] if told else {}
+    if refused: outcome = refused[1]
     elif done.returncode:
         outcome = "out of memory" if "out of memory" in done.stderr else "failed: " + done.stderr.strip().replace("\n", " ")[-160:]
-    before = at_mark.get("prefill", (asked, held))
-    in_prefill = [h - b for h, b in zip(at_mark["decode"][1], before[1])] if "decode" in at_mark else []
+    before = at_mark.get("prefill", held)
+    in_prefill = [h - b for h, b in zip(at_mark["decode"], before)] if "decode" in at_mark else []
     listed = lambda values: ";".join(map(str, values))
-    return dict(outcome=outcome, said_mib=listed("+".join(f"{s[k]:.2f}" for k in ("model", "KV", "RS", "compute")) for s in said), asked_bytes=listed(before[0]),
-                context_bytes=listed(before[1]), pool_prefill_bytes=listed(in_prefill), pool_bytes=listed(peak_of_pool), library_bytes=listed(library), peak_bytes=listed(top))
+    return dict(outcome=outcome, said_mib=listed("+".join(f"{s[k]:.2f}" for k in ("model", "KV", "rotation", "RS", "compute")) for s in said),
+                buffer_bytes=listed(buffers.get(f"CUDA{card}", 0) for card in range(n)) if buffers else "", context_bytes=listed(before), pool_prefill_bytes=listed(in_prefill),
+                pool_bytes=listed(peak_of_pool), library_bytes=listed(library), peak_bytes=listed(top))
 
 def main():
     work, rehearse, vramplan, out, seed, jobs = sys.argv[1:7]
     builds = dict(part.split("=", 1) for part in sys.argv[7:])
     bench = Bench(work, rehearse, vramplan)
     there = {row["seed"] for row in csv.DictReader(open(out))} if os.path.exists(out) else set()
-    wanted = [job(seed, number, builds) for number in range(int(jobs))]
+    size = lambda model, file_type: os.path.getsize(bench.model(model, file_type))
+    wanted = [job(seed, number, builds, size) for number in range(int(jobs))]
     wanted = [row for row in wanted if row["seed"] not in there]
     for row in wanted: bench.model(row["model"], row["file_type"])
     fresh = not os.path.exists(out)

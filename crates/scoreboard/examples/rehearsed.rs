@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
         };
         for (card, (planned, measured)) in planned.iter().zip(measured(&row)?).enumerate() {
             count.cards += 1;
-            let is_exact = planned.buffers == Bounds::exactly(measured.buffers);
+            let is_exact = planned.buffers.expected == measured.buffers;
             let [pool, total] =
                 [is_inside(planned.pool, measured.pool), is_inside(planned.total, measured.total)];
             count.buffers += u32::from(is_exact);

@@ -2,6 +2,7 @@
 //! the plan of the same question says of it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use vramplan_planner::deployment::{Question, resolve};
@@ -86,7 +87,8 @@ pub fn question(row: &Row) -> anyhow::Result<String> {
 /// Where it cannot be planned.
 pub fn planned(catalog: &Catalog, row: &Row) -> anyhow::Result<Vec<Held<Bounds>>> {
     let question: Question = toml::from_str(&question(row)?)?;
-    let deployment = resolve(&question, catalog, &MemoryFiles::default(), None)?;
+    let mut deployment = resolve(&question, catalog, &MemoryFiles::default(), None)?;
+    Arc::make_mut(&mut deployment.runtime).launch.virtual_memory = row.flag("vmm");
     let answer = answer(&deployment)?;
     let devices = answer.devices.iter().filter(|device| !device.card.gpu.is_main_memory());
     let several: Vec<_> = devices.map(|device| held(&device.plan)).collect::<Result<_, _>>()?;
@@ -101,7 +103,8 @@ fn held(plan: &Plan) -> anyhow::Result<Held<Bounds>> {
             let plus = |to: Bounds, is_part: bool| {
                 if is_part { to.plus(buffer.size) } else { Ok(to) }
             };
-            let is_pool = matches!(buffer.id, BufferId::AttentionPool | BufferId::Libraries);
+            let is_pool =
+                matches!(buffer.id, BufferId::AttentionPool | BufferId::Pool | BufferId::Libraries);
             let is_buffer = !is_pool
                 && !matches!(
                     buffer.component,
@@ -126,7 +129,7 @@ pub fn measured(row: &Row) -> anyhow::Result<Vec<Held<Bytes>>> {
         let bytes = |cell: &str| cell.parse().map(Bytes::new).with_context(|| column.to_owned());
         cells.map(bytes).collect()
     };
-    let (buffers, pool, total) = (list("asked_bytes")?, list("pool_bytes")?, list("peak_bytes")?);
+    let (buffers, pool, total) = (list("buffer_bytes")?, list("pool_bytes")?, list("peak_bytes")?);
     let cards = buffers.into_iter().zip(pool).zip(total);
     Ok(cards.map(|((buffers, pool), total)| Held { buffers, pool, total }).collect())
 }
