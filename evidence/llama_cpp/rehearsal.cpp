@@ -74,12 +74,14 @@ static ggml_type type_named(const std::string & name) {
     exit(2);
 }
 
-// Tells the rehearsal what begins: in the stream of its events, so that it stands among what was taken.
+// Tells `vramplan rehearse` what begins, or writes it into the stream of events, so that it stands among what was taken.
 static void phase(const char * name) {
-    const char * folder = getenv("VRAMPLAN_VIRTUAL_GPU_FOLDER");
-    FILE * to = folder ? fopen((std::string(folder) + "/events").c_str(), "w") : nullptr;
+    const char * pipe = getenv("VRAMPLAN_PHASE_PATH"), * folder = getenv("VRAMPLAN_VIRTUAL_GPU_FOLDER");
+    const std::string path = pipe ? pipe : folder ? std::string(folder) + "/events" : "";
+    FILE * to = path.empty() ? nullptr : fopen(path.c_str(), "w");
     if (!to) { return; }
-    fprintf(to, "{\"pid\":%d,\"t\":0,\"event\":\"mark\",\"phase\":\"%s\"}\n", (int) getpid(), name);
+    if (pipe) { fprintf(to, "{\"phase\":\"%s\"}\n", name); }
+    else { fprintf(to, "{\"pid\":%d,\"t\":0,\"event\":\"mark\",\"phase\":\"%s\"}\n", (int) getpid(), name); }
     fclose(to);
 }
 

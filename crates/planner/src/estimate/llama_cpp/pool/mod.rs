@@ -47,12 +47,16 @@ pub(super) fn push(
     }
     let graph = &context.graph;
     let attention = of_attention(scenario, graph)?;
-    let products = of_products(scenario, graph)?;
     let constant = scenario.runtime.libraries.value;
     if !has_virtual_memory(scenario) {
+        let products = of_products(scenario, graph)?;
         return Ok(push_kept(buffers, scenario, graph, (attention, products))?);
     }
-    if products.high <= constant.high || scenario.gpu.calibrated.libraries.is_some() {
+    let is_measured = scenario.gpu.is_calibrated() || scenario.gpu.calibrated.libraries.is_some();
+    let most = constant.high.minus_or_zero(GRANULE.times(2)?);
+    let is_known = is_measured || products::is_within(scenario, graph, most)?;
+    let products = if is_known { Bounds::ZERO } else { of_products(scenario, graph)? };
+    if products.high <= constant.high {
         if !attention.is_zero() {
             push_pool(buffers, graph, attention, SOURCE);
         }

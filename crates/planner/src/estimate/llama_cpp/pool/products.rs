@@ -6,7 +6,7 @@
 //! other, with all activations sorted by expert before (`ggml_cuda_mul_mat_id`).
 
 use super::{AMPERE, SLOW_HALF, TURING, VOLTA};
-use crate::dtype::GgmlType;
+use crate::dtype::{GgmlType, WeightFormat};
 use crate::estimate::Scenario;
 use crate::estimate::llama_cpp::graph::GraphParams;
 use crate::estimate::llama_cpp::weights::LlamaCppTensors;
@@ -66,6 +66,38 @@ impl Taken {
         let high = certain.plus(self.at_most)?;
         Ok(Bounds::new(certain, high, high))
     }
+}
+
+/// Whether products surely take no more than `most`: quantized matrices of an ordinary model, by its widths alone, so
+/// that plans need no list of tensors.
+pub(super) fn is_within(
+    scenario: &Scenario<'_>,
+    graph: &GraphParams,
+    most: Bytes,
+) -> Result<bool, Overflow> {
+    let (model, cc) = (scenario.model, scenario.gpu.compute_capability);
+    let shape = &model.shape;
+    let WeightFormat::Gguf(file_type) = scenario.weights.format else { return Ok(false) };
+    let base = file_type.base();
+    let is_plain = shape.mla.is_none() && shape.recurrent.is_none() && shape.ssm.is_none();
+    let is_quantized = base.is_quantized() && base != GgmlType::Mxfp4;
+    if !is_plain || !is_quantized || model.file_caches.is_some() || cc < DP4A || cc == VOLTA {
+        return Ok(false);
+    }
+    let heads = shape.n_heads.checked_mul(shape.head_dim).ok_or(Overflow)?;
+    let dense = shape.hidden_size.max(shape.ffn_size).max(heads);
+    let (used, expert) = shape.moe.map_or((1, 0), |moe| (moe.n_experts_used, moe.expert_ffn_size));
+    let widest = |inputs, of_experts| {
+        let ty = base;
+        let experts = Some((of_experts, of_experts));
+        Product { ty, inputs, outputs: 0, rows: graph.rows, experts, piece: Bytes::ZERO }
+            .tiled(scenario, of_experts)?
+            .bounds()
+    };
+    let shared = shape.moe.map_or(0, |moe| moe.shared_ffn_size);
+    let dense = widest(dense.max(shared), 1)?;
+    let experts = widest(shape.hidden_size.max(expert), used)?;
+    Ok(dense.max(experts).high <= most)
 }
 
 /// What every kind of product on a GPU takes.
