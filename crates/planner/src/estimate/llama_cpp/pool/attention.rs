@@ -75,6 +75,26 @@ impl<'a> Layers<'a> {
     }
 }
 
+/// Parts of a micro-batch's cells that blocks of a card without tensor cores work on side by side
+/// (`parallel_blocks` in `fattn-common.cuh`): as many as a multiprocessor holds blocks, by the registers of its kernels.
+const SIDE_BY_SIDE: u64 = 4;
+
+/// What fused attention adds up of such parts, at most.
+pub(super) fn partial_results(
+    scenario: &Scenario<'_>,
+    graph: &GraphParams,
+) -> Result<Bytes, Overflow> {
+    if !graph.flash || scenario.gpu.compute_capability >= VOLTA {
+        return Ok(Bytes::ZERO);
+    }
+    let mut most = Bytes::ZERO;
+    for heads in heads(scenario, graph, Reach::Offloaded) {
+        let of_head = heads.value.checked_mul(4).and_then(|n| n.checked_add(8)).ok_or(Overflow)?;
+        most = most.max(Bytes::product(&[SIDE_BY_SIDE, graph.rows, heads.queries, of_head])?);
+    }
+    Ok(most)
+}
+
 /// Which layers are meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {

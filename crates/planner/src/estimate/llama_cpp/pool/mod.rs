@@ -54,7 +54,8 @@ pub(super) fn push(
     }
     let is_measured = scenario.gpu.is_calibrated() || scenario.gpu.calibrated.libraries.is_some();
     let most = constant.high.minus_or_zero(GRANULE.times(2)?);
-    let is_known = is_measured || products::is_within(scenario, graph, most)?;
+    let is_small = attention::partial_results(scenario, graph)? <= most;
+    let is_known = is_measured || is_small && products::is_within(scenario, graph, most)?;
     let products = if is_known { Bounds::ZERO } else { of_products(scenario, graph)? };
     if products.high <= constant.high {
         if !attention.is_zero() {
@@ -111,6 +112,8 @@ fn of_products(scenario: &Scenario<'_>, graph: &GraphParams) -> Result<Bounds, O
     for taken in products::taken(scenario, graph)? {
         most = most.max(taken.bounds()?);
     }
+    let parts = attention::partial_results(scenario, graph)?;
+    most = most.max(Bounds::new(Bytes::ZERO, parts.scale(1, 2)?, parts));
     // Where some layers are elsewhere, what they would take may be taken here.
     let low = if scenario.part().placed.is_some() { Bytes::ZERO } else { most.low };
     Ok(Bounds::new(
@@ -129,6 +132,7 @@ fn push_kept(
 ) -> Result<(), Overflow> {
     let mut kept = legacy::Pool::default();
     if scenario.gpu.maker == Maker::Nvidia {
+        kept.serve(&[attention::partial_results(scenario, graph)?])?;
         for taken in products::taken(scenario, graph)? {
             kept.serve(&[&taken.certain[..], &[taken.at_most]].concat())?;
         }
@@ -141,7 +145,8 @@ fn push_kept(
     let constant = scenario.runtime.libraries.value;
     let needed = attention.max(products).max(constant);
     let expected = legacy::ahead(needed.expected)?;
-    let high = kept.total().plus(constant.high)?.max(expected);
+    // Other operations leave some behind as well.
+    let high = legacy::ahead(kept.total().plus(constant.high)?)?.max(expected);
     push_pool(buffers, graph, Bounds::new(needed.low, expected, high), KEPT);
     Ok(())
 }
