@@ -49,13 +49,12 @@ pub fn question(row: &Row) -> anyhow::Result<String> {
     writeln!(text, "attention = '{attention}'\nlogits = '{logits}'")?;
     writeln!(text, "prefill_chunk = {}", row.number("n_ubatch"))?;
     writeln!(text, "batch_size = {}", row.number("n_batch"))?;
-    match (slots, row.flag("kv_unified")) {
-        (1, _) => writeln!(text, "cache_tokens = {n_ctx}")?,
-        (_, true) => {
-            writeln!(text, "cache_tokens = {n_ctx}\nparallel = {slots}\nkv_unified = true")?
-        }
-        (_, false) => writeln!(text, "cache_tokens = {}\nbatch = {slots}", n_ctx / slots)?,
-    }
+    let (each, sharing) = match (slots, row.flag("kv_unified")) {
+        (1, _) => (n_ctx, String::new()),
+        (_, true) => (n_ctx, format!("parallel = {slots}\nkv_unified = true\n")),
+        (_, false) => (n_ctx / slots, format!("batch = {slots}\n")),
+    };
+    write!(text, "cache_tokens = {each}\n{sharing}")?;
     if row.number("ngl") < 999 {
         writeln!(text, "ngl = {}", row.number("ngl"))?;
     }
@@ -64,7 +63,7 @@ pub fn question(row: &Row) -> anyhow::Result<String> {
     }
     for (key, column) in [("tensor_split", "tensor_split"), ("override_tensor", "overrides")] {
         match row.text(column) {
-            "" => (),
+            "" => {}
             list if key == "tensor_split" => writeln!(text, "{key} = '{list}'")?,
             pattern => writeln!(text, "{key} = ['{pattern}']")?,
         }

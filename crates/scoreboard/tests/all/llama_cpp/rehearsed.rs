@@ -49,8 +49,7 @@ fn check(cards: &[Card]) {
         assert_eq!(card.planned.buffers.expected, card.measured.buffers, "{}", card.row);
     }
     let outside = |size: fn(&Held<Bytes>) -> Bytes, bounds: fn(&Held<Bounds>) -> Bounds| {
-        let is_outside =
-            |card: &&Card| !is_inside(bounds(&card.planned), size(&card.measured));
+        let is_outside = |card: &&Card| !is_inside(bounds(&card.planned), size(&card.measured));
         let outside: Vec<_> = cards.iter().filter(is_outside).map(|card| &*card.row).collect();
         assert!(outside.len() * 100 <= cards.len(), "{}", outside.join("\n"));
         outside.len()

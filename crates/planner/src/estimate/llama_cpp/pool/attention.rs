@@ -5,7 +5,7 @@
 //! `ggml-cuda.cu`). Builds that do not plan the 16-bit copies of a quantized cache with the compute buffer take those
 //! from the pool as well.
 
-use super::{AMPERE, SLOW_HALF, VOLTA};
+use super::{AMPERE, SLOW_HALF, TURING, VOLTA};
 use crate::dtype::KvFormat;
 use crate::estimate::Scenario;
 use crate::estimate::llama_cpp::graph::GraphParams;
@@ -14,6 +14,8 @@ use crate::units::{Bytes, Overflow};
 
 /// Cells by which the part of the cache grows that is attended to (`get_padding` in `llama-kv-cache.cpp`).
 const CELLS: u64 = 256;
+/// Elements to which a row in 8 bits is padded.
+const EIGHT_BIT_ROW: u64 = 512;
 /// Rows from which on a GPU takes over products of weights in main memory (`op_offload_min_batch_size`).
 const LARGE_BATCH: u64 = 32;
 /// Micro-batches of a prompt that are followed at most.
@@ -180,11 +182,18 @@ fn products(
         let both = vec![of(graph.type_k, key)?, of(graph.type_v, value)?];
         return Ok(if graph.version.plans_fusions() { Vec::new() } else { vec![both] });
     }
-    // Keys are multiplied in single precision.
-    let keys = if graph.type_k == KvFormat::F32 { Bytes::ZERO } else { side(key, 4)? };
+    let cc = scenario.gpu.compute_capability;
+    // Keys are multiplied in single precision; quantized ones, but on Volta, as they are by queries in 8 bits.
+    let keys = match graph.type_k {
+        KvFormat::F32 => Bytes::ZERO,
+        KvFormat::Ggml(_) if cc >= TURING || cc == SLOW_HALF => {
+            let padded = key.checked_next_multiple_of(EIGHT_BIT_ROW).ok_or(Overflow)?;
+            Bytes::product(&[n_heads, graph.rows, padded])?.scale(9, 8)?
+        }
+        _ => side(key, 4)?,
+    };
     let scores = Bytes::product(&[cells, graph.rows, n_heads, 2])?;
     let products = Bytes::product(&[value, graph.rows, n_heads, 2])?;
-    let cc = scenario.gpu.compute_capability;
     let values = match graph.type_v {
         KvFormat::F32 => vec![],
         KvFormat::Bf16 if cc < AMPERE => vec![side(value, 4)?],

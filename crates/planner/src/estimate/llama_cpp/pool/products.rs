@@ -179,13 +179,11 @@ impl Product {
     /// Whether a kernel takes the activations as they are.
     fn is_thin(self, cc: ComputeCapability) -> bool {
         let has_cores = if self.ty == GgmlType::Bf16 { cc >= AMPERE } else { cc >= VOLTA };
-        let most = match self.experts {
-            None => THIN,
-            Some(_) => {
-                let of_size = THIN_EXPERTS.iter().find(|(outputs, _)| self.outputs <= *outputs);
-                of_size.map_or(0, |(_, rows)| *rows)
-            }
+        let of_size = || {
+            let row = THIN_EXPERTS.iter().find(|(outputs, _)| self.outputs <= *outputs);
+            row.map_or(0, |(_, rows)| *rows)
         };
+        let most = if self.experts.is_some() { of_size() } else { THIN };
         has_cores && self.rows <= most
     }
 
