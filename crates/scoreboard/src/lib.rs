@@ -7,6 +7,7 @@ pub mod allocator;
 pub mod archs;
 pub mod csv;
 pub mod llama_cpp;
+pub mod llama_rehearsed;
 pub mod peers;
 pub mod placement;
 pub mod quantized;

@@ -4,6 +4,7 @@
 
 mod faults;
 mod kit;
+mod llama;
 mod python;
 mod several;
 

@@ -40,6 +40,7 @@ pub(super) fn launch(question: &Question, runtime: Runtime) -> Result<Launch, De
         batch,
         unified: question.kv_unified || (question.parallel.is_some() && !question.no_kv_unified),
         full_window: question.swa_full,
+        virtual_memory: true,
         values: question.kv.and_then(|kv| kv.values),
         plans_host: question.ram.is_some(),
         beside: None,

@@ -88,6 +88,8 @@ buffer_ids! {
     BlasWorkspace = "cuBLAS workspace",
     /// What attention takes of a backend's memory pool.
     AttentionPool = "pool: copies that attention makes",
+    /// A backend's memory pool.
+    Pool = "pool: operands of products",
     /// An encoder of images beside a model.
     Encoder = "image encoder (mmproj)",
     /// Its compute buffer.

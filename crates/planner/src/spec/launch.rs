@@ -192,6 +192,8 @@ pub struct Launch {
     pub unified: bool,
     /// Whether windowed layers cache every token (`--swa-full`).
     pub full_window: bool,
+    /// Whether the build and the driver have virtual memory management (`VMM: yes` in the log).
+    pub virtual_memory: bool,
     /// The format of values, where it is another than that of keys.
     pub values: Option<KvFormat>,
     /// Whether main memory is planned although everything is on GPUs: its size was given.
@@ -212,6 +214,7 @@ impl Default for Launch {
             batch: None,
             unified: false,
             full_window: false,
+            virtual_memory: true,
             values: None,
             plans_host: false,
             beside: None,

@@ -90,6 +90,11 @@ impl LlamaCppGeneration {
         self >= Self::MixedBatch
     }
 
+    /// Whether a matrix in 16 bits that a product needs in 32 is widened piece by piece.
+    pub fn widens_in_pieces(self) -> bool {
+        self >= Self::PlainDeltaNets
+    }
+
     /// Whether some models' heads are made before their token embeddings.
     pub fn makes_heads_first(self) -> bool {
         self < Self::FusedGates

@@ -73,7 +73,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     }
     pool::push(buffers, scenario, &context)?;
     beside::push(buffers, scenario, &context)?;
-    overhead::push(buffers, scenario);
+    overhead::push_apart(buffers, scenario);
     fragmentation::push(buffers, scenario)
 }
 

@@ -32,7 +32,7 @@ pub(super) fn push(
     }
     pool::push(buffers, scenario, &context)?;
     beside::push(buffers, scenario, &context)?;
-    overhead::push(buffers, scenario);
+    overhead::push_apart(buffers, scenario);
     fragmentation::push(buffers, scenario)
 }
 

@@ -9,6 +9,7 @@ mod logs;
 mod newest;
 mod placement;
 mod plan;
+mod rehearsed;
 mod weights;
 
 use std::collections::HashMap;
