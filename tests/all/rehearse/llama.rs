@@ -26,7 +26,7 @@ fn builds() -> Vec<(String, PathBuf)> {
 fn model(folder: &Path) -> String {
     let path = folder.join("model.gguf").to_str().unwrap().to_owned();
     let mut sparse = Command::new(env!("CARGO_BIN_EXE_vramplan"));
-    sparse.args(["sparse", "llama-3.2-1b", &path, "--offline"]);
+    sparse.args(["sparse", "llama-3.2-1b", &path, "--offline", "--force"]);
     assert!(sparse.env("XDG_CONFIG_HOME", "/nonexistent").output().unwrap().status.success());
     path
 }
