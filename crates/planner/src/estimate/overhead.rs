@@ -123,10 +123,13 @@ fn push_process(buffers: &mut Buffers, scenario: &Scenario<'_>) {
 
 /// Lists context, libraries and cuBLAS workspace.
 pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) {
-    push_apart(buffers, scenario);
-    if !scenario.gpu.is_main_memory() {
-        push_libraries(buffers, scenario);
+    if scenario.gpu.is_main_memory() {
+        push_process(buffers, scenario);
+        return;
     }
+    push_context(buffers, scenario);
+    push_libraries(buffers, scenario);
+    push_workspace(buffers, scenario);
 }
 
 /// The same without the libraries.
