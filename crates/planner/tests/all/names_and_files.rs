@@ -120,6 +120,7 @@ fn every_llama_3_has_the_table_of_frequencies_that_loaders_expect() {
     assert_eq!(
         stretched,
         [
+            "llama-3.1-405b-fp8",
             "llama-3.1-405b",
             "llama-3.1-70b",
             "llama-3.1-8b",
