@@ -251,8 +251,9 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_per_user: Option<u64>,
 
-    /// Context length in tokens; more than the model's where `RoPE` scaling allows it [default: the
-    /// model's].
+    /// Context length in tokens; more than the model's where `RoPE` scaling allows it. Under llama.cpp and transformers
+    /// all of it is planned, elsewhere it is the most that a conversation may have [default: the model's, or what fits of
+    /// it].
     #[cfg_attr(feature = "cli", arg(aliases = ["ctx", "tokens", "context-len", "ctx-len", "seq-len", "sequence-length", "max-length", "max-context-length", "ctx-size", "num-ctx", "n-ctx", "context-length", "context-size", "context-window", "contextsize", "max-seq-len", "max-context"], short = 'c', long, value_name = "TOKENS", value_parser = text::tokens, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
