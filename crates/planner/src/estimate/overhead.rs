@@ -69,6 +69,11 @@ fn push_measured(
 
 /// Lists what libraries take, as measured or as the runtime's profile has it, unless the context was measured with them.
 pub fn push_libraries(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    push_libraries_from(buffers, scenario, Phase::Load);
+}
+
+/// The same where what the profile has comes with a later phase.
+pub fn push_libraries_from(buffers: &mut Buffers, scenario: &Scenario<'_>, begins: Phase) {
     let measured = scenario.gpu.calibrated.libraries.as_ref();
     if scenario.gpu.is_calibrated() || measured.is_some() {
         push_measured(
@@ -80,8 +85,9 @@ pub fn push_libraries(buffers: &mut Buffers, scenario: &Scenario<'_>) {
         return;
     }
     let libraries = &scenario.runtime.libraries;
+    let life = Life::From(begins);
     buffers.push(
-        kind(libraries.basis, &libraries.source),
+        Kind { life, ..kind(libraries.basis, &libraries.source) },
         BufferId::Libraries,
         libraries.value,
         Formula::text("constant of the runtime", &[]),

@@ -3,7 +3,7 @@
 use crate::support::Case;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use vramplan_planner::estimate::{BufferId, Component, Phase};
+use vramplan_planner::estimate::{BufferId, Component};
 use vramplan_planner::plan::{Plan, Verdict, plan};
 use vramplan_planner::recommend::{Solver, TierName};
 use vramplan_planner::render::{Document, from_json, to_json};
@@ -67,12 +67,10 @@ fn at(case: &Case, tokens: u64) -> Plan {
 
 /// Every bound of what one plan asks for is at least the other's. A pool is there whether it is full
 /// or not: what fills it counts. llama.cpp's compute buffer has holes that depend on how its tensors
-/// happen to fit: there, what stays is compared, from the first prompt on. Before it a constant stands for kernels that
-/// take memory, and none where their pool is known to be larger, which begins with the prompt.
+/// happen to fit: there, what stays is compared.
 fn at_least(larger: &Plan, smaller: &Plan, case: &Case) -> bool {
     if case.kind() == Runtime::LlamaCpp {
-        let phases = larger.phases.iter().zip(&smaller.phases);
-        let mut phases = phases.filter(|(row, _)| row.phase != Phase::Load);
+        let mut phases = larger.phases.iter().zip(&smaller.phases);
         return phases.all(|(larger, smaller)| larger.persistent >= smaller.persistent);
     }
     let counted = |plan: &Plan| match case.kind() {

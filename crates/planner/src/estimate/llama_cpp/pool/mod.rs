@@ -61,7 +61,8 @@ pub(super) fn push(
         if !attention.is_zero() {
             push_pool(buffers, graph, attention, SOURCE);
         }
-        overhead::push_libraries(buffers, scenario);
+        // The constant is the pool, too: nothing is multiplied before the first prompt.
+        overhead::push_libraries_from(buffers, scenario, Phase::SystemPrefill);
         return Ok(());
     }
     push_pool(buffers, graph, products.max(attention), OF_PRODUCTS);
