@@ -290,6 +290,19 @@ fn a_log_that_is_cut_anywhere_is_read() {
     }
 }
 
+/// Where nothing is left for the cache the start ends, also where the log was cut before it says so.
+#[test]
+fn a_start_whose_error_was_cut_off_is_told() {
+    let (_, case, log) = cases().into_iter().find(|(name, ..)| name == "vllm-13882").unwrap();
+    let text = String::from_utf8(log).unwrap();
+    let (before, error) = text.trim_end().rsplit_once('\n').unwrap();
+    assert!(error.contains("No available memory for the cache blocks"), "{error}");
+    let wrong = wrong(&case, &found(read(before.as_bytes()), &Question::default()));
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let served = format!("{before}\nINFO:     Application startup complete.\n");
+    assert!(decisive(&read(served.as_bytes())).is_none());
+}
+
 /// Text that could command a terminal is neither kept nor printed.
 #[test]
 fn what_is_printed_is_safe() {
