@@ -25,13 +25,16 @@ impl MediaLimits {
     }
 }
 
+/// What else such a limit may name: other kinds of input, and sizes within a kind (vLLM `config/multimodal.py`).
+const OTHERS: [&str; 6] = ["audio", "vision_chunk", "width", "height", "num_frames", "length"];
+
 impl FromStr for MediaLimits {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{}` is no limit of images and videos: expected `image=4,video=0`, or the same as JSON",
+                "`{}` is not a limit of images and videos: expected `image=4,video=0`, or the same as JSON",
                 printable(text)
             )
         };
@@ -44,7 +47,8 @@ impl FromStr for MediaLimits {
             let place = match name {
                 "image" => &mut limits.images,
                 "video" => &mut limits.videos,
-                _ => continue,
+                _ if OTHERS.contains(&name) => continue,
+                _ => return Err(wrong()),
             };
             *place = Some(count.parse().map_err(|_| wrong())?);
         }
@@ -87,7 +91,7 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(MediaLimits { images, videos }), "{text}");
         }
-        for text in ["image", "image=many", "4", "image=-1"] {
+        for text in ["image", "image=many", "4", "image=-1", "imgae=0"] {
             assert!(text.parse::<MediaLimits>().is_err(), "{text}");
         }
     }

@@ -12,6 +12,7 @@ use self::speculation::{Failed, Told};
 use self::tables::{
     AS_PLANNED, KOBOLD, LLAMA_HERE, LLAMA_PYTHON, LLAMA_VARIABLES, LM_STUDIO, NOT_PLANNED, OLLAMA,
     OLLAMA_VARIABLES, OTHER_PROGRAMS, OTHER_VARIABLES, SEVERAL, SGLANG_HERE, VLLM_HERE,
+    says_pixels,
 };
 use super::Question;
 use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
@@ -263,8 +264,21 @@ impl Served {
         }
     }
 
+    /// Says what of a processor's settings is not planned: all but the pixels of an image.
+    fn processors(&mut self, words: &[&str]) {
+        const FLAG: &str = "--mm-processor-kwargs";
+        for (at, word) in words.iter().enumerate() {
+            let (name, inside) = word.split_once('=').map_or((*word, None), |(n, v)| (n, Some(v)));
+            let value = inside.or(words.get(at + 1).copied());
+            if let Some(value) = value.filter(|text| dashed(name) == FLAG && !says_pixels(text)) {
+                self.not_planned.push(printable(&format!("{FLAG} {value}")));
+            }
+        }
+    }
+
     fn vllm(&mut self, words: &[&str]) -> Result<(), Unread> {
         let (words, told) = Told::of_vllm(words)?;
+        self.processors(&words);
         self.read(&words, &[VLLM_HERE, VLLM], true)?;
         one_gpu(&mut self.question);
         let settled = told.vllm(&mut self.question);

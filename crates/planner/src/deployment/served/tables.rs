@@ -767,6 +767,14 @@ fn videos(question: &mut Question, text: &str) -> Result<(), String> {
     limits(question, &format!("video={text}"))
 }
 
+/// Whether what a processor of images is told is its pixels and nothing else.
+pub(super) fn says_pixels(text: &str) -> bool {
+    const PIXELS: [&str; 3] = ["max_pixels", "min_pixels", "size"];
+    let told: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(text).ok();
+    // What is no JSON is refused where it is read.
+    told.is_none_or(|told| told.keys().all(|key| PIXELS.contains(&key.as_str())))
+}
+
 /// What a processor of images is told, as JSON: pixels of the largest, by either of their names.
 fn processor(question: &mut Question, text: &str) -> Result<(), String> {
     let told: serde_json::Value = serde_json::from_str(text)

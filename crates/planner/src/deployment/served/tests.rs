@@ -185,6 +185,13 @@ fn what_vllm_is_told_of_images_is_read() {
     ]);
     assert!(question.language_model_only && question.skip_mm_profiling && not_planned.is_empty());
     assert_eq!(question.max_pixels, Some(1_003_520));
+    let other = with(&["--mm-processor-kwargs", r#"{"fps": 1, "max_pixels": 1003520}"#]);
+    assert_eq!(other.question.max_pixels, Some(1_003_520));
+    assert_eq!(
+        other.not_planned,
+        [r#"--mm-processor-kwargs {"fps": 1, "max_pixels": 1003520}"#],
+        "what is not planned is said"
+    );
     let sized = with(&["--mm-processor-kwargs", r#"{"size": {"longest_edge": 1003520}}"#]);
     assert_eq!(sized.question.max_pixels, Some(1_003_520));
 }

@@ -32,7 +32,7 @@ const PROMPT_KIB: u64 = 213;
 /// are padded less.
 pub fn batch_sizes(version: SglangVersion, predicts: bool, largest: u64) -> Vec<u64> {
     let mut sizes =
-        if predicts { predicting_sizes(largest) } else { plain_sizes(version, largest) };
+        if predicts { predicting_sizes(version, largest) } else { plain_sizes(version, largest) };
     sizes.retain(|size| *size <= largest);
     if version.captures_largest() && sizes.last() != Some(&largest) {
         sizes.push(largest);
@@ -47,10 +47,15 @@ fn plain_sizes(version: SglangVersion, largest: u64) -> Vec<u64> {
     begin.iter().copied().chain(fine).chain(coarse).collect()
 }
 
-fn predicting_sizes(largest: u64) -> Vec<u64> {
-    let fine = (1..=8).chain((10..=32).step_by(2)).chain((40..=64).step_by(4));
-    let coarse = (72..=256).step_by(8).chain((272..=largest.max(272)).step_by(16));
-    fine.chain(coarse).collect()
+/// Older releases captured fewer (`cuda_graph_runner.py`, `get_batch_sizes_to_capture` of 0.4.9).
+fn predicting_sizes(version: SglangVersion, largest: u64) -> Vec<u64> {
+    let fine = (1..=8).chain((10..=32).step_by(2));
+    if version.reserves_by_step() {
+        let coarse = (72..=256).step_by(8).chain((272..=largest.max(272)).step_by(16));
+        return fine.chain((40..=64).step_by(4)).chain(coarse).collect();
+    }
+    let coarse = (80..=160).step_by(16).chain((168..=256).step_by(8));
+    fine.chain((40..64).step_by(8)).chain(coarse).chain((272..=512).step_by(16)).collect()
 }
 
 /// Sizes of the batches that a server captures.
@@ -221,6 +226,8 @@ mod tests {
         let predicting = batch_sizes(new, true, 48);
         assert_eq!((predicting.len(), &predicting[18..]), (23, &[30, 32, 40, 44, 48][..]));
         assert_eq!(batch_sizes(new, true, 5), [1, 2, 3, 4, 5]);
+        let oldest = batch_sizes(SglangVersion::OLDEST, true, 160);
+        assert_eq!((oldest.len(), &oldest[20..25]), (29, &[40, 48, 56, 80, 96][..]));
         assert_eq!((prompt_sizes(8192).count(), prompt_sizes(16_384).count()), (58, 74));
         assert_eq!((prompt_sizes(2048).count(), prompt_sizes(4096).count()), (42, 50));
     }

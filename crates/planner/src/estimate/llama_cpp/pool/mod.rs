@@ -29,12 +29,31 @@ const AMPERE: ComputeCapability = ComputeCapability { major: 8, minor: 0 };
 /// It multiplies in 16 bits no faster than in 32, so that values are converted instead of scores.
 const SLOW_HALF: ComputeCapability = ComputeCapability { major: 6, minor: 1 };
 
-const SOURCE: &str = "llama.cpp ggml-cuda.cu, ggml_cuda_mul_mat_cublas: the operands of a batched product in another \
-    type, in steps of 2 MiB; a virtual RTX 4090 shows 998 MiB at 32,768 cells of Llama 3.1 8B";
-const OF_PRODUCTS: &str = "llama.cpp ggml-cuda.cu and mmq.cu: the operands of the largest product in the format in which \
-    they are multiplied, in steps of 2 MiB";
-const KEPT: &str = "llama.cpp ggml-cuda.cu, ggml_cuda_pool_leg: without virtual memory management buffers that became \
-    too small are kept, until the card has no room left";
+/// What decides how large the pool is.
+struct Decides {
+    id: BufferId,
+    formula: &'static str,
+    source: &'static str,
+}
+
+const OF_ATTENTION: Decides = Decides {
+    id: BufferId::AttentionPool,
+    formula: "the largest layer's scores in 16 bits, or the cache's copies, and their product",
+    source: "llama.cpp ggml-cuda.cu, ggml_cuda_mul_mat_cublas: the operands of a batched product in another type, in \
+        steps of 2 MiB; a virtual RTX 4090 shows 998 MiB at 32,768 cells of Llama 3.1 8B",
+};
+const OF_PRODUCTS: Decides = Decides {
+    id: BufferId::Pool,
+    formula: "what the largest product takes at once",
+    source: "llama.cpp ggml-cuda.cu and mmq.cu: the operands of the largest product in the format in which they are \
+        multiplied, in steps of 2 MiB",
+};
+const KEPT: Decides = Decides {
+    id: BufferId::Pool,
+    formula: "what the largest product takes at once, and what was kept of smaller ones",
+    source: "llama.cpp ggml-cuda.cu, ggml_cuda_pool_leg: without virtual memory management buffers that became too \
+        small are kept, until the card has no room left",
+};
 
 /// Lists the pool and what else the runtime's libraries take.
 pub(super) fn push(
@@ -59,7 +78,7 @@ pub(super) fn push(
     let products = if is_known { Bounds::ZERO } else { of_products(scenario, graph)? };
     if products.high <= constant.high {
         if !attention.is_zero() {
-            push_pool(buffers, graph, attention, SOURCE);
+            push_pool(buffers, graph, attention, OF_ATTENTION);
         }
         // The constant is the pool, too: nothing is multiplied before the first prompt.
         overhead::push_libraries_from(buffers, scenario, Phase::SystemPrefill);
@@ -69,22 +88,15 @@ pub(super) fn push(
     Ok(())
 }
 
-fn push_pool(buffers: &mut Buffers, graph: &GraphParams, bounds: Bounds, source: &'static str) {
+fn push_pool(buffers: &mut Buffers, graph: &GraphParams, bounds: Bounds, decides: Decides) {
     let kind = Kind {
         component: Component::RuntimeOverhead,
         life: Life::From(Phase::SystemPrefill),
         basis: Basis::Modelled,
-        source,
+        source: decides.source,
     };
     let values = [("n_ubatch", graph.rows), ("cells", graph.cells)];
-    let (id, text) = if source == SOURCE {
-        let text =
-            "the largest layer's scores in 16 bits, or the cache's copies, and their product";
-        (BufferId::AttentionPool, text)
-    } else {
-        (BufferId::Pool, "what the largest product takes at once")
-    };
-    buffers.push(kind, id, bounds, Formula::text(text, &values));
+    buffers.push(kind, decides.id, bounds, Formula::text(decides.formula, &values));
 }
 
 /// HIP's default build has none (`GGML_HIP_NO_VMM`).

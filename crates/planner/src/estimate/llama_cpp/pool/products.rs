@@ -14,8 +14,6 @@ use crate::estimate::weights::{Asked, Modules, SizedTensor, WeightsError, each_t
 use crate::spec::{Bounds, ComputeCapability, Role};
 use crate::units::{Bytes, Overflow};
 
-/// The card whose tensor cores need matrices in 16 bits.
-const VOLTA_NEXT: ComputeCapability = TURING;
 /// The first that multiplies 8-bit integers by four (`GGML_CUDA_CC_DP4A`).
 const DP4A: ComputeCapability = ComputeCapability { major: 6, minor: 1 };
 /// Up to so many rows a kernel without operands in another format multiplies (`MMVQ_MAX_BATCH_SIZE`).
@@ -190,7 +188,7 @@ impl Product {
     /// Whether a card multiplies quantized matrices as they are (`ggml_cuda_should_use_mmq`).
     fn is_tiled(self, cc: ComputeCapability) -> bool {
         match cc {
-            _ if cc >= VOLTA_NEXT => true,
+            _ if cc >= TURING => true,
             _ if cc >= VOLTA => self.rows < VOLTA_ROWS,
             _ if cc >= DP4A => true,
             _ => self.experts.is_some() && cc.major >= 6,
