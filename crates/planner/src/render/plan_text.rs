@@ -7,6 +7,7 @@ use super::document::{ComponentDoc, Document, TierDoc, UsersDoc};
 use super::pool_text::pool_line;
 use super::terminal::{Rows, WIDTH, range};
 use super::verdict::verdict;
+use crate::estimate::rules;
 use crate::recommend::Limit;
 use crate::spec::{Basis, Bounds};
 use crate::text::wrap;
@@ -61,13 +62,7 @@ fn heading_on(document: &Document, width: usize) -> String {
     if let Some(own) = asked.said_by_configuration() {
         text.push_str(&wrap(&own, width));
     }
-    let fits = document.recommendation.tiers.iter().any(|tier| tier.max_cache_tokens > 0);
-    let is_given = asked.given.cache_tokens.is_some() || asked.given.context_per_user.is_some();
-    let given = match (is_given, fits) {
-        (true, _) => "given",
-        (false, true) => "recommended",
-        (false, false) => "the smallest that can work",
-    };
+    let given = size_of(document);
     let batch = asked.number(|asked| asked.batch);
     let batch = if batch > 1 { format!(" · batch {batch}") } else { String::new() };
     let line = format!(
@@ -84,6 +79,23 @@ fn heading_on(document: &Document, width: usize) -> String {
         text.push_str(&wrap(&refusal.text, width));
     }
     text
+}
+
+/// Where the size of the cache is from.
+fn size_of(document: &Document) -> &'static str {
+    let (given, resolved) = (&document.deployment.given, &document.deployment.resolved);
+    let plans_whole = resolved.runtime.is_some_and(|runtime| rules(runtime).plans_given_context());
+    let is_given = given.cache_tokens.is_some()
+        || given.context_per_user.is_some()
+        || (given.context.is_some() && plans_whole);
+    let recommendation = &document.recommendation;
+    let fits = recommendation.tiers.iter().any(|tier| tier.max_cache_tokens > 0);
+    match (is_given, fits) {
+        (true, _) => "given",
+        (false, true) => "recommended",
+        (false, false) if recommendation.hard_max_cache_tokens > 0 => "the most that may work",
+        (false, false) => "the smallest that can work",
+    }
 }
 
 /// The answer alone: the verdict, and where layers and experts go where that was solved.

@@ -750,7 +750,7 @@ fn dtype(question: &mut Question, text: &str) -> Result<(), String> {
 
 /// `image=4`, or the same as JSON; of several, each says what it names.
 fn limits(question: &mut Question, text: &str) -> Result<(), String> {
-    let told: MediaLimits = text.parse()?;
+    let told: MediaLimits = text.parse().map_err(|why| format!("is not read here: {why}"))?;
     let before = question.limit_mm_per_prompt.unwrap_or_default();
     question.limit_mm_per_prompt = Some(MediaLimits {
         images: told.images.or(before.images),
@@ -777,8 +777,9 @@ pub(super) fn says_pixels(text: &str) -> bool {
 
 /// What a processor of images is told, as JSON: pixels of the largest, by either of their names.
 fn processor(question: &mut Question, text: &str) -> Result<(), String> {
-    let told: serde_json::Value = serde_json::from_str(text)
-        .map_err(|_| "expected JSON, such as `{\"max_pixels\": 1003520}`".to_owned())?;
+    let told: serde_json::Value = serde_json::from_str(text).map_err(|_| {
+        "is not read here: expected JSON, such as `{\"max_pixels\": 1003520}`".to_owned()
+    })?;
     let named = told.get("max_pixels").or_else(|| told.pointer("/size/longest_edge"));
     question.max_pixels = named.and_then(serde_json::Value::as_u64).or(question.max_pixels);
     Ok(())

@@ -78,17 +78,17 @@ pub(super) fn push(
     let products = if is_known { Bounds::ZERO } else { of_products(scenario, graph)? };
     if products.high <= constant.high {
         if !attention.is_zero() {
-            push_pool(buffers, graph, attention, OF_ATTENTION);
+            push_pool(buffers, graph, attention, &OF_ATTENTION);
         }
         // The constant is the pool, too: nothing is multiplied before the first prompt.
         overhead::push_libraries_from(buffers, scenario, Phase::SystemPrefill);
         return Ok(());
     }
-    push_pool(buffers, graph, products.max(attention), OF_PRODUCTS);
+    push_pool(buffers, graph, products.max(attention), &OF_PRODUCTS);
     Ok(())
 }
 
-fn push_pool(buffers: &mut Buffers, graph: &GraphParams, bounds: Bounds, decides: Decides) {
+fn push_pool(buffers: &mut Buffers, graph: &GraphParams, bounds: Bounds, decides: &Decides) {
     let kind = Kind {
         component: Component::RuntimeOverhead,
         life: Life::From(Phase::SystemPrefill),
@@ -160,6 +160,6 @@ fn push_kept(
     let expected = legacy::ahead(needed.expected)?;
     // Other operations leave some behind as well.
     let high = legacy::ahead(kept.total().plus(constant.high)?)?.max(expected);
-    push_pool(buffers, graph, Bounds::new(needed.low, expected, high), KEPT);
+    push_pool(buffers, graph, Bounds::new(needed.low, expected, high), &KEPT);
     Ok(())
 }
