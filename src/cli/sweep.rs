@@ -178,13 +178,19 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<Outcome> {
         None => args.matrix.clone(),
     };
     let matrix = matrix.configured(&args.catalog.config()?)?;
-    let document = document(&matrix, &catalog)?;
-    let text = format::print(&SWEEP, &document, format::chosen(args.format, args.json))?;
+    let format = format::chosen(args.format, args.json);
+    let document = document(&matrix, &catalog, says_largest(format))?;
+    let text = format::print(&SWEEP, &document, format)?;
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(Outcome::Done)
 }
 
-fn document(matrix: &MatrixArgs, catalog: &Known) -> anyhow::Result<SweepDoc> {
+/// Whether a format says which cache is the largest of a combination whose cache is given too.
+const fn says_largest(format: Format) -> bool {
+    matches!(format, Format::Json | Format::Csv)
+}
+
+fn document(matrix: &MatrixArgs, catalog: &Known, largest: bool) -> anyhow::Result<SweepDoc> {
     let models = named(&matrix.models, Kind::Model, catalog)?;
     let runtimes = match (matrix.runtimes.as_slice(), matrix.plan.runtime) {
         ([], None) => vec![runtime_of_all(&models, catalog)?],
@@ -209,7 +215,7 @@ fn document(matrix: &MatrixArgs, catalog: &Known) -> anyhow::Result<SweepDoc> {
             rows.extend(rows_of.with_context(|| format!("model `{name}`"))?);
         }
     }
-    let sweep = Sweep { rows };
+    let sweep = Sweep { rows, largest };
     Ok(SweepDoc::new(&sweep, &answer(&sweep)))
 }
 
@@ -360,7 +366,7 @@ fn answer(sweep: &Sweep) -> Vec<Vec<Cell>> {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(group) = groups.get(index) else { return done };
-            done.push((index, Sweep::answer_group(group)));
+            done.push((index, sweep.answer_group(group)));
         }
     };
     let mut done = std::thread::scope(|scope| {
@@ -387,7 +393,7 @@ pub(super) fn example() -> SweepDoc {
         weights: vec![WeightFormat::Int8, WeightFormat::F16],
         ..MatrixArgs::default()
     };
-    document(&matrix, &Known::built_in()).unwrap()
+    document(&matrix, &Known::built_in(), true).unwrap()
 }
 
 #[cfg(test)]
@@ -407,9 +413,10 @@ mod tests {
         let rows: Vec<Vec<Deployment>> = (1..=4)
             .map(|users| vec![Deployment { model: Arc::clone(&first.model), ..plan(users) }])
             .collect();
-        let sweep = Sweep { rows };
+        let sweep = Sweep { rows, largest: true };
         assert_eq!((parts(&sweep, 1).len(), parts(&sweep, 2).len()), (1, 4));
-        let divided: Vec<_> = parts(&sweep, 8).into_iter().flat_map(Sweep::answer_group).collect();
+        let divided: Vec<_> =
+            parts(&sweep, 8).into_iter().flat_map(|rows| sweep.answer_group(rows)).collect();
         assert_eq!(divided, sweep.answer());
     }
 }

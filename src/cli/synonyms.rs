@@ -145,7 +145,7 @@ fn flags(words: Vec<OsString>) -> Vec<OsString> {
             let value = value_of(&word).or_else(|| words.next());
             let is_said = value.as_ref().is_some_and(|value| value != "auto" && !is_quantized);
             if let Some(value) = value.filter(|_| is_said) {
-                written.extend(["--weights".into(), value]);
+                written.extend(["--dtype".into(), value]);
             }
             continue;
         }
@@ -244,7 +244,7 @@ mod tests {
             ("t b --load_in_4bit", "t b --weights nf4"),
             ("t b -c max -m a", "t b -m a"),
             ("t b --max-model-len=auto", "t b"),
-            ("t b --dtype half", "t b --weights half"),
+            ("t b --dtype half", "t b --dtype half"),
             ("t b --dtype auto -m a", "t b -m a"),
             ("t b --quantization awq --dtype half", "t b --quantization awq"),
             ("t b -g L4 -m a -g T4 --gpu L40", "t b -g L4,T4,L40 -m a"),

@@ -203,7 +203,7 @@ impl Session {
             let row = cells.iter().map(|cell| cell.with_formats(format, cell.cache_formats()));
             rows.push(row.collect());
         }
-        let sweep = Sweep { rows };
+        let sweep = Sweep { rows, largest: true };
         let document = SweepDoc::new(&sweep, &sweep.answer());
         Ok(Body::Json(RawValue::from_string(document.to_json()?)?))
     }

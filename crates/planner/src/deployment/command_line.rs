@@ -134,8 +134,8 @@ pub(super) const VLLM: &[Flag] = &[
     ("--load-format", Effect::Value),
     ("--download-dir", Effect::Value),
     ("--trust-remote-code", Effect::Bare),
-    ("--enable-prefix-caching", Effect::Bare),
-    ("--no-enable-prefix-caching", Effect::Bare),
+    ("--enable-prefix-caching", Effect::Turns(shared_prefixes)),
+    ("--no-enable-prefix-caching", Effect::Turns(own_prefixes)),
     ("--disable-log-requests", Effect::Bare),
     ("--disable-log-stats", Effect::Bare),
 ];
@@ -338,6 +338,14 @@ pub(super) fn copies(question: &mut Question, text: &str) -> Result<(), String> 
 pub(super) fn context_ranks(question: &mut Question, text: &str) -> Result<(), String> {
     question.decode_context_parallel_size = Some(number(text)?);
     Ok(())
+}
+
+fn shared_prefixes(question: &mut Question) {
+    (question.enable_prefix_caching, question.no_enable_prefix_caching) = (true, false);
+}
+
+fn own_prefixes(question: &mut Question) {
+    (question.enable_prefix_caching, question.no_enable_prefix_caching) = (false, true);
 }
 
 /// Slots and their rank have defaults of their own.

@@ -198,6 +198,7 @@ impl Deployment {
         let kind = runtime.kind();
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
         let expands = rules(kind).expands(&model, &cards.first().gpu);
+        let dtype = question.dtype.filter(|_| !model.is_quantized());
         let is_new =
             |remark: &String| question.weights.is_none() && !model.remarks.contains(remark);
         if let Some(remark) = expands.filter(is_new) {
@@ -217,7 +218,7 @@ impl Deployment {
         let host = Arc::new(launch::main_memory(&question)?);
         let workload = limits::workload(&question, &model, &defaults, (&options, &cards))?;
         Ok(Self {
-            weights: question.weights.unwrap_or(defaults.weights),
+            weights: question.weights.or(dtype).unwrap_or(defaults.weights),
             kv: question.kv.map_or(defaults.kv, |kv| kv.keys),
             ram: question.ram,
             host,

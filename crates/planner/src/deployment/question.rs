@@ -173,6 +173,17 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub weights: Option<WeightFormat>,
 
+    /// Format of the weights of a model that is not published quantized, `half` or `bfloat16`, as servers' `--dtype`: one that
+    /// is keeps its own.
+    #[cfg_attr(feature = "cli", arg(aliases = ["torch-dtype", "precision"], long, value_name = "TYPE"))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub dtype: Option<WeightFormat>,
+
     /// Format of cached keys and values, such as `int8`, `f16`, `q8_0`, `hqq8`; under llama.cpp also one
     /// for each, `q8_0/q4_0`. Unless given, what the runtime takes by itself: `int8`, `f16` under
     /// llama.cpp, `bf16` under transformers, vllm and sglang.
@@ -684,6 +695,17 @@ pub struct Question {
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pixels: Option<u64>,
+
+    /// Let prompts that begin alike share their blocks in vLLM, also those of layers that keep a state, which takes more of
+    /// them [default: as the release does: with such layers from 0.26 on].
+    #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER, conflicts_with = "no_enable_prefix_caching"))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enable_prefix_caching: bool,
+
+    /// Let no prompts share blocks in vLLM.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_enable_prefix_caching: bool,
 
     /// Give every GPU whole experts instead of a part of each (expert parallelism).
     #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]

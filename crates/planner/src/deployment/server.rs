@@ -58,6 +58,11 @@ pub(super) fn server(
         swap: question.swap_space.map(|size| size.0),
         optimization: optimization(question)?,
         cache_bytes: question.kv_cache_memory_bytes,
+        shares_prefixes: match (question.enable_prefix_caching, question.no_enable_prefix_caching) {
+            (_, true) => Some(false),
+            (true, false) => Some(true),
+            (false, false) => None,
+        },
         block_tokens: block_tokens(question, rules(runtime).block_step())?,
         most_captured: in_range(
             "--max-cudagraph-capture-size",
@@ -92,6 +97,8 @@ fn given(question: &Question) -> impl Iterator<Item = &'static str> {
         ("--language-model-only", question.language_model_only),
         ("--skip-mm-profiling", question.skip_mm_profiling),
         ("--max-pixels", question.max_pixels.is_some()),
+        ("--enable-prefix-caching", question.enable_prefix_caching),
+        ("--no-enable-prefix-caching", question.no_enable_prefix_caching),
         ("--max-loras", question.max_loras.is_some()),
         ("--max-lora-rank", question.max_lora_rank.is_some()),
         ("--draft-tokens", question.draft_tokens.is_some()),

@@ -190,6 +190,11 @@ impl WeightFormat {
         })
     }
 
+    /// Whether it is one of the types that models are trained in.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16 | Self::Bf16)
+    }
+
     /// Whether a GGUF file can hold weights like this.
     pub const fn is_gguf(self) -> bool {
         matches!(self, Self::Gguf(_) | Self::AsStored | Self::Bf16 | Self::F16 | Self::F32)

@@ -40,7 +40,17 @@ pub struct Pool {
     pub host: Bytes,
 }
 
-/// What a runtime with a pool checks before it serves: that one sequence of the longest kind has room.
+/// Sequences that are captured together, each of which has to have a block of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// How many (`max_num_seqs`).
+    pub sequences: u64,
+    /// Bytes of cache that they need.
+    pub needs: Bytes,
+}
+
+/// What a runtime with a pool checks before it serves: that one sequence of the longest kind has room, and that every
+/// sequence that it captures has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
     /// Tokens that a sequence may have (`max_model_len`).
@@ -51,12 +61,19 @@ pub struct Start {
     pub has: Bounds,
     /// The longest context that starts, if all is as expected; 0 where none does.
     pub longest: u64,
+    /// The sequences that it captures together, where they need room of their own.
+    pub captured: Option<Captured>,
 }
 
 impl Start {
     /// Whether it starts, with what there is at this bound.
     pub fn succeeds(&self, bound: impl Fn(Bounds) -> Bytes) -> bool {
-        self.needs <= bound(self.has)
+        self.least() <= bound(self.has)
+    }
+
+    /// Bytes of cache without which it does not start.
+    pub fn least(&self) -> Bytes {
+        self.needs.max(self.captured.map_or(Bytes::ZERO, |captured| captured.needs))
     }
 }
 

@@ -35,6 +35,6 @@ pub use buffer_id::BufferId;
 pub use deviation::Deviation;
 pub use group::Group;
 pub(crate) use holdings::push_weights;
-pub use holdings::{Holdings, Pool, Retention, Start, buffers, holdings};
+pub use holdings::{Captured, Holdings, Pool, Retention, Start, buffers, holdings};
 pub use runtimes::{rules, weights_of, weights_of_part, weights_per_rank};
 pub use scenario::{EstimateError, Scenario};

@@ -128,11 +128,13 @@ pub struct Refusal {
 }
 
 /// What servers may be told, as flags of the command.
-pub const SERVER_FLAGS: [&str; 21] = [
+pub const SERVER_FLAGS: [&str; 23] = [
     "--limit-mm-per-prompt",
     "--language-model-only",
     "--skip-mm-profiling",
     "--max-pixels",
+    "--enable-prefix-caching",
+    "--no-enable-prefix-caching",
     "--max-loras",
     "--max-lora-rank",
     "--draft-tokens",

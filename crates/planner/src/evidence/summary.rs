@@ -89,6 +89,7 @@ pub(super) fn served(asked: &Question) -> Question {
     Question {
         model: asked.model.clone(),
         weights: asked.weights,
+        dtype: asked.dtype,
         kv: asked.kv,
         split: asked.split,
         prefill_chunk: asked.prefill_chunk,
@@ -110,6 +111,8 @@ pub(super) fn served(asked: &Question) -> Question {
         tensor_parallel_size: asked.tensor_parallel_size,
         pipeline_parallel_size: asked.pipeline_parallel_size,
         data_parallel_size: asked.data_parallel_size,
+        enable_prefix_caching: asked.enable_prefix_caching,
+        no_enable_prefix_caching: asked.no_enable_prefix_caching,
         enable_expert_parallel: asked.enable_expert_parallel,
         decode_context_parallel_size: asked.decode_context_parallel_size,
         ..Question::default()

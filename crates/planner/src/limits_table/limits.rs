@@ -48,8 +48,8 @@ impl Limits {
     pub fn new(summary: &Summary, recommendation: &Recommendation) -> Self {
         let text = |key: &str, text: &str| (key.to_owned(), Leaf::Text(text.to_owned()));
         let mut leaves = vec![
-            text("verdict", summary.verdict.id()),
-            text("limited_by", summary.limited_by.id()),
+            text("verdict", summary.fit.verdict.id()),
+            text("limited_by", summary.largest.limited_by.id()),
         ];
         let tokens: [(_, TokensOf); 2] = [
             ("max_cache_tokens", |tier| tier.max_cache_tokens),
@@ -64,8 +64,8 @@ impl Limits {
                 leaves.push((format!("{key}.hard"), hard));
             }
         }
-        leaves.push(text("peak.expected", &whole_mib(summary.peak.expected)));
-        leaves.push(text("peak.high", &whole_mib(summary.peak.high)));
+        leaves.push(text("peak.expected", &whole_mib(summary.fit.peak.expected)));
+        leaves.push(text("peak.high", &whole_mib(summary.fit.peak.high)));
         Self(leaves)
     }
 

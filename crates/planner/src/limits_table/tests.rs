@@ -1,7 +1,8 @@
 use super::*;
 use crate::plan::Verdict;
 use crate::recommend::{
-    Limit, RecentWindow, Recommendation, Speed, Summary, Tier, TierName, Tiers, WindowBasis,
+    Fit, Largest, Limit, RecentWindow, Recommendation, Speed, Summary, Tier, TierName, Tiers,
+    WindowBasis,
 };
 use crate::spec::Bounds;
 use crate::units::Bytes;
@@ -55,13 +56,12 @@ fn limits(tokens: [u64; 3]) -> Limits {
         limited_by: Limit::Vram,
     };
     let summary = Summary {
-        batch: 1,
-        verdict: Verdict::Fits,
-        max_cache_tokens: tokens[1],
-        recent_window: window,
-        cache_tokens: tokens[1],
-        peak,
-        limited_by: Limit::Vram,
+        fit: Fit { batch: 1, verdict: Verdict::Fits, cache_tokens: tokens[1], peak },
+        largest: Largest {
+            max_cache_tokens: tokens[1],
+            recent_window: window,
+            limited_by: Limit::Vram,
+        },
     };
     Limits::new(&summary, &recommendation)
 }

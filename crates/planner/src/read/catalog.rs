@@ -185,6 +185,11 @@ impl Catalog {
         let Some((base, format)) = name_format::split(name) else {
             return self.only_model(name).map_or(found, Ok);
         };
+        let listed =
+            self.find(Kind::Model, base, |at, text| profile::published(at, text, name.trim()));
+        if let Ok(Some(model)) = listed {
+            return Ok(model);
+        }
         match self.find(Kind::Model, base, profile::model) {
             // A repository of files is published in what its family is, where no file is named.
             Ok(model) if name_format::is_whole_repository(name) && is_in_mxfp4(&model) => Ok(model),

@@ -31,4 +31,5 @@ pub use catalog::{Catalog, Document, Folder, Listing};
 pub use error::SourceError;
 pub use files::{Files, Found, MemoryFiles, NoFiles, Opened, ReadSeek, read_bounded, text_bounded};
 pub use model::{is_gguf, model};
+pub use name_format::format_of_name;
 pub use names::Kind;

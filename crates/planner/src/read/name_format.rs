@@ -56,6 +56,11 @@ pub(super) fn split(name: &str) -> Option<(&str, WeightFormat)> {
     of_a_repository(name).or_else(|| of_a_file(name))
 }
 
+/// The format that a name ends in: `nvfp4` of `nvidia/Qwen3.6-27B-NVFP4`.
+pub fn format_of_name(name: &str) -> Option<WeightFormat> {
+    split(name).map(|(_, format)| format)
+}
+
 /// Whether a name is that of a repository of GGUF files, and names none of them.
 pub(super) fn is_whole_repository(name: &str) -> bool {
     !name.contains(':') && without_ending(name.trim(), "-gguf").is_some()
@@ -71,13 +76,17 @@ fn of_a_repository(name: &str) -> Option<(&str, WeightFormat)> {
     let mut endings = ENDINGS.iter().filter(|(ending, _)| repository.ends_with(ending));
     let (ending, format) = endings.next()?;
     let base = name.get(..repository.len() - ending.len()).filter(|base| !base.is_empty())?;
-    let has_one_scale = ONE_SCALE.iter().any(|publisher| {
+    let is_by = |publisher: &str| {
         let rest = repository.strip_prefix(publisher);
         rest.is_some_and(|rest| BEHIND_PUBLISHER.iter().any(|mark| rest.starts_with(mark)))
-    });
+    };
+    let has_one_scale = ONE_SCALE.into_iter().any(is_by);
     let format = match (file, format) {
         (Some(file), WeightFormat::Gguf(_)) => file.parse().ok()?,
         (Some(_), _) => return None,
+        (None, WeightFormat::AwqInt4 { .. }) if is_by("cyankiwi") => {
+            WeightFormat::AwqInt4 { group: 32 }
+        }
         (None, WeightFormat::Fp8Block) if *ending == "-fp8" && has_one_scale => WeightFormat::Fp8,
         (None, format) => *format,
     };
@@ -116,6 +125,7 @@ mod tests {
             ("nvidia--Nemotron-FP8", "nvidia--Nemotron", "fp8"),
             ("nvidiana/x-FP8", "nvidiana/x", "fp8-block"),
             ("Qwen/Qwen2.5-7B-Instruct-AWQ", "Qwen/Qwen2.5-7B-Instruct", "awq-int4"),
+            ("cyankiwi/gemma-4-31B-it-AWQ-4bit", "cyankiwi/gemma-4-31B-it", "awq-int4-g32"),
             ("x-GPTQ-Int8", "x", "gptq-int8"),
             ("unsloth/x-unsloth-bnb-4bit", "unsloth/x", "nf4"),
             ("bartowski/x-GGUF:Q4_K_M", "bartowski/x", "q4_k_m"),

@@ -93,7 +93,32 @@ fn card(at: &At, profile: GpuProfile) -> Result<(GpuSpec, Vec<MigProfile>), Sour
 }
 
 pub(super) fn model(at: &At, text: Written<'_>) -> Result<ModelSpec, SourceError> {
-    let profile: ModelProfile = parse(at, text)?;
+    model_of(at, parse(at, text)?)
+}
+
+/// The model as a repository of that name has it, or the first one whose own name is that, where the profile lists such.
+pub(super) fn published(
+    at: &At,
+    text: Written<'_>,
+    name: &str,
+) -> Result<Option<ModelSpec>, SourceError> {
+    let mut profile: ModelProfile = parse(at, text)?;
+    let is_it = |known: &Published| {
+        let own = known.repository.rsplit('/').next().unwrap_or_default();
+        known.repository.eq_ignore_ascii_case(name) || own.eq_ignore_ascii_case(name)
+    };
+    let Some(found) = profile.published.iter().position(is_it) else { return Ok(None) };
+    let found = profile.published.swap_remove(found);
+    let mut model = model_of(at, profile)?;
+    model.own_format = Some(super::hf_config::own_format_of(at, &found.quantization)?);
+    if !found.repository.eq_ignore_ascii_case(name) {
+        model.remarks.push(format!("planned as `{}` is published", printable(&found.repository)));
+    }
+    model.source = format!("{}; its format by {}", model.source, found.source);
+    Ok(Some(model))
+}
+
+fn model_of(at: &At, profile: ModelProfile) -> Result<ModelSpec, SourceError> {
     check_names(at, &profile.name, &profile.aliases)?;
     let mut model =
         ModelSpec::new(profile.name, profile.shape, profile.source).map_err(|error| {
@@ -179,6 +204,7 @@ pub fn model_to_toml(model: &ModelSpec) -> Result<String, SourceError> {
         shape: model.shape.clone(),
         parameters: count(&model.published_parameters),
         total_parameters: count(&model.published_total),
+        published: Vec::new(),
     };
     toml::to_string(&profile).map_err(|error| At::named(&model.name).malformed(error))
 }
@@ -370,6 +396,23 @@ struct ModelProfile {
     parameters: Option<Count>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     total_parameters: Option<Count>,
+    /// Repositories of the same model in other formats that have rules for its layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    published: Vec<Published>,
+}
+
+/// A repository of a model in a format of its own.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct Published {
+    /// Its name on the hub.
+    repository: String,
+    #[serde(deserialize_with = "shown")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    source: String,
+    /// `quantization_config` of its `config.json`.
+    quantization: serde_json::Value,
 }
 
 #[derive(Deserialize)]

@@ -42,7 +42,7 @@ pub use outline::outline;
 pub use placement::{LEAST_CONTEXT, Placement, Settlement, settle, solve};
 pub use speed::{Speed, decode_speed};
 pub use start::{Shares, settle as settle_share};
-pub use summary::Summary;
+pub use summary::{Fit, Largest, Summary};
 pub use users::{Users, settle as settle_users};
 pub use window::{RecentWindow, WindowBasis, WindowError, recent_window, smallest_cache};
 
@@ -498,7 +498,7 @@ impl<'a> Solver<'a> {
         let refused = plan.verdict != Verdict::DoesNotFit && !start::starts(&demands);
         plan.verdict = start::with_start(plan.verdict, &demands);
         if let Some(pool) = plan.pool {
-            let start::Start { needs, has, .. } = pool.start;
+            let (needs, has) = (pool.start.least(), pool.start.has);
             let lacks = match plan.verdict {
                 Verdict::DoesNotFit => needs.minus_or_zero(has.expected),
                 Verdict::Tight | Verdict::Fits => needs.minus_or_zero(has.low),

@@ -11,7 +11,6 @@ use super::devices::Device;
 use super::search::bisect;
 use super::{Condition, RecommendError, Solver};
 use crate::deployment::Deployment;
-pub(super) use crate::estimate::Start;
 use crate::plan::{Demand, Verdict};
 use crate::spec::{AskedShare, Utilization};
 

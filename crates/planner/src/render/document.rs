@@ -237,10 +237,23 @@ pub struct StartDoc {
     pub has: Bounds,
     /// The longest context that starts; 0 where none does.
     pub longest_context: u64,
+    /// The sequences that it captures together, where each has to have a block of the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured: Option<CapturedDoc>,
     /// The smallest share of the card that starts with the context asked for; none where no share does.
     pub smallest_share: Option<String>,
     /// The largest share that the card has room for even at the high bound.
     pub largest_share: Option<String>,
+}
+
+/// Sequences that are captured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CapturedDoc {
+    /// How many (`max_num_seqs`).
+    pub sequences: u64,
+    /// How many the pool has blocks for, if all is as expected.
+    pub most: u64,
 }
 
 /// How many users there is room for at once.
@@ -557,7 +570,9 @@ impl CapacityDoc {
 pub(super) fn pool_doc(pool: &Pool, shares: Option<Shares>) -> PoolDoc {
     let Pool { limit, fixed, need, block, block_tokens, blocks, tokens, requests, start, host } =
         *pool;
-    let Start { context, needs, has, longest: longest_context } = start;
+    let Start { context, needs, has, longest: longest_context, captured } = start;
+    let captured =
+        captured.map(|captured| CapturedDoc { sequences: captured.sequences, most: blocks });
     let share = |of: fn(&Shares) -> Option<Utilization>| {
         shares.as_ref().and_then(of).map(|share| share.to_string())
     };
@@ -566,6 +581,7 @@ pub(super) fn pool_doc(pool: &Pool, shares: Option<Shares>) -> PoolDoc {
         needs,
         has,
         longest_context,
+        captured,
         smallest_share: share(|shares| shares.smallest),
         largest_share: share(|shares| shares.largest),
     };

@@ -294,10 +294,10 @@ fn cell(combination: &CombinationDoc, kind: Cells) -> String {
         Cells::Users => return format!("{tight}{}{placed}", combination.users.unwrap_or(1)),
         Cells::Tokens => {}
     }
-    let binds = match result.limited_by {
-        Limit::Context => "c",
-        Limit::Speed => "s",
-        Limit::Vram => "",
+    let binds = match result.largest.as_ref().map(|largest| largest.limited_by) {
+        Some(Limit::Context) => "c",
+        Some(Limit::Speed) => "s",
+        Some(Limit::Vram) | None => "",
     };
     format!("{tight}{}{binds}{placed}", result.cache_tokens)
 }
@@ -312,7 +312,7 @@ fn legend(doc: &SweepDoc) -> String {
     let binds = |of: Limit| {
         let mut fitting = doc.combinations.iter().filter(|c| c.verdict == Outcome::Fits);
         Cells::of(doc) == Cells::Tokens
-            && fitting.any(|c| c.result.as_ref().is_some_and(|r| r.limited_by == of))
+            && fitting.any(|c| c.result.as_ref().is_some_and(|r| r.is_limited_by(of)))
     };
     let marks = [
         (binds(Limit::Context), "c: limited by the context, not by memory"),

@@ -309,12 +309,12 @@ fn answered(deployment: &Deployment) -> Result<(Verdict, QuantResult), Recommend
     let summary = solver.summary()?;
     let tiers = solver.recommend()?.tiers;
     let system = deployment.workload.system_tokens;
-    let most = summary.max_cache_tokens;
+    let most = summary.largest.max_cache_tokens;
     let result = QuantResult {
         context: if most == 0 { 0 } else { system.saturating_add(most) },
-        limited_by: summary.limited_by,
-        peak: summary.peak,
+        limited_by: summary.largest.limited_by,
+        peak: summary.fit.peak,
         decode_tokens_per_second: speed_doc(tiers.balanced.decode),
     };
-    Ok((summary.verdict, result))
+    Ok((summary.fit.verdict, result))
 }

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::outcome::Outcome;
 use crate::deployment::Deployment;
 use crate::dtype::WeightFormat;
-use crate::recommend::{Limit, Summary};
+use crate::recommend::Limit;
 use crate::spec::{Bounds, ModelSpec, Workload};
-use crate::sweep::{Cell, Sweep};
+use crate::sweep::{Answered, Cell, Sweep};
 use crate::text::spreadsheet_text;
 use crate::units::Bytes;
 
@@ -84,16 +84,32 @@ pub struct CombinationDoc {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SummaryDoc {
-    /// The balanced size; zero where none leaves the headroom free.
-    pub max_cache_tokens: u64,
-    /// The recent window of a cache of that size.
-    pub recent_window: u64,
+    /// The largest cache that fits: of every combination in JSON and CSV, and else where none of a given size was asked about.
+    #[serde(flatten)]
+    pub largest: Option<LargestDoc>,
     /// The size that was planned: given, balanced, or the largest that has any chance.
     pub cache_tokens: u64,
     /// What the plan at that size takes.
     pub peak: Bounds,
+}
+
+/// The largest cache that leaves the headroom free.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LargestDoc {
+    /// The balanced size; zero where none leaves the headroom free.
+    pub max_cache_tokens: u64,
+    /// The recent window of a cache of that size.
+    pub recent_window: u64,
     /// What keeps the balanced size from being larger.
     pub limited_by: Limit,
+}
+
+impl SummaryDoc {
+    /// Whether it is known that this keeps the balanced size from being larger.
+    pub(super) fn is_limited_by(&self, limit: Limit) -> bool {
+        self.largest.as_ref().is_some_and(|largest| largest.limited_by == limit)
+    }
 }
 
 impl SweepDoc {
@@ -140,6 +156,7 @@ impl SweepDoc {
     fn csv_row(&self, row: &CombinationDoc) -> [String; COLUMNS.len()] {
         let name = |name: &str| spreadsheet_text(name).into_owned();
         let result = row.result.as_ref();
+        let largest = result.and_then(|result| result.largest.as_ref());
         let number =
             |of: fn(&SummaryDoc) -> u64| result.map(|r| of(r).to_string()).unwrap_or_default();
         [
@@ -150,14 +167,14 @@ impl SweepDoc {
             row.kv.clone(),
             self.system_tokens.to_string(),
             row.verdict.id().to_owned(),
-            number(|result| result.max_cache_tokens),
-            number(|result| result.recent_window),
+            largest.map(|largest| largest.max_cache_tokens.to_string()).unwrap_or_default(),
+            largest.map(|largest| largest.recent_window.to_string()).unwrap_or_default(),
             number(|result| result.cache_tokens),
             number(|result| result.peak.low.get()),
             number(|result| result.peak.expected.get()),
             number(|result| result.peak.high.get()),
             row.usable.get().to_string(),
-            result.map(|result| result.limited_by.id().to_owned()).unwrap_or_default(),
+            largest.map(|largest| largest.limited_by.id().to_owned()).unwrap_or_default(),
             name(row.reason.as_deref().unwrap_or_default()),
             row.users.map(|users| users.to_string()).unwrap_or_default(),
             row.context_per_user.map(|tokens| tokens.to_string()).unwrap_or_default(),
@@ -211,9 +228,9 @@ fn combination(asked: &Deployment, cell: &Cell) -> CombinationDoc {
         context: asked.given.context,
         placement: cell.as_ref().ok().and_then(|found| found.placement.clone()),
         prefill_chunk: asked.workload.prefill_chunk,
-        verdict: Outcome::of(cell.as_ref().ok().map(|found| found.summary.verdict)),
+        verdict: Outcome::of(cell.as_ref().ok().map(|found| found.fit.verdict)),
         usable: asked.cards.first().capacity.usable,
-        result: cell.as_ref().ok().map(|found| summary_doc(&found.summary)),
+        result: cell.as_ref().ok().map(|found| summary_doc(found)),
         reason: cell.as_ref().err().map(ToString::to_string),
     }
 }
@@ -221,7 +238,7 @@ fn combination(asked: &Deployment, cell: &Cell) -> CombinationDoc {
 /// The users that were asked for, or as many as there is room for where only their conversations' length was.
 fn users(asked: &Deployment, cell: &Cell) -> Option<u64> {
     let solved =
-        || asked.given.context_per_user.and(cell.as_ref().ok()).map(|found| found.summary.batch);
+        || asked.given.context_per_user.and(cell.as_ref().ok()).map(|found| found.fit.batch);
     asked.given.users.or_else(solved)
 }
 
@@ -236,14 +253,13 @@ fn runtimes(sweep: &Sweep) -> String {
     names.join(", ")
 }
 
-fn summary_doc(summary: &Summary) -> SummaryDoc {
-    SummaryDoc {
-        max_cache_tokens: summary.max_cache_tokens,
-        recent_window: summary.recent_window.tokens,
-        cache_tokens: summary.cache_tokens,
-        peak: summary.peak,
-        limited_by: summary.limited_by,
-    }
+fn summary_doc(found: &Answered) -> SummaryDoc {
+    let largest = found.largest.map(|largest| LargestDoc {
+        max_cache_tokens: largest.max_cache_tokens,
+        recent_window: largest.recent_window.tokens,
+        limited_by: largest.limited_by,
+    });
+    SummaryDoc { largest, cache_tokens: found.fit.cache_tokens, peak: found.fit.peak }
 }
 
 #[cfg(test)]

@@ -158,11 +158,12 @@ fn will_not_start(document: &Document) -> Sentence {
     let free = usable.minus_or_zero(total.minus_or_zero(pool.limit));
     let (limit, short) = (pool.limit, document.short_by);
     let is_small = start.needs > start.has.expected;
+    let captured = start.captured.filter(|captured| captured.most < captured.sequences);
     let weights = weights(document);
     let holds = pool.need.expected <= limit;
     let (what, why) = if weights > limit {
         (WILL_NOT_START, too_heavy(document, weights))
-    } else if !holds && !is_small {
+    } else if !holds && !is_small && captured.is_none() {
         ("starts", too_many(document))
     } else if total > usable && words.has_two_ends {
         let why = format!(
@@ -188,6 +189,12 @@ fn will_not_start(document: &Document) -> Sentence {
         let why = format!(
             ": `{}` {} needs {} of cache, {} are there; {longest}",
             words.longest, start.context, start.needs, start.has.expected
+        );
+        (WILL_NOT_START, why)
+    } else if let Some(captured) = captured {
+        let why = format!(
+            ": `max_num_seqs` {} is more than the {} states that its pool holds: `--max-seqs {}` starts",
+            captured.sequences, captured.most, captured.most
         );
         (WILL_NOT_START, why)
     } else {

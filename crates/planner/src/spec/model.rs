@@ -133,6 +133,16 @@ impl ModelSpec {
         }
     }
 
+    /// Whether it is published in fewer bits than the types that models are trained in.
+    pub fn is_quantized(&self) -> bool {
+        match (&self.stored, &self.own_format) {
+            (Some(stored), _) => stored.prequantized || stored.is_gguf(),
+            (None, Some(OwnFormat::Listed(_))) => true,
+            (None, Some(OwnFormat::Named(format))) => !format.is_float(),
+            (None, None) => self.shape.architecture.family().experts.in_mxfp4(),
+        }
+    }
+
     /// A model of this shape; the shape is checked.
     pub fn new(
         name: impl Into<String>,

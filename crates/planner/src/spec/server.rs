@@ -133,6 +133,8 @@ pub struct Server {
     pub optimization: Optimization,
     /// Bytes of the pool where they are given, in place of a share (`--kv-cache-memory-bytes`).
     pub cache_bytes: Option<Bytes>,
+    /// Whether prompts that begin alike share their blocks, where that is said (`--enable-prefix-caching`).
+    pub shares_prefixes: Option<bool>,
     /// Tokens of a block where they are given (`--block-size`).
     pub block_tokens: Option<u64>,
     /// Tokens of vLLM's largest captured step, or requests of `SGLang`'s largest captured batch, where they are given
@@ -155,6 +157,7 @@ impl Default for Server {
             swap: None,
             optimization: Optimization::Whole,
             cache_bytes: None,
+            shares_prefixes: None,
             block_tokens: None,
             most_captured: None,
             context_ranks: 1,

@@ -92,13 +92,13 @@ impl VllmVersion {
     /// Whether `FlashInfer` filters logits where it is installed and can compile its kernels
     /// (`VLLM_USE_FLASHINFER_SAMPLER`).
     pub const fn filters_with_flashinfer(self) -> bool {
-        self.since(22)
+        self.since(21)
     }
 
     /// Whether weights are loaded under `max_split_size_mb:20`, so that a tensor of 20 MiB and more keeps all of its
     /// segment (`gpu_worker.py`, `_scoped_allocator_max_split`).
     pub const fn keeps_remainders(self) -> bool {
-        self.since(22)
+        self.since(21)
     }
 
     /// Whether what is left for the pool is measured by what the driver gave out, segments that are not full included
@@ -135,14 +135,32 @@ impl VllmVersion {
         if self.since(26) { 2 } else { 1 }
     }
 
+    /// Whether prompts of recurrent models that begin alike share their blocks where nothing is said of it
+    /// (`config/model.py`, `is_prefix_caching_supported`).
+    pub const fn shares_states(self) -> bool {
+        self.since(26)
+    }
+
+    /// Whether state-space layers that share keep a state for every block of a prompt, as attention keeps keys
+    /// (`models/config.py`, `MambaModelConfig`: mode `all` in place of `align`).
+    pub const fn keeps_every_state(self) -> bool {
+        !self.since(28)
+    }
+
     /// Blocks of a recurrent layer that a request may hold (`v1/kv_cache_interface.py`, `MambaSpec`): one; two where prompts
-    /// that begin alike share theirs by default (`engine/arg_utils.py`); and one more for checkpoints of a prefill.
-    pub const fn states_of_a_request(self, has_checkpoints: bool) -> u64 {
+    /// that begin alike share theirs; and one more for checkpoints of a prefill.
+    pub const fn states_of_a_request(self, is_shared: bool, has_checkpoints: bool) -> u64 {
         match self.0 {
-            29.. if has_checkpoints => 3,
-            28.. => 2,
+            29.. if is_shared && has_checkpoints => 3,
+            _ if is_shared => 2,
             _ => 1,
         }
+    }
+
+    /// Whether it refuses to capture more sequences than the pool has blocks where layers keep states
+    /// (`config/compilation.py`, `resolve_cudagraph_mode_and_sizes`).
+    pub const fn captures_no_more_than_states(self) -> bool {
+        self.since(20)
     }
 
     /// Whether blocks of gated delta nets end with their checkpoints.
@@ -156,13 +174,12 @@ impl VllmVersion {
         self.since(29)
     }
 
-    /// Whether caches may be in NVFP4, or in 8 bits with scales per token and head: 0.22 has them, 0.19 does not; those between
-    /// were not read (`config/cache.py`, `CacheDType`).
+    /// Whether caches may be in NVFP4, or in 8 bits with scales per token and head (`config/cache.py`, `CacheDType`).
     pub const fn has_small_caches(self) -> bool {
-        self.since(22)
+        self.since(20)
     }
 
-    /// Whether caches may be in 4-bit integers: 0.25 has them, 0.22 does not.
+    /// Whether caches may be in 4-bit integers.
     pub const fn has_int4_caches(self) -> bool {
         self.since(25)
     }
@@ -180,7 +197,7 @@ impl VllmVersion {
     /// Whether it prints `concurrency · max_model_len` as the tokens of its cache (`v1/core/kv_cache_utils.py`); before, blocks
     /// of a group.
     pub const fn prints_concurrency(self) -> bool {
-        self.since(22)
+        self.since(21)
     }
 
     /// Whether the block that stands for none is left out where it checks that the longest request has room.
@@ -278,6 +295,7 @@ impl FromStr for VllmVersion {
         match super::version::parse(text) {
             Some(super::version::LATEST) => Ok(Self::NEWEST),
             Some((0, minor)) if minor >= u64::from(Self::OLDEST.0) => {
+                let minor = minor.saturating_add(u64::from(is_of_the_next(text, minor)));
                 Ok(u8::try_from(minor).map_or(Self::NEWEST, Self).min(Self::NEWEST))
             }
             _ => Err(format!(
@@ -287,6 +305,18 @@ impl FromStr for VllmVersion {
             )),
         }
     }
+}
+
+/// The first release whose patches come from a branch of their own: those before were cut from what was developed.
+const BRANCHED: u64 = 12;
+
+/// Whether a build is of what becomes the next release although its number is that of a patch to come: `0.20.2rc1.dev9`, which
+/// has what 0.21 has.
+fn is_of_the_next(text: &str, minor: u64) -> bool {
+    let is_developed = text.contains("rc") || text.contains("dev");
+    let patch = text.trim_start_matches(['v', 'V']).split('.').nth(2);
+    let is_patch = patch.is_some_and(|patch| !patch.starts_with('0'));
+    minor >= BRANCHED && is_developed && is_patch
 }
 
 #[cfg(test)]
@@ -300,6 +330,9 @@ mod tests {
             ("0.28", VllmVersion(28)),
             ("v0.16.0", VllmVersion(16)),
             ("0.14.0rc1.dev2+g7d9f6663a", VllmVersion(14)),
+            ("0.20.2rc1.dev9+g01d4d1ad3", VllmVersion(21)),
+            ("0.11.1rc7.dev145", VllmVersion(11)),
+            ("0.20.2", VllmVersion(20)),
             ("0.6.3.post1", VllmVersion(6)),
             ("0.2.7", VllmVersion::OLDEST),
             ("0.40.1", VllmVersion::NEWEST),

@@ -4,6 +4,7 @@ use super::evidence::{CardSeen, Engine, Evidence};
 use super::finding::Resolve;
 use crate::deployment::{Deployment, Question};
 use crate::dtype::WeightFormat;
+use crate::read::format_of_name;
 use crate::spec::Runtime;
 use crate::units::Bytes;
 
@@ -67,7 +68,7 @@ pub fn asked(
                 .to_owned(),
         );
     }
-    assumed(evidence, &question, runtime, &mut notes);
+    assumed(evidence, (&question, &deployment), runtime, &mut notes);
     Ok(Asked { deployment, question, notes })
 }
 
@@ -141,7 +142,7 @@ fn gpus(evidence: &Evidence, user: &Question) -> Vec<String> {
 /// Names of the model, with the format that a name tells.
 fn models(evidence: &Evidence, user: &Question) -> Vec<(String, Option<WeightFormat>)> {
     if let Some(model) = &user.model {
-        return vec![(model.clone(), None)];
+        return vec![(model.clone(), format_in_log(evidence))];
     }
     let stated = evidence.format.as_deref().and_then(format_of);
     let mut found: Vec<(String, Option<WeightFormat>)> = Vec::new();
@@ -154,6 +155,15 @@ fn models(evidence: &Evidence, user: &Question) -> Vec<(String, Option<WeightFor
         }
     }
     found
+}
+
+/// The format that the log states, or that a name of its model ends in.
+fn format_in_log(evidence: &Evidence) -> Option<WeightFormat> {
+    let stated = evidence.format.as_deref().and_then(format_of);
+    stated.or_else(|| {
+        let names = evidence.models.iter().take(MOST_NAMES);
+        names.filter_map(|name| format_of_name(name.trim_end_matches(['/', '\\']))).next()
+    })
 }
 
 /// `Q4_K - Medium` as files are named: `q4_k_m`.
@@ -252,7 +262,9 @@ fn found(
             let ranks = ranks.filter(|_| !gpu.contains(','));
             match resolve(&plain(model, gpu, ranks)) {
                 Ok(deployment) if user.model.is_some() || is_same(evidence, &deployment) => {
-                    return Ok((model.clone(), gpu.clone(), *format));
+                    // What the user names may be in a format already.
+                    let is_open = user.model.is_none() || !deployment.model.is_quantized();
+                    return Ok((model.clone(), gpu.clone(), format.filter(|_| is_open)));
                 }
                 Ok(_) => reasons.push(format!("`{model}` has other layers than the log's model")),
                 Err(why) => reasons.push(why),
@@ -358,12 +370,23 @@ fn held_by_others(evidence: &Evidence, deployment: &Deployment) -> Option<Bytes>
 }
 
 /// Says what the plan takes for granted.
-fn assumed(evidence: &Evidence, question: &Question, runtime: Runtime, notes: &mut Vec<String>) {
+fn assumed(
+    evidence: &Evidence,
+    (question, deployment): (&Question, &Deployment),
+    runtime: Runtime,
+    notes: &mut Vec<String>,
+) {
+    let is_quantized = deployment.model.is_quantized();
     let llama = crate::estimate::rules(runtime).places_tensors();
     if llama && question.cache_tokens.is_none() {
         notes.push("the log does not say the context: say `--cache-tokens`, as `-c`".to_owned());
     }
-    if question.weights.is_none()
+    if let Some(method) = evidence.format.as_deref().filter(|_| question.weights.is_none())
+        && format_of(method).is_none()
+        && !is_quantized
+    {
+        notes.push(format!("the log says `{method}`, and not of what format: say `--weights`"));
+    } else if question.weights.is_none()
         && evidence.models.iter().all(|name| !name.contains('/'))
         && !llama
     {

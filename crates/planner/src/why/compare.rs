@@ -41,6 +41,7 @@ pub const fn group_of(kind: TermKind) -> Option<Group> {
         TermKind::NonTorch | TermKind::Graphs => Some(Group::Overhead),
         TermKind::Output
         | TermKind::Encoder
+        | TermKind::Consumed
         | TermKind::Allocated
         | TermKind::Unallocated
         | TermKind::PrivatePools => None,

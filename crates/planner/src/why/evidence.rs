@@ -130,6 +130,8 @@ pub enum TermKind {
     Activations,
     /// What a process holds outside of `PyTorch`'s allocator.
     NonTorch,
+    /// Weights, and what a process holds outside of `PyTorch`'s allocator: what vLLM has consumed from 0.27 on.
+    Consumed,
     /// CUDA graphs.
     Graphs,
     /// Tensors of `PyTorch`.
@@ -152,6 +154,7 @@ impl TermKind {
             Self::Encoder => "image encoder",
             Self::Activations => "activations",
             Self::NonTorch => "outside of PyTorch",
+            Self::Consumed => "weights and outside of PyTorch",
             Self::Graphs => "CUDA graphs",
             Self::Allocated => "PyTorch's tensors",
             Self::Unallocated => "kept by PyTorch, unused",

@@ -70,6 +70,13 @@ pub enum FailureKind {
         /// The longest that the engine says would do.
         longest: Option<u64>,
     },
+    /// More sequences are to be captured than the cache has states for.
+    MoreThanStates {
+        /// The sequences.
+        asked: Option<u64>,
+        /// The states.
+        states: Option<u64>,
+    },
     /// Less of the card is free than the engine is told to take.
     ShareNotFree {
         /// What was free.

@@ -86,7 +86,7 @@ fn card(finding: &Finding, user: &Question) -> Option<CardDoc> {
 fn terms(finding: &Finding, engine: Engine) -> Vec<TermDoc> {
     let evidence = &finding.evidence;
     let stated = evidence.run.terms.iter().filter(|term| !term.estimated);
-    let mut terms: Vec<TermDoc> = stated.map(|term| stated_term(term, engine)).collect();
+    let mut terms: Vec<TermDoc> = stated.filter_map(|term| stated_term(term, engine)).collect();
     // A line about nothing measures nothing.
     terms.retain(|term| !term.size.is_zero() || term.term == TermId::Unallocated);
     // What a program that is no known model's holds beside PyTorch may be anything.
@@ -103,15 +103,15 @@ fn terms(finding: &Finding, engine: Engine) -> Vec<TermDoc> {
     terms
 }
 
-fn stated_term(term: &Term, engine: Engine) -> TermDoc {
-    TermDoc {
-        term: id(term.kind, engine),
+fn stated_term(term: &Term, engine: Engine) -> Option<TermDoc> {
+    Some(TermDoc {
+        term: id(term.kind, engine)?,
         size: term.size.bytes,
         within: term.size.within,
         at: place(term.place),
         read: ReadIn::Log,
         line: Some(term.line),
-    }
+    })
 }
 
 /// What a process holds beside `PyTorch`'s allocator: `this process has 21.9 GiB in use. Of the allocated memory 21.1 GiB
@@ -150,8 +150,8 @@ const fn place(place: Place) -> Where {
 }
 
 /// A term by its name in records. What a server of pages calls its cache is its pool.
-const fn id(kind: TermKind, engine: Engine) -> TermId {
-    match kind {
+const fn id(kind: TermKind, engine: Engine) -> Option<TermId> {
+    Some(match kind {
         TermKind::Weights => TermId::Weights,
         TermKind::Cache => match engine {
             Engine::Vllm => TermId::Pool,
@@ -163,9 +163,11 @@ const fn id(kind: TermKind, engine: Engine) -> TermId {
         TermKind::Encoder => TermId::Encoder,
         TermKind::Activations => TermId::Activations,
         TermKind::NonTorch => TermId::NonTorch,
+        // Two terms at once.
+        TermKind::Consumed => return None,
         TermKind::Graphs => TermId::Graphs,
         TermKind::Allocated => TermId::Allocated,
         TermKind::Unallocated => TermId::Unallocated,
         TermKind::PrivatePools => TermId::PrivatePools,
-    }
+    })
 }

@@ -72,7 +72,7 @@ pub fn remedies(
     };
     let mends = found.iter().any(|remedy| remedy.checked <= Checked::Covers);
     for remedy in from_log::remedies(evidence, cause) {
-        if cause.kind == CauseKind::ContextTooLong && remedy.checked == Checked::ByLog {
+        if counts_itself(cause.kind) && remedy.checked == Checked::ByLog {
             // The engine has counted its own cache.
             found.retain(|other| other.code != remedy.code);
         }
@@ -86,6 +86,11 @@ pub fn remedies(
     found.sort_by_key(|remedy| remedy.checked);
     found.truncate(MOST);
     found
+}
+
+/// Whether the engine says itself what would do.
+const fn counts_itself(cause: CauseKind) -> bool {
+    matches!(cause, CauseKind::ContextTooLong | CauseKind::MoreThanStates)
 }
 
 /// A change that is planned.
@@ -204,7 +209,10 @@ fn check(
 fn starts_now(cause: &Cause, before: &Answer, after: &Answer) -> bool {
     let refused = matches!(
         cause.kind,
-        CauseKind::StaticShare | CauseKind::NoCache | CauseKind::ContextTooLong
+        CauseKind::StaticShare
+            | CauseKind::NoCache
+            | CauseKind::ContextTooLong
+            | CauseKind::MoreThanStates
     );
     let pool = |answer: &Answer| answer.plan.pool.map(|pool| pool.start.has.expected);
     refused && after.verdict == Verdict::Fits && pool(after) > pool(before)

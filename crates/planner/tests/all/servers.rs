@@ -312,3 +312,67 @@ fn what_prompts_may_have_is_said_again() {
     );
     assert!(said.contains("has no `--language-model-only`"), "{said}");
 }
+
+/// Prompts that begin alike share states where that is asked for, and from 0.26 on by default: `club-3090#612`, 0.24.0 with
+/// `--enable-prefix-caching`, counts 69 blocks for a request of 131,072 tokens, 63 of them of full layers.
+#[test]
+fn shared_states_take_more_blocks_of_a_request() {
+    let of = |told: &str| {
+        let answer = planned(&format!(
+            "gpu = 'RTX 5090'\nmodel = 'qwen3.6-35b-a3b'\nweights = 'nvfp4'\nruntime = 'vllm'\ncontext = 131072\n\
+            kv = 'fp8'\nmax_seqs = 1\nprefill_chunk = 8192\n{told}"
+        ));
+        let pool = answer.plan.pool.unwrap();
+        pool.start.needs.get() / pool.block.get()
+    };
+    assert_eq!(of("runtime_version = '0.24'\nenable_prefix_caching = true"), 69);
+    assert_eq!(of("runtime_version = '0.24'"), 66);
+    assert_eq!(of("runtime_version = '0.26'"), 69);
+    assert_eq!(of("runtime_version = '0.26'\nno_enable_prefix_caching = true"), 66);
+}
+
+/// State-space layers of 0.26 and 0.27 keep a state for every block of a prompt.
+#[test]
+fn states_of_every_block_are_as_many_as_blocks() {
+    let of = |version: &str| {
+        let answer = planned(&format!(
+            "gpu = 'H100'\nmodel = 'granite-4.0-h-small'\nruntime = 'vllm'\ncontext = 131072\nruntime_version = '{version}'"
+        ));
+        answer.plan.pool.unwrap().start.needs
+    };
+    assert!(of("0.27") > of("0.25").times(4).unwrap());
+    assert!(of("0.28") < of("0.27"));
+}
+
+/// What is not quantized has a type; what is keeps its format.
+#[test]
+fn a_type_is_of_what_is_not_quantized() {
+    let weights = |text: &str| {
+        let told = format!("gpu = 'L4'\nruntime = 'vllm'\n{text}");
+        resolved(&told).unwrap().weights.to_string()
+    };
+    assert_eq!(weights("model = 'Qwen/Qwen2.5-14B-Instruct-AWQ'\ndtype = 'half'"), "awq-int4");
+    assert_eq!(weights("model = 'qwen2.5-14b'\ndtype = 'half'"), "f16");
+    assert_eq!(weights("model = 'qwen2.5-14b'\nweights = 'awq-int4'\ndtype = 'half'"), "awq-int4");
+    assert_eq!(weights("model = 'gpt-oss-20b'\ndtype = 'bfloat16'"), "mxfp4");
+}
+
+/// Repositories whose rules are known are planned by them, and others' bounds hold what publishers leave in 16 bits.
+#[test]
+fn a_format_by_its_name_leaves_open_what_is_quantized() {
+    let weights = |model: &str| {
+        let answer = planned(&format!(
+            "gpu = 'A6000'\nmodel = '{model}'\nruntime = 'vllm'\ncontext = 8192\nmax_seqs = 1"
+        ));
+        let of = |buffer: &&vramplan_planner::estimate::Buffer| buffer.id == BufferId::Weights;
+        answer.plan.buffers.iter().find(of).unwrap().size
+    };
+    let listed = weights("nvidia/Qwen3.6-27B-NVFP4");
+    assert!(listed.high < listed.expected.scale(103, 100).unwrap(), "{listed:?}");
+    // What ranks and cards held of Qwen3.8 27B: NVIDIA's, Unsloth's on two cards, Inferact's on two.
+    let open = weights("somebody/Qwen3.8-27B-NVFP4");
+    for gib in [19.75, 2.0 * 10.64, 2.0 * 12.02] {
+        let held = gib * Bytes::GIB.as_f64();
+        assert!(open.low.as_f64() < held && held < open.high.as_f64(), "{gib} {open:?}");
+    }
+}

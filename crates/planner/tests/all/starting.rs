@@ -103,3 +103,23 @@ fn releases_have_their_own_defaults() {
     assert_eq!(with("0.6").1, 512);
     assert_eq!(with("0.7").1, 2048);
 }
+
+/// A hybrid that captures whole steps needs a block for the state of every sequence: `recipes#831` on a card of 96 GB, where
+/// 1,024 sequences are the default, and 556 to 1,011 blocks were there.
+#[test]
+fn sequences_without_a_state_are_refused_with_how_many_have_one() {
+    let hybrid = "gpu = 'RTX PRO 6000'\nmodel = 'qwen3.8-27b'\nruntime = 'vllm'\nruntime_version = '0.27'\n\
+        gpu_memory_utilization = 0.95\n";
+    let (deployment, answer) = (deployment(hybrid), planned(hybrid));
+    assert_eq!((answer.verdict, answer.reason), (Verdict::DoesNotFit, Some(Reason::WillNotStart)));
+    let pool = answer.plan.pool.unwrap();
+    let captured = pool.start.captured.unwrap();
+    assert!(captured.sequences == 1024 && pool.blocks < 1024, "{captured:?} {}", pool.blocks);
+    let shown = to_table(&Document::new(&deployment, &answer));
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    let most = format!("`max_num_seqs` 1024 is more than the {} states", pool.blocks);
+    assert!(shown.contains(&most) && shown.contains("--max-seqs"), "{shown}");
+    for told in [format!("max_seqs = {}", pool.blocks), "enforce_eager = true".to_owned()] {
+        assert_ne!(planned(&format!("{hybrid}{told}")).verdict, Verdict::DoesNotFit, "{told}");
+    }
+}

@@ -41,7 +41,7 @@ fn every_cell_is_the_answer_of_its_plan() {
             rows.push(cells.collect());
         }
     }
-    let sweep = Sweep { rows };
+    let sweep = Sweep { rows, largest: true };
     let cells = sweep.answer();
     assert!(cells.len() * cells[0].len() > 1024, "enough for threads");
     assert_eq!(sweep.groups().len(), MODELS.len() * WEIGHTS.len());
@@ -53,14 +53,14 @@ fn every_cell_is_the_answer_of_its_plan() {
             match (cell, answer(asked)) {
                 (Err(refused), Err(error)) => assert_eq!(*refused, error, "{what}"),
                 (Ok(cell), Ok(answer)) => {
-                    let cell = &cell.summary;
+                    let (fit, largest) = (&cell.fit, cell.largest.as_ref().unwrap());
                     let balanced = &answer.recommendation.tiers.balanced;
-                    assert_eq!(cell.verdict, answer.plan.verdict, "{what}");
-                    assert_eq!(cell.max_cache_tokens, balanced.max_cache_tokens, "{what}");
-                    assert_eq!(cell.recent_window, balanced.recent_window, "{what}");
-                    assert_eq!(cell.cache_tokens, answer.cache_tokens, "{what}");
-                    assert_eq!(cell.peak, answer.plan.peak, "{what}");
-                    assert_eq!(cell.limited_by, balanced.limited_by, "{what}");
+                    assert_eq!(fit.verdict, answer.plan.verdict, "{what}");
+                    assert_eq!(largest.max_cache_tokens, balanced.max_cache_tokens, "{what}");
+                    assert_eq!(largest.recent_window, balanced.recent_window, "{what}");
+                    assert_eq!(fit.cache_tokens, answer.cache_tokens, "{what}");
+                    assert_eq!(fit.peak, answer.plan.peak, "{what}");
+                    assert_eq!(largest.limited_by, balanced.limited_by, "{what}");
                 }
                 (cell, answer) => panic!("{what}: {cell:?}, but {answer:?}"),
             }
@@ -73,16 +73,16 @@ fn every_cell_is_the_answer_of_its_plan() {
 fn cells_of_llama_cpp_are_placed_as_plans_are() {
     let asked = |model: &str, gpu: &str| Case::new(gpu, model, Runtime::LlamaCpp).0;
     let row = |model: &str| ["RTX 3060", "L4", "A100-80GB"].map(|gpu| asked(model, gpu)).to_vec();
-    let sweep = Sweep { rows: ["qwen2.5-32b", "qwen3-30b-a3b"].map(row).to_vec() };
+    let sweep = Sweep { rows: ["qwen2.5-32b", "qwen3-30b-a3b"].map(row).to_vec(), largest: true };
     let cells = sweep.answer();
     let mut placed = 0;
     for (asked, cell) in sweep.rows.iter().flatten().zip(cells.iter().flatten()) {
         let (cell, answer) = (cell.as_ref().unwrap(), answer(asked).unwrap());
         let flags = answer.settlement.as_ref().map(|settled| settled.placement.flags());
         assert_eq!(cell.placement, flags);
-        assert_eq!(cell.summary.cache_tokens, answer.cache_tokens);
-        assert_eq!(cell.summary.peak, answer.plan.peak);
-        assert_eq!(cell.summary.verdict, answer.verdict);
+        assert_eq!(cell.fit.cache_tokens, answer.cache_tokens);
+        assert_eq!(cell.fit.peak, answer.plan.peak);
+        assert_eq!(cell.fit.verdict, answer.verdict);
         placed += usize::from(flags.is_some());
     }
     assert!((1..6).contains(&placed), "{placed} of 6 are placed");

@@ -735,15 +735,16 @@ fn longest(question: &mut Question, text: &str) -> Result<(), String> {
 #[allow(clippy::unnecessary_wraps, reason = "as all that set a key")]
 fn quantization(question: &mut Question, text: &str) -> Result<(), String> {
     if let Ok(format) = text.parse::<WeightFormat>() {
-        question.weights = Some(format);
+        question.dtype = Some(format);
     }
     Ok(())
 }
 
 /// The type of what is not quantized.
 fn dtype(question: &mut Question, text: &str) -> Result<(), String> {
-    if text != "auto" && question.weights.is_none() {
-        question.weights = Some(parsed::<WeightFormat>(text)?);
+    let format = if text == "auto" { None } else { Some(parsed::<WeightFormat>(text)?) };
+    if question.dtype.is_none_or(WeightFormat::is_float) {
+        question.dtype = format;
     }
     Ok(())
 }

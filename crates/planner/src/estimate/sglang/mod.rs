@@ -304,7 +304,13 @@ impl Sized {
             tokens: holds.tokens,
             requests: Some(self.requests()),
             // It serves whatever context it is told to; a longer request than its pool is refused when it comes.
-            start: Start { context, needs, has, longest: if starts { context } else { 0 } },
+            start: Start {
+                context,
+                needs,
+                has,
+                longest: if starts { context } else { 0 },
+                captured: None,
+            },
         })
     }
 }

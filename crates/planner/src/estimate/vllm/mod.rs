@@ -28,6 +28,7 @@ pub mod pool;
 mod rules;
 mod sampler;
 pub(crate) mod stages;
+mod states;
 pub(crate) mod weights;
 
 pub use self::rules::Rules;

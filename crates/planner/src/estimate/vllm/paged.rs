@@ -20,10 +20,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::drafting::Drafted;
+use super::states::States;
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache;
 use crate::estimate::serving::layer::kept_by_rank;
-use crate::spec::{GpuSpec, Layer, ModelShape, ModelSpec, VllmVersion};
+use crate::spec::{Architecture, GpuSpec, Layer, ModelShape, ModelSpec, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
 /// Tokens of a block, where layers do not need larger ones.
@@ -71,6 +72,16 @@ pub fn has_checkpoints(shape: &ModelShape, gpu: &GpuSpec) -> bool {
     shape.recurrent.is_none() || matches!(gpu.compute_capability.major, 9 | 10 | 12)
 }
 
+/// Tokens of which a block has a whole multiple where there is a state for each: those that state-space layers work on at
+/// once (`config/model.py`, `get_mamba_chunk_size`; Nemotron-H's configurations say 128, Granite's and Falcon's 256).
+pub const fn with_states(shape: &ModelShape, tokens: u64, states: States) -> u64 {
+    let chunk = if matches!(shape.architecture, Architecture::NemotronH) { 128 } else { 256 };
+    match states {
+        States::OfEveryBlock if tokens < chunk => chunk,
+        _ => tokens,
+    }
+}
+
 /// Tokens of which a block has a whole multiple where `asked` are given (`--block-size`): a kernel that takes them is chosen,
 /// but blocks of gated delta nets keep theirs.
 pub const fn asked_block_tokens(shape: &ModelShape, tokens: u64, asked: Option<u64>) -> u64 {
@@ -111,6 +122,8 @@ pub struct Cached {
     pub sequences: u64,
     /// Tokens of a step.
     pub chunk: u64,
+    /// Whether layers that keep a state keep one for every block of tokens.
+    pub has_every_state: bool,
 }
 
 impl Paging {
@@ -219,7 +232,8 @@ impl Paging {
         let size = self.window_block_tokens;
         let windowed = (seen.div_ceil(size) + 1).min(tokens.div_ceil(size));
         let own = Bytes::product(&[full, self.full])?.plus(Bytes::product(&[windowed, groups])?)?;
-        let own = own.plus(Bytes::new(self.recurrent))?.times(cached.sequences)?;
+        let states = if cached.has_every_state { tokens.div_ceil(self.block_tokens) } else { 1 };
+        let own = own.plus(Bytes::product(&[states, self.recurrent])?)?.times(cached.sequences)?;
         Ok(own.plus(Bytes::new(self.shared(cached)))?.plus(Bytes::new(NULL_BLOCK))?.get())
     }
 }
@@ -376,7 +390,13 @@ mod tests {
     #[test]
     fn the_system_prompt_is_shared_and_the_rest_is_not() {
         let paging = Paging::of(&qwen_14b(), KvFormat::Bf16, 1).unwrap();
-        let cached = Cached { system: 100, conversation: 60, sequences: 3, chunk: 2048 };
+        let cached = Cached {
+            system: 100,
+            conversation: 60,
+            sequences: 3,
+            chunk: 2048,
+            has_every_state: false,
+        };
         // Six full blocks are shared; each conversation fills four more.
         assert_eq!(paging.shared(&cached), 6);
         assert_eq!(paging.needed(&cached), Ok(1 + 6 + 3 * 4));
@@ -389,7 +409,13 @@ mod tests {
         let model = ModelSpec::new("windows", shape, "test").unwrap();
         let paging = Paging::of(&model, KvFormat::Bf16, 1).unwrap();
         assert_eq!((paging.group_layers, paging.full, paging.window), (16, 1, (1, 1024)));
-        let cached = Cached { system: 0, conversation: 16_000, sequences: 1, chunk: 513 };
+        let cached = Cached {
+            system: 0,
+            conversation: 16_000,
+            sequences: 1,
+            chunk: 513,
+            has_every_state: false,
+        };
         assert_eq!(paging.needed(&cached), Ok(1 + 1000 + 1536 / 16 + 1));
         assert_eq!(paging.tokens(2001), 16_000);
     }

@@ -2,11 +2,14 @@
 
 use super::drafting::Drafted;
 use super::offload;
-use super::paged::{Cached, Paging, asked_block_tokens, has_checkpoints, kernel_block_tokens};
-use crate::estimate::{
-    Buffers, Component, EstimateError, Kind, Life, Phase, Pool, Scenario, Start,
+use super::paged::{
+    Cached, Paging, asked_block_tokens, has_checkpoints, kernel_block_tokens, with_states,
 };
-use crate::spec::{Basis, Bounds, Serving};
+use super::states::{States, kept_states};
+use crate::estimate::{
+    Buffers, Captured, Component, EstimateError, Kind, Life, Phase, Pool, Scenario, Start,
+};
+use crate::spec::{Basis, Bounds, Optimization, Serving};
 use crate::units::{Bytes, Overflow};
 
 /// Lists the pool that `fixed` leaves of vLLM's share. What the conversations need is at most what the pool holds; where it
@@ -26,6 +29,7 @@ pub fn push(
         conversation: dealt(scenario.cache_tokens),
         sequences: workload.batch,
         chunk: workload.prefill_chunk,
+        has_every_state: kept_states(&scenario.model.shape, serving) == States::OfEveryBlock,
     };
     // A pool whose size is given is beside the rest, whatever share of the card that makes.
     let limit = match serving.server.cache_bytes {
@@ -51,7 +55,8 @@ pub fn push(
     let longest = serving.max_model_len.unwrap_or(workload.context);
     let has_checkpoints = has_checkpoints(&scenario.model.shape, scenario.gpu);
     let chunk = workload.prefill_chunk;
-    let request = Request { paging, serving, chunk, has_checkpoints };
+    let states = kept_states(&scenario.model.shape, serving);
+    let request = Request { paging, serving, chunk, states, has_checkpoints };
     Ok(Pool {
         limit,
         need: match serving.server.cache_bytes {
@@ -85,6 +90,7 @@ fn left(limit: Bytes, fixed: Bounds) -> Bounds {
 fn paging(scenario: &Scenario<'_>, serving: Serving) -> Result<Paging, Overflow> {
     let (model, kv) = (scenario.model, scenario.kv);
     let tokens = kernel_block_tokens(model, kv, scenario.gpu, serving.version);
+    let tokens = with_states(&model.shape, tokens, kept_states(&model.shape, serving));
     let tokens = asked_block_tokens(&model.shape, tokens, serving.server.block_tokens);
     let drafted = Drafted::of_scenario(scenario, serving)?;
     let run = &scenario.part().layers;
@@ -123,6 +129,8 @@ pub struct Request {
     pub serving: Serving,
     /// Tokens of a step.
     pub chunk: u64,
+    /// What recurrent layers keep of it.
+    pub states: States,
     /// Whether recurrent layers leave checkpoints, see [`has_checkpoints`].
     pub has_checkpoints: bool,
 }
@@ -136,12 +144,17 @@ impl Request {
         let steps = self.serving.version.steps_in_flight();
         let in_flight = self.chunk.checked_mul(steps).ok_or(Overflow)?;
         let tokens = tokens.div_ceil(self.serving.server.context_ranks.max(1));
-        let states = self.serving.version.states_of_a_request(self.has_checkpoints);
+        let version = self.serving.version;
+        let states = match self.states {
+            States::OfEveryBlock => tokens.div_ceil(self.paging.block_tokens.max(1)),
+            States::Last => version.states_of_a_request(false, self.has_checkpoints),
+            States::Shared => version.states_of_a_request(true, self.has_checkpoints),
+        };
         let states = states.saturating_add(self.serving.server.ahead);
         self.paging.of_a_request(tokens, in_flight, states)
     }
 
-    /// The tokens that vLLM says a pool of so many blocks holds: from 0.22 on as many as conversations of the longest kind
+    /// The tokens that vLLM says a pool of so many blocks holds: from 0.21 on as many as conversations of the longest kind
     /// would hold together.
     ///
     /// # Errors
@@ -172,7 +185,19 @@ impl Request {
         } else {
             longest_within(longest, |tokens| Ok(needs(tokens)? <= has.expected))?
         };
-        Ok(Start { context: longest, needs: needed, has, longest: longest_that_starts })
+        let captured = self.captured(held_back)?;
+        Ok(Start { context: longest, needs: needed, has, longest: longest_that_starts, captured })
+    }
+
+    /// The sequences that decoding is captured for, each of which has a block where layers keep states.
+    fn captured(&self, held_back: Bytes) -> Result<Option<Captured>, Overflow> {
+        let Serving { version, server, eager, max_seqs, .. } = self.serving;
+        let is_captured = !eager && server.optimization == Optimization::Whole;
+        if self.paging.recurrent == 0 || !is_captured || !version.captures_no_more_than_states() {
+            return Ok(None);
+        }
+        let needs = self.paging.block.times(max_seqs)?.minus_or_zero(held_back);
+        Ok(Some(Captured { sequences: max_seqs, needs }))
     }
 }
 

@@ -9,6 +9,7 @@
 pub(crate) mod gguf;
 pub(crate) mod names;
 mod on_device;
+mod published;
 pub(crate) mod torch;
 
 use std::borrow::Cow;
@@ -314,6 +315,7 @@ pub fn sum(
     };
     let ranks = part.ranks();
     let asked = Asked { model, format, ranks, part: Some(part), modules };
+    let mut open = published::Open::of(&model.shape, format);
     each_tensor(rule, &asked, |tensor| {
         if tensor.role.is_some_and(Role::is_vision) {
             return push_vision(rule, &mut total, tensor, spec);
@@ -335,6 +337,7 @@ pub fn sum(
             total.repeated = total.repeated.plus(size)?;
         }
         total.device = total.device.plus(size)?;
+        open.count(tensor)?;
         total.rounding = total.rounding.plus(rule.rounding(tensor, spec)?)?;
         total.zero_points = total.zero_points.plus(zero_points(tensor, format)?)?;
         total.tensors += tensor.modules;
@@ -347,7 +350,7 @@ pub fn sum(
         }
         Ok(())
     })?;
-    total.bounds = rule.bounds(total.device, format)?;
+    total.bounds = open.around(rule.bounds(total.device, format)?)?;
     Ok(total)
 }
 

@@ -84,6 +84,11 @@ fn server(asked: &Question) -> String {
         }
     }
     flags.push_str(&media(asked));
+    if asked.no_enable_prefix_caching {
+        flags.push_str(" --no-enable-prefix-caching");
+    } else if asked.enable_prefix_caching {
+        flags.push_str(" --enable-prefix-caching");
+    }
     if asked.enable_expert_parallel {
         flags.push_str(" --enable-expert-parallel");
     }

@@ -36,6 +36,8 @@ pub enum CauseKind {
     NoCache,
     /// The cache does not hold one request of the longest kind.
     ContextTooLong,
+    /// More sequences are to be captured than the cache has states for.
+    MoreThanStates,
     /// Less of the card is free than the engine is told to take.
     ShareNotFree,
     /// The static share does not hold weights and a cache.
@@ -103,6 +105,7 @@ pub fn cause(evidence: &Evidence, plan: Option<&Planned>) -> Cause {
         FailureKind::Runtime => allocation::runtime(evidence, failure),
         FailureKind::NoCache => no_cache(evidence, failure),
         FailureKind::ContextTooLong { .. } => context(evidence, failure),
+        FailureKind::MoreThanStates { asked, states } => states_short(failure, *asked, *states),
         FailureKind::ShareNotFree { .. } => share(failure),
         FailureKind::StaticShare => static_share(evidence, failure),
         FailureKind::Capture { memory } => capture(evidence, failure, *memory),
@@ -131,6 +134,7 @@ fn rank(kind: &FailureKind) -> u8 {
     match kind {
         FailureKind::StaticShare
         | FailureKind::ContextTooLong { .. }
+        | FailureKind::MoreThanStates { .. }
         | FailureKind::NoCache
         | FailureKind::ShareNotFree { .. }
         | FailureKind::Unbalanced(_)
@@ -204,6 +208,19 @@ fn context(evidence: &Evidence, failure: &Failure) -> Cause {
     cause.term = Some(TermKind::Cache);
     cause.short_by = needs.zip(*has).map(|(needs, has)| needs.bytes.minus_or_zero(has.bytes));
     cause
+}
+
+fn states_short(failure: &Failure, asked: Option<u64>, states: Option<u64>) -> Cause {
+    let asked = asked.map(|asked| format!("{asked} sequences")).unwrap_or("its sequences".into());
+    let states = states.map(|states| format!("the {states} blocks")).unwrap_or("the blocks".into());
+    let sentence = format!(
+        "vLLM will not start: {asked} are captured together, and its cache has room for the states of {states} alone"
+    );
+    let mut cause = Cause::new(CauseKind::MoreThanStates, sentence, failure);
+    cause.term = Some(TermKind::State);
+    cause.because(
+        "layers that keep a state need a block of the cache for each sequence of a captured step",
+    )
 }
 
 fn share(failure: &Failure) -> Cause {

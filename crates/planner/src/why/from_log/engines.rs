@@ -58,6 +58,12 @@ pub(super) fn remedies(evidence: &Evidence, failure: &Failure) -> Option<Vec<Rem
                 "weights in fewer bits, or an engine for several cards (`--tp_size`)",
             ),
         ],
+        FailureKind::MoreThanStates { states: Some(states), .. } => vec![remedy(
+            "fewer-sequences",
+            &format!("--max-num-seqs {states}"),
+            Checked::ByLog,
+            format!("`--max-num-seqs {states}`, for each of which the cache has a block"),
+        )],
         FailureKind::Split => exllama(),
         FailureKind::PartlyOffloaded => {
             vec![unchecked(

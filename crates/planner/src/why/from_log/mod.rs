@@ -50,7 +50,7 @@ pub fn remedies(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
         | CauseKind::Encoder
         | CauseKind::Allocation
         | CauseKind::Unfit => llama_cpp::llama(evidence, cause, failure),
-        CauseKind::DeviceFault | CauseKind::None => Vec::new(),
+        CauseKind::MoreThanStates | CauseKind::DeviceFault | CauseKind::None => Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lines of logs, a file for every program that writes them. A line that none of them knows says nothing.
 
+mod arguments;
 mod command;
 mod device;
 mod kernel;

@@ -7,11 +7,12 @@ use crate::why::Printed;
 use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
 use crate::why::scan::{Gb, after, between, number, number_after, size, size_after, value};
 
-const OWN: [&str; 6] = [
+const OWN: [&str; 7] = [
     "sglang",
     "SGLang",
     "Load weight begin",
     "Load weight end",
+    "KV Cache is allocated. dtype",
     "--mem-fraction-static",
     "ServerArgs(",
 ];

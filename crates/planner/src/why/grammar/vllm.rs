@@ -1,6 +1,6 @@
 //! vLLM, from 0.2 to today: its settings, what its profile run saw, its pool, and why it refuses.
 
-use super::{Line, Message, settings};
+use super::{Line, Message, arguments, settings};
 use crate::text::printable;
 use crate::units::Bytes;
 use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
@@ -32,6 +32,10 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
         && !line.says(&["ServerArgs("])
     {
         settings::of_vllm(line.text, evidence);
+        if let Some(told) = arguments::of_vllm(line.text) {
+            let known = std::mem::take(&mut evidence.run.question);
+            evidence.run.question = told.or(known);
+        }
         if line.says(&["with config: model"]) {
             evidence.is(Engine::Vllm, line.number);
             evidence.begin(line.number);
@@ -72,6 +76,14 @@ fn failures(line: Line<'_>, evidence: &mut Evidence) {
     {
         evidence.is(Engine::Vllm, line.number);
         evidence.cache_full(line.failure(FailureKind::CacheFull { asked: None, left: None }));
+    }
+    if let Some(rest) = after(line.text, "max_num_seqs (")
+        && line.says(&["exceeds available Mamba cache"])
+    {
+        evidence.is(Engine::Vllm, line.number);
+        let asked = number(rest).map(|(asked, _)| asked);
+        let states = number_after(rest, "blocks (");
+        evidence.fail(line.failure(FailureKind::MoreThanStates { asked, states }));
     }
     if let Some(rest) = after(line.text, "Error in memory profiling") {
         let before = size_after(rest, "Initial free memory ", Gb::Binary);
@@ -214,6 +226,7 @@ fn in_use(line: Line<'_>, evidence: &mut Evidence) {
     evidence.is(Engine::Vllm, line.number);
     for (words, kind) in [
         (" for weight", TermKind::Weights),
+        (" for consumed memory", TermKind::Consumed),
         (" for peak activation", TermKind::Activations),
         (" for non-torch memory", TermKind::NonTorch),
         (" for CUDAGraph memory", TermKind::Graphs),
@@ -226,6 +239,16 @@ fn in_use(line: Line<'_>, evidence: &mut Evidence) {
     if let Some((in_use, _)) = in_use.filter(|(size, _)| !size.negative) {
         evidence.counts.cache_left = Some((in_use.size, false));
         add(line, evidence, TermKind::Cache, in_use.size);
+    }
+    let total = after(line.text, "Free memory on device").and_then(|rest| between(rest, "/", ")"));
+    if let Some((total, _)) = total.and_then(|total| size(total, Gb::Binary)) {
+        let index = match place(line) {
+            Place::Card(index) => index,
+            Place::Cards | Place::Host => 0,
+        };
+        if let Some(card) = evidence.card(index) {
+            card.total = card.total.or(Some(total.size.bytes));
+        }
     }
     let share = between(line.text, "Desired GPU memory utilization is (", ",");
     let share = share.and_then(|share| share.trim().parse().ok());
