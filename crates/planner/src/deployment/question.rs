@@ -372,8 +372,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enforce_eager: bool,
 
-    /// Plan transformers with `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`, with which less memory is lost to
-    /// fragmentation.
+    /// Plan transformers or vLLM with `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`, with which less memory is
+    /// lost to fragmentation.
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Card"))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub expandable_segments: bool,
