@@ -103,6 +103,8 @@ const FIELDS = [
   { group: "server", key: "optimization_level", label: "Optimization level", kind: "select", options: () => ["0", "1", "2", "3"] },
   { group: "server", key: "limit_mm_per_prompt", label: "Images and videos per prompt", kind: "text", about: "`image=4,video=0`." },
   { group: "server", key: "language_model_only", label: "Without image encoder", kind: "flag" },
+  { group: "server", key: "enable_prefix_caching", label: "Prefixes shared", kind: "flag" },
+  { group: "server", key: "no_enable_prefix_caching", label: "No prefixes shared", kind: "flag" },
   { group: "server", key: "skip_mm_profiling", label: "Encoder not profiled", kind: "flag" },
   { group: "server", key: "max_pixels", label: "Pixels of the largest image", kind: "number" },
   { group: "server", key: "enable_expert_parallel", label: "Experts spread over ranks", kind: "flag" },

@@ -134,8 +134,8 @@ pub(super) const VLLM: &[Flag] = &[
     ("--load-format", Effect::Value),
     ("--download-dir", Effect::Value),
     ("--trust-remote-code", Effect::Bare),
-    ("--enable-prefix-caching", Effect::Bare),
-    ("--no-enable-prefix-caching", Effect::Bare),
+    ("--enable-prefix-caching", Effect::Turns(|question| prefixes(question, true))),
+    ("--no-enable-prefix-caching", Effect::Turns(|question| prefixes(question, false))),
     ("--disable-log-requests", Effect::Bare),
     ("--disable-log-stats", Effect::Bare),
 ];
@@ -333,6 +333,11 @@ pub(super) fn stages(question: &mut Question, text: &str) -> Result<(), String> 
 pub(super) fn copies(question: &mut Question, text: &str) -> Result<(), String> {
     question.data_parallel_size = Some(number(text)?);
     Ok(())
+}
+
+/// The last of both counts, as for vLLM.
+fn prefixes(question: &mut Question, shares: bool) {
+    (question.enable_prefix_caching, question.no_enable_prefix_caching) = (shares, !shares);
 }
 
 pub(super) fn context_ranks(question: &mut Question, text: &str) -> Result<(), String> {

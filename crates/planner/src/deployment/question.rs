@@ -679,6 +679,20 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skip_mm_profiling: bool,
 
+    /// Prompts that begin alike share blocks of vLLM's cache, which costs recurrent layers a block of every request [default of
+    /// models with such layers from 0.28 on, of others always].
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, help_heading = SERVER, conflicts_with = "no_enable_prefix_caching")
+    )]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enable_prefix_caching: bool,
+
+    /// They do not.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_enable_prefix_caching: bool,
+
     /// Pixels of the largest image of Qwen's models under vLLM (`--mm-processor-kwargs '{"max_pixels": N}'`) [default: as
     /// their processors].
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", help_heading = SERVER))]
@@ -746,6 +760,9 @@ impl Question {
         }
         if self.kv_unified || self.no_kv_unified {
             (other.kv_unified, other.no_kv_unified) = (false, false);
+        }
+        if self.enable_prefix_caching || self.no_enable_prefix_caching {
+            (other.enable_prefix_caching, other.no_enable_prefix_caching) = (false, false);
         }
     }
 }

@@ -59,6 +59,11 @@ pub(super) fn server(
         optimization: optimization(question)?,
         cache_bytes: question.kv_cache_memory_bytes,
         block_tokens: block_tokens(question, rules(runtime).block_step())?,
+        shares_prefixes: match (question.enable_prefix_caching, question.no_enable_prefix_caching) {
+            (_, true) => Some(false),
+            (true, false) => Some(true),
+            (false, false) => None,
+        },
         most_captured: in_range(
             "--max-cudagraph-capture-size",
             question.max_cudagraph_capture_size,
@@ -100,6 +105,8 @@ fn given(question: &Question) -> impl Iterator<Item = &'static str> {
         ("--swap-space", question.swap_space.is_some()),
         ("--kv-cache-memory-bytes", question.kv_cache_memory_bytes.is_some()),
         ("--block-size", question.block_size.is_some()),
+        ("--enable-prefix-caching", question.enable_prefix_caching),
+        ("--no-enable-prefix-caching", question.no_enable_prefix_caching),
         ("--max-cudagraph-capture-size", question.max_cudagraph_capture_size.is_some()),
         ("--optimization-level", question.optimization_level.is_some()),
         ("--tensor-parallel-size", question.tensor_parallel_size.is_some()),

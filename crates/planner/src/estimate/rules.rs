@@ -128,7 +128,7 @@ pub struct Refusal {
 }
 
 /// What servers may be told, as flags of the command.
-pub const SERVER_FLAGS: [&str; 21] = [
+pub const SERVER_FLAGS: [&str; 23] = [
     "--limit-mm-per-prompt",
     "--language-model-only",
     "--skip-mm-profiling",
@@ -141,6 +141,8 @@ pub const SERVER_FLAGS: [&str; 21] = [
     "--swap-space",
     "--kv-cache-memory-bytes",
     "--block-size",
+    "--enable-prefix-caching",
+    "--no-enable-prefix-caching",
     "--max-cudagraph-capture-size",
     "--optimization-level",
     "--tensor-parallel-size",

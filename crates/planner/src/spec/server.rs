@@ -135,6 +135,8 @@ pub struct Server {
     pub cache_bytes: Option<Bytes>,
     /// Tokens of a block where they are given (`--block-size`).
     pub block_tokens: Option<u64>,
+    /// Whether prompts that begin alike share blocks, where that is said (`--enable-prefix-caching`).
+    pub shares_prefixes: Option<bool>,
     /// Tokens of vLLM's largest captured step, or requests of `SGLang`'s largest captured batch, where they are given
     /// (`--max-cudagraph-capture-size`, `--cuda-graph-max-bs`).
     pub most_captured: Option<u64>,
@@ -156,6 +158,7 @@ impl Default for Server {
             optimization: Optimization::Whole,
             cache_bytes: None,
             block_tokens: None,
+            shares_prefixes: None,
             most_captured: None,
             context_ranks: 1,
             grid: None,

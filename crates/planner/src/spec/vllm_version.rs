@@ -157,12 +157,17 @@ impl VllmVersion {
         if self.since(26) { 2 } else { 1 }
     }
 
+    /// Whether prompts that begin alike share states of recurrent layers where nothing is said (`engine/arg_utils.py`).
+    pub const fn shares_states(self) -> bool {
+        self.since(28)
+    }
+
     /// Blocks of a recurrent layer that a request may hold (`v1/kv_cache_interface.py`, `MambaSpec`): one; two where prompts
-    /// that begin alike share theirs by default (`engine/arg_utils.py`); and one more for checkpoints of a prefill.
-    pub const fn states_of_a_request(self, has_checkpoints: bool) -> u64 {
+    /// that begin alike share theirs, from 0.19 on by what was read; and one more for checkpoints of a prefill.
+    pub const fn states_of_a_request(self, shares: bool, has_checkpoints: bool) -> u64 {
         match self.0 {
-            29.. if has_checkpoints => 3,
-            28.. => 2,
+            29.. if shares && has_checkpoints => 3,
+            19.. if shares => 2,
             _ => 1,
         }
     }

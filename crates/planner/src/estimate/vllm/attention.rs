@@ -16,7 +16,7 @@ use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::{
     BufferId, Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario, vision,
 };
-use crate::spec::{Basis, Maker, Optimization, Serving};
+use crate::spec::{Basis, Bounds, Maker, Optimization, Serving};
 use crate::units::{Bytes, Overflow};
 
 /// Bytes of `FlashInfer`'s workspace where a step needs no more.
@@ -27,6 +27,8 @@ const OF_AN_ELEMENT: u64 = 16;
 const HEADS: [u64; 3] = [64, 128, 256];
 /// Compute capabilities whose cards have only `FlashAttention` 2, which reads no cache in 8 bits.
 const OLDER_FLASH: [u32; 2] = [8, 12];
+/// The name of the workspace where no estimate has it.
+const BESIDE: &str = "FlashInfer's workspace, made when kernels are warmed up";
 /// Blackwell of data centres.
 const BLACKWELL: u32 = 10;
 
@@ -126,7 +128,7 @@ fn push(
         basis: Basis::Modelled,
         source: "vLLM v1/attention/backends/flashinfer.py, _get_workspace_buffer; vllm-project/vllm#48428, #52872",
     };
-    let size = crate::spec::Bounds::exactly(formula.value()?);
-    buffers.push(kind, BufferId::AttentionWorkspace, size, formula);
+    let id = if counted { BufferId::AttentionWorkspace } else { BESIDE.into() };
+    buffers.push(kind, id, Bounds::exactly(formula.value()?), formula);
     Ok(())
 }

@@ -74,10 +74,10 @@ const SWITCHED: Seen = Seen {
 
 /// Of other cards.
 const OTHERS: Seen = Seen {
-    mib: [0, 200, 700],
+    mib: [0, 100, 700],
     basis: Basis::Assumed,
-    source: "public reports of non-torch memory: 0.25 GiB on 2 x RTX 4090 (0.7, vllm-project/vllm#13061), 0.39 on 2 x 16 GB \
-             (0.6.4, #11251), 0.37 on 2 x RTX 5090 (0.27, noonghunna/club-3090#1087); peer access not known",
+    source: "public reports of non-torch memory, libraries included: 0.25 GiB on 2 x RTX 4090 (0.7, vllm-project/vllm#13061), \
+             0.39 on 2 x 16 GB (0.6.4, #11251), 0.37 on 2 x RTX 5090 (0.27, noonghunna/club-3090#1087); peer access not known",
 };
 
 /// The same of releases that take it before they look at the card.

@@ -136,7 +136,9 @@ impl Request {
         let steps = self.serving.version.steps_in_flight();
         let in_flight = self.chunk.checked_mul(steps).ok_or(Overflow)?;
         let tokens = tokens.div_ceil(self.serving.server.context_ranks.max(1));
-        let states = self.serving.version.states_of_a_request(self.has_checkpoints);
+        let version = self.serving.version;
+        let shares = self.serving.server.shares_prefixes.unwrap_or(version.shares_states());
+        let states = version.states_of_a_request(shares, self.has_checkpoints);
         let states = states.saturating_add(self.serving.server.ahead);
         self.paging.of_a_request(tokens, in_flight, states)
     }

@@ -112,6 +112,12 @@ fn media(asked: &Question) -> String {
     if !given.is_empty() {
         let _ = write!(flags, " --limit-mm-per-prompt '{{{given}}}'");
     }
+    if asked.enable_prefix_caching {
+        flags.push_str(" --enable-prefix-caching");
+    }
+    if asked.no_enable_prefix_caching {
+        flags.push_str(" --no-enable-prefix-caching");
+    }
     if asked.skip_mm_profiling {
         flags.push_str(" --skip-mm-profiling");
     }
