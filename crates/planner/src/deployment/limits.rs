@@ -173,9 +173,9 @@ pub(super) fn options(
 ) -> Result<RuntimeOptions, DeploymentError> {
     let newest = RuntimeOptions::newest(runtime);
     refuse_options_of_servers(question, &newest)?;
-    if question.expandable_segments && rules(runtime).with_expandable_segments(&newest).is_none() {
+    if question.expandable_segments && !rules(runtime).takes_expandable_segments() {
         let message = format!("segments that grow are not planned under the `{runtime}` runtime");
-        let hint = "drop `--expandable-segments`, or use `--runtime transformers`";
+        let hint = "drop `--expandable-segments`, or use `--runtime transformers` or `vllm`";
         return Err(DeploymentError::refused(message, hint));
     }
     if newest.version().is_none() && question.runtime_version.is_some() {

@@ -383,8 +383,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enforce_eager: bool,
 
-    /// Plan transformers with `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`, with which less memory is lost to
-    /// fragmentation.
+    /// Plan transformers or vLLM with `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`, with which less memory is
+    /// lost to fragmentation.
     #[cfg_attr(feature = "cli", arg(long, help_heading = "Card"))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub expandable_segments: bool,
@@ -768,6 +768,9 @@ impl Question {
         }
         if self.kv_unified || self.no_kv_unified {
             (other.kv_unified, other.no_kv_unified) = (false, false);
+        }
+        if self.enable_prefix_caching || self.no_enable_prefix_caching {
+            (other.enable_prefix_caching, other.no_enable_prefix_caching) = (false, false);
         }
     }
 }

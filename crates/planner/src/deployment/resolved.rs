@@ -55,7 +55,8 @@ impl Deployment {
             mem_fraction_static: options.asked_share().filter(|_| tokens.is_some()),
             enforce_eager: serving.is_some_and(|serving| serving.eager)
                 || tokens.is_some_and(|serving| serving.eager),
-            expandable_segments: self.options().stack().expandable_segments,
+            expandable_segments: serving.is_some_and(|serving| serving.expandable_segments)
+                || options.stack().expandable_segments,
             other_use: (!other_use.is_zero()).then_some(other_use),
             ngl: launch.gpu_layers,
             n_cpu_moe: launch.cpu_moe,

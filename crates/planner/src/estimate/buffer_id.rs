@@ -130,6 +130,8 @@ buffer_ids! {
     CapturedResults = "results of captured steps",
     /// What a captured graph holds of attention that is split.
     CapturedSplits = "attention's split results, captured",
+    /// What `FlashInfer`'s attention works in.
+    AttentionWorkspace = "FlashInfer's workspace",
     /// Buffers of ranks that talk to each other.
     RankCommunication = "NCCL and custom all-reduce",
     /// Rows that the kernel works in that filters logits.

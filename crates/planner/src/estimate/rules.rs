@@ -133,8 +133,6 @@ pub const SERVER_FLAGS: [&str; 23] = [
     "--language-model-only",
     "--skip-mm-profiling",
     "--max-pixels",
-    "--enable-prefix-caching",
-    "--no-enable-prefix-caching",
     "--max-loras",
     "--max-lora-rank",
     "--draft-tokens",
@@ -143,6 +141,8 @@ pub const SERVER_FLAGS: [&str; 23] = [
     "--swap-space",
     "--kv-cache-memory-bytes",
     "--block-size",
+    "--enable-prefix-caching",
+    "--no-enable-prefix-caching",
     "--max-cudagraph-capture-size",
     "--optimization-level",
     "--tensor-parallel-size",
@@ -181,7 +181,13 @@ pub trait RuntimeRules: Sync {
     /// With a message where it has no such version.
     fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String>;
 
-    /// The options with segments of `PyTorch`'s allocator that grow, where they do not and can be planned so.
+    /// Whether segments of `PyTorch`'s allocator that grow can be planned.
+    fn takes_expandable_segments(&self) -> bool {
+        false
+    }
+
+    /// The options with segments of `PyTorch`'s allocator that grow, where that is worth advice: they do not
+    /// and can be planned so.
     fn with_expandable_segments(&self, options: &RuntimeOptions) -> Option<RuntimeOptions> {
         let _ = options;
         None

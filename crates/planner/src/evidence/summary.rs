@@ -98,6 +98,7 @@ pub(super) fn served(asked: &Question) -> Question {
         gpu_memory_utilization: asked.gpu_memory_utilization,
         mem_fraction_static: asked.mem_fraction_static,
         enforce_eager: asked.enforce_eager,
+        expandable_segments: asked.expandable_segments,
         draft: asked.draft.clone(),
         mtp: asked.mtp,
         draft_tokens: asked.draft_tokens,

@@ -160,7 +160,7 @@ fn runtime(runtime: Runtime) -> RuntimeEntry {
         captures: rules.captures(),
         grows: rules.grows_cache(),
         versioned: newest.version().is_some(),
-        segments: rules.with_expandable_segments(&newest).is_some(),
+        segments: rules.takes_expandable_segments(),
     }
 }
 

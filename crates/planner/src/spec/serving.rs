@@ -121,6 +121,8 @@ pub struct Serving {
     pub solves_share: bool,
     /// Whether nothing is compiled and no graph is captured (`--enforce-eager`).
     pub eager: bool,
+    /// Whether `PyTorch`'s allocator maps pages to segments that grow (`PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True`).
+    pub expandable_segments: bool,
     /// The longest sequence that it is told to serve (`--max-model-len`); nothing for the workload's context.
     pub max_model_len: Option<u64>,
     /// Blocks that the pool has at most, because another rank's has no more.
@@ -141,6 +143,7 @@ impl Default for Serving {
             version: VllmVersion::NEWEST,
             solves_share: false,
             eager: false,
+            expandable_segments: false,
             max_model_len: None,
             most_blocks: None,
             server: Server::default(),

@@ -78,6 +78,23 @@ impl VllmVersion {
         self.since(20)
     }
 
+    /// Whether steps are captured for as many tokens as sequences decode at once with those that are drafted, too
+    /// (`config/vllm.py`, `_set_cudagraph_sizes`, `decode_query_len`).
+    pub const fn captures_drafted(self) -> bool {
+        self.since(20)
+    }
+
+    /// Whether `FlashInfer`'s own kernels decode drafted tokens in whole graphs (`v1/attention/backends/flashinfer.py`,
+    /// `_use_fa2_native_decode`): before, models that draft are captured piece by piece under it.
+    pub const fn captures_drafted_with_flashinfer(self) -> bool {
+        self.since(33)
+    }
+
+    /// Whether `FlashInfer`'s workspace is as large as a step may need (pull request 48428).
+    pub const fn sizes_workspaces_by_steps(self) -> bool {
+        self.since(26)
+    }
+
     /// Of what multiples hidden states and MLPs of experts in MXFP4 are, where that was read in a log of the release and does
     /// not depend on the card, as it does with the second model runner.
     pub const fn pads_experts(self) -> Option<[u64; 2]> {
@@ -105,6 +122,11 @@ impl VllmVersion {
     /// (`utils/mem_utils.py`, `total_consumed`); before by what was allocated.
     pub const fn counts_segments(self) -> bool {
         self.since(27)
+    }
+
+    /// Whether it is measured by what was allocated, after ranks have met; releases before 0.16 were not compared so.
+    pub const fn counts_what_is_allocated(self) -> bool {
+        self.since(16) && !self.counts_segments()
     }
 
     /// Whether cards of 160 GiB and more have defaults of their own (`engine/arg_utils.py`, `get_batch_defaults`).

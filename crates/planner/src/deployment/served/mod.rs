@@ -77,7 +77,7 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
         Engine::Kobold => served.read(rest, &[KOBOLD], false)?,
         Engine::Ollama => served.ollama(rest, &variables)?,
         Engine::LmStudio => served.read(rest, &[LM_STUDIO], true)?,
-        Engine::Vllm => served.vllm(rest)?,
+        Engine::Vllm => served.vllm(rest, &variables)?,
         Engine::Sglang => served.sglang(rest)?,
     }
     let of_server = |name: &&str| {
@@ -154,6 +154,10 @@ fn engine<'a>(words: &'a [&'a str]) -> Option<(Engine, &'a [&'a str])> {
     };
     Some((engine, rest))
 }
+
+/// What `PyTorch`'s allocator is told by, and how it is told that segments grow.
+const ALLOCATOR_VARIABLES: [&str; 2] = ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"];
+const EXPANDABLE: &str = "expandable_segments:True";
 
 /// The values of a switch that engines of Python's take behind it.
 const TRUTHS: [&str; 4] = ["true", "True", "false", "False"];
@@ -276,7 +280,11 @@ impl Served {
         }
     }
 
-    fn vllm(&mut self, words: &[&str]) -> Result<(), Unread> {
+    fn vllm(&mut self, words: &[&str], variables: &[(&str, &str)]) -> Result<(), Unread> {
+        let grows = |(name, value): &(&str, &str)| {
+            ALLOCATOR_VARIABLES.contains(name) && value.contains(EXPANDABLE)
+        };
+        self.question.expandable_segments = variables.iter().any(grows);
         let (words, told) = Told::of_vllm(words)?;
         self.processors(&words);
         self.read(&words, &[VLLM_HERE, VLLM], true)?;

@@ -75,6 +75,10 @@ impl RuntimeRules for Rules {
         Ok(RuntimeOptions::Transformers(TransformersStack { expandable_segments, ..stack }))
     }
 
+    fn takes_expandable_segments(&self) -> bool {
+        true
+    }
+
     fn with_expandable_segments(&self, options: &RuntimeOptions) -> Option<RuntimeOptions> {
         let stack = options.stack();
         let grown = TransformersStack { expandable_segments: true, ..stack };

@@ -1,4 +1,7 @@
-//! What ranks that talk to each other take beside `PyTorch`'s allocations, and what one family was seen to.
+//! What a process takes beside `PyTorch`'s allocations: libraries, ranks that talk to each other, and what one family was seen to.
+//!
+//! To 0.26 the pool is less by that and by what is allocated; from 0.27 on by what the driver gave out, parts of segments that
+//! nothing is in among it, which logs do not tell from the rest.
 //!
 //! Groups are formed before vLLM looks at the card for the first time: what NCCL takes then is outside its share, with the
 //! context. What comes later is counted as non-torch memory. On cards of compute capability 9 and 10, which data centres
@@ -6,12 +9,38 @@
 //! Other cards have none of the three (`symm_mem.py`, `SYMM_MEM_ALL_REDUCE_MAX_SIZES`; `config/vllm.py`,
 //! `enable_allreduce_rms_fusion`); whether they have peer access is not known, so their bounds are wide.
 
-use crate::estimate::{BufferId, Buffers, Component, Formula, Kind, Life, Phase, Scenario};
+use crate::estimate::{
+    BufferId, Buffers, Component, Formula, Kind, Life, Phase, Scenario, overhead,
+};
 use crate::spec::{Basis, Bounds, Grid, Serving};
 use crate::units::Bytes;
 
 /// What Granite takes beside `PyTorch`'s allocations, more than any other model that was seen.
 const GRANITE: Bytes = Bytes::new(215 << 20);
+
+/// MiB that libraries take on cards other than those of data centres, where nothing but them is counted.
+const LIBRARIES_OF_OTHERS: [u64; 3] = [20, 90, 300];
+const LIBRARIES_OF_OTHERS_SEEN: &str = "what public logs of vLLM 0.19 to 0.25 leave beside weights, activations and graphs: 0.10 \
+    GiB on an L40S, 0.08 on 2 x RTX 3090 (noonghunna/club-3090#594), 0.05 to 0.16 on 2 x RTX 5090 (#851), ranks included";
+
+/// Lists what libraries take.
+pub fn push_libraries(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: Serving) {
+    let is_measured =
+        scenario.gpu.is_calibrated() || scenario.gpu.calibrated.libraries.as_ref().is_some();
+    if is_measured || is_switched(scenario) || !serving.version.counts_what_is_allocated() {
+        overhead::push_libraries(buffers, scenario);
+        return;
+    }
+    let kind = Kind {
+        component: Component::RuntimeOverhead,
+        life: Life::From(Phase::Load),
+        basis: Basis::Assumed,
+        source: LIBRARIES_OF_OTHERS_SEEN,
+    };
+    let [low, expected, high] = LIBRARIES_OF_OTHERS.map(|n| Bytes::new(n << 20));
+    let size = Bounds::new(low, expected, high);
+    buffers.push(kind, BufferId::Libraries, size, Formula::text("constant of the runtime", &[]));
+}
 
 /// Lists what one family takes more.
 pub fn push_granite(buffers: &mut Buffers, scenario: &Scenario<'_>) {
@@ -45,10 +74,18 @@ const SWITCHED: Seen = Seen {
 
 /// Of other cards.
 const OTHERS: Seen = Seen {
-    mib: [0, 200, 700],
+    mib: [0, 100, 700],
     basis: Basis::Assumed,
-    source: "public reports of non-torch memory: 0.25 GiB on 2 x RTX 4090 (0.7, vllm-project/vllm#13061), 0.39 on 2 x 16 GB \
-             (0.6.4, #11251), about 0.65 on 2 x RTX 5090 (noonghunna/club-3090#1087); peer access not known",
+    source: "public reports of non-torch memory, libraries included: 0.25 GiB on 2 x RTX 4090 (0.7, vllm-project/vllm#13061), \
+             0.39 on 2 x 16 GB (0.6.4, #11251), 0.37 on 2 x RTX 5090 (0.27, noonghunna/club-3090#1087); peer access not known",
+};
+
+/// The same of releases that take it before they look at the card.
+const OTHERS_BEFORE: Seen = Seen {
+    mib: [0, 0, 400],
+    basis: Basis::Assumed,
+    source: "public logs of vLLM 0.20 to 0.25 on 2 and 4 x RTX 3090 and 2 x RTX 5090, none of which has any beside what libraries \
+             take (noonghunna/club-3090#104, #127, #594, #851)",
 };
 
 /// Stages of a pipeline have not met yet when the pool is sized: as little as on one GPU was seen.
@@ -65,10 +102,13 @@ pub fn push_ranks(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: Servi
         return;
     }
     let mib = |n: u64| Bytes::new(n << 20);
-    let major = scenario.gpu.compute_capability.major;
-    let is_switched = SWITCHED_CAPABILITIES.contains(&major);
-    let Seen { mib: [low, expected, high], basis, source } =
-        if is_switched { SWITCHED } else { OTHERS };
+    let Seen { mib: [low, expected, high], basis, source } = if is_switched(scenario) {
+        SWITCHED
+    } else if serving.version.counts_what_is_allocated() {
+        OTHERS_BEFORE
+    } else {
+        OTHERS
+    };
     let kind = Kind {
         component: Component::RuntimeOverhead,
         life: Life::From(Phase::Load),
@@ -87,4 +127,8 @@ pub fn push_ranks(buffers: &mut Buffers, scenario: &Scenario<'_>, serving: Servi
     let formula = Formula::text("constant for two ranks and more", &[("ranks", ranks)]);
     let size = Bounds::new(mib(low), mib(expected), mib(high));
     buffers.push(kind, BufferId::RankCommunication, size, formula);
+}
+
+fn is_switched(scenario: &Scenario<'_>) -> bool {
+    SWITCHED_CAPABILITIES.contains(&scenario.gpu.compute_capability.major)
 }

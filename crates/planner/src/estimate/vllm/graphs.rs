@@ -12,17 +12,23 @@
 //!   the f32 outputs of all of them, `32 · captured · heads · (head_dim + 1) · 4 B`. Only Hopper has it;
 //!   vLLM takes Triton's kernel for f32 models and for Gemma 3 with its tower, which has no such buffer.
 //!
+//! - *`FlashInfer`'s workspace*, where attention is its ([`attention`](super::attention)), and what it keeps for every whole
+//!   graph: 8 MiB of integers (`flashinfer/decode.py`, `_int_workspace_buffer`).
+//!
+//! Where tokens are predicted ahead, a sequence decodes as many more at once, and sizes go to twice as many tokens.
+//!
 //! Sources: vLLM 0.19 `config/vllm.py` (`_set_cudagraph_sizes`), `v1/cudagraph_dispatcher.py`
 //! (`initialize_cudagraph_keys`), `v1/attention/backends/flash_attn.py` and `mla/flashattn_mla.py`
 //! (`max_num_splits`), `platforms/cuda.py` (`_get_backend_priorities`). KiB of a layer and of the
 //! kernels are matched to the logs in `tests/corpus/vllm.csv`, which name the attention backend.
 
+use super::attention::{self, FlashInfer};
 use crate::dtype::WeightFormat;
 use crate::estimate::BufferId;
 use crate::estimate::{
     Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Phase, Scenario, vision,
 };
-use crate::spec::{Architecture, Basis, Bounds, GpuSpec, Optimization, Serving};
+use crate::spec::{Architecture, Basis, Bounds, GpuSpec, Serving};
 use crate::units::{Bytes, Overflow};
 
 /// Kernels that are loaded while graphs are captured.
@@ -66,13 +72,14 @@ pub fn push(
     let captured = sizes.last().copied().unwrap_or(0);
     // Steps are captured with adapters, and without.
     let times = if serving.server.lora.is_some() { 2 } else { 1 };
-    let (layers, graphs) =
-        (scenario.layers().len() as u64, times * Graphs::of(&sizes, serving).all());
+    let captured_whole = attention::captures_whole(scenario, serving);
+    let graphs_of_all = Graphs::of(&sizes, serving, captured_whole);
+    let (layers, graphs) = (scenario.layers().len() as u64, times * graphs_of_all.all());
     let kib = node_kib(scenario);
     let results = results(captured)?;
     let nodes = Bytes::product(&[graphs, layers, kib, 1 << 10])?;
     if serving.version.counts_graphs() {
-        let whole = times * Graphs::of(&sizes, serving).whole;
+        let whole = times * graphs_of_all.whole;
         let counted = Counted { whole, results, nodes };
         return push_counted(buffers, scenario, serving, (captured, counted));
     }
@@ -102,6 +109,10 @@ struct Counted {
 /// The least that a graph of a whole step is taken to need (`gpu/cudagraph_utils.py`, `_MIN_PER_GRAPH_BYTES`).
 const LEAST_OF_A_GRAPH: u64 = 1 << 20;
 
+/// What `FlashInfer`'s own kernels keep for every whole graph (`flashinfer/decode.py`, `_int_workspace_buffer`). One of Qwen3.6
+/// takes about 24 MiB with the driver's nodes (vllm-project/vllm#50780).
+const INTEGERS_OF_A_GRAPH: u64 = 8 << 20;
+
 /// Hundredths of the nodes that releases from 0.20 on were seen to take: one log of 0.22, which has its kernels loaded before.
 const NODES_SINCE: u64 = 60;
 
@@ -113,14 +124,24 @@ fn push_counted(
     (captured, counted): (u64, Counted),
 ) -> Result<(), EstimateError> {
     let source = "vLLM v1/worker/gpu/cudagraph_utils.py, profile_cudagraph_memory; virtual cards";
+    let integers = match attention::flashinfer(scenario) {
+        Some(FlashInfer::Own) => INTEGERS_OF_A_GRAPH,
+        Some(FlashInfer::Trtllm) | None => 0,
+    };
+    let of_a_graph = LEAST_OF_A_GRAPH + integers;
     let formula = Formula::text(
-        "results of a layer + MiB a whole graph",
-        &[("results", counted.results.get()), ("whole graphs", counted.whole)],
+        "results of a layer + whole graphs · B a whole graph",
+        &[
+            ("results", counted.results.get()),
+            ("whole graphs", counted.whole),
+            ("B a whole graph", of_a_graph),
+        ],
     );
-    let expected = counted.results.plus(Bytes::product(&[counted.whole, LEAST_OF_A_GRAPH])?)?;
+    let expected = counted.results.plus(Bytes::product(&[counted.whole, of_a_graph])?)?;
     let size = Deviation::VLLM_CAPTURED.around(expected)?;
     buffers.push(kind(Basis::Modelled, source), BufferId::CapturedResults, size, formula);
     push_splits(buffers, scenario, serving, captured)?;
+    attention::push_counted(buffers, scenario, serving)?;
     let source = "free memory before and after capture in a public log of 0.22 and 34 of 0.19, on H100; the driver's, so that no \
                   virtual card shows it";
     let formula = Formula::text(
@@ -155,7 +176,7 @@ fn sizes(family: Architecture, chunk: u64, serving: Serving, gpu: &GpuSpec) -> V
     let most = if family.family().vllm.captures_more {
         MOST_OF_GPT_OSS
     } else {
-        serving.max_seqs.saturating_mul(2).min(ceiling)
+        decoding(serving).saturating_mul(2).min(ceiling)
     };
     let most = serving.server.most_captured.unwrap_or(most).min(chunk);
     let mut sizes: Vec<u64> = strides(most).collect();
@@ -166,6 +187,16 @@ fn sizes(family: Architecture, chunk: u64, serving: Serving, gpu: &GpuSpec) -> V
         sizes.dedup();
     }
     sizes
+}
+
+/// Tokens that all sequences decode at once: one each, and those that are drafted.
+fn decoding(serving: Serving) -> u64 {
+    serving.max_seqs.saturating_mul(of_a_sequence(serving))
+}
+
+/// Tokens that a sequence decodes at once.
+const fn of_a_sequence(serving: Serving) -> u64 {
+    if serving.version.captures_drafted() { 1 + serving.server.ahead } else { 1 }
 }
 
 fn strides(most: u64) -> impl Iterator<Item = u64> {
@@ -184,9 +215,10 @@ pub struct Graphs {
 }
 
 impl Graphs {
-    fn of(sizes: &[u64], serving: Serving) -> Self {
-        let is_whole = serving.server.optimization == Optimization::Whole;
-        let whole = sizes.iter().filter(|size| is_whole && **size <= serving.max_seqs).count();
+    fn of(sizes: &[u64], serving: Serving, are_captured_whole: bool) -> Self {
+        let (least, most) = (of_a_sequence(serving), decoding(serving));
+        let is_whole = |size: &&u64| are_captured_whole && (least..=most).contains(*size);
+        let whole = sizes.iter().filter(is_whole).count();
         Self { pieces: sizes.len() as u64, whole: whole as u64 }
     }
 
@@ -267,7 +299,7 @@ fn push_old(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Fact;
+    use crate::spec::{Fact, Server};
 
     /// No Blackwell.
     fn some_gpu() -> GpuSpec {
@@ -284,7 +316,7 @@ mod tests {
         // `cudagraph_capture_sizes` of public logs of 0.19: 51 of them, the last of which is 512.
         let (llama, gpu) = (Architecture::Llama, some_gpu());
         let of = |chunk, serving| sizes(llama, chunk, serving, &gpu);
-        let graphs = |chunk, serving: Serving| Graphs::of(&of(chunk, serving), serving).all();
+        let graphs = |chunk, serving: Serving| Graphs::of(&of(chunk, serving), serving, true).all();
         assert_eq!((strides(512).count(), captured(llama, 8192, serving(1024), &gpu)), (51, 512));
         assert_eq!(graphs(8192, serving(1024)), 102);
         // Half of the sizes are captured in pieces only where fewer sequences decode.
@@ -293,5 +325,21 @@ mod tests {
         assert_eq!(captured(llama, 8192, serving(1), &gpu), 2);
         // As many tokens as sequences, where they are no stride.
         assert_eq!(of(8192, serving(10)), [1, 2, 4, 8, 10, 16]);
+        // Logs of Qwen3.6-27B that drafts: `PIECEWISE=5 (largest=16)` with 2 sequences and 3 tokens ahead under 0.20
+        // (noonghunna/club-3090#104), `6 (largest=24)` with 5 (#747), `7 (largest=32)` with 4 sequences and 3 (#44).
+        let ahead = |max_seqs, ahead, version: &str| Serving {
+            server: Server { ahead, ..Server::default() },
+            version: version.parse().unwrap(),
+            ..serving(max_seqs)
+        };
+        for (drafts, last, pieces) in [
+            (ahead(2, 3, "0.20.2"), 16, 5),
+            (ahead(2, 5, "0.25"), 24, 6),
+            (ahead(4, 3, "0.20.2"), 32, 7),
+        ] {
+            let sizes = of(8192, drafts);
+            let graphs = Graphs::of(&sizes, drafts, false);
+            assert_eq!((sizes.last(), graphs), (Some(&last), Graphs { pieces, whole: 0 }));
+        }
     }
 }

@@ -16,6 +16,7 @@
 //! (`profile_run`, `_dummy_sampler_run`), `v1/sample/ops/topk_topp_sampler.py`,
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
+mod attention;
 mod communication;
 pub mod drafting;
 pub mod encoder;
@@ -58,7 +59,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     drafting::push(buffers, scenario, serving)?;
     crate::estimate::fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
-    overhead::push_libraries(buffers, scenario);
+    communication::push_libraries(buffers, scenario, serving);
     communication::push_granite(buffers, scenario);
     communication::push_ranks(buffers, scenario, serving);
     push_profile_run(buffers, scenario, serving)?;
@@ -70,7 +71,9 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     let pool = pool::push(buffers, scenario, serving, fixed)?;
     overhead::push_bare_context(buffers, scenario);
     vision::vllm_step_embeddings(buffers, scenario)?;
-    if !serving.version.counts_graphs() {
+    if serving.version.counts_graphs() {
+        attention::push_beside(buffers, scenario, serving)?;
+    } else {
         push_graphs(buffers, scenario, serving)?;
     }
     fragmentation::push_remainders(buffers);
@@ -155,19 +158,25 @@ fn check_cache(scenario: &Scenario<'_>, serving: Serving) -> Result<(), Estimate
     Ok(())
 }
 
-/// Sums what has been listed so far: what stays, and the larger moment of the profile run.
+/// Sums what has been listed so far: what stays, and the larger moment of the profile run. Its images are encoded first, when
+/// experts have no workspaces yet.
 fn held(buffers: &Buffers) -> Result<Bounds, Overflow> {
-    let mut stays = Bounds::ZERO;
+    let (mut stays, mut workspaces) = (Bounds::ZERO, Bounds::ZERO);
     let mut passes = [Bounds::ZERO; Moment::ALL.len()];
     for buffer in &buffers.0 {
         match buffer.life {
+            Life::From(_) if buffer.id == BufferId::ExpertWorkspaces => {
+                workspaces = workspaces.plus(buffer.size)?;
+            }
             Life::From(_) => stays = stays.plus(buffer.size)?,
             Life::During(_, moment) => {
                 passes[moment as usize] = passes[moment as usize].plus(buffer.size)?;
             }
         }
     }
-    stays.plus(passes.into_iter().fold(Bounds::ZERO, Bounds::max))
+    let encoding = std::mem::replace(&mut passes[Moment::Encoding as usize], Bounds::ZERO);
+    let step = passes.into_iter().fold(Bounds::ZERO, Bounds::max).plus(workspaces)?;
+    stays.plus(step.max(encoding))
 }
 
 /// Tables of sines and cosines, one for all layers; Gemma's windowed layers have their own. gpt-oss's is

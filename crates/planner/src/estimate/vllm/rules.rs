@@ -93,11 +93,16 @@ impl RuntimeRules for Rules {
             solves_share: asked.share == Some(AskedShare::Auto),
             ranks: asked.ranks,
             eager: asked.eager || server.optimization == Optimization::None,
+            expandable_segments: asked.expandable_segments,
             max_model_len: Some(asked.max_model_len),
             server,
             media: asked.media,
             ..default
         }))
+    }
+
+    fn takes_expandable_segments(&self) -> bool {
+        true
     }
 
     fn prefill_chunk(&self, options: &RuntimeOptions, gpu: &GpuSpec, context: u64) -> Option<u64> {

@@ -8,10 +8,14 @@
 //!   does, in the f32 copy itself: 4 B a logit more. Where `FlashInfer` is installed and can compile its kernels, it makes a
 //!   masked copy and probabilities: 12 B a logit more. That is the high bound; no run with it was measured.
 //!
+//! Where tokens are predicted ahead, the first runner's profile run rejects as many drafts as sequences, too: beside the logits of
+//! both (4 B a sequence and word) it holds those of the last tokens in 16 and 32 bits (6 B), the drafts' in f32 as they were and
+//! filtered (8 B), probabilities and random numbers (8 B): 26 B.
+//!
 //! Where a pivot is searched, a Triton kernel has a row of f32 for each of its programs and keeps it.
 //!
 //! Sources: vLLM `v1/sample/ops/topk_topp_sampler.py`, `topk_topp_triton.py`, `v1/worker/gpu/model_runner.py`
-//! (`_dummy_sampler_run`), `v1/worker/gpu/sample/`; `FlashInfer` `sampling.py` (`top_k_top_p_sampling_from_logits`).
+//! (`_dummy_sampler_run`), `v1/worker/gpu/sample/`, `v1/sample/rejection_sampler.py` (the same in 0.19 and 0.27); `FlashInfer` `sampling.py` (`top_k_top_p_sampling_from_logits`).
 
 use super::transient;
 use crate::estimate::serving::layer::element;
@@ -26,9 +30,14 @@ use crate::units::{Bytes, Overflow};
 const SORTED: u64 = 36;
 const SEARCHED: u64 = 12;
 const FILTERED: u64 = 4;
+/// The same where drafts are rejected.
+const REJECTED: u64 = 24;
 
 /// Sequences from which on the pivot is searched (`apply_top_k_top_p`); the second model runner searches always.
 const FEWEST_SEARCHED: u64 = 8;
+
+const REJECTING: &str =
+    "logits of drafts and last tokens, copies, probabilities and random numbers";
 
 /// How a release samples in its profile run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,7 +106,8 @@ pub fn push(
     let hidden = [("tokens, and those sampled", states), ("hidden", shape.hidden_size)];
     let kind = transient(Component::Activations, Moment::Output);
     buffers.product(kind, "hidden states", &[hidden[0], hidden[1], ("B", element(scenario))])?;
-    push_logits(buffers, scenario, sampling, sampled)?;
+    let rejects = serving.server.ahead > 0 && !second;
+    push_logits(buffers, scenario, sampling, (sampled, rejects))?;
     if sampling.searches() {
         push_search(buffers, scenario, second, sampled)?;
     }
@@ -108,9 +118,11 @@ fn push_logits(
     buffers: &mut Buffers,
     scenario: &Scenario<'_>,
     sampling: Sampling,
-    sampled: u64,
+    (sampled, rejects): (u64, bool),
 ) -> Result<(), EstimateError> {
+    let rejected = if rejects { REJECTED } else { 0 };
     let (copies, most) = sampling.copies();
+    let (copies, most) = (copies.max(rejected), most.max(rejected));
     let of = |bytes| {
         Formula::product(&[
             ("max_num_seqs", sampled),
@@ -122,7 +134,8 @@ fn push_logits(
     let size = Deviation::VLLM_SAMPLER.around(formula.value()?)?;
     let high = Deviation::VLLM_SAMPLER.around(of(most).value()?)?.high;
     let size = Bounds::new(size.low, size.expected, high);
-    buffers.push(transient(Component::Logits, Moment::Output), sampling.name(), size, formula);
+    let name = if rejected >= copies && rejects { REJECTING } else { sampling.name() };
+    buffers.push(transient(Component::Logits, Moment::Output), name, size, formula);
     Ok(())
 }
 

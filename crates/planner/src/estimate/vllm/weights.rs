@@ -9,7 +9,9 @@ use crate::estimate::serving::tensors::{Cut, Unloaded, check, is_replicated, siz
 use crate::estimate::weights::{
     Modules, SizedTensor, Sizer, TensorRule, WeightsError, rounded_apart,
 };
-use crate::spec::{Architecture, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, TensorSpec};
+use crate::spec::{
+    Architecture, Bounds, ModelSpec, Part, Role, Runtime, RuntimeSpec, Serving, TensorSpec,
+};
 use crate::units::{Bytes, Overflow};
 
 /// vLLM's rule.
@@ -67,14 +69,18 @@ const UNSPLIT: Bytes = Bytes::new(20 << 20);
 
 /// What `PyTorch` counts as allocated for a tensor: 512 B at least, and for large ones the rest of
 /// the segment where it is too small to be split off (`CUDACachingAllocator.cpp`, `should_split`), or where
-/// vLLM forbids to split such blocks.
+/// vLLM forbids to split such blocks. Segments that grow are split wherever 512 B are left; from 0.27 on, which counts what
+/// the driver gave out, logs have with them what is kept without, or less.
 pub fn allocated(size: Bytes, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
     let block = size.round_up(spec.allocation_granule.value)?;
-    if block < LARGE {
+    let serving = spec.options.serving();
+    let is_split =
+        |serving: &Serving| serving.expandable_segments && !serving.version.counts_segments();
+    if block < LARGE || serving.as_ref().is_some_and(is_split) {
         return Ok(block);
     }
     let segment = block.round_up(spec.segment_granule.value)?;
-    let keeps = spec.options.serving().is_some_and(|serving| serving.version.keeps_remainders());
+    let keeps = serving.is_some_and(|serving| serving.version.keeps_remainders());
     let is_whole = segment.minus_or_zero(block) <= REMAINDER || (keeps && block >= UNSPLIT);
     Ok(if is_whole { segment } else { block })
 }
@@ -82,8 +88,8 @@ pub fn allocated(size: Bytes, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::RuntimeOptions;
     use crate::spec::samples::runtime;
-    use crate::spec::{RuntimeOptions, Serving};
 
     #[test]
     fn large_tensors_keep_what_is_too_small_to_split_off() {
@@ -100,5 +106,17 @@ mod tests {
         spec.options = RuntimeOptions::Vllm(Serving::default());
         assert_eq!(sizes.map(|size| of(size, &spec)), [260 << 20, 130 << 20, 26 << 20, 11 << 19]);
         assert_eq!(allocated(Bytes::new(513), &spec), Ok(Bytes::new(1024)));
+        // Segments that grow leave nothing in the block, where what is allocated is what counts.
+        let grown = |version: &str| {
+            RuntimeOptions::Vllm(Serving {
+                version: version.parse().unwrap(),
+                expandable_segments: true,
+                ..Serving::default()
+            })
+        };
+        spec.options = grown("0.24");
+        assert_eq!(sizes.map(|size| of(size, &spec)), sizes.map(|size| size << 19));
+        spec.options = grown("0.27");
+        assert_eq!(sizes.map(|size| of(size, &spec)), [260 << 20, 130 << 20, 26 << 20, 11 << 19]);
     }
 }
