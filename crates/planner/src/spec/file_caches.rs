@@ -19,6 +19,8 @@ pub struct CachedLayer {
     pub index_keys: u64,
     /// Of the values that such a cache has room for, in MiniMax-M3.
     pub index_values: u64,
+    /// Tokens that become one key before the window, in layers of DeepSeek-V4: 0 where none do.
+    pub compresses: Option<u64>,
     /// Of the last inputs of a convolution, in f32, for a sequence.
     pub inputs: u64,
     /// Of a recurrent state, in f32, for a sequence.

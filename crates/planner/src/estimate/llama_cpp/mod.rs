@@ -224,7 +224,10 @@ fn knows_caches(model: &ModelSpec) -> bool {
     let family = model.shape.architecture.family();
     match &model.file_caches {
         Some(file) => file.is_exact,
-        None => family.graph.known || graph::is_listed(&model.shape),
+        None => {
+            let is_compressed = model.shape.extras.compressed.is_some();
+            family.graph.known || is_compressed || graph::is_listed(&model.shape)
+        }
     }
 }
 

@@ -42,11 +42,12 @@ const fn every(architecture: &'static str, period: u64) -> WindowRule {
     rule(architecture, Windows::AllBut(period, First::Windowed))
 }
 
-const WINDOWS: [WindowRule; 31] = [
+const WINDOWS: [WindowRule; 32] = [
     every("afmoe", 4),
     rule("beam", Windows::Listed),
     every("cohere2", 4),
     rule("cohere2moe", Windows::AllBut(4, First::Full)),
+    rule("deepseek4", Windows::All),
     rule("dots3note", Windows::Listed),
     WindowRule { size: Some(128), ..every("exaone-moe", 4) },
     every("exaone4", 4),
@@ -149,7 +150,10 @@ const INDEXED: [&str; 8] = [
 const INDEXED_BY_LIST: [&str; 5] = ["glm-dsa", "dots3note", "mistral-large4", "hy_v4", "glm5-next"];
 
 /// Architectures that keep compressed keys, or more than keys and states, of which the rules here know a part.
-const COMPRESSED: [&str; 4] = ["deepseek4", "deepseek41", "glm5-next", "qwen4exp"];
+const COMPRESSED: [&str; 3] = ["deepseek41", "glm5-next", "qwen4exp"];
+
+/// The architecture whose keys are compressed by a rule that is known.
+const DEEPSEEK_V4: &str = "deepseek4";
 
 /// Every architecture of the library whose rules were read (`llama-arch.cpp` of 0.8.0).
 #[rustfmt::skip]
@@ -230,6 +234,8 @@ struct Keys<'a> {
     /// The first layer with an indexer.
     first_indexed: u64,
     indexed: Vec<bool>,
+    /// Tokens that become one key, by layer, in DeepSeek-V4.
+    compresses: Option<Vec<u64>>,
 }
 
 impl<'a> Keys<'a> {
@@ -258,7 +264,7 @@ impl<'a> Keys<'a> {
             (1..=header.n_layers).map(|n| !n.is_multiple_of(interval)).collect()
         });
         let index_layers = header.flags("attention.indexer.types");
-        let has_indexer = INDEXED.contains(&architecture)
+        let has_indexer = (INDEXED.contains(&architecture) || architecture == DEEPSEEK_V4)
             && (architecture != "hy_v4" || header.number("attention.indexer.top_k")?.is_some());
         let indexer = header.number("attention.indexer.key_length")?.filter(|_| has_indexer);
         let sharing = match architecture {
@@ -291,6 +297,11 @@ impl<'a> Keys<'a> {
                 _ => 0,
             },
             indexed: if by_list { index_layers.unwrap_or_default() } else { Vec::new() },
+            compresses: if architecture == DEEPSEEK_V4 {
+                Some(header.each("attention.compress_ratios", 0)?)
+            } else {
+                None
+            },
         })
     }
 
@@ -300,6 +311,16 @@ impl<'a> Keys<'a> {
         let is = |list: &[bool]| list.get(at).copied().unwrap_or(false);
         if WITHOUT.contains(&self.architecture) {
             return CachedLayer::default();
+        }
+        if let Some(ratios) = &self.compresses {
+            return CachedLayer {
+                windowed: true,
+                key_head: self.head[0],
+                keys: self.head[0],
+                index_keys: self.indexer,
+                compresses: Some(of(ratios)),
+                ..CachedLayer::default()
+            };
         }
         let (kv_heads, mlp) = (of(&self.kv_heads), of(&self.ffn));
         let [keeps_keys, keeps_state] = match self.states {
@@ -328,6 +349,7 @@ impl<'a> Keys<'a> {
             index_values: if indexes && self.architecture == "minimax-m3" { value } else { 0 },
             inputs: if keeps_state { self.inputs } else { 0 },
             state: if keeps_state { self.state } else { 0 },
+            compresses: None,
             is_mlp: self.states == States::WithoutKeysAndMlp && mlp > 0,
         }
     }

@@ -142,10 +142,7 @@ mod tests {
             'speculative_config': {'method': 'mtp', 'num_speculative_tokens': 3}, 'compilation_config': {'mode': <M: 1>}}";
         let found = of_vllm(line).unwrap();
         assert_eq!(found.model, None);
-        assert_eq!(
-            (found.max_model_len, found.max_seqs, found.mtp),
-            (Some(100_352), Some(1), Some(3))
-        );
+        assert_eq!((found.context, found.max_seqs, found.mtp), (Some(100_352), Some(1), Some(3)));
         assert!(found.enable_prefix_caching);
         assert_eq!(found.dtype.map(|format| format.to_string()).as_deref(), Some("bf16"));
         assert_eq!(found.kv.map(|kv| kv.to_string()).as_deref(), Some("fp8"));

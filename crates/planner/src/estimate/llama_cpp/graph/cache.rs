@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::builder::{is_block_format, rotation_orders, rotations};
+use super::compressed::Compressing;
 use super::{Context, GraphParams};
 use crate::dtype::{GgmlType, KvFormat};
 use crate::spec::{CachedLayer, FileCaches, Layer, ModelShape, ModelSpec};
@@ -25,6 +26,33 @@ pub struct CacheSizes {
     pub window: Bytes,
     /// Recurrent layers.
     pub recurrent: Bytes,
+}
+
+impl CacheSizes {
+    const NONE: Self = Self { full: Bytes::ZERO, window: Bytes::ZERO, recurrent: Bytes::ZERO };
+
+    fn plus(self, other: Self) -> Result<Self, Overflow> {
+        Ok(Self {
+            full: self.full.plus(other.full)?,
+            window: self.window.plus(other.window)?,
+            recurrent: self.recurrent.plus(other.recurrent)?,
+        })
+    }
+}
+
+/// What a layer of a shape compresses, if it does.
+fn compressing(shape: &ModelShape, index: u64, layer: Layer) -> Option<Compressing> {
+    let compressed = shape.extras.compressed.as_ref()?;
+    let indexer = shape.extras.indexer.as_ref();
+    Some(Compressing {
+        ratio: compressed.ratio(index).unwrap_or(0),
+        head: shape.layer(index).kv_width(),
+        index: indexer.map_or(0, |indexer| indexer.head_dim),
+        window: match layer {
+            Layer::Window { size } => size,
+            _ => shape.window.as_ref().map_or(0, |window| window.size),
+        },
+    })
 }
 
 /// Sizes the caches of a context, of the layers of a run.
@@ -57,8 +85,15 @@ fn file_cache_sizes(
     is_here: impl Fn(u64) -> bool,
 ) -> Result<CacheSizes, Overflow> {
     let graph = &context.graph;
-    let mut sizes = CacheSizes { full: Bytes::ZERO, window: Bytes::ZERO, recurrent: Bytes::ZERO };
+    let mut sizes = CacheSizes::NONE;
     for (_, layer) in (0..).zip(&file.layers).filter(|(index, _)| is_here(*index)) {
+        if let Some(ratio) = layer.compresses {
+            let (head, index) = (layer.keys, layer.index_keys);
+            let window = file.window.unwrap_or(0);
+            let of_layer = Compressing { ratio, head, index, window };
+            sizes = sizes.plus(of_layer.sizes(graph, layout)?)?;
+            continue;
+        }
         let cells = if layer.windowed { graph.window_cells.unwrap_or(0) } else { graph.cells };
         let rows = cells.checked_mul(graph.streams).ok_or(Overflow)?;
         let kept = kept_of(file, layer, graph, (rows, layout))?;
@@ -132,6 +167,13 @@ pub struct Layout {
     row_padding: u64,
 }
 
+impl Layout {
+    /// What tensors' sizes are rounded up to.
+    pub(super) const fn alignment(&self) -> Bytes {
+        self.alignment
+    }
+}
+
 /// The CUDA backend's.
 pub const GPU: Layout = Layout { alignment: ALIGNMENT, row_padding: ROW_PADDING };
 
@@ -147,9 +189,13 @@ pub fn cache_sizes_where(
     is_here: impl Fn(u64) -> bool,
 ) -> Result<CacheSizes, Overflow> {
     let graph = &context.graph;
-    let mut sizes = CacheSizes { full: Bytes::ZERO, window: Bytes::ZERO, recurrent: Bytes::ZERO };
+    let mut sizes = CacheSizes::NONE;
     let of_layer = |index, cells| layer_size(shape, index, graph, (cells, layout));
     for (index, layer) in (0..).zip(layers).filter(|(index, _)| is_here(*index)) {
+        if let Some(of_layer) = compressing(shape, index, *layer) {
+            sizes = sizes.plus(of_layer.sizes(graph, layout)?)?;
+            continue;
+        }
         match layer {
             Layer::Full => sizes.full = sizes.full.plus(of_layer(index, graph.cells)?)?,
             Layer::Window { .. } => {
@@ -203,12 +249,20 @@ fn layer_size(
 }
 
 /// The matrices that a quantized cache keeps for a layer's keys and values, in f32.
-fn kept_rotations(orders: [Option<u64>; 2], graph: &GraphParams) -> Result<Bytes, Overflow> {
+pub(super) fn kept_rotations(
+    orders: [Option<u64>; 2],
+    graph: &GraphParams,
+) -> Result<Bytes, Overflow> {
     let kept = orders.into_iter().flatten().filter(|_| graph.version.caches_rotations());
     Bytes::sum(kept.map(|order| Bytes::new(order * order * 4)))
 }
 
-fn tensor_size(kv: KvFormat, width: u64, rows: u64, layout: &Layout) -> Result<Bytes, Overflow> {
+pub(super) fn tensor_size(
+    kv: KvFormat,
+    width: u64,
+    rows: u64,
+    layout: &Layout,
+) -> Result<Bytes, Overflow> {
     let missing = match width % layout.row_padding {
         0 => 0,
         _ if !is_block_format(kv) => 0,

@@ -14,6 +14,7 @@ mod alloc;
 mod attention;
 mod builder;
 mod cache;
+mod compressed;
 mod context;
 mod feed_forward;
 mod gates;
