@@ -79,9 +79,9 @@ fn pools_are_cut_as_vllm_cuts_them() {
         let blocks =
             if row.number("stages") > 1 { row.number("blocks").min(blocks) } else { blocks };
         let ours = [
-            paging.full + paging.window.0 + paging.recurrent,
+            paging.groups(),
             paging.group_layers,
-            paging.block_tokens.min(paging.window_block_tokens),
+            paging.least_block_tokens(),
             blocks,
             paging.block.times(blocks).unwrap().get(),
             request(&row, &model, paging, &gpu).printed(blocks, CONTEXT).unwrap(),

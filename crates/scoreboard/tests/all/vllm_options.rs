@@ -116,9 +116,9 @@ impl Asked {
         let blocks = if stages > 1 { blocks.min(row.number("blocks")) } else { blocks };
         let has = Bounds::exactly(Bytes::new(LITTLE));
         [
-            paging.full + paging.window.0 + paging.recurrent,
+            paging.groups(),
             paging.group_layers,
-            paging.block_tokens.min(paging.window_block_tokens),
+            paging.least_block_tokens(),
             blocks,
             paging.block.times(blocks).unwrap().get(),
             request.printed(blocks, CONTEXT).unwrap(),

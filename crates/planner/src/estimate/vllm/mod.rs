@@ -17,6 +17,7 @@
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
 mod communication;
+pub mod compressed;
 pub mod drafting;
 pub mod encoder;
 mod experts;

@@ -1,0 +1,117 @@
+//! DeepSeek-V4 under vLLM: pools and ranks beside what vLLM itself makes of the published models and of drawn ones
+//! (`evidence/vllm/compressed.py`), row by row.
+
+use vramplan_planner::estimate::placement::{Room, Spread, parts};
+use vramplan_planner::estimate::vllm::compressed::CompressedCache;
+use vramplan_planner::estimate::vllm::pool::Request;
+use vramplan_planner::read::Catalog;
+use vramplan_planner::spec::{
+    Bounds, GpuSpec, ModelSpec, Part, Runtime, Serving, Split, VllmVersion,
+};
+use vramplan_planner::units::Bytes;
+use vramplan_scoreboard::csv::{Row, rows};
+
+const ASKED: &str = include_str!("../../../../evidence/vllm/compressed-0.33.0.csv");
+const HELD_BACK: &str = include_str!("../../../../evidence/vllm/holdout-compressed-0.33.0.csv");
+
+/// What engines were asked for the longest context of.
+const LITTLE: u64 = (1 << 30) + 12_345;
+const LONG: u64 = 1 << 20;
+
+/// The model of a row: DeepSeek-V4-Flash with its numbers.
+fn model(row: &Row) -> ModelSpec {
+    let flash = Catalog::built_in().model("deepseek-v4-flash").unwrap();
+    let mut shape = flash.shape.clone();
+    let ratios: Vec<u64> =
+        row.text("ratios").split('-').map(|ratio| ratio.parse().unwrap()).collect();
+    shape.n_layers = ratios.len() as u64;
+    shape.hidden_size = row.number("hidden_size");
+    shape.n_heads = row.number("n_heads");
+    let moe = shape.moe.as_mut().unwrap();
+    moe.n_experts = row.number("experts");
+    moe.expert_ffn_size = row.number("expert_ffn");
+    moe.shared_ffn_size = moe.expert_ffn_size;
+    shape.ffn_size = moe.expert_ffn_size;
+    let compressed = shape.extras.compressed.as_mut().unwrap();
+    compressed.q_lora_rank = row.number("q_rank");
+    compressed.o_lora_rank = row.number("o_rank");
+    compressed.o_groups = row.number("o_groups");
+    compressed.hashed_layers = row.number("hashed");
+    compressed.ratios = ratios;
+    let own_format = flash.own_format.clone();
+    ModelSpec { own_format, ..ModelSpec::new("drawn", shape, "test").unwrap() }
+}
+
+/// What the first GPU of a row's stage has of the model.
+fn part(row: &Row, model: &ModelSpec, gpu: &GpuSpec) -> Part {
+    let stages = row.number("stages");
+    if stages == 1 {
+        return Part::rank(model, 0, row.number("ranks"));
+    }
+    let runtime = Catalog::built_in().runtime(Runtime::Vllm).unwrap();
+    let format = "as-stored".parse().unwrap();
+    let (images, split) = (Some(0), Split::Layer);
+    let spread = Spread { model, format, runtime: &runtime, split, images };
+    let rooms = vec![Room { gpu, usable: gpu.visible() }; usize::try_from(stages).unwrap()];
+    parts(&spread, &rooms).unwrap().swap_remove(row.get("stage").unwrap())
+}
+
+fn request(row: &Row, model: &ModelSpec, gpu: &GpuSpec) -> Request {
+    let version: VllmVersion = row.get("vllm").unwrap();
+    let run = part(row, model, gpu).layers;
+    let drafted = u64::from(row.number("ahead") > 0);
+    let cache = CompressedCache::of(&model.shape).unwrap();
+    let paging = cache.paging(&run, drafted, version).unwrap();
+    let serving = Serving { ranks: row.number("ranks"), ..Serving::on(gpu, version) };
+    Request { paging, serving, chunk: row.number("chunk"), has_checkpoints: false }
+}
+
+/// Groups, the longest of them, blocks, their bytes, the tokens printed and the longest context.
+fn compare(text: &str) -> usize {
+    let (catalog, mut wrong, mut compared) = (Catalog::built_in(), Vec::new(), 0);
+    for row in rows(text) {
+        let gpu = catalog.gpu(row.text("card")).unwrap();
+        let model = model(&row);
+        let request = request(&row, &model, &gpu);
+        let paging = request.paging;
+        let blocks = paging.blocks(Bytes::new(row.number("available")));
+        // The smallest stage decides for all.
+        let is_whole = row.number("stages") == 1;
+        let blocks = if is_whole { blocks } else { blocks.min(row.number("blocks")) };
+        let has = Bounds::exactly(Bytes::new(LITTLE));
+        let longest = request.start(LONG, has).unwrap().longest;
+        let ours = [
+            paging.groups(),
+            paging.group_layers,
+            blocks,
+            paging.block.times(blocks).unwrap().get(),
+            request.printed(blocks, row.number("context")).unwrap(),
+            if is_whole { longest } else { row.number("longest") },
+        ];
+        let groups: Vec<u64> = row
+            .text("groups")
+            .split('+')
+            .map(|group| group.split_once('x').unwrap().0.parse().unwrap())
+            .collect();
+        let theirs = ["blocks", "bytes", "tokens", "longest"].map(|name| row.number(name));
+        let theirs = [&[groups.len() as u64, *groups.iter().max().unwrap()][..], &theirs].concat();
+        if ours[..] != theirs {
+            wrong.push(format!("{}\n  we say {ours:?}", row.line()));
+        }
+        compared += 1;
+    }
+    assert!(wrong.is_empty(), "{} of {compared}\n{}", wrong.len(), wrong.join("\n"));
+    compared
+}
+
+#[test]
+fn pools_of_compressed_keys_are_cut_as_vllm_cuts_them() {
+    let compared = compare(ASKED);
+    assert!(compared >= 150, "{compared}");
+}
+
+#[test]
+fn pools_held_back_are_cut_so_too() {
+    let compared = compare(HELD_BACK);
+    assert!(compared >= 50, "{compared}");
+}
