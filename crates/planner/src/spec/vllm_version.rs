@@ -142,10 +142,14 @@ impl VllmVersion {
         self.since(29)
     }
 
-    /// Steps whose tokens windows may have to keep together: asynchronous scheduling has two under way
-    /// (`config/vllm.py`, `max_in_flight_tokens`).
-    pub const fn steps_in_flight(self) -> u64 {
-        if self.since(26) { 2 } else { 1 }
+    /// Steps whose tokens windows may have to keep together: asynchronous scheduling has one more under way than a pipeline has
+    /// stages, with the first model runner as many (`config/vllm.py`, `max_concurrent_batches`).
+    pub const fn steps_in_flight(self, stages: u64) -> u64 {
+        match self.0 {
+            ..26 => 1,
+            26..=28 if stages > 1 => stages,
+            _ => stages.saturating_add(1),
+        }
     }
 
     /// Blocks of a recurrent layer that a request may hold (`v1/kv_cache_interface.py`, `MambaSpec`): one; two where prompts

@@ -48,7 +48,8 @@ fn all(files: [&'static str; 2]) -> impl Iterator<Item = Row> {
 fn request(row: &Row, model: &ModelSpec, paging: Paging, gpu: &GpuSpec) -> Request {
     let has_checkpoints = has_checkpoints(&model.shape, gpu);
     let serving = Serving { ranks: row.number("ranks"), ..Serving::on(gpu, version(row)) };
-    Request { paging, serving, chunk: row.number("chunk"), has_checkpoints }
+    let (chunk, stages) = (row.number("chunk"), row.number("stages"));
+    Request { paging, serving, chunk, stages, has_checkpoints }
 }
 
 /// What the GPU of a row has of the model.

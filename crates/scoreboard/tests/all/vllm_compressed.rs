@@ -4,6 +4,7 @@
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
 use vramplan_planner::estimate::vllm::compressed::CompressedCache;
 use vramplan_planner::estimate::vllm::pool::Request;
+use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{
     Bounds, GpuSpec, ModelSpec, Part, Runtime, Serving, Split, VllmVersion,
@@ -63,7 +64,8 @@ fn request(row: &Row, model: &ModelSpec, gpu: &GpuSpec) -> Request {
     let cache = CompressedCache::of(&model.shape).unwrap();
     let paging = cache.paging(&run, drafted, version).unwrap();
     let serving = Serving { ranks: row.number("ranks"), ..Serving::on(gpu, version) };
-    Request { paging, serving, chunk: row.number("chunk"), has_checkpoints: false }
+    let (chunk, stages) = (row.number("chunk"), row.number("stages"));
+    Request { paging, serving, chunk, stages, has_checkpoints: false }
 }
 
 /// Groups, the longest of them, blocks, their bytes, the tokens printed and the longest context.
@@ -114,4 +116,30 @@ fn pools_of_compressed_keys_are_cut_as_vllm_cuts_them() {
 fn pools_held_back_are_cut_so_too() {
     let compared = compare(HELD_BACK);
     assert!(compared >= 50, "{compared}");
+}
+
+/// Parameters of a rank.
+fn compare_weights(text: &str) -> usize {
+    let (catalog, mut wrong, mut compared) = (Catalog::built_in(), Vec::new(), 0);
+    let runtime = catalog.runtime(Runtime::Vllm).unwrap();
+    for row in rows(text).filter(|row| row.text("whole_experts") == "False") {
+        let gpu = catalog.gpu(row.text("card")).unwrap();
+        let model = model(&row);
+        let part = part(&row, &model, &gpu);
+        let format = "as-stored".parse().unwrap();
+        let ours = weights_of_part(&model, format, &runtime, &part).unwrap().device.get();
+        let more = i128::from(row.number("weights")) - i128::from(ours);
+        if more != 0 {
+            wrong.push(format!("{}\n  we say {ours}, vLLM has {more:+}", row.line()));
+        }
+        compared += 1;
+    }
+    assert!(wrong.is_empty(), "{} of {compared}\n{}", wrong.len(), wrong.join("\n"));
+    compared
+}
+
+#[test]
+fn ranks_of_compressed_models_hold_what_vllm_makes() {
+    let compared = compare_weights(ASKED);
+    assert!(compared >= 100, "{compared}");
 }

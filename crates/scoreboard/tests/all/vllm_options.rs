@@ -109,6 +109,7 @@ impl Asked {
             paging,
             serving: self.serving,
             chunk: row.number("chunk"),
+            stages,
             has_checkpoints: has_checkpoints(&self.model.shape, &self.gpu),
         };
         let blocks = paging.blocks(Bytes::new(row.number("available")));

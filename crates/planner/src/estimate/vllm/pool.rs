@@ -52,7 +52,8 @@ pub fn push(
     let longest = serving.max_model_len.unwrap_or(workload.context);
     let has_checkpoints = has_checkpoints(&scenario.model.shape, scenario.gpu);
     let chunk = workload.prefill_chunk;
-    let request = Request { paging, serving, chunk, has_checkpoints };
+    let stages = scenario.part().stages();
+    let request = Request { paging, serving, chunk, stages, has_checkpoints };
     Ok(Pool {
         limit,
         need: match serving.server.cache_bytes {
@@ -132,6 +133,8 @@ pub struct Request {
     pub serving: Serving,
     /// Tokens of a step.
     pub chunk: u64,
+    /// Stages of a pipeline.
+    pub stages: u64,
     /// Whether recurrent layers leave checkpoints, see [`has_checkpoints`].
     pub has_checkpoints: bool,
 }
@@ -150,7 +153,7 @@ impl Request {
 
     /// Tokens of steps that are under way.
     fn in_flight(&self) -> Result<u64, Overflow> {
-        self.chunk.checked_mul(self.serving.version.steps_in_flight()).ok_or(Overflow)
+        self.chunk.checked_mul(self.serving.version.steps_in_flight(self.stages)).ok_or(Overflow)
     }
 
     /// The tokens that vLLM says a pool of so many blocks holds: from 0.22 on as many as conversations of the longest kind
