@@ -32,8 +32,8 @@ PRO = FLASH | dict(
     q_lora_rank=1536, o_groups=16, index_topk=1024, compress_ratios=[128] + [128, 4] * 30 + [0],
 )
 SHAPE = """num_hidden_layers hidden_size num_attention_heads q_lora_rank o_lora_rank o_groups n_routed_experts
-    moe_intermediate_size num_hash_layers vocab_size""".split()
-COLUMNS = """vllm card model ratios hidden_size n_heads q_rank o_rank o_groups experts expert_ffn hashed vocab_size ranks stages
+    num_experts_per_tok moe_intermediate_size num_hash_layers vocab_size""".split()
+COLUMNS = """vllm card model ratios hidden_size n_heads q_rank o_rank o_groups experts experts_used expert_ffn hashed vocab_size ranks stages
     stage ahead whole_experts chunk context available groups blocks bytes tokens longest parameters weights tables draft_weights"""
 
 

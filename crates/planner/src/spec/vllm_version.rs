@@ -200,6 +200,12 @@ impl VllmVersion {
         self.since(21)
     }
 
+    /// Whether an indexer gathers keys of fewer contexts at once where they are longer than 262,144 tokens
+    /// (`config/attention.py`, `sparse_mla_prefill_workspace_factor`).
+    pub const fn spares_long_contexts(self) -> bool {
+        self.since(32)
+    }
+
     /// Whether that concurrency is of bytes, where groups of layers differ in them; later of blocks
     /// (`get_max_concurrency_for_kv_cache_config`).
     pub const fn prints_by_bytes(self) -> bool {

@@ -3,11 +3,13 @@
 
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
 use vramplan_planner::estimate::vllm::compressed::CompressedCache;
+use vramplan_planner::estimate::vllm::drafting::window_layer;
 use vramplan_planner::estimate::vllm::pool::Request;
 use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{
-    Bounds, GpuSpec, ModelSpec, Part, Runtime, Serving, Split, VllmVersion,
+    Bounds, GpuSpec, Grid, ModelSpec, Part, Runtime, RuntimeOptions, Server, Serving, Split,
+    VllmVersion,
 };
 use vramplan_planner::units::Bytes;
 use vramplan_scoreboard::csv::{Row, rows};
@@ -30,6 +32,7 @@ fn model(row: &Row) -> ModelSpec {
     shape.n_heads = row.number("n_heads");
     let moe = shape.moe.as_mut().unwrap();
     moe.n_experts = row.number("experts");
+    moe.n_experts_used = row.number("experts_used");
     moe.expert_ffn_size = row.number("expert_ffn");
     moe.shared_ffn_size = moe.expert_ffn_size;
     shape.ffn_size = moe.expert_ffn_size;
@@ -46,15 +49,25 @@ fn model(row: &Row) -> ModelSpec {
 /// What the first GPU of a row's stage has of the model.
 fn part(row: &Row, model: &ModelSpec, gpu: &GpuSpec) -> Part {
     let stages = row.number("stages");
-    if stages == 1 {
+    if stages == 1 && !is_whole(row) {
         return Part::rank(model, 0, row.number("ranks"));
     }
-    let runtime = Catalog::built_in().runtime(Runtime::Vllm).unwrap();
-    let format = "as-stored".parse().unwrap();
-    let (images, split) = (Some(0), Split::Layer);
+    let mut runtime = Catalog::built_in().runtime(Runtime::Vllm).unwrap();
+    let (ranks, format) = (row.number("ranks"), "as-stored".parse().unwrap());
+    let grid = Grid { tensor: ranks, stages, copies: 1, whole_experts: is_whole(row) };
+    let server = Server { grid: Some(grid), ..Server::default() };
+    let serving = Serving { ranks, server, ..Serving::on(gpu, VllmVersion::NEWEST) };
+    runtime.options = RuntimeOptions::Vllm(serving);
+    let (images, split) = (Some(0), Split::Tensor);
     let spread = Spread { model, format, runtime: &runtime, split, images };
-    let rooms = vec![Room { gpu, usable: gpu.visible() }; usize::try_from(stages).unwrap()];
-    parts(&spread, &rooms).unwrap().swap_remove(row.get("stage").unwrap())
+    let rooms = vec![Room { gpu, usable: gpu.visible() }; usize::try_from(grid.gpus()).unwrap()];
+    let index = usize::try_from(row.number("stage") * ranks).unwrap();
+    parts(&spread, &rooms).unwrap().swap_remove(index)
+}
+
+/// Whether ranks have whole experts.
+fn is_whole(row: &Row) -> bool {
+    row.text("whole_experts") == "True"
 }
 
 fn request(row: &Row, model: &ModelSpec, gpu: &GpuSpec) -> Request {
@@ -122,15 +135,24 @@ fn pools_held_back_are_cut_so_too() {
 fn compare_weights(text: &str) -> usize {
     let (catalog, mut wrong, mut compared) = (Catalog::built_in(), Vec::new(), 0);
     let runtime = catalog.runtime(Runtime::Vllm).unwrap();
-    for row in rows(text).filter(|row| row.text("whole_experts") == "False") {
+    for row in rows(text) {
         let gpu = catalog.gpu(row.text("card")).unwrap();
         let model = model(&row);
         let part = part(&row, &model, &gpu);
         let format = "as-stored".parse().unwrap();
         let ours = weights_of_part(&model, format, &runtime, &part).unwrap().device.get();
-        let more = i128::from(row.number("weights")) - i128::from(ours);
-        if more != 0 {
-            wrong.push(format!("{}\n  we say {ours}, vLLM has {more:+}", row.line()));
+        let draft = match row.number("ahead") {
+            0 => 0,
+            _ => window_layer(&model, format, &runtime, &part).unwrap().get(),
+        };
+        for (column, ours) in [("weights", ours), ("draft_weights", draft)] {
+            let more = i128::from(row.number(column)) - i128::from(ours);
+            if more != 0 {
+                wrong.push(format!(
+                    "{}\n  we say {ours} for {column}, vLLM has {more:+}",
+                    row.line()
+                ));
+            }
         }
         compared += 1;
     }
