@@ -15,6 +15,13 @@ pub enum Scheme {
         /// Inputs of a block.
         columns: u64,
     },
+    /// The same with scales of 8 bits, powers of two (DeepSeek-V4).
+    Fp8PowerBlock {
+        /// Outputs of a block.
+        rows: u64,
+        /// Inputs of a block.
+        columns: u64,
+    },
     /// 8-bit floats with one scale for every output.
     Fp8Channel,
     /// 8-bit floats with one scale for the weight, and one for its input.
@@ -71,6 +78,10 @@ impl Scheme {
         match self {
             Self::Fp8Block { rows, columns } => {
                 let blocks = [inputs.div_ceil(columns.max(1)), outputs.div_ceil(rows.max(1)), F32];
+                all.plus(product(&blocks)?)
+            }
+            Self::Fp8PowerBlock { rows, columns } => {
+                let blocks = [inputs.div_ceil(columns.max(1)), outputs.div_ceil(rows.max(1))];
                 all.plus(product(&blocks)?)
             }
             Self::Fp8Channel | Self::Int8Channel => all.plus(product(&[outputs, F32])?),

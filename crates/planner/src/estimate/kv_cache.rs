@@ -288,17 +288,16 @@ pub fn bytes_read_per_token(scenario: &Scenario<'_>, tokens: u64) -> Result<Byte
     total.plus(states)
 }
 
-/// Refuses caches that are larger than what is counted of them: of compressed keys only the window's are.
+/// Refuses caches of compressed keys where a runtime's are not modelled.
 ///
 /// # Errors
 /// For a shape with compressed keys.
-pub fn check_caches(shape: &ModelShape) -> Result<(), EstimateError> {
+pub fn check_caches(shape: &ModelShape, why: &str) -> Result<(), EstimateError> {
     if shape.extras.compressed.is_none() {
         return Ok(());
     }
-    let reason =
-        "its cache of compressed keys is not modelled: a plan without it would be too small";
-    Err(EstimateError::Model { field: "attention", reason: reason.to_owned() })
+    let reason = format!("its cache of compressed keys is not modelled: {why}");
+    Err(EstimateError::Model { field: "attention", reason })
 }
 
 #[cfg(test)]

@@ -64,5 +64,5 @@ pub use split::{Part, Share, Split};
 pub use tensors::{Role, TensorSpec, tensors};
 pub use transformers::{TransformersStack, TransformersVersion};
 pub use vision::{Tower, Vision};
-pub use vllm_version::VllmVersion;
+pub use vllm_version::{Packing, VllmVersion};
 pub use workload::{Attention, Capture, Headroom, Logits, MOST_SEQUENCES, Workload};

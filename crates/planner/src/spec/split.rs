@@ -154,6 +154,15 @@ impl Part {
         }
     }
 
+    /// How many runs of layers there are.
+    pub fn stages(&self) -> u64 {
+        match (self.grid, self.split) {
+            (Some(grid), _) => grid.stages.max(1),
+            (None, Split::Layer) => self.of.max(1),
+            (None, _) => 1,
+        }
+    }
+
     /// Which copy of the dense layers it belongs to, from 0.
     pub const fn copy(&self) -> u64 {
         match self.grid {

@@ -12,6 +12,19 @@ use crate::text::printable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VllmVersion(u8);
 
+/// How caches whose blocks differ in bytes share the blocks of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// A block has as many places as the largest group has layers of one size, each as large as one of every size.
+    Tuples,
+    /// As many places of every size as any group has layers of it; windows' caches are padded to sizes that there are.
+    Places,
+    /// A block is as large as the largest group.
+    Overlaid,
+    /// The same, of groups that are as long as the longest of those with caches of two sizes.
+    Patterns,
+}
+
 impl VllmVersion {
     /// The newest that was read and asked.
     pub const NEWEST: Self = Self(33);
@@ -151,10 +164,14 @@ impl VllmVersion {
         self.since(29)
     }
 
-    /// Steps whose tokens windows may have to keep together: asynchronous scheduling has two under way
-    /// (`config/vllm.py`, `max_in_flight_tokens`).
-    pub const fn steps_in_flight(self) -> u64 {
-        if self.since(26) { 2 } else { 1 }
+    /// Steps whose tokens windows may have to keep together: asynchronous scheduling has one more under way than a pipeline has
+    /// stages, with the first model runner as many (`config/vllm.py`, `max_concurrent_batches`).
+    pub const fn steps_in_flight(self, stages: u64) -> u64 {
+        match self.0 {
+            ..26 => 1,
+            26..=28 if stages > 1 => stages,
+            _ => stages.saturating_add(1),
+        }
     }
 
     /// Whether prompts of recurrent models that begin alike share their blocks where nothing is said of it
@@ -220,6 +237,30 @@ impl VllmVersion {
     /// of a group.
     pub const fn prints_concurrency(self) -> bool {
         self.since(21)
+    }
+
+    /// Whether an indexer gathers keys of fewer contexts at once where they are longer than 262,144 tokens
+    /// (`config/attention.py`, `sparse_mla_prefill_workspace_factor`).
+    pub const fn spares_long_contexts(self) -> bool {
+        self.since(32)
+    }
+
+    /// Whether that concurrency is of bytes, where groups of layers differ in them; later of blocks
+    /// (`get_max_concurrency_for_kv_cache_config`).
+    pub const fn prints_by_bytes(self) -> bool {
+        !self.since(27)
+    }
+
+    /// How it lays out caches of compressed keys in blocks; nothing before 0.20, which does not know DeepSeek-V4
+    /// (`v1/core/kv_cache_utils.py`, in 0.33 `kv_cache_planning.py`).
+    pub const fn packs(self) -> Option<Packing> {
+        match self.0 {
+            ..20 => None,
+            20..=22 => Some(Packing::Tuples),
+            23..=26 => Some(Packing::Places),
+            27 | 28 => Some(Packing::Overlaid),
+            29.. => Some(Packing::Patterns),
+        }
     }
 
     /// Whether the block that stands for none is left out where it checks that the longest request has room.

@@ -166,13 +166,18 @@ fn every_configuration_is_read_in_its_own_format() {
         let listed = matches!(&model.own_format, Some(OwnFormat::Listed(_)));
         assert_eq!(listed, text.contains("\"quantization_config\""), "{}", model.name);
         quantized += usize::from(listed);
-        let is_counted = model.shape.extras.compressed.is_none();
+        let is_compressed = model.shape.extras.compressed.is_some();
+        if is_compressed {
+            for runtime in [Runtime::Sglang, Runtime::Transformers] {
+                let case = Case::new("H200", "qwen2.5-14b", runtime).of(model.clone());
+                let refused = answer(&case).unwrap_err().to_string();
+                assert!(refused.contains("compressed keys is not modelled"), "{refused}");
+            }
+        }
         let case = Case::new("H200", "qwen2.5-14b", Runtime::Vllm).of(model);
-        if !is_counted {
-            let refused = answer(&case).unwrap_err().to_string();
-            assert!(refused.contains("compressed keys is not modelled"), "{refused}");
-        } else if listed {
+        if listed {
             let weights = Case(case.0.clone()).cache(16);
+            let weights = if is_compressed { weights.kv("fp8") } else { weights };
             let mut weights = weights;
             weights.0.weights = WeightFormat::AsStored;
             let listed = weights.buffers();

@@ -13,6 +13,7 @@ mod storage;
 #[path = "../../../../tests/support/mod.rs"]
 mod support;
 mod vllm;
+mod vllm_compressed;
 mod vllm_encoder;
 mod vllm_options;
 mod vllm_reports;

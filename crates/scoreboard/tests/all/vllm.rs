@@ -11,6 +11,7 @@ use vramplan_planner::estimate::placement::{Room, Spread, parts};
 use vramplan_planner::estimate::vllm::graphs::captured;
 use vramplan_planner::estimate::vllm::paged::{Paging, has_checkpoints, kernel_block_tokens};
 use vramplan_planner::estimate::vllm::pool::Request;
+use vramplan_planner::estimate::vllm::states::kept_states;
 use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::estimate::{Buffer, Life, Moment};
 use vramplan_planner::read::Catalog;
@@ -48,7 +49,9 @@ fn all(files: [&'static str; 2]) -> impl Iterator<Item = Row> {
 fn request(row: &Row, model: &ModelSpec, paging: Paging, gpu: &GpuSpec) -> Request {
     let has_checkpoints = has_checkpoints(&model.shape, gpu);
     let serving = Serving { ranks: row.number("ranks"), ..Serving::on(gpu, version(row)) };
-    Request { paging, serving, chunk: row.number("chunk"), has_checkpoints }
+    let (chunk, stages) = (row.number("chunk"), row.number("stages"));
+    let states = kept_states(&model.shape, serving);
+    Request { paging, serving, chunk, stages, states, has_checkpoints }
 }
 
 /// What the GPU of a row has of the model.
@@ -79,9 +82,9 @@ fn pools_are_cut_as_vllm_cuts_them() {
         let blocks =
             if row.number("stages") > 1 { row.number("blocks").min(blocks) } else { blocks };
         let ours = [
-            paging.full + paging.window.0 + paging.recurrent,
+            paging.groups(),
             paging.group_layers,
-            paging.block_tokens.min(paging.window_block_tokens),
+            paging.least_block_tokens(),
             blocks,
             paging.block.times(blocks).unwrap().get(),
             request(&row, &model, paging, &gpu).printed(blocks, CONTEXT).unwrap(),

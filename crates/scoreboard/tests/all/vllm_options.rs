@@ -13,6 +13,7 @@ use vramplan_planner::estimate::vllm::paged::{
     Paging, asked_block_tokens, has_checkpoints, kernel_block_tokens,
 };
 use vramplan_planner::estimate::vllm::pool::Request;
+use vramplan_planner::estimate::vllm::states::kept_states;
 use vramplan_planner::estimate::weights::Weights;
 use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::read::Catalog;
@@ -109,6 +110,8 @@ impl Asked {
             paging,
             serving: self.serving,
             chunk: row.number("chunk"),
+            stages,
+            states: kept_states(&self.model.shape, self.serving),
             has_checkpoints: has_checkpoints(&self.model.shape, &self.gpu),
         };
         let blocks = paging.blocks(Bytes::new(row.number("available")));
@@ -116,9 +119,9 @@ impl Asked {
         let blocks = if stages > 1 { blocks.min(row.number("blocks")) } else { blocks };
         let has = Bounds::exactly(Bytes::new(LITTLE));
         [
-            paging.full + paging.window.0 + paging.recurrent,
+            paging.groups(),
             paging.group_layers,
-            paging.block_tokens.min(paging.window_block_tokens),
+            paging.least_block_tokens(),
             blocks,
             paging.block.times(blocks).unwrap().get(),
             request.printed(blocks, CONTEXT).unwrap(),

@@ -2,9 +2,12 @@
 
 use super::layer::element;
 use super::tensors::VOCAB_PADDING;
+use crate::dtype::WeightFormat;
 use crate::estimate::weights::Piece;
 use crate::estimate::{BufferId, EstimateError, Scenario, weights_of_part};
-use crate::spec::{Bounds, Draft, Drafter, Layer, ModelShape, ModelSpec, Part, Role};
+use crate::spec::{
+    Bounds, Draft, Drafter, Layer, ModelShape, ModelSpec, Part, Role, RuntimeSpec, TensorSpec,
+};
 use crate::units::{Bytes, Overflow};
 
 /// Tokens of an EAGLE-3 head's own vocabulary, as they are published.
@@ -44,6 +47,9 @@ pub fn weights(
         (Drafter::Model, Some(draft)) => {
             (BufferId::DraftWeights, of_draft(scenario, draft, ranks)?)
         }
+        (Drafter::Layer, _) if scenario.model.shape.extras.compressed.is_some() => {
+            (BufferId::PredictingLayer, Bounds::exactly(of_window_layer(scenario)?))
+        }
         (Drafter::Layer, _) => (BufferId::PredictingLayer, of_layer(scenario, ranks)?),
         _ => {
             let bytes = head(&scenario.model.shape, drafter, ranks, element(scenario))?;
@@ -75,6 +81,49 @@ fn of_layer(scenario: &Scenario<'_>, ranks: u64) -> Result<Bounds, Overflow> {
         held.scale(all.get(), whole.get())?.max(held)
     };
     Ok(Bounds::new(held, held, high))
+}
+
+fn of_window_layer(scenario: &Scenario<'_>) -> Result<Bytes, EstimateError> {
+    let format = scenario.weights.format;
+    window_layer(scenario.model, format, scenario.runtime, scenario.part())
+}
+
+/// DeepSeek-V4's layer that predicts tokens: one with a window alone, a matrix each for the embedding and for the residual
+/// streams, three norms, and what makes one of the streams (vLLM 0.33 `models/deepseek_v4/nvidia/mtp.py`).
+///
+/// # Errors
+/// Where the weights are not loaded in their format, and on sizes that no device has.
+pub fn window_layer(
+    model: &ModelSpec,
+    format: WeightFormat,
+    runtime: &RuntimeSpec,
+    part: &Part,
+) -> Result<Bytes, EstimateError> {
+    let refuse = |reason: String| EstimateError::Model { field: "draft", reason };
+    let mut shape = model.shape.clone();
+    shape.n_layers = 1;
+    if let Some(compressed) = &mut shape.extras.compressed {
+        (compressed.ratios, compressed.hashed_layers) = (vec![0], 0);
+    }
+    let (hidden, streams) = (shape.hidden_size, shape.extras.streams.unwrap_or(1));
+    let layer = ModelSpec::new("a layer that predicts", shape, &model.source)
+        .map_err(|error| refuse(error.to_string()))?;
+    let mut layer = ModelSpec { own_format: model.own_format.clone(), ..layer };
+    let own = [
+        (Role::MlaQa, hidden, hidden),
+        (Role::MlaQa, hidden, hidden),
+        (Role::Norm, hidden, 3),
+        (Role::StreamMix, streams * hidden, streams),
+        (Role::StreamMix, streams + 1, 1),
+    ];
+    let own = own.map(|(role, row, rows)| TensorSpec { role, layer: Some(0), row, rows });
+    layer.tensors.extend(own);
+    let part = Part { layers: 0..1, ..part.clone() };
+    let sized = weights_of_part(&layer, format, runtime, &part);
+    let sized = sized.map_err(|error| refuse(error.to_string()))?;
+    let mine = sized.pieces.iter().filter(|piece| piece.layer == Some(0));
+    let held = mine.map(|piece| Bytes::sum(piece.held)?.times(piece.modules));
+    Ok(Bytes::sum(held.collect::<Result<Vec<_>, Overflow>>()?)?)
 }
 
 /// The layer of a model that predicts tokens: the tensors of its last layer with attention, what joins embedding and hidden

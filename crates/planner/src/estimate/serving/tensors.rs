@@ -20,6 +20,10 @@ use crate::spec::{ModelShape, ModelSpec, Part, Role, Runtime, TensorSpec};
 /// Rows that the embedding and the output head are padded to.
 pub const VOCAB_PADDING: u64 = 64;
 
+/// Heads that a rank's attention over compressed keys is padded to a multiple of (`deepseek_v4/nvidia/flashmla.py`,
+/// `get_padded_num_q_heads`).
+pub const PADDED_HEADS: u64 = 64;
+
 /// What a server says of formats that it does not load as they are.
 pub struct Unloaded {
     /// Which server.
@@ -174,12 +178,26 @@ pub fn tensors(model: &ModelSpec, cut: Cut) -> Vec<TensorSpec> {
         } else if !fuse(&mut fused, tensor.role, &part) {
             fused.push(part);
         }
+        if let Some(table) = table_of_experts(&model.shape, tensor) {
+            fused.push(table);
+        }
         if tensor.role == Role::MlaKvB {
             // Two matrices of every head, for queries and for outputs, which no format quantizes.
             fused.push(TensorSpec { role: Role::MlaAbsorbed, ..part });
         }
     }
     fused
+}
+
+/// Which experts every token has where its number chooses them, beside such a layer's router: integers as wide as the f32 of
+/// other layers' corrections (`deepseek_v4/nvidia/model.py`, `tid2eid`).
+fn table_of_experts(shape: &ModelShape, tensor: TensorSpec) -> Option<TensorSpec> {
+    let compressed = shape.extras.compressed.as_ref()?;
+    if tensor.role != Role::Router || tensor.layer? >= compressed.hashed_layers {
+        return None;
+    }
+    let (row, rows) = (shape.moe?.n_experts_used, shape.vocab_size);
+    Some(TensorSpec { role: Role::ScoreCorrection, row, rows, ..tensor })
 }
 
 /// One rank's part of a bias or a norm that goes with the tensor before it: the bias of a layer that is
@@ -208,10 +226,12 @@ fn of_the_one_before(
 }
 
 /// Whether a tensor is kept in f32: vLLM 0.19.1 `gdn_linear_attn.py` and `mamba_mixer2.py` (decay),
-/// `deepseek_v2.py` and `glm4_moe.py` (correction of scores; GLM's router too).
+/// `deepseek_v2.py` and `glm4_moe.py` (correction of scores; GLM's router too); 0.33 `deepseek_v4/nvidia/model.py` (what
+/// mixes residual streams) and `deepseek_v4/attention.py` (sinks).
 pub fn is_f32(shape: &ModelShape, role: Role) -> bool {
     match role {
-        Role::RecurrentDecay | Role::ScoreCorrection => true,
+        Role::RecurrentDecay | Role::ScoreCorrection | Role::StreamMix => true,
+        Role::Sinks => shape.extras.compressed.is_some(),
         Role::Router => shape.architecture.family().vllm.router_in_f32,
         _ => false,
     }
@@ -305,6 +325,10 @@ pub fn shard(shape: &ModelShape, tensor: TensorSpec, cut: Cut) -> TensorSpec {
         | R::RecurrentOutput
         | R::RecurrentVector
         | R::RecurrentDecay => (row.div_ceil(ranks), rows),
+        // Kernels for compressed keys read as many heads at once.
+        R::Sinks if shape.extras.compressed.is_some() => {
+            (row.div_ceil(ranks).next_multiple_of(PADDED_HEADS), rows)
+        }
         role if is_split_by_output(role) => (row, rows.div_ceil(ranks)),
         _ => (row, rows),
     };

@@ -26,6 +26,10 @@ fn own_cache(model: &ModelSpec, gpu: &GpuSpec) -> KvFormat {
     listed.unwrap_or(if chooses { KvFormat::Fp8 } else { KvFormat::Bf16 })
 }
 
+/// Why DeepSeek-V4 is not planned.
+const COMPRESSED: &str = "SGLang divides its share among five pools that depend on each other and on the requests that run \
+    together; `--runtime vllm` is planned";
+
 /// The rules of `SGLang`.
 pub struct Rules;
 
@@ -111,7 +115,7 @@ impl RuntimeRules for Rules {
 
     fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
         let shape = &scenario.model.shape;
-        check_caches(shape)?;
+        check_caches(shape, COMPRESSED)?;
         if shape.extras.indexer.as_ref().is_some_and(|indexer| indexer.plain) {
             let reason = "SGLang's pools of sparse attention without latent vectors are not modelled: \
                           a plan without them would be too small";

@@ -16,6 +16,10 @@ use crate::spec::{
 /// What checkpoints call 8-bit floats in blocks (`quant_method`).
 pub const FP8: &str = "fp8";
 
+/// Why DeepSeek-V4 is not planned.
+const COMPRESSED: &str = "transformers scores every compressed key for every head of its indexer, and what that holds in a \
+    pass is not known; `--runtime vllm` is planned";
+
 /// The rules of transformers.
 pub struct Rules;
 
@@ -109,7 +113,7 @@ impl RuntimeRules for Rules {
 
     /// State-space layers, and families that older versions do not have.
     fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-        check_caches(&scenario.model.shape)?;
+        check_caches(&scenario.model.shape, COMPRESSED)?;
         if scenario.model.shape.ssm.is_some() {
             let reason = "transformers' scan of state-space layers takes what its kernels decide, or gigabytes \
                           without them: use `--runtime llama.cpp` or `--runtime vllm`";

@@ -20,7 +20,7 @@ use super::paged::token_size_of;
 use super::{attention_width, element, mlp_width, results, transient};
 use crate::dtype::KvFormat;
 use crate::estimate::serving::drafting::{HEAD_STATES, check_head, draft_of, weights};
-pub use crate::estimate::serving::drafting::{head, is_absorbed, layer};
+pub use crate::estimate::serving::drafting::{head, is_absorbed, layer, window_layer};
 use crate::estimate::{
     Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
 };
@@ -104,7 +104,8 @@ pub fn push(
         None => &scenario.model.shape,
     };
     let rows = ("tokens", scenario.workload.prefill_chunk);
-    let hidden = ("hidden", scenario.model.shape.hidden_size);
+    let streams = scenario.model.shape.extras.streams.unwrap_or(1);
+    let hidden = ("hidden", scenario.model.shape.hidden_size.saturating_mul(streams));
     let kind = Kind {
         component: Component::SmallBuffers,
         life: Life::From(Phase::Load),

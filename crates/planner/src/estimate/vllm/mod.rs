@@ -18,6 +18,8 @@
 
 mod attention;
 mod communication;
+pub mod compressed;
+mod compressed_step;
 pub mod drafting;
 pub mod encoder;
 mod experts;
@@ -29,7 +31,7 @@ pub mod pool;
 mod rules;
 mod sampler;
 pub(crate) mod stages;
-mod states;
+pub mod states;
 pub(crate) mod weights;
 
 pub use self::rules::Rules;
@@ -69,6 +71,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     }
     let fixed = held(buffers)?;
     let pool = pool::push(buffers, scenario, serving, fixed)?;
+    compressed_step::push_tables(buffers, scenario)?;
     overhead::push_bare_context(buffers, scenario);
     vision::vllm_step_embeddings(buffers, scenario)?;
     if serving.version.counts_graphs() {
@@ -183,6 +186,9 @@ fn held(buffers: &Buffers) -> Result<Bounds, Overflow> {
 /// f32 (`gpt_oss.py`).
 fn push_rope(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     let shape = &scenario.model.shape;
+    if shape.extras.compressed.is_some() {
+        return compressed_step::push_rope(buffers, scenario);
+    }
     let width = table_width(shape);
     if width == 0 {
         return Ok(());
@@ -223,6 +229,7 @@ fn push_profile_run(
     buffers.push(small, BufferId::StepInputs, inputs, Formula::text("constant", &[]));
     sampler::push_states(buffers, scenario, serving)?;
     experts::push_workspaces(buffers, scenario, serving, rows)?;
+    compressed_step::push(buffers, scenario, serving)?;
     push_layer(buffers, scenario, serving, rows)?;
     push_stages(buffers, scenario, rows)?;
     if !scenario.part().has_head {
@@ -288,8 +295,13 @@ fn push_layer(
         buffers.push(transient(Component::Activations, moment), name, size, formula);
         Ok(())
     };
-    push(Moment::FeedForward, "a layer's MLP", mlp_width(scenario, serving.ranks))?;
-    push(Moment::Attention, "a layer's attention", attention_width(scenario, serving.ranks))?;
+    let streams = compressed_step::streams_width(shape);
+    let attention = match shape.extras.compressed {
+        Some(_) => compressed_step::attention_width(shape, serving.ranks),
+        None => attention_width(scenario, serving.ranks),
+    };
+    push(Moment::FeedForward, "a layer's MLP", mlp_width(scenario, serving.ranks) + streams)?;
+    push(Moment::Attention, "a layer's attention", attention + streams)?;
     push_scan(buffers, scenario, serving, rows)
 }
 

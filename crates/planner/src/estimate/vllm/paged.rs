@@ -19,6 +19,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::compressed;
 use super::drafting::Drafted;
 use super::states::States;
 use crate::dtype::KvFormat;
@@ -48,6 +49,7 @@ pub fn kernel_block_tokens(
 ) -> u64 {
     let shape = &model.shape;
     match (&shape.mla, gpu.compute_capability.major, kv) {
+        _ if shape.extras.compressed.is_some() => compressed::BLOCK_TOKENS,
         (Some(_), 10, _) => 32,
         (Some(_), 9, KvFormat::Fp8) => 64,
         // The one kernel for heads so wide reads 8-bit caches by 64: what 0.33 makes of Gemma 4.
@@ -97,18 +99,53 @@ pub const fn asked_block_tokens(shape: &ModelShape, tokens: u64, asked: Option<u
 pub struct Paging {
     /// Tokens of a block; of a full layer's where windowed layers have wider heads or narrower.
     pub block_tokens: u64,
-    /// Tokens of a windowed layer's block.
-    pub window_block_tokens: u64,
     /// Bytes of a block: one group's layers.
     pub block: Bytes,
     /// Layers of a group, of those on this GPU.
     pub group_layers: u64,
     /// Groups whose layers keep every token.
     pub full: u64,
-    /// Groups whose layers keep a window, and the window.
-    pub window: (u64, u64),
+    /// Groups whose layers keep a window.
+    pub windows: [Windows; KINDS_OF_WINDOWS],
     /// Groups whose layers keep a state.
     pub recurrent: u64,
+    /// What is counted where groups differ in bytes.
+    pub unequal: Option<Unequal>,
+}
+
+/// Kinds of windows that a model has at most: DeepSeek-V4's, and those of its two compressors.
+pub const KINDS_OF_WINDOWS: usize = 3;
+
+/// Groups whose layers keep the same window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// How many.
+    pub groups: u64,
+    /// Tokens that a layer attends to.
+    pub size: u64,
+    /// Tokens of a block.
+    pub block_tokens: u64,
+}
+
+/// What releases count by bytes where the groups of a model differ in them (`compressed`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unequal {
+    /// Bytes of a block, where it is checked that a request has room.
+    pub checked_block: Bytes,
+    /// Bytes of a block of the layers that keep every token, and of each kind of windows.
+    pub of_groups: [Bytes; 1 + KINDS_OF_WINDOWS],
+}
+
+impl Windows {
+    /// Blocks of one of these groups that hold the last tokens of so many: the window does not end with a block.
+    fn blocks(&self, tokens: u64) -> Result<u64, Overflow> {
+        tokens.div_ceil(self.block_tokens.max(1)).checked_add(1).ok_or(Overflow)
+    }
+
+    /// Tokens that are kept of `tokens`, with `step` of them worked on.
+    fn seen(&self, tokens: u64, step: u64) -> u64 {
+        self.size.saturating_sub(1).saturating_add(step).min(tokens)
+    }
 }
 
 /// What is cached at the same time.
@@ -178,14 +215,19 @@ impl Paging {
         let own =
             layers_of_a_group(&layers_with(model, drafted), &run_with(model, run, drafted), groups);
         let block = token.times(own)?.plus(drafted.other)?.times(block_tokens)?;
+        let windows = Windows {
+            groups: groups[1],
+            size: window_size(model),
+            block_tokens: window_block_tokens,
+        };
         Ok(Self {
             block_tokens,
-            window_block_tokens,
             block,
             group_layers: own.saturating_add(drafted.other_layers),
             full: groups[0],
-            window: (groups[1], window_size(model)),
+            windows: [windows, Windows::default(), Windows::default()],
             recurrent: groups[2],
+            unequal: None,
         })
     }
 
@@ -195,25 +237,56 @@ impl Paging {
         pool.get() / block
     }
 
+    /// Groups that share a table of blocks.
+    pub fn groups(&self) -> u64 {
+        let windows = self.windows.iter().fold(0, |sum: u64, w| sum.saturating_add(w.groups));
+        windows.saturating_add(self.full).saturating_add(self.recurrent)
+    }
+
+    /// The kinds of windows that there are.
+    fn kinds_of_windows(&self) -> impl Iterator<Item = &Windows> {
+        self.windows.iter().filter(|windows| windows.groups > 0)
+    }
+
+    /// The fewest tokens of any group's block.
+    pub fn least_block_tokens(&self) -> u64 {
+        let windows = self.kinds_of_windows().map(|windows| windows.block_tokens);
+        let full = (self.full > 0 || self.recurrent > 0).then_some(self.block_tokens);
+        windows.chain(full).min().unwrap_or(self.block_tokens)
+    }
+
     /// The tokens that vLLM says a pool of so many blocks holds.
     pub fn tokens(&self, blocks: u64) -> u64 {
-        let least = if self.window.0 > 0 && self.full > 0 {
-            self.block_tokens.min(self.window_block_tokens)
-        } else {
-            self.block_tokens
-        };
-        blocks / (self.full + self.window.0 + self.recurrent).max(1) * least
+        blocks / self.groups().max(1) * self.least_block_tokens()
     }
 
     /// Blocks that a request of so many tokens may hold at most, with so many more in steps that are under way: every token of
     /// full layers, a window and those steps of windowed ones, and `states` blocks of recurrent ones.
     pub fn of_a_request(&self, tokens: u64, in_flight: u64, states: u64) -> Result<u64, Overflow> {
-        let full = tokens.div_ceil(self.block_tokens);
-        let (groups, window) = self.window;
-        let seen = window.saturating_sub(1).saturating_add(in_flight).min(tokens);
-        let windowed = seen.div_ceil(self.window_block_tokens).checked_add(1).ok_or(Overflow)?;
-        let own = Bytes::product(&[full, self.full])?.plus(Bytes::product(&[windowed, groups])?)?;
+        let mut own = Bytes::product(&[tokens.div_ceil(self.block_tokens), self.full])?;
+        for windows in self.kinds_of_windows() {
+            let blocks = windows.blocks(windows.seen(tokens, in_flight))?;
+            own = own.plus(Bytes::product(&[blocks, windows.groups])?)?;
+        }
         Ok(own.plus(Bytes::product(&[states, self.recurrent])?)?.get())
+    }
+
+    /// The same as bytes of the groups that hold them, in blocks of the layers that keep every token.
+    ///
+    /// # Errors
+    /// On numbers that no pool has.
+    pub fn of_a_request_by_bytes(
+        &self,
+        unequal: &Unequal,
+        tokens: u64,
+        in_flight: u64,
+    ) -> Result<u64, Overflow> {
+        let [full, others @ ..] = unequal.of_groups;
+        let mut own = full.times(tokens.div_ceil(self.block_tokens))?;
+        for (windows, bytes) in self.windows.iter().zip(others) {
+            own = own.plus(bytes.times(windows.blocks(windows.seen(tokens, in_flight))?)?)?;
+        }
+        Ok(own.get().div_ceil(full.get().max(1)))
     }
 
     /// Blocks that the system prompt takes once for all conversations: those it fills, of layers
@@ -227,14 +300,22 @@ impl Paging {
     pub fn needed(&self, cached: &Cached) -> Result<u64, Overflow> {
         let tokens = cached.system.checked_add(cached.conversation).ok_or(Overflow)?;
         let full = tokens.div_ceil(self.block_tokens) - cached.system / self.block_tokens;
-        let (groups, window) = self.window;
-        let seen = tokens.min(window.saturating_sub(1).saturating_add(cached.chunk));
-        let size = self.window_block_tokens;
-        let windowed = (seen.div_ceil(size) + 1).min(tokens.div_ceil(size));
-        let own = Bytes::product(&[full, self.full])?.plus(Bytes::product(&[windowed, groups])?)?;
         let states = if cached.has_every_state { tokens.div_ceil(self.block_tokens) } else { 1 };
-        let own = own.plus(Bytes::product(&[states, self.recurrent])?)?.times(cached.sequences)?;
-        Ok(own.plus(Bytes::new(self.shared(cached)))?.plus(Bytes::new(NULL_BLOCK))?.get())
+        let states = Bytes::product(&[states, self.recurrent])?;
+        let own = Bytes::product(&[full, self.full])?.plus(states)?;
+        let mut all = own.times(cached.sequences)?.plus(Bytes::new(self.shared(cached)))?;
+        for windows in self.kinds_of_windows() {
+            let held = |step| -> Result<u64, Overflow> {
+                let held = windows.blocks(windows.seen(tokens, step))?;
+                Ok(held.min(tokens.div_ceil(windows.block_tokens.max(1))))
+            };
+            // A step has so many tokens of all conversations: one's prompt, or a token of each.
+            let others = cached.sequences.saturating_sub(1);
+            let held =
+                Bytes::product(&[held(1)?, others])?.plus(Bytes::new(held(cached.chunk)?))?;
+            all = all.plus(held.times(windows.groups)?)?;
+        }
+        Ok(all.plus(Bytes::new(NULL_BLOCK))?.get())
     }
 }
 
@@ -378,7 +459,7 @@ mod tests {
         let model = ModelSpec::new("windows", shape, "test").unwrap();
         let of = |run| {
             let paging = Paging::of_run(&model, &run, KvFormat::Bf16, 1, BLOCK_TOKENS).unwrap();
-            (paging.group_layers, paging.full, paging.window.0)
+            (paging.group_layers, paging.full, paging.windows[0].groups)
         };
         assert_eq!(of(0..62), (10, 1, 6));
         assert_eq!(of(0..31), (5, 1, 6));
@@ -408,7 +489,8 @@ mod tests {
         shape.window = Some(Window { size: 1024, full_every: Some(2) });
         let model = ModelSpec::new("windows", shape, "test").unwrap();
         let paging = Paging::of(&model, KvFormat::Bf16, 1).unwrap();
-        assert_eq!((paging.group_layers, paging.full, paging.window), (16, 1, (1, 1024)));
+        let windows = (paging.windows[0].groups, paging.windows[0].size);
+        assert_eq!((paging.group_layers, paging.full, windows), (16, 1, (1, 1024)));
         let cached = Cached {
             system: 0,
             conversation: 16_000,

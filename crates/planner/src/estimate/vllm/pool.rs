@@ -1,5 +1,6 @@
 //! The pool of cache blocks, and what vLLM checks before it serves.
 
+use super::compressed::CompressedCache;
 use super::drafting::Drafted;
 use super::offload;
 use super::paged::{
@@ -56,7 +57,8 @@ pub fn push(
     let has_checkpoints = has_checkpoints(&scenario.model.shape, scenario.gpu);
     let chunk = workload.prefill_chunk;
     let states = kept_states(&scenario.model.shape, serving);
-    let request = Request { paging, serving, chunk, states, has_checkpoints };
+    let stages = scenario.part().stages();
+    let request = Request { paging, serving, chunk, stages, states, has_checkpoints };
     Ok(Pool {
         limit,
         need: match serving.server.cache_bytes {
@@ -94,6 +96,9 @@ fn paging(scenario: &Scenario<'_>, serving: Serving) -> Result<Paging, Overflow>
     let tokens = asked_block_tokens(&model.shape, tokens, serving.server.block_tokens);
     let drafted = Drafted::of_scenario(scenario, serving)?;
     let run = &scenario.part().layers;
+    if let Some(shape) = CompressedCache::of(&model.shape) {
+        return shape.paging(run, drafted.layers, serving.version);
+    }
     Paging::with_drafts(model, run, kv, (serving.ranks, tokens), drafted)
 }
 
@@ -110,7 +115,12 @@ fn push_blocks(
         Component::SystemPromptCache => "blocks of the system prompt",
         _ => "the rest of the pool",
     };
-    let of_a_token = paging.block.get() / (paging.group_layers * paging.block_tokens);
+    let layers_and_tokens = (paging.group_layers * paging.block_tokens).max(1);
+    if !paging.block.get().is_multiple_of(layers_and_tokens) {
+        let factors = [("blocks", blocks), ("B per block", paging.block.get())];
+        return buffers.product(kind, name, &factors);
+    }
+    let of_a_token = paging.block.get() / layers_and_tokens;
     let factors = [
         ("blocks", blocks),
         ("layers of a group", paging.group_layers),
@@ -131,6 +141,8 @@ pub struct Request {
     pub chunk: u64,
     /// What recurrent layers keep of it.
     pub states: States,
+    /// Stages of a pipeline.
+    pub stages: u64,
     /// Whether recurrent layers leave checkpoints, see [`has_checkpoints`].
     pub has_checkpoints: bool,
 }
@@ -141,8 +153,6 @@ impl Request {
     /// # Errors
     /// On numbers that no pool has.
     pub fn blocks(&self, tokens: u64) -> Result<u64, Overflow> {
-        let steps = self.serving.version.steps_in_flight();
-        let in_flight = self.chunk.checked_mul(steps).ok_or(Overflow)?;
         let tokens = tokens.div_ceil(self.serving.server.context_ranks.max(1));
         let version = self.serving.version;
         let states = match self.states {
@@ -151,7 +161,12 @@ impl Request {
             States::Shared => version.states_of_a_request(true, self.has_checkpoints),
         };
         let states = states.saturating_add(self.serving.server.ahead);
-        self.paging.of_a_request(tokens, in_flight, states)
+        self.paging.of_a_request(tokens, self.in_flight()?, states)
+    }
+
+    /// Tokens of steps that are under way.
+    fn in_flight(&self) -> Result<u64, Overflow> {
+        self.chunk.checked_mul(self.serving.version.steps_in_flight(self.stages)).ok_or(Overflow)
     }
 
     /// The tokens that vLLM says a pool of so many blocks holds: from 0.21 on as many as conversations of the longest kind
@@ -164,7 +179,13 @@ impl Request {
         if !self.serving.version.prints_concurrency() {
             return self.paging.tokens(blocks).checked_mul(ranks).ok_or(Overflow);
         }
-        let of_one = self.blocks(longest)?.max(1);
+        let of_one = match self.paging.unequal {
+            Some(unequal) if self.serving.version.prints_by_bytes() => {
+                self.paging.of_a_request_by_bytes(&unequal, longest, self.in_flight()?)?
+            }
+            _ => self.blocks(longest)?,
+        };
+        let of_one = of_one.max(1);
         Ok(Bytes::new(longest).scale(blocks, of_one)?.get())
     }
 
@@ -178,7 +199,8 @@ impl Request {
             if self.serving.version.holds_a_block_back() { self.paging.block } else { Bytes::ZERO };
         let less = |size: Bytes| size.minus_or_zero(held_back);
         let has = Bounds::new(less(pool.low), less(pool.expected), less(pool.high));
-        let needs = |tokens| self.paging.block.times(self.blocks(tokens)?);
+        let block = self.paging.unequal.map_or(self.paging.block, |unequal| unequal.checked_block);
+        let needs = |tokens| block.times(self.blocks(tokens)?);
         let needed = needs(longest)?;
         let longest_that_starts = if needed <= has.expected {
             longest

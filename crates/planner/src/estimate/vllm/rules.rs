@@ -1,8 +1,8 @@
 //! What vLLM takes and does.
 
+use super::compressed::CompressedCache;
 use super::weights::VllmTensors;
 use crate::dtype::{KvFormat, WeightFormat};
-use crate::estimate::kv_cache::check_caches;
 use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules, SERVER_FLAGS};
 use crate::estimate::serving::placement;
@@ -14,9 +14,11 @@ use crate::spec::{
 };
 use crate::units::Bytes;
 
-/// The format of caches that a checkpoint asks for (`resolve_kv_cache_dtype_string`).
+/// The format of caches that a checkpoint asks for (`resolve_kv_cache_dtype_string`), or that its kernels alone read
+/// (`models/deepseek_v4/attention.py`, `_resolve_dsv4_kv_cache_dtype`).
 const fn own_cache(model: &ModelSpec) -> Option<KvFormat> {
     match &model.own_format {
+        _ if model.shape.extras.compressed.is_some() => Some(KvFormat::Fp8),
         Some(OwnFormat::Listed(checkpoint)) => checkpoint.kv,
         _ => None,
     }
@@ -133,7 +135,11 @@ impl RuntimeRules for Rules {
     }
 
     fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
-        check_caches(&scenario.model.shape)
+        let serving = scenario.runtime.options.serving().unwrap_or_default();
+        match CompressedCache::of(&scenario.model.shape) {
+            Some(cache) => cache.check(serving, scenario.kv),
+            None => Ok(()),
+        }
     }
 
     fn check_images(&self, _scenario: &Scenario<'_>) -> Result<(), EstimateError> {

@@ -14,6 +14,8 @@ pub fn is_on_every_stage(family: Architecture, role: Role) -> bool {
         Role::TokenEmbedding => every_stage.embedding,
         Role::OutputHead => every_stage.head,
         Role::Norm | Role::Bias => every_stage.norm,
+        // DeepSeek-V4's, which makes one of its residual streams before the head (0.33 `deepseek_v4/nvidia/model.py`).
+        Role::StreamMix => true,
         _ => false,
     }
 }

@@ -133,9 +133,7 @@ impl Config<'_> {
                 _ => Vec::new(),
             };
         }
-        let is_fp4 =
-            |fields: Fields<'_>| Ok::<_, SourceError>(fields.text("expert_dtype")? == Some("fp4"));
-        let fp4 = is_fp4(self.fields)? || is_fp4(self.object)?;
+        let fp4 = self.has_fp4_experts()?;
         if groups.is_empty() && listed.is_empty() {
             return Ok(None);
         }
@@ -149,6 +147,18 @@ impl Config<'_> {
             plain_bytes,
             stated: None,
         }))
+    }
+
+    /// Whether experts are in MXFP4 beside linear layers in 8-bit floats (DeepSeek-V4).
+    fn has_fp4_experts(&self) -> Result<bool, SourceError> {
+        let is_fp4 =
+            |fields: Fields<'_>| Ok::<_, SourceError>(fields.text("expert_dtype")? == Some("fp4"));
+        Ok(is_fp4(self.fields)? || is_fp4(self.object)?)
+    }
+
+    /// Whether scales are powers of two.
+    fn has_powers(&self) -> Result<bool, SourceError> {
+        Ok(self.object.text("scale_fmt")? == Some("ue8m0"))
     }
 
     /// Modules that are left as they are.
@@ -339,6 +349,10 @@ impl Config<'_> {
     fn fp8(&self) -> Result<Scheme, SourceError> {
         let block = self.object.numbers("weight_block_size")?;
         Ok(match block.as_deref() {
+            // DeepSeek-V3.1's scales are powers of two in f32.
+            Some([rows, columns]) if self.has_fp4_experts()? && self.has_powers()? => {
+                Scheme::Fp8PowerBlock { rows: *rows, columns: *columns }
+            }
             Some([rows, columns]) => Scheme::Fp8Block { rows: *rows, columns: *columns },
             Some(_) => return Err(self.object.invalid("weight_block_size", "two numbers")),
             None if self.object.has("weight_block_size") => Scheme::Fp8Tensor,
