@@ -36,7 +36,8 @@ const REJECTED: u64 = 24;
 /// Sequences from which on the pivot is searched (`apply_top_k_top_p`); the second model runner searches always.
 const FEWEST_SEARCHED: u64 = 8;
 
-const REJECTING: &str = "logits of drafts and last tokens, copies, probabilities and random numbers";
+const REJECTING: &str =
+    "logits of drafts and last tokens, copies, probabilities and random numbers";
 
 /// How a release samples in its profile run.
 #[derive(Clone, Copy, PartialEq, Eq)]

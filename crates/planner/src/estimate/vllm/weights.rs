@@ -88,8 +88,8 @@ pub fn allocated(size: Bytes, spec: &RuntimeSpec) -> Result<Bytes, Overflow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::samples::runtime;
     use crate::spec::RuntimeOptions;
+    use crate::spec::samples::runtime;
 
     #[test]
     fn large_tensors_keep_what_is_too_small_to_split_off() {
