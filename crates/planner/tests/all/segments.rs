@@ -1,4 +1,4 @@
-//! `expandable_segments` of `PyTorch`'s allocator: an option of transformers, and advice.
+//! `expandable_segments` of `PyTorch`'s allocator: an option of transformers and vLLM, and advice.
 
 use vramplan_planner::deployment::{Deployment, Question, resolve};
 use vramplan_planner::estimate::BufferId;
@@ -63,7 +63,7 @@ fn advice_says_what_it_saves() {
 
 #[test]
 fn other_runtimes_refuse_it() {
-    for runtime in ["vllm", "llama.cpp", "vramplan"] {
+    for runtime in ["sglang", "llama.cpp", "vramplan"] {
         let text = format!(
             "gpu = 'L4'\nmodel = 'llama-3.2-1b'\nruntime = '{runtime}'\nexpandable_segments = true"
         );
@@ -72,4 +72,22 @@ fn other_runtimes_refuse_it() {
         let message = refused.unwrap_err().to_string();
         assert!(message.contains("segments that grow"), "{message}");
     }
+}
+
+/// Blocks of 20 MiB and more keep the rest of their segment under vLLM from 0.22 on, unless segments grow.
+#[test]
+fn weights_are_rounded_less_under_vllm() {
+    let qwen = "gpu = 'RTX 3090'\ngpus = 2\nsplit = 'tensor'\nmodel = 'qwen3.6-27b'\nweights = 'fp8-block'\n\
+                runtime = 'vllm'\nruntime_version = '0.24'\nmax_model_len = 32768\n";
+    let lost = |text: &str| {
+        let answer = planned(text);
+        let buffers = answer.plan.buffers.iter();
+        let rounding = buffers.filter(|buffer| buffer.id == BufferId::WeightRounding);
+        rounding.map(|buffer| buffer.size.expected).max().unwrap()
+    };
+    let fixed = lost(qwen);
+    let grown = format!("{qwen}expandable_segments = true");
+    assert!(fixed > Bytes::new(300 << 20), "{fixed}");
+    assert!(lost(&grown) < Bytes::new(1 << 20), "{}", lost(&grown));
+    assert!(deployment(&grown).resolved().expandable_segments);
 }

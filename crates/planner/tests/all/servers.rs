@@ -376,3 +376,95 @@ fn a_format_by_its_name_leaves_open_what_is_quantized() {
         assert!(open.low.as_f64() < held && held < open.high.as_f64(), "{gib} {open:?}");
     }
 }
+
+const WORKSPACE: BufferId = BufferId::AttentionWorkspace;
+/// A cache in 8 bits, which `FlashAttention` 2 does not read.
+const NARROW: &str = "gpu = 'RTX 5090'\nmodel = 'qwen3.8-27b'\nruntime = 'vllm'\nweights = 'nvfp4'\nkv = 'fp8'\n\
+                      max_model_len = 32768\nmax_seqs = 1\n";
+
+/// vllm-project/vllm#52872 prints 0.89 GiB of graphs in steps of 8192 tokens, 0.52 in shorter ones; the release before has
+/// one size.
+#[test]
+fn flashinfer_works_in_what_a_step_may_need() {
+    let workspace = |told: &str| size(&planned(&format!("{NARROW}{told}")), WORKSPACE);
+    let of = |version: &str, chunk: u64| {
+        workspace(&format!("runtime_version = '{version}'\nprefill_chunk = {chunk}"))
+    };
+    let least = Bytes::new(394 << 20);
+    assert_eq!(of("0.27", 8192), Bytes::new(8192 * 24 * 256 * 16));
+    assert_eq!(of("0.27", 4096), least, "4096 · 24 · 256 · 16 are 384 MiB");
+    assert_eq!(of("0.25", 8192), least);
+    for others in ["gpu = 'H100'\n", "gpu = 'RTX 5090'\nkv = 'bf16'\n"] {
+        let model = "model = 'qwen3.8-27b'\nruntime = 'vllm'\nweights = 'fp8-block'\nmax_model_len = 32768\n";
+        let kv = if others.contains("kv") { "" } else { "kv = 'fp8'\n" };
+        let answer = planned(&format!("{others}{model}{kv}"));
+        assert_eq!(size(&answer, WORKSPACE), Bytes::ZERO, "{others}");
+    }
+}
+
+/// Whole graphs are not captured where `FlashInfer`'s own kernels would decode drafted tokens, to 0.32: the workspace comes with
+/// the warm-up of kernels then, but for the second runner.
+#[test]
+fn flashinfers_workspace_is_where_metadata_are_built() {
+    let beside = BufferId::Other("FlashInfer's workspace, made when kernels are warmed up");
+    for (told, is_counted) in [
+        ("runtime_version = '0.27'", true),
+        ("runtime_version = '0.27'\nmtp = 3", false),
+        ("runtime_version = '0.27'\nenforce_eager = true", false),
+        ("runtime_version = '0.29'\nmtp = 3", true),
+        ("runtime_version = '0.33'\nmtp = 3", true),
+    ] {
+        let answer = planned(&format!("{NARROW}{told}"));
+        let found = [WORKSPACE, beside].map(|id| size(&answer, id) > Bytes::ZERO);
+        assert_eq!(found, [is_counted, !is_counted], "{told}");
+    }
+}
+
+/// The first runner rejects as many drafts as sequences in its profile run: 26 B a sequence and word, not 14.
+#[test]
+fn rejecting_drafts_takes_more_than_sampling() {
+    let server = "gpu = 'H100'\nmodel = 'qwen3.6-27b'\nruntime = 'vllm'\nweights = 'fp8-block'\n\
+                  max_model_len = 32768\nmax_seqs = 1024\n";
+    let logits = |told: &str| {
+        let answer = planned(&format!("{server}{told}"));
+        let mine = answer.plan.buffers.iter().filter(|buffer| buffer.id.label().contains("random"));
+        Bytes::sum(mine.map(|buffer| buffer.size.expected)).unwrap()
+    };
+    let words = 1024 * 248_320;
+    assert_eq!(logits("runtime_version = '0.27'"), Bytes::new(words * 14));
+    assert_eq!(logits("runtime_version = '0.27'\nmtp = 3"), Bytes::new(words * 26));
+    assert_eq!(logits("mtp = 3\nruntime_version = '0.29'").get(), 0);
+}
+
+/// What a request of the longest kind holds of Qwen3.6 where prefixes are shared: 2 + 3 states a group, so 179 blocks, as the
+/// tokens of noonghunna/club-3090#594 say (205/179 of 262,144).
+#[test]
+fn prefixes_that_are_shared_cost_a_block_of_each_recurrent_layer() {
+    let server = "gpu = 'RTX 3090'\ngpus = 2\nsplit = 'tensor'\nmodel = 'qwen3.6-27b'\nruntime = 'vllm'\nkv = 'fp8'\n\
+                  weights = 'fp8-block'\nmax_model_len = 262144\nmax_seqs = 2\nmtp = 3\nprefill_chunk = 8192\n";
+    let of_one = |told: &str| {
+        let pool = planned(&format!("{server}{told}")).plan.pool.unwrap();
+        pool.start.needs.get() / pool.block.get()
+    };
+    assert_eq!(of_one("runtime_version = '0.24'"), 176);
+    assert_eq!(of_one("runtime_version = '0.24'\nenable_prefix_caching = true"), 179);
+    assert_eq!(of_one("runtime_version = '0.28'"), 179);
+    assert_eq!(of_one("runtime_version = '0.28'\nno_enable_prefix_caching = true"), 176);
+    let said = refusal(
+        "gpu = 'H100'\nmodel = 'qwen3.5-9b'\nruntime = 'sglang'\nenable_prefix_caching = true",
+    );
+    assert!(said.contains("--enable-prefix-caching"), "{said}");
+}
+
+/// Images are encoded before experts have their workspaces, so that the pool is left by the larger of both.
+#[test]
+fn encoders_run_before_experts_have_workspaces() {
+    let server = "gpu = 'RTX 5090'\nmodel = 'qwen3.6-35b-a3b'\nruntime = 'vllm'\nruntime_version = '0.24'\n\
+                  weights = 'nvfp4'\nmax_model_len = 32768\nmax_seqs = 1\n";
+    let left = |chunk: u64| left(&planned(&format!("{server}prefill_chunk = {chunk}")));
+    let workspaces = |chunk: u64| {
+        size(&planned(&format!("{server}prefill_chunk = {chunk}")), BufferId::ExpertWorkspaces)
+    };
+    assert_eq!(workspaces(8192), workspaces(4096).times(2).unwrap());
+    assert_eq!(left(8192), left(4096), "the encoder takes more than a step with its workspaces");
+}

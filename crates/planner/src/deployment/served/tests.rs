@@ -331,6 +331,29 @@ fn variables_of_llama_cpp_are_flags() {
 }
 
 #[test]
+fn variables_of_pytorch_say_how_segments_are_made() {
+    let grows = |line: &str| of(line).question.expandable_segments;
+    assert!(grows("env PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True vllm serve a/b"));
+    assert!(grows(
+        "docker run -e PYTORCH_ALLOC_CONF=max_split_size_mb:512,expandable_segments:True vllm/vllm-openai a/b"
+    ));
+    assert!(!grows("PYTORCH_CUDA_ALLOC_CONF=expandable_segments:False vllm serve a/b"));
+    assert!(!grows("vllm serve a/b --disable-custom-all-reduce"));
+}
+
+#[test]
+fn the_last_word_on_prefixes_counts() {
+    let said = |flags: &str| {
+        let Served { question, not_planned, .. } = of(&format!("vllm serve a/b {flags}"));
+        assert!(not_planned.is_empty(), "{not_planned:?}");
+        (question.enable_prefix_caching, question.no_enable_prefix_caching)
+    };
+    assert_eq!(said(""), (false, false));
+    assert_eq!(said("--enable-prefix-caching"), (true, false));
+    assert_eq!(said("--enable-prefix-caching --no-enable-prefix-caching"), (false, true));
+}
+
+#[test]
 fn what_others_take_of_ollamas_card_is_read() {
     let Served { question, .. } = of("OLLAMA_GPU_OVERHEAD=1073741824 ollama run a:8b");
     assert_eq!(question.other_use.map(crate::units::Bytes::get), Some(1 << 30));

@@ -130,7 +130,7 @@ fn push_counted(
     };
     let of_a_graph = LEAST_OF_A_GRAPH + integers;
     let formula = Formula::text(
-        "results of a layer + whole graphs · B a whole graph",
+        "results + whole graphs · B a whole graph",
         &[
             ("results", counted.results.get()),
             ("whole graphs", counted.whole),
