@@ -98,6 +98,33 @@ pub struct Paging {
     pub window: (u64, u64),
     /// Groups whose layers keep a state.
     pub recurrent: u64,
+    /// Groups of a draft's layers alone.
+    pub apart: [ApartGroups; 2],
+}
+
+/// Groups of a draft's layers that are not like the model's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApartGroups {
+    /// How many.
+    pub groups: u64,
+    /// Tokens of their blocks.
+    pub block_tokens: u64,
+    /// Tokens that they keep; 0 for all.
+    pub window: u64,
+}
+
+impl ApartGroups {
+    /// Blocks of a request of so many tokens, of which so many are in steps under way.
+    fn of_a_request(&self, tokens: u64, in_flight: u64) -> Result<u64, Overflow> {
+        let size = self.block_tokens.max(1);
+        let blocks = if self.window == 0 {
+            tokens.div_ceil(size)
+        } else {
+            let seen = self.window.saturating_sub(1).saturating_add(in_flight).min(tokens);
+            seen.div_ceil(size).checked_add(1).ok_or(Overflow)?
+        };
+        blocks.checked_mul(self.groups).ok_or(Overflow)
+    }
 }
 
 /// What is cached at the same time.
@@ -160,12 +187,30 @@ impl Paging {
         }
         let mut counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
         counts[0] = counts[0].saturating_add(drafted.layers);
-        let group_layers = group_layers(counts);
+        let group_layers =
+            group_layers(counts.into_iter().chain(drafted.apart.map(|apart| apart.layers)));
         let groups = counts.map(|layers| layers.div_ceil(group_layers));
         let own =
             layers_of_a_group(&layers_with(model, drafted), &run_with(model, run, drafted), groups);
+        // Pages of all layers are as large as the largest; those of drafts have at first as many tokens as the model's.
+        let page = token.times(block_tokens)?;
+        let largest =
+            drafted.apart.iter().filter(|apart| apart.layers > 0).map(|apart| apart.token);
+        let largest = largest.max().unwrap_or(Bytes::ZERO).times(block_tokens)?.max(page);
+        let longer = |than: Bytes| largest.get() / than.get().max(1);
+        let apart = drafted.apart.map(|apart| ApartGroups {
+            groups: apart.layers.div_ceil(group_layers),
+            block_tokens: longer(apart.token),
+            window: apart.window,
+        });
+        if largest > page {
+            let times = |tokens: u64| tokens.checked_mul(longer(page)).ok_or(Overflow);
+            window_block_tokens = times(window_block_tokens)?;
+            block_tokens = times(block_tokens)?;
+        }
         let block = token.times(own)?.plus(drafted.other)?.times(block_tokens)?;
         Ok(Self {
+            apart,
             block_tokens,
             window_block_tokens,
             block,
@@ -182,14 +227,24 @@ impl Paging {
         pool.get() / block
     }
 
+    /// Groups of every kind.
+    pub fn groups(&self) -> u64 {
+        let drafts: u64 = self.apart.iter().map(|apart| apart.groups).sum();
+        self.full + self.window.0 + self.recurrent + drafts
+    }
+
+    /// The fewest tokens of any group's block.
+    pub fn fewest_tokens(&self) -> u64 {
+        let windowed = (self.window.0, self.window_block_tokens);
+        let own = [(self.full + self.recurrent, self.block_tokens), windowed];
+        let drafts = self.apart.map(|apart| (apart.groups, apart.block_tokens));
+        let present = own.into_iter().chain(drafts).filter(|(groups, _)| *groups > 0);
+        present.map(|(_, tokens)| tokens).min().unwrap_or(self.block_tokens)
+    }
+
     /// The tokens that vLLM says a pool of so many blocks holds.
     pub fn tokens(&self, blocks: u64) -> u64 {
-        let least = if self.window.0 > 0 && self.full > 0 {
-            self.block_tokens.min(self.window_block_tokens)
-        } else {
-            self.block_tokens
-        };
-        blocks / (self.full + self.window.0 + self.recurrent).max(1) * least
+        blocks / self.groups().max(1) * self.fewest_tokens()
     }
 
     /// Blocks that a request of so many tokens may hold at most, with so many more in steps that are under way: every token of
@@ -200,7 +255,14 @@ impl Paging {
         let seen = window.saturating_sub(1).saturating_add(in_flight).min(tokens);
         let windowed = seen.div_ceil(self.window_block_tokens).checked_add(1).ok_or(Overflow)?;
         let own = Bytes::product(&[full, self.full])?.plus(Bytes::product(&[windowed, groups])?)?;
-        Ok(own.plus(Bytes::product(&[states, self.recurrent])?)?.get())
+        let own = own.plus(Bytes::product(&[states, self.recurrent])?)?;
+        Ok(own.plus(Bytes::new(self.of_drafts(tokens, in_flight)?))?.get())
+    }
+
+    /// Blocks that a draft's own groups may hold of a request.
+    fn of_drafts(&self, tokens: u64, in_flight: u64) -> Result<u64, Overflow> {
+        let [all, windowed] = self.apart.map(|apart| apart.of_a_request(tokens, in_flight));
+        all?.checked_add(windowed?).ok_or(Overflow)
     }
 
     /// Blocks that the system prompt takes once for all conversations: those it fills, of layers
@@ -219,7 +281,9 @@ impl Paging {
         let size = self.window_block_tokens;
         let windowed = (seen.div_ceil(size) + 1).min(tokens.div_ceil(size));
         let own = Bytes::product(&[full, self.full])?.plus(Bytes::product(&[windowed, groups])?)?;
-        let own = own.plus(Bytes::new(self.recurrent))?.times(cached.sequences)?;
+        let drafts = self.of_drafts(cached.conversation, cached.chunk)?;
+        let own = own.plus(Bytes::new(self.recurrent))?.plus(Bytes::new(drafts))?;
+        let own = own.times(cached.sequences)?;
         Ok(own.plus(Bytes::new(self.shared(cached)))?.plus(Bytes::new(NULL_BLOCK))?.get())
     }
 }
@@ -228,8 +292,8 @@ impl Paging {
 const NULL_BLOCK: u64 = 1;
 
 /// The smallest kind's layers, or the largest's where padding the others to it costs little.
-fn group_layers(counts: [u64; 3]) -> u64 {
-    let present = || counts.into_iter().filter(|&layers| layers > 0);
+fn group_layers(counts: impl Iterator<Item = u64> + Clone) -> u64 {
+    let present = || counts.clone().filter(|&layers| layers > 0);
     let (least, most) = (present().min().unwrap_or(1), present().max().unwrap_or(1));
     if 2 * most < 3 * least { most } else { least }
 }
@@ -349,11 +413,12 @@ mod tests {
 
     #[test]
     fn layers_of_two_kinds_form_groups_of_one_size() {
-        assert_eq!(group_layers([23, 23, 0]), 23);
-        assert_eq!(group_layers([10, 52, 0]), 10);
-        assert_eq!(group_layers([13, 12, 0]), 13);
-        assert_eq!(group_layers([0, 32, 0]), 32);
-        assert_eq!(group_layers([8, 0, 24]), 8);
+        let of = |counts: [u64; 3]| group_layers(counts.into_iter());
+        assert_eq!(of([23, 23, 0]), 23);
+        assert_eq!(of([10, 52, 0]), 10);
+        assert_eq!(of([13, 12, 0]), 13);
+        assert_eq!(of([0, 32, 0]), 32);
+        assert_eq!(of([8, 0, 24]), 8);
     }
 
     #[test]
