@@ -168,5 +168,4 @@ PUBLISHED = {
     "Qwen3-8B-DFlash-b16": block(5, 0, None, 4096, 12288, 5, vocab=151_936),
     "Qwen3-4B-DFlash-b16": block(5, 0, None, 2560, 9728, 5, vocab=151_936),
     "gemma-4-31B-it-assistant": assistant(5376, 1024, 8192, 32, 16, 4, 1024),
-    "gemma-4-26B-A4B-it-assistant": assistant(2816, 1024, 8192, 16, 8, 2, 1024),
 }

@@ -134,7 +134,7 @@ pub(super) const VLLM: &[Flag] = &[
     ("--load-format", Effect::Value),
     ("--download-dir", Effect::Value),
     ("--trust-remote-code", Effect::Bare),
-    ("--enable-prefix-caching", Effect::Bare),
+    ("--enable-prefix-caching", Effect::Turns(|question| question.enable_prefix_caching = true)),
     ("--no-enable-prefix-caching", Effect::Bare),
     ("--disable-log-requests", Effect::Bare),
     ("--disable-log-stats", Effect::Bare),

@@ -66,6 +66,7 @@ pub(super) fn server(
         )?,
         context_ranks: context_ranks(question, model, grid.map_or(gpus, |grid| grid.tensor))?,
         grid,
+        caches_prefixes: question.enable_prefix_caching,
     })
 }
 
@@ -106,6 +107,7 @@ fn given(question: &Question) -> impl Iterator<Item = &'static str> {
         ("--pipeline-parallel-size", question.pipeline_parallel_size.is_some()),
         ("--data-parallel-size", question.data_parallel_size.is_some()),
         ("--enable-expert-parallel", question.enable_expert_parallel),
+        ("--enable-prefix-caching", question.enable_prefix_caching),
         ("--decode-context-parallel-size", question.decode_context_parallel_size.is_some()),
         ("--enable-dp-attention", question.enable_dp_attention),
         ("--max-total-tokens", question.max_total_tokens.is_some()),

@@ -128,7 +128,7 @@ pub struct Refusal {
 }
 
 /// What servers may be told, as flags of the command.
-pub const SERVER_FLAGS: [&str; 21] = [
+pub const SERVER_FLAGS: [&str; 22] = [
     "--limit-mm-per-prompt",
     "--language-model-only",
     "--skip-mm-profiling",
@@ -147,6 +147,7 @@ pub const SERVER_FLAGS: [&str; 21] = [
     "--pipeline-parallel-size",
     "--data-parallel-size",
     "--enable-expert-parallel",
+    "--enable-prefix-caching",
     "--decode-context-parallel-size",
     "--enable-dp-attention",
     "--max-total-tokens",

@@ -111,6 +111,7 @@ pub(super) fn served(asked: &Question) -> Question {
         pipeline_parallel_size: asked.pipeline_parallel_size,
         data_parallel_size: asked.data_parallel_size,
         enable_expert_parallel: asked.enable_expert_parallel,
+        enable_prefix_caching: asked.enable_prefix_caching,
         decode_context_parallel_size: asked.decode_context_parallel_size,
         ..Question::default()
     }

@@ -168,6 +168,8 @@ pub struct Server {
     pub context_ranks: u64,
     /// How GPUs share layers where that is more than `--split` says.
     pub grid: Option<Grid>,
+    /// Whether prompts share what they begin with, asked for in so many words.
+    pub caches_prefixes: bool,
 }
 
 impl Default for Server {
@@ -185,6 +187,7 @@ impl Default for Server {
             most_captured: None,
             context_ranks: 1,
             grid: None,
+            caches_prefixes: false,
         }
     }
 }

@@ -186,7 +186,7 @@ impl VllmVersion {
     /// Whether it prints `concurrency · max_model_len` as the tokens of its cache (`v1/core/kv_cache_utils.py`); before, blocks
     /// of a group.
     pub const fn prints_concurrency(self) -> bool {
-        self.since(22)
+        self.since(21)
     }
 
     /// Whether the block that stands for none is left out where it checks that the longest request has room.

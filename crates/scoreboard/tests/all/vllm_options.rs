@@ -273,7 +273,7 @@ fn drafts_of_one_model_take_what_vllm_says() {
         wrong.compare(&row, asked.pool(&row, paging, 1), pool_of(&row));
         compared += 1;
     }
-    wrong.end(compared, 36);
+    wrong.end(compared, 32);
 }
 
 #[test]

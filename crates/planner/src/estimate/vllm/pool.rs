@@ -137,6 +137,8 @@ impl Request {
         let in_flight = self.chunk.checked_mul(steps).ok_or(Overflow)?;
         let tokens = tokens.div_ceil(self.serving.server.context_ranks.max(1));
         let states = self.serving.version.states_of_a_request(self.has_checkpoints);
+        // A state that others may go on from, and one to go on with (`MambaSpec.max_memory_usage_bytes`, `align`).
+        let states = if self.serving.server.caches_prefixes { states.max(2) } else { states };
         let states = states.saturating_add(self.serving.server.ahead);
         self.paging.of_a_request(tokens, in_flight, states)
     }

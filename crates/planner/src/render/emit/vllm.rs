@@ -84,6 +84,9 @@ fn server(asked: &Question) -> String {
         }
     }
     flags.push_str(&media(asked));
+    if asked.enable_prefix_caching {
+        flags.push_str(" --enable-prefix-caching");
+    }
     if asked.enable_expert_parallel {
         flags.push_str(" --enable-expert-parallel");
     }
