@@ -124,3 +124,48 @@ FURTHER = {
     "qwen3_5": qwen3_5,
     "qwen3_5_moe": qwen3_5,
 }
+
+
+def block(layers, windowed, window, hidden, ffn, states, heads=(32, 8, 128), vocab=248_320, **further):
+    """A draft that predicts a block from hidden states of the model (`DFlashDraftModel`)."""
+    kinds = ["sliding_attention"] * windowed + ["full_attention"] * (layers - windowed)
+    return dict(
+        architectures=["DFlash2DraftModel" if further else "DFlashDraftModel"], model_type="qwen3", hidden_size=hidden,
+        intermediate_size=ffn, num_hidden_layers=layers, num_attention_heads=heads[0], num_key_value_heads=heads[1],
+        head_dim=heads[2], vocab_size=vocab, layer_types=kinds, sliding_window=window, use_sliding_window=window is not None,
+        max_position_embeddings=262_144, rms_norm_eps=1e-6, tie_word_embeddings=False, block_size=16,
+        rope_parameters=dict(rope_type="default", rope_theta=1e7),
+        dflash_config=dict(mask_token_id=vocab - 1, target_layer_ids=list(range(1, states + 1))) | further,
+    )
+
+
+def assistant(backbone, hidden, ffn, heads, kv_heads, full_kv_heads, window):
+    """A draft of Gemma 4's, which reads the model's own cache (`Gemma4AssistantForCausalLM`)."""
+    kinds = ["sliding_attention"] * 3 + ["full_attention"]
+    rope = dict(sliding_attention=dict(rope_type="default", rope_theta=1e4),
+                full_attention=dict(rope_type="proportional", rope_theta=1e6, partial_rotary_factor=0.25))
+    return dict(
+        architectures=["Gemma4AssistantForCausalLM"], model_type="gemma4_assistant", backbone_hidden_size=backbone,
+        use_ordered_embeddings=False, num_centroids=2048, centroid_intermediate_top_k=32, tie_word_embeddings=True,
+        text_config=dict(
+            model_type="gemma4_text", hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=4,
+            num_attention_heads=heads, num_key_value_heads=kv_heads, num_global_key_value_heads=full_kv_heads,
+            attention_k_eq_v=True, head_dim=256, global_head_dim=512, num_kv_shared_layers=4,
+            hidden_size_per_layer_input=0, layer_types=kinds, sliding_window=window, vocab_size=262_144,
+            vocab_size_per_layer_input=0, rope_parameters=rope, max_position_embeddings=262_144, tie_word_embeddings=True,
+        ),
+    )
+
+
+# As their repositories' `config.json` have them, as public programs and lists quote them: `drafts.rs` says which.
+SELECTS = dict(conv_kernel_size=2, conv_group_size=16, selector_rank=256, selector_top_k=16)
+PUBLISHED = {
+    "Qwen3.6-27B-DFlash": block(5, 4, 2048, 5120, 17408, 5),
+    "Qwen3.8-27B-DFlash2": block(5, 5, 2048, 5120, 17408, 5, **SELECTS),
+    "Qwen3.6-35B-A3B-DFlash": block(6, 5, 4096, 2048, 6144, 8),
+    "Qwen3.5-9B-DFlash": block(6, 5, 4096, 4096, 12288, 8),
+    "Qwen3.5-122B-A10B-DFlash": block(6, 5, 4096, 3072, 9216, 8),
+    "Qwen3-8B-DFlash-b16": block(5, 0, None, 4096, 12288, 5, vocab=151_936),
+    "Qwen3-4B-DFlash-b16": block(5, 0, None, 2560, 9728, 5, vocab=151_936),
+    "gemma-4-31B-it-assistant": assistant(5376, 1024, 8192, 32, 16, 4, 1024),
+}

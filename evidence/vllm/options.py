@@ -3,7 +3,7 @@
 parallelism, blocks and formats of the cache. Without a GPU, as `ask.py`.
 
     pip install -r requirements.txt
-    python options.py lora|draft|parallel|offload|cache [SEED]
+    python options.py lora|draft|published|parallel|offload|cache [SEED]
 
 Writes `NAME-RELEASE.csv`, or with a seed `holdout-NAME-RELEASE.csv`: models, ranks and sizes drawn by it.
 """
@@ -38,6 +38,11 @@ DRAFTS = [("llama-3.1-8b", "llama-3.2-1b"), ("llama-3.3-70b", "llama-3.2-1b"), (
           ("qwen2.5-14b", "qwen2.5-0.5b"), ("qwen3-32b", "qwen3-8b")]
 EAGLES = "llama-3.1-8b llama-3.3-70b qwen3-8b qwen3-32b".split()
 RANKS_OF_SLOTS = (8, 16, 64, 256)
+# Drafts that are published for a model, by the names of `configs.PUBLISHED`, and the models beside which they are asked.
+PUBLISHED = [("qwen3.6-27b", "Qwen3.6-27B-DFlash"), ("qwen3.8-27b", "Qwen3.8-27B-DFlash2"),
+             ("qwen3.6-35b-a3b", "Qwen3.6-35B-A3B-DFlash"), ("qwen3.5-9b", "Qwen3.5-9B-DFlash"),
+             ("qwen3.5-122b-a10b", "Qwen3.5-122B-A10B-DFlash"), ("qwen3-8b", "Qwen3-8B-DFlash-b16"),
+             ("qwen3-4b", "Qwen3-4B-DFlash-b16"), ("gemma-4-31b", "gemma-4-31B-it-assistant")]
 
 
 def lora_cases(rng):
@@ -71,6 +76,17 @@ def draft_cases(rng):
         for kind in ("eagle", "eagle3"):
             for tp, ahead, kv in ((1, 3, "auto"), (2, 2, "auto"), (1, 4, "fp8")):
                 yield model, tp, kind, ahead, kv
+
+
+def published_cases(rng):
+    if rng:
+        for _ in range(24):
+            model, draft = rng.choice(PUBLISHED)
+            yield model, rng.choice((1, 2, 4)), draft, rng.randint(1, 15), rng.choice(("auto", "fp8"))
+        return
+    for model, draft in PUBLISHED:
+        for tp, ahead, kv in ((1, 3, "auto"), (2, 7, "auto"), (2, 5, "fp8"), (4, 15, "auto")):
+            yield model, tp, draft, ahead, kv
 
 
 def parallel_cases(rng):
@@ -256,22 +272,28 @@ def ask_draft(case):
     from vllm.v1.worker.gpu.spec_decode.standalone_ar import speculator as standalone
 
     model, tp, kind, ahead, kv = case
-    with tempfile.TemporaryDirectory() as folder:
-        told = dict(num_speculative_tokens=ahead)
-        if kind == "mtp":
-            told["method"] = "mtp"
+    published = kind in configs.PUBLISHED
+    # It is there until this returns: assistants read it once more.
+    folder = tempfile.TemporaryDirectory()
+    told = dict(num_speculative_tokens=ahead)
+    if kind == "mtp":
+        told["method"] = "mtp"
+    else:
+        is_eagle = kind.startswith("eagle")
+        if published:
+            made = configs.PUBLISHED[kind] | {"dtype": "bfloat16"}
         else:
-            is_eagle = kind.startswith("eagle")
             config = eagle_config(configs.of(model), kind) if is_eagle else configs.of(kind)
             made = config.to_dict() | {"architectures": [card.architecture(config)], "dtype": "bfloat16"}
-            pathlib.Path(folder, "config.json").write_text(json.dumps(made, default=str))
-            told |= dict(method=kind if is_eagle else "draft_model", model=folder)
-        vllm_config = engine(model, tp=tp, kv_cache_dtype=kv, speculative_config=told)
+        pathlib.Path(folder.name, "config.json").write_text(json.dumps(made, default=str))
+        method = ("mtp" if "assistant" in kind else "dflash") if published else kind if is_eagle else "draft_model"
+        told |= dict(method=method, model=folder.name)
+    vllm_config = engine(model, tp=tp, kv_cache_dtype=kv, speculative_config=told)
     with groups(vllm_config):
         target = card.build(vllm_config)
         before = ask.bytes_of(target.parameters())
 
-        def build(vllm_config, model_config=None, prefix=""):
+        def build(vllm_config, model_config=None, prefix="", **_):
             from vllm.model_executor.model_loader.utils import initialize_model
             from vllm.utils.torch_utils import set_default_torch_dtype
 
@@ -283,7 +305,9 @@ def ask_draft(case):
                 made.has_own_lm_head = True
             return made
 
-        if kind == "mtp" or kind.startswith("eagle"):
+        if published:
+            draft = load_published(build, target, vllm_config)
+        elif kind == "mtp" or kind.startswith("eagle"):
             eagle.get_model, equal, torch.equal = build, torch.equal, lambda *_: False
             draft = eagle.load_eagle_model(target, vllm_config)
             torch.equal = equal
@@ -294,13 +318,34 @@ def ask_draft(case):
                 draft_model_config=vllm_config.speculative_config.draft_model_config,
             )
             draft = standalone.StandaloneARSpeculator.load_draft_model(part, target, set())
-        both = ask.bytes_of([*target.parameters(), *draft.parameters()])
+        kept = getattr(draft.model, "_fused_kv_weight", None)
+        both = ask.bytes_of([*target.parameters(), *draft.parameters(), *([] if kept is None else [kept])])
         buffers = ask.bytes_of(b for n, b in draft.named_buffers() if not n.endswith("cos_sin_cache"))
         spec = asked_pool(vllm_config)
         pools, tokens = ask.printed_tokens(vllm_config, [spec])
         most = ask.longest(vllm_config, [spec])
     return [[model, tp, kind, ahead, "bf16" if kv == "auto" else kv, before, both - before, buffers,
              ask.AVAILABLE, *ask.pool_of(pools[0]), tokens, most, *limits(vllm_config)]]
+
+
+def load_published(build, target, vllm_config):
+    """By the engine's own loaders. What a block's draft keeps of its weights for the keys and values of a context is made, too."""
+    from vllm.v1.worker.gpu.spec_decode.dflash import utils as dflash
+    from vllm.v1.worker.gpu.spec_decode.gemma4 import speculator as gemma4
+
+    if vllm_config.speculative_config.method == "dflash":
+        dflash.get_model = build
+        draft = dflash.load_dflash_model(target, vllm_config)
+        with card.OnMeta(), torch.device("meta"):
+            draft.model._build_fused_kv_buffers()
+        return draft
+    gemma4.get_model = build
+    part = gemma4.Gemma4Speculator.__new__(gemma4.Gemma4Speculator)
+    part.vllm_config, part.speculative_config = vllm_config, vllm_config.speculative_config
+    # Scales of a cache, which the meta device does not copy.
+    gemma4._copy_target_kv_scales = lambda *_: None
+    names = {name for name in vllm_config.compilation_config.static_forward_context if "attn" in name}
+    return part.load_draft_model(target, names)
 
 
 def ask_parallel(case):
@@ -365,6 +410,7 @@ KINDS = {
     "offload": (offload_cases, ask_offload, "model ranks stages stage told weights offloaded"),
     "lora": (lora_cases, ask_lora, "model ranks stages stage slots rank module bytes"),
     "draft": (draft_cases, ask_draft, "model ranks draft ahead kv weights draft_weights draft_buffers " + POOL),
+    "published": (published_cases, ask_draft, "model ranks draft ahead kv weights draft_weights draft_buffers " + POOL),
     "parallel": (parallel_cases, ask_parallel,
                  "model ranks stages stage copies whole_experts context_ranks parameters weights absorbed tables " + POOL),
     "cache": (cache_cases, ask_cache, "card model ranks told " + POOL + " graphs"),

@@ -158,6 +158,8 @@ pub enum Reason {
     WillNotStart,
     /// It would generate fewer tokens a second than asked for.
     TooSlow,
+    /// What predicts tokens ahead is not in the plan, for its sizes are not known.
+    UnknownDraft,
 }
 
 /// A scenario's memory, phase by phase.

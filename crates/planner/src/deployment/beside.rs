@@ -8,7 +8,7 @@ use crate::dtype::{FileType, WeightFormat};
 use crate::estimate::rules;
 use crate::estimate::weights::gguf::stored_or;
 use crate::read::{self, Catalog, Files};
-use crate::spec::{Beside, Draft, Encoder, ModelSpec, TensorSpec, Vision};
+use crate::spec::{Beside, Draft, Drafter, Encoder, ModelSpec, TensorSpec, Vision};
 use crate::units::{Bytes, Overflow, to_u64};
 
 /// More tokens than are ever predicted ahead.
@@ -32,6 +32,11 @@ impl Deployment {
         }
         Ok(self)
     }
+}
+
+/// Whether `--draft` names none that is known.
+pub(super) fn is_unknown(name: &str) -> bool {
+    name.eq_ignore_ascii_case(Drafter::UNKNOWN)
 }
 
 fn beside(
@@ -61,7 +66,9 @@ fn beside(
     let model = &deployment.model;
     let encoder = question.mmproj.as_deref().map(|given| encoder(given, model, files));
     let adapter = |file: &String| read::gguf::adapter(files, Path::new(file));
-    let draft = question.draft.as_deref().map(|name| draft(name, model, catalog, files));
+    // One that is not known is not in the plan, and the verdict says so.
+    let known = question.draft.as_deref().filter(|name| !is_unknown(name));
+    let draft = known.map(|name| draft(name, model, catalog, files));
     Ok(Some(Beside {
         encoder: encoder.transpose()?,
         adapters: question.lora.iter().map(adapter).collect::<Result<_, _>>()?,
@@ -94,9 +101,16 @@ fn beside_server(
     if question.mtp.is_some() {
         predicts(model)?;
     }
-    let Some(name) = question.draft.as_deref().filter(|name| !is_head(name)) else {
-        return Ok(None);
-    };
+    let Some(name) = question.draft.as_deref() else { return Ok(None) };
+    match Drafter::named(name) {
+        Some(Drafter::Published(draft)) if !draft.is_for(model) => {
+            let (draft, model) = (draft.shape.name, &model.name);
+            let message = format!("`--draft {draft}` is for another model than `{model}`");
+            return Err(DeploymentError::refused(message, "use the one that is published for it"));
+        }
+        Some(_) => return Ok(None),
+        None => {}
+    }
     let found = read::model(files, name, catalog)?;
     let [ours, theirs] = [model, &found].map(|model| model.shape.vocab_size);
     if ours != theirs {
@@ -109,11 +123,6 @@ fn beside_server(
     let defaults = rules(runtime).defaults(&found, &deployment.cards.first().gpu);
     let draft = Draft { weights: defaults.weights, model: Arc::new(found) };
     Ok(Some(Beside { draft: Some(draft), ..Beside::default() }))
-}
-
-/// Whether `--draft` names a kind of head rather than a model.
-fn is_head(name: &str) -> bool {
-    ["eagle", "eagle3"].iter().any(|head| name.eq_ignore_ascii_case(head))
 }
 
 /// Whether servers have a layer for the model that predicts tokens, of those whose sizes are known here.

@@ -498,7 +498,7 @@ mod tests {
         let Recognised::Deployment(question) = recognise(&said, |_| false) else { panic!() };
         assert_eq!(question.mtp, Some(2));
         let said =
-            ["vllm", "serve", "a", "-sc", r#"{"method":"ngram","num_speculative_tokens":2}"#];
+            ["vllm", "serve", "a", "-sc", r#"{"method":"medusa","num_speculative_tokens":2}"#];
         assert!(matches!(recognise(&said, |_| false), Recognised::Uncertain(_)));
         // Without the switch they are no slots.
         let Recognised::Deployment(question) = of("vllm serve a --max-loras 4") else { panic!() };

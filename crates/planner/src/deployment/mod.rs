@@ -189,6 +189,11 @@ fn with_model(
 }
 
 impl Deployment {
+    /// Whether what predicts tokens ahead is not known, so that no plan has it.
+    pub fn lacks_its_draft(&self) -> bool {
+        self.given.draft.as_deref().is_some_and(beside::is_unknown)
+    }
+
     /// The deployment of a question whose model, cards and runtime were found.
     ///
     /// # Errors

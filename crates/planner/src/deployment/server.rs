@@ -220,9 +220,7 @@ fn ahead(
 fn drafter(question: &Question) -> Drafter {
     match question.draft.as_deref() {
         None => Drafter::Layer,
-        Some(name) if name.eq_ignore_ascii_case("eagle") => Drafter::Eagle,
-        Some(name) if name.eq_ignore_ascii_case("eagle3") => Drafter::Eagle3,
-        Some(_) => Drafter::Model,
+        Some(name) => Drafter::named(name).unwrap_or(Drafter::Model),
     }
 }
 

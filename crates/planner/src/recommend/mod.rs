@@ -353,6 +353,9 @@ fn answer_placed(
         Some(wanted) if solver.speed(cache_tokens)?.high < wanted => {
             (Verdict::DoesNotFit, reason.or(Some(Reason::TooSlow)))
         }
+        _ if plan.verdict == Verdict::Fits && deployment.lacks_its_draft() => {
+            (Verdict::Tight, Some(Reason::UnknownDraft))
+        }
         _ => (plan.verdict, reason),
     };
     Ok(Answer {

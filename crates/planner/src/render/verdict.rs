@@ -5,6 +5,7 @@ use super::pool_text::pool_words;
 use crate::deployment::MOST_GPUS;
 use crate::estimate::Component;
 use crate::plan::{Reason, Verdict};
+use crate::spec::Drafter;
 use crate::units::Bytes;
 
 const WILL_NOT_START: &str = "will not start";
@@ -34,6 +35,9 @@ pub fn verdict_words(document: &Document) -> String {
 pub(super) fn verdict(document: &Document) -> Sentence {
     let mut sentence = of_one_number(document);
     sentence.rest.push_str(&on_no_number(document));
+    if lacks_its_draft(document) {
+        sentence.rest.push_str("; without what predicts tokens ahead, whose sizes are not known");
+    }
     sentence
 }
 
@@ -49,6 +53,9 @@ fn of_one_number(document: &Document) -> Sentence {
             let short = document.short_by;
             format!("{} is {short} more than the {usable} there are", peak.expected)
         }
+        (Verdict::Tight, Some(Reason::UnknownDraft)) => {
+            format!("{} of {usable} (up to {})", peak.expected, peak.high)
+        }
         (Verdict::Tight, _) => format!(
             "{} of {usable}, but up to {}, which lacks {}{}",
             peak.expected,
@@ -63,6 +70,12 @@ fn of_one_number(document: &Document) -> Sentence {
         }
     };
     Sentence::new(words, rest)
+}
+
+/// Whether the plan has all but what predicts tokens ahead.
+fn lacks_its_draft(document: &Document) -> bool {
+    let draft = document.deployment.resolved.draft.as_deref();
+    draft.is_some_and(|name| name.eq_ignore_ascii_case(Drafter::UNKNOWN))
 }
 
 /// The verdict, with the number of cards where that is the answer.

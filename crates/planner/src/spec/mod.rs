@@ -4,6 +4,7 @@ mod architecture;
 mod beside;
 mod bitsandbytes;
 mod checkpoint;
+mod drafts;
 mod extras;
 mod fact;
 pub(crate) mod families;
@@ -35,6 +36,10 @@ mod workload;
 pub use beside::{Adapter, Beside, Draft, Encoder};
 pub use bitsandbytes::BitsandbytesVersion;
 pub use checkpoint::{Checkpoint, Group, OwnFormat};
+pub use drafts::{
+    CONV_GROUP, DraftKind, DraftShape, PUBLISHED as PUBLISHED_DRAFTS, PublishedDraft,
+    SELECTOR_RANK, TAPS, WIDE_HEAD,
+};
 pub use extras::{AltUp, Compressed, Extras, Indexer, LayerEmbeddings, ShortConvolution};
 pub use fact::{Basis, Bounds, Fact};
 pub use families::{Architecture, GgufWindow, RmsNorm, RopePairs};

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::PublishedDraft;
 use crate::text::printable;
 use crate::units::Bytes;
 
@@ -100,6 +101,31 @@ pub enum Drafter {
     Eagle3,
     /// A smaller model (method `draft_model`).
     Model,
+    /// One that is published for the model (methods `dflash` and, for Gemma 4, `mtp`).
+    Published(PublishedDraft),
+    /// Words of the prompt are looked up: it has neither weights nor a cache (methods `ngram` and `suffix`).
+    Lookup,
+    /// One whose sizes are not known.
+    Unknown,
+}
+
+impl Drafter {
+    /// What `--draft` names, where that is no model.
+    pub fn named(name: &str) -> Option<Self> {
+        let is = |word: &str| name.eq_ignore_ascii_case(word);
+        match () {
+            () if is("eagle") => Some(Self::Eagle),
+            () if is("eagle3") => Some(Self::Eagle3),
+            () if is(Self::LOOKUP) => Some(Self::Lookup),
+            () if is(Self::UNKNOWN) => Some(Self::Unknown),
+            () => PublishedDraft::named(name).map(Self::Published),
+        }
+    }
+
+    /// What `--draft` says of words that are looked up.
+    pub const LOOKUP: &str = "ngram";
+    /// What it says of one that is not known.
+    pub const UNKNOWN: &str = "unknown";
 }
 
 /// What graphs are captured, by the level of optimization (`config/vllm.py`, `OptimizationLevel`).

@@ -233,6 +233,12 @@ impl VllmVersion {
         self.since(19)
     }
 
+    /// Whether layers of a block's draft that see a window keep no more than it (`models/qwen3_dflash.py`,
+    /// `_resolve_layer_attention`); before, all of them keep every token.
+    pub const fn keeps_windows_of_drafts(self) -> bool {
+        self.since(25)
+    }
+
     /// Whether it prints `concurrency · max_model_len` as the tokens of its cache (`v1/core/kv_cache_utils.py`); before, blocks
     /// of a group.
     pub const fn prints_concurrency(self) -> bool {

@@ -18,14 +18,15 @@ use vramplan_planner::estimate::weights::Weights;
 use vramplan_planner::estimate::weights_of_part;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::{
-    Bounds, Draft, Drafter, Gibibytes, GpuSpec, Grid, LoraSlots, ModelSpec, Part, Runtime,
-    RuntimeOptions, RuntimeSpec, Server, Serving, Split,
+    Bounds, Draft, Drafter, Gibibytes, GpuSpec, Grid, LoraSlots, ModelSpec, Part, PublishedDraft,
+    Runtime, RuntimeOptions, RuntimeSpec, Server, Serving, Split,
 };
 use vramplan_planner::units::Bytes;
 use vramplan_scoreboard::csv::{Row, rows};
 
 const LORA: &str = include_str!("../../../../evidence/vllm/lora-0.33.0.csv");
 const DRAFT: &str = include_str!("../../../../evidence/vllm/draft-0.33.0.csv");
+const PUBLISHED: &str = include_str!("../../../../evidence/vllm/published-0.33.0.csv");
 const PARALLEL: &str = include_str!("../../../../evidence/vllm/parallel-0.33.0.csv");
 const OFFLOAD: &str = include_str!("../../../../evidence/vllm/offload-0.33.0.csv");
 const CACHE: &str = include_str!("../../../../evidence/vllm/cache-0.33.0.csv");
@@ -254,6 +255,28 @@ fn drafts(file: &str, least: usize) {
         compared += 1;
     }
     wrong.end(compared, least);
+}
+
+/// Drafts that are published for one model: their weights, and the groups that they make of its pool.
+#[test]
+fn drafts_of_one_model_take_what_vllm_says() {
+    let (mut wrong, mut compared) = (Wrong::default(), 0);
+    for row in rows(PUBLISHED) {
+        let draft = PublishedDraft::named(row.text("draft")).unwrap();
+        let drafter = Drafter::Published(draft);
+        let server = Server { ahead: row.number("ahead"), drafter, ..Server::default() };
+        let asked = Asked::new(&row, "h100", server);
+        assert!(draft.is_for(&asked.model), "{}", row.line());
+        let (ranks, part) = (asked.serving.ranks, asked.part(1, 0));
+        let ours = drafting::published_weights(draft, ranks).unwrap().expected;
+        wrong.compare(&row, ours.get(), row.number("draft_weights"));
+        let kv = row.get("kv").unwrap();
+        let added = Drafted::of(&asked.model, (asked.serving, None), (kv, ranks), true).unwrap();
+        let paging = asked.paging(kv, &part, added);
+        wrong.compare(&row, asked.pool(&row, paging, 1), pool_of(&row));
+        compared += 1;
+    }
+    wrong.end(compared, 32);
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn weights(answer: &Answer) -> Bounds {
         BufferId::VisionTower,
         BufferId::ImageLayerInputs,
         BufferId::RotaryTables,
+        BufferId::DraftWeights,
     ];
     sum(answer, &loaded)
 }
@@ -137,9 +138,12 @@ fn reports_of_other_cards_are_met() {
         let most = match row.text("part") {
             "weights" => 1.0,
             "graphs" => 15.0,
+            // Of a pool that is given to the hundredth of a GiB.
+            "tokens" if row.text("told").contains("kv_cache_memory_bytes") => 0.1,
             _ => 3.0,
         };
-        if off.abs() > most || (row.text("part") != "longest" && !is_inside) {
+        let is_bounded = !["longest", "tokens"].contains(&row.text("part"));
+        if off.abs() > most || (is_bounded && !is_inside) {
             missed.push(format!("{off:+.2}%, inside {is_inside}: {}", row.line()));
         } else {
             met += 1;

@@ -18,6 +18,7 @@ use super::Question;
 use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
 use super::llama_flags::PLACED;
 use super::seen::SGLANG;
+use super::speculation::unknown;
 use crate::spec::Runtime;
 use crate::text::printable;
 
@@ -263,6 +264,11 @@ impl Served {
             Err(Failed::Refused(why)) => Err(Unread::Value(why)),
             Err(Failed::NotPlanned(words)) => {
                 self.not_planned.push(printable(&words));
+                Ok(())
+            }
+            Err(Failed::Unknown(words, ahead)) => {
+                self.not_planned.push(printable(&words));
+                unknown(&mut self.question, ahead);
                 Ok(())
             }
         }

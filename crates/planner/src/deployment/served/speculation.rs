@@ -2,7 +2,7 @@
 //! that these are taken out of a command first.
 
 use super::super::Question;
-use super::super::speculation::{Method, json, predicts};
+use super::super::speculation::{Method, json, predicts, tokens_of_json};
 use super::{Unread, dashed};
 use crate::text::printable;
 
@@ -85,6 +85,8 @@ pub(super) enum Failed {
     Refused(String),
     /// It is not planned: the words that said it.
     NotPlanned(String),
+    /// Something predicts tokens that is not known: the words that said it, and how many.
+    Unknown(String, Option<u64>),
 }
 
 /// An engine's words without those of its predictions, and these.
@@ -151,6 +153,10 @@ impl<'a> Told<'a> {
         Failed::NotPlanned(self.words.join(" "))
     }
 
+    fn unknown(&self, ahead: Option<u64>) -> Failed {
+        Failed::Unknown(self.words.join(" "), ahead)
+    }
+
     /// Puts `SGLang`'s into a question (`srt/arg_groups/speculative_hook.py`).
     pub(super) fn sglang(&self, question: &mut Question) -> Result<(), Failed> {
         if self.words.is_empty() {
@@ -168,14 +174,15 @@ impl<'a> Told<'a> {
             Failed::Refused(format!("`--speculative-algorithm {method}` needs `{flag}`"))
         };
         let method = match (method.as_str(), self.model) {
-            ("EAGLE" | "NEXTN", Some(name)) if is_assistant(name) => return Err(self.not_planned()),
+            ("EAGLE" | "NEXTN", Some(name)) if is_assistant(name) => return Err(self.unknown(None)),
             ("NEXTN", _) | ("EAGLE", None) => Method::Layer,
             ("EAGLE", Some(name)) if is_own(name) => Method::Layer,
             ("EAGLE", Some(_)) => Method::Head("eagle"),
             ("EAGLE3", Some(_)) => Method::Head("eagle3"),
             ("STANDALONE", Some(name)) => Method::Model(name),
             ("EAGLE3" | "STANDALONE", None) => return Err(needs_a_model()),
-            _ => return Err(self.not_planned()),
+            ("", _) => return Err(self.not_planned()),
+            _ => return Err(self.unknown(None)),
         };
         let ahead = self.ahead()?;
         let of_layer = ahead.or(Some(AHEAD)).filter(|_| method == Method::Layer);
@@ -201,13 +208,15 @@ impl<'a> Told<'a> {
     /// Puts vLLM's into a question.
     pub(super) fn vllm(&self, question: &mut Question) -> Result<(), Failed> {
         if let Some(text) = self.json {
-            return json(question, text).map_err(|_| self.not_planned());
+            let ahead = tokens_of_json(text).or(Some(1));
+            return json(question, text).map_err(|_| self.unknown(ahead));
         }
         if self.words.is_empty() {
             return Ok(());
         }
-        let tokens = self.tokens.ok_or_else(|| self.not_planned())?;
-        let method = Method::of_vllm(self.method, self.model).ok_or_else(|| self.not_planned())?;
+        let tokens = self.tokens.ok_or_else(|| self.unknown(Some(1)))?;
+        let method = Method::of_vllm(self.method, self.model);
+        let method = method.ok_or_else(|| self.unknown(Some(tokens)))?;
         predicts(question, method, Some(tokens));
         Ok(())
     }
@@ -219,6 +228,8 @@ impl<'a> Told<'a> {
             match method {
                 "draft-simple" => {}
                 "draft-mtp" => predicts(question, Method::Layer, self.tokens.or(Some(AHEAD))),
+                // A model of its own, `draft-dflash` or `draft-eagle3`; others look words up.
+                method if method.starts_with("draft-") => return Err(self.unknown(None)),
                 _ => return Err(self.not_planned()),
             }
         }

@@ -220,19 +220,40 @@ fn predictions_of_vllm_are_read() {
             Some("Qwen/Qwen3-0.6B"),
             Some(5),
         ),
+        (
+            r#"{"method":"dflash","model":"z-lab/Qwen3.6-27B-DFlash","num_speculative_tokens":7}"#,
+            None,
+            Some("z-lab/Qwen3.6-27B-DFlash"),
+            Some(7),
+        ),
+        (
+            r#"{"model":"/models/gemma-4-31b-it-assistant","num_speculative_tokens":4}"#,
+            None,
+            Some("/models/gemma-4-31b-it-assistant"),
+            Some(4),
+        ),
+        (
+            r#"{"method":"ngram","num_speculative_tokens":5,"prompt_lookup_max":4}"#,
+            None,
+            Some("ngram"),
+            Some(5),
+        ),
     ] {
         let Served { question, not_planned, .. } = with(json);
         assert_eq!((question.mtp, question.draft.as_deref()), (mtp, draft), "{json}");
         assert_eq!((question.draft_tokens, not_planned.len()), (tokens, 0), "{json}");
     }
     for json in [
-        r#"{"method":"ngram","num_speculative_tokens":5,"prompt_lookup_max":4}"#,
         r#"{"method":"medusa","model":"a/medusa","num_speculative_tokens":5}"#,
+        r#"{"method":"dflash","model":"z-lab/Kimi-K3-DFlash","num_speculative_tokens":5}"#,
+        r#"{"model":"google/gemma-9-assistant","num_speculative_tokens":5}"#,
         r#"{"model":"a/b","num_speculative_tokens":5,"draft_tensor_parallel_size":1}"#,
         "no JSON",
     ] {
         let Served { question, not_planned, .. } = with(json);
-        assert_eq!((question.draft, question.mtp), (None, None), "{json}");
+        assert_eq!((question.draft.as_deref(), question.mtp), (Some("unknown"), None), "{json}");
+        let tokens = if json == "no JSON" { 1 } else { 5 };
+        assert_eq!(question.draft_tokens, Some(tokens), "{json}");
         assert_eq!(not_planned, [format!("--speculative-config {json}")]);
     }
     for line in [

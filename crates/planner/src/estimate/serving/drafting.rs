@@ -51,6 +51,10 @@ pub fn weights(
             (BufferId::PredictingLayer, Bounds::exactly(of_window_layer(scenario)?))
         }
         (Drafter::Layer, _) => (BufferId::PredictingLayer, of_layer(scenario, ranks)?),
+        (Drafter::Published(draft), _) => {
+            (BufferId::DraftWeights, super::published::weights(draft, ranks)?)
+        }
+        (Drafter::Lookup | Drafter::Unknown, _) => (BufferId::DraftWeights, Bounds::ZERO),
         _ => {
             let bytes = head(&scenario.model.shape, drafter, ranks, element(scenario))?;
             (BufferId::DraftWeights, Bounds::exactly(bytes))

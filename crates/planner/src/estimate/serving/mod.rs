@@ -5,4 +5,5 @@ pub mod drafting;
 pub(crate) mod fragmentation;
 pub(crate) mod layer;
 pub(crate) mod placement;
+pub mod published;
 pub(crate) mod tensors;

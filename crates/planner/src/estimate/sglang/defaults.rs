@@ -154,7 +154,14 @@ impl<'a> Reserved<'a> {
             _ if self.version.counts_predictions() => 0,
             None => 0,
             Some(Drafter::Model) => model,
-            Some(Drafter::Layer | Drafter::Eagle | Drafter::Eagle3) => other,
+            Some(
+                Drafter::Layer
+                | Drafter::Eagle
+                | Drafter::Eagle3
+                | Drafter::Published(_)
+                | Drafter::Lookup
+                | Drafter::Unknown,
+            ) => other,
         }
     }
 

@@ -27,7 +27,9 @@ use crate::units::Overflow;
 pub fn layers(scenario: &Scenario<'_>, drafter: Drafter) -> u64 {
     match (drafter, draft_of(scenario)) {
         (Drafter::Model, Some(draft)) => draft.model.shape.n_layers,
-        _ => 1,
+        (Drafter::Lookup | Drafter::Unknown, _) => 0,
+        (Drafter::Layer | Drafter::Eagle | Drafter::Eagle3 | Drafter::Published(_), _)
+        | (Drafter::Model, None) => 1,
     }
 }
 
@@ -60,6 +62,10 @@ pub fn push_weights(
         return Ok(());
     };
     check_head(scenario, drafter)?;
+    if let Drafter::Published(draft) = drafter {
+        let reason = format!("what `{}` takes under SGLang is not modelled", draft.shape.name);
+        return Err(EstimateError::Model { field: "draft", reason });
+    }
     let ranks = serving.tensor_ranks();
     let (id, size) = weights(scenario, drafter, ranks)?;
     let formula = Formula::text("Σ over tensors", &[("tokens ahead", serving.server.ahead)]);
@@ -79,7 +85,9 @@ fn push_own_vocabulary(
     ranks: u64,
 ) -> Result<(), Overflow> {
     let matrices = match drafter {
-        Drafter::Model => return Ok(()),
+        Drafter::Model | Drafter::Published(_) | Drafter::Lookup | Drafter::Unknown => {
+            return Ok(());
+        }
         Drafter::Eagle3 => 1,
         Drafter::Layer | Drafter::Eagle => 2,
     };

@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::paged::{KINDS_OF_WINDOWS, Paging, Unequal, Windows};
+use super::paged::{ApartGroups, KINDS_OF_WINDOWS, Paging, Unequal, Windows};
 use crate::dtype::KvFormat;
 use crate::estimate::EstimateError;
 use crate::spec::{Compressed, ModelShape, Packing, Serving, VllmVersion};
@@ -180,6 +180,7 @@ impl<'a> CompressedCache<'a> {
         }
         let checked_block = if packing == Packing::Patterns { block } else { of_tuples };
         Ok(Paging {
+            apart: [ApartGroups::default(); 2],
             block_tokens: BLOCK_TOKENS,
             block,
             group_layers: own.iter().map(Caches::count).max().unwrap_or(0),

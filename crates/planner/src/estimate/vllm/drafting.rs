@@ -7,24 +7,34 @@
 //! - *A head* (`eagle`, `eagle3`): one layer of Llama's shape, as such heads are published for dense models; EAGLE-3's reads
 //!   three hidden states of the model, and has an output head for 32,000 tokens.
 //! - *A draft model*: all of it, split over as many ranks as the model.
+//! - *A draft that is published for the model*: a block's, which reads hidden states of some of the model's layers and has keys and
+//!   values of its own, or an assistant of Gemma 4's, which reads the model's (`spec/drafts.rs`).
 //!
 //! Their layers' caches are in the same pool: a layer like the model's joins the groups of those that keep every token; in
-//! models of such layers alone, others make a block as much larger. Recurrent layers keep as many states more of a request as
-//! tokens are predicted, and as many inputs more of their convolutions.
+//! models of such layers alone, others make a block as much larger. Layers of a block's draft form groups of their own where the
+//! model's are not alike: four of a window and one that keeps all tokens make every group of the pool one layer long. Windows of
+//! drafts are kept from 0.25 on. Recurrent layers keep as many states more of a request as tokens are predicted, and as many inputs
+//! more of their convolutions.
 //!
 //! Sources: vLLM 0.33 `v1/worker/gpu/spec_decode/` (`speculator.py`, `eagle/utils.py`, `standalone_ar/speculator.py`),
 //! `model_executor/models/qwen3_5_mtp.py`, `deepseek_mtp.py`, `llama_eagle.py`, `llama_eagle3.py`; to the byte as the engine
-//! builds them (`evidence/vllm/draft-0.33.0.csv`).
+//! builds them (`evidence/vllm/draft-0.33.0.csv`, `published-0.33.0.csv`).
+
+mod published;
 
 use super::paged::token_size_of;
 use super::{attention_width, element, mlp_width, results, transient};
 use crate::dtype::KvFormat;
+use crate::estimate::kv_cache;
 use crate::estimate::serving::drafting::{HEAD_STATES, check_head, draft_of, weights};
 pub use crate::estimate::serving::drafting::{head, is_absorbed, layer, window_layer};
+pub use crate::estimate::serving::published::weights as published_weights;
 use crate::estimate::{
     Buffers, Component, Deviation, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
 };
-use crate::spec::{Basis, Draft, Drafter, Layer, ModelShape, ModelSpec, Serving};
+use crate::spec::{
+    Basis, Draft, Drafter, Layer, LayerShape, ModelShape, ModelSpec, PublishedDraft, Serving,
+};
 use crate::units::{Bytes, Overflow};
 
 const SOURCE: &str = "vLLM v1/worker/gpu/spec_decode, load_draft_model of each method";
@@ -38,8 +48,21 @@ pub struct Drafted {
     pub other_layers: u64,
     /// Bytes of a token in all of those.
     pub other: Bytes,
+    /// Layers that form groups of their own: of those that keep every token, and of those that keep a window.
+    pub apart: [Apart; 2],
     /// Tokens predicted.
     pub ahead: u64,
+}
+
+/// Layers of a draft that are alike, and not like the model's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Apart {
+    /// How many.
+    pub layers: u64,
+    /// Tokens that they keep; 0 for all.
+    pub window: u64,
+    /// Bytes of a token in one of them.
+    pub token: Bytes,
 }
 
 impl Drafted {
@@ -72,8 +95,49 @@ impl Drafted {
                     ..none
                 }
             }
-            (Drafter::Model, None) => none,
+            (Drafter::Published(draft), _) => {
+                let windows = serving.version.keeps_windows_of_drafts();
+                Self { ahead, ..Self::published(model, draft, (kv, ranks), windows)? }
+            }
+            (Drafter::Model, None) | (Drafter::Lookup | Drafter::Unknown, _) => none,
         })
+    }
+
+    fn published(
+        model: &ModelSpec,
+        draft: PublishedDraft,
+        (kv, ranks): (KvFormat, u64),
+        windows: bool,
+    ) -> Result<Self, Overflow> {
+        let none = Self::default();
+        let (full, (windowed, window)) = match draft.cached_layers() {
+            (full, (windowed, _)) if !windows => (full.saturating_add(windowed), (0, 0)),
+            layers => layers,
+        };
+        if full == 0 && windowed == 0 {
+            return Ok(none);
+        }
+        let heads = draft.shape.heads[1].div_ceil(ranks);
+        let head_dim = draft.shape.head_dim;
+        let layer = LayerShape {
+            n_heads: heads,
+            kv_heads: heads,
+            head_dim,
+            value_head_dim: head_dim,
+            ffn_size: 0,
+        };
+        let token = kv_cache::heads_size(layer, kv, 1)?;
+        let is_like = model.shape.kv_heads == draft.shape.heads[1]
+            && model.shape.head_dim == head_dim
+            && model.shape.mla.is_none();
+        // Layers like the model's that keep every token are among them.
+        let (layers, full) = if is_like { (full, 0) } else { (0, full) };
+        if windowed == 0 && keeps_all(model) {
+            let other = token.times(full)?;
+            return Ok(Self { layers, other_layers: full, other, ..none });
+        }
+        let apart = |layers, window| Apart { layers, window, token };
+        Ok(Self { layers, apart: [apart(full, 0), apart(windowed, window)], ..none })
     }
 
     /// The same of a scenario's part.
@@ -98,6 +162,14 @@ pub fn push(
     }
     let drafter = serving.server.drafter;
     check(scenario, drafter)?;
+    match drafter {
+        Drafter::Published(draft) => {
+            push_weights(buffers, scenario, serving, drafter)?;
+            return published::push(buffers, scenario, serving, draft);
+        }
+        Drafter::Lookup | Drafter::Unknown => return Ok(()),
+        Drafter::Layer | Drafter::Eagle | Drafter::Eagle3 | Drafter::Model => {}
+    }
     push_weights(buffers, scenario, serving, drafter)?;
     let shape = match draft_of(scenario) {
         Some(draft) => &draft.model.shape,
@@ -127,15 +199,25 @@ pub fn push(
     push_step(buffers, scenario, serving, shape)
 }
 
+/// Whether all layers keep keys and values of every token.
+fn keeps_all(model: &ModelSpec) -> bool {
+    model.layers.iter().all(|layer| matches!(layer, Layer::Full)) && model.shape.mla.is_none()
+}
+
 /// Refuses what was asked of no engine.
 fn check(scenario: &Scenario<'_>, drafter: Drafter) -> Result<(), EstimateError> {
-    if drafter == Drafter::Layer {
-        return Ok(());
-    }
     let refuse = |reason: String| Err(EstimateError::Model { field: "draft", reason });
-    let keeps_all = |model: &ModelSpec| {
-        model.layers.iter().all(|layer| matches!(layer, Layer::Full)) && model.shape.mla.is_none()
-    };
+    match drafter {
+        Drafter::Layer | Drafter::Lookup | Drafter::Unknown => return Ok(()),
+        Drafter::Published(draft) if draft.is_for(scenario.model) => return Ok(()),
+        Drafter::Published(draft) => {
+            let (draft, model) = (draft.shape.name, &scenario.model.name);
+            return refuse(format!(
+                "`{draft}` reads the hidden states of another model than `{model}`"
+            ));
+        }
+        Drafter::Eagle | Drafter::Eagle3 | Drafter::Model => {}
+    }
     let name = &scenario.model.name;
     if !keeps_all(scenario.model) {
         return refuse(format!(

@@ -111,6 +111,33 @@ pub struct Paging {
     pub recurrent: u64,
     /// What is counted where groups differ in bytes.
     pub unequal: Option<Unequal>,
+    /// Groups of a draft's layers alone.
+    pub apart: [ApartGroups; 2],
+}
+
+/// Groups of a draft's layers that are not like the model's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApartGroups {
+    /// How many.
+    pub groups: u64,
+    /// Tokens of their blocks.
+    pub block_tokens: u64,
+    /// Tokens that they keep; 0 for all.
+    pub window: u64,
+}
+
+impl ApartGroups {
+    /// Blocks of a request of so many tokens, of which so many are in steps under way.
+    fn of_a_request(&self, tokens: u64, in_flight: u64) -> Result<u64, Overflow> {
+        let size = self.block_tokens.max(1);
+        let blocks = if self.window == 0 {
+            tokens.div_ceil(size)
+        } else {
+            let seen = self.window.saturating_sub(1).saturating_add(in_flight).min(tokens);
+            seen.div_ceil(size).checked_add(1).ok_or(Overflow)?
+        };
+        blocks.checked_mul(self.groups).ok_or(Overflow)
+    }
 }
 
 /// Kinds of windows that a model has at most: DeepSeek-V4's, and those of its two compressors.
@@ -210,10 +237,27 @@ impl Paging {
         }
         let mut counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
         counts[0] = counts[0].saturating_add(drafted.layers);
-        let group_layers = group_layers(counts);
+        let group_layers =
+            group_layers(counts.into_iter().chain(drafted.apart.map(|apart| apart.layers)));
         let groups = counts.map(|layers| layers.div_ceil(group_layers));
         let own =
             layers_of_a_group(&layers_with(model, drafted), &run_with(model, run, drafted), groups);
+        // Pages of all layers are as large as the largest; those of drafts have at first as many tokens as the model's.
+        let page = token.times(block_tokens)?;
+        let largest =
+            drafted.apart.iter().filter(|apart| apart.layers > 0).map(|apart| apart.token);
+        let largest = largest.max().unwrap_or(Bytes::ZERO).times(block_tokens)?.max(page);
+        let longer = |than: Bytes| largest.get() / than.get().max(1);
+        let apart = drafted.apart.map(|apart| ApartGroups {
+            groups: apart.layers.div_ceil(group_layers),
+            block_tokens: longer(apart.token),
+            window: apart.window,
+        });
+        if largest > page {
+            let times = |tokens: u64| tokens.checked_mul(longer(page)).ok_or(Overflow);
+            window_block_tokens = times(window_block_tokens)?;
+            block_tokens = times(block_tokens)?;
+        }
         let block = token.times(own)?.plus(drafted.other)?.times(block_tokens)?;
         let windows = Windows {
             groups: groups[1],
@@ -221,6 +265,7 @@ impl Paging {
             block_tokens: window_block_tokens,
         };
         Ok(Self {
+            apart,
             block_tokens,
             block,
             group_layers: own.saturating_add(drafted.other_layers),
@@ -240,7 +285,9 @@ impl Paging {
     /// Groups that share a table of blocks.
     pub fn groups(&self) -> u64 {
         let windows = self.windows.iter().fold(0, |sum: u64, w| sum.saturating_add(w.groups));
-        windows.saturating_add(self.full).saturating_add(self.recurrent)
+        let drafts = self.apart.iter().fold(0, |sum: u64, apart| sum.saturating_add(apart.groups));
+        let own = windows.saturating_add(self.full).saturating_add(self.recurrent);
+        own.saturating_add(drafts)
     }
 
     /// The kinds of windows that there are.
@@ -252,7 +299,9 @@ impl Paging {
     pub fn least_block_tokens(&self) -> u64 {
         let windows = self.kinds_of_windows().map(|windows| windows.block_tokens);
         let full = (self.full > 0 || self.recurrent > 0).then_some(self.block_tokens);
-        windows.chain(full).min().unwrap_or(self.block_tokens)
+        let drafts = self.apart.iter().filter(|apart| apart.groups > 0);
+        let drafts = drafts.map(|apart| apart.block_tokens);
+        windows.chain(full).chain(drafts).min().unwrap_or(self.block_tokens)
     }
 
     /// The tokens that vLLM says a pool of so many blocks holds.
@@ -268,7 +317,14 @@ impl Paging {
             let blocks = windows.blocks(windows.seen(tokens, in_flight))?;
             own = own.plus(Bytes::product(&[blocks, windows.groups])?)?;
         }
-        Ok(own.plus(Bytes::product(&[states, self.recurrent])?)?.get())
+        let own = own.plus(Bytes::product(&[states, self.recurrent])?)?;
+        Ok(own.plus(Bytes::new(self.of_drafts(tokens, in_flight)?))?.get())
+    }
+
+    /// Blocks that a draft's own groups may hold of a request.
+    fn of_drafts(&self, tokens: u64, in_flight: u64) -> Result<u64, Overflow> {
+        let [all, windowed] = self.apart.map(|apart| apart.of_a_request(tokens, in_flight));
+        all?.checked_add(windowed?).ok_or(Overflow)
     }
 
     /// The same as bytes of the groups that hold them, in blocks of the layers that keep every token.
@@ -303,6 +359,8 @@ impl Paging {
         let states = if cached.has_every_state { tokens.div_ceil(self.block_tokens) } else { 1 };
         let states = Bytes::product(&[states, self.recurrent])?;
         let own = Bytes::product(&[full, self.full])?.plus(states)?;
+        let drafts = self.of_drafts(cached.conversation, cached.chunk)?;
+        let own = own.plus(Bytes::new(drafts))?;
         let mut all = own.times(cached.sequences)?.plus(Bytes::new(self.shared(cached)))?;
         for windows in self.kinds_of_windows() {
             let held = |step| -> Result<u64, Overflow> {
@@ -323,8 +381,8 @@ impl Paging {
 const NULL_BLOCK: u64 = 1;
 
 /// The smallest kind's layers, or the largest's where padding the others to it costs little.
-fn group_layers(counts: [u64; 3]) -> u64 {
-    let present = || counts.into_iter().filter(|&layers| layers > 0);
+fn group_layers(counts: impl Iterator<Item = u64> + Clone) -> u64 {
+    let present = || counts.clone().filter(|&layers| layers > 0);
     let (least, most) = (present().min().unwrap_or(1), present().max().unwrap_or(1));
     if 2 * most < 3 * least { most } else { least }
 }
@@ -444,11 +502,12 @@ mod tests {
 
     #[test]
     fn layers_of_two_kinds_form_groups_of_one_size() {
-        assert_eq!(group_layers([23, 23, 0]), 23);
-        assert_eq!(group_layers([10, 52, 0]), 10);
-        assert_eq!(group_layers([13, 12, 0]), 13);
-        assert_eq!(group_layers([0, 32, 0]), 32);
-        assert_eq!(group_layers([8, 0, 24]), 8);
+        let of = |counts: [u64; 3]| group_layers(counts.into_iter());
+        assert_eq!(of([23, 23, 0]), 23);
+        assert_eq!(of([10, 52, 0]), 10);
+        assert_eq!(of([13, 12, 0]), 13);
+        assert_eq!(of([0, 32, 0]), 32);
+        assert_eq!(of([8, 0, 24]), 8);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{batch, cached, chunk, format_of_weights};
 use crate::deployment::Question;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::render::document::{Document, shown};
-use crate::spec::{Gibibytes, LoraSlots, MediaLimits, Split};
+use crate::spec::{DraftKind, Drafter, Gibibytes, LoraSlots, MediaLimits, Split};
 use crate::text::shell_word;
 use crate::units::Bytes;
 
@@ -132,10 +132,20 @@ fn speculative(asked: &Question) -> Option<serde_json::Value> {
         return Some(serde_json::json!({"method": "mtp", "num_speculative_tokens": ahead}));
     }
     let name = asked.draft.as_deref()?;
-    let (method, model) = match name.to_ascii_lowercase().as_str() {
-        "eagle" => ("eagle", "PATH-OF-THE-HEAD"),
-        "eagle3" => ("eagle3", "PATH-OF-THE-HEAD"),
-        _ => ("draft_model", name),
+    let (method, model) = match Drafter::named(name) {
+        Some(Drafter::Eagle) => ("eagle", "PATH-OF-THE-HEAD"),
+        Some(Drafter::Eagle3) => ("eagle3", "PATH-OF-THE-HEAD"),
+        Some(Drafter::Published(draft)) => match draft.shape.kind {
+            DraftKind::Block { .. } => ("dflash", name),
+            DraftKind::Assistant { .. } => ("mtp", name),
+        },
+        Some(Drafter::Lookup) => {
+            let ahead = asked.draft_tokens;
+            return Some(serde_json::json!({"method": "ngram", "num_speculative_tokens": ahead}));
+        }
+        // What was asked for is not known here.
+        Some(Drafter::Unknown) => return None,
+        Some(Drafter::Layer | Drafter::Model) | None => ("draft_model", name),
     };
     Some(serde_json::json!({
         "method": method, "model": model, "num_speculative_tokens": asked.draft_tokens,
