@@ -103,6 +103,12 @@ impl VllmVersion {
         self.since(33)
     }
 
+    /// Whether `FlashInfer` decodes with XQA's kernels on Blackwell of compute capability 12 (`utils/flashinfer.py`,
+    /// `supports_trtllm_attention`).
+    pub const fn decodes_with_xqa(self) -> bool {
+        self.since(28)
+    }
+
     /// Whether `FlashInfer`'s workspace is as large as a step may need (pull request 48428).
     pub const fn sizes_workspaces_by_steps(self) -> bool {
         self.since(26)

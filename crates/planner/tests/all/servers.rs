@@ -414,10 +414,19 @@ fn flashinfers_workspace_is_where_metadata_are_built() {
         ("runtime_version = '0.29'\nmtp = 3", true),
         ("runtime_version = '0.33'\nmtp = 3", true),
     ] {
+        let told = &format!("prefill_chunk = 8192\n{told}");
         let answer = planned(&format!("{NARROW}{told}"));
         let found = [WORKSPACE, beside].map(|id| size(&answer, id) > Bytes::ZERO);
         assert_eq!(found, [is_counted, !is_counted], "{told}");
     }
+    // XQA's kernels decode from 0.28 on, in a buffer of their own.
+    let sizes = |version: &str| {
+        let told = format!("{NARROW}prefill_chunk = 8192\nruntime_version = '{version}'");
+        let answer = planned(&told);
+        [WORKSPACE, beside].map(|id| size(&answer, id).get() >> 20)
+    };
+    assert_eq!(sizes("0.28"), [394, 768]);
+    assert_eq!(sizes("0.29"), [394 + 768, 0]);
 }
 
 /// The first runner rejects as many drafts as sequences in its profile run: 26 B a sequence and word, not 14.

@@ -4,7 +4,8 @@
 //! cache is in 8 bits, which only `FlashAttention` 3 reads, on Hopper. It works in one buffer of 394 MiB; from 0.26 on in one of
 //! `max_num_batched_tokens · heads · head_dim · 16 B` where that is more. It is made when attention's metadata are first built: by
 //! the first runner for whole graphs only, so that it is in the estimate of the graphs where such are captured, and is taken
-//! beside vLLM's share, when kernels are warmed up, where none are; by the second for every graph.
+//! beside vLLM's share, when kernels are warmed up, where none are; by the second for every graph. Kernels that are not its own
+//! decode in another buffer of 394 MiB.
 //!
 //! Sources: vLLM 0.20 to 0.33 `platforms/cuda.py` (`_get_backend_priorities`), `v1/attention/backends/flash_attn.py` and
 //! `flashinfer.py` (`supports_kv_cache_dtype`, `supports_sink`, `_get_workspace_buffer`, `get_cudagraph_support`), `envs.py`
@@ -26,7 +27,8 @@ const OF_AN_ELEMENT: u64 = 16;
 /// Heads that it has kernels for, of those that all layers of a model have.
 const HEADS: [u64; 3] = [64, 128, 256];
 /// Compute capabilities whose cards have only `FlashAttention` 2, which reads no cache in 8 bits.
-const OLDER_FLASH: [u32; 2] = [8, 12];
+const OLDER_FLASH: [u32; 2] = [8, OTHER_BLACKWELL];
+const OTHER_BLACKWELL: u32 = 12;
 /// The name of the workspace where no estimate has it.
 const BESIDE: &str = "FlashInfer's workspace, made when kernels are warmed up";
 /// Blackwell of data centres.
@@ -37,12 +39,14 @@ const BLACKWELL: u32 = 10;
 pub enum FlashInfer {
     /// With its own kernels, which are planned for every size of a batch apart.
     Own,
-    /// With those of TensorRT-LLM.
+    /// With XQA's, on other Blackwell cards from 0.28 on; prompts are its own kernels'.
+    Xqa,
+    /// With those of TensorRT-LLM, prompts included.
     Trtllm,
 }
 
 /// How `FlashInfer` decodes where it is the one that vLLM takes.
-pub fn flashinfer(scenario: &Scenario<'_>) -> Option<FlashInfer> {
+pub fn flashinfer(scenario: &Scenario<'_>, serving: Serving) -> Option<FlashInfer> {
     let shape = &scenario.model.shape;
     let head = shape.head_dim;
     let has_kernels = HEADS.contains(&head) && shape.widest_head() == head && shape.mla.is_none();
@@ -58,7 +62,8 @@ pub fn flashinfer(scenario: &Scenario<'_>) -> Option<FlashInfer> {
         BLACKWELL if !matches!(scenario.kv, KvFormat::PerTokenHead(_)) => Some(FlashInfer::Trtllm),
         HOPPER => None,
         _ if OLDER_FLASH.contains(&major) && is_8_bit && !shape.attention_sinks => {
-            Some(FlashInfer::Own)
+            let has_xqa = major == OTHER_BLACKWELL && serving.version.decodes_with_xqa();
+            Some(if has_xqa { FlashInfer::Xqa } else { FlashInfer::Own })
         }
         _ => None,
     }
@@ -68,18 +73,38 @@ pub fn flashinfer(scenario: &Scenario<'_>) -> Option<FlashInfer> {
 pub fn captures_whole(scenario: &Scenario<'_>, serving: Serving) -> bool {
     let is_whole = serving.server.optimization == Optimization::Whole && !serving.eager;
     let drafts = serving.server.ahead > 0;
-    let is_own = flashinfer(scenario) == Some(FlashInfer::Own);
+    let is_own = flashinfer(scenario, serving) == Some(FlashInfer::Own);
     is_whole && !(drafts && is_own && !serving.version.captures_drafted_with_flashinfer())
 }
 
-/// Whether `FlashInfer`'s workspace is in the estimate of the graphs.
-fn is_counted(scenario: &Scenario<'_>, serving: Serving) -> bool {
-    let captures = !serving.eager && serving.version.has_second_runner();
-    captures || captures_whole(scenario, serving)
+/// A buffer that `FlashInfer` works in.
+struct Workspace {
+    /// How large it is.
+    size: Formula,
+    /// Whether it is in the estimate of the graphs.
+    is_counted: bool,
 }
 
-fn workspace(scenario: &Scenario<'_>, serving: Serving) -> Result<Option<Formula>, Overflow> {
-    let Some(decodes) = flashinfer(scenario) else { return Ok(None) };
+fn workspaces(scenario: &Scenario<'_>, serving: Serving) -> Result<Vec<Workspace>, Overflow> {
+    // The second runner builds metadata for every graph.
+    let always = !serving.eager && serving.version.has_second_runner();
+    let for_graphs = always || captures_whole(scenario, serving);
+    let fixed = || Formula::product(&[("MiB", WORKSPACE.get() >> 20), ("B", 1 << 20)]);
+    Ok(match flashinfer(scenario, serving) {
+        None => Vec::new(),
+        Some(FlashInfer::Trtllm) => vec![Workspace { size: fixed(), is_counted: for_graphs }],
+        Some(FlashInfer::Own) => {
+            vec![Workspace { size: own(scenario, serving, fixed())?, is_counted: for_graphs }]
+        }
+        Some(FlashInfer::Xqa) => vec![
+            Workspace { size: fixed(), is_counted: for_graphs },
+            Workspace { size: own(scenario, serving, fixed())?, is_counted: always },
+        ],
+    })
+}
+
+/// That of its own kernels.
+fn own(scenario: &Scenario<'_>, serving: Serving, fixed: Formula) -> Result<Formula, Overflow> {
     let shape = &scenario.model.shape;
     let of_a_step = Formula::product(&[
         ("max_num_batched_tokens", scenario.workload.prefill_chunk),
@@ -87,11 +112,8 @@ fn workspace(scenario: &Scenario<'_>, serving: Serving) -> Result<Option<Formula
         ("head_dim", shape.head_dim),
         ("B", OF_AN_ELEMENT),
     ]);
-    let grows = decodes == FlashInfer::Own && serving.version.sizes_workspaces_by_steps();
-    if grows && of_a_step.value()? > WORKSPACE {
-        return Ok(Some(of_a_step));
-    }
-    Ok(Some(Formula::product(&[("MiB", WORKSPACE.get() >> 20), ("B", 1 << 20)])))
+    let grows = serving.version.sizes_workspaces_by_steps() && of_a_step.value()? > WORKSPACE;
+    Ok(if grows { of_a_step } else { fixed })
 }
 
 /// Lists `FlashInfer`'s workspace where it is in the estimate of the graphs.
@@ -118,10 +140,6 @@ fn push(
     serving: Serving,
     counted: bool,
 ) -> Result<(), EstimateError> {
-    let Some(formula) = workspace(scenario, serving)? else { return Ok(()) };
-    if is_counted(scenario, serving) != counted {
-        return Ok(());
-    }
     let kind = Kind {
         component: Component::RuntimeOverhead,
         life: Life::From(Phase::SystemPrefill),
@@ -129,6 +147,10 @@ fn push(
         source: "vLLM v1/attention/backends/flashinfer.py, _get_workspace_buffer; vllm-project/vllm#48428, #52872",
     };
     let id = if counted { BufferId::AttentionWorkspace } else { BESIDE.into() };
-    buffers.push(kind, id, Bounds::exactly(formula.value()?), formula);
+    for Workspace { size, is_counted } in workspaces(scenario, serving)? {
+        if is_counted == counted {
+            buffers.push(kind, id, Bounds::exactly(size.value()?), size);
+        }
+    }
     Ok(())
 }

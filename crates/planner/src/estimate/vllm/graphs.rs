@@ -124,9 +124,9 @@ fn push_counted(
     (captured, counted): (u64, Counted),
 ) -> Result<(), EstimateError> {
     let source = "vLLM v1/worker/gpu/cudagraph_utils.py, profile_cudagraph_memory; virtual cards";
-    let integers = match attention::flashinfer(scenario) {
+    let integers = match attention::flashinfer(scenario, serving) {
         Some(FlashInfer::Own) => INTEGERS_OF_A_GRAPH,
-        Some(FlashInfer::Trtllm) | None => 0,
+        Some(FlashInfer::Xqa | FlashInfer::Trtllm) | None => 0,
     };
     let of_a_graph = LEAST_OF_A_GRAPH + integers;
     let formula = Formula::text(
