@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use super::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
 use crate::dtype::KvFormat;
-use crate::spec::{Basis, Bounds, Layer, LayerShape, ModelShape};
+use crate::spec::{Basis, Bounds, Compressed, Layer, LayerShape, ModelShape};
 use crate::units::{Bytes, Overflow};
 
 /// How many tokens the layers of each kind hold.
@@ -275,6 +275,9 @@ pub fn push_scores(
 
 /// Bytes of the cache that one generated token reads: every layer's live cells.
 pub fn bytes_read_per_token(scenario: &Scenario<'_>, tokens: u64) -> Result<Bytes, Overflow> {
+    if let Some(compressed) = &scenario.model.shape.extras.compressed {
+        return compressed_bytes_read(scenario, compressed, tokens);
+    }
     let mut total = Bytes::ZERO;
     for (index, layer) in scenario.indexed_layers() {
         let cells = match layer {
@@ -286,6 +289,34 @@ pub fn bytes_read_per_token(scenario: &Scenario<'_>, tokens: u64) -> Result<Byte
     }
     let states = recurrent_size(&scenario.model.shape)?.times(scenario.recurrent_layers())?;
     total.plus(states)
+}
+
+/// Keys that an indexer chooses of those that little is compressed to, in the larger of the published models (DeepSeek-V4).
+const CHOSEN: u64 = 1024;
+
+/// The same of compressed keys, which serve as values too: a window, and before it all keys, or where there is an indexer all of
+/// its keys and those that it chooses.
+fn compressed_bytes_read(
+    scenario: &Scenario<'_>,
+    compressed: &Compressed,
+    tokens: u64,
+) -> Result<Bytes, Overflow> {
+    let shape = &scenario.model.shape;
+    let key = |count| scenario.kv.size_of(1, shape.head_dim, count);
+    let mut total = Bytes::ZERO;
+    for (index, layer) in scenario.indexed_layers() {
+        if let Layer::Window { size } = layer {
+            total = total.plus(key(tokens.min(size))?)?;
+        }
+        let Some(ratio) = compressed.ratio(index) else { continue };
+        let keys = tokens / ratio;
+        total = if compressed.has_indexer(index) {
+            total.plus(indexer_size(shape, scenario.kv, keys)?)?.plus(key(keys.min(CHOSEN))?)?
+        } else {
+            total.plus(key(keys)?)?
+        };
+    }
+    Ok(total)
 }
 
 /// Refuses caches of compressed keys where a runtime's are not modelled.

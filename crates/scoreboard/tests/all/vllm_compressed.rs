@@ -3,7 +3,8 @@
 
 use vramplan_planner::estimate::placement::{Room, Spread, parts};
 use vramplan_planner::estimate::vllm::compressed::CompressedCache;
-use vramplan_planner::estimate::vllm::drafting::window_layer;
+use vramplan_planner::estimate::vllm::drafting::{Drafted, window_layer};
+use vramplan_planner::estimate::vllm::paged::{Paging, kernel_block_tokens};
 use vramplan_planner::estimate::vllm::pool::Request;
 use vramplan_planner::estimate::vllm::states::States;
 use vramplan_planner::estimate::weights_of_part;
@@ -17,6 +18,8 @@ use vramplan_scoreboard::csv::{Row, rows};
 
 const ASKED: &str = include_str!("../../../../evidence/vllm/compressed-0.33.0.csv");
 const HELD_BACK: &str = include_str!("../../../../evidence/vllm/holdout-compressed-0.33.0.csv");
+
+const SPARSE: &str = include_str!("../../../../evidence/vllm/sparse-0.33.0.csv");
 
 /// What engines were asked for the longest context of.
 const LITTLE: u64 = (1 << 30) + 12_345;
@@ -167,6 +170,27 @@ fn compare_weights(text: &str) -> usize {
 fn ranks_of_compressed_models_hold_what_vllm_makes() {
     let compared = compare_weights(ASKED) + compare_weights(HELD_BACK);
     assert!(compared >= 250, "{compared}");
+}
+
+/// Latent vectors and the keys of an indexer beside them (`evidence/vllm/sparse.py`).
+#[test]
+fn keys_of_indexers_are_in_the_pool() {
+    let catalog = Catalog::built_in();
+    let mut compared = 0;
+    for row in rows(SPARSE) {
+        let gpu = catalog.gpu(row.text("card")).unwrap();
+        let model = catalog.model(row.text("model")).unwrap();
+        let (kv, run) = (row.get("kv").unwrap(), 0..model.shape.n_layers);
+        let tokens = kernel_block_tokens(&model, kv, &gpu, row.get("vllm").unwrap());
+        let paging = Paging::of_run(&model, &run, kv, row.number("ranks"), tokens).unwrap();
+        let paging = paging.packed_for((&model, &gpu), &run, kv, Drafted::default()).unwrap();
+        let blocks = paging.blocks(Bytes::new(row.number("available")));
+        let ours = [paging.block_tokens, blocks, paging.block.times(blocks).unwrap().get()];
+        let theirs = ["block_tokens", "blocks", "bytes"].map(|name| row.number(name));
+        assert_eq!(ours, theirs, "{}", row.line());
+        compared += 1;
+    }
+    assert!(compared >= 8, "{compared}");
 }
 
 /// One request of DeepSeek-V4-Flash under a release that a log is of.

@@ -252,7 +252,7 @@ impl Caches {
             let every =
                 |layers: &Vec<u64>| layers.iter().skip(first).step_by(groups).copied().collect();
             let pages = self.pages.iter().map(|(&bytes, layers)| (bytes, every(layers))).collect();
-            Caches { block_tokens: self.block_tokens, window: self.window, pages }
+            Self { block_tokens: self.block_tokens, window: self.window, pages }
         })
     }
 

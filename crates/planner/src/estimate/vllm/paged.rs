@@ -21,6 +21,7 @@ use std::ops::Range;
 
 use super::compressed;
 use super::drafting::Drafted;
+use super::graphs::HOPPER;
 use super::states::States;
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache;
@@ -30,6 +31,15 @@ use crate::units::{Bytes, Overflow};
 
 /// Tokens of a block, where layers do not need larger ones.
 const BLOCK_TOKENS: u64 = 16;
+
+/// Bytes that a latent vector has more where it is packed: four scales in f32, and 64 numbers in 16 bits, not 8.
+const PACKED: u64 = 4 * 4 + 64;
+
+/// Numbers of an indexer's key that share a scale.
+const SCALED: u64 = 128;
+
+/// Tokens of a block that kernels read which attend to chosen tokens (`flashmla_sparse.py`, `mla/indexer.py`).
+const SPARSE_TOKENS: u64 = 64;
 
 /// The widest heads that `FlashAttention` takes.
 const WIDE: u64 = 256;
@@ -50,6 +60,7 @@ pub fn kernel_block_tokens(
     let shape = &model.shape;
     match (&shape.mla, gpu.compute_capability.major, kv) {
         _ if shape.extras.compressed.is_some() => compressed::BLOCK_TOKENS,
+        (Some(_), 9 | 10, _) if shape.extras.indexer.is_some() => SPARSE_TOKENS,
         (Some(_), 10, _) => 32,
         (Some(_), 9, KvFormat::Fp8) => 64,
         // The one kernel for heads so wide reads 8-bit caches by 64: what 0.33 makes of Gemma 4.
@@ -258,7 +269,8 @@ impl Paging {
             window_block_tokens = times(window_block_tokens)?;
             block_tokens = times(block_tokens)?;
         }
-        let block = token.times(own)?.plus(drafted.other)?.times(block_tokens)?;
+        let index = index_key_size(&shape).times(indexed_layers(&shape, run, drafted))?;
+        let block = token.times(own)?.plus(index)?.plus(drafted.other)?.times(block_tokens)?;
         let windows = Windows {
             groups: groups[1],
             size: window_size(model),
@@ -274,6 +286,28 @@ impl Paging {
             recurrent: groups[2],
             unequal: None,
         })
+    }
+
+    /// The same where keys are packed as Hopper's kernel reads those that an indexer chooses in 8 bits: with scales, and
+    /// positions in 16 (`fp8_ds_mla`).
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn packed_for(
+        self,
+        (model, gpu): (&ModelSpec, &GpuSpec),
+        run: &Range<u64>,
+        kv: KvFormat,
+        drafted: Drafted,
+    ) -> Result<Self, Overflow> {
+        let shape = &model.shape;
+        let is_chosen = shape.mla.is_some() && shape.extras.indexer.is_some();
+        if !is_chosen || kv != KvFormat::Fp8 || gpu.compute_capability.major != HOPPER {
+            return Ok(self);
+        }
+        let run = run_with(model, run, drafted);
+        let more = Bytes::product(&[PACKED, run.end.saturating_sub(run.start), self.block_tokens])?;
+        Ok(Self { block: self.block.plus(more)?, ..self })
     }
 
     /// Whole blocks in a pool.
@@ -448,6 +482,22 @@ fn token_size(shape: &ModelShape, kv: KvFormat, index: u64) -> Result<Bytes, Ove
         None if shape.per_layer.is_some() => kv_cache::heads_size(shape.layer(index), kv, 1),
         None => kv_cache::layer_size(shape, kv, 1),
     }
+}
+
+/// What an indexer beside latent vectors caches of a token: its key in 8 bits, with a scale of 4 B for each 128 numbers
+/// (`models/deepseek_v32/`, `DeepseekV32IndexerCache`).
+fn index_key_size(shape: &ModelShape) -> Bytes {
+    let indexer = shape.extras.indexer.as_ref().filter(|indexer| !indexer.plain);
+    let width = indexer.filter(|_| shape.mla.is_some()).map_or(0, |indexer| indexer.head_dim);
+    Bytes::new(width.saturating_add(width / SCALED * 4))
+}
+
+/// Layers of a run that have one; those behind the last that predict have.
+fn indexed_layers(shape: &ModelShape, run: &Range<u64>, drafted: Drafted) -> u64 {
+    let Some(indexer) = &shape.extras.indexer else { return 0 };
+    let own = run.clone().filter(|&index| indexer.is_in(index)).count() as u64;
+    let is_last = run.end >= shape.n_layers;
+    own.saturating_add(if is_last { drafted.layers } else { 0 })
 }
 
 /// Inputs that a convolution keeps.

@@ -99,7 +99,12 @@ fn paging(scenario: &Scenario<'_>, serving: Serving) -> Result<Paging, Overflow>
     if let Some(shape) = CompressedCache::of(&model.shape) {
         return shape.paging(run, drafted.layers, serving.version);
     }
-    Paging::with_drafts(model, run, kv, (serving.ranks, tokens), drafted)
+    Paging::with_drafts(model, run, kv, (serving.ranks, tokens), drafted)?.packed_for(
+        (model, scenario.gpu),
+        run,
+        kv,
+        drafted,
+    )
 }
 
 const SOURCE: &str = "vLLM v1/core/kv_cache_utils.py: floor(pool / block) blocks, kept whole";
