@@ -264,7 +264,8 @@ fn usual_name(name: &str) -> &str {
         "fp32" | "float32" | "float" => "f32",
         "awq" | "awq-4bit" | "awq_marlin" => "awq-int4",
         "gptq" | "gptq-4bit" | "gptq_marlin" => "gptq-int4",
-        "gptq-8bit" => "gptq-int8",
+        "int4-autoround" | "autoround-int4" | "w4a16-autoround" | "autoround-w4a16" => "gptq-int4",
+        "gptq-8bit" | "int8-autoround" | "autoround-int8" => "gptq-int8",
         "bnb" | "bnb-4bit" | "bitsandbytes" | "bnb-nf4" | "qlora" => "nf4",
         "bnb-8bit" | "llm.int8" => "int8",
         "float8" => "fp8",
@@ -283,10 +284,12 @@ fn instead_of(name: &str) -> Option<&'static str> {
         "no `--weights` for what the file or the repository holds: it is read from there";
     const EXL: &str = "a format that llama.cpp, vLLM or transformers load, as EXL2 and EXL3 files are for \
         ExLlama and TabbyAPI alone: near 4 bits a weight `q4_k_m`, `awq-int4` or `nf4`";
+    const ROUNDED: &str = "how many bits: `gptq-int4` for four as AutoRound packs them, `gptq-int8`, `gptq-int3` or `gptq-int2`; \
+        no `--weights` for what a repository holds";
     Some(match name {
+        "auto_round" | "auto-round" | "autoround" => ROUNDED,
         _ if name.starts_with("ud-") || name.ends_with("_xl") => FILES,
-        "auto" | "compressed-tensors" | "modelopt" | "modelopt_fp4" | "auto-round" | "gguf"
-        | "safetensors" => OWN,
+        "auto" | "compressed-tensors" | "modelopt" | "modelopt_fp4" | "gguf" | "safetensors" => OWN,
         _ if name.starts_with("exl2") || name.starts_with("exl3") => EXL,
         "int4" | "4bit" | "4-bit" | "q4" => {
             "`q4_k_m` for llama.cpp, `awq-int4`, `gptq-int4`, `w4a16` or `nvfp4` for vLLM, `nf4` for transformers"

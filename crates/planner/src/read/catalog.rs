@@ -183,7 +183,10 @@ impl Catalog {
             return found;
         }
         let Some((base, format)) = name_format::split(name) else {
-            return self.only_model(name).map_or(found, Ok);
+            return match self.of_a_mixture(name) {
+                Some(mixture) => Err(mixture),
+                None => self.only_model(name).map_or(found, Ok),
+            };
         };
         let listed =
             self.find(Kind::Model, base, |at, text| profile::published(at, text, name.trim()));
@@ -196,6 +199,17 @@ impl Catalog {
             Ok(model) => Ok(ModelSpec { own_format: Some(OwnFormat::Named(format)), ..model }),
             Err(_) => found,
         }
+    }
+
+    /// What a name says that ends in a format with a type for every tensor, where its model is known.
+    fn of_a_mixture(&self, name: &str) -> Option<SourceError> {
+        let (base, like) = name_format::mixed(name)?;
+        let model = self.find(Kind::Model, base, profile::model).ok()?;
+        Some(SourceError::Mixture {
+            name: printable(name),
+            model: printable(&model.name),
+            like: like.map(|like| like.name()),
+        })
     }
 
     /// The only model whose name goes on behind these words: `codestral` for `codestral-22b-v0.1`.

@@ -146,6 +146,18 @@ pub enum SourceError {
         /// Names that are like it.
         near: Vec<String>,
     },
+    /// A format in which every tensor has a type of its own, which a name does not tell.
+    #[error(
+        "`{name}` names files whose makers choose the type of each tensor: their sizes are in the file alone"
+    )]
+    Mixture {
+        /// The name as given.
+        name: String,
+        /// The model that it names.
+        model: String,
+        /// The type that most tensors are like.
+        like: Option<&'static str>,
+    },
 }
 
 impl SourceError {
@@ -172,6 +184,13 @@ impl SourceError {
                     weights.unwrap_or_default()
                 ))
             }
+            Self::Mixture { model, like, .. } => Some(match like {
+                Some(like) => format!(
+                    "give the file, or `--model hf:ORG/NAME-GGUF:TYPE`, whose header is read; `--model {model} --weights {like}` is \
+                     like it, and mostly smaller"
+                ),
+                None => "give the file, or `--model hf:ORG/NAME-GGUF:TYPE`, whose header is read".to_owned(),
+            }),
             Self::Truncated { .. } => {
                 Some("the file is cut short or damaged: download it again".to_owned())
             }

@@ -3,7 +3,7 @@
 use crate::dtype::{FileType, WeightFormat};
 
 /// Endings of names, the longest first where one ends in another, and the formats that they are known to mean.
-const ENDINGS: [(&str, WeightFormat); 31] = [
+const ENDINGS: [(&str, WeightFormat); 39] = [
     ("-unsloth-bnb-4bit", NF4),
     ("-bnb-4bit", NF4),
     ("-bnb-8bit", WeightFormat::Int8),
@@ -16,13 +16,21 @@ const ENDINGS: [(&str, WeightFormat); 31] = [
     ("-gptq-int4", GPTQ),
     ("-gptq-4bit", GPTQ),
     ("-gptq", GPTQ),
-    ("-autoround", GPTQ),
     ("-int4-autoround", GPTQ),
+    ("-w4a16-autoround", GPTQ),
+    ("-4bit-autoround", GPTQ),
+    ("-int8-autoround", GPTQ8),
+    ("-autoround-int4", GPTQ),
+    ("-autoround-w4a16", GPTQ),
+    ("-autoround-4bit", GPTQ),
+    ("-autoround-int8", GPTQ8),
+    ("-autoround", GPTQ),
     ("-fp8-dynamic", WeightFormat::Fp8Dynamic),
     ("-fp8-block", WeightFormat::Fp8Block),
     ("-fp8", WeightFormat::Fp8Block),
     ("-quantized.w4a16", WeightFormat::W4A16),
     ("-int4-w4a16", WeightFormat::W4A16),
+    ("-w4a16-ct", WeightFormat::W4A16),
     ("-w4a16", WeightFormat::W4A16),
     ("-quantized.w8a8", WeightFormat::W8A8),
     ("-int8-w8a8", WeightFormat::W8A8),
@@ -53,7 +61,24 @@ const BEHIND_PUBLISHER: [&str; 3] = ["/", "__", "--"];
 pub(super) fn split(name: &str) -> Option<(&str, WeightFormat)> {
     let name = name.trim();
     let name = without_ending(name, ".gguf").unwrap_or(name);
-    of_a_repository(name).or_else(|| of_a_file(name))
+    let (base, format) = of_a_repository(name).or_else(|| of_a_file(name))?;
+    // Trained to be quantized so: the same model.
+    Some((without_ending(base, "-qat").filter(|base| !base.is_empty()).unwrap_or(base), format))
+}
+
+/// The name without a format whose tensors are each of a type of their own, as in `Qwen3.6-27B-UD-Q4_K_XL`; the type that most are
+/// like, where there is one.
+pub(super) fn mixed(name: &str) -> Option<(&str, Option<FileType>)> {
+    let name = without_ending(name.trim(), ".gguf").unwrap_or(name.trim());
+    let lower = name.to_ascii_lowercase();
+    let at = lower.rfind("ud-")?;
+    let base = name.get(..at)?.trim_end_matches(['-', '.', ':', ' ', '_']);
+    let base = without_ending(base, "-gguf").unwrap_or(base);
+    let kind = lower.get(at + "ud-".len()..)?;
+    let size = kind.rsplit_once('_').map_or(kind, |(size, _)| size);
+    let like = [format!("{size}_m"), size.to_owned(), kind.to_owned()];
+    let found = like.iter().find_map(|like| FileType::ALL.iter().find(|file| file.name() == like));
+    (!base.is_empty()).then_some((base, found.copied()))
 }
 
 /// The format that a name ends in: `nvfp4` of `nvidia/Qwen3.6-27B-NVFP4`.
@@ -117,6 +142,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn mixtures_are_like_a_type() {
+        for (name, base, like) in [
+            ("Qwen3.6-27B-UD-Q4_K_XL", "Qwen3.6-27B", Some("q4_k_m")),
+            ("unsloth/x-GGUF:UD-Q4_K_XL", "unsloth/x", Some("q4_k_m")),
+            ("x-UD-IQ2_M.gguf", "x", Some("iq2_m")),
+            ("x-UD-Q8_K_XL", "x", None),
+            ("x-UD-Q2_K_XL", "x", Some("q2_k")),
+        ] {
+            let like =
+                like.map(|like| FileType::ALL.iter().copied().find(|f| f.name() == like).unwrap());
+            assert_eq!(mixed(name), Some((base, like)), "{name}");
+        }
+        for name in ["UD-Q4_K_XL", "x-Q4_K_M", "cloud-9b"] {
+            assert!(mixed(name).is_none_or(|(_, like)| like.is_none()), "{name}");
+        }
+    }
+
+    #[test]
     fn endings_tell_formats() {
         for (name, base, format) in [
             ("Qwen/Qwen3-30B-A3B-FP8", "Qwen/Qwen3-30B-A3B", "fp8-block"),
@@ -131,6 +174,16 @@ mod tests {
             ("bartowski/x-GGUF:Q4_K_M", "bartowski/x", "q4_k_m"),
             ("nvidia/x-NVFP4", "nvidia/x", "nvfp4"),
             ("x-q4_k_m", "x", "q4_k_m"),
+            ("dbirks/Qwen3.8-27B-W4A16-AutoRound", "dbirks/Qwen3.8-27B", "gptq-int4"),
+            ("Intel/x-int4-AutoRound", "Intel/x", "gptq-int4"),
+            (
+                "/root/.cache/huggingface/x-autoround-int4",
+                "/root/.cache/huggingface/x",
+                "gptq-int4",
+            ),
+            ("google/gemma-4-12b-it-qat-w4a16", "google/gemma-4-12b-it", "w4a16"),
+            ("google/gemma-4-12b-it-qat-q4_0-gguf", "google/gemma-4-12b-it-qat-q4_0", "q4_k_m"),
+            ("gemma-4-12b-it-qat-q4_0", "gemma-4-12b-it", "q4_0"),
             ("x.Q8_0.gguf", "x", "q8_0"),
             ("x Q4_K_S", "x", "q4_k_s"),
             ("llama3.1:8b-instruct-q4_K_M", "llama3.1:8b-instruct", "q4_k_m"),

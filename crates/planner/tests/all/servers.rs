@@ -2,6 +2,7 @@
 
 use vramplan_planner::deployment::{Deployment, DeploymentError, Question, resolve};
 use vramplan_planner::estimate::BufferId;
+use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::read::{Catalog, MemoryFiles};
 use vramplan_planner::recommend::{Answer, answer};
 use vramplan_planner::render::{Document, to_table};
@@ -71,6 +72,63 @@ fn what_predicts_tokens_is_listed() {
     assert_eq!(draft.plan.pool.unwrap().block, Bytes::new(39_727_923_200 / 15_155));
 }
 
+const DFLASH: &str = "draft = 'z-lab/Qwen3.8-27B-DFlash2'\ndraft_tokens = 7\n";
+const QWEN38: &str = "gpu = 'H100'\nmodel = 'qwen3.8-27b'\nruntime = 'vllm'\ncontext = 8192\n";
+
+/// `evidence/vllm/published-0.33.0.csv`.
+#[test]
+fn drafts_of_one_model_are_listed_and_cut_the_pool_anew() {
+    let without = planned(QWEN38);
+    let with = planned(&format!("{QWEN38}{DFLASH}"));
+    assert_eq!(size(&with, BufferId::DraftWeights), Bytes::new(3_953_676_800));
+    let [before, after] = [&without, &with].map(|answer| answer.plan.pool.unwrap());
+    // Five layers a group, where the model alone has sixteen.
+    assert_eq!((before.block_tokens, after.block_tokens), (before.block_tokens, 832));
+    assert_eq!(after.block, Bytes::new(5 * 832 * 4096));
+    assert!(after.tokens < before.tokens / 2, "{} of {}", after.tokens, before.tokens);
+    // An assistant has no cache of its own.
+    let gemma = "gpu = 'H100'\nmodel = 'gemma-4-31b'\nruntime = 'vllm'\ncontext = 8192\n";
+    let draft = "draft = 'google/gemma-4-31B-it-assistant'\ndraft_tokens = 4\n";
+    let [alone, assisted] = [planned(gemma), planned(&format!("{gemma}{draft}"))];
+    assert_eq!(size(&assisted, BufferId::DraftWeights), Bytes::new(939_037_184));
+    let [before, after] = [&alone, &assisted].map(|answer| answer.plan.pool.unwrap());
+    assert_eq!((before.block, before.block_tokens), (after.block, after.block_tokens));
+    // Words that are looked up take nothing but the tokens ahead.
+    let looked_up = planned(&format!("{QWEN38}draft = 'ngram'\ndraft_tokens = 3\n"));
+    assert!(size(&looked_up, BufferId::DraftWeights).is_zero());
+    assert_eq!(looked_up.plan.pool.unwrap().block, without.plan.pool.unwrap().block);
+}
+
+/// A plan without what predicts is no plain "fits", whatever is left.
+#[test]
+fn a_draft_that_is_not_known_is_said_first() {
+    for text in [
+        format!("{QWEN38}draft = 'unknown'\ndraft_tokens = 3\n"),
+        "gpu = 'H100'\nmodel = 'qwen3-8b'\nruntime = 'llama.cpp'\nweights = 'q4_k_m'\ncontext = 4096\ndraft = 'unknown'\n"
+            .to_owned(),
+    ] {
+        let answer = planned(&text);
+        assert_eq!((answer.verdict, answer.reason), (Verdict::Tight, Some(Reason::UnknownDraft)));
+        let shown = to_table(&Document::new(&resolved(&text).unwrap(), &answer));
+        let first = shown.split("\n\n").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(first.starts_with("tight: "), "{first}");
+        assert!(first.contains("without what predicts tokens ahead, whose sizes are not known"), "{first}");
+    }
+}
+
+/// vLLM keeps a state more of every request where prompts share what they begin with; from 0.28 on by default.
+#[test]
+fn shared_prompts_take_a_state_more() {
+    let needs = |version: &str, more: &str| {
+        let text = format!("{QWEN38}runtime_version = '{version}'\n{more}");
+        let pool = planned(&text).plan.pool.unwrap();
+        pool.start.needs.get() / pool.block.get()
+    };
+    let shared = "enable_prefix_caching = true\n";
+    assert_eq!(needs("0.27.1", shared), needs("0.27.1", "") + 3);
+    assert_eq!(needs("0.28.0", shared), needs("0.28.0", ""));
+}
+
 #[test]
 fn drafts_that_vllm_would_not_run_are_refused() {
     for (told, why) in [
@@ -79,6 +137,7 @@ fn drafts_that_vllm_would_not_run_are_refused() {
         ("mtp = 1", "no layer that predicts"),
         ("draft = 'qwen2.5-0.5b'\ndraft_tokens = 3", "has a vocabulary of"),
         ("draft = 'eagle'\nmtp = 2", "not by both"),
+        ("draft = 'z-lab/Qwen3.6-27B-DFlash'\ndraft_tokens = 3", "is for another model than"),
         ("lora = ['a.gguf']", "has no `--lora`"),
     ] {
         let said = refusal(&format!("{LLAMA}{told}"));

@@ -139,7 +139,7 @@ fn reports_of_other_cards_are_met() {
             "weights" => 1.0,
             "graphs" => 15.0,
             // Of a pool that is given to the hundredth of a GiB.
-            "tokens" if row.text("told").contains("kv_cache_memory_bytes") => 0.1,
+            "tokens" if row.text("told").contains("kv_cache_memory_bytes") => 0.3,
             _ => 3.0,
         };
         let is_bounded = !["longest", "tokens"].contains(&row.text("part"));
