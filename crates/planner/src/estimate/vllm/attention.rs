@@ -83,6 +83,8 @@ struct Workspace {
     size: Formula,
     /// Whether it is in the estimate of the graphs.
     is_counted: bool,
+    /// Whether it is there for certain.
+    is_sure: bool,
 }
 
 fn workspaces(scenario: &Scenario<'_>, serving: Serving) -> Result<Vec<Workspace>, Overflow> {
@@ -90,16 +92,17 @@ fn workspaces(scenario: &Scenario<'_>, serving: Serving) -> Result<Vec<Workspace
     let always = !serving.eager && serving.version.has_second_runner();
     let for_graphs = always || captures_whole(scenario, serving);
     let fixed = || Formula::product(&[("MiB", WORKSPACE.get() >> 20), ("B", 1 << 20)]);
+    let sure = |size| Workspace { size, is_counted: for_graphs, is_sure: true };
     Ok(match flashinfer(scenario, serving) {
         None => Vec::new(),
-        Some(FlashInfer::Trtllm) => vec![Workspace { size: fixed(), is_counted: for_graphs }],
-        Some(FlashInfer::Own) => {
-            vec![Workspace { size: own(scenario, serving, fixed())?, is_counted: for_graphs }]
+        Some(FlashInfer::Trtllm) => vec![sure(fixed())],
+        Some(FlashInfer::Own) => vec![sure(own(scenario, serving, fixed())?)],
+        // No log shows whether graphs of more tokens than sequences make that of prompts, too.
+        Some(FlashInfer::Xqa) => {
+            let of_prompts = own(scenario, serving, fixed())?;
+            let prompts = Workspace { size: of_prompts, is_counted: always, is_sure: false };
+            vec![sure(fixed()), prompts]
         }
-        Some(FlashInfer::Xqa) => vec![
-            Workspace { size: fixed(), is_counted: for_graphs },
-            Workspace { size: own(scenario, serving, fixed())?, is_counted: always },
-        ],
     })
 }
 
@@ -140,17 +143,20 @@ fn push(
     serving: Serving,
     counted: bool,
 ) -> Result<(), EstimateError> {
-    let kind = Kind {
+    let of = |basis| Kind {
         component: Component::RuntimeOverhead,
         life: Life::From(Phase::SystemPrefill),
-        basis: Basis::Modelled,
+        basis,
         source: "vLLM v1/attention/backends/flashinfer.py, _get_workspace_buffer; vllm-project/vllm#48428, #52872",
     };
     let id = if counted { BufferId::AttentionWorkspace } else { BESIDE.into() };
-    for Workspace { size, is_counted } in workspaces(scenario, serving)? {
-        if is_counted == counted {
-            buffers.push(kind, id, Bounds::exactly(size.value()?), size);
-        }
+    for Workspace { size, is_sure, .. } in
+        workspaces(scenario, serving)?.into_iter().filter(|found| found.is_counted == counted)
+    {
+        let expected = size.value()?;
+        let (low, basis) =
+            if is_sure { (expected, Basis::Modelled) } else { (Bytes::ZERO, Basis::Assumed) };
+        buffers.push(of(basis), id, Bounds::new(low, expected, expected), size);
     }
     Ok(())
 }
