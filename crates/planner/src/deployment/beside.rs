@@ -104,7 +104,7 @@ fn beside_server(
     let Some(name) = question.draft.as_deref() else { return Ok(None) };
     match Drafter::named(name) {
         Some(Drafter::Published(draft)) if !draft.is_for(model) => {
-            let (draft, model) = (draft.shape.name, &model.name);
+            let (draft, model) = (draft.shape().name, &model.name);
             let message = format!("`--draft {draft}` is for another model than `{model}`");
             return Err(DeploymentError::refused(message, "use the one that is published for it"));
         }

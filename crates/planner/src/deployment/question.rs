@@ -554,8 +554,8 @@ pub struct Question {
     pub lora: Vec<String>,
 
     /// A smaller model whose tokens the model checks: a name or a file (llama.cpp: `-md`); under vllm and sglang also
-    /// `eagle` or `eagle3` for a head as they are published, under vllm a DFlash draft or an assistant of Gemma 4 by its
-    /// repository or `ngram`, with `--draft-tokens`. `unknown` for any other: no plan fits then without a word of it.
+    /// `eagle` or `eagle3` for a head as they are published, under vllm a `DFlash` draft or an assistant of Gemma 4 by its
+    /// repository or `ngram`, with `--draft-tokens`. `unknown` for any other, which the plan then says that it lacks.
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "MODEL", help_heading = BESIDE, visible_alias = "model-draft")

@@ -263,8 +263,8 @@ fn usual_name(name: &str) -> &str {
         "bfloat16" => "bf16",
         "fp32" | "float32" | "float" => "f32",
         "awq" | "awq-4bit" | "awq_marlin" => "awq-int4",
-        "gptq" | "gptq-4bit" | "gptq_marlin" => "gptq-int4",
-        "int4-autoround" | "autoround-int4" | "w4a16-autoround" | "autoround-w4a16" => "gptq-int4",
+        "gptq" | "gptq-4bit" | "gptq_marlin" | "int4-autoround" | "autoround-int4"
+        | "w4a16-autoround" | "autoround-w4a16" => "gptq-int4",
         "gptq-8bit" | "int8-autoround" | "autoround-int8" => "gptq-int8",
         "bnb" | "bnb-4bit" | "bitsandbytes" | "bnb-nf4" | "qlora" => "nf4",
         "bnb-8bit" | "llm.int8" => "int8",

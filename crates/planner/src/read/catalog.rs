@@ -9,6 +9,7 @@ use super::files::{Files, NoFiles};
 use super::names::Kind;
 use super::profile::Written;
 use super::{Calibration, SourceError, apple, card_words, mig, name_format, profile};
+use crate::dtype::FileType;
 use crate::spec::{GpuSpec, ModelSpec, OwnFormat, Runtime, RuntimeSpec};
 use crate::text::printable;
 use crate::units::Bytes;
@@ -208,7 +209,7 @@ impl Catalog {
         Some(SourceError::Mixture {
             name: printable(name),
             model: printable(&model.name),
-            like: like.map(|like| like.name()),
+            like: like.map(FileType::name),
         })
     }
 

@@ -131,8 +131,8 @@ pub const PUBLISHED: [DraftShape; 12] = [
 /// A draft, and how its linear layers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishedDraft {
-    /// Its shape.
-    pub shape: &'static DraftShape,
+    /// Which of [`PUBLISHED`] it is: what a server is told is copied often.
+    at: u8,
     /// Whether its linear layers are in 4 bits with a scale for every 128 (`W4A16`); otherwise all is in 16 bits.
     pub in_four_bits: bool,
 }
@@ -147,13 +147,18 @@ impl PublishedDraft {
             None => (lower.strip_suffix("-bf16").unwrap_or(&lower), false),
         };
         let base = base.replace("-it-qat-q4_0-unquantized-assistant", "-it-assistant");
-        let shape = PUBLISHED.iter().find(|shape| shape.name == base)?;
-        Some(Self { shape, in_four_bits })
+        let at = PUBLISHED.iter().position(|shape| shape.name == base)?;
+        Some(Self { at: u8::try_from(at).ok()?, in_four_bits })
+    }
+
+    /// Its shape.
+    pub fn shape(self) -> &'static DraftShape {
+        PUBLISHED.get(usize::from(self.at)).unwrap_or(&PUBLISHED[0])
     }
 
     /// Whether it is for this model: of its hidden size, and its vocabulary but for padding.
     pub fn is_for(self, model: &ModelSpec) -> bool {
-        let DraftShape { kind, hidden_size, vocab_size, .. } = *self.shape;
+        let DraftShape { kind, hidden_size, vocab_size, .. } = *self.shape();
         let reads = match kind {
             DraftKind::Block { .. } => hidden_size,
             DraftKind::Assistant { backbone, .. } => backbone,
@@ -167,10 +172,10 @@ impl PublishedDraft {
     }
 
     /// Layers that have keys and values of their own: those that keep every token, and those that keep a window, with the window.
-    pub const fn cached_layers(self) -> (u64, (u64, u64)) {
-        match self.shape.kind {
+    pub fn cached_layers(self) -> (u64, (u64, u64)) {
+        match self.shape().kind {
             DraftKind::Block { windowed, .. } => {
-                (self.shape.n_layers.saturating_sub(windowed.0), windowed)
+                (self.shape().n_layers.saturating_sub(windowed.0), windowed)
             }
             DraftKind::Assistant { .. } => (0, (0, 0)),
         }
@@ -197,7 +202,7 @@ mod tests {
             ),
         ] {
             let found = PublishedDraft::named(name).unwrap();
-            assert_eq!((found.shape.name, found.in_four_bits), (shape, in_four_bits), "{name}");
+            assert_eq!((found.shape().name, found.in_four_bits), (shape, in_four_bits), "{name}");
         }
         for name in ["z-lab/Kimi-K3-DFlash", "llama-3.2-1b", "", "eagle3", "-w4a16"] {
             assert_eq!(PublishedDraft::named(name), None, "{name}");

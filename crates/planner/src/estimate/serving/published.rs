@@ -57,7 +57,7 @@ impl Held {
 /// # Errors
 /// On sizes that no device has.
 pub fn weights(draft: PublishedDraft, ranks: u64) -> Result<Bounds, Overflow> {
-    let held = held(draft.shape, ranks)?;
+    let held = held(draft.shape(), ranks)?;
     let sum = |joins_too: bool| {
         let of = |one: &Held| {
             let is_quantized = match one.sort {

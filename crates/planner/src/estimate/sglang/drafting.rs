@@ -63,7 +63,7 @@ pub fn push_weights(
     };
     check_head(scenario, drafter)?;
     if let Drafter::Published(draft) = drafter {
-        let reason = format!("what `{}` takes under SGLang is not modelled", draft.shape.name);
+        let reason = format!("what `{}` takes under SGLang is not modelled", draft.shape().name);
         return Err(EstimateError::Model { field: "draft", reason });
     }
     let ranks = serving.tensor_ranks();

@@ -117,8 +117,8 @@ impl Drafted {
         if full == 0 && windowed == 0 {
             return Ok(none);
         }
-        let heads = draft.shape.heads[1].div_ceil(ranks);
-        let head_dim = draft.shape.head_dim;
+        let heads = draft.shape().heads[1].div_ceil(ranks);
+        let head_dim = draft.shape().head_dim;
         let layer = LayerShape {
             n_heads: heads,
             kv_heads: heads,
@@ -127,7 +127,7 @@ impl Drafted {
             ffn_size: 0,
         };
         let token = kv_cache::heads_size(layer, kv, 1)?;
-        let is_like = model.shape.kv_heads == draft.shape.heads[1]
+        let is_like = model.shape.kv_heads == draft.shape().heads[1]
             && model.shape.head_dim == head_dim
             && model.shape.mla.is_none();
         // Layers like the model's that keep every token are among them.
@@ -211,7 +211,7 @@ fn check(scenario: &Scenario<'_>, drafter: Drafter) -> Result<(), EstimateError>
         Drafter::Layer | Drafter::Lookup | Drafter::Unknown => return Ok(()),
         Drafter::Published(draft) if draft.is_for(scenario.model) => return Ok(()),
         Drafter::Published(draft) => {
-            let (draft, model) = (draft.shape.name, &scenario.model.name);
+            let (draft, model) = (draft.shape().name, &scenario.model.name);
             return refuse(format!(
                 "`{draft}` reads the hidden states of another model than `{model}`"
             ));

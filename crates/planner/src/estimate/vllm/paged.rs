@@ -248,8 +248,8 @@ impl Paging {
         }
         let mut counts = [model.full_layers(), model.window_layers(), model.recurrent_layers()];
         counts[0] = counts[0].saturating_add(drafted.layers);
-        let group_layers =
-            group_layers(counts.into_iter().chain(drafted.apart.map(|apart| apart.layers)));
+        let [full, windowed] = drafted.apart.map(|apart| apart.layers);
+        let group_layers = group_layers(&[counts[0], counts[1], counts[2], full, windowed]);
         let groups = counts.map(|layers| layers.div_ceil(group_layers));
         let own =
             layers_of_a_group(&layers_with(model, drafted), &run_with(model, run, drafted), groups);
@@ -415,8 +415,8 @@ impl Paging {
 const NULL_BLOCK: u64 = 1;
 
 /// The smallest kind's layers, or the largest's where padding the others to it costs little.
-fn group_layers(counts: impl Iterator<Item = u64> + Clone) -> u64 {
-    let present = || counts.clone().filter(|&layers| layers > 0);
+fn group_layers(counts: &[u64]) -> u64 {
+    let present = || counts.iter().copied().filter(|&layers| layers > 0);
     let (least, most) = (present().min().unwrap_or(1), present().max().unwrap_or(1));
     if 2 * most < 3 * least { most } else { least }
 }
@@ -552,7 +552,7 @@ mod tests {
 
     #[test]
     fn layers_of_two_kinds_form_groups_of_one_size() {
-        let of = |counts: [u64; 3]| group_layers(counts.into_iter());
+        let of = |counts: [u64; 3]| group_layers(&counts);
         assert_eq!(of([23, 23, 0]), 23);
         assert_eq!(of([10, 52, 0]), 10);
         assert_eq!(of([13, 12, 0]), 13);

@@ -135,7 +135,7 @@ fn speculative(asked: &Question) -> Option<serde_json::Value> {
     let (method, model) = match Drafter::named(name) {
         Some(Drafter::Eagle) => ("eagle", "PATH-OF-THE-HEAD"),
         Some(Drafter::Eagle3) => ("eagle3", "PATH-OF-THE-HEAD"),
-        Some(Drafter::Published(draft)) => match draft.shape.kind {
+        Some(Drafter::Published(draft)) => match draft.shape().kind {
             DraftKind::Block { .. } => ("dflash", name),
             DraftKind::Assistant { .. } => ("mtp", name),
         },

@@ -39,10 +39,10 @@ pub(super) fn push(
     };
     let handed = [("tokens", rows), ("hidden", hidden), ("B", 2)];
     buffers.product(kind, "hidden states to predict from", &handed)?;
-    let step = match draft.shape.kind {
+    let step = match draft.shape().kind {
         DraftKind::Block { states, .. } => {
             let positions = ("positions", scenario.model.shape.context_len);
-            let table = [positions, ("width", draft.shape.head_dim), ("B", 2)];
+            let table = [positions, ("width", draft.shape().head_dim), ("B", 2)];
             let source = "vLLM models/qwen3_dflash.py, get_rope";
             buffers.product(
                 Kind { source, ..kind },
@@ -54,10 +54,10 @@ pub(super) fn push(
                 let kind = transient(Component::Activations, moment);
                 buffers.product(kind, "hidden states of inner layers", &alive)?;
             }
-            block(scenario, serving, (draft.shape, states))?
+            block(scenario, serving, (draft.shape(), states))?
         }
         DraftKind::Assistant { backbone, .. } => {
-            assistant(scenario, serving, (draft.shape, backbone))?
+            assistant(scenario, serving, (draft.shape(), backbone))?
         }
     };
     let kind = Kind {
