@@ -1,9 +1,12 @@
 //! Components to the byte, with the factors written out.
 
 use crate::support::Case;
+use vramplan_planner::deployment::{Question, resolve};
 use vramplan_planner::estimate::BufferId;
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::Plan;
+use vramplan_planner::read::{Catalog, MemoryFiles};
+use vramplan_planner::recommend::answer;
 use vramplan_planner::spec::{Attention, Capture, Runtime, TransformersVersion};
 use vramplan_planner::units::Bytes;
 
@@ -250,4 +253,26 @@ fn old_vllm_sorts() {
     old.serving(|serving| serving.version = "0.15".parse().unwrap());
     let fixed = |case: &Case| case.answer().plan.pool.unwrap().fixed.expected;
     assert!(fixed(&old) > fixed(&case).plus(Bytes::mib(1000).unwrap()).unwrap());
+}
+
+/// `ggml-org/llama.cpp#27680`: DeepSeek-V4-Flash with 64,000 cells, micro-batches of 4,096 tokens and keys in 16 bits has
+/// 182.75 MiB of windows. The rest is `llama-kv-cache-dsv4.cpp`'s arithmetic.
+#[test]
+fn llama_cpp_keeps_a_window_and_compressed_keys_of_deepseek_v4() {
+    let text = "gpu = 'B300'\nmodel = 'deepseek-v4-flash'\nruntime = 'llama.cpp'\nkv = 'bf16'\ncontext = 64000\n\
+        prefill_chunk = 4096\nbatch_size = 4096\nngl = 'all'\n";
+    let question: Question = toml::from_str(text).unwrap();
+    let deployment = resolve(&question, &Catalog::built_in(), &MemoryFiles::default(), None);
+    let plan = answer(&deployment.unwrap()).unwrap().plan;
+    let size = |id: BufferId| {
+        let mine = plan.buffers.iter().filter(|buffer| buffer.id == id);
+        mine.map(|buffer| buffer.size.expected.get()).sum::<u64>()
+    };
+    assert_eq!(size(BufferId::WindowKeysAndValues), 43 * 4352 * 512 * 2);
+    let (little, much) = (21 * 16_128 * (512 + 128) * 2, 20 * 512 * 512 * 2);
+    // The rotation of an indexer's keys, where the build keeps it.
+    let rotations = size(BufferId::KeysAndValues) - (little + much);
+    assert!(rotations == 0 || rotations == 21 * 128 * 128 * 4, "{rotations}");
+    let states = 21 * 2 * 8 * (1024 + 256) * 4 + 20 * 2 * 128 * 512 * 4;
+    assert_eq!(size(BufferId::RecurrentStates), states);
 }

@@ -27,7 +27,7 @@ fn containers_and_modules_are_looked_into() {
                 --quantization fp8 --frobnicate 3 --dtype auto";
     let Served { question, left_out, .. } = of(line);
     assert_eq!((question.model.as_deref(), question.context), (Some("a/b"), Some(32_000)));
-    assert_eq!(question.weights.map(|format| format.to_string()).as_deref(), Some("fp8"));
+    assert_eq!(question.dtype.map(|format| format.to_string()).as_deref(), Some("fp8"));
     assert_eq!(left_out, ["--frobnicate 3"]);
     let line = "docker run --gpus all lmsysorg/sglang:latest python3 -m sglang.launch_server --model-path a/b --tp 2";
     let Served { question, .. } = of(line);

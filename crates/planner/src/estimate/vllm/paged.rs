@@ -397,15 +397,10 @@ impl Paging {
         let own = own.plus(Bytes::new(drafts))?;
         let mut all = own.times(cached.sequences)?.plus(Bytes::new(self.shared(cached)))?;
         for windows in self.kinds_of_windows() {
-            let held = |step| -> Result<u64, Overflow> {
-                let held = windows.blocks(windows.seen(tokens, step))?;
-                Ok(held.min(tokens.div_ceil(windows.block_tokens.max(1))))
-            };
-            // A step has so many tokens of all conversations: one's prompt, or a token of each.
-            let others = cached.sequences.saturating_sub(1);
-            let held =
-                Bytes::product(&[held(1)?, others])?.plus(Bytes::new(held(cached.chunk)?))?;
-            all = all.plus(held.times(windows.groups)?)?;
+            let held = windows.blocks(windows.seen(tokens, cached.chunk))?;
+            let held = held.min(tokens.div_ceil(windows.block_tokens.max(1)));
+            // The engine counts a step for every request, whoever's turn it is.
+            all = all.plus(Bytes::product(&[held, windows.groups, cached.sequences])?)?;
         }
         Ok(all.plus(Bytes::new(NULL_BLOCK))?.get())
     }
