@@ -274,7 +274,7 @@ const QUESTIONS: &[Asked] = &[
     asked(
         "budget -m qwen2.5-14b -g T4 --gpus auto --runtime vllm --users 256 --context-per-user 32k",
         3,
-        &["vllm starts, but its pool holds 14 of 256 users", "no number of T4 up to 64 holds it"],
+        &["vllm starts, but its pool holds 15 of 256 users", "no number of T4 up to 64 holds it"],
     ),
     asked("budget -m qwen2.5-32b -g 2xL4 --gpus auto", 2, &["name the card once"]),
     asked("budget -m qwen2.5-32b -g L4 --gpus auto --runtime vllm --tp 2", 2, &["drop it"]),
