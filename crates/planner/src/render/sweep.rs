@@ -230,7 +230,7 @@ fn combination(asked: &Deployment, cell: &Cell) -> CombinationDoc {
         prefill_chunk: asked.workload.prefill_chunk,
         verdict: Outcome::of(cell.as_ref().ok().map(|found| found.fit.verdict)),
         usable: asked.cards.first().capacity.usable,
-        result: cell.as_ref().ok().map(|found| summary_doc(found)),
+        result: cell.as_ref().ok().map(summary_doc),
         reason: cell.as_ref().err().map(ToString::to_string),
     }
 }

@@ -161,8 +161,8 @@ fn models(evidence: &Evidence, user: &Question) -> Vec<(String, Option<WeightFor
 fn format_in_log(evidence: &Evidence) -> Option<WeightFormat> {
     let stated = evidence.format.as_deref().and_then(format_of);
     stated.or_else(|| {
-        let names = evidence.models.iter().take(MOST_NAMES);
-        names.filter_map(|name| format_of_name(name.trim_end_matches(['/', '\\']))).next()
+        let mut names = evidence.models.iter().take(MOST_NAMES);
+        names.find_map(|name| format_of_name(name.trim_end_matches(['/', '\\'])))
     })
 }
 

@@ -50,8 +50,8 @@ fn request(row: &Row, model: &ModelSpec, paging: Paging, gpu: &GpuSpec) -> Reque
     let has_checkpoints = has_checkpoints(&model.shape, gpu);
     let serving = Serving { ranks: row.number("ranks"), ..Serving::on(gpu, version(row)) };
     let (chunk, stages) = (row.number("chunk"), row.number("stages"));
-    let states = kept_states(&model.shape, serving);
-    Request { paging, serving, chunk, stages, states, has_checkpoints }
+    let kept = kept_states(&model.shape, serving);
+    Request { paging, serving, chunk, states: kept, stages, has_checkpoints }
 }
 
 /// What the GPU of a row has of the model.

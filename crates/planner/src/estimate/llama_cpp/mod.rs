@@ -222,13 +222,11 @@ const CACHE: &str =
 /// Whether what layers keep is known to the byte.
 fn knows_caches(model: &ModelSpec) -> bool {
     let family = model.shape.architecture.family();
-    match &model.file_caches {
-        Some(file) => file.is_exact,
-        None => {
-            let is_compressed = model.shape.extras.compressed.is_some();
-            family.graph.known || is_compressed || graph::is_listed(&model.shape)
-        }
+    if let Some(file) = &model.file_caches {
+        return file.is_exact;
     }
+    let is_compressed = model.shape.extras.compressed.is_some();
+    family.graph.known || is_compressed || graph::is_listed(&model.shape)
 }
 
 /// The cache is one: the system prompt gets the share of its tokens, the conversation the rest.

@@ -56,9 +56,14 @@ pub fn push(
     let longest = serving.max_model_len.unwrap_or(workload.context);
     let has_checkpoints = has_checkpoints(&scenario.model.shape, scenario.gpu);
     let chunk = workload.prefill_chunk;
-    let states = kept_states(&scenario.model.shape, serving);
-    let stages = scenario.part().stages();
-    let request = Request { paging, serving, chunk, stages, states, has_checkpoints };
+    let request = Request {
+        paging,
+        serving,
+        chunk,
+        states: kept_states(&scenario.model.shape, serving),
+        stages: scenario.part().stages(),
+        has_checkpoints,
+    };
     Ok(Pool {
         limit,
         need: match serving.server.cache_bytes {

@@ -19,7 +19,7 @@ pub(super) struct Open {
     /// Hundredths of a bit of a quantized weight; none where nothing is open.
     bits: Option<u64>,
     /// Whether the output head may be quantized, too.
-    is_head_open: bool,
+    with_head: bool,
     more: Bytes,
     less: Bytes,
 }
@@ -38,7 +38,7 @@ impl Open {
             _ => None,
         };
         let (more, less) = (Bytes::ZERO, Bytes::ZERO);
-        Self { bits, is_head_open: keeps_states, more, less }
+        Self { bits, with_head: keeps_states, more, less }
     }
 
     /// Counts a tensor that a device holds.
@@ -46,7 +46,7 @@ impl Open {
         let (Some(bits), Some(role)) = (self.bits, tensor.role) else { return Ok(()) };
         if is_open(role) {
             self.more = self.more.plus(tensor.size.scale(WIDE - bits, bits)?)?;
-        } else if role == Role::OutputHead && self.is_head_open {
+        } else if role == Role::OutputHead && self.with_head {
             self.less = self.less.plus(tensor.size.scale(WIDE - bits, WIDE)?)?;
         }
         Ok(())

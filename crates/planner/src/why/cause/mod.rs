@@ -211,10 +211,12 @@ fn context(evidence: &Evidence, failure: &Failure) -> Cause {
 }
 
 fn states_short(failure: &Failure, asked: Option<u64>, states: Option<u64>) -> Cause {
-    let asked = asked.map(|asked| format!("{asked} sequences")).unwrap_or("its sequences".into());
-    let states = states.map(|states| format!("the {states} blocks")).unwrap_or("the blocks".into());
+    let asked =
+        asked.map_or_else(|| "its sequences".to_owned(), |asked| format!("{asked} sequences"));
+    let states =
+        states.map_or_else(|| "its blocks".to_owned(), |states| format!("{states} blocks"));
     let sentence = format!(
-        "vLLM will not start: {asked} are captured together, and its cache has room for the states of {states} alone"
+        "vLLM will not start: {asked} are captured together, and its cache has {states} for their states"
     );
     let mut cause = Cause::new(CauseKind::MoreThanStates, sentence, failure);
     cause.term = Some(TermKind::State);

@@ -60,7 +60,7 @@ pub(super) fn remedies(evidence: &Evidence, failure: &Failure) -> Option<Vec<Rem
         ],
         FailureKind::MoreThanStates { states: Some(states), .. } => vec![remedy(
             "fewer-sequences",
-            &format!("--max-num-seqs {states}"),
+            format!("--max-num-seqs {states}"),
             Checked::ByLog,
             format!("`--max-num-seqs {states}`, for each of which the cache has a block"),
         )],

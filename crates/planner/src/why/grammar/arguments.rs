@@ -5,13 +5,10 @@ use crate::why::scan::after;
 
 /// Arguments that are looked at.
 const MOST: usize = 128;
-/// Bytes of a line that are looked at.
-const MOST_TEXT: usize = 64 << 10;
 
 /// What vLLM's `non-default args: {…}` says, but the model.
 pub fn of_vllm(text: &str) -> Option<Question> {
     let rest = after(text, "non-default args: {")?;
-    let rest = rest.get(..rest.floor_char_boundary(MOST_TEXT)).unwrap_or(rest);
     let flags = entries(rest).filter(|(key, _)| !matches!(*key, "model" | "model_tag"));
     let readable: Vec<Vec<String>> =
         flags.filter_map(|(key, value)| flag(key, value)).filter(|words| is_read(words)).collect();
