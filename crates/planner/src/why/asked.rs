@@ -387,6 +387,7 @@ fn assumed(
     {
         notes.push(format!("the log says `{method}`, and not of what format: say `--weights`"));
     } else if question.weights.is_none()
+        && !is_quantized
         && evidence.models.iter().all(|name| !name.contains('/'))
         && !llama
     {

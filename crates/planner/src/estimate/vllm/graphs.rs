@@ -12,7 +12,7 @@
 //!   the f32 outputs of all of them, `32 · captured · heads · (head_dim + 1) · 4 B`. Only Hopper has it;
 //!   vLLM takes Triton's kernel for f32 models and for Gemma 3 with its tower, which has no such buffer.
 //!
-//! - *`FlashInfer`'s workspace*, where attention is its ([`attention`](super::attention)), and what it keeps for every whole
+//! - *`FlashInfer`'s workspace*, where attention is its (`attention`), and what it keeps for every whole
 //!   graph: 8 MiB of integers (`flashinfer/decode.py`, `_int_workspace_buffer`).
 //!
 //! Where tokens are predicted ahead, a sequence decodes as many more at once, and sizes go to twice as many tokens.
