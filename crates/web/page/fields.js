@@ -105,8 +105,8 @@ const FIELDS = [
   { group: "server", key: "language_model_only", label: "Without image encoder", kind: "flag" },
   { group: "server", key: "skip_mm_profiling", label: "Encoder not profiled", kind: "flag" },
   { group: "server", key: "max_pixels", label: "Pixels of the largest image", kind: "number" },
-  { group: "server", key: "enable_prefix_caching", label: "Prompts share states", kind: "flag" },
-  { group: "server", key: "no_enable_prefix_caching", label: "Prompts share nothing", kind: "flag" },
+  { group: "server", key: "enable_prefix_caching", label: "Prefixes shared", kind: "flag" },
+  { group: "server", key: "no_enable_prefix_caching", label: "Prefixes not shared", kind: "flag" },
   { group: "server", key: "enable_expert_parallel", label: "Experts spread over ranks", kind: "flag" },
 
   { group: "beside", key: "mmproj", label: "Image encoder", kind: "text", about: "`auto` for the model's own in f16." },

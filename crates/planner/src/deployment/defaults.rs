@@ -56,7 +56,8 @@ fn runs_itself(question: &Question, model: Option<&ModelSpec>, catalog: &Catalog
 fn runtime_of_name(question: &Question, model: Option<&ModelSpec>, catalog: &Catalog) -> Runtime {
     let own = Form::Name.runtime();
     let kv = question.kv.map(|kv| kv.keys).filter(|&kv| !rules(own).takes_kv(kv));
-    match (question.weights, kv) {
+    let named = model.and_then(|model| model.named_format);
+    match (question.weights.or(named), kv) {
         (Some(WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8), _)
         | (_, Some(KvFormat::Hqq { .. } | KvFormat::Quanto { .. })) => Runtime::Transformers,
         (Some(WeightFormat::Gguf(_)), Some(_)) | (None, Some(KvFormat::Ggml(_))) => {

@@ -204,6 +204,8 @@ impl Deployment {
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
         let expands = rules(kind).expands(&model, &cards.first().gpu);
         let dtype = question.dtype.filter(|_| !model.is_quantized());
+        // A name that ends in a format asks for it as `--weights` does; one whose repository has rules of its own has those.
+        let named = model.named_format.filter(|_| defaults.weights != WeightFormat::AsStored);
         let is_new =
             |remark: &String| question.weights.is_none() && !model.remarks.contains(remark);
         if let Some(remark) = expands.filter(is_new) {
@@ -223,7 +225,7 @@ impl Deployment {
         let host = Arc::new(launch::main_memory(&question)?);
         let workload = limits::workload(&question, &model, &defaults, (&options, &cards))?;
         Ok(Self {
-            weights: question.weights.or(dtype).unwrap_or(defaults.weights),
+            weights: question.weights.or(dtype).or(named).unwrap_or(defaults.weights),
             kv: question.kv.map_or(defaults.kv, |kv| kv.keys),
             ram: question.ram,
             host,

@@ -173,8 +173,8 @@ pub struct Question {
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub weights: Option<WeightFormat>,
 
-    /// Format of the weights of a model that is not published quantized, `half` or `bfloat16`, as servers' `--dtype`: one that
-    /// is keeps its own.
+    /// Type of the weights where the model is not published quantized, such as `half` or `bfloat16` (servers' `--dtype`); a
+    /// quantized model keeps its own format.
     #[cfg_attr(feature = "cli", arg(aliases = ["torch-dtype", "precision"], long, value_name = "TYPE"))]
     #[serde(
         deserialize_with = "text::deserialize",
@@ -697,13 +697,13 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pixels: Option<u64>,
 
-    /// Let prompts that begin alike share their blocks in vLLM, also those of layers that keep a state, which takes more of
-    /// them [default: as the release does: with such layers from 0.26 on].
+    /// Share blocks of vLLM's cache between prompts that begin alike; layers that keep a state then take a block more of each
+    /// request [default: on, for models with such layers from 0.26 on].
     #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER, conflicts_with = "no_enable_prefix_caching"))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enable_prefix_caching: bool,
 
-    /// Let no prompts share blocks in vLLM.
+    /// Share no blocks of vLLM's cache between prompts.
     #[cfg_attr(feature = "cli", arg(long, help_heading = SERVER))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_enable_prefix_caching: bool,

@@ -9,7 +9,7 @@ use super::files::{Files, NoFiles};
 use super::names::Kind;
 use super::profile::Written;
 use super::{Calibration, SourceError, apple, card_words, mig, name_format, profile};
-use crate::dtype::FileType;
+use crate::dtype::{FileType, WeightFormat};
 use crate::spec::{GpuSpec, ModelSpec, OwnFormat, Runtime, RuntimeSpec};
 use crate::text::printable;
 use crate::units::Bytes;
@@ -192,12 +192,18 @@ impl Catalog {
         let listed =
             self.find(Kind::Model, base, |at, text| profile::published(at, text, name.trim()));
         if let Ok(Some(model)) = listed {
-            return Ok(model);
+            return Ok(ModelSpec { named_format: Some(format), ..model });
         }
         match self.find(Kind::Model, base, profile::model) {
             // A repository of files is published in what its family is, where no file is named.
             Ok(model) if name_format::is_whole_repository(name) && is_in_mxfp4(&model) => Ok(model),
-            Ok(model) => Ok(ModelSpec { own_format: Some(OwnFormat::Named(format)), ..model }),
+            Ok(model) => Ok(ModelSpec {
+                own_format: Some(OwnFormat::Named(format)),
+                // What a family is published in is what every runtime has of it.
+                named_format: Some(format)
+                    .filter(|format| *format != WeightFormat::Mxfp4 || !is_in_mxfp4(&model)),
+                ..model
+            }),
             Err(_) => found,
         }
     }

@@ -4,7 +4,7 @@ use super::{
     Fact, FileCaches, InvalidShape, Mixer, ModelPart, ModelShape, OwnFormat, Role, TensorSpec,
     tensors,
 };
-use crate::dtype::GgmlType;
+use crate::dtype::{GgmlType, WeightFormat};
 use crate::units::{Bytes, Overflow};
 
 /// A tensor as a file stores it.
@@ -117,6 +117,8 @@ pub struct ModelSpec {
     pub stored: Option<StoredWeights>,
     /// What its repository or its name says of its format.
     pub own_format: Option<OwnFormat>,
+    /// The format that the name ends in by which it was asked for, where that is not the profile's own name.
+    pub named_format: Option<WeightFormat>,
     /// What has to be said of how it was read.
     pub remarks: Vec<String>,
     /// What llama.cpp keeps of tokens for a file of an architecture that is no family here.
@@ -171,6 +173,7 @@ impl ModelSpec {
             published_total: None,
             stored: None,
             own_format: None,
+            named_format: None,
             remarks: Vec::new(),
             file_caches: None,
         })

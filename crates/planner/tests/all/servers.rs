@@ -6,6 +6,7 @@ use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::read::{Catalog, MemoryFiles};
 use vramplan_planner::recommend::{Answer, answer};
 use vramplan_planner::render::{Document, to_table};
+use vramplan_planner::spec::Runtime;
 use vramplan_planner::units::Bytes;
 
 const LLAMA: &str = "gpu = 'H100'\nmodel = 'llama-3.1-8b'\nruntime = 'vllm'\ncontext = 8192\n";
@@ -535,4 +536,38 @@ fn encoders_run_before_experts_have_workspaces() {
     };
     assert_eq!(workspaces(8192), workspaces(4096).times(2).unwrap());
     assert_eq!(left(8192), left(4096), "the encoder takes more than a step with its workspaces");
+}
+
+/// A name that ends in a format asks for that format under every runtime, and is refused where the runtime does not load it.
+#[test]
+fn a_format_in_a_name_is_planned_or_refused() {
+    let weights = |text: &str| {
+        let deployment = resolved(&format!("gpu = 'L4'\n{text}")).unwrap();
+        (deployment.kind(), deployment.weights.to_string())
+    };
+    let llama = |format: &str| (Runtime::LlamaCpp, format.to_owned());
+    let vllm = |format: &str| (Runtime::Vllm, format.to_owned());
+    assert_eq!(weights("model = 'llama3.1:8b-instruct-fp16'"), llama("f16"));
+    assert_eq!(weights("model = 'qwen3-8b-bf16'\nruntime = 'llama.cpp'"), llama("bf16"));
+    assert_eq!(weights("model = 'qwen2.5-14b-awq'"), vllm("awq-int4"));
+    assert_eq!(weights("model = 'qwen3-8b-fp8'"), vllm("fp8-block"));
+    assert_eq!(weights("model = 'qwen3-8b-q4_k_m'\nruntime = 'vllm'"), vllm("q4_k_m"));
+    // What is said beside the name counts.
+    assert_eq!(
+        weights("model = 'qwen2.5-14b-awq'\nweights = 'q8_0'\nruntime = 'llama.cpp'"),
+        llama("q8_0")
+    );
+    assert_eq!(weights("model = 'gpt-oss-20b-mxfp4'\nruntime = 'llama.cpp'"), llama("mxfp4_moe"));
+    for (model, runtime) in [
+        ("qwen2.5-14b-awq", "llama.cpp"),
+        ("nvidia/Qwen3.6-27B-NVFP4", "llama.cpp"),
+        ("qwen3-8b-q4_k_m", "transformers"),
+    ] {
+        let asked = resolved(&format!("gpu = 'L4'\nmodel = '{model}'\nruntime = '{runtime}'"));
+        let refused = asked.map_or_else(
+            |error| error.to_string(),
+            |asked| answer(&asked).unwrap_err().to_string(),
+        );
+        assert!(refused.contains("cannot hold weights as"), "{model}: {refused}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The pool of cache blocks, and what vLLM checks before it serves.
 
+use super::attention;
 use super::compressed::CompressedCache;
 use super::drafting::Drafted;
 use super::offload;
@@ -10,7 +11,7 @@ use super::states::{States, kept_states};
 use crate::estimate::{
     Buffers, Captured, Component, EstimateError, Kind, Life, Phase, Pool, Scenario, Start,
 };
-use crate::spec::{Basis, Bounds, Optimization, Serving};
+use crate::spec::{Basis, Bounds, Serving};
 use crate::units::{Bytes, Overflow};
 
 /// Lists the pool that `fixed` leaves of vLLM's share. What the conversations need is at most what the pool holds; where it
@@ -76,7 +77,10 @@ pub fn push(
         blocks,
         tokens: request.printed(blocks, longest)?,
         requests: None,
-        start: request.start(longest, left)?,
+        start: Start {
+            captured: captured(scenario, serving, &paging)?,
+            ..request.start(longest, left)?
+        },
         host: host(scenario, serving)?,
     })
 }
@@ -217,20 +221,31 @@ impl Request {
         } else {
             longest_within(longest, |tokens| Ok(needs(tokens)? <= has.expected))?
         };
-        let captured = self.captured(held_back)?;
-        Ok(Start { context: longest, needs: needed, has, longest: longest_that_starts, captured })
+        Ok(Start {
+            context: longest,
+            needs: needed,
+            has,
+            longest: longest_that_starts,
+            captured: None,
+        })
     }
+}
 
-    /// The sequences that decoding is captured for, each of which has a block where layers keep states.
-    fn captured(&self, held_back: Bytes) -> Result<Option<Captured>, Overflow> {
-        let Serving { version, server, eager, max_seqs, .. } = self.serving;
-        let is_captured = !eager && server.optimization == Optimization::Whole;
-        if self.paging.recurrent == 0 || !is_captured || !version.captures_no_more_than_states() {
-            return Ok(None);
-        }
-        let needs = self.paging.block.times(max_seqs)?.minus_or_zero(held_back);
-        Ok(Some(Captured { sequences: max_seqs, needs }))
+/// The sequences whose decoding is captured whole: where layers keep states, each has to have a block of the pool.
+fn captured(
+    scenario: &Scenario<'_>,
+    serving: Serving,
+    paging: &Paging,
+) -> Result<Option<Captured>, Overflow> {
+    let Serving { version, max_seqs, .. } = serving;
+    let are_captured = attention::captures_whole(scenario, serving);
+    if paging.recurrent == 0 || !are_captured || !version.captures_no_more_than_states() {
+        return Ok(None);
     }
+    // What is kept back of the cache is among these blocks.
+    let held_back = if version.holds_a_block_back() { paging.block } else { Bytes::ZERO };
+    let needs = paging.block.times(max_seqs)?.minus_or_zero(held_back);
+    Ok(Some(Captured { sequences: max_seqs, needs }))
 }
 
 /// The most tokens below `high` that fit, as vLLM searches them: halving, given that what does not fit does not with more.
