@@ -8,7 +8,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::llama_flags::PLACED;
-use super::{Question, speculation};
+use super::{Question, server, speculation};
 use crate::dtype::KvFormat;
 use crate::spec::{AskedShare, Attention, LoraSlots, Runtime, Split};
 use crate::text::printable;
@@ -199,14 +199,10 @@ fn vllm(words: &[&str]) -> Result<Question, String> {
 
 /// A server's ranks are what it is told, however many cards there are.
 pub(super) fn settle_ranks(question: &mut Question) {
-    let sizes = [
-        question.tensor_parallel_size,
-        question.pipeline_parallel_size,
-        question.data_parallel_size,
-    ];
-    let gpus = sizes.into_iter().flatten().fold(1, u64::saturating_mul);
+    let gpus = server::gpus(question).unwrap_or(1);
     question.gpus = Some(gpus);
-    if question.tensor_parallel_size == Some(gpus) && !question.enable_expert_parallel {
+    let is_plain = !question.enable_expert_parallel && !question.enable_dp_attention;
+    if question.tensor_parallel_size == Some(gpus) && is_plain {
         // Every layer over all of them.
         question.split = (gpus > 1).then_some(Split::Tensor);
         question.tensor_parallel_size = None;

@@ -211,6 +211,9 @@ impl Deployment {
         if let Some(remark) = expands.filter(is_new) {
             Arc::make_mut(&mut model).remarks.push(remark);
         }
+        if let Some(remark) = launch::remark(&question, &cards) {
+            Arc::make_mut(&mut model).remarks.push(remark);
+        }
         runs_on(kind, &cards)?;
         let asked = question.split.or(split_of(question.split_mode));
         let split = asked.unwrap_or(defaults.split);
@@ -222,7 +225,7 @@ impl Deployment {
         if runtime.launch != launch {
             Arc::make_mut(&mut runtime).launch = launch;
         }
-        let host = Arc::new(launch::main_memory(&question)?);
+        let host = Arc::new(launch::main_memory(&question, &cards)?);
         let workload = limits::workload(&question, &model, &defaults, (&options, &cards))?;
         Ok(Self {
             weights: question.weights.or(dtype).or(named).unwrap_or(defaults.weights),

@@ -131,6 +131,7 @@ fn spec(chip: &Chip, gib: u64) -> GpuSpec {
         ),
         ecc: Ecc::None,
         context: Some(Fact::new(process, Basis::Assumed, "Metal's own, not measured")),
+        unified: true,
         calibrated: CalibratedParts::default(),
     }
 }

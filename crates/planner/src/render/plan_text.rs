@@ -10,7 +10,7 @@ use super::verdict::verdict;
 use crate::estimate::rules;
 use crate::recommend::Limit;
 use crate::spec::{Basis, Bounds};
-use crate::text::wrap;
+use crate::text::{printable, wrap};
 use crate::units::Bytes;
 
 /// Cells of a full bar.
@@ -43,8 +43,10 @@ pub fn heading(document: &Document) -> String {
 fn heading_on(document: &Document, width: usize) -> String {
     let asked = &document.deployment;
     let chosen = if asked.given.runtime.is_some() { "" } else { " (see `--runtime`)" };
+    let version = asked.given.runtime_version.as_deref();
+    let version = version.map(|version| format!(" {}", printable(version))).unwrap_or_default();
     let title = format!(
-        "{} · {} weights · {} KV · {} runtime{chosen} · {}",
+        "{} · {} weights · {} KV · {} runtime{version}{chosen} · {}",
         asked.model.name,
         asked.weights(),
         asked.kv(),

@@ -3,7 +3,7 @@
 use super::document::{ComponentDoc, Document, shown};
 use super::pool_text::pool_words;
 use crate::deployment::MOST_GPUS;
-use crate::estimate::Component;
+use crate::estimate::{Component, rules};
 use crate::plan::{Reason, Verdict};
 use crate::spec::Drafter;
 use crate::units::Bytes;
@@ -81,10 +81,20 @@ fn lacks_its_draft(document: &Document) -> bool {
 /// The verdict, with the number of cards where that is the answer.
 fn words(document: &Document) -> String {
     let words = document.verdict.words();
+    if let Some(needed) = main_memory_of_unknown_size(document) {
+        return format!("{words} if {needed} of main memory are free");
+    }
     let Some(fewest) = document.fewest_gpus else { return words.to_owned() };
     let gpus = document.deployment.resolved.gpus.unwrap_or(1);
     let gpu = document.deployment.resolved.gpu.as_deref().unwrap_or_default();
     if fewest == 0 { words.to_owned() } else { format!("{words} on {gpus} × {gpu}") }
+}
+
+/// What a placement takes of main memory, where nothing says how much there is.
+fn main_memory_of_unknown_size(document: &Document) -> Option<Bytes> {
+    let is_placed = document.placement.is_some() && document.verdict != Verdict::DoesNotFit;
+    let host = document.devices.iter().find(|device| device.host && device.capacity.is_none())?;
+    is_placed.then_some(host.peak.total.expected)
 }
 
 /// That no number of the card holds it, where that was asked.
@@ -117,6 +127,10 @@ fn context(document: &Document) -> String {
     if let Some(users) = &document.users {
         let each = if users.planned == 1 { "user" } else { "users" };
         return format!(" · {} {each} × {} tokens", users.planned, users.context);
+    }
+    let runtime = asked.resolved.runtime;
+    if tokens < longest && runtime.is_some_and(|runtime| rules(runtime).evicts()) {
+        return format!(" · {tokens} of {longest} tokens of context cached");
     }
     if tokens == longest {
         format!(" · all {longest} tokens of context")

@@ -170,6 +170,8 @@ fn cells(model: &str, gpu: &str, ranks: u64) -> Cells {
         page: None,
         predicting: Predicting::default(),
         copies: 1,
+        requests: None,
+        chunk: 8192,
     };
     Cells::of(&kept, &(0..model.shape.n_layers)).unwrap()
 }

@@ -19,7 +19,7 @@ use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
 use super::llama_flags::PLACED;
 use super::seen::SGLANG;
 use super::speculation::unknown;
-use crate::spec::Runtime;
+use crate::spec::{Runtime, SglangVersion, VllmVersion};
 use crate::text::printable;
 
 /// A command that was read.
@@ -62,7 +62,7 @@ pub enum Unread {
 pub fn served(command: &[&str]) -> Result<Served, Unread> {
     let command = split(command);
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    let Peeled { variables, words, .. } = peel(&command);
+    let Peeled { variables, words, tag, .. } = peel(&command);
     let unknown = || {
         let program = words.first().copied().unwrap_or_default();
         let other = OTHER_PROGRAMS.iter().find(|(known, _)| program.ends_with(known));
@@ -72,6 +72,7 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
     let (engine, rest) = engine(&words).ok_or_else(unknown)?;
     let mut served = Served::default();
     served.question.runtime = Some(engine.runtime());
+    served.question.runtime_version = tag.and_then(|tag| version_of_tag(engine, tag));
     match engine {
         Engine::LlamaCpp => served.llama_cpp(rest, &variables)?,
         Engine::LlamaPython => served.llama_python(rest)?,
@@ -88,6 +89,27 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
     let named = variables.iter().map(|(name, _)| *name).filter(of_server);
     served.left_out.extend(named.map(printable));
     Ok(served)
+}
+
+/// The release that an image's tag names, such as `v0.14.1`, `v0.5.5.post3-cu129` or `server-cuda-b6123`; nothing for `latest` and
+/// the like, and for programs whose releases are not the engine's.
+fn version_of_tag(engine: Engine, tag: &str) -> Option<String> {
+    let release = tag.strip_prefix('v').unwrap_or(tag).split(['-', '+']).next()?;
+    let is_known = match engine {
+        Engine::Vllm => release.parse::<VllmVersion>().is_ok(),
+        Engine::Sglang => release.parse::<SglangVersion>().is_ok(),
+        Engine::LlamaCpp => {
+            return tag.rsplit('-').next().filter(|build| is_build(build)).map(str::to_owned);
+        }
+        Engine::LlamaPython | Engine::Kobold | Engine::Ollama | Engine::LmStudio => false,
+    };
+    let is_number = release.starts_with(|c: char| c.is_ascii_digit());
+    (is_known && is_number).then(|| release.to_owned())
+}
+
+/// Whether a word is a build of llama.cpp: `b6123`.
+fn is_build(word: &str) -> bool {
+    word.strip_prefix('b').is_some_and(|number| number.len() > 2 && number.parse::<u32>().is_ok())
 }
 
 /// Whether a word runs a program whose command [`served`] reads.

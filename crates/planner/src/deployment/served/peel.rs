@@ -56,6 +56,8 @@ pub(super) struct Peeled<'a> {
     depth: u8,
     pub(super) variables: Vec<(&'a str, &'a str)>,
     pub(super) words: Vec<&'a str>,
+    /// The tag of the container's image.
+    pub(super) tag: Option<&'a str>,
 }
 
 /// The words of a command, those of a text that a shell runs or that was pasted as one word among them.
@@ -190,6 +192,7 @@ impl<'a> Peeled<'a> {
             let Some((_, program)) = IMAGES.iter().find(|(image, _)| is_image(image)) else {
                 continue;
             };
+            self.tag = word.rsplit_once(':').map(|(_, tag)| tag);
             let rest = words.get(at + 1..).unwrap_or_default();
             // The image of llama.cpp's with all programs takes the one to run as a flag.
             let rest = rest.strip_prefix(&["--server"]).unwrap_or(rest);

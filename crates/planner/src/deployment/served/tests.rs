@@ -27,6 +27,7 @@ fn containers_and_modules_are_looked_into() {
                 --quantization fp8 --frobnicate 3 --dtype auto";
     let Served { question, left_out, .. } = of(line);
     assert_eq!((question.model.as_deref(), question.context), (Some("a/b"), Some(32_000)));
+    assert_eq!(question.runtime_version.as_deref(), Some("0.11"));
     assert_eq!(question.dtype.map(|format| format.to_string()).as_deref(), Some("fp8"));
     assert_eq!(left_out, ["--frobnicate 3"]);
     let line = "docker run --gpus all lmsysorg/sglang:latest python3 -m sglang.launch_server --model-path a/b --tp 2";
@@ -36,6 +37,7 @@ fn containers_and_modules_are_looked_into() {
                 --page-size 64 --max-total-tokens 100000 --frobnicate";
     let Served { question, left_out, .. } = of(line);
     assert!(question.enable_dp_attention && question.enable_expert_parallel);
+    assert_eq!(question.gpus, Some(8));
     assert_eq!((question.data_parallel_size, question.block_size), (Some(8), Some(64)));
     assert_eq!((question.max_total_tokens, left_out.len()), (Some(100_000), 1));
     let Served { question, .. } =
@@ -45,6 +47,21 @@ fn containers_and_modules_are_looked_into() {
         Some("0.8")
     );
     assert_eq!(question.gpus, None);
+}
+
+#[test]
+fn the_tag_of_an_image_is_the_release() {
+    let version = |line: &str| of(line).question.runtime_version;
+    let run = |image: &str| version(&format!("docker run --gpus all {image} --model a/b"));
+    assert_eq!(run("vllm/vllm-openai:v0.14.1").as_deref(), Some("0.14.1"));
+    assert_eq!(run("registry:5000/vllm/vllm-openai:v0.8.5.post1").as_deref(), Some("0.8.5.post1"));
+    assert_eq!(run("vllm/vllm-openai:v0.26.0-cu129").as_deref(), Some("0.26.0"));
+    assert_eq!(run("ghcr.io/ggml-org/llama.cpp:server-cuda-b6123").as_deref(), Some("b6123"));
+    for image in ["vllm/vllm-openai", "vllm/vllm-openai:latest", "vllm/vllm-openai:cu130-nightly"] {
+        assert_eq!(run(image), None, "{image}");
+    }
+    let sglang = "docker run lmsysorg/sglang:v0.5.5 python3 -m sglang.launch_server --model-path a/b";
+    assert_eq!(version(sglang).as_deref(), Some("0.5.5"));
 }
 
 #[test]
