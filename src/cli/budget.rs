@@ -111,9 +111,17 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
             .hint("say which one it is to load: `vramplan budget --model NAME … -- COMMAND`")
             .into());
     }
-    anstream::stderr().write_all(notes(&served, &args.plan).as_bytes())?;
-    Ok(served.question)
+    let question = served.question_beside(&args.plan);
+    let mut notes = notes(&served, &args.plan);
+    if question.parallel != served.question.parallel {
+        notes.push_str(&wrap(OWN_SLOTS, 80));
+    }
+    anstream::stderr().write_all(notes.as_bytes())?;
+    Ok(question)
 }
+
+/// What a server of llama.cpp takes of itself.
+const OWN_SLOTS: &str = "note: `llama-server` without `-np` has four slots that share its cache; `-np 1` has one";
 
 /// What the reader of a command's plan must know: what it takes for granted, and what it does not have.
 fn notes(served: &Served, plan: &Question) -> String {

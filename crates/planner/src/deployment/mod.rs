@@ -35,7 +35,7 @@ use crate::units::Bytes;
 
 pub use cards::{Card, Cards, LocalCard, are_cards, card_on, cards};
 pub use command_line::{Recognised, recognise};
-pub use defaults::runtime_of;
+pub use defaults::{runtime_asked, runtime_of};
 pub use error::DeploymentError;
 pub use launch::main_memory;
 pub use limits::{MOST_GPUS, MOST_IMAGES, MOST_SEQUENCES, MOST_TOKENS};

@@ -334,6 +334,11 @@ pub trait RuntimeRules: Sync {
         1
     }
 
+    /// The attention that a release runs by itself, where it is not that of [`Self::defaults`].
+    fn own_attention(&self, _options: &RuntimeOptions) -> Option<Attention> {
+        None
+    }
+
     /// Whether a context that is given is planned whole, rather than the most of it that fits: the engine allocates it, or
     /// runs out of memory on the way to it.
     fn plans_given_context(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::fewest::more_cards;
+use super::placement;
 use super::{Limit, RecommendError, Recommendation, Shares, Solver, WindowBasis, start};
 use crate::deployment::{CacheSize, Cards, Deployment};
 use crate::dtype::{KvFormat, WeightFormat};
@@ -37,6 +38,8 @@ pub struct Planned<'a> {
     pub plan: &'a Plan,
     /// Which GPU that is.
     pub binding: usize,
+    /// Cached tokens that it is of.
+    pub tokens: u64,
     /// Between which shares of the card the runtime starts.
     pub shares: Option<Shares>,
 }
@@ -48,11 +51,12 @@ pub fn advise(
     planned: Planned<'_>,
     recommendation: &Recommendation,
 ) -> Result<Vec<Advice>, RecommendError> {
-    let Planned { plan, binding, shares } = planned;
+    let Planned { plan, binding, tokens, shares } = planned;
     let deployment = solver.deployment;
-    let advisor = Advisor { deployment, solver, plan, binding, shares, recommendation };
+    let advisor = Advisor { deployment, solver, plan, binding, tokens, shares, recommendation };
     let mut advice = advisor.notes();
     advice.extend(advisor.starting());
+    advice.extend(advisor.other_placement());
     advice.extend(advisor.one_gpu());
     advice.extend(advisor.more_gpus());
     let roomy = plan.verdict == Verdict::Fits && recommendation.limited_by != Limit::Vram;
@@ -78,6 +82,7 @@ struct Advisor<'a> {
     solver: &'a Solver<'a>,
     plan: &'a Plan,
     binding: usize,
+    tokens: u64,
     shares: Option<Shares>,
     recommendation: &'a Recommendation,
 }
@@ -251,6 +256,20 @@ impl Advisor<'_> {
         })
     }
 
+    /// The placement that fits where the one that was asked for does not.
+    fn other_placement(&self) -> Option<Advice> {
+        if self.plan.verdict == Verdict::Fits {
+            return None;
+        }
+        let placement = placement::other(self.deployment, self.tokens)?;
+        let text = format!(
+            "`{}` makes it fit, at {} tokens a second",
+            placement.flags(),
+            placement.speed.range()
+        );
+        Some(Advice { code: "other-placement", text, saves: 0 })
+    }
+
     /// How many of the card hold what this number does not.
     fn more_gpus(&self) -> Option<Advice> {
         if self.plan.verdict == Verdict::Fits {
@@ -270,7 +289,7 @@ impl Advisor<'_> {
 
     /// What a changed deployment asks for at the same cache size, and whether it fits.
     fn replan(&self, changed: &Deployment) -> Result<(Demand, Verdict), RecommendError> {
-        let tokens = self.cache_tokens();
+        let tokens = self.tokens;
         let same_weights = changed.weights == self.deployment.weights
             && Arc::ptr_eq(&changed.model, &self.deployment.model);
         if same_weights {

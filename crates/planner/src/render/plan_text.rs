@@ -227,12 +227,13 @@ fn placements(document: &Document, width: usize) -> String {
     let mut rows = Rows::new(&header, &[0, 2]).dropping(&[&[3]]);
     for trade in &placement.trades {
         let speed = &trade.decode_tokens_per_second;
-        rows.add_row([
-            trade.tokens.to_string(),
-            trade.flags.clone(),
-            format!("{:.1}", speed.expected),
-            format!("{:.1} – {:.1}", speed.low, speed.high),
-        ]);
+        let (expected, range) = if speed.high > 0.0 {
+            let range = format!("{:.1} – {:.1}", speed.low, speed.high);
+            (format!("{:.1}", speed.expected), range)
+        } else {
+            ("–".to_owned(), String::new())
+        };
+        rows.add_row([trade.tokens.to_string(), trade.flags.clone(), expected, range]);
     }
     let notes = format!(
         "tok/s: bytes of a token over the bandwidth of each memory; RAM {}/s ({})",

@@ -56,12 +56,13 @@ fn of_one_number(document: &Document) -> Sentence {
         (Verdict::Tight, Some(Reason::UnknownDraft)) => {
             format!("{} of {usable} (up to {})", peak.expected, peak.high)
         }
+        (Verdict::Tight, _) if document.pool.is_some() => format!(
+            "{} of {usable}, and at worst its pool is {} short of what is asked",
+            peak.expected, document.short_by
+        ),
         (Verdict::Tight, _) => format!(
-            "{} of {usable}, but up to {}, which lacks {}{}",
-            peak.expected,
-            peak.high,
-            document.short_by,
-            if document.pool.is_some() { "" } else { " of the headroom" }
+            "{} of {usable}, but up to {}, which lacks {} of the headroom",
+            peak.expected, peak.high, document.short_by
         ),
         (Verdict::Fits, _) => {
             let context = context(document);
@@ -182,8 +183,10 @@ fn will_not_start(document: &Document) -> Sentence {
     let share = shown(document.deployment.resolved.share().as_ref());
     let words = pool_words(document);
     let (total, usable) = (document.peak.total.expected, document.capacity.usable);
+    // What conversations lack is no part of what it takes when it starts.
+    let total = total.minus_or_zero(pool.need.expected.minus_or_zero(pool.limit));
     let free = usable.minus_or_zero(total.minus_or_zero(pool.limit));
-    let (limit, short) = (pool.limit, document.short_by);
+    let (limit, short) = (pool.limit, total.minus_or_zero(usable));
     let is_small = start.needs > start.has.expected;
     let captured = start.captured.filter(|captured| captured.most < captured.sequences);
     let weights = weights(document);

@@ -19,7 +19,7 @@ use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
 use super::llama_flags::PLACED;
 use super::seen::SGLANG;
 use super::speculation::unknown;
-use crate::spec::{Runtime, SglangVersion, VllmVersion};
+use crate::spec::{LlamaCppVersion, Runtime, SglangVersion, VllmVersion};
 use crate::text::printable;
 
 /// A command that was read.
@@ -33,6 +33,28 @@ pub struct Served {
     pub not_planned: Vec<String>,
     /// What the plan takes for granted where the command is silent.
     pub note: Option<&'static str>,
+    /// Whether it is a server that chooses how many slots it has.
+    pub chooses_slots: bool,
+}
+
+/// Slots of a llama.cpp server that is not told how many (`tools/server/server.cpp`, `n_parallel`), which share one cache.
+const SLOTS: u64 = 4;
+
+impl Served {
+    /// What it asks for beside what is asked otherwise: with the slots that a llama.cpp server of that release takes of itself.
+    pub fn question_beside(&self, other: &Question) -> Question {
+        let mut question = self.question.clone();
+        let version = other.runtime_version.as_deref().or(question.runtime_version.as_deref());
+        let version = version.map_or_else(LlamaCppVersion::default, |text| {
+            text.parse().unwrap_or_default()
+        });
+        let is_told = other.users.is_some() || other.batch.is_some() || other.parallel.is_some();
+        if self.chooses_slots && !is_told && version.has_four_slots() {
+            question.parallel = Some(SLOTS);
+            question.kv_unified = !question.no_kv_unified && !other.no_kv_unified;
+        }
+        question
+    }
 }
 
 /// Why a command says nothing that can be planned.
@@ -74,7 +96,10 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
     served.question.runtime = Some(engine.runtime());
     served.question.runtime_version = tag.and_then(|tag| version_of_tag(engine, tag));
     match engine {
-        Engine::LlamaCpp => served.llama_cpp(rest, &variables)?,
+        Engine::LlamaCpp => {
+            let is_server = words.first().is_some_and(|program| program.contains("llama-server"));
+            served.llama_cpp(rest, &variables, is_server)?;
+        }
         Engine::LlamaPython => served.llama_python(rest)?,
         Engine::Kobold => served.read(rest, &[KOBOLD], false)?,
         Engine::Ollama => served.ollama(rest, &variables)?,
@@ -329,13 +354,20 @@ impl Served {
         self.settle(settled)
     }
 
-    fn llama_cpp(&mut self, words: &[&str], variables: &[(&str, &str)]) -> Result<(), Unread> {
+    fn llama_cpp(
+        &mut self,
+        words: &[&str],
+        variables: &[(&str, &str)],
+        is_server: bool,
+    ) -> Result<(), Unread> {
         self.llama_variables(variables)?;
         let (words, told) = Told::of_llama(words)?;
         self.read(&words, &[LLAMA_HERE, PLACED, LLAMA], false)?;
         let settled = told.llama(&mut self.question);
         self.settle(settled)?;
         let question = &mut self.question;
+        let is_single = question.users.is_some() || question.batch.is_some();
+        self.chooses_slots = is_server && question.parallel.is_none() && !is_single;
         match (question.cache_tokens, question.parallel) {
             (None, _) => {
                 self.note = Some(

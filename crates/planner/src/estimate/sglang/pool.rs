@@ -144,10 +144,11 @@ impl Cells {
                 keeping += 1;
                 Ok(())
             };
-            match layer {
+            // Its pools have every layer's place, of those too that read another's keys and values (Gemma 3n, Gemma 4).
+            match shape.own_layer(index).unwrap_or(*layer) {
                 Layer::Window { size } if pools_windows => {
                     cells.window = cells.window.plus(token_size(kept, &shape, index)?)?;
-                    cells.window_size = cells.window_size.max(*size);
+                    cells.window_size = cells.window_size.max(size);
                 }
                 Layer::Full | Layer::Window { .. } => token(&mut cells)?,
                 Layer::Recurrent => cells.state = cells.state.plus(state)?,

@@ -114,6 +114,7 @@ pub fn parts_of(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, Pl
         free: &free,
         launch: &spread.runtime.launch,
         version: spread.runtime.options.llama_cpp().generation(),
+        output_first: spread.runtime.options.llama_cpp().places_output_first(),
         by_rows: spread.split == Split::Tensor,
         ada: rooms.first().is_some_and(|room| reads_two_rows(room.gpu)),
         turing: rooms.first().is_some_and(|room| applies_gates(room.gpu)),
