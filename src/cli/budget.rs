@@ -121,7 +121,8 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
 }
 
 /// What a server of llama.cpp takes of itself.
-const OWN_SLOTS: &str = "note: `llama-server` without `-np` has four slots that share its cache; `-np 1` has one";
+const OWN_SLOTS: &str =
+    "note: `llama-server` without `-np` has four slots that share its cache; `-np 1` has one";
 
 /// What the reader of a command's plan must know: what it takes for granted, and what it does not have.
 fn notes(served: &Served, plan: &Question) -> String {

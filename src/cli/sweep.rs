@@ -220,11 +220,7 @@ fn document(matrix: &MatrixArgs, catalog: &Known, largest: bool) -> anyhow::Resu
 }
 
 /// The runtime that follows from the form of every model: a matrix has one.
-fn runtime_of_all(
-    models: &[String],
-    plan: &Question,
-    known: &Known,
-) -> anyhow::Result<Runtime> {
+fn runtime_of_all(models: &[String], plan: &Question, known: &Known) -> anyhow::Result<Runtime> {
     if let [only] = models {
         return Ok(runtime_of_one(plan, &known.locate(only)?, known));
     }

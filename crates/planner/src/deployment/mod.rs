@@ -211,9 +211,6 @@ impl Deployment {
         if let Some(remark) = expands.filter(is_new) {
             Arc::make_mut(&mut model).remarks.push(remark);
         }
-        if let Some(remark) = launch::remark(&question, &cards) {
-            Arc::make_mut(&mut model).remarks.push(remark);
-        }
         runs_on(kind, &cards)?;
         let asked = question.split.or(split_of(question.split_mode));
         let split = asked.unwrap_or(defaults.split);
@@ -225,10 +222,17 @@ impl Deployment {
         if runtime.launch != launch {
             Arc::make_mut(&mut runtime).launch = launch;
         }
+        let weights = question.weights.or(dtype).or(named).unwrap_or(defaults.weights);
+        let wide = rules(kind).leaves_wide(&model, weights, &options);
+        for remark in [launch::remark(&question, &cards), wide].into_iter().flatten() {
+            if !model.remarks.contains(&remark) {
+                Arc::make_mut(&mut model).remarks.push(remark);
+            }
+        }
         let host = Arc::new(launch::main_memory(&question, &cards)?);
         let workload = limits::workload(&question, &model, &defaults, (&options, &cards))?;
         Ok(Self {
-            weights: question.weights.or(dtype).or(named).unwrap_or(defaults.weights),
+            weights,
             kv: question.kv.map_or(defaults.kv, |kv| kv.keys),
             ram: question.ram,
             host,

@@ -175,6 +175,16 @@ pub trait RuntimeRules: Sync {
         None
     }
 
+    /// What of a model it leaves in 16 bits that others quantize in this format.
+    fn leaves_wide(
+        &self,
+        _model: &ModelSpec,
+        _format: WeightFormat,
+        _options: &RuntimeOptions,
+    ) -> Option<String> {
+        None
+    }
+
     /// Its options as they are asked for. What another runtime has was refused before.
     ///
     /// # Errors

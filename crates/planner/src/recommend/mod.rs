@@ -598,7 +598,10 @@ impl<'a> Solver<'a> {
                 tokens = more;
             }
         }
-        Ok((if self.is_too_small(tokens) { 0 } else { tokens }, Limit::Vram))
+        // An engine that allocates in steps has no cache of less than one, and its step of prompts would be no larger.
+        let least = rules(self.deployment.kind()).cache_step().unwrap_or(0).min(most);
+        let is_too_small = tokens < least || self.is_too_small(tokens);
+        Ok((if is_too_small { 0 } else { tokens }, Limit::Vram))
     }
 
     /// What is known of where the largest cache that meets a condition lies: what other tiers asked for says so. One of

@@ -346,7 +346,9 @@ mod tests {
         assert!(!copies("b9488") && copies("b9489"));
         assert!(!version("2025").places_output_first() && version("0.5.0").places_output_first());
         assert!(!version("b6000").has_four_slots() && version("latest").has_four_slots());
-        assert!(!version("b5622").tries_flash_attention() && version("b7000").tries_flash_attention());
+        assert!(
+            !version("b5622").tries_flash_attention() && version("b7000").tries_flash_attention()
+        );
     }
 
     #[test]

@@ -45,9 +45,8 @@ impl Served {
     pub fn question_beside(&self, other: &Question) -> Question {
         let mut question = self.question.clone();
         let version = other.runtime_version.as_deref().or(question.runtime_version.as_deref());
-        let version = version.map_or_else(LlamaCppVersion::default, |text| {
-            text.parse().unwrap_or_default()
-        });
+        let version =
+            version.map_or_else(LlamaCppVersion::default, |text| text.parse().unwrap_or_default());
         let is_told = other.users.is_some() || other.batch.is_some() || other.parallel.is_some();
         if self.chooses_slots && !is_told && version.has_four_slots() {
             question.parallel = Some(SLOTS);

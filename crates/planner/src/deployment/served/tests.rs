@@ -60,7 +60,8 @@ fn the_tag_of_an_image_is_the_release() {
     for image in ["vllm/vllm-openai", "vllm/vllm-openai:latest", "vllm/vllm-openai:cu130-nightly"] {
         assert_eq!(run(image), None, "{image}");
     }
-    let sglang = "docker run lmsysorg/sglang:v0.5.5 python3 -m sglang.launch_server --model-path a/b";
+    let sglang =
+        "docker run lmsysorg/sglang:v0.5.5 python3 -m sglang.launch_server --model-path a/b";
     assert_eq!(version(sglang).as_deref(), Some("0.5.5"));
 }
 
