@@ -168,6 +168,11 @@ impl SglangVersion {
         self.since(12)
     }
 
+    /// Whether layers of DeepSeek-V4 are counted by the run of a rank, and not all that its configuration lists.
+    pub const fn counts_layers_of_a_run(self) -> bool {
+        self.since(13)
+    }
+
     /// Whether what is not compressed yet of 128 tokens belongs to requests, not to windows (`_get_c128_state_fixed_bytes`).
     pub const fn rings_by_request(self) -> bool {
         self.since(15)

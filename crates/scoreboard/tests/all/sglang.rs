@@ -218,8 +218,6 @@ fn shares_with_copies_and_predictions_are_those_that_the_engine_takes() {
             max_requests: drafter.map(|_| 48),
             eager: false,
             copies: row.number("dp"),
-            requests: None,
-            chunk: 8192,
             drafter,
             largest_batch: None,
         };
@@ -283,8 +281,6 @@ fn shares_steps_and_batches_are_those_that_the_engine_takes() {
             max_requests: asked,
             eager: row.text("eager") == "1",
             copies: 1,
-            requests: None,
-            chunk: 8192,
             drafter: None,
             largest_batch: None,
         };

@@ -148,7 +148,7 @@ impl CompressedPool<'_> {
     /// The list of the model's configuration has the layer that predicts, too, which was counted before layers were a run.
     fn counted(&self, run: &Range<u64>) -> Counted {
         let mut counted = Counted::default();
-        if !self.version.rings_by_request() {
+        if !self.version.counts_layers_of_a_run() {
             counted.all += 1;
         }
         for index in run.clone() {
