@@ -37,6 +37,9 @@ pub struct Served {
     pub chooses_slots: bool,
 }
 
+/// What tells a server of llama.cpp how many slots it has.
+const SLOT_FLAGS: [&str; 2] = ["-np", "--parallel"];
+
 /// Slots of a llama.cpp server that is not told how many (`tools/server/server.cpp`, `n_parallel`), which share one cache.
 const SLOTS: u64 = 4;
 
@@ -365,8 +368,10 @@ impl Served {
         let settled = told.llama(&mut self.question);
         self.settle(settled)?;
         let question = &mut self.question;
-        let is_single = question.users.is_some() || question.batch.is_some();
-        self.chooses_slots = is_server && question.parallel.is_none() && !is_single;
+        // One slot leaves no trace in the question.
+        let is_told = |word: &&str| SLOT_FLAGS.contains(&word.split('=').next().unwrap_or(word));
+        let by_variable = variables.iter().any(|(name, _)| *name == "LLAMA_ARG_N_PARALLEL");
+        self.chooses_slots = is_server && !by_variable && !words.iter().any(|word| is_told(word));
         match (question.cache_tokens, question.parallel) {
             (None, _) => {
                 self.note = Some(
