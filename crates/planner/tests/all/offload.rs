@@ -276,3 +276,21 @@ fn every_known_model_is_planned_under_llama_cpp() {
         assert!(answer.is_ok() || answer.as_ref().is_err_and(is_several), "{name}: {answer:?}");
     }
 }
+
+/// A placement asked for by numbers that does not fit is answered by the one that does.
+#[test]
+fn a_placement_that_does_not_fit_is_mended() {
+    let question: Question = toml::from_str(
+        "gpu = 'RTX 5090'\nmodel = 'gpt-oss-120b'\nruntime = 'llama.cpp'\nngl = '99'\nn_cpu_moe = '17'\ncontext = 131072",
+    )
+    .unwrap();
+    let found = resolve(&question, &Catalog::built_in(), &MemoryFiles::default(), None).unwrap();
+    let planned = answer(&found).unwrap();
+    assert_eq!(planned.verdict, Verdict::DoesNotFit);
+    let advised = planned.advice.iter().find(|advice| advice.code == "other-placement").unwrap();
+    let flag = advised.text.split('`').nth(1).unwrap();
+    let moved = flag.strip_prefix("--n-cpu-moe ").unwrap();
+    let mended = Question { n_cpu_moe: Some(moved.parse().unwrap()), ..question };
+    let found = resolve(&mended, &Catalog::built_in(), &MemoryFiles::default(), None).unwrap();
+    assert_eq!(answer(&found).unwrap().verdict, Verdict::Fits, "{flag}");
+}
