@@ -276,3 +276,20 @@ fn every_known_model_is_planned_under_llama_cpp() {
         assert!(answer.is_ok() || answer.as_ref().is_err_and(is_several), "{name}: {answer:?}");
     }
 }
+
+/// llama.cpp takes a main GPU where every GPU has layers of its own, and nothing depends on it.
+#[test]
+fn a_main_gpu_changes_nothing_where_layers_are_dealt_out() {
+    let plan = |more: &str| {
+        let text =
+            format!("gpu = '2xRTX 3060'\nmodel = 'qwen3-30b-a3b'\nruntime = 'llama.cpp'\n{more}");
+        let answer = Case::asked(&toml::from_str::<Question>(&text).unwrap()).answer();
+        answer.devices.iter().map(|device| device.plan.peak).collect::<Vec<_>>()
+    };
+    let plain = plan("");
+    assert_eq!(plain.len(), 2);
+    for more in ["main_gpu = 0", "main_gpu = 1", "main_gpu = 1\nsplit_mode = 'layer'"] {
+        assert_eq!(plan(more), plain, "{more}");
+    }
+    assert!(plan("main_gpu = 1\nsplit_mode = 'none'").len() < 2);
+}
