@@ -103,7 +103,8 @@ impl CompressedCells {
             return;
         }
         let size = Bounds::exactly(self.fixed);
-        let formula = Formula::text("requests' windows, and what they have not compressed yet", &[]);
+        let formula =
+            Formula::text("requests' windows, and what they have not compressed yet", &[]);
         buffers.push(kind, "windows of requests", size, formula);
     }
 }
@@ -164,11 +165,7 @@ impl CompressedPool<'_> {
     /// Bytes of a page of so many keys.
     fn page(&self, keys: u64) -> u64 {
         let size = keys * KEY;
-        if self.version.rings_by_page() {
-            size.next_multiple_of(ALIGNMENT)
-        } else {
-            size
-        }
+        if self.version.rings_by_page() { size.next_multiple_of(ALIGNMENT) } else { size }
     }
 
     /// Bytes of the windows of a page of tokens, with what belongs to them.
@@ -252,7 +249,8 @@ pub fn check(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     }
     let index_head = shape.extras.indexer.as_ref().map_or(0, |indexer| indexer.head_dim);
     if shape.head_dim != HEAD || index_head != INDEX_HEAD {
-        let reason = "SGLang's kernels for compressed keys read heads of 512 elements, and indexers of 128";
+        let reason =
+            "SGLang's kernels for compressed keys read heads of 512 elements, and indexers of 128";
         return refuse("attention", reason.to_owned());
     }
     let mut ratios = (0..shape.n_layers).filter_map(|index| compressed.ratio(index));
@@ -260,7 +258,9 @@ pub fn check(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
         None => Ok(()),
         Some(ratio) => refuse(
             "attention",
-            format!("SGLang's pools of keys that {ratio} tokens share are not modelled, of 4 and 128 they are"),
+            format!(
+                "SGLang's pools of keys that {ratio} tokens share are not modelled, of 4 and 128 they are"
+            ),
         ),
     }
 }

@@ -69,7 +69,8 @@ impl RuntimeRules for Rules {
     fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
         let version: SglangVersion = asked.version()?;
         let tower = vision::loaded(asked.model, Runtime::Sglang, asked.images);
-        let own_requests = asked.model.shape.extras.compressed.as_ref().map(|_| compressed::REQUESTS);
+        let own_requests =
+            asked.model.shape.extras.compressed.as_ref().map(|_| compressed::REQUESTS);
         let default = || Reserved::of(asked, gpu, version, tower).fraction();
         Ok(RuntimeOptions::Sglang(TokenServing {
             version,
