@@ -167,7 +167,7 @@ impl Catalog {
         let wanted = Kind::Gpu.normalise(name);
         let mut cards: Vec<String> = self
             .every_name(Kind::Gpu)
-            .filter(|(name, _)| without_memory(name) == Some(&*wanted))
+            .filter(|(name, _)| name.strip_prefix(&*wanted).is_some_and(is_memory))
             .map(|(_, of)| printable(of))
             .collect();
         cards.sort();
@@ -395,13 +395,11 @@ impl Catalog {
 /// A text that is longer than this is like no name, the longest of which has 66 letters.
 const LONGEST_LIKE_A_NAME: usize = 256;
 
-/// A card's name without the memory that it ends in: `rtx4060ti` of `rtx4060ti16gb`.
-fn without_memory(name: &str) -> Option<&str> {
-    let base = name.strip_suffix("gb")?;
-    let card = base.trim_end_matches(|c: char| c.is_ascii_digit());
-    // No card has more than three digits of GB; behind a card's number they are not told from it.
-    let digits = base.len() - card.len();
-    (1..=3).contains(&digits).then_some(card).filter(|card| !card.is_empty())
+/// Whether what follows a card's name is a memory: the `16gb` of `rtx4060ti16gb`, and of `a10040gb` that of an A100, not of an A10.
+fn is_memory(rest: &str) -> bool {
+    let digits = rest.strip_suffix("gb").unwrap_or_default();
+    let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    (1..=3).contains(&digits.len()) && are_digits && !digits.starts_with('0')
 }
 
 /// Letters of the beginning of a model's name that may stand for all of it.

@@ -98,15 +98,21 @@ fn sized(card: &CardSeen) -> Option<String> {
 /// Memories with which Apple's chips are sold, in GiB.
 const APPLES: [u64; 14] = [8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 384, 512];
 
-/// Of Apple's chips a log prints what Metal recommends of their memory: two thirds to five sixths of it.
+/// Of Apple's chips a log prints what Metal recommends of their memory: two thirds of 32 GiB and less, three quarters of more, and
+/// since macOS 15 other shares, up to 84 hundredths.
 fn apples(card: &CardSeen) -> Option<String> {
     let name = card.name.as_deref().filter(|name| name.starts_with("Apple M"))?;
-    let working_set = card.total.into_iter().chain(card.free).max()?.get();
-    let holds = |gib: &&u64| {
-        let memory = *gib << 30;
-        (memory / 100 * 66..=memory / 6 * 5 + (1 << 28)).contains(&working_set)
+    let set = card.total.into_iter().chain(card.free).max()?.get();
+    let usual = |gib: &&u64| {
+        let share = if **gib <= 32 { (**gib << 30) / 3 * 2 } else { (**gib << 30) / 4 * 3 };
+        set.abs_diff(share) <= share / 100
     };
-    Some(format!("{name} {}GB", APPLES.iter().find(holds)?))
+    let holds = |gib: &&u64| {
+        let hundredth = (**gib << 30) / 100;
+        (hundredth * 66..=hundredth * 85).contains(&set)
+    };
+    let gib = APPLES.iter().find(usual).or_else(|| APPLES.iter().find(holds))?;
+    Some(format!("{name} {gib}GB"))
 }
 
 /// llama.cpp deals layers out by what is free of each card, where it is not told otherwise: the proportions, where the log prints
@@ -137,9 +143,15 @@ mod tests {
     /// What logs print of machines whose memory is told beside it.
     #[test]
     fn apples_memories_are_found_by_their_working_sets() {
-        for (mib, gib) in
-            [(5461, 8), (10_922, 16), (12_124, 16), (21_845, 32), (38_338, 48), (110_100, 128)]
-        {
+        for (mib, gib) in [
+            (5461, 8),
+            (10_922, 16),
+            (12_124, 16),
+            (12_288, 18),
+            (21_845, 32),
+            (38_338, 48),
+            (110_100, 128),
+        ] {
             assert_eq!(apple("Apple M4", mib), Some(format!("Apple M4 {gib}GB")), "{mib}");
         }
         assert_eq!(apple("NVIDIA L4", 10_922), None);
