@@ -131,7 +131,7 @@ fn of_a_file(name: &str) -> Option<(&str, WeightFormat)> {
     })
 }
 
-/// A name that ends in `qat` as Ollama's tags do and people say it: `gemma3:27b-it-qat` and its like are of Q4_0. Of a repository the
+/// A name that ends in `qat` as Ollama's tags do and people say it: `gemma3:27b-it-qat` and its like are of `Q4_0`. Of a repository the
 /// name does not tell which of several formats it has.
 fn trained_for_it(name: &str) -> Option<(&str, WeightFormat)> {
     let base = without_ending(name, "qat")?.strip_suffix(['-', ' ', '_'])?;
