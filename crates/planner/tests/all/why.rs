@@ -798,6 +798,10 @@ fn what_is_tuned_is_planned_as_its_base() {
         "llama_model_loader: - kv  10:   general.base_model.0.name str              = Qwen3 4B\n{shape}"
     );
     assert_eq!(with("my-own-tune", &base).plan.unwrap().deployment.model.name, "qwen3-4b");
+    // llama.cpp's fitting counts layers of cards, in the same words.
+    let fitted =
+        format!("common_params_fit_impl: id=0, n_layer= 2, n_part= 0, mem=  1806 MiB\n{shape}");
+    assert!(with("Qwen3-4B-Q6_K", &fitted).plan.is_some());
     // Without the shape, or with another, a part of a name is no model.
     assert!(with("Qwen3-4B-abliterated-q6_k", "").plan.is_none());
     assert!(with("Qwen3-8B-abliterated-q6_k", shape).plan.is_none());

@@ -406,6 +406,7 @@ impl Served {
 
     /// Ollama takes its settings from variables (`envconfig/config.go`), and each of its users has the whole context.
     fn ollama(&mut self, words: &[&str], variables: &[(&str, &str)]) -> Result<(), Unread> {
+        let is_created = words.first() == Some(&"create");
         if let ["create", rest @ ..] = words {
             let file = rest.iter().position(|word| matches!(*word, "-f" | "--file"));
             let file = file.and_then(|at| rest.get(at + 1)).copied().unwrap_or("Modelfile");
@@ -425,7 +426,8 @@ impl Served {
                 Some(_) | None => {}
             }
         }
-        if self.question.context.is_none() {
+        // What a model is created from says its context itself.
+        if self.question.context.is_none() && !is_created {
             self.note = Some(
                 "Ollama's own context depends on its version and the card unless `OLLAMA_CONTEXT_LENGTH` or `num_ctx` \
                  gives it: planned is what fits",

@@ -462,5 +462,6 @@ fn what_is_not_modelled_of_a_cache_is_named() {
 #[test]
 fn ollama_creates_from_a_file() {
     assert_eq!(of("ollama create mine -f Mine").question.model.as_deref(), Some("Mine"));
-    assert_eq!(of("ollama create mine").question.model.as_deref(), Some("Modelfile"));
+    let Served { question, note, .. } = of("ollama create mine");
+    assert_eq!((question.model.as_deref(), note), (Some("Modelfile"), None));
 }

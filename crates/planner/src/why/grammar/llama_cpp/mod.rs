@@ -138,6 +138,10 @@ fn model(line: Line<'_>, evidence: &mut Evidence) {
             evidence.file_size.get_or_insert(size.size);
         }
     }
+    // Its fitting counts layers on cards in the same words.
+    if line.says(&["params_fit"]) {
+        return;
+    }
     let count = |name| line.setting(name).and_then(|value| number(value)).map(|(n, _)| n);
     if let Some(layers) = count("n_layer") {
         evidence.shape.0.get_or_insert(layers);
