@@ -490,8 +490,10 @@ impl Advisor<'_> {
         } else {
             "where RoPE scaling allows it, "
         };
+        let is_for_users = self.deployment.given.context_per_user.is_some();
+        let flag = if is_for_users { "--context-per-user" } else { "--context" };
         let text = format!(
-            "memory would hold {} cached tokens: {allowed}`--context {context}`",
+            "memory would hold {} cached tokens: {allowed}`{flag} {context}`",
             balanced.max_cache_tokens
         );
         Ok(Some(Advice { code: "spend-on-context", text, saves }))

@@ -149,11 +149,13 @@ fn advice_is_in_the_words_of_the_question() {
     let counted = advice(&format!("gpu = 'RTX 3090'\ngpus = 2\n{large}"));
     assert!(counted.contains("`--gpus ") && !counted.contains("xRTX 3090"), "{counted}");
     let many = "gpu = 'L4'\nmodel = 'qwen2.5-14b'\nruntime = 'llama.cpp'\nngl = 'all'\n";
-    let told = advice(&format!("{many}users = 8\ncontext_per_user = 8192"));
-    assert!(told.contains("`--users 4`") && told.contains("`--context-per-user "), "{told}");
+    let told = advice(&format!("{many}users = 16\ncontext_per_user = 8192"));
+    assert!(told.contains("`--users 8`") && told.contains("`--context-per-user "), "{told}");
     assert!(!told.contains("--batch ") && !told.contains("--cache-tokens"), "{told}");
-    let plain = advice(&format!("{many}batch = 8\ncache_tokens = 8192"));
-    assert!(plain.contains("`--batch 4`") && plain.contains("`--cache-tokens "), "{plain}");
+    let roomy = advice(&format!("{many}users = 8\ncontext_per_user = 8192"));
+    assert!(!roomy.contains("`--context "), "{roomy}");
+    let plain = advice(&format!("{many}batch = 16\ncache_tokens = 8192"));
+    assert!(plain.contains("`--batch 8`") && plain.contains("`--cache-tokens "), "{plain}");
 }
 
 /// vLLM's own flag takes a number of bytes, as advice and its logs have it.
