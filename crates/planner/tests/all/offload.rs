@@ -286,10 +286,10 @@ fn a_main_gpu_changes_nothing_where_layers_are_dealt_out() {
         let answer = Case::asked(&toml::from_str::<Question>(&text).unwrap()).answer();
         answer.devices.iter().map(|device| device.plan.peak).collect::<Vec<_>>()
     };
-    let plain = plan("");
-    assert_eq!(plain.len(), 2);
+    let without = plan("");
+    assert_eq!(without.len(), 2);
     for more in ["main_gpu = 0", "main_gpu = 1", "main_gpu = 1\nsplit_mode = 'layer'"] {
-        assert_eq!(plan(more), plain, "{more}");
+        assert_eq!(plan(more), without, "{more}");
     }
-    assert_ne!(plan("main_gpu = 1\nsplit_mode = 'none'"), plain);
+    assert_ne!(plan("main_gpu = 1\nsplit_mode = 'none'"), without);
 }

@@ -4,6 +4,7 @@ use vramplan_planner::deployment::{Deployment, Question, resolve};
 use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::{Catalog, MemoryFiles};
 use vramplan_planner::recommend::{Answer, answer};
+use vramplan_planner::units::Bytes;
 
 fn asked(text: &str) -> Question {
     toml::from_str(text).unwrap()
@@ -163,7 +164,7 @@ fn advice_is_in_the_words_of_the_question() {
 fn a_pool_is_a_number_of_bytes() {
     for written in ["4730894557", "'4730894557'", "'4730894557 B'"] {
         let question = asked(&format!("kv_cache_memory_bytes = {written}"));
-        let bytes = question.kv_cache_memory_bytes.map(|bytes| bytes.get());
+        let bytes = question.kv_cache_memory_bytes.map(Bytes::get);
         assert_eq!(bytes, Some(4_730_894_557), "{written}");
     }
 }

@@ -907,6 +907,6 @@ fn a_file_that_mixes_types_has_the_size_that_is_printed() {
     assert!(printed.low < expected && expected < printed.high);
     assert!(notes.iter().any(|note| note.contains("`q4_k_m in 4.50 GiB`")), "{notes:?}");
     // A size that is the rule's own changes nothing.
-    let same = format!("print_info: file size   = {} (4.9 BPW)\n", whole);
+    let same = format!("print_info: file size   = {whole} (4.9 BPW)\n");
     assert_eq!(with(&same).0.expected, by_rule.expected);
 }
