@@ -247,7 +247,9 @@ impl Catalog {
         let wanted = Kind::Model.normalise(name);
         let is_it = |(tag, _): &(&str, &str)| {
             tag.split_once(':').is_some_and(|(family, size)| {
-                wanted.strip_prefix(family).is_some_and(|rest| rest == size)
+                // `qwen 14b` may be one of any generation.
+                let is_of_one = family.bytes().any(|byte| byte.is_ascii_digit());
+                is_of_one && wanted.strip_prefix(family).is_some_and(|rest| rest == size)
             })
         };
         let mut of: Vec<&str> =

@@ -191,7 +191,9 @@ fn tags_are_written_in_many_ways() {
         let format = model.named_format.map(|format| format.to_string());
         assert_eq!((&*model.name, format.as_deref()), ("gemma-3-27b", Some("q4_0")), "{name}");
     }
-    assert!(catalog.model("llama9:latest").is_err());
+    for unknown in ["llama9:latest", "qwen-14b"] {
+        assert!(catalog.model(unknown).is_err(), "{unknown}");
+    }
 }
 
 /// To compare a text with every name takes as long as both are: of one that is no name it is not done.
