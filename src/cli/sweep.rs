@@ -91,7 +91,7 @@ impl Args for MatrixArgs {
             .mut_arg("gpus", |arg| arg.help("Equal GPUs of each name [default: 1]"))
             .mut_arg("model", |arg| {
                 let help = "Models by name or files, separated by commas, or `all`";
-                list(arg).value_name("MODEL,…").help(help)
+                list(arg).value_name("MODEL,…").help(help).alias("models")
             })
             .mut_arg("runtime", |arg| list(arg).value_name("RUNTIME,…"))
             .mut_arg("context", |arg| list(arg).value_name("TOKENS,…"))

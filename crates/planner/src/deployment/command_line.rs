@@ -397,6 +397,11 @@ pub(super) fn level(question: &mut Question, text: &str) -> Result<(), String> {
 
 /// `auto` is the model's own.
 pub(super) fn server_cache(question: &mut Question, text: &str) -> Result<(), String> {
+    if text.starts_with("turboquant") {
+        return Err("is not modelled: TurboQuant packs keys and values in blocks with scales and a rotation of their own, \
+            whose sizes are not known here"
+            .to_owned());
+    }
     if text != "auto" {
         question.kv = Some(parsed::<KvFormat>(text)?.into());
     }

@@ -619,9 +619,9 @@ pub struct Question {
     pub swap_space: Option<Gibibytes>,
 
     /// The size of vLLM's pool on every GPU, in place of what its share of the card leaves.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = SERVER))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", value_parser = text::bytes, help_heading = SERVER))]
     #[serde(
-        deserialize_with = "text::deserialize",
+        deserialize_with = "text::deserialize_bytes",
         serialize_with = "text::serialize",
         skip_serializing_if = "Option::is_none"
     )]

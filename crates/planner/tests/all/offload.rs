@@ -294,3 +294,20 @@ fn a_placement_that_does_not_fit_is_mended() {
     let found = resolve(&mended, &Catalog::built_in(), &MemoryFiles::default(), None).unwrap();
     assert_eq!(answer(&found).unwrap().verdict, Verdict::Fits, "{flag}");
 }
+
+/// llama.cpp takes a main GPU where every GPU has layers of its own, and nothing depends on it.
+#[test]
+fn a_main_gpu_changes_nothing_where_layers_are_dealt_out() {
+    let plan = |more: &str| {
+        let text =
+            format!("gpu = '2xRTX 3060'\nmodel = 'qwen3-30b-a3b'\nruntime = 'llama.cpp'\n{more}");
+        let answer = Case::asked(&toml::from_str::<Question>(&text).unwrap()).answer();
+        answer.devices.iter().map(|device| device.plan.peak).collect::<Vec<_>>()
+    };
+    let without = plan("");
+    assert_eq!(without.len(), 2);
+    for more in ["main_gpu = 0", "main_gpu = 1", "main_gpu = 1\nsplit_mode = 'layer'"] {
+        assert_eq!(plan(more), without, "{more}");
+    }
+    assert_ne!(plan("main_gpu = 1\nsplit_mode = 'none'"), without);
+}

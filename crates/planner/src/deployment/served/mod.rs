@@ -35,6 +35,8 @@ pub struct Served {
     pub note: Option<&'static str>,
     /// Whether it is a server that chooses how many slots it has.
     pub chooses_slots: bool,
+    /// What else has to be said of how it is planned.
+    pub remarks: Vec<String>,
 }
 
 /// What tells a server of llama.cpp how many slots it has.
@@ -351,9 +353,23 @@ impl Served {
     fn sglang(&mut self, words: &[&str]) -> Result<(), Unread> {
         let (words, told) = Told::of_sglang(words)?;
         self.read(&words, &[SGLANG_HERE, SGLANG], false)?;
-        one_gpu(&mut self.question);
+        self.one_engine();
         let settled = told.sglang(&mut self.question);
         self.settle(settled)
+    }
+
+    /// Without attention of their own `SGLang`'s `--dp` engines share nothing: one of them is planned, on its own cards.
+    fn one_engine(&mut self) {
+        let question = &mut self.question;
+        let engines = question.data_parallel_size.filter(|engines| *engines > 1);
+        let Some(engines) = engines.filter(|_| !question.enable_dp_attention) else {
+            return one_gpu(question);
+        };
+        question.data_parallel_size = None;
+        settle_ranks(question);
+        self.remarks.push(format!(
+            "`--dp {engines}` runs {engines} engines that share nothing: one of them is planned, on cards of its own"
+        ));
     }
 
     fn llama_cpp(
@@ -426,7 +442,15 @@ impl Served {
 
     /// Ollama takes its settings from variables (`envconfig/config.go`), and each of its users has the whole context.
     fn ollama(&mut self, words: &[&str], variables: &[(&str, &str)]) -> Result<(), Unread> {
+        let is_created = words.first() == Some(&"create");
+        if let ["create", rest @ ..] = words {
+            let file = rest.iter().position(|word| matches!(*word, "-f" | "--file"));
+            let file = file.and_then(|at| rest.get(at + 1)).copied().unwrap_or("Modelfile");
+            self.question.model = Some(file.to_owned());
+        }
+        let none: &[&str] = &[];
         let words = match words {
+            ["create", ..] => none,
             ["run" | "serve" | "start" | "pull" | "show", rest @ ..] => rest,
             all => all,
         };
@@ -438,7 +462,8 @@ impl Served {
                 Some(_) | None => {}
             }
         }
-        if self.question.context.is_none() {
+        // What a model is created from says its context itself.
+        if self.question.context.is_none() && !is_created {
             self.note = Some(
                 "Ollama's own context depends on its version and the card unless `OLLAMA_CONTEXT_LENGTH` or `num_ctx` \
                  gives it: planned is what fits",

@@ -200,7 +200,9 @@ impl<'a> Peeled<'a> {
                 entry.map(|entry| vec![entry]).or_else(|| Some(program.as_ref()?.to_vec()));
             return match program {
                 Some(program) => {
-                    let all: Vec<&str> = program.into_iter().chain(rest.iter().copied()).collect();
+                    // Who names the program again means the one that the image starts.
+                    let again = rest.strip_prefix(program.as_slice()).unwrap_or(rest);
+                    let all: Vec<&str> = program.into_iter().chain(again.iter().copied()).collect();
                     self.take(&all);
                 }
                 None => self.take(rest),

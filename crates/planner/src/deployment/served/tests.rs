@@ -446,3 +446,43 @@ fn a_wrong_number_is_told_without_what_commands_a_terminal() {
     let Err(Unread::Value(said)) = served(&words) else { panic!("{:?}", served(&words)) };
     assert!(said.contains("is not a number of tokens") && !said.contains('\u{1b}'), "{said}");
 }
+
+#[test]
+fn an_image_may_be_told_its_own_program() {
+    let Served { question, left_out, .. } = of(
+        "docker run --gpus all vllm/vllm-openai:v0.14.1 vllm serve Qwen/Qwen3-8B --max-model-len 8192",
+    );
+    assert_eq!(question.model.as_deref(), Some("Qwen/Qwen3-8B"));
+    assert_eq!(question.context, Some(8192));
+    assert!(left_out.is_empty(), "{left_out:?}");
+}
+
+#[test]
+fn engines_that_share_nothing_are_planned_by_themselves() {
+    let Served { question, remarks, .. } =
+        of("python -m sglang.launch_server --model-path Qwen/Qwen3-8B --dp 2 --tp 2");
+    assert_eq!((question.data_parallel_size, question.gpus), (None, Some(2)));
+    assert!(remarks[0].contains("`--dp 2` runs 2 engines"), "{remarks:?}");
+    let Served { question, remarks, .. } = of(
+        "python -m sglang.launch_server --model-path Qwen/Qwen3-8B --dp 2 --tp 2 --enable-dp-attention",
+    );
+    assert_eq!(question.data_parallel_size, Some(2));
+    assert!(remarks.is_empty());
+}
+
+#[test]
+fn what_is_not_modelled_of_a_cache_is_named() {
+    let command = ["vllm", "serve", "a", "--kv-cache-dtype", "turboquant_k8v4"];
+    let Err(Unread::Value(why)) = served(&command) else { panic!() };
+    assert!(
+        why.contains("`--kv-cache-dtype turboquant_k8v4` is not modelled: TurboQuant"),
+        "{why}"
+    );
+}
+
+#[test]
+fn ollama_creates_from_a_file() {
+    assert_eq!(of("ollama create mine -f Mine").question.model.as_deref(), Some("Mine"));
+    let Served { question, note, .. } = of("ollama create mine");
+    assert_eq!((question.model.as_deref(), note), (Some("Modelfile"), None));
+}

@@ -69,7 +69,8 @@ fn check(scenario: &Scenario<'_>) -> Result<TokenServing, EstimateError> {
         return unsupported("way to keep activations", "capture".into(), "no `--capture-layers`");
     }
     if let Some(most) = serving.asked_requests().filter(|most| workload.batch > *most) {
-        let reason = format!("SGLang runs at most {most} requests together, see `--max-seqs`");
+        let reason =
+            format!("SGLang runs at most {most} requests together, see `--max-running-requests`");
         return Err(EstimateError::Model { field: "batch", reason });
     }
     Ok(serving)
