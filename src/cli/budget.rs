@@ -150,7 +150,8 @@ fn with_config(words: &[&str]) -> anyhow::Result<Vec<String>> {
         let message = format!("`{}`: line {line} is no key with a value", printable_path(path));
         Problem::new(message).hint("say the same with the server's flags")
     };
-    words.splice(server + 1..server + 1, flags_of(&text).map_err(wrong)?);
+    let behind = server + 1;
+    words.splice(behind..behind, flags_of(&text).map_err(wrong)?);
     Ok(words)
 }
 
@@ -222,7 +223,9 @@ fn with_modelfile(question: Question) -> anyhow::Result<Question> {
         return Ok(question);
     };
     let beside = |name: &str| {
-        let is_path = name.starts_with(['.', '~']) || name.ends_with(".gguf");
+        let ending = Path::new(name).extension();
+        let is_file = ending.is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
+        let is_path = is_file || name.starts_with(['.', '~']);
         let folder = path.parent().filter(|_| is_path && Path::new(name).is_relative());
         folder.map_or_else(
             || name.to_owned(),
