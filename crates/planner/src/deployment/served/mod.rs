@@ -16,7 +16,7 @@ use self::tables::{
 };
 use super::Question;
 use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
-use super::llama_flags::PLACED;
+use super::llama_flags::{PLACED, settle_slots};
 use super::seen::SGLANG;
 use super::speculation::unknown;
 use crate::spec::Runtime;
@@ -73,7 +73,12 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
     let mut served = Served::default();
     served.question.runtime = Some(engine.runtime());
     match engine {
-        Engine::LlamaCpp => served.llama_cpp(rest, &variables)?,
+        Engine::LlamaCpp => {
+            served.llama_cpp(rest, &variables)?;
+            let is_told = variables.iter().any(|(name, _)| *name == "LLAMA_ARG_N_PARALLEL");
+            let program = words.first().filter(|_| !is_told);
+            settle_slots(program.copied().unwrap_or_default(), rest, &mut served.question);
+        }
         Engine::LlamaPython => served.llama_python(rest)?,
         Engine::Kobold => served.read(rest, &[KOBOLD], false)?,
         Engine::Ollama => served.ollama(rest, &variables)?,
@@ -313,6 +318,12 @@ impl Served {
         self.read(&words, &[LLAMA_HERE, PLACED, LLAMA], false)?;
         let settled = told.llama(&mut self.question);
         self.settle(settled)?;
+        if told.is_unused_draft() {
+            self.note = Some(
+                "llama.cpp from 0.5.0 on loads a draft and gives it back where no `--spec-type draft-simple` uses it: planned is a \
+                 draft that is used",
+            );
+        }
         let question = &mut self.question;
         match (question.cache_tokens, question.parallel) {
             (None, _) => {

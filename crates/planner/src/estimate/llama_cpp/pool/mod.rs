@@ -113,6 +113,9 @@ fn of_attention(scenario: &Scenario<'_>, graph: &GraphParams) -> Result<Bounds, 
     }
     // A prompt ends within a micro-batch, and the largest whole one before that.
     let low = layers.largest(graph.rows.saturating_mul(2), Reach::Own)?.round_up(GRANULE)?;
+    // Where there is none before that, its rows are fewer by what is generated behind it.
+    let is_one = graph.rows / graph.streams.max(1) >= graph.cells;
+    let low = if is_one { low.minus_or_zero(GRANULE) } else { low };
     Ok(Bounds::new(low, all, all.plus(GRANULE)?))
 }
 
