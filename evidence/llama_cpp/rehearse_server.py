@@ -7,7 +7,7 @@ Appends to OUT.csv; a job that is there already is not run again. A row says the
 command itself."""
 import collections, csv, json, os, random, re, signal, subprocess, sys, threading, time, urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from rehearse import Bench, CONTEXTS, EXPERTS, LAYERS, MOE_PATTERNS, PATTERNS, SMALL
+from rehearse import Bench, CONTEXTS, EXPERTS, FAILURES, LAYERS, MOE_PATTERNS, PATTERNS, SMALL
 
 COLUMNS = ("seed,llama_cpp_version,cards,vmm,model,file_type,draft,draft_type,mmproj,flags,outcome,slots,slot_tokens,busy,said_mib,buffer_bytes,host_bytes,pool_bytes,library_bytes,"
            "peak_bytes,chosen").split(",")
@@ -122,7 +122,9 @@ class Servers(Bench):
             try: child.wait(60)
             except subprocess.TimeoutExpired: os.killpg(child.pid, signal.SIGKILL)
         text = open(log, errors="replace").read()
-        if told.get("outcome", "").startswith("failed") and "out of memory" in text: told["outcome"] = "out of memory"
+        if told.get("outcome", "").startswith("failed"):
+            known = next((f"failed: {name}" for said, name in FAILURES.items() if said in text), told["outcome"])
+            told["outcome"] = "out of memory" if "out of memory" in text else known
         row.update(told)
         row.update(measured(text, [json.loads(line) for line in open(events)], cards))
         row["chosen"] = chosen(row, text)
