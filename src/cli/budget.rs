@@ -112,7 +112,16 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
             .into());
     }
     anstream::stderr().write_all(notes(&served, &args.plan).as_bytes())?;
-    Ok(served.question)
+    let mut question = served.question;
+    let says =
+        |flags: [&str; 2]| words.iter().any(|word| flags.iter().any(|flag| word.contains(flag)));
+    // Slots that a server has without being told give way to users or sequences that are asked for beside its command.
+    let is_asked = args.plan.users.is_some() || args.plan.batch.is_some();
+    if is_asked && !says(["-np", "parallel"]) && !says(["N_PARALLEL", "NUM_PARALLEL"]) {
+        question.parallel = None;
+        question.kv_unified &= says(["-kvu", "kv-unified"]);
+    }
+    Ok(question)
 }
 
 /// What the reader of a command's plan must know: what it takes for granted, and what it does not have.

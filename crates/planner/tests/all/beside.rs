@@ -193,7 +193,8 @@ fn drafts_ask_for_rows_of_logits() {
     let logits = |more: &str| {
         let question = format!("model = 'llama-3.1-8b'\nbatch = 4\ncache_tokens = 4096\n{more}");
         let answer = asked(&question, &MemoryFiles::default()).unwrap();
-        let buffers = answer.plan.buffers.iter().filter(|buffer| buffer.id == BufferId::Logits);
+        let buffers =
+            answer.plan.buffers.iter().filter(|buffer| buffer.id == BufferId::Other("logits"));
         buffers.map(|buffer| buffer.size.expected.get()).sum::<u64>()
     };
     let draft = |tokens: u64| logits(&format!("draft = 'llama-3.2-1b'\ndraft_tokens = {tokens}"));
