@@ -57,7 +57,7 @@ const SLOTS_OF_A_SERVER: u64 = 4;
 pub(super) fn settle_slots(program: &str, words: &[&str], question: &mut Question) {
     let says = |word: &&str| matches!(word.split('=').next(), Some("-np" | "--parallel"));
     let is_server = program.strip_suffix(".exe").unwrap_or(program).ends_with("llama-server");
-    if is_server && question.parallel.is_none() && !words.iter().any(|word| says(word)) {
+    if is_server && question.parallel.is_none() && !words.iter().any(says) {
         question.parallel = Some(SLOTS_OF_A_SERVER);
         question.kv_unified = true;
     }
