@@ -120,7 +120,7 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
     }
     let question = served.question_beside(&args.plan);
     let mut notes = notes(&served, &args.plan);
-    if question.parallel != served.question.parallel {
+    if served.chooses_slots && question.parallel.is_some() {
         notes.push_str(&wrap(OWN_SLOTS, 80));
     }
     anstream::stderr().write_all(notes.as_bytes())?;

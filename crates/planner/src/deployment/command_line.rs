@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::llama_flags::PLACED;
+use super::llama_flags::{PLACED, settle_slots};
 use super::{Question, server, speculation};
 use crate::dtype::KvFormat;
 use crate::spec::{AskedShare, Attention, LoraSlots, Runtime, Split};
@@ -154,7 +154,10 @@ pub fn recognise<S: AsRef<OsStr>>(
             if has_variable("LLAMA_ARG_") {
                 Err("variables `LLAMA_ARG_…` say more than its flags do".to_owned())
             } else {
-                llama(rest)
+                llama(rest).map(|mut question| {
+                    settle_slots(program, rest, &mut question);
+                    question
+                })
             }
         }
         ("vllm", ["serve", rest @ ..]) => vllm(rest),

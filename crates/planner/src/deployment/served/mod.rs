@@ -16,7 +16,7 @@ use self::tables::{
 };
 use super::Question;
 use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
-use super::llama_flags::PLACED;
+use super::llama_flags::{PLACED, settle_slots};
 use super::seen::SGLANG;
 use super::speculation::unknown;
 use crate::spec::{LlamaCppVersion, Runtime, SglangVersion, VllmVersion};
@@ -39,23 +39,17 @@ pub struct Served {
     pub remarks: Vec<String>,
 }
 
-/// What tells a server of llama.cpp how many slots it has.
-const SLOT_FLAGS: [&str; 2] = ["-np", "--parallel"];
-
-/// Slots of a llama.cpp server that is not told how many (`tools/server/server.cpp`, `n_parallel`), which share one cache.
-const SLOTS: u64 = 4;
-
 impl Served {
-    /// What it asks for beside what is asked otherwise: with the slots that a llama.cpp server of that release takes of itself.
+    /// What it asks for beside what is asked otherwise: the slots that a llama.cpp server takes of itself give way to users or
+    /// sequences that are asked for, and to a release that takes one.
     pub fn question_beside(&self, other: &Question) -> Question {
         let mut question = self.question.clone();
         let version = other.runtime_version.as_deref().or(question.runtime_version.as_deref());
         let version =
             version.map_or_else(LlamaCppVersion::default, |text| text.parse().unwrap_or_default());
         let is_told = other.users.is_some() || other.batch.is_some() || other.parallel.is_some();
-        if self.chooses_slots && !is_told && version.has_four_slots() {
-            question.parallel = Some(SLOTS);
-            question.kv_unified = !question.no_kv_unified && !other.no_kv_unified;
+        if self.chooses_slots && (is_told || !version.has_four_slots()) {
+            (question.parallel, question.kv_unified) = (None, false);
         }
         question
     }
@@ -101,8 +95,12 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
     served.question.runtime_version = tag.and_then(|tag| version_of_tag(engine, tag));
     match engine {
         Engine::LlamaCpp => {
-            let is_server = words.first().is_some_and(|program| program.contains("llama-server"));
-            served.llama_cpp(rest, &variables, is_server)?;
+            served.llama_cpp(rest, &variables)?;
+            let is_told = variables.iter().any(|(name, _)| *name == "LLAMA_ARG_N_PARALLEL");
+            let program = words.first().filter(|_| !is_told);
+            let before = served.question.parallel;
+            settle_slots(program.copied().unwrap_or_default(), rest, &mut served.question);
+            served.chooses_slots = served.question.parallel != before;
         }
         Engine::LlamaPython => served.llama_python(rest)?,
         Engine::Kobold => served.read(rest, &[KOBOLD], false)?,
@@ -372,22 +370,19 @@ impl Served {
         ));
     }
 
-    fn llama_cpp(
-        &mut self,
-        words: &[&str],
-        variables: &[(&str, &str)],
-        is_server: bool,
-    ) -> Result<(), Unread> {
+    fn llama_cpp(&mut self, words: &[&str], variables: &[(&str, &str)]) -> Result<(), Unread> {
         self.llama_variables(variables)?;
         let (words, told) = Told::of_llama(words)?;
         self.read(&words, &[LLAMA_HERE, PLACED, LLAMA], false)?;
         let settled = told.llama(&mut self.question);
         self.settle(settled)?;
+        if told.is_unused_draft() {
+            self.note = Some(
+                "llama.cpp from 0.5.0 on loads a draft and gives it back where no `--spec-type draft-simple` uses it: planned is a \
+                 draft that is used",
+            );
+        }
         let question = &mut self.question;
-        // One slot leaves no trace in the question.
-        let is_told = |word: &&str| SLOT_FLAGS.contains(&word.split('=').next().unwrap_or(word));
-        let by_variable = variables.iter().any(|(name, _)| *name == "LLAMA_ARG_N_PARALLEL");
-        self.chooses_slots = is_server && !by_variable && !words.iter().any(|word| is_told(word));
         match (question.cache_tokens, question.parallel) {
             (None, _) => {
                 self.note = Some(

@@ -311,8 +311,34 @@ fn predictions_of_vllm_are_read() {
 }
 
 #[test]
+fn a_server_that_is_told_no_slots_has_four_that_share_its_context() {
+    let slots = |line: &str| {
+        let Served { question, .. } = of(line);
+        (question.parallel, question.kv_unified, question.cache_tokens)
+    };
+    let shared = (Some(4), true, Some(4096));
+    assert_eq!(slots("llama-server -m a.gguf -c 4096"), shared);
+    assert_eq!(slots("C:\\llama\\llama-server.exe -m a.gguf -c 4096"), shared);
+    assert_eq!(slots("docker run ghcr.io/ggml-org/llama.cpp:server-cuda -m a -c 4096"), shared);
+    for one in [
+        "llama-server -m a.gguf -c 4096 -np 1",
+        "llama-server -m a.gguf -c 4096 --parallel=1",
+        "LLAMA_ARG_N_PARALLEL=1 llama-server -m a.gguf -c 4096",
+        "llama-cli -m a.gguf -c 4096",
+    ] {
+        assert_eq!(slots(one), (None, false, Some(4096)), "{one}");
+    }
+    assert_eq!(slots("llama-server -m a.gguf -c 4096 -np 2"), (Some(2), false, Some(2048)));
+}
+
+#[test]
 fn predictions_of_llama_cpp_are_read() {
     let server = "llama-server -m a.gguf -c 4096";
+    let Served { question, note, .. } =
+        of(&format!("{server} -md d.gguf --spec-type draft-simple --spec-draft-n-max 8"));
+    assert_eq!((question.draft_tokens, note), (Some(8), None));
+    // Nothing uses a draft without a type.
+    assert!(of(&format!("{server} -md d.gguf")).note.is_some());
     for (flags, mtp, draft) in [
         ("-md d.gguf -ngld 99 --draft-max 16 --draft-min 4 -cd 0", None, Some("d.gguf")),
         ("-hfd a/d-GGUF:Q8_0 --draft-p-min 0.5", None, Some("a/d-GGUF:Q8_0")),
