@@ -23,22 +23,30 @@ LAYERS = {"llama-3.2-1b": 16, "llama-3.1-8b": 32, "qwen2.5-7b": 28, "qwen3-4b": 
           "qwen3.5-4b": 32, "qwen3.5-35b-a3b": 40, "mistral-nemo-2407": 40, "glm-4.5-air": 46, "smollm2-360m": 32, "ministral-3-3b-2512": 26, "smollm3-3b": 36}
 # Where a model was trained on less than the longest that is drawn.
 CONTEXTS = {"gemma-2b": 8192, "gemma-2-9b": 8192, "smollm2-360m": 8192, "phi-3-mini-4k": 4096, "olmo-2-7b": 4096, "starcoder2-3b": 16384}
+# More families, which seeds of three figures draw from, too: formats, layers, experts, the longest that is drawn.
+MORE = {
+    "gemma-3-12b": (["q4_k_m"], 48, 0, 32768), "gemma-3-1b": (["q8_0", "f16"], 26, 0, 32768), "qwen3-next-80b-a3b": (["q4_k_m"], 48, 512, 32768), "qwen3.5-9b": (["q5_k_m"], 32, 0, 32768),
+    "starcoder2-7b": (["q4_k_m"], 32, 0, 16384), "mistral-small-3.2-24b-2506": (["q4_k_m"], 40, 0, 32768), "phi-4": (["q4_k_m", "q6_k"], 40, 0, 16384), "gpt-oss-120b": (["mxfp4_moe"], 36, 128, 32768),
+    "qwen2-57b-a14b": (["q4_k_m"], 28, 64, 32768), "gemma-7b": (["q8_0"], 28, 0, 8192), "moonlight-16b-a3b": (["q4_k_m", "bf16", "f16"], 27, 64, 8192), "smollm-135m": (["q8_0", "bf16"], 30, 0, 2048),
+}
 CARDS = ["P40", "GTX 1080", "RTX 2080 Ti", "T4", "RTX 3060", "RTX 3090", "A100-80GB", "RTX 4090", "L4", "H100", "RTX 5090"]
 PAIRS = ["RTX 3090,RTX 3060", "RTX 3060,RTX 3060", "RTX 4090,RTX 4090", "P40,P40", "A100-80GB,A100-80GB", "RTX 2080 Ti,RTX 4090"]
 SMALL = {"P40": 22, "GTX 1080": 7, "RTX 2080 Ti": 10, "T4": 14, "RTX 3060": 11, "RTX 3090": 23, "RTX 4090": 23, "L4": 21, "RTX 5090": 31}   # GiB
 PATTERNS = [r"ffn_.*=CPU", r"blk\.[0-9]\.=CPU", r"attn_(q|k|v|output)=CPU", r"output\.weight=CPU", r"ffn_down=CPU"]
 MOE_PATTERNS = [r"exps=CPU", r"blk\.([0-9]|1[0-5])\.ffn_.*_exps\.=CPU", r"ffn_(up|gate)_exps=CPU"]
 
+def experts_of(model): return MORE[model][2] if model in MORE else EXPERTS.get(model)
+
 def job(seed, number, versions, size):
     rnd = random.Random(f"{seed}/{number}")
-    model = rnd.choice(sorted(MODELS))
-    moe, layers = model in EXPERTS, LAYERS[model]
+    model = rnd.choice(sorted(MODELS) + (sorted(MORE) if int(seed) >= 100 else []))
+    moe, layers = bool(experts_of(model)), MORE[model][1] if model in MORE else LAYERS[model]
     cards = rnd.choice(CARDS if rnd.random() < 0.75 else PAIRS)
-    row = dict(seed=f"{seed}/{number}", llama_cpp_version=rnd.choice(sorted(versions)), cards=cards, vmm=int(rnd.random() < 0.75), model=model, file_type=rnd.choice(MODELS[model]))
+    row = dict(seed=f"{seed}/{number}", llama_cpp_version=rnd.choice(sorted(versions)), cards=cards, vmm=int(rnd.random() < 0.75), model=model, file_type=rnd.choice(MORE[model][0] if model in MORE else MODELS[model]))
     slots = rnd.choice([1, 1, 1, 1, 2, 4])
     row.update(n_ctx=rnd.choice([2048, 4096, 8192, 8192, 16384, 32768]), n_ubatch=rnd.choice([128, 512, 512, 512, 1024, 2048]), n_batch=2048, n_seq_max=slots,
                kv_unified=int(slots > 1 and rnd.random() < 0.5), swa_full=int(rnd.random() < 0.15), flash_attn=rnd.choice(["auto", "auto", "on", "off", "off"]))
-    row["n_ctx"] = min(row["n_ctx"], CONTEXTS.get(model, row["n_ctx"]))
+    row["n_ctx"] = min(row["n_ctx"], MORE[model][3] if model in MORE else CONTEXTS.get(model, row["n_ctx"]))
     kv = rnd.choice(["f16", "f16", "f16", "q8_0", "q8_0", "q4_0", "bf16", "q5_1", "f32"])
     values = kv if rnd.random() < 0.85 else rnd.choice(["f16", "q8_0"])
     if row["flash_attn"] == "off" and values not in ("f16", "bf16", "f32"): values = "f16"
@@ -96,8 +104,8 @@ class Bench:
         cards = [dict(self.card(name)) for name in row["cards"].split(",")]
         name = os.path.join(self.work, row["seed"].replace("/", "-"))
         machine, events = name + ".json", name + ".events"
-        experts = EXPERTS.get(row["model"])
-        json.dump(dict(cards=cards, virtual_memory=bool(row["vmm"]), driver_version=12090, unwritten={"counting": experts} if experts else "zeros"), open(machine, "w"))
+        experts = experts_of(row["model"])
+        json.dump(dict(cards=cards, virtual_memory=bool(row["vmm"]), driver_version=13000, unwritten={"counting": experts} if experts else "zeros"), open(machine, "w"))
         path = self.model(row["model"], row["file_type"])
         done = subprocess.run([self.rehearse, machine, "--events", events, "--"] + self.command(row, path, binary), capture_output=True, text=True, env=self.env, errors="replace")
         row.update(measured(done, [json.loads(line) for line in open(events)] if os.path.exists(events) else [], cards))
@@ -107,6 +115,9 @@ class Bench:
 
 SAID = re.compile(r" CUDA(\d) +(model|KV|RS|compute|rotation) buffer size = +([\d.]+) MiB")
 POOLS = ("virtual", "malloc")
+# Ends of its own, by what it says: numbers that no kernel computed; NVIDIA's CUDA 13, which knows no Pascal; and two limits of ggml's.
+FAILURES = {"id < n_expert": "expert numbers", "ids_to_sorted_host": "expert numbers", "no kernel image": "no code for Pascal", "ggml_is_contiguously_allocated": "contiguously allocated",
+            "ggml-impl.h:330": "hash set is full"}
 
 def measured(done, events, cards):
     """What the log says and the card saw, by card."""
@@ -132,7 +143,8 @@ def measured(done, events, cards):
     buffers = json.loads(told[0])["buffers"] if told else {}
     if refused: outcome = refused[1]
     elif done.returncode:
-        outcome = "out of memory" if "out of memory" in done.stderr else "failed: " + done.stderr.strip().replace("\n", " ")[-160:]
+        known = next((name for text, name in FAILURES.items() if text in done.stderr), None)
+        outcome = "out of memory" if "out of memory" in done.stderr else "failed: " + (known or done.stderr.strip().replace("\n", " ")[-160:])
     before = at_mark.get("prefill", held)
     in_prefill = [h - b for h, b in zip(at_mark["decode"], before)] if "decode" in at_mark else []
     listed = lambda values: ";".join(map(str, values))

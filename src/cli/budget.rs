@@ -1,6 +1,7 @@
 //! `vramplan budget`.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
 
 use clap::builder::styling::AnsiColor;
 
@@ -12,7 +13,9 @@ use super::problem::Problem;
 use super::scenario;
 use super::screen::width;
 use crate::local::version_of;
-use vramplan_planner::deployment::{Deployment, Question, Served, Unread, served};
+use vramplan_planner::deployment::{
+    Deployment, Question, Served, Unread, flags_of, modelfile, served,
+};
 use vramplan_planner::estimate::Component;
 use vramplan_planner::plan::{Reason, Verdict};
 use vramplan_planner::recommend::answer;
@@ -26,7 +29,7 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let explained = args.explain.as_deref().map(component).transpose()?;
     let catalog = args.catalog.known();
     let plan = with_binary(args)?.or(of_command(args)?);
-    let merged = scenario::merged(&plan, args.scenario.as_deref())?;
+    let merged = with_modelfile(scenario::merged(&plan, args.scenario.as_deref())?)?;
     let config = args.catalog.config()?;
     let places = |question: &Question| scenario::places_tensors(question, &catalog);
     let Configured { question, said } = config.fill(merged, places);
@@ -105,14 +108,139 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
         Problem::usage("the command is not UTF-8")
             .hint("say the same with flags of `vramplan budget`")
     })?;
-    let served = served(&words).map_err(unread)?;
+    let words = with_config(&words)?;
+    let (words, set) = with_variables(words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut served = served(&words).map_err(unread)?;
+    served.remarks.extend(set);
     if served.question.model.is_none() && args.plan.model.is_none() && args.scenario.is_none() {
         return Err(Problem::usage("the command names no model")
             .hint("say which one it is to load: `vramplan budget --model NAME … -- COMMAND`")
             .into());
     }
-    anstream::stderr().write_all(notes(&served, &args.plan).as_bytes())?;
-    Ok(served.question)
+    let question = served.question_beside(&args.plan);
+    let mut notes = notes(&served, &args.plan);
+    if served.chooses_slots && question.parallel.is_some() {
+        notes.push_str(&wrap(OWN_SLOTS, 80));
+    }
+    anstream::stderr().write_all(notes.as_bytes())?;
+    Ok(question)
+}
+
+/// What a server of llama.cpp takes of itself.
+const OWN_SLOTS: &str =
+    "note: `llama-server` without `-np` has four slots that share its cache; `-np 1` has one";
+
+/// A server's command with what its `--config` file says, which its other flags go before.
+fn with_config(words: &[&str]) -> anyhow::Result<Vec<String>> {
+    const FLAG: &str = "--config";
+    let mut words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+    let server = words.iter().position(|word| SERVERS.contains(&word.as_str()));
+    let Some(server) = server else { return Ok(words) };
+    let flag = |word: &String| word == FLAG || word.starts_with("--config=");
+    let Some(at) = words.iter().position(flag) else { return Ok(words) };
+    let path = match words.remove(at).split_once('=') {
+        Some((_, path)) => path.to_owned(),
+        None if at < words.len() => words.remove(at),
+        None => return Err(Problem::usage("`--config` has no value").into()),
+    };
+    let path = Path::new(&path);
+    let text = bounded_text(path)?;
+    let wrong = |line| {
+        let message = format!("`{}`: line {line} is no key with a value", printable_path(path));
+        Problem::new(message).hint("say the same with the server's flags")
+    };
+    let behind = server + 1;
+    words.splice(behind..behind, flags_of(&text).map_err(wrong)?);
+    Ok(words)
+}
+
+/// Words behind which a server's flags stand.
+const SERVERS: [&str; 4] = [
+    "serve",
+    "vllm.entrypoints.openai.api_server",
+    "vllm.entrypoints.api_server",
+    "sglang.launch_server",
+];
+
+/// A small file's text.
+fn bounded_text(path: &Path) -> anyhow::Result<String> {
+    const MOST: u64 = 1 << 20;
+    let mut text = String::new();
+    fs_err::File::open(path)?.take(MOST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Variables of Ollama's that change what is planned.
+const OLLAMA: [&str; 5] = [
+    "OLLAMA_CONTEXT_LENGTH",
+    "OLLAMA_NUM_PARALLEL",
+    "OLLAMA_KV_CACHE_TYPE",
+    "OLLAMA_FLASH_ATTENTION",
+    "OLLAMA_GPU_OVERHEAD",
+];
+
+/// Ollama's command behind the variables that are set here, as it would be run from this shell; and what to say of them.
+fn with_variables(words: Vec<String>) -> (Vec<String>, Vec<String>) {
+    let is_ollama = |word: &str| Path::new(word).file_name().is_some_and(|name| name == "ollama");
+    if !words.iter().flat_map(|word| word.split_whitespace()).any(is_ollama) {
+        return (words, Vec::new());
+    }
+    let set = OLLAMA.iter().filter_map(|name| {
+        let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty())?;
+        Some(format!("{name}={value}"))
+    });
+    // What the command says itself goes before.
+    let is_said = |set: &String| {
+        let name = set.split_inclusive('=').next().unwrap_or_default();
+        words.iter().any(|word| word.contains(name))
+    };
+    let set: Vec<String> = set.filter(|set| !is_said(set)).collect();
+    let said = set.iter().map(|set| format!("`{}` is set here, and planned with", printable(set)));
+    let said = said.collect();
+    let words = match words.as_slice() {
+        // A command that was pasted as one word.
+        [one] => {
+            vec![set.iter().map(String::as_str).chain([one.as_str()]).collect::<Vec<_>>().join(" ")]
+        }
+        _ => set.into_iter().chain(words).collect(),
+    };
+    (words, said)
+}
+
+/// The question about what a Modelfile is made from, with its settings, where the model is one.
+fn with_modelfile(question: Question) -> anyhow::Result<Question> {
+    const OTHERS: [&str; 4] = ["gguf", "safetensors", "json", "toml"];
+    let Some(path) = question.model.as_deref().map(Path::new).filter(|path| path.is_file()) else {
+        return Ok(question);
+    };
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if OTHERS.contains(&ending.to_ascii_lowercase().as_str()) {
+        return Ok(question);
+    }
+    // What is no text is no Modelfile.
+    let Some(told) = bounded_text(path).ok().and_then(|text| modelfile(&text)) else {
+        return Ok(question);
+    };
+    let beside = |name: &str| {
+        let ending = Path::new(name).extension();
+        let is_file = ending.is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
+        let is_path = is_file || name.starts_with(['.', '~']);
+        let folder = path.parent().filter(|_| is_path && Path::new(name).is_relative());
+        folder.map_or_else(
+            || name.to_owned(),
+            |folder| folder.join(name).to_string_lossy().into_owned(),
+        )
+    };
+    let model = told.model.as_deref().map(beside);
+    let lora = told.lora.iter().map(|name| beside(name)).collect();
+    let note = format!(
+        "note: `{}` is a Modelfile, made from `{}`\n",
+        printable_path(path),
+        printable(model.as_deref().unwrap_or_default())
+    );
+    anstream::stderr().write_all(note.as_bytes())?;
+    Ok(Question { model, ..question.or(Question { lora, ..told }) })
 }
 
 /// What the reader of a command's plan must know: what it takes for granted, and what it does not have.
@@ -126,6 +254,9 @@ fn notes(served: &Served, plan: &Question) -> String {
         served.note.filter(|_| plan.context.is_none() && plan.cache_tokens.is_none())
     {
         notes.push_str(&wrap(&format!("note: {note}"), 80));
+    }
+    for remark in &served.remarks {
+        notes.push_str(&wrap(&format!("note: {remark}"), 80));
     }
     if !served.not_planned.is_empty() {
         let flags = quoted(&served.not_planned);

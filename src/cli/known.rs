@@ -8,7 +8,7 @@ use super::args::CatalogArgs;
 use super::problem::Problem;
 use crate::evidence::Store;
 use vramplan_planner::deployment::{
-    self, Cards, Deployment, Form, LocalCard, OriginKind, Question, runtime_of,
+    self, Cards, Deployment, Form, LocalCard, OriginKind, Question, runtime_asked, runtime_of,
 };
 use vramplan_planner::evidence::Book;
 use vramplan_planner::read::Catalog;
@@ -202,6 +202,12 @@ impl Known {
 /// The runtime that a model is for by its form.
 pub fn runtime_by_form(located: &Located) -> Runtime {
     located.form.map_or_else(|| runtime_of(&located.model, &*located.files), Form::runtime)
+}
+
+/// The runtime that one model is planned for, as `budget` has it: by its form, and a bare name by what else is asked for.
+pub fn runtime_of_one(question: &Question, located: &Located, catalog: &Catalog) -> Runtime {
+    let by_name = || runtime_asked(question, &located.model, catalog, &*located.files);
+    located.form.map_or_else(by_name, Form::runtime)
 }
 
 /// The question as the planner can read it.

@@ -61,6 +61,10 @@ pub struct QuantsArgs {
     /// Short for `--format json`.
     #[arg(long, conflicts_with = "format", help_heading = "Output")]
     json: bool,
+
+    /// Print the answer alone: the largest format that fits.
+    #[arg(short, long, conflicts_with_all = ["format", "json"], help_heading = "Output")]
+    quiet: bool,
 }
 
 /// The flags of a plan, without those of the weights: they are what is compared.
@@ -112,7 +116,11 @@ pub fn run(args: &QuantsArgs) -> anyhow::Result<Outcome> {
             .into());
     }
     let document = document(&known, question, model)?;
-    let text = format::print(&QUANTS, &document, format::chosen(args.format, args.json))?;
+    let text = if args.quiet {
+        document.answer_alone()
+    } else {
+        format::print(&QUANTS, &document, format::chosen(args.format, args.json))?
+    };
     anstream::stdout().write_all(text.as_bytes())?;
     Ok(if document.best.is_some() { Outcome::Done } else { Outcome::DoesNotFit })
 }

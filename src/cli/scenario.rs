@@ -119,6 +119,7 @@ fn on_the_local_card(question: &Question, known: &Known) -> anyhow::Result<Deplo
         return resolve(&local, known);
     }
     let model = printable(question.model.as_deref().unwrap_or_default());
+    let model = shlex::try_quote(&model).unwrap_or((&*model).into());
     let message = "`--gpu` is missing, and this machine has no NVIDIA driver to ask: expected a name such as `L4`";
     Err(Problem::usage(message)
         .hint(format!(

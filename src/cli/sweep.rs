@@ -12,7 +12,7 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use super::config::Config;
 use super::format;
-use super::known::{Known, runtime_by_form};
+use super::known::{Known, runtime_by_form, runtime_of_one};
 use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question};
@@ -91,7 +91,7 @@ impl Args for MatrixArgs {
             .mut_arg("gpus", |arg| arg.help("Equal GPUs of each name [default: 1]"))
             .mut_arg("model", |arg| {
                 let help = "Models by name or files, separated by commas, or `all`";
-                list(arg).value_name("MODEL,…").help(help)
+                list(arg).value_name("MODEL,…").help(help).alias("models")
             })
             .mut_arg("runtime", |arg| list(arg).value_name("RUNTIME,…"))
             .mut_arg("context", |arg| list(arg).value_name("TOKENS,…"))
@@ -193,7 +193,7 @@ const fn says_largest(format: Format) -> bool {
 fn document(matrix: &MatrixArgs, catalog: &Known, largest: bool) -> anyhow::Result<SweepDoc> {
     let models = named(&matrix.models, Kind::Model, catalog)?;
     let runtimes = match (matrix.runtimes.as_slice(), matrix.plan.runtime) {
-        ([], None) => vec![runtime_of_all(&models, catalog)?],
+        ([], None) => vec![runtime_of_all(&models, &matrix.plan, catalog)?],
         ([], Some(runtime)) => vec![runtime],
         (runtimes, _) => runtimes.to_vec(),
     };
@@ -220,7 +220,10 @@ fn document(matrix: &MatrixArgs, catalog: &Known, largest: bool) -> anyhow::Resu
 }
 
 /// The runtime that follows from the form of every model: a matrix has one.
-fn runtime_of_all(models: &[String], known: &Known) -> anyhow::Result<Runtime> {
+fn runtime_of_all(models: &[String], plan: &Question, known: &Known) -> anyhow::Result<Runtime> {
+    if let [only] = models {
+        return Ok(runtime_of_one(plan, &known.locate(only)?, known));
+    }
     let mut runtimes = Vec::new();
     for model in models {
         runtimes.push((model, runtime_by_form(&known.locate(model)?)));

@@ -2,7 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 
-use vramplan_planner::deployment::is_program;
+use vramplan_planner::deployment::{are_cards, is_program};
+use vramplan_planner::read::Catalog;
 
 /// Words for `budget`.
 const PLAN: [&str; 14] = [
@@ -172,6 +173,14 @@ fn flags(words: Vec<OsString>) -> Vec<OsString> {
                 written.extend(value.and_then(|value| meant(&value)).map(OsString::from));
                 continue;
             }
+            Some(value) if names(&word, "--gpus") && are_named(&value) => {
+                written.extend(["--gpu".into(), value]);
+                continue;
+            }
+            None if word == "--gpus" && words.peek().is_some_and(|value| are_named(value)) => {
+                written.push("--gpu".into());
+                continue;
+            }
             Some(value) if anyway(&value) => continue,
             None if words.peek().is_some_and(|value| anyway(value)) => {
                 words.next();
@@ -194,6 +203,12 @@ fn names(word: &OsStr, flag: &str) -> bool {
 fn value_of(word: &OsStr) -> Option<OsString> {
     let (_, value) = word.to_str().filter(|word| word.starts_with('-'))?.split_once('=')?;
     Some(value.into())
+}
+
+/// Whether what `--gpus` is given, which takes their number, names cards.
+fn are_named(value: &OsStr) -> bool {
+    let text = value.to_str().filter(|text| text.contains(char::is_alphabetic));
+    text.is_some_and(|text| text == "all" || are_cards(text, &Catalog::built_in()))
 }
 
 /// `-g L4 -g T4` as `-g L4,T4`.
@@ -252,6 +267,9 @@ mod tests {
             ("t b --gpus auto -m a", "t b --fewest-gpus -m a"),
             ("t b --num_gpus=min", "t b --fewest-gpus"),
             ("t b --gpus 2", "t b --gpus 2"),
+            ("t sweep --gpus L4,T4 --users 2", "t sweep --gpu L4,T4 --users 2"),
+            ("t sweep --gpus=L4", "t sweep --gpu L4"),
+            ("t b --gpus nonsense", "t b --gpus nonsense"),
             ("t b -g", "t b -g"),
             ("t b -- --load_in_4bit", "t b -- --load_in_4bit"),
         ] {

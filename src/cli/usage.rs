@@ -63,8 +63,14 @@ fn read<T: Parser>(words: &[OsString]) -> Result<T, clap::Error> {
     );
     let is_help = words.get(1).is_some_and(|word| word == "help");
     match error.kind() {
-        ErrorKind::InvalidSubcommand if !is_near && !is_help => {
+        // What is nearly a command may be a model that is known: `codestral` is no `doctor`.
+        ErrorKind::InvalidSubcommand if !is_help && (!is_near || begins_with_a_model(words)) => {
             budget(words).map_or(Err(error), T::try_parse_from)
+        }
+        ErrorKind::UnknownArgument if is_flagged_plan::<T>(words) => {
+            let mut plan = words.to_vec();
+            plan.insert(1, "budget".into());
+            read(&plan)
         }
         ErrorKind::UnknownArgument => {
             let moved = behind_the_flags(&error, words);
@@ -73,6 +79,27 @@ fn read<T: Parser>(words: &[OsString]) -> Result<T, clap::Error> {
         }
         _ => Err(error),
     }
+}
+
+/// Whether flags of a plan stand before its model, and no command anywhere: `--json qwen3:8b 3060`.
+fn is_flagged_plan<T: Parser>(words: &[OsString]) -> bool {
+    let Some((first, rest)) = words.get(1..).and_then(<[OsString]>::split_first) else {
+        return false;
+    };
+    let commands = T::command();
+    let is_command = |word: &OsString| {
+        word.to_str().is_some_and(|word| commands.find_subcommand(word).is_some())
+    };
+    let ours = rest.iter().take_while(|word| *word != "--");
+    let mut ours = ours.filter(|word| !is_flag(word)).peekable();
+    is_flag(first) && ours.peek().is_some() && !ours.any(|word| is_command(word) || word == "help")
+}
+
+/// Whether the first words name a model that is known.
+fn begins_with_a_model(words: &[OsString]) -> bool {
+    let alone: Vec<OsString> =
+        words.iter().skip(1).take_while(|word| !is_flag(word)).cloned().collect();
+    told(&alone).and_then(|told| told.model).is_some_and(|model| is_model(&model))
 }
 
 /// The words with those that stand alone behind flags in front of them.
@@ -196,8 +223,13 @@ fn number(error: clap::Error) -> clap::Error {
         _ => "a whole number",
     };
     let value = printable(&value.to_string());
+    let tip = if argument.to_string().starts_with("--gpus") {
+        "  tip: `--gpu` names cards; `--gpus` is how many of one there are\n\n"
+    } else {
+        ""
+    };
     let message = format!(
-        "invalid value '{value}' for '{argument}': expected {expected}\n\n\
+        "invalid value '{value}' for '{argument}': expected {expected}\n\n{tip}\
          For more information, try '--help'.\n"
     );
     clap::Error::raw(ErrorKind::ValueValidation, message)
@@ -272,6 +304,8 @@ mod tests {
             #[arg(last = true)]
             command: Vec<String>,
         },
+        Doctor,
+        Man,
     }
 
     fn words(line: &str) -> Vec<OsString> {
@@ -287,6 +321,7 @@ mod tests {
         match read::<Commands>(&words(line)).unwrap() {
             Commands::Budget { model, gpu, batch } => (model, gpu.unwrap_or_default(), batch),
             Commands::Observe { command } => panic!("{command:?}"),
+            other @ (Commands::Doctor | Commands::Man) => panic!("{other:?}"),
         }
     }
 
@@ -326,6 +361,20 @@ mod tests {
         );
         assert_eq!(plan("t qwen3 8b"), ("qwen3 8b".into(), String::new(), None));
         assert!(said("t budget a b c").contains("unexpected argument"));
+    }
+
+    #[test]
+    fn a_known_model_is_no_misspelt_command() {
+        // `codestral` is as near to a command as `budgte` is.
+        for model in ["gemma3n:e4b", "codestral", "command-r"] {
+            assert_eq!(plan(&format!("t {model} 3090")).0, model);
+        }
+    }
+
+    #[test]
+    fn flags_may_stand_before_the_model() {
+        assert_eq!(plan("t --batch 2 qwen3:8b 3060"), ("qwen3:8b".into(), "3060".into(), Some(2)));
+        assert!(said("t --bach 2 observe x").contains("--bach"));
     }
 
     #[test]

@@ -115,8 +115,24 @@ fn read_given(log: Option<&Path>) -> anyhow::Result<(Evidence, String)> {
     // What is no file and has spaces is the message itself.
     match log.to_str().filter(|text| text.contains(char::is_whitespace) && !log.exists()) {
         Some(message) => Ok((read_from(message.as_bytes())?, "the message".to_owned())),
+        None if is_word(log) => Err(no_such_log(log)),
         None => Ok((read(log)?, printable_path(log))),
     }
+}
+
+/// Whether it is a single word, that is no file here and looks like none.
+fn is_word(log: &Path) -> bool {
+    let is_bare = log.components().count() == 1 && log.extension().is_none();
+    is_bare && log.as_os_str() != "-" && !log.exists()
+}
+
+fn no_such_log(log: &Path) -> anyhow::Error {
+    let word = printable_path(log);
+    Problem::usage(format!("no file `{word}` is here: expected a log"))
+        .hint(format!(
+            "where `{word}` is the message itself, pipe it: `echo {word} | vramplan why -`"
+        ))
+        .into()
 }
 
 /// Reads a log as far as logs are read.

@@ -102,9 +102,13 @@ const LLAMA_CONTEXT: &[&str] =
 /// What no other program prints.
 const LLAMA: &[&str] =
     &["ggml_cuda_init:", "llama_model_loader:", "llama_context:", "llama_kv_cache:"];
-/// What servers say when they wait for requests.
-const SERVES: &[&str] =
-    &["server is listening on", "Application startup complete", "Uvicorn running on"];
+/// What servers say when they wait for requests; llama.cpp's says it otherwise since 0.5.0.
+const SERVES: &[&str] = &[
+    "server is listening on",
+    "llama_server: listening on",
+    "Application startup complete",
+    "Uvicorn running on",
+];
 
 /// What vLLM says when its share of the card holds no cache, or none of a request's length.
 const NO_ROOM: &[&str] = &[
@@ -178,6 +182,8 @@ mod tests {
         assert_eq!(size.bytes, Bytes::GIB.scale(1425, 100).unwrap());
         assert!(size.is(Bytes::GIB.scale(14_254, 1000).unwrap()));
         assert_eq!(facts(b"INFO:     Application startup complete."), [Fact::Serves]);
+        let since_0_5 = b"0.01.848.526 I srv  llama_server: listening on http://127.0.0.1:8080";
+        assert_eq!(facts(since_0_5), [Fact::Serves]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::Bounds;
 use vramplan_planner::units::Bytes;
 use vramplan_scoreboard::csv;
-use vramplan_scoreboard::llama_rehearsed::{measured, planned, question};
+use vramplan_scoreboard::llama_rehearsed::{measured, planned, planned_server};
 
 /// Cards that were compared, and how many were right.
 #[derive(Default)]
@@ -29,10 +29,13 @@ fn main() -> anyhow::Result<()> {
             println!("{} {}", row.text("outcome"), row.line());
             continue;
         }
-        let planned = match planned(&catalog, &row) {
+        let is_server = row.has("flags");
+        let planned =
+            if is_server { planned_server(&catalog, &row) } else { planned(&catalog, &row) };
+        let planned = match planned {
             Ok(planned) => planned,
             Err(error) => {
-                println!("not planned: {error}: {}", question(&row)?.replace('\n', "; "));
+                println!("not planned: {error:#}: {}", row.line());
                 continue;
             }
         };

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use vramplan_planner::deployment::{Question, resolve};
+use vramplan_planner::deployment::{Question, resolve, served};
+use vramplan_planner::estimate::llama_cpp::DRAFT_POOL;
 use vramplan_planner::estimate::{BufferId, Component};
 use vramplan_planner::plan::Plan;
 use vramplan_planner::read::{Catalog, MemoryFiles};
@@ -55,8 +56,10 @@ pub fn question(row: &Row) -> anyhow::Result<String> {
         (_, false) => (n_ctx / slots, format!("batch = {slots}\n")),
     };
     write!(text, "cache_tokens = {each}\n{sharing}")?;
-    if row.number("ngl") < 999 {
-        writeln!(text, "ngl = {}", row.number("ngl"))?;
+    match row.number("ngl") {
+        // Said, so that no other placement is chosen where the pool's bounds do not fit.
+        999 => writeln!(text, "ngl = 'all'")?,
+        layers => writeln!(text, "ngl = {layers}")?,
     }
     if row.number("n_cpu_moe") > 0 {
         writeln!(text, "n_cpu_moe = {}", row.number("n_cpu_moe"))?;
@@ -80,13 +83,48 @@ pub fn question(row: &Row) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// Jobs of llama-server (`evidence/llama_cpp/rehearse_server.py`).
+pub const SERVERS: &str = include_str!("../../../evidence/llama_cpp/rehearsed_servers.csv");
+
+/// What is planned for every card of a server's row, which says the command's flags as they were given.
+///
+/// # Errors
+/// Where it cannot be planned.
+pub fn planned_server(catalog: &Catalog, row: &Row) -> anyhow::Result<Vec<Held<Bounds>>> {
+    let mut command = format!("llama-server -m {} {}", row.text("model"), row.text("flags"));
+    if row.text("chosen").starts_with('-') {
+        write!(command, " {}", row.text("chosen"))?;
+    }
+    if !row.text("draft").is_empty() {
+        write!(command, " -md {}", row.text("draft"))?;
+    }
+    if !row.text("mmproj").is_empty() {
+        command.push_str(" --mmproj auto");
+    }
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let served = served(&words).map_err(|unread| anyhow::anyhow!("{command}: {unread:?}"))?;
+    anyhow::ensure!(served.left_out.is_empty(), "{command}: {:?} is left out", served.left_out);
+    let mut question = served.question;
+    question.gpu = Some(row.text("cards").to_owned());
+    question.runtime_version = Some(row.text("llama_cpp_version").to_owned());
+    question.weights = Some(row.get("file_type")?);
+    planned_of(catalog, &question, row)
+}
+
 /// What is planned for every card of a row.
 ///
 /// # Errors
 /// Where it cannot be planned.
 pub fn planned(catalog: &Catalog, row: &Row) -> anyhow::Result<Vec<Held<Bounds>>> {
-    let question: Question = toml::from_str(&question(row)?)?;
-    let mut deployment = resolve(&question, catalog, &MemoryFiles::default(), None)?;
+    planned_of(catalog, &toml::from_str(&question(row)?)?, row)
+}
+
+fn planned_of(
+    catalog: &Catalog,
+    question: &Question,
+    row: &Row,
+) -> anyhow::Result<Vec<Held<Bounds>>> {
+    let mut deployment = resolve(question, catalog, &MemoryFiles::default(), None)?;
     Arc::make_mut(&mut deployment.runtime).launch.virtual_memory = row.flag("vmm");
     let answer = answer(&deployment)?;
     let devices = answer.devices.iter().filter(|device| !device.card.gpu.is_main_memory());
@@ -103,7 +141,8 @@ fn held(plan: &Plan) -> anyhow::Result<Held<Bounds>> {
                 if is_part { to.plus(buffer.size) } else { Ok(to) }
             };
             let is_pool =
-                matches!(buffer.id, BufferId::AttentionPool | BufferId::Pool | BufferId::Libraries);
+                matches!(buffer.id, BufferId::AttentionPool | BufferId::Pool | BufferId::Libraries)
+                    || buffer.id == BufferId::Other(DRAFT_POOL);
             let is_buffer = !is_pool
                 && !matches!(
                     buffer.component,

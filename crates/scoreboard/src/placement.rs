@@ -74,6 +74,7 @@ impl Devices {
             free: &free,
             launch: &launch,
             version: generation(row)?,
+            output_first: true,
             by_rows: false,
             ada: true,
             turing: true,

@@ -8,7 +8,7 @@ use crate::dtype::{FileType, WeightFormat};
 use crate::estimate::rules;
 use crate::estimate::weights::gguf::stored_or;
 use crate::read::{self, Catalog, Files};
-use crate::spec::{Beside, Draft, Drafter, Encoder, ModelSpec, TensorSpec, Vision};
+use crate::spec::{Beside, Draft, Drafter, Encoder, ModelSpec, Role, TensorSpec, Tower, Vision};
 use crate::units::{Bytes, Overflow, to_u64};
 
 /// More tokens than are ever predicted ahead.
@@ -72,6 +72,7 @@ fn beside(
     Ok(Some(Beside {
         encoder: encoder.transpose()?,
         adapters: question.lora.iter().map(adapter).collect::<Result<_, _>>()?,
+        drafted: drafted(question)?,
         draft: draft.transpose()?,
         ahead: question.mtp.map_or(Ok(0), |ahead| tokens_ahead(ahead, model))?,
     }))
@@ -149,10 +150,18 @@ fn encoder(given: &str, model: &ModelSpec, files: &dyn Files) -> Result<Encoder,
     Ok(known_encoder(model, vision)?)
 }
 
-/// As such files are published: matrices in f16, the rest in f32.
+/// As such files are published: matrices in f16, the rest in f32, with it learned positions, and the convolution that makes
+/// patches of Gemma 3 (`conversion/*.py`, `tensor_force_quant`).
 fn known_encoder(model: &ModelSpec, vision: Vision) -> Result<Encoder, Overflow> {
+    let is_wide = |tensor: &TensorSpec| {
+        let is_kept = tensor.role == Role::VisionOther && tensor.row == vision.hidden_size;
+        let is_position = is_kept && tensor.rows == vision.positions;
+        let is_patch = tensor.role == Role::VisionOther && tensor.row == vision.patch_values();
+        // A norm and its bias are two rows here.
+        tensor.rows <= 2 || is_position || (is_patch && vision.tower == Tower::Siglip)
+    };
     let size = |tensor: &TensorSpec| {
-        let width = if tensor.rows > 1 { 2 } else { 4 };
+        let width = if is_wide(tensor) { 4 } else { 2 };
         Bytes::product(&[tensor.elements(), width])?.round_up(Bytes::new(128))
     };
     let sizes = model.vision_tensors.iter().map(size).collect::<Result<Vec<_>, _>>()?;
@@ -192,6 +201,22 @@ fn draft(
     let defaults = WeightFormat::Gguf(FileType::Q4KM);
     let weights = stored_or(&found, defaults);
     Ok(Draft { model: Arc::new(found), weights })
+}
+
+/// Tokens of llama.cpp's drafts where nothing is said (`common_params_speculative_draft`, `n_max`).
+const DRAFTED: u64 = 3;
+
+/// Tokens that a draft model predicts ahead.
+fn drafted(question: &Question) -> Result<u64, DeploymentError> {
+    if question.draft.is_none() {
+        return Ok(0);
+    }
+    let tokens = question.draft_tokens.unwrap_or(DRAFTED);
+    if (1..=MOST_AHEAD).contains(&tokens) {
+        return Ok(tokens);
+    }
+    let expected = format!("1 to {MOST_AHEAD}");
+    Err(DeploymentError::out_of_range("--draft-tokens", tokens, expected))
 }
 
 fn tokens_ahead(ahead: u64, model: &ModelSpec) -> Result<u64, DeploymentError> {

@@ -163,12 +163,7 @@ fn main_one(question: &Question, cards: Cards) -> Result<Cards, DeploymentError>
     if question.split_mode == Some(SplitMode::None) {
         return Ok(Cards::one(card.clone()));
     }
-    if question.main_gpu.is_some() && question.split_mode != Some(SplitMode::Row) {
-        return Err(DeploymentError::refused(
-            "`--main-gpu` says nothing where every GPU has layers of its own",
-            "add `--split-mode none`, or drop it",
-        ));
-    }
+    // Where every GPU has layers of its own llama.cpp takes the flag, and nothing depends on it.
     Ok(cards)
 }
 
@@ -290,9 +285,10 @@ fn count(question: &Question, names: &[&str]) -> Result<usize, DeploymentError> 
         }
         (names, Some(gpus)) if names.len() != gpus => {
             let message = format!("{gpus} GPUs are asked for, and `--gpu` names {}", names.len());
+            let all = format!("{gpus}x{}", names[0]);
             let hint = format!(
-                "`--gpus`, like `-tp` of a server, counts equal GPUs: `--gpu {gpus}x{}`, or one name",
-                names[0]
+                "`--gpus`, like `-tp` of a server, counts equal GPUs: `--gpu {}`, or one name",
+                shlex::try_quote(&all).unwrap_or((&*all).into())
             );
             Err(DeploymentError::refused(message, hint))
         }

@@ -7,8 +7,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::llama_flags::PLACED;
-use super::{Question, speculation};
+use super::llama_flags::{PLACED, settle_slots};
+use super::{Question, server, speculation};
 use crate::dtype::KvFormat;
 use crate::spec::{AskedShare, Attention, LoraSlots, Runtime, Split};
 use crate::text::printable;
@@ -154,7 +154,10 @@ pub fn recognise<S: AsRef<OsStr>>(
             if has_variable("LLAMA_ARG_") {
                 Err("variables `LLAMA_ARG_…` say more than its flags do".to_owned())
             } else {
-                llama(rest)
+                llama(rest).map(|mut question| {
+                    settle_slots(program, rest, &mut question);
+                    question
+                })
             }
         }
         ("vllm", ["serve", rest @ ..]) => vllm(rest),
@@ -199,14 +202,10 @@ fn vllm(words: &[&str]) -> Result<Question, String> {
 
 /// A server's ranks are what it is told, however many cards there are.
 pub(super) fn settle_ranks(question: &mut Question) {
-    let sizes = [
-        question.tensor_parallel_size,
-        question.pipeline_parallel_size,
-        question.data_parallel_size,
-    ];
-    let gpus = sizes.into_iter().flatten().fold(1, u64::saturating_mul);
+    let gpus = server::gpus(question).unwrap_or(1);
     question.gpus = Some(gpus);
-    if question.tensor_parallel_size == Some(gpus) && !question.enable_expert_parallel {
+    let is_plain = !question.enable_expert_parallel && !question.enable_dp_attention;
+    if question.tensor_parallel_size == Some(gpus) && is_plain {
         // Every layer over all of them.
         question.split = (gpus > 1).then_some(Split::Tensor);
         question.tensor_parallel_size = None;
@@ -401,6 +400,11 @@ pub(super) fn level(question: &mut Question, text: &str) -> Result<(), String> {
 
 /// `auto` is the model's own.
 pub(super) fn server_cache(question: &mut Question, text: &str) -> Result<(), String> {
+    if text.starts_with("turboquant") {
+        return Err("is not modelled: TurboQuant packs keys and values in blocks with scales and a rotation of their own, \
+            whose sizes are not known here"
+            .to_owned());
+    }
     if text != "auto" {
         question.kv = Some(parsed::<KvFormat>(text)?.into());
     }

@@ -33,7 +33,7 @@ pub fn runtime_of(model: &str, files: &dyn Files) -> Runtime {
 /// The runtime of a question: as it says, else that of the model's form. A bare name says nothing of a runtime, so
 /// that what else is asked for decides, where vramplan's own does not have it: a format of weights or of the cache,
 /// several cards, a family that it does not run.
-pub(super) fn runtime_asked(
+pub fn runtime_asked(
     question: &Question,
     model: &str,
     catalog: &Catalog,

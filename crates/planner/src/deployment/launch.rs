@@ -1,6 +1,6 @@
 //! What a question says of llama.cpp's placement; under another runtime that is refused.
 
-use super::{Card, DeploymentError, Question};
+use super::{Card, Cards, DeploymentError, Question};
 use crate::estimate::rules;
 use crate::plan::Capacity;
 use crate::spec::{Basis, Bounds, Count, Fact, GpuSpec, Headroom, LARGEST_MEMORY, Launch, Runtime};
@@ -71,19 +71,37 @@ fn given(question: &Question) -> Option<&'static str> {
     flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
 }
 
-/// Main memory as a device.
+/// What has to be said of main memory that is a GPU's own, where a size of it is given.
+pub(super) fn remark(question: &Question, cards: &Cards) -> Option<String> {
+    let gpu = cards.iter().map(|card| &card.gpu).find(|gpu| gpu.unified)?;
+    let (ram, left) = (question.ram?, gpu.reserved.value);
+    (ram > left).then(|| {
+        format!(
+            "`--ram {ram}`: the memory of {} is the machine's, of which the GPU leaves {left} at most",
+            gpu.name
+        )
+    })
+}
+
+/// What a machine has beside what its GPU may take at least: less, and nothing would run.
+const LEAST_LEFT: Bytes = Bytes::new(1 << 30);
+
+/// Main memory as a device. Where it is a GPU's own memory, too, what is left of it is what the GPU may not take.
 ///
 /// # Errors
 /// Where nothing of it is left.
-pub fn main_memory(question: &Question) -> Result<Card, DeploymentError> {
-    let total = question.ram.unwrap_or(LARGEST_MEMORY);
+pub fn main_memory(question: &Question, cards: &Cards) -> Result<Card, DeploymentError> {
+    let unified = cards.iter().map(|card| &card.gpu).find(|gpu| gpu.unified);
+    let given = question.ram.unwrap_or(LARGEST_MEMORY);
+    let total = unified.map_or(given, |gpu| gpu.reserved.value.min(given).max(LEAST_LEFT));
     let none = Fact::new(Bounds::ZERO, Basis::Exact, "its buffers are listed one by one");
-    let bandwidth = match question.ram_bandwidth {
-        Some(given) if given.is_zero() => {
+    let bandwidth = match (question.ram_bandwidth, unified) {
+        (Some(given), _) if given.is_zero() => {
             return Err(DeploymentError::out_of_range("--ram-bandwidth", 0, "more than 0"));
         }
-        Some(given) => Fact::new(given, Basis::Exact, "`--ram-bandwidth`"),
-        None => Fact::new(ASSUMED_BANDWIDTH, Basis::Assumed, "two channels of DDR4-3200"),
+        (Some(given), _) => Fact::new(given, Basis::Exact, "`--ram-bandwidth`"),
+        (None, Some(gpu)) => gpu.bandwidth.clone(),
+        (None, None) => Fact::new(ASSUMED_BANDWIDTH, Basis::Assumed, "two channels of DDR4-3200"),
     };
     let gpu = GpuSpec { name: "RAM".to_owned(), bandwidth, ..GpuSpec::main_memory(total, none) };
     let capacity = Capacity::new(total, Bytes::ZERO, Bytes::ZERO, Headroom::Default)?;

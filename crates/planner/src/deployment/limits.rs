@@ -145,7 +145,9 @@ pub(super) fn workload(
             (None, None) => positive("--batch", question.batch.unwrap_or(1))?,
         },
         context,
-        attention: question.attention.unwrap_or(defaults.attention),
+        attention: question
+            .attention
+            .unwrap_or_else(|| rules(runtime).own_attention(options).unwrap_or(defaults.attention)),
         capture: capture(question, model, runtime, gpus)?,
         images: images(question, options)?,
         logits: question.logits.unwrap_or(defaults.logits),

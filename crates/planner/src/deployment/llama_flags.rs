@@ -50,6 +50,19 @@ pub(super) const PLACED: &[Flag] = &[
     ("--model-draft", Effect::Sets(draft)),
 ];
 
+/// Slots of a `llama-server` that is not told how many, which share its context (`server.cpp`; 0.5.0 and newer).
+const SLOTS_OF_A_SERVER: u64 = 4;
+
+/// Gives a server its slots where its command says nothing of them.
+pub(super) fn settle_slots(program: &str, words: &[&str], question: &mut Question) {
+    let says = |word: &&str| matches!(word.split('=').next(), Some("-np" | "--parallel"));
+    let is_server = program.strip_suffix(".exe").unwrap_or(program).ends_with("llama-server");
+    if is_server && question.parallel.is_none() && !words.iter().any(says) {
+        question.parallel = Some(SLOTS_OF_A_SERVER);
+        question.kv_unified = true;
+    }
+}
+
 fn layers(question: &mut Question, text: &str) -> Result<(), String> {
     const ALL: u64 = 99;
     question.ngl = match parsed::<Count>(text)? {

@@ -8,11 +8,13 @@ mod beside;
 mod card_names;
 mod cards;
 mod command_line;
+mod config_file;
 mod defaults;
 mod error;
 mod launch;
 mod limits;
 mod llama_flags;
+mod modelfile;
 mod origin;
 mod question;
 mod resolved;
@@ -35,10 +37,12 @@ use crate::units::Bytes;
 
 pub use cards::{Card, Cards, LocalCard, are_cards, card_on, cards};
 pub use command_line::{Recognised, recognise};
-pub use defaults::runtime_of;
+pub use config_file::flags_of;
+pub use defaults::{runtime_asked, runtime_of};
 pub use error::DeploymentError;
 pub use launch::main_memory;
 pub use limits::{MOST_GPUS, MOST_IMAGES, MOST_SEQUENCES, MOST_TOKENS};
+pub use modelfile::modelfile;
 pub use origin::{Form, Origin, OriginKind};
 pub use question::{CacheAllocation, CaptureLayers, Question};
 pub use seen::{Seen, seen};
@@ -222,10 +226,17 @@ impl Deployment {
         if runtime.launch != launch {
             Arc::make_mut(&mut runtime).launch = launch;
         }
-        let host = Arc::new(launch::main_memory(&question)?);
+        let weights = question.weights.or(dtype).or(named).unwrap_or(defaults.weights);
+        let wide = rules(kind).leaves_wide(&model, weights, &options);
+        for remark in [launch::remark(&question, &cards), wide].into_iter().flatten() {
+            if !model.remarks.contains(&remark) {
+                Arc::make_mut(&mut model).remarks.push(remark);
+            }
+        }
+        let host = Arc::new(launch::main_memory(&question, &cards)?);
         let workload = limits::workload(&question, &model, &defaults, (&options, &cards))?;
         Ok(Self {
-            weights: question.weights.or(dtype).or(named).unwrap_or(defaults.weights),
+            weights,
             kv: question.kv.map_or(defaults.kv, |kv| kv.keys),
             ram: question.ram,
             host,

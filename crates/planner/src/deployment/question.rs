@@ -579,8 +579,8 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lora_rank: Option<u64>,
 
-    /// Tokens that `--draft` predicts ahead under vLLM (`num_speculative_tokens`) and SGLang (one fewer than
-    /// `--speculative-num-draft-tokens`) [default under sglang: 3; 7 for heads of Llama].
+    /// Tokens that `--draft` predicts ahead under llama.cpp (`--spec-draft-n-max`), vLLM (`num_speculative_tokens`) and SGLang
+    /// (one fewer than `--speculative-num-draft-tokens`) [default under llama.cpp and sglang: 3; 7 for heads of Llama].
     #[cfg_attr(
         feature = "cli",
         arg(long, value_name = "N", help_heading = SERVER, visible_alias = "num-speculative-tokens")
@@ -619,9 +619,9 @@ pub struct Question {
     pub swap_space: Option<Gibibytes>,
 
     /// The size of vLLM's pool on every GPU, in place of what its share of the card leaves.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", help_heading = SERVER))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SIZE", value_parser = text::bytes, help_heading = SERVER))]
     #[serde(
-        deserialize_with = "text::deserialize",
+        deserialize_with = "text::deserialize_bytes",
         serialize_with = "text::serialize",
         skip_serializing_if = "Option::is_none"
     )]

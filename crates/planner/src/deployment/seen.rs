@@ -2,7 +2,7 @@
 
 use super::Question;
 use super::command_line::{
-    Effect, Flag, LLAMA, VLLM, chunk, context, is_switch, parsed, ranks, sequences, settle_ranks,
+    Effect, Flag, LLAMA, VLLM, chunk, is_switch, number, parsed, ranks, sequences, settle_ranks,
 };
 use super::llama_flags::PLACED;
 use crate::dtype::WeightFormat;
@@ -20,7 +20,7 @@ pub struct Seen {
 }
 
 /// Programs by the words that run them.
-const PROGRAMS: [(&[&str], &str); 14] = [
+const PROGRAMS: [(&[&str], &str); 19] = [
     (&["vllm", "serve"], "vllm"),
     (&["vllm.entrypoints.openai.api_server"], "vllm"),
     (&["vllm.entrypoints.api_server"], "vllm"),
@@ -29,6 +29,11 @@ const PROGRAMS: [(&[&str], &str); 14] = [
     (&["llama-server"], "llama-server"),
     (&["llama-cli"], "llama-cli"),
     (&["llama-bench"], "llama-bench"),
+    (&["llama-sweep-bench"], "llama-bench"),
+    (&["llama-batched-bench"], "llama-bench"),
+    (&["llama-perplexity"], "llama-cli"),
+    (&["llama-imatrix"], "llama-cli"),
+    (&["llama-simple"], "llama-cli"),
     (&["llama-completion"], "llama-cli"),
     (&["llama-run"], "llama-cli"),
     (&["llama-mtmd-cli"], "llama-cli"),
@@ -160,7 +165,7 @@ pub(super) const SGLANG: &[Flag] = &[
     ("--tp", Effect::Sets(ranks)),
     ("--tp-size", Effect::Sets(ranks)),
     ("--tensor-parallel-size", Effect::Sets(ranks)),
-    ("--context-length", Effect::Sets(context)),
+    ("--context-length", Effect::Sets(longest)),
     ("--kv-cache-dtype", Effect::Sets(cache_dtype)),
     ("--mem-fraction-static", Effect::Sets(static_share)),
     ("--max-running-requests", Effect::Sets(sequences)),
@@ -169,6 +174,12 @@ pub(super) const SGLANG: &[Flag] = &[
     ("--port", Effect::Value),
     ("--host", Effect::Value),
 ];
+
+/// The longest of a request, for which nothing is held before it comes.
+fn longest(question: &mut Question, text: &str) -> Result<(), String> {
+    question.max_model_len = Some(number(text)?);
+    Ok(())
+}
 
 fn static_share(question: &mut Question, text: &str) -> Result<(), String> {
     question.mem_fraction_static = Some(parsed(text)?);

@@ -77,7 +77,12 @@ pub(super) fn server(
 /// Refuses what the runtime has not.
 fn refuse_others(question: &Question, runtime: Runtime) -> Result<(), DeploymentError> {
     let own = rules(runtime).server_flags();
-    let Some(flag) = given(question).find(|flag| !own.contains(flag)) else { return Ok(()) };
+    // Where drafts are loaded beside the model, how far they predict is said the same way.
+    let is_of_draft = |flag: &str| {
+        flag == "--draft-tokens" && question.draft.is_some() && rules(runtime).places_tensors()
+    };
+    let is_other = |flag: &&str| !own.contains(flag) && !is_of_draft(flag);
+    let Some(flag) = given(question).find(is_other) else { return Ok(()) };
     let spreads = ["--tensor-parallel-size", "--pipeline-parallel-size"];
     let takes = |other: &&Runtime| rules(**other).server_flags().contains(&flag);
     let instead = if spreads.contains(&flag) {

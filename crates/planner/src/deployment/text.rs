@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serializer};
 
+use crate::units::Bytes;
+
 /// What a value is read from.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -45,6 +47,26 @@ pub(super) fn tokens(text: &str) -> Result<u64, String> {
         return Err(wrong());
     }
     digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
+}
+
+/// A size, or a number of bytes as vLLM's `--kv-cache-memory-bytes` takes it.
+pub(super) fn bytes(text: &str) -> Result<Bytes, String> {
+    match text.trim().parse::<u64>() {
+        Ok(bytes) => Ok(Bytes::new(bytes)),
+        Err(_) => text.parse::<Bytes>().map_err(|error| error.to_string()),
+    }
+}
+
+pub(super) fn deserialize_bytes<'de, D>(deserializer: D) -> Result<Option<Bytes>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let read = match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) => bytes(&text),
+        Scalar::Number(number) => Ok(Bytes::new(number)),
+        Scalar::Fraction(fraction) => bytes(&fraction.to_string()),
+    };
+    read.map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Whether digits are in groups of three, with commas between them.

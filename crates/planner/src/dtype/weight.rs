@@ -233,7 +233,8 @@ impl FromStr for WeightFormat {
         if let Some((_, format)) = NAMED.iter().find(|(known, _)| *known == name) {
             return Ok(*format);
         }
-        if let Some(file_type) = FileType::ALL.iter().find(|file_type| file_type.name() == name) {
+        let is_it = |file: &&FileType| file.name() == name || is_unseparated(name, file.name());
+        if let Some(file_type) = FileType::ALL.iter().find(is_it) {
             return Ok(Self::Gguf(*file_type));
         }
         let grouped = |prefix: &str| -> Option<u64> {
@@ -274,6 +275,12 @@ fn usual_name(name: &str) -> &str {
         "mxfp4-moe" => "mxfp4_moe",
         other => other,
     }
+}
+
+/// Whether a word is a file type's name without what separates its parts, or with dashes: `iq4xs`, `q4-k-m`.
+fn is_unseparated(word: &str, name: &str) -> bool {
+    let letters = |text: &str| text.replace(['_', '-'], "");
+    name.contains('_') && word.len() <= name.len() && letters(word) == letters(name)
 }
 
 /// What to say instead of a word that means something else under each runtime, or is of one file alone.
@@ -338,6 +345,8 @@ mod tests {
             ("AWQ", WeightFormat::AwqInt4 { group: 128 }),
             ("q8", WeightFormat::Gguf(FileType::Q8_0)),
             ("bnb-4bit", WeightFormat::Nf4 { double_quant: false }),
+            ("iq4xs", WeightFormat::Gguf(FileType::Iq4Xs)),
+            ("Q4-K-M", WeightFormat::Gguf(FileType::Q4KM)),
         ] {
             assert_eq!(name.parse(), Ok(format), "{name}");
         }

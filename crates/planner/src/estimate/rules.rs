@@ -175,6 +175,16 @@ pub trait RuntimeRules: Sync {
         None
     }
 
+    /// What of a model it leaves in 16 bits that others quantize in this format.
+    fn leaves_wide(
+        &self,
+        _model: &ModelSpec,
+        _format: WeightFormat,
+        _options: &RuntimeOptions,
+    ) -> Option<String> {
+        None
+    }
+
     /// Its options as they are asked for. What another runtime has was refused before.
     ///
     /// # Errors
@@ -332,6 +342,11 @@ pub trait RuntimeRules: Sync {
     /// What the tokens of a block of its pool are a multiple of, where they may be chosen.
     fn block_step(&self) -> u64 {
         1
+    }
+
+    /// The attention that a release runs by itself, where it is not that of [`Self::defaults`].
+    fn own_attention(&self, _options: &RuntimeOptions) -> Option<Attention> {
+        None
     }
 
     /// Whether a context that is given is planned whole, rather than the most of it that fits: the engine allocates it, or

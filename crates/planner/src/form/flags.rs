@@ -230,7 +230,7 @@ fn said_as(key: &str, value: &Value) -> Option<String> {
 /// let change = vramplan_planner::form::change_of("`--gpu-memory-utilization 0.85 to 0.9` starts").unwrap();
 /// assert_eq!(change["gpu_memory_utilization"], "0.9");
 /// assert!(vramplan_planner::form::change_of("the whole context fits").is_none());
-/// assert!(vramplan_planner::form::change_of("to decide: `--kv-cache-memory-bytes 12`").is_none());
+/// assert!(vramplan_planner::form::change_of("to decide: `--unheard-of 12`").is_none());
 /// ```
 pub fn change_of(advice: &str) -> Option<Given> {
     let quoted = advice.split('`').skip(1).step_by(2);

@@ -37,6 +37,9 @@ const CHIPS: [Chip; 16] = [
     chip("M5", 153, 10),
 ];
 
+/// GiB of memory that they are sold with.
+const SOLD: [u64; 13] = [8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 512];
+
 /// More than any of them has.
 const MOST_GIB: u64 = 1024;
 
@@ -94,7 +97,10 @@ fn memory_behind(words: &mut Vec<&str>) -> Option<u64> {
         [.., number, unit] if is_unit(unit) => digits(number).map(|gib| (gib, 2)),
         [.., word] => {
             let number = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-            is_unit(&word[number.len()..]).then(|| digits(number)).flatten().map(|gib| (gib, 1))
+            let unit = &word[number.len()..];
+            // A number alone is a memory where chips are sold with that much.
+            let is_memory = |gib: &u64| is_unit(unit) || (unit.is_empty() && SOLD.contains(gib));
+            digits(number).filter(is_memory).map(|gib| (gib, 1))
         }
         [] => None,
     };
@@ -131,6 +137,7 @@ fn spec(chip: &Chip, gib: u64) -> GpuSpec {
         ),
         ecc: Ecc::None,
         context: Some(Fact::new(process, Basis::Assumed, "Metal's own, not measured")),
+        unified: true,
         calibrated: CalibratedParts::default(),
     }
 }
@@ -165,6 +172,7 @@ mod tests {
             "M3-Max-64GB",
             "M3 Max (64GB)",
             "M3 Max 64GiB",
+            "M3 Max 64",
             "MacBook Pro M3 Max 64GB",
             "Mac Studio M3 Max with 64GB unified memory",
         ] {

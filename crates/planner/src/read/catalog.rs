@@ -128,7 +128,9 @@ impl Catalog {
                 }
                 None => match size_alone(name) {
                     Some((size, total)) => Ok(GpuSpec::of_size(size, total)),
-                    None => self.gpu_in_other_words(name).map_or(found, Ok),
+                    None => self
+                        .gpu_in_other_words(name)
+                        .map_or_else(|| self.of_several_memories(name).map_or(found, Err), Ok),
                 },
             },
             _ => found,
@@ -160,6 +162,28 @@ impl Catalog {
         }
     }
 
+    /// What a name says that cards with different memories have, but for the memory: `A100`, `4060ti`.
+    fn of_several_memories(&self, name: &str) -> Option<SourceError> {
+        let wanted = Kind::Gpu.normalise(name);
+        let mut cards: Vec<String> = self
+            .every_name(Kind::Gpu)
+            .filter(|(name, _)| name.strip_prefix(&*wanted).is_some_and(is_memory))
+            .map(|(_, of)| printable(of))
+            .collect();
+        cards.sort();
+        cards.dedup();
+        (cards.len() > 1).then(|| SourceError::SeveralMemories { name: printable(name), cards })
+    }
+
+    /// Every name of a kind as it is compared, and the profile that has it.
+    fn every_name(&self, kind: Kind) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.own().unwrap_or_default().iter().filter(move |own| own.kind == kind);
+        let own = own.flat_map(|own| own.names.iter().map(|n| (n.as_str(), own.name.as_str())));
+        let built_in =
+            table(kind).iter().filter_map(|&(name, index)| Some((name, PROFILES.get(index)?.name)));
+        own.chain(built_in)
+    }
+
     /// A card whose name is written otherwise than its profile has it.
     fn gpu_in_other_words(&self, name: &str) -> Option<GpuSpec> {
         let words = card_words::Words::new(name);
@@ -183,6 +207,9 @@ impl Catalog {
         if !matches!(found, Err(SourceError::Unknown { .. })) {
             return found;
         }
+        if let Some(known) = self.tag_in_other_words(name) {
+            return Ok(known);
+        }
         let Some((base, format)) = name_format::split(name) else {
             return match self.of_a_mixture(name) {
                 Some(mixture) => Err(mixture),
@@ -205,6 +232,32 @@ impl Catalog {
                 ..model
             }),
             Err(_) => found,
+        }
+    }
+
+    /// A tag of Ollama's without its colon, as in `deepseek r1 70b`, or with the one that stands for none: `llama3.1:latest`.
+    fn tag_in_other_words(&self, name: &str) -> Option<ModelSpec> {
+        let name = name.trim();
+        if let Some(base) = name.strip_suffix(":latest") {
+            return self.find(Kind::Model, base, profile::model).ok();
+        }
+        if name.contains([':', '/']) || name.len() > LONGEST_LIKE_A_NAME {
+            return None;
+        }
+        let wanted = Kind::Model.normalise(name);
+        let is_it = |(tag, _): &(&str, &str)| {
+            tag.split_once(':').is_some_and(|(family, size)| {
+                // `qwen 14b` may be one of any generation.
+                let is_of_one = family.bytes().any(|byte| byte.is_ascii_digit());
+                is_of_one && wanted.strip_prefix(family).is_some_and(|rest| rest == size)
+            })
+        };
+        let mut of: Vec<&str> =
+            self.every_name(Kind::Model).filter(is_it).map(|(_, of)| of).collect();
+        of.dedup();
+        match of.as_slice() {
+            [only] => self.find(Kind::Model, only, profile::model).ok(),
+            _ => None,
         }
     }
 
@@ -320,12 +373,12 @@ impl Catalog {
     fn near(&self, kind: Kind, wanted: &str) -> Vec<String> {
         const LIKE: f64 = 0.8;
         const SHOWN: usize = 3;
-        let own = self.own().unwrap_or_default().iter().filter(|own| own.kind == kind);
-        let own = own.flat_map(|own| own.names.iter().map(|n| (n.as_str(), own.name.as_str())));
-        let built_in =
-            table(kind).iter().filter_map(|&(name, index)| Some((name, PROFILES.get(index)?.name)));
-        let mut scored: Vec<_> = own
-            .chain(built_in)
+        // How alike two names are takes as long as the product of their lengths.
+        if wanted.len() > LONGEST_LIKE_A_NAME {
+            return Vec::new();
+        }
+        let mut scored: Vec<_> = self
+            .every_name(kind)
             .map(|(name, of)| (likeness(wanted, name), of))
             .filter(|(score, _)| *score >= LIKE)
             .collect();
@@ -339,6 +392,16 @@ impl Catalog {
         }
         near
     }
+}
+
+/// A text that is longer than this is like no name, the longest of which has 66 letters.
+const LONGEST_LIKE_A_NAME: usize = 256;
+
+/// Whether what follows a card's name is a memory: the `16gb` of `rtx4060ti16gb`, and of `a10040gb` that of an A100, not of an A10.
+fn is_memory(rest: &str) -> bool {
+    let digits = rest.strip_suffix("gb").unwrap_or_default();
+    let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    (1..=3).contains(&digits.len()) && are_digits && !digits.starts_with('0')
 }
 
 /// Letters of the beginning of a model's name that may stand for all of it.

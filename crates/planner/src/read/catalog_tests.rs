@@ -148,3 +148,62 @@ fn the_configuration_is_one_more_directory() {
     assert!(catalog.folders.iter().all(|folder| !folder.asked_for));
     assert!(catalog.folders.iter().all(|folder| folder.path.ends_with("vramplan/profiles")));
 }
+
+#[test]
+fn cards_with_different_memories_are_listed() {
+    let catalog = Catalog::built_in();
+    for (name, cards) in [
+        ("A100", ["A100-40GB", "A100-80GB"]),
+        ("V100", ["V100-16GB", "V100-32GB"]),
+        ("4060ti", ["RTX 4060 Ti 16GB", "RTX 4060 Ti 8GB"]),
+        ("NVIDIA GeForce RTX 4060 Ti", ["RTX 4060 Ti 16GB", "RTX 4060 Ti 8GB"]),
+    ] {
+        let error = catalog.gpu(name).unwrap_err();
+        let SourceError::SeveralMemories { cards: found, .. } = &error else { panic!("{error}") };
+        assert_eq!(*found, cards, "{name}");
+        assert!(error.to_string().contains("comes with different memories"), "{error}");
+        assert!(error.hint().unwrap().contains(cards[0]));
+    }
+    for (name, card) in [
+        ("A100-80GB", "A100-80GB"),
+        ("4060ti 8gb", "RTX 4060 Ti 8GB"),
+        ("M4 Max 128", "M4 Max 128GB"),
+        ("RTX PRO 6000 Blackwell Max-Q", "RTX PRO 6000 Blackwell"),
+    ] {
+        assert_eq!(catalog.gpu(name).unwrap().name, card);
+    }
+}
+
+#[test]
+fn tags_are_written_in_many_ways() {
+    let catalog = Catalog::built_in();
+    for (name, model) in [
+        ("deepseek r1 70b", "deepseek-r1-distill-llama-70b"),
+        ("deepseek-r1 8b", "deepseek-r1-0528-qwen3-8b"),
+        ("llama3.1:latest", "llama-3.1-8b"),
+        ("gemma3:latest", "gemma-3-4b"),
+        ("mistral-small3.2", "mistral-small-3.2-24b-2506"),
+    ] {
+        assert_eq!(catalog.model(name).unwrap().name, model, "{name}");
+    }
+    for name in ["gemma3 27b qat", "gemma3:27b-it-qat"] {
+        let model = catalog.model(name).unwrap();
+        let format = model.named_format.map(|format| format.to_string());
+        assert_eq!((&*model.name, format.as_deref()), ("gemma-3-27b", Some("q4_0")), "{name}");
+    }
+    for unknown in ["llama9:latest", "qwen-14b"] {
+        assert!(catalog.model(unknown).is_err(), "{unknown}");
+    }
+}
+
+/// To compare a text with every name takes as long as both are: of one that is no name it is not done.
+#[test]
+fn a_long_text_is_like_no_name() {
+    let catalog = Catalog::built_in();
+    for long in ["qwen3-8b ".repeat(600), "4".repeat(5000)] {
+        for error in [catalog.model(&long).unwrap_err(), catalog.gpu(&long).unwrap_err()] {
+            let SourceError::Unknown { near, .. } = &error else { panic!("{error}") };
+            assert!(near.is_empty());
+        }
+    }
+}

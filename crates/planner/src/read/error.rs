@@ -136,6 +136,14 @@ pub enum SourceError {
         /// The same with a memory.
         example: String,
     },
+    /// A card that is sold with different memories, each with a profile.
+    #[error("`{name}` comes with different memories: expected {}", one_of(cards))]
+    SeveralMemories {
+        /// The name as given.
+        name: String,
+        /// The cards.
+        cards: Vec<String>,
+    },
     /// A name that no profile has.
     #[error("unknown {kind} `{name}`{}", near_names(near))]
     Unknown {
@@ -176,6 +184,10 @@ impl SourceError {
                 ))
             }
             Self::WithoutMemory { example, .. } => Some(format!("name it with its memory: `--gpu '{example}'`")),
+            Self::SeveralMemories { cards, .. } => {
+                let first = cards.first()?;
+                Some(format!("name it with its memory, such as `--gpu '{first}'`"))
+            }
             Self::Unknown { .. } => Some("run `vramplan profiles list`".to_owned()),
             Self::NoSuchFile { model, format, .. } => {
                 let weights = format.as_ref().map(|format| format!(" --weights {format}"));
@@ -220,6 +232,11 @@ fn quoted(names: &[String]) -> String {
     let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     let more = if names.len() > SHOWN { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))
+}
+
+/// Names in a sentence, of which one is to be chosen.
+fn one_of(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
 
 fn near_names(near: &[String]) -> String {

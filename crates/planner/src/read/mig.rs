@@ -77,6 +77,7 @@ pub(super) fn slice(
             Basis::Modelled,
             format!("{share} of {}", card.bandwidth.source),
         ),
+        unified: card.unified,
         calibrated: CalibratedParts::default(),
         context: None,
         ..card.clone()

@@ -61,7 +61,8 @@ const BEHIND_PUBLISHER: [&str; 3] = ["/", "__", "--"];
 pub(super) fn split(name: &str) -> Option<(&str, WeightFormat)> {
     let name = name.trim();
     let name = without_ending(name, ".gguf").unwrap_or(name);
-    let (base, format) = of_a_repository(name).or_else(|| of_a_file(name))?;
+    let (base, format) =
+        of_a_repository(name).or_else(|| of_a_file(name)).or_else(|| trained_for_it(name))?;
     // Trained to be quantized so: the same model.
     Some((without_ending(base, "-qat").filter(|base| !base.is_empty()).unwrap_or(base), format))
 }
@@ -130,6 +131,14 @@ fn of_a_file(name: &str) -> Option<(&str, WeightFormat)> {
     })
 }
 
+/// A name that ends in `qat` as Ollama's tags do and people say it: `gemma3:27b-it-qat` and its like are of `Q4_0`. Of a repository the
+/// name does not tell which of several formats it has.
+fn trained_for_it(name: &str) -> Option<(&str, WeightFormat)> {
+    let base = without_ending(name, "qat")?.strip_suffix(['-', ' ', '_'])?;
+    let is_tag = !base.is_empty() && !name.contains('/');
+    is_tag.then_some((base, WeightFormat::Gguf(FileType::Q4_0)))
+}
+
 /// The text without an ending, whatever its case.
 fn without_ending<'a>(text: &'a str, ending: &str) -> Option<&'a str> {
     let at = text.len().checked_sub(ending.len())?;
@@ -189,6 +198,8 @@ mod tests {
             ("llama3.1:8b-instruct-q4_K_M", "llama3.1:8b-instruct", "q4_k_m"),
             ("qwen3-8b:Q8_0", "qwen3-8b", "q8_0"),
             ("llama3.1:8b-instruct-fp16", "llama3.1:8b-instruct", "f16"),
+            ("gemma3:27b-it-qat", "gemma3:27b-it", "q4_0"),
+            ("gemma3 27b qat", "gemma3 27b", "q4_0"),
         ] {
             assert_eq!(split(name), Some((base, format.parse().unwrap())), "{name}");
         }
@@ -200,6 +211,8 @@ mod tests {
             "x-AWQ:main",
             "-q8_0",
             "xq8_0",
+            "google/gemma-3-27b-it-qat",
+            "-qat",
         ] {
             assert_eq!(split(name), None, "{name}");
         }

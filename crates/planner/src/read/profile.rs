@@ -87,6 +87,7 @@ fn card(at: &At, profile: GpuProfile) -> Result<(GpuSpec, Vec<MigProfile>), Sour
         bandwidth: positive(at, "bandwidth", profile.bandwidth.into())?,
         ecc: profile.ecc.into(),
         calibrated: CalibratedParts::default(),
+        unified: profile.unified,
         context: profile.context.map(|context| context.bounds(at, "context")).transpose()?,
     };
     Ok((spec, profile.mig))
@@ -328,6 +329,8 @@ struct GpuProfile {
     bandwidth: Rate,
     sm_count: Count,
     context: Option<Range>,
+    #[serde(default)]
+    unified: bool,
     #[serde(default)]
     mig: Vec<MigProfile>,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::fewest::more_cards;
+use super::placement;
 use super::{Limit, RecommendError, Recommendation, Shares, Solver, WindowBasis, start};
 use crate::deployment::{CacheSize, Cards, Deployment};
 use crate::dtype::{KvFormat, WeightFormat};
@@ -37,6 +38,8 @@ pub struct Planned<'a> {
     pub plan: &'a Plan,
     /// Which GPU that is.
     pub binding: usize,
+    /// Cached tokens that it is of.
+    pub tokens: u64,
     /// Between which shares of the card the runtime starts.
     pub shares: Option<Shares>,
 }
@@ -48,11 +51,12 @@ pub fn advise(
     planned: Planned<'_>,
     recommendation: &Recommendation,
 ) -> Result<Vec<Advice>, RecommendError> {
-    let Planned { plan, binding, shares } = planned;
+    let Planned { plan, binding, tokens, shares } = planned;
     let deployment = solver.deployment;
-    let advisor = Advisor { deployment, solver, plan, binding, shares, recommendation };
+    let advisor = Advisor { deployment, solver, plan, binding, tokens, shares, recommendation };
     let mut advice = advisor.notes();
     advice.extend(advisor.starting());
+    advice.extend(advisor.other_placement());
     advice.extend(advisor.one_gpu());
     advice.extend(advisor.more_gpus());
     let roomy = plan.verdict == Verdict::Fits && recommendation.limited_by != Limit::Vram;
@@ -78,6 +82,7 @@ struct Advisor<'a> {
     solver: &'a Solver<'a>,
     plan: &'a Plan,
     binding: usize,
+    tokens: u64,
     shares: Option<Shares>,
     recommendation: &'a Recommendation,
 }
@@ -144,7 +149,8 @@ impl Advisor<'_> {
         if self.plan.verdict != Verdict::Fits && self.deployment.cache != CacheSize::Solve {
             let most = balanced.max_cache_tokens;
             if most > 0 {
-                note("smaller-cache", format!("`--cache-tokens {most}` fits with the headroom"));
+                let flag = self.cache_flag(most);
+                note("smaller-cache", format!("`{flag}` fits with the headroom"));
             }
         }
         if let Some(refusal) = refusal(self.deployment) {
@@ -157,6 +163,38 @@ impl Advisor<'_> {
             );
         }
         notes
+    }
+
+    /// A cache of so many tokens in the words of the question.
+    fn cache_flag(&self, tokens: u64) -> String {
+        let Deployment { given, workload, .. } = self.deployment;
+        match given.context_per_user {
+            Some(_) => {
+                let all = workload.system_tokens.saturating_add(tokens);
+                format!("--context-per-user {all}")
+            }
+            None => format!("--cache-tokens {tokens}"),
+        }
+    }
+
+    /// So many sequences at once in the words of the question.
+    fn batch_flag(&self, batch: u64) -> String {
+        let given = &self.deployment.given;
+        let flag = match () {
+            () if given.users.is_some() || given.context_per_user.is_some() => "--users",
+            () if given.parallel.is_some() => "--parallel",
+            () => "--batch",
+        };
+        format!("{flag} {batch}")
+    }
+
+    /// So many of the card in the words of the question: one that lists cards has no number beside it.
+    fn gpus_flag(&self, gpus: u64) -> String {
+        let Deployment { given, cards, .. } = self.deployment;
+        if given.gpus.is_none() && cards.len() > 1 {
+            return format!("--gpu {}", quoted(&format!("{gpus}x{}", cards.first().gpu.name)));
+        }
+        format!("--gpus {gpus}")
     }
 
     /// What of an encoder of images, which the runtime loads, is not planned or only roughly.
@@ -251,6 +289,20 @@ impl Advisor<'_> {
         })
     }
 
+    /// The placement that fits where the one that was asked for does not.
+    fn other_placement(&self) -> Option<Advice> {
+        if self.plan.verdict == Verdict::Fits {
+            return None;
+        }
+        let placement = placement::other(self.deployment, self.tokens)?;
+        let text = format!(
+            "`{}` makes it fit, at {} tokens a second",
+            placement.flags(),
+            placement.speed.range()
+        );
+        Some(Advice { code: "other-placement", text, saves: 0 })
+    }
+
     /// How many of the card hold what this number does not.
     fn more_gpus(&self) -> Option<Advice> {
         if self.plan.verdict == Verdict::Fits {
@@ -258,7 +310,8 @@ impl Advisor<'_> {
         }
         let gpus = more_cards(self.deployment)?;
         let name = &self.deployment.cards.first().gpu.name;
-        let text = format!("`--gpus {gpus}`: {gpus} × {name} hold it");
+        let flag = self.gpus_flag(gpus);
+        let text = format!("`{flag}`: {gpus} × {name} hold it");
         Some(Advice { code: "more-gpus", text, saves: 0 })
     }
 
@@ -270,7 +323,7 @@ impl Advisor<'_> {
 
     /// What a changed deployment asks for at the same cache size, and whether it fits.
     fn replan(&self, changed: &Deployment) -> Result<(Demand, Verdict), RecommendError> {
-        let tokens = self.cache_tokens();
+        let tokens = self.tokens;
         let same_weights = changed.weights == self.deployment.weights
             && Arc::ptr_eq(&changed.model, &self.deployment.model);
         if same_weights {
@@ -360,7 +413,7 @@ impl Advisor<'_> {
         }
         if workload.batch > 1 {
             let changed = self.with(|changed| changed.workload.batch = workload.batch / 2);
-            let what = format!("`--batch {}`", changed.workload.batch);
+            let what = format!("`{}`", self.batch_flag(changed.workload.batch));
             found.extend(self.saving("smaller-batch", &what, &changed));
         }
         if workload.grown_cache {
@@ -383,7 +436,7 @@ impl Advisor<'_> {
             let changed = self.with(|changed| changed.model = Arc::clone(model));
             found.extend(self.saving(
                 "smaller-model",
-                &format!("`--model {}`", model.name),
+                &format!("`--model {}`", quoted(&model.name)),
                 &changed,
             ));
         }
@@ -428,7 +481,7 @@ impl Advisor<'_> {
         let larger = self.deployment.siblings.iter().filter(|m| m.parameters() > parameters);
         if let Some(model) = larger.min_by_key(|model| model.parameters()) {
             let changed = self.with(|changed| changed.model = Arc::clone(model));
-            let what = format!("`--model {}`", model.name);
+            let what = format!("`--model {}`", quoted(&model.name));
             found.extend(self.spending_on("spend-on-model", &what, &changed));
         }
         Ok(found)
@@ -456,8 +509,10 @@ impl Advisor<'_> {
         } else {
             "where RoPE scaling allows it, "
         };
+        let is_for_users = self.deployment.given.context_per_user.is_some();
+        let flag = if is_for_users { "--context-per-user" } else { "--context" };
         let text = format!(
-            "memory would hold {} cached tokens: {allowed}`--context {context}`",
+            "memory would hold {} cached tokens: {allowed}`{flag} {context}`",
             balanced.max_cache_tokens
         );
         Ok(Some(Advice { code: "spend-on-context", text, saves }))
@@ -473,10 +528,15 @@ impl Advisor<'_> {
         let most = largest_that(batch, batch + MOST_SEQUENCES, fits)?;
         self.spending_on(
             "spend-on-sequences",
-            &format!("`--batch {most}` ({most} conversations at once)"),
+            &format!("`{}` ({most} conversations at once)", self.batch_flag(most)),
             &with(most),
         )
     }
+}
+
+/// A value as a shell takes it for one word.
+fn quoted(value: &str) -> std::borrow::Cow<'_, str> {
+    shlex::try_quote(value).unwrap_or(value.into())
 }
 
 /// The largest number above `from` and up to `to` that `fits`, given that smaller ones fit too.

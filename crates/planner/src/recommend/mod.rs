@@ -342,7 +342,10 @@ fn answer_placed(
     let asks_for_users = given.users.is_some() || given.context_per_user.is_some();
     let users = asks_for_users.then(|| solver.users(cache_tokens)).transpose()?;
     let (shares, mut advice) = match depth {
-        Depth::Whole => solver.advice(&plan, binding, &recommendation)?,
+        Depth::Whole => {
+            let asked = Planned { plan: &plan, binding, tokens: cache_tokens, shares: None };
+            solver.advice(asked, &recommendation)?
+        }
         Depth::Outline => (None, Vec::new()),
     };
     if let Some(settlement) = &settlement {
@@ -533,9 +536,9 @@ impl<'a> Solver<'a> {
     }
 
     /// What is advised on a plan.
-    fn advice(&self, plan: &Plan, binding: usize, recommendation: &Recommendation) -> Advised {
+    fn advice(&self, planned: Planned<'_>, recommendation: &Recommendation) -> Advised {
         let shares = self.shares()?;
-        let planned = Planned { plan, binding, shares };
+        let planned = Planned { shares, ..planned };
         Ok((shares, advise(self, planned, recommendation)?))
     }
 
@@ -595,7 +598,10 @@ impl<'a> Solver<'a> {
                 tokens = more;
             }
         }
-        Ok((if self.is_too_small(tokens) { 0 } else { tokens }, Limit::Vram))
+        // An engine that allocates in steps has no cache of less than one, and its step of prompts would be no larger.
+        let least = rules(self.deployment.kind()).cache_step().unwrap_or(0).min(most);
+        let is_too_small = tokens < least || self.is_too_small(tokens);
+        Ok((if is_too_small { 0 } else { tokens }, Limit::Vram))
     }
 
     /// What is known of where the largest cache that meets a condition lies: what other tiers asked for says so. One of

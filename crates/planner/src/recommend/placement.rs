@@ -127,6 +127,25 @@ pub fn solve(deployment: &Deployment) -> Result<Option<Placement>, RecommendErro
     Search::of(deployment)?.map_or(Ok(None), |search| search.placement())
 }
 
+/// The fastest placement of so many cached tokens that fits, where another was asked for by numbers of layers; nothing where tensors
+/// were placed by name, and where none fits.
+pub fn other(deployment: &Deployment, tokens: u64) -> Option<Placement> {
+    let given = &deployment.runtime.launch;
+    let counts = [given.gpu_layers, given.cpu_moe];
+    let is_asked = counts.iter().flatten().any(|count| *count != Count::Auto);
+    if !is_asked || !given.overrides.is_empty() || !rules(deployment.kind()).places_tensors() {
+        return None;
+    }
+    let free = |gpu_layers, cpu_moe| {
+        let mut changed = deployment.with_cache(tokens);
+        changed.set_launch(Launch { gpu_layers, cpu_moe, ..given.clone() });
+        solve(&changed).ok().flatten().filter(|placement| placement.fits)
+    };
+    // What was said of layers stays where experts alone make it fit.
+    let auto = Some(Count::Auto);
+    given.gpu_layers.and_then(|layers| free(Some(layers), auto)).or_else(|| free(auto, auto))
+}
+
 struct Search<'a> {
     deployment: &'a Deployment,
     table: TensorTable,
@@ -192,6 +211,7 @@ impl<'a> Search<'a> {
             free: &self.free,
             launch,
             version: self.deployment.runtime.options.llama_cpp().generation(),
+            output_first: self.deployment.runtime.options.llama_cpp().places_output_first(),
             by_rows: false,
             ada: reads_two_rows(first),
             turing: applies_gates(first),

@@ -10,7 +10,7 @@ use super::verdict::verdict;
 use crate::estimate::rules;
 use crate::recommend::Limit;
 use crate::spec::{Basis, Bounds};
-use crate::text::wrap;
+use crate::text::{printable, wrap};
 use crate::units::Bytes;
 
 /// Cells of a full bar.
@@ -43,8 +43,10 @@ pub fn heading(document: &Document) -> String {
 fn heading_on(document: &Document, width: usize) -> String {
     let asked = &document.deployment;
     let chosen = if asked.given.runtime.is_some() { "" } else { " (see `--runtime`)" };
+    let version = asked.given.runtime_version.as_deref();
+    let version = version.map(|version| format!(" {}", printable(version))).unwrap_or_default();
     let title = format!(
-        "{} · {} weights · {} KV · {} runtime{chosen} · {}",
+        "{} · {} weights · {} KV · {} runtime{version}{chosen} · {}",
         asked.model.name,
         asked.weights(),
         asked.kv(),
@@ -225,12 +227,13 @@ fn placements(document: &Document, width: usize) -> String {
     let mut rows = Rows::new(&header, &[0, 2]).dropping(&[&[3]]);
     for trade in &placement.trades {
         let speed = &trade.decode_tokens_per_second;
-        rows.add_row([
-            trade.tokens.to_string(),
-            trade.flags.clone(),
-            format!("{:.1}", speed.expected),
-            format!("{:.1} – {:.1}", speed.low, speed.high),
-        ]);
+        let (expected, range) = if speed.high > 0.0 {
+            let range = format!("{:.1} – {:.1}", speed.low, speed.high);
+            (format!("{:.1}", speed.expected), range)
+        } else {
+            ("–".to_owned(), String::new())
+        };
+        rows.add_row([trade.tokens.to_string(), trade.flags.clone(), expected, range]);
     }
     let notes = format!(
         "tok/s: bytes of a token over the bandwidth of each memory; RAM {}/s ({})",

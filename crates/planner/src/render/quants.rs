@@ -150,12 +150,16 @@ impl QuantsDoc {
         if let Some(origin) = &self.origin {
             text.push_str(&wrap(&origin.text(), WIDTH));
         }
+        text + &self.answer_alone()
+    }
+
+    /// The largest format that fits, in a line.
+    pub fn answer_alone(&self) -> String {
         let line = match &self.best {
             Some(best) => format!("the largest format that fits: {best}"),
             None => "no format fits".to_owned(),
         };
-        text.push_str(&wrap(&line, WIDTH));
-        text
+        wrap(&line, WIDTH)
     }
 
     fn rows(&self) -> String {

@@ -3,7 +3,7 @@
 use super::document::{ComponentDoc, Document, shown};
 use super::pool_text::pool_words;
 use crate::deployment::MOST_GPUS;
-use crate::estimate::Component;
+use crate::estimate::{Component, rules};
 use crate::plan::{Reason, Verdict};
 use crate::spec::Drafter;
 use crate::units::Bytes;
@@ -56,12 +56,13 @@ fn of_one_number(document: &Document) -> Sentence {
         (Verdict::Tight, Some(Reason::UnknownDraft)) => {
             format!("{} of {usable} (up to {})", peak.expected, peak.high)
         }
+        (Verdict::Tight, _) if document.pool.is_some() => format!(
+            "{} of {usable}, and at worst its pool is {} short of what is asked",
+            peak.expected, document.short_by
+        ),
         (Verdict::Tight, _) => format!(
-            "{} of {usable}, but up to {}, which lacks {}{}",
-            peak.expected,
-            peak.high,
-            document.short_by,
-            if document.pool.is_some() { "" } else { " of the headroom" }
+            "{} of {usable}, but up to {}, which lacks {} of the headroom",
+            peak.expected, peak.high, document.short_by
         ),
         (Verdict::Fits, _) => {
             let context = context(document);
@@ -81,10 +82,20 @@ fn lacks_its_draft(document: &Document) -> bool {
 /// The verdict, with the number of cards where that is the answer.
 fn words(document: &Document) -> String {
     let words = document.verdict.words();
+    if let Some(needed) = main_memory_of_unknown_size(document) {
+        return format!("{words} if {needed} of main memory are free");
+    }
     let Some(fewest) = document.fewest_gpus else { return words.to_owned() };
     let gpus = document.deployment.resolved.gpus.unwrap_or(1);
     let gpu = document.deployment.resolved.gpu.as_deref().unwrap_or_default();
     if fewest == 0 { words.to_owned() } else { format!("{words} on {gpus} × {gpu}") }
+}
+
+/// What a placement takes of main memory, where nothing says how much there is.
+fn main_memory_of_unknown_size(document: &Document) -> Option<Bytes> {
+    let is_placed = document.placement.is_some() && document.verdict != Verdict::DoesNotFit;
+    let host = document.devices.iter().find(|device| device.host && device.capacity.is_none())?;
+    is_placed.then_some(host.peak.total.expected)
 }
 
 /// That no number of the card holds it, where that was asked.
@@ -117,6 +128,10 @@ fn context(document: &Document) -> String {
     if let Some(users) = &document.users {
         let each = if users.planned == 1 { "user" } else { "users" };
         return format!(" · {} {each} × {} tokens", users.planned, users.context);
+    }
+    let runtime = asked.resolved.runtime;
+    if tokens < longest && runtime.is_some_and(|runtime| rules(runtime).evicts()) {
+        return format!(" · {tokens} of {longest} tokens of context cached");
     }
     if tokens == longest {
         format!(" · all {longest} tokens of context")
@@ -168,8 +183,10 @@ fn will_not_start(document: &Document) -> Sentence {
     let share = shown(document.deployment.resolved.share().as_ref());
     let words = pool_words(document);
     let (total, usable) = (document.peak.total.expected, document.capacity.usable);
+    // What conversations lack is no part of what it takes when it starts.
+    let total = total.minus_or_zero(pool.need.expected.minus_or_zero(pool.limit));
     let free = usable.minus_or_zero(total.minus_or_zero(pool.limit));
-    let (limit, short) = (pool.limit, document.short_by);
+    let (limit, short) = (pool.limit, total.minus_or_zero(usable));
     let is_small = start.needs > start.has.expected;
     let captured = start.captured.filter(|captured| captured.most < captured.sequences);
     let weights = weights(document);

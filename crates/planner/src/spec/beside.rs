@@ -16,6 +16,8 @@ pub struct Beside {
     pub adapters: Vec<Adapter>,
     /// A smaller model whose tokens the model checks (`-md`).
     pub draft: Option<Draft>,
+    /// Tokens that it predicts ahead; 0 without one.
+    pub drafted: u64,
     /// Tokens that the model's own layer predicts ahead; 0 where it does not.
     pub ahead: u64,
 }

@@ -129,6 +129,8 @@ pub struct GpuSpec {
     /// Memory of a process beyond its allocations (context, module images), where it was observed.
     /// Where it is calibrated, what of libraries and workspaces was not told apart is in it.
     pub context: Option<Fact<Bounds>>,
+    /// Whether its memory is the machine's main memory: what one takes the other has not.
+    pub unified: bool,
     /// What else `calibrate` measured on this card of the runtime that is planned.
     pub calibrated: CalibratedParts,
 }
@@ -195,6 +197,7 @@ impl GpuSpec {
             bandwidth: none("not known"),
             ecc: Ecc::None,
             context: Some(process),
+            unified: false,
             calibrated: CalibratedParts::default(),
         }
     }
@@ -226,6 +229,7 @@ impl GpuSpec {
             bandwidth: Fact::new(Bytes::ZERO, Basis::Assumed, "not known"),
             ecc: Ecc::None,
             context: Some(Fact::new(context, Basis::Assumed, SOURCE)),
+            unified: false,
             calibrated: CalibratedParts::default(),
         }
     }

@@ -16,8 +16,12 @@ pub enum LlamaCppGeneration {
     SetRows,
     /// Early 2026 (build 8193): embeddings are an input beside the token ids.
     EmbeddingInput,
-    /// 0.5.0 (and build 9918): the mask is f16 for flash attention; the copies of a quantized cache are part
-    /// of the buffer; the hidden states of gpt-oss, Qwen3-Next and Qwen3.5 are an output of all rows.
+    /// Build 9410 (#23764): the mask is f16 for flash attention.
+    HalfMaskAlone,
+    /// Build 9460 (#23861): a server says how many rows it wants logits for.
+    FewOutputs,
+    /// Build 9489 (#23907; 0.5.0, and build 9918): the copies of a quantized cache are part of the buffer; the hidden
+    /// states of gpt-oss, Qwen3-Next and Qwen3.5 are an output of all rows.
     HalfMask,
     /// 0.6.0: a batch may mix tokens and embeddings, for which there are inputs of their own; a shared expert is
     /// computed with the routed ones.
@@ -31,10 +35,12 @@ pub enum LlamaCppGeneration {
 
 impl LlamaCppGeneration {
     /// Every generation with what it is called by: a version that is known to belong to it.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("2025", Self::Copies),
         ("b7772", Self::SetRows),
         ("b8193", Self::EmbeddingInput),
+        ("b9410", Self::HalfMaskAlone),
+        ("b9460", Self::FewOutputs),
         ("0.5.0", Self::HalfMask),
         ("0.6.0", Self::MixedBatch),
         ("0.7.0", Self::PlainDeltaNets),
@@ -62,7 +68,7 @@ impl LlamaCppGeneration {
 
     /// Whether the mask comes as f16 where attention is fused.
     pub fn has_half_mask(self) -> bool {
-        self >= Self::HalfMask
+        self >= Self::HalfMaskAlone
     }
 
     /// Whether fused routing and the copies of a quantized cache take part in the plan of the buffer.
@@ -77,7 +83,7 @@ impl LlamaCppGeneration {
 
     /// Whether a server can say how many rows it wants logits for; before, room was made for all.
     pub fn limits_outputs(self) -> bool {
-        self >= Self::HalfMask
+        self >= Self::FewOutputs
     }
 
     /// Whether the rows of the cache to write to are an input.
@@ -151,6 +157,16 @@ impl Checked {
 
 /// The newest build that was looked at: 0.8.0 and one commit.
 const NEWEST_BUILD: u32 = 12_033;
+/// The builds that pull requests 23764, 23861 and 23907 came with: by logs before and behind them, and the releases' notes.
+const HALF_MASK: u32 = 9_410;
+const FEW_OUTPUTS: u32 = 9_460;
+const PLANNED_COPIES: u32 = 9_489;
+/// About the build that pull request 18148 of December 2025 came with: by its date, between builds of logs.
+const OUTPUT_FIRST: u32 = 7_450;
+/// The first build of a log in which a server has four slots where nothing is said (pull request 16736).
+const FOUR_SLOTS: u32 = 6_934;
+/// The first build that tries flash attention of itself (`-fa auto`, August 2025).
+const AUTOMATIC_FLASH: u32 = 6_325;
 /// The build that 0.3.0 is (its release's notes).
 const BUILD_OF_0_3: u32 = 10_621;
 /// The newest release that was looked at.
@@ -166,11 +182,12 @@ impl LlamaCppVersion {
     /// What is known of this version.
     pub fn checked(self) -> Checked {
         use LlamaCppGeneration as G;
-        let between = |oldest, newest| Checked {
-            generation: newest,
+        let among = |generation, oldest, newest| Checked {
+            generation,
             between: [oldest, newest],
             is_beyond: false,
         };
+        let between = |oldest, newest| among(newest, oldest, newest);
         let beyond = Checked { is_beyond: true, ..Checked::exactly(G::NEWEST) };
         match self {
             Self::Before2025 => Checked::exactly(G::Copies),
@@ -180,6 +197,10 @@ impl LlamaCppVersion {
             Self::Build(8_193) => Checked::exactly(G::EmbeddingInput),
             Self::Build(..=8_193) => between(G::SetRows, G::EmbeddingInput),
             Self::Build(9_918) | Self::Release(0, ..=5) => Checked::exactly(G::HalfMask),
+            // Which changes came with which build is known of three; whether there were others is not.
+            Self::Build(..HALF_MASK) => among(G::EmbeddingInput, G::EmbeddingInput, G::HalfMask),
+            Self::Build(..FEW_OUTPUTS) => among(G::HalfMaskAlone, G::EmbeddingInput, G::HalfMask),
+            Self::Build(..PLANNED_COPIES) => among(G::FewOutputs, G::EmbeddingInput, G::HalfMask),
             Self::Build(..=9_918) => between(G::EmbeddingInput, G::HalfMask),
             // 0.5.0 has the graph of build 9918, and came after 0.3.0.
             Self::Build(..=BUILD_OF_0_3) => Checked::exactly(G::HalfMask),
@@ -194,6 +215,30 @@ impl LlamaCppVersion {
     /// The generation that a plan is of.
     pub fn generation(self) -> LlamaCppGeneration {
         self.checked().generation
+    }
+
+    /// Whether it is that build or a later one: all releases are.
+    const fn since(self, first: u32) -> bool {
+        match self {
+            Self::Before2025 => false,
+            Self::Build(build) => build >= first,
+            Self::Release(..) => true,
+        }
+    }
+
+    /// Whether the output layer is the first of `-ngl` layers that goes to a GPU; before, it was the last.
+    pub const fn places_output_first(self) -> bool {
+        self.since(OUTPUT_FIRST)
+    }
+
+    /// Whether a server that is not told how many slots it has takes four, which share one cache; before, it took one.
+    pub const fn has_four_slots(self) -> bool {
+        self.since(FOUR_SLOTS)
+    }
+
+    /// Whether attention is fused where nothing is said of it.
+    pub const fn tries_flash_attention(self) -> bool {
+        self.since(AUTOMATIC_FLASH)
     }
 }
 
@@ -267,7 +312,7 @@ mod tests {
         assert_eq!("latest".parse(), Ok(LlamaCppVersion::default()));
         assert_eq!("V0.6.2-dev".parse(), Ok(LlamaCppVersion::Release(0, 6)));
         for (name, generation) in G::ALL {
-            assert_eq!((checked(name).generation, generation.name()), (generation, name));
+            assert_eq!((checked(name).generation, generation.name()), (generation, name), "{name}");
         }
     }
 
@@ -275,6 +320,8 @@ mod tests {
     fn versions_that_nobody_looked_at_lie_between_those_that_were() {
         for (text, oldest, newest) in [
             ("b8500", G::EmbeddingInput, G::HalfMask),
+            ("b9420", G::EmbeddingInput, G::HalfMask),
+            ("b9500", G::EmbeddingInput, G::HalfMask),
             ("b7900", G::SetRows, G::EmbeddingInput),
             ("b11000", G::HalfMask, G::FusedGates),
         ] {
@@ -286,6 +333,22 @@ mod tests {
             assert!(checked(text).is_beyond && !checked(text).is_exact(), "{text}");
             assert_eq!(text.parse::<LlamaCppVersion>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn what_changed_is_there_from_its_build_on() {
+        let version = |text: &str| text.parse::<LlamaCppVersion>().unwrap();
+        let mask = |text| version(text).generation().has_half_mask();
+        assert!(!mask("b9409") && mask("b9410"));
+        let outputs = |text| version(text).generation().limits_outputs();
+        assert!(!outputs("b9459") && outputs("b9460"));
+        let copies = |text| version(text).generation().plans_fusions();
+        assert!(!copies("b9488") && copies("b9489"));
+        assert!(!version("2025").places_output_first() && version("0.5.0").places_output_first());
+        assert!(!version("b6000").has_four_slots() && version("latest").has_four_slots());
+        assert!(
+            !version("b5622").tries_flash_attention() && version("b7000").tries_flash_attention()
+        );
     }
 
     #[test]

@@ -163,6 +163,32 @@ impl SglangVersion {
         self.since(23)
     }
 
+    /// Whether it knows DeepSeek-V4 (`DSV4PoolConfigurator`).
+    pub const fn knows_compressed_keys(self) -> bool {
+        self.since(12)
+    }
+
+    /// Whether layers of DeepSeek-V4 are counted by the run of a rank, and not all that its configuration lists.
+    pub const fn counts_layers_of_a_run(self) -> bool {
+        self.since(13)
+    }
+
+    /// Whether what is not compressed yet of 128 tokens belongs to requests, not to windows (`_get_c128_state_fixed_bytes`).
+    pub const fn rings_by_request(self) -> bool {
+        self.since(15)
+    }
+
+    /// Whether what is not compressed yet of 4 tokens is there once for each page of windows, not for each window
+    /// (`_get_bytes_per_swa_token`), and pages of compressed keys are counted with their padding (`_get_paged_kv_bytes_per_token`).
+    pub const fn rings_by_page(self) -> bool {
+        self.since(21)
+    }
+
+    /// Whether windows of DeepSeek-V4 are what its requests need at worst, not a part of the tokens (`_resolve_swa_cap_tokens`).
+    pub const fn caps_windows(self) -> bool {
+        self.since(21)
+    }
+
     /// Whether Blackwell of data centres runs TensorRT-LLM's attention by default, in pages of 64 tokens.
     pub const fn has_tensorrt_attention(self) -> bool {
         self.since(7)

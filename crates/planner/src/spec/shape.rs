@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Extras, ModelPart, Vision};
+use super::{Architecture, Extras, Layer, ModelPart, Vision};
 use crate::units::{at_most, to_u64};
 
 /// Norms on queries and keys.
@@ -502,6 +502,12 @@ impl ModelShape {
     /// Whether layer `index` reads the keys and values of a layer before it, and keeps none.
     pub const fn shares_cache(&self, index: u64) -> bool {
         index >= self.n_layers.saturating_sub(self.extras.shared_cache_layers)
+    }
+
+    /// What layer `index` would keep if it did not read the keys and values of a layer before it; nothing where it does not.
+    pub fn own_layer(&self, index: u64) -> Option<Layer> {
+        let shares = self.shares_cache(index) && self.mixer(index) == Mixer::Attention;
+        shares.then(|| self.window_of(index).map_or(Layer::Full, |size| Layer::Window { size }))
     }
 
     /// Whether layer `index` has learned sinks: every one, or those with a window (MiMo-V2).

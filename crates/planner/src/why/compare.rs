@@ -2,9 +2,10 @@
 
 use super::Printed;
 use super::evidence::{Engine, Evidence, Failure, FailureKind, Place, Term, TermKind};
-use crate::estimate::Group;
+use super::finding::Planned;
+use crate::estimate::weights::of_size::PRINTED;
+use crate::estimate::{Deviation, Group};
 use crate::plan::Plan;
-use crate::recommend::Answer;
 use crate::spec::Bounds;
 use crate::units::{Bytes, Overflow, to_u64};
 
@@ -80,7 +81,10 @@ const WITH_WEIGHTS: Bytes = Bytes::new(256 << 20);
 ///
 /// # Errors
 /// On sizes that no device has.
-pub fn compare(evidence: &Evidence, answer: &Answer) -> Result<Vec<Compared>, Overflow> {
+pub fn compare(evidence: &Evidence, plan: &Planned) -> Result<Vec<Compared>, Overflow> {
+    let answer = &plan.answer;
+    let stored = plan.deployment.model.stored.as_ref();
+    let is_dealt_out = stored.is_some_and(|stored| stored.source == PRINTED);
     let mut rows = Vec::new();
     let asked = super::cause::decisive(evidence).and_then(refused);
     let gpus = if answer.devices.is_empty() { 1 } else { answer.devices.len() };
@@ -108,6 +112,10 @@ pub fn compare(evidence: &Evidence, answer: &Answer) -> Result<Vec<Compared>, Ov
             let by_difference = evidence.engine.is_some_and(|(engine, _)| engine == Engine::Sglang);
             if by_difference && group == Group::Weights {
                 planned.high = planned.high.plus(WITH_WEIGHTS)?;
+            }
+            if is_dealt_out && group == Group::Weights {
+                // Which tensors are in which type is not printed, nor so how much of them is where.
+                planned = Deviation::GGUF_FILES.around(planned.expected)?;
             }
             rows.push(Compared { group, card, measured, refused, planned });
         }

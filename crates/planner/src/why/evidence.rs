@@ -191,6 +191,8 @@ pub struct CardSeen {
     pub free: Option<Bytes>,
     /// What was in use, where only that is told.
     pub used: Option<Bytes>,
+    /// Whether the engine says that it uses it.
+    pub in_use: bool,
 }
 
 /// A process that holds memory of a card.
@@ -215,6 +217,13 @@ pub struct Episode {
     pub no_room: Option<Failure>,
     /// Sizes.
     pub terms: Vec<Term>,
+    /// Sizes that Ollama states as it deals out layers: allocated where its own engine loads the model, expected where
+    /// llama.cpp does, which then prints what it allocates.
+    pub(super) layout: Vec<Term>,
+    /// Whether Ollama itself decides how many layers are on cards.
+    pub(super) layers_are_free: bool,
+    /// That layers were put into main memory, which ends no run.
+    pub(super) on_host: Option<Failure>,
     /// Failures.
     pub failures: Vec<Failure>,
     /// What is known of the settings.
@@ -254,8 +263,12 @@ pub struct Evidence {
     pub driver: Option<String>,
     /// Names of the model, safe to print, the surest first.
     pub models: Vec<String>,
+    /// Names of the models that it was tuned from, as its file has them.
+    pub bases: Vec<String>,
     /// The format of its weights as it is printed.
     pub format: Option<String>,
+    /// The size of the model's file, as llama.cpp prints it.
+    pub file_size: Option<Printed>,
     /// Layers and width of the model, by which a profile is checked.
     pub shape: (Option<u64>, Option<u64>),
     /// Cards.
@@ -371,6 +384,18 @@ impl Evidence {
 
     /// The log has ended: where its last run did not fail, one before it that did is told.
     pub fn finish(&mut self) {
+        self.settle();
+        self.run.take_layout();
+        let on_host = self.run.on_host.take();
+        if let Some(failure) = on_host.filter(|_| self.run.failures.is_empty()) {
+            self.fail(failure);
+        }
+    }
+}
+
+impl Evidence {
+    /// The run to tell of, where the log has ended: the last that failed, else the last.
+    fn settle(&mut self) {
         // It stops there, also where the log was cut before it says so.
         let no_room = self.run.no_room.take().filter(|_| self.run.serves.is_none());
         if let Some(failure) = no_room.filter(|_| self.run.failures.is_empty()) {
@@ -386,6 +411,16 @@ impl Evidence {
             }
             _ => self.recovered = None,
         }
+    }
+}
+
+impl Episode {
+    /// What Ollama stated counts as allocated, unless llama.cpp loaded the model.
+    fn take_layout(&mut self) {
+        let estimated = self.loads;
+        let layout = std::mem::take(&mut self.layout);
+        self.terms.extend(layout.into_iter().map(|term| Term { estimated, ..term }));
+        self.terms.sort_by_key(|term| term.line);
     }
 }
 

@@ -146,6 +146,15 @@ pub enum FailureKind {
     BufferLimit(Printed),
     /// accelerate put a part of the weights into main memory, and goes on.
     PartlyOffloaded,
+    /// Ollama put a part of the layers into main memory by its own estimate, and goes on.
+    LayersOnHost {
+        /// Layers on cards.
+        on_gpu: u64,
+        /// Of so many.
+        of: u64,
+        /// What all of them would need, where that is told.
+        needs: Option<Printed>,
+    },
     /// The engine stopped, and the log does not say why.
     Untold,
 }

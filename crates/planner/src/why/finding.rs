@@ -41,6 +41,8 @@ pub struct Finding {
 
 /// Explains what a log says, completed by what the user says.
 pub fn explain(evidence: Evidence, user: &Question, resolve: Resolve<'_>) -> Finding {
+    let resolve: Resolve<'_> =
+        &|question| Ok(asked::of_printed_size(&evidence, question, resolve(question)?));
     let (plan, mut notes) = match asked::asked(&evidence, user, resolve) {
         Ok(Asked { deployment, question, notes }) => match answer(&deployment) {
             Ok(answer) => (Some(Planned { deployment, question, answer }), notes),
@@ -48,7 +50,7 @@ pub fn explain(evidence: Evidence, user: &Question, resolve: Resolve<'_>) -> Fin
         },
         Err(missing) => (None, missing),
     };
-    let compared = plan.as_ref().map(|plan| compare(&evidence, &plan.answer));
+    let compared = plan.as_ref().map(|plan| compare(&evidence, plan));
     let compared = compared.and_then(Result::ok).unwrap_or_default();
     let cause = cause::cause(&evidence, plan.as_ref());
     let remedies = remedy::remedies(&evidence, &cause, plan.as_ref(), resolve);

@@ -159,7 +159,12 @@ fn together(
 /// The next two smaller formats of weights that the runtime has: another file, or another checkpoint.
 fn other_weights(plan: &Planned) -> Vec<Change> {
     let ladder = rules(plan.deployment.kind()).ladders().weights;
-    let at = ladder.iter().position(|&step| step == plan.deployment.weights).unwrap_or(0);
+    // A file that mixes types is planned as it is stored, and named by its type.
+    let now = match plan.deployment.weights {
+        WeightFormat::AsStored => plan.question.weights.unwrap_or(WeightFormat::AsStored),
+        format => format,
+    };
+    let at = ladder.iter().position(|&step| step == now).unwrap_or(0);
     let change = |format: &WeightFormat| Change {
         code: "smaller-weights",
         flags: format!("weights in {format}"),

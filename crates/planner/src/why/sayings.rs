@@ -8,6 +8,8 @@ use crate::dtype::KvFormat;
 pub enum Setting {
     /// Cells of the context.
     Context(u64),
+    /// A smaller context: without a number.
+    SomeContext,
     /// Tokens of a pass.
     MicroBatch(u64),
     /// Layers on the card.
@@ -36,6 +38,7 @@ impl Setting {
     fn of_llama_cpp(self) -> String {
         match self {
             Self::Context(cells) => format!("-c {cells}"),
+            Self::SomeContext => "-c".to_owned(),
             Self::MicroBatch(tokens) => format!("-ub {tokens}"),
             Self::Layers(layers) => format!("-ngl {layers}"),
             Self::SomeLayers => "-ngl".to_owned(),
@@ -48,6 +51,7 @@ impl Setting {
     fn of_ollama(self) -> String {
         match self {
             Self::Context(cells) => format!("num_ctx {cells}"),
+            Self::SomeContext => "num_ctx".to_owned(),
             Self::MicroBatch(tokens) => format!("num_batch {tokens}"),
             Self::Layers(layers) => format!("num_gpu {layers}"),
             Self::SomeLayers => "num_gpu".to_owned(),
@@ -62,6 +66,7 @@ impl Setting {
     fn of_lm_studio(self) -> Option<String> {
         Some(match self {
             Self::Context(cells) => format!("Context Length: {cells}"),
+            Self::SomeContext => "Context Length".to_owned(),
             Self::MicroBatch(tokens) => format!("Evaluation Batch Size: {tokens}"),
             Self::Layers(layers) => format!("GPU Offload: {layers}"),
             Self::SomeLayers => "GPU Offload".to_owned(),
@@ -75,6 +80,7 @@ impl Setting {
     fn of_koboldcpp(self) -> Option<String> {
         Some(match self {
             Self::Context(cells) => format!("--contextsize {cells}"),
+            Self::SomeContext => "--contextsize".to_owned(),
             Self::MicroBatch(tokens) => format!("--blasbatchsize {tokens}"),
             Self::Layers(layers) => format!("--gpulayers {layers}"),
             Self::SomeLayers => "--gpulayers".to_owned(),

@@ -48,6 +48,14 @@ pub fn number_after(text: &str, words: &str) -> Option<u64> {
     number(after(text, words)?).map(|(number, _)| number)
 }
 
+/// The number behind the first of some words that one stands behind: `GPU 1` of `not enough GPU memory. … GPU 1 has …`.
+pub fn first_number_after(text: &str, words: &str) -> Option<u64> {
+    text.match_indices(words)
+        .filter_map(|(at, found)| text.get(at + found.len()..))
+        .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        .find_map(|rest| number(rest).map(|(number, _)| number))
+}
+
 /// A number with a unit at the beginning, and what follows it.
 pub fn size(text: &str, gb: Gb) -> Option<(Size, &str)> {
     let text = text.trim_start_matches([' ', '\t', '=', ':', '(', '"', '\'']);
@@ -160,5 +168,8 @@ mod tests {
         assert_eq!(number("x"), None);
         assert_eq!(number("99999999999999999999999"), None);
         assert_eq!(number_after("n_ctx = 4096", "n_ctx ="), Some(4096));
+        let text = "not enough GPU memory. GPU 1 has a total capacity of 23.52 GiB";
+        assert_eq!(first_number_after(text, "GPU "), Some(1));
+        assert_eq!(first_number_after("GPU memory", "GPU "), None);
     }
 }

@@ -110,7 +110,7 @@ impl Words {
                 },
                 question: Question {
                     max_model_len: Some(longest),
-                    context: Some(longest),
+                    context: question.context.map(|_| longest),
                     ..question
                 },
             });

@@ -164,6 +164,45 @@ fn a_draft_model_has_a_context_of_its_own() {
     assert!((mib(BufferId::DraftResults) - 92.01).abs() < 0.01, "{}", mib(BufferId::DraftResults));
 }
 
+/// llama-server 0.5.0 on two virtual A100s (`evidence/llama_cpp/rehearsed_servers.csv`): the draft's layers are dealt out, too,
+/// and each of the contexts has a pool.
+#[test]
+fn a_draft_is_dealt_out_as_the_model_is() {
+    let text = "gpu = 'A100-80GB,A100-80GB'\nruntime = 'llama.cpp'\nmodel = 'llama-3.1-8b'\nweights = 'q6_k'\n\
+                draft = 'llama-3.2-1b'\nruntime_version = '0.5.0'\nbatch = 4\ncache_tokens = 4096\n\
+                prefill_chunk = 2048\nattention = 'eager'";
+    let question: Question = toml::from_str(text).unwrap();
+    let found = resolve(&question, &Catalog::built_in(), &MemoryFiles::default(), None).unwrap();
+    let answer = answer(&found).unwrap();
+    for (device, [weights, cache, results]) in
+        answer.devices.iter().zip([[311.30, 288.0, 1312.09], [451.51, 224.0, 1312.09]])
+    {
+        let mib = |id| {
+            let buffers = &device.plan.buffers;
+            buffers.iter().find(|buffer| buffer.id == id).unwrap().size.expected.as_mib()
+        };
+        assert!((mib(BufferId::DraftWeights) - weights).abs() < 0.01);
+        assert!((mib(BufferId::DraftCache) - cache).abs() < 0.01);
+        assert!((mib(BufferId::DraftResults) - results).abs() < 0.01);
+    }
+}
+
+/// A row of logits for a token of every slot and for those that a draft predicts: what a server reserves.
+#[test]
+fn drafts_ask_for_rows_of_logits() {
+    let logits = |more: &str| {
+        let question = format!("model = 'llama-3.1-8b'\nbatch = 4\ncache_tokens = 4096\n{more}");
+        let answer = asked(&question, &MemoryFiles::default()).unwrap();
+        let buffers =
+            answer.plan.buffers.iter().filter(|buffer| buffer.id == BufferId::Other("logits"));
+        buffers.map(|buffer| buffer.size.expected.get()).sum::<u64>()
+    };
+    let draft = |tokens: u64| logits(&format!("draft = 'llama-3.2-1b'\ndraft_tokens = {tokens}"));
+    assert!(draft(64) > draft(1) && draft(1) >= logits(""));
+    let refused = asked("model = 'llama-3.1-8b'\ndraft_tokens = 3", &MemoryFiles::default());
+    assert!(refused.unwrap_err().contains("--draft-tokens"));
+}
+
 #[test]
 fn what_is_beside_is_emitted() {
     let question = "gpu = 'RTX 4090'\nruntime = 'llama.cpp'\nmodel = 'qwen3.5-9b'\n\

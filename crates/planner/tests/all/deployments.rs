@@ -315,13 +315,14 @@ impl Draft {
         let of = |spec: &&RuntimeSpec| spec.kind() == runtime;
         let runtime = profiles().runtimes.iter().find(of).unwrap().clone();
         let tokens = self.work.cache_tokens;
+        let cards = Cards::new(self.first, self.others);
         Deployment {
             given: Arc::new(Question::default()),
             model: Arc::new(self.model),
             file: None,
             origin: None,
-            cards: Cards::new(self.first, self.others),
-            host: Arc::new(main_memory(&Question::default()).unwrap()),
+            host: Arc::new(main_memory(&Question::default(), &cards).unwrap()),
+            cards,
             ram: None,
             runtime: Arc::new(RuntimeSpec { options: self.work.options, ..runtime }),
             weights: self.weights,

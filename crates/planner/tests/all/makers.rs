@@ -82,3 +82,25 @@ fn every_card_says_who_makes_it() {
         assert_eq!(maker(name), Maker::Nvidia);
     }
 }
+
+/// A machine's memory is its GPU's: what layers in main memory take comes out of what the GPU leaves.
+#[test]
+fn one_memory_is_counted_once() {
+    let large = |gpu: &str| {
+        let question =
+            format!("gpu = '{gpu}'\nmodel = 'kimi-k2'\nruntime = 'llama.cpp'\nweights = 'q4_k_m'");
+        text(&toml::from_str(&question).unwrap())
+    };
+    // 578 GiB of weights: on a machine of 512 GB they do not fit, beside a card of 24 GB they may.
+    for gpu in ["M3 Ultra 512GB", "Strix Halo", "DGX Spark"] {
+        let (_, verdict, text) = large(gpu);
+        assert_eq!(verdict, Verdict::DoesNotFit, "{gpu}: {text}");
+    }
+    let (_, verdict, text) = large("RTX 3090");
+    assert_ne!(verdict, Verdict::DoesNotFit, "{text}");
+    assert!(text.contains(" if ") && text.contains(" of main memory are free: "), "{text}");
+    let small = asked("Strix Halo", "ram = '128GiB'\n");
+    let (_, _, text) = self::text(&small);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("the memory of Strix Halo 128GB is the machine's"), "{text}");
+}

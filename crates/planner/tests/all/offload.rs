@@ -276,3 +276,38 @@ fn every_known_model_is_planned_under_llama_cpp() {
         assert!(answer.is_ok() || answer.as_ref().is_err_and(is_several), "{name}: {answer:?}");
     }
 }
+
+/// A placement asked for by numbers that does not fit is answered by the one that does.
+#[test]
+fn a_placement_that_does_not_fit_is_mended() {
+    let question: Question = toml::from_str(
+        "gpu = 'RTX 5090'\nmodel = 'gpt-oss-120b'\nruntime = 'llama.cpp'\nngl = '99'\nn_cpu_moe = '17'\ncontext = 131072",
+    )
+    .unwrap();
+    let found = resolve(&question, &Catalog::built_in(), &MemoryFiles::default(), None).unwrap();
+    let planned = answer(&found).unwrap();
+    assert_eq!(planned.verdict, Verdict::DoesNotFit);
+    let advised = planned.advice.iter().find(|advice| advice.code == "other-placement").unwrap();
+    let flag = advised.text.split('`').nth(1).unwrap();
+    let moved = flag.strip_prefix("--n-cpu-moe ").unwrap();
+    let mended = Question { n_cpu_moe: Some(moved.parse().unwrap()), ..question };
+    let found = resolve(&mended, &Catalog::built_in(), &MemoryFiles::default(), None).unwrap();
+    assert_eq!(answer(&found).unwrap().verdict, Verdict::Fits, "{flag}");
+}
+
+/// llama.cpp takes a main GPU where every GPU has layers of its own, and nothing depends on it.
+#[test]
+fn a_main_gpu_changes_nothing_where_layers_are_dealt_out() {
+    let plan = |more: &str| {
+        let text =
+            format!("gpu = '2xRTX 3060'\nmodel = 'qwen3-30b-a3b'\nruntime = 'llama.cpp'\n{more}");
+        let answer = Case::asked(&toml::from_str::<Question>(&text).unwrap()).answer();
+        answer.devices.iter().map(|device| device.plan.peak).collect::<Vec<_>>()
+    };
+    let without = plan("");
+    assert_eq!(without.len(), 2);
+    for more in ["main_gpu = 0", "main_gpu = 1", "main_gpu = 1\nsplit_mode = 'layer'"] {
+        assert_eq!(plan(more), without, "{more}");
+    }
+    assert_ne!(plan("main_gpu = 1\nsplit_mode = 'none'"), without);
+}

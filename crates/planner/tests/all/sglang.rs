@@ -42,9 +42,9 @@ fn the_start_window_has_two_ends() {
     let shares = planned(LLAMA).shares.unwrap();
     let (least, most) = (shares.smallest.unwrap(), shares.largest.unwrap());
     assert!(least < most, "{shares:?}");
-    // Both ends serve: the lower one as few tokens as a server starts with.
+    // Both ends start, the lower one with so few tokens that the context asked for is not among them.
     let [lower, upper] = [least, most].map(|share| planned(&with(share)));
-    assert_ne!(lower.verdict, Verdict::DoesNotFit);
+    assert!(shown(&with(least)).starts_with("sglang starts, but its pool is "));
     assert_eq!(upper.verdict, Verdict::Fits);
     let tokens = |answer: &Answer| answer.plan.pool.unwrap().tokens;
     assert!(tokens(&lower) < 400 && tokens(&upper) > 10_000);
@@ -170,6 +170,8 @@ fn cells(model: &str, gpu: &str, ranks: u64) -> Cells {
         page: None,
         predicting: Predicting::default(),
         copies: 1,
+        requests: None,
+        chunk: 8192,
     };
     Cells::of(&kept, &(0..model.shape.n_layers)).unwrap()
 }

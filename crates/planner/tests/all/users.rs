@@ -4,6 +4,7 @@ use vramplan_planner::deployment::{Deployment, Question, resolve};
 use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::{Catalog, MemoryFiles};
 use vramplan_planner::recommend::{Answer, answer};
+use vramplan_planner::units::Bytes;
 
 fn asked(text: &str) -> Question {
     toml::from_str(text).unwrap()
@@ -133,4 +134,37 @@ fn users_are_the_concurrency_that_vllm_prints() {
     }
     assert!(compared >= 20, "{compared}");
     assert!(off.len() * 20 <= compared, "{} of {compared}: {off:#?}", off.len());
+}
+
+/// What is advised can be pasted behind what was asked: a flag that says the same in other words is refused beside it.
+#[test]
+fn advice_is_in_the_words_of_the_question() {
+    let advice = |question: &str| {
+        let (_, answer) = planned(&asked(question));
+        answer.advice.into_iter().map(|advice| advice.text).collect::<Vec<_>>().join("\n")
+    };
+    let large = "model = 'llama-3.3-70b'\nruntime = 'vllm'\nweights = 'bf16'\n";
+    let listed = advice(&format!("gpu = '2xRTX 3090'\n{large}"));
+    assert!(listed.contains("xRTX 3090'`: "), "{listed}");
+    assert!(!listed.contains("--gpus"), "{listed}");
+    let counted = advice(&format!("gpu = 'RTX 3090'\ngpus = 2\n{large}"));
+    assert!(counted.contains("`--gpus ") && !counted.contains("xRTX 3090"), "{counted}");
+    let many = "gpu = 'L4'\nmodel = 'qwen2.5-14b'\nruntime = 'llama.cpp'\nngl = 'all'\n";
+    let told = advice(&format!("{many}users = 16\ncontext_per_user = 8192"));
+    assert!(told.contains("`--users 8`") && told.contains("`--context-per-user "), "{told}");
+    assert!(!told.contains("--batch ") && !told.contains("--cache-tokens"), "{told}");
+    let roomy = advice(&format!("{many}users = 8\ncontext_per_user = 8192"));
+    assert!(!roomy.contains("`--context "), "{roomy}");
+    let plain = advice(&format!("{many}batch = 16\ncache_tokens = 8192"));
+    assert!(plain.contains("`--batch 8`") && plain.contains("`--cache-tokens "), "{plain}");
+}
+
+/// vLLM's own flag takes a number of bytes, as advice and its logs have it.
+#[test]
+fn a_pool_is_a_number_of_bytes() {
+    for written in ["4730894557", "'4730894557'", "'4730894557 B'"] {
+        let question = asked(&format!("kv_cache_memory_bytes = {written}"));
+        let bytes = question.kv_cache_memory_bytes.map(Bytes::get);
+        assert_eq!(bytes, Some(4_730_894_557), "{written}");
+    }
 }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use vramplan_planner::deployment::{Question, resolve};
+use vramplan_planner::estimate::runtimes::file_size;
 use vramplan_planner::read::{Catalog, MemoryFiles};
+use vramplan_planner::spec::Runtime;
 use vramplan_planner::units::Bytes;
 use vramplan_planner::why::{
     CauseKind, Checked, Engine, Evidence, Finding, Log, Place, Term, TermKind, decisive, explain,
@@ -697,4 +699,214 @@ fn a_message_may_be_broken_anywhere() {
             .collect();
         assert_eq!(of(&broken.join("\n")), of(whole), "{width}");
     }
+}
+
+/// The finding of some lines, without anything that a user says.
+fn of_lines(lines: &str) -> Finding {
+    found(read(lines.as_bytes()), &Question::default())
+}
+
+/// What is stated as allocated of a kind on a card.
+fn allocated(finding: &Finding, kind: TermKind, card: u64) -> Vec<Bytes> {
+    let here =
+        |term: &&Term| term.kind == kind && term.place == Place::Card(card) && !term.estimated;
+    finding.evidence.run.terms.iter().filter(here).map(|term| term.size.bytes).collect()
+}
+
+/// Ollama deals out layers by what it expects; llama.cpp, which loads the model, prints what it allocates.
+#[test]
+fn what_ollama_expects_of_llama_cpp_is_not_counted() {
+    let layout = "msg=\"model weights\" device=CUDA0 size=\"13.3 GiB\"\n\
+        source=device.go:251 msg=\"kv cache\" device=CUDA0 size=\"6.1 GiB\"\n";
+    let loaded = "llama_model_loader: loaded meta data with 35 key-value pairs and 771 tensors from /m/x.gguf (version GGUF V3)\n\
+        load_tensors: offloaded 49/65 layers to GPU\n\
+        load_tensors:        CUDA0 model buffer size = 13613.88 MiB\n\
+        llama_kv_cache:      CUDA0 KV buffer size =  6272.00 MiB\n";
+    let finding = of_lines(&format!("time=2026-04-02 source=device.go:240 {layout}{loaded}"));
+    assert_eq!(allocated(&finding, TermKind::Weights, 0), [bytes("13613.88 MiB")]);
+    assert_eq!(allocated(&finding, TermKind::Cache, 0), [bytes("6272 MiB")]);
+    // Its own engine has allocated what it states.
+    let own = of_lines(&format!("time=2026-04-02 source=device.go:240 {layout}"));
+    assert_eq!(allocated(&own, TermKind::Weights, 0), [bytes("13.3 GiB")]);
+}
+
+/// A llama.cpp log of a card and a model, with these lines behind.
+fn llama_log(device: &str, model: &str, behind: &str) -> Finding {
+    of_lines(&format!(
+        "{device}\nllama_model_loader: loaded meta data with 1 key-value pairs and 2 tensors from /m/{model}.gguf (version GGUF V3 (latest))\n{behind}"
+    ))
+}
+
+const L4: &str = "  Device 0: NVIDIA L4, compute capability 8.9, VMM: yes";
+
+/// Slots that are not unified have each their part of the cells, once: lines of the slots say it again.
+#[test]
+fn slots_of_their_own_divide_the_context_once() {
+    let finding = llama_log(
+        L4,
+        "Qwen3-8B-Q4_K_M",
+        "load_tensors: offloaded 37/37 layers to GPU\nllama_context: constructing llama_context\nllama_context: n_seq_max     = 8\n\
+         llama_context: n_ctx         = 32768\nllama_context: n_ctx_seq     = 4096\nllama_context: kv_unified    = false\n\
+         llama_kv_cache:      CUDA0 KV buffer size =  4608.00 MiB\n\
+         llama_kv_cache: size = 4608.00 MiB (  4096 cells,  36 layers,  8/8 seqs), K (f16): 2304.00 MiB, V (f16): 2304.00 MiB\n\
+         slot   load_model: id  0 | task -1 | new slot, n_ctx = 4096\nslot   load_model: id  1 | task -1 | new slot, n_ctx = 4096\n",
+    );
+    let caches = finding.compared.iter().find(|row| row.group.title() == "caches").unwrap();
+    assert_eq!(caches.planned.expected, bytes("4608 MiB"));
+    assert!(caches.is_within());
+}
+
+/// A benchmark's command line is read as a server's is, and the layers of several cards are dealt by what was free of each.
+#[test]
+fn commands_of_benchmarks_and_free_memory_place_layers() {
+    let finding = of_lines(&format!(
+        "./build/bin/llama-sweep-bench -m /m/Qwen3-235B-A22B-Q8_0.gguf -fa -c 32768 -ngl 99 -ot \"blk\\.[2-9][0-9]\\.ffn.*=CPU\" -ot exps=CPU\n{L4}\n"
+    ));
+    assert_eq!(finding.evidence.run.question.override_tensor.len(), 2);
+
+    let two = |free: [u64; 2]| {
+        let device = format!(
+            "llama_model_load_from_file_impl: using device CUDA0 (NVIDIA GeForce RTX 4090) - {} MiB free\n\
+             llama_model_load_from_file_impl: using device CUDA1 (NVIDIA GeForce RTX 5090) - {} MiB free",
+            free[0], free[1]
+        );
+        let behind = "load_tensors: offloaded 49/49 layers to GPU\nllama_context: constructing llama_context\n\
+            llama_context: n_ctx         = 16384\nllama_kv_cache_unified:      CUDA0 KV buffer size =   384.00 MiB\n\
+            llama_kv_cache_unified:      CUDA1 KV buffer size =  1152.00 MiB\n";
+        let finding = llama_log(&device, "Qwen3-30B-A3B-Q4_K_M", behind);
+        let caches = finding.compared.iter().filter(|row| row.group.title() == "caches");
+        caches.map(|row| row.planned.expected).collect::<Vec<_>>()
+    };
+    assert_eq!(two([9862, 31_518]), [bytes("384 MiB"), bytes("1152 MiB")]);
+    assert_eq!(two([20_000, 20_000]), [bytes("800 MiB"), bytes("736 MiB")]);
+}
+
+/// What was tuned is planned as what it was tuned from, where the log prints its layers and width.
+#[test]
+fn what_is_tuned_is_planned_as_its_base() {
+    let shape = "print_info: n_embd           = 2560\nprint_info: n_layer          = 36\n";
+    let with = |name: &str, behind: &str| llama_log(L4, name, behind);
+    let finding = with("Qwen3-4B-abliterated-q6_k", shape);
+    let plan = finding.plan.as_ref().unwrap();
+    assert_eq!(plan.deployment.model.name, "qwen3-4b");
+    assert!(
+        finding.notes.iter().any(|note| note.contains("`Qwen3-4B` is planned")),
+        "{:?}",
+        finding.notes
+    );
+    let base = format!(
+        "llama_model_loader: - kv  10:   general.base_model.0.name str              = Qwen3 4B\n{shape}"
+    );
+    assert_eq!(with("my-own-tune", &base).plan.unwrap().deployment.model.name, "qwen3-4b");
+    // llama.cpp's fitting counts layers of cards, in the same words.
+    let fitted =
+        format!("common_params_fit_impl: id=0, n_layer= 2, n_part= 0, mem=  1806 MiB\n{shape}");
+    assert!(with("Qwen3-4B-Q6_K", &fitted).plan.is_some());
+    // Without the shape, or with another, a part of a name is no model.
+    assert!(with("Qwen3-4B-abliterated-q6_k", "").plan.is_none());
+    assert!(with("Qwen3-8B-abliterated-q6_k", shape).plan.is_none());
+}
+
+/// A card that no profile is of is planned by the size that the log prints; Apple's by the memory that it is of.
+#[test]
+fn cards_without_a_profile_have_the_printed_size() {
+    let laptop = "  - Vulkan0 : NVIDIA GeForce RTX 3050 Laptop GPU (3962 MiB, 3367 MiB free)";
+    let finding =
+        llama_log(laptop, "Llama-3.2-1B-Instruct-Q4_K_M", "llama_context: n_ctx = 4096\n");
+    let plan = finding.plan.as_ref().unwrap();
+    // Sizes are said to a hundredth of a GiB.
+    let total = plan.deployment.cards.first().capacity.total;
+    assert!(total.diff(bytes("3962 MiB")).unsigned_abs() < 6 << 20, "{total}");
+    assert!(
+        finding
+            .notes
+            .iter()
+            .any(|note| note.contains("no profile is of `NVIDIA GeForce RTX 3050 Laptop GPU`"))
+    );
+    let radeon = "llama_model_load_from_file_impl: using device Vulkan0 (Radeon 8060S Graphics (RADV STRIX_HALO)) (0000:c6:00.0) - 129924 MiB free";
+    let finding =
+        llama_log(radeon, "Llama-3.2-1B-Instruct-Q4_K_M", "llama_context: n_ctx = 4096\n");
+    let name = finding.evidence.cards[0].name.as_deref();
+    assert_eq!(name, Some("Radeon 8060S Graphics (RADV STRIX_HALO)"));
+    let apple = "llama_model_load_from_file_impl: using device MTL0 (Apple M4) (unknown id) - 12123 MiB free";
+    let finding = llama_log(apple, "Llama-3.2-1B-Instruct-Q4_K_M", "llama_context: n_ctx = 4096\n");
+    assert_eq!(finding.plan.unwrap().deployment.cards.first().gpu.name, "M4 16GB");
+}
+
+/// Cards that Ollama lists and llama.cpp does not use are not planned with.
+#[test]
+fn cards_that_are_not_used_are_left_out() {
+    let listed = "time=2026-07-29 msg=\"inference compute\" id=0 library=Vulkan name=Vulkan1 description=\"NVIDIA L4\" total=\"22.0 GiB\" available=\"21.0 GiB\"";
+    let used = "llama_prepare_model_devices: using device Vulkan0 (NVIDIA L4) (0000:01:00.0) - 21504 MiB free";
+    let finding =
+        llama_log(&format!("{listed}\n{used}"), "Qwen3-8B-Q4_K_M", "llama_context: n_ctx = 4096\n");
+    assert_eq!(finding.plan.unwrap().deployment.cards.len(), 1);
+}
+
+#[test]
+fn the_card_and_the_context_of_a_message_are_those_that_it_names() {
+    let line = "ERROR Failed to load model - not enough GPU memory. Try lowering --gpu-memory-utilization. Original error: CUDA out of \
+        memory. Tried to allocate 448.00 MiB. GPU 1 has a total capacity of 23.52 GiB of which 310.81 MiB is free.";
+    let finding = of_lines(line);
+    assert_eq!(decisive(&finding.evidence).unwrap().place, Some(Place::Card(1)));
+
+    let user = Question {
+        model: Some("llama-3.1-8b".to_owned()),
+        gpu: Some("RTX 4090".to_owned()),
+        ..Question::default()
+    };
+    let line = "ValueError: The model's max seq len (29000) is larger than the maximum number of tokens that can be stored in KV cache (21000). \
+        Try increasing `gpu_memory_utilization` or decreasing `max_model_len` when initializing the engine.";
+    let finding = found(read(line.as_bytes()), &user);
+    assert_eq!(finding.plan.unwrap().question.context, Some(29_000));
+}
+
+/// Scores of a whole context are in a compute buffer unless flash attention is on.
+#[test]
+fn a_large_compute_buffer_names_what_it_grows_with() {
+    let lines = "llama_context: n_ctx         = 131072\n\
+        ggml_backend_cuda_buffer_type_alloc_buffer: allocating 14131.20 MiB on device 0: cudaMalloc failed: out of memory\n\
+        ggml_gallocr_reserve_n: failed to allocate CUDA0 buffer of size 14817636352\n\
+        graph_reserve: failed to allocate compute buffers\n";
+    let codes = |finding: &Finding| {
+        finding.remedies.iter().map(|found| found.flags.clone()).collect::<Vec<_>>()
+    };
+    let told = codes(&of_lines(lines));
+    assert!(
+        told.contains(&"-fa on".to_owned()) && told.contains(&"-c 65536".to_owned()),
+        "{told:?}"
+    );
+    let with_flash = codes(&of_lines(&format!("llama_context: flash_attn    = enabled\n{lines}")));
+    assert!(!with_flash.contains(&"-fa on".to_owned()), "{with_flash:?}");
+}
+
+/// A file whose makers chose types of their own has the size that the log prints, and not that of its type's rule.
+#[test]
+fn a_file_that_mixes_types_has_the_size_that_is_printed() {
+    let with = |size: &str| {
+        let behind = format!(
+            "print_info: file type   = Q4_K - Medium\n{size}load_tensors: offloaded 37/37 layers to GPU\n\
+             load_tensors:        CUDA0 model buffer size =  4260.00 MiB\nllama_context: n_ctx = 4096\n"
+        );
+        let finding = llama_log(L4, "Qwen3-8B-UD-Q4_K_XL", &behind);
+        let weights = finding.compared.iter().find(|row| row.group.title() == "weights");
+        (weights.unwrap().planned, finding.notes)
+    };
+    let (by_rule, _) = with("");
+    let (printed, notes) = with("print_info: file size   = 4.50 GiB (4.72 BPW)\n");
+    let model = Catalog::built_in().model("qwen3-8b").unwrap();
+    let whole = file_size(&model, "q4_k_m".parse().unwrap(), Runtime::LlamaCpp).unwrap();
+    let expected = by_rule.expected.scale(bytes("4.5 GiB").get(), whole.get()).unwrap();
+    let away = printed.expected.diff(expected).unsigned_abs();
+    assert!(
+        away < 4 << 20,
+        "{} for {expected}, {} by the rule",
+        printed.expected,
+        by_rule.expected
+    );
+    assert!(printed.low < expected && expected < printed.high);
+    assert!(notes.iter().any(|note| note.contains("`q4_k_m in 4.50 GiB`")), "{notes:?}");
+    // A size that is the rule's own changes nothing.
+    let same = format!("print_info: file size   = {whole} (4.9 BPW)\n");
+    assert_eq!(with(&same).0.expected, by_rule.expected);
 }

@@ -16,10 +16,10 @@ use self::tables::{
 };
 use super::Question;
 use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
-use super::llama_flags::PLACED;
+use super::llama_flags::{PLACED, settle_slots};
 use super::seen::SGLANG;
 use super::speculation::unknown;
-use crate::spec::Runtime;
+use crate::spec::{LlamaCppVersion, Runtime, SglangVersion, VllmVersion};
 use crate::text::printable;
 
 /// A command that was read.
@@ -33,6 +33,26 @@ pub struct Served {
     pub not_planned: Vec<String>,
     /// What the plan takes for granted where the command is silent.
     pub note: Option<&'static str>,
+    /// Whether it is a server that chooses how many slots it has.
+    pub chooses_slots: bool,
+    /// What else has to be said of how it is planned.
+    pub remarks: Vec<String>,
+}
+
+impl Served {
+    /// What it asks for beside what is asked otherwise: the slots that a llama.cpp server takes of itself give way to users or
+    /// sequences that are asked for, and to a release that takes one.
+    pub fn question_beside(&self, other: &Question) -> Question {
+        let mut question = self.question.clone();
+        let version = other.runtime_version.as_deref().or(question.runtime_version.as_deref());
+        let version =
+            version.map_or_else(LlamaCppVersion::default, |text| text.parse().unwrap_or_default());
+        let is_told = other.users.is_some() || other.batch.is_some() || other.parallel.is_some();
+        if self.chooses_slots && (is_told || !version.has_four_slots()) {
+            (question.parallel, question.kv_unified) = (None, false);
+        }
+        question
+    }
 }
 
 /// Why a command says nothing that can be planned.
@@ -62,7 +82,7 @@ pub enum Unread {
 pub fn served(command: &[&str]) -> Result<Served, Unread> {
     let command = split(command);
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    let Peeled { variables, words, .. } = peel(&command);
+    let Peeled { variables, words, tag, .. } = peel(&command);
     let unknown = || {
         let program = words.first().copied().unwrap_or_default();
         let other = OTHER_PROGRAMS.iter().find(|(known, _)| program.ends_with(known));
@@ -72,8 +92,16 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
     let (engine, rest) = engine(&words).ok_or_else(unknown)?;
     let mut served = Served::default();
     served.question.runtime = Some(engine.runtime());
+    served.question.runtime_version = tag.and_then(|tag| version_of_tag(engine, tag));
     match engine {
-        Engine::LlamaCpp => served.llama_cpp(rest, &variables)?,
+        Engine::LlamaCpp => {
+            served.llama_cpp(rest, &variables)?;
+            let is_told = variables.iter().any(|(name, _)| *name == "LLAMA_ARG_N_PARALLEL");
+            let program = words.first().filter(|_| !is_told);
+            let before = served.question.parallel;
+            settle_slots(program.copied().unwrap_or_default(), rest, &mut served.question);
+            served.chooses_slots = served.question.parallel != before;
+        }
         Engine::LlamaPython => served.llama_python(rest)?,
         Engine::Kobold => served.read(rest, &[KOBOLD], false)?,
         Engine::Ollama => served.ollama(rest, &variables)?,
@@ -88,6 +116,27 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
     let named = variables.iter().map(|(name, _)| *name).filter(of_server);
     served.left_out.extend(named.map(printable));
     Ok(served)
+}
+
+/// The release that an image's tag names, such as `v0.14.1`, `v0.5.5.post3-cu129` or `server-cuda-b6123`; nothing for `latest` and
+/// the like, and for programs whose releases are not the engine's.
+fn version_of_tag(engine: Engine, tag: &str) -> Option<String> {
+    let release = tag.strip_prefix('v').unwrap_or(tag).split(['-', '+']).next()?;
+    let is_known = match engine {
+        Engine::Vllm => release.parse::<VllmVersion>().is_ok(),
+        Engine::Sglang => release.parse::<SglangVersion>().is_ok(),
+        Engine::LlamaCpp => {
+            return tag.rsplit('-').next().filter(|build| is_build(build)).map(str::to_owned);
+        }
+        Engine::LlamaPython | Engine::Kobold | Engine::Ollama | Engine::LmStudio => false,
+    };
+    let is_number = release.starts_with(|c: char| c.is_ascii_digit());
+    (is_known && is_number).then(|| release.to_owned())
+}
+
+/// Whether a word is a build of llama.cpp: `b6123`.
+fn is_build(word: &str) -> bool {
+    word.strip_prefix('b').is_some_and(|number| number.len() > 2 && number.parse::<u32>().is_ok())
 }
 
 /// Whether a word runs a program whose command [`served`] reads.
@@ -302,9 +351,23 @@ impl Served {
     fn sglang(&mut self, words: &[&str]) -> Result<(), Unread> {
         let (words, told) = Told::of_sglang(words)?;
         self.read(&words, &[SGLANG_HERE, SGLANG], false)?;
-        one_gpu(&mut self.question);
+        self.one_engine();
         let settled = told.sglang(&mut self.question);
         self.settle(settled)
+    }
+
+    /// Without attention of their own `SGLang`'s `--dp` engines share nothing: one of them is planned, on its own cards.
+    fn one_engine(&mut self) {
+        let question = &mut self.question;
+        let engines = question.data_parallel_size.filter(|engines| *engines > 1);
+        let Some(engines) = engines.filter(|_| !question.enable_dp_attention) else {
+            return one_gpu(question);
+        };
+        question.data_parallel_size = None;
+        settle_ranks(question);
+        self.remarks.push(format!(
+            "`--dp {engines}` runs {engines} engines that share nothing: one of them is planned, on cards of its own"
+        ));
     }
 
     fn llama_cpp(&mut self, words: &[&str], variables: &[(&str, &str)]) -> Result<(), Unread> {
@@ -313,6 +376,12 @@ impl Served {
         self.read(&words, &[LLAMA_HERE, PLACED, LLAMA], false)?;
         let settled = told.llama(&mut self.question);
         self.settle(settled)?;
+        if told.is_unused_draft() {
+            self.note = Some(
+                "llama.cpp from 0.5.0 on loads a draft and gives it back where no `--spec-type draft-simple` uses it: planned is a \
+                 draft that is used",
+            );
+        }
         let question = &mut self.question;
         match (question.cache_tokens, question.parallel) {
             (None, _) => {
@@ -368,7 +437,15 @@ impl Served {
 
     /// Ollama takes its settings from variables (`envconfig/config.go`), and each of its users has the whole context.
     fn ollama(&mut self, words: &[&str], variables: &[(&str, &str)]) -> Result<(), Unread> {
+        let is_created = words.first() == Some(&"create");
+        if let ["create", rest @ ..] = words {
+            let file = rest.iter().position(|word| matches!(*word, "-f" | "--file"));
+            let file = file.and_then(|at| rest.get(at + 1)).copied().unwrap_or("Modelfile");
+            self.question.model = Some(file.to_owned());
+        }
+        let none: &[&str] = &[];
         let words = match words {
+            ["create", ..] => none,
             ["run" | "serve" | "start" | "pull" | "show", rest @ ..] => rest,
             all => all,
         };
@@ -380,7 +457,8 @@ impl Served {
                 Some(_) | None => {}
             }
         }
-        if self.question.context.is_none() {
+        // What a model is created from says its context itself.
+        if self.question.context.is_none() && !is_created {
             self.note = Some(
                 "Ollama's own context depends on its version and the card unless `OLLAMA_CONTEXT_LENGTH` or `num_ctx` \
                  gives it: planned is what fits",

@@ -56,6 +56,8 @@ pub(super) struct Peeled<'a> {
     depth: u8,
     pub(super) variables: Vec<(&'a str, &'a str)>,
     pub(super) words: Vec<&'a str>,
+    /// The tag of the container's image.
+    pub(super) tag: Option<&'a str>,
 }
 
 /// The words of a command, those of a text that a shell runs or that was pasted as one word among them.
@@ -190,6 +192,7 @@ impl<'a> Peeled<'a> {
             let Some((_, program)) = IMAGES.iter().find(|(image, _)| is_image(image)) else {
                 continue;
             };
+            self.tag = word.rsplit_once(':').map(|(_, tag)| tag);
             let rest = words.get(at + 1..).unwrap_or_default();
             // The image of llama.cpp's with all programs takes the one to run as a flag.
             let rest = rest.strip_prefix(&["--server"]).unwrap_or(rest);
@@ -197,7 +200,9 @@ impl<'a> Peeled<'a> {
                 entry.map(|entry| vec![entry]).or_else(|| Some(program.as_ref()?.to_vec()));
             return match program {
                 Some(program) => {
-                    let all: Vec<&str> = program.into_iter().chain(rest.iter().copied()).collect();
+                    // Who names the program again means the one that the image starts.
+                    let again = rest.strip_prefix(program.as_slice()).unwrap_or(rest);
+                    let all: Vec<&str> = program.into_iter().chain(again.iter().copied()).collect();
                     self.take(&all);
                 }
                 None => self.take(rest),

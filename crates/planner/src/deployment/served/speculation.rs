@@ -221,6 +221,11 @@ impl<'a> Told<'a> {
         Ok(())
     }
 
+    /// Whether a draft is named, and no way to use it.
+    pub(super) const fn is_unused_draft(&self) -> bool {
+        self.model.is_some() && self.method.is_none()
+    }
+
     /// Puts llama.cpp's into a question.
     pub(super) fn llama(&self, question: &mut Question) -> Result<(), Failed> {
         let methods = self.method.unwrap_or_default().split(',');
@@ -235,6 +240,7 @@ impl<'a> Told<'a> {
         }
         if let Some(name) = self.model {
             question.draft = Some(name.to_owned());
+            question.draft_tokens = self.tokens;
         }
         Ok(())
     }

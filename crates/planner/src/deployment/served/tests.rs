@@ -27,6 +27,7 @@ fn containers_and_modules_are_looked_into() {
                 --quantization fp8 --frobnicate 3 --dtype auto";
     let Served { question, left_out, .. } = of(line);
     assert_eq!((question.model.as_deref(), question.context), (Some("a/b"), Some(32_000)));
+    assert_eq!(question.runtime_version.as_deref(), Some("0.11"));
     assert_eq!(question.dtype.map(|format| format.to_string()).as_deref(), Some("fp8"));
     assert_eq!(left_out, ["--frobnicate 3"]);
     let line = "docker run --gpus all lmsysorg/sglang:latest python3 -m sglang.launch_server --model-path a/b --tp 2";
@@ -36,6 +37,7 @@ fn containers_and_modules_are_looked_into() {
                 --page-size 64 --max-total-tokens 100000 --frobnicate";
     let Served { question, left_out, .. } = of(line);
     assert!(question.enable_dp_attention && question.enable_expert_parallel);
+    assert_eq!(question.gpus, Some(8));
     assert_eq!((question.data_parallel_size, question.block_size), (Some(8), Some(64)));
     assert_eq!((question.max_total_tokens, left_out.len()), (Some(100_000), 1));
     let Served { question, .. } =
@@ -45,6 +47,43 @@ fn containers_and_modules_are_looked_into() {
         Some("0.8")
     );
     assert_eq!(question.gpus, None);
+}
+
+#[test]
+fn a_server_that_is_not_told_its_slots_has_four() {
+    let asked = |line: &str, other: Question| of(line).question_beside(&other);
+    let silent = Question::default;
+    let question = asked("llama-server -m a.gguf -c 8192", silent());
+    assert_eq!((question.parallel, question.kv_unified), (Some(4), true));
+    for line in [
+        "llama-server -m a.gguf -c 8192 -np 1",
+        "llama-server -m a.gguf --parallel=1",
+        "llama-cli -m a.gguf",
+    ] {
+        assert_eq!(asked(line, silent()).parallel, None, "{line}");
+    }
+    let older = Question { runtime_version: Some("b6000".to_owned()), ..silent() };
+    assert_eq!(asked("llama-server -m a.gguf -c 8192", older).parallel, None);
+    let users = Question { users: Some(2), ..silent() };
+    assert_eq!(asked("llama-server -m a.gguf -c 8192", users).parallel, None);
+    let by_variable = "LLAMA_ARG_N_PARALLEL=1 llama-server -m a.gguf";
+    assert_eq!(asked(by_variable, silent()).parallel, None);
+}
+
+#[test]
+fn the_tag_of_an_image_is_the_release() {
+    let version = |line: &str| of(line).question.runtime_version;
+    let run = |image: &str| version(&format!("docker run --gpus all {image} --model a/b"));
+    assert_eq!(run("vllm/vllm-openai:v0.14.1").as_deref(), Some("0.14.1"));
+    assert_eq!(run("registry:5000/vllm/vllm-openai:v0.8.5.post1").as_deref(), Some("0.8.5.post1"));
+    assert_eq!(run("vllm/vllm-openai:v0.26.0-cu129").as_deref(), Some("0.26.0"));
+    assert_eq!(run("ghcr.io/ggml-org/llama.cpp:server-cuda-b6123").as_deref(), Some("b6123"));
+    for image in ["vllm/vllm-openai", "vllm/vllm-openai:latest", "vllm/vllm-openai:cu130-nightly"] {
+        assert_eq!(run(image), None, "{image}");
+    }
+    let sglang =
+        "docker run lmsysorg/sglang:v0.5.5 python3 -m sglang.launch_server --model-path a/b";
+    assert_eq!(version(sglang).as_deref(), Some("0.5.5"));
 }
 
 #[test]
@@ -272,8 +311,34 @@ fn predictions_of_vllm_are_read() {
 }
 
 #[test]
+fn a_server_that_is_told_no_slots_has_four_that_share_its_context() {
+    let slots = |line: &str| {
+        let Served { question, .. } = of(line);
+        (question.parallel, question.kv_unified, question.cache_tokens)
+    };
+    let shared = (Some(4), true, Some(4096));
+    assert_eq!(slots("llama-server -m a.gguf -c 4096"), shared);
+    assert_eq!(slots("C:\\llama\\llama-server.exe -m a.gguf -c 4096"), shared);
+    assert_eq!(slots("docker run ghcr.io/ggml-org/llama.cpp:server-cuda -m a -c 4096"), shared);
+    for one in [
+        "llama-server -m a.gguf -c 4096 -np 1",
+        "llama-server -m a.gguf -c 4096 --parallel=1",
+        "LLAMA_ARG_N_PARALLEL=1 llama-server -m a.gguf -c 4096",
+        "llama-cli -m a.gguf -c 4096",
+    ] {
+        assert_eq!(slots(one), (None, false, Some(4096)), "{one}");
+    }
+    assert_eq!(slots("llama-server -m a.gguf -c 4096 -np 2"), (Some(2), false, Some(2048)));
+}
+
+#[test]
 fn predictions_of_llama_cpp_are_read() {
     let server = "llama-server -m a.gguf -c 4096";
+    let Served { question, note, .. } =
+        of(&format!("{server} -md d.gguf --spec-type draft-simple --spec-draft-n-max 8"));
+    assert_eq!((question.draft_tokens, note), (Some(8), None));
+    // Nothing uses a draft without a type.
+    assert!(of(&format!("{server} -md d.gguf")).note.is_some());
     for (flags, mtp, draft) in [
         ("-md d.gguf -ngld 99 --draft-max 16 --draft-min 4 -cd 0", None, Some("d.gguf")),
         ("-hfd a/d-GGUF:Q8_0 --draft-p-min 0.5", None, Some("a/d-GGUF:Q8_0")),
@@ -406,4 +471,44 @@ fn a_wrong_number_is_told_without_what_commands_a_terminal() {
     let words = ["sglang", "serve", "--model-path", "a/b", "--speculative-num-steps", "\u{1b}[2J"];
     let Err(Unread::Value(said)) = served(&words) else { panic!("{:?}", served(&words)) };
     assert!(said.contains("is not a number of tokens") && !said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
+fn an_image_may_be_told_its_own_program() {
+    let Served { question, left_out, .. } = of(
+        "docker run --gpus all vllm/vllm-openai:v0.14.1 vllm serve Qwen/Qwen3-8B --max-model-len 8192",
+    );
+    assert_eq!(question.model.as_deref(), Some("Qwen/Qwen3-8B"));
+    assert_eq!(question.context, Some(8192));
+    assert!(left_out.is_empty(), "{left_out:?}");
+}
+
+#[test]
+fn engines_that_share_nothing_are_planned_by_themselves() {
+    let Served { question, remarks, .. } =
+        of("python -m sglang.launch_server --model-path Qwen/Qwen3-8B --dp 2 --tp 2");
+    assert_eq!((question.data_parallel_size, question.gpus), (None, Some(2)));
+    assert!(remarks[0].contains("`--dp 2` runs 2 engines"), "{remarks:?}");
+    let Served { question, remarks, .. } = of(
+        "python -m sglang.launch_server --model-path Qwen/Qwen3-8B --dp 2 --tp 2 --enable-dp-attention",
+    );
+    assert_eq!(question.data_parallel_size, Some(2));
+    assert!(remarks.is_empty());
+}
+
+#[test]
+fn what_is_not_modelled_of_a_cache_is_named() {
+    let command = ["vllm", "serve", "a", "--kv-cache-dtype", "turboquant_k8v4"];
+    let Err(Unread::Value(why)) = served(&command) else { panic!() };
+    assert!(
+        why.contains("`--kv-cache-dtype turboquant_k8v4` is not modelled: TurboQuant"),
+        "{why}"
+    );
+}
+
+#[test]
+fn ollama_creates_from_a_file() {
+    assert_eq!(of("ollama create mine -f Mine").question.model.as_deref(), Some("Mine"));
+    let Served { question, note, .. } = of("ollama create mine");
+    assert_eq!((question.model.as_deref(), note), (Some("Modelfile"), None));
 }

@@ -1,22 +1,29 @@
 //! What is loaded and run beside the model: an encoder of images, adapters, a draft model, a layer that predicts
-//! tokens ahead. All of it is on the first GPU, where llama.cpp puts it unless told otherwise; adapters go with the
-//! layers that they change.
+//! tokens ahead. Encoder and predicting layer are on the first GPU, where llama.cpp puts them unless told otherwise; a draft
+//! model's layers are dealt out as the model's are, and adapters go with the layers that they change.
 
 use super::graph::{Context, GPU, Stage, caches_where, model_buffer};
+use super::placement::draft_by_layers;
 use super::{check_limits, push as push_model};
 use crate::dtype::KvFormat;
 use crate::estimate::weights::Weights;
 use crate::estimate::{
     BufferId, Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario,
-    weights_of,
+    weights_of_part,
 };
-use crate::spec::{Adapter, Basis, Beside, Bounds, Draft, Encoder, Launch, Layer, RuntimeSpec};
+use crate::spec::{
+    Adapter, Basis, Beside, Bounds, Draft, Encoder, Launch, Layer, ModelSpec, Part, RuntimeSpec,
+    Split,
+};
 use crate::units::{Bytes, Overflow};
 
 const ENCODER: &str = "llama.cpp clip.cpp: results of a layer for every patch. SigLIP 896 takes 121.25 MiB, Qwen3-VL's \
     encoder 6% more than this; the largest image more than that of the warm-up";
 const PREDICTING: &str = "llama.cpp draft-mtp: a second context. A public log of Qwen3.8-27B with two tokens ahead \
     shows 22,723 MiB where these parts add up to 22,719";
+
+/// The pool of a draft's context.
+pub const DRAFT_POOL: &str = "pool of the draft";
 
 /// Lists it.
 pub(super) fn push(
@@ -25,16 +32,19 @@ pub(super) fn push(
     context: &Context,
 ) -> Result<(), EstimateError> {
     let Some(beside) = scenario.runtime.launch.beside.as_deref() else { return Ok(()) };
-    let Beside { encoder, adapters, draft, ahead } = beside;
+    let Beside { encoder, adapters, draft, ahead, .. } = beside;
     push_adapters(buffers, scenario, (adapters, context))?;
-    if scenario.part().index > 0 || scenario.gpu.is_main_memory() {
+    if scenario.gpu.is_main_memory() {
+        return Ok(());
+    }
+    if let Some(draft) = draft {
+        push_draft(buffers, scenario, draft)?;
+    }
+    if scenario.part().index > 0 {
         return Ok(());
     }
     if let Some(encoder) = encoder {
         push_encoder(buffers, encoder, context.graph.flash)?;
-    }
-    if let Some(draft) = draft {
-        push_draft(buffers, scenario, draft)?;
     }
     if *ahead > 0 {
         push_predicting(buffers, scenario, (context, *ahead))?;
@@ -111,7 +121,8 @@ fn push_draft(
     let Launch { batch, unified, full_window, .. } = scenario.runtime.launch;
     let launch = Launch { batch, unified, full_window, ..Launch::default() };
     let runtime = RuntimeSpec { launch, ..scenario.runtime.clone() };
-    let sized = weights_of(&draft.model, draft.weights, &runtime);
+    let Some(part) = part_of_draft(scenario, &draft.model) else { return Ok(()) };
+    let sized = weights_of_part(&draft.model, draft.weights, &runtime, &part);
     let weights: Weights = sized.map_err(|error| EstimateError::Model {
         field: "draft",
         reason: format!("the draft model's weights: {error}"),
@@ -142,11 +153,55 @@ fn push_draft(
         let listed = own.0.iter().filter(|buffer| of.contains(&buffer.component));
         let mut each = listed.clone().map(|buffer| buffer.size);
         let size = each.try_fold(Bounds::ZERO, Bounds::plus)?;
+        let size = if component == Component::Activations {
+            size
+        } else {
+            by_a_layer(size, &part, scenario)?
+        };
         let basis = listed.map(|buffer| buffer.basis).max().unwrap_or(Basis::Modelled);
         let source = format!("as of a plan of {} alone", model.name);
         buffers.push(kind(component, basis, &source), id, size, Formula::text("as alone", &[]));
     }
+    push_pool_of_draft(buffers, &own)
+}
+
+/// Every context has a pool of its own (`ggml_backend_cuda_context`).
+fn push_pool_of_draft(buffers: &mut Buffers, own: &Buffers) -> Result<(), EstimateError> {
+    let is_pool = |id| matches!(id, BufferId::AttentionPool | BufferId::Pool | BufferId::Libraries);
+    let mut listed = own.0.iter().filter(|buffer| is_pool(buffer.id)).map(|buffer| buffer.size);
+    let size = listed.try_fold(Bounds::ZERO, Bounds::plus)?;
+    if size.high.is_zero() {
+        return Ok(());
+    }
+    // How much of a prompt it reads at once is up to the server.
+    let size = Bounds::new(Bytes::ZERO, size.expected, size.high);
+    let source =
+        "llama.cpp ggml-cuda.cu: a pool for every context; a virtual H100 shows 104 MiB of two";
+    let life = Life::From(Phase::SystemPrefill);
+    let of_pool = Kind { life, ..kind(Component::RuntimeOverhead, Basis::Modelled, source) };
+    buffers.push(of_pool, BufferId::Other(DRAFT_POOL), size, Formula::text("as alone", &[]));
     Ok(())
+}
+
+/// What of the draft is on this GPU; nothing under `--split-mode row` on any but the first.
+fn part_of_draft(scenario: &Scenario<'_>, draft: &ModelSpec) -> Option<Part> {
+    let part = scenario.part();
+    if part.split != Split::Layer || !part.is_one_of_several() {
+        return (part.index == 0).then(|| Part::whole(draft));
+    }
+    let parts = draft_by_layers(draft, part, scenario.model, &scenario.runtime.launch);
+    let own = parts.into_iter().find(|own| own.index == part.index);
+    own.filter(|own| own.has_head || !own.layers.is_empty())
+}
+
+/// A layer more or fewer, where layers are dealt out by what is free once the model is loaded.
+fn by_a_layer(size: Bounds, part: &Part, scenario: &Scenario<'_>) -> Result<Bounds, Overflow> {
+    if !part.is_one_of_several() || scenario.runtime.launch.tensor_split.is_some() {
+        return Ok(size);
+    }
+    let here = part.layers.end.saturating_sub(part.layers.start) + u64::from(part.has_head);
+    let low = size.low.scale(here.saturating_sub(1), here.max(1))?;
+    Ok(Bounds::new(low, size.expected, size.high.scale(here + 1, here.max(1))?))
 }
 
 /// A layer that predicts tokens: its weights, its cache, a compute buffer, and a state for every token.

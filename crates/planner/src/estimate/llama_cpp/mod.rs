@@ -19,6 +19,7 @@ pub(crate) mod weights;
 
 use std::convert::Infallible;
 
+pub use self::beside::DRAFT_POOL;
 use self::compute::Compute;
 use self::graph::{
     CacheSizes, Context, ContextParams, Gates, LlamaCppGeneration, Outputs, Stage, caches_of,
@@ -132,9 +133,19 @@ fn check_image_layers(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     Err(EstimateError::Model { field: "gpus", reason })
 }
 
-/// A quantized cache of values needs fused attention (`llama_init_from_model`).
+/// A quantized cache of values needs fused attention, and latent attention one format of keys and values
+/// (`llama_init_from_model`; of the latter since 0.5.0 at the latest).
 fn check_values(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     let values = scenario.runtime.launch.values.unwrap_or(scenario.kv);
+    let is_latent = scenario.model.shape.mla.is_some_and(|mla| !mla.expanded);
+    if is_latent && values != scenario.kv && version_of(scenario).limits_outputs() {
+        return Err(EstimateError::Unsupported {
+            runtime: scenario.kind(),
+            what: "values of latent attention in another format than keys:",
+            value: format!("{}/{values}", scenario.kv),
+            expected: "one format for both",
+        });
+    }
     if is_fused(scenario) || !matches!(values, KvFormat::Ggml(_)) {
         return Ok(());
     }
@@ -153,6 +164,10 @@ fn check_values(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
             "`f16`, `bf16` or `f32`, or `--attention flash`"
         },
     })
+}
+
+fn version_of(scenario: &Scenario<'_>) -> LlamaCppGeneration {
+    scenario.runtime.options.llama_cpp().generation()
 }
 
 /// Whether attention is fused: where it was asked for, and the GPU has a kernel for it; else llama.cpp turns it off.
@@ -185,7 +200,7 @@ fn context(scenario: &Scenario<'_>, generation: LlamaCppGeneration) -> Result<Co
         swa_full: launch.full_window,
         outputs: match workload.logits {
             Logits::All => Outputs::All,
-            Logits::Last => Outputs::Few(workload.batch),
+            Logits::Last => Outputs::Few(outputs_of_slots(scenario)?),
         },
         flash: is_fused(scenario),
         ada,
@@ -196,6 +211,17 @@ fn context(scenario: &Scenario<'_>, generation: LlamaCppGeneration) -> Result<Co
     let mut context = params.resolve_for(scenario.model)?;
     context.graph.gates = gates(scenario);
     Ok(context)
+}
+
+/// Rows of a step that a server asks logits of: a token of every slot, and those that were predicted for it
+/// (`common_speculative_get_output_limits`; a context of fewer tokens clamps it, as it does a batch).
+fn outputs_of_slots(scenario: &Scenario<'_>) -> Result<u64, Overflow> {
+    let beside = scenario.runtime.launch.beside.as_deref();
+    let predicted = beside.map_or(0, |beside| beside.drafted.max(beside.ahead));
+    predicted
+        .checked_add(1)
+        .and_then(|each| each.checked_mul(scenario.workload.batch))
+        .ok_or(Overflow)
 }
 
 /// What the types of the weights allow to fuse, on GPUs with tensor cores (`turing_mma_available`).

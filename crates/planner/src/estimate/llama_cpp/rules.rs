@@ -22,6 +22,11 @@ impl RuntimeRules for Rules {
         Choices { allowed: &[Attention::Flash, Attention::Eager], expected: "`flash` or `eager`" }
     }
 
+    /// Builds without `-fa auto` fuse attention only where they are told to.
+    fn own_attention(&self, options: &RuntimeOptions) -> Option<Attention> {
+        (!options.llama_cpp().tries_flash_attention()).then_some(Attention::Eager)
+    }
+
     fn plans_given_context(&self) -> bool {
         true
     }

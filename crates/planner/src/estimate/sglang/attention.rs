@@ -8,6 +8,7 @@
 //! `srt/layers/attention/flashinfer_backend.py`, `flashattention_backend.py`, `trtllm_mha_backend.py`, `triton_backend.py`
 //! (`__init__`, `init_cuda_graph_state`), `srt/environ.py` (`SGLANG_FLASHINFER_WORKSPACE_SIZE`).
 
+use super::compressed;
 use crate::estimate::{Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario};
 use crate::spec::{Basis, Bounds, GpuSpec, ModelShape, SglangVersion};
 use crate::units::{Bytes, Overflow};
@@ -23,6 +24,8 @@ pub enum Backend {
     FlashInfer,
     /// Triton's kernels.
     Triton,
+    /// Those for compressed keys (`dsv4`).
+    Compressed,
 }
 
 /// Tokens of a page of TensorRT-LLM's attention and of attention over chosen tokens.
@@ -31,6 +34,9 @@ const LARGE_PAGE: u64 = 64;
 impl Backend {
     /// The one that is run of itself.
     pub fn of(shape: &ModelShape, gpu: &GpuSpec, version: SglangVersion) -> Self {
+        if shape.extras.compressed.is_some() {
+            return Self::Compressed;
+        }
         let latent = shape.mla.is_some();
         match gpu.compute_capability.major {
             9 => Self::Fa3,
@@ -43,6 +49,9 @@ impl Backend {
 
     /// Tokens of a page of the pool.
     pub fn page(self, shape: &ModelShape) -> u64 {
+        if self == Self::Compressed {
+            return compressed::PAGE;
+        }
         let large = self == Self::TensorRt || shape.extras.indexer.is_some();
         if large { LARGE_PAGE } else { 1 }
     }
@@ -50,7 +59,7 @@ impl Backend {
     /// Workspaces that it keeps whatever is asked.
     fn workspace(self, shape: &ModelShape) -> Bytes {
         match self {
-            Self::Fa3 | Self::Triton => Bytes::ZERO,
+            Self::Fa3 | Self::Triton | Self::Compressed => Bytes::ZERO,
             Self::TensorRt => Bytes::new(512 << 20),
             Self::FlashInfer if shape.architecture.family().sglang.large_workspace => {
                 Bytes::new(512 << 20)
@@ -63,7 +72,7 @@ impl Backend {
     fn of_a_place(self, windows: bool) -> u64 {
         let tables = 1 + u64::from(windows);
         match self {
-            Self::Fa3 | Self::TensorRt => 4 * tables,
+            Self::Fa3 | Self::TensorRt | Self::Compressed => 4 * tables,
             // Places, and the mask that is kept beside them.
             Self::FlashInfer => 4 * tables + 1,
             Self::Triton => 8 * tables,

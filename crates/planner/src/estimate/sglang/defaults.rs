@@ -188,6 +188,7 @@ impl<'a> Reserved<'a> {
             version: self.version,
             latent: self.model.shape.mla.is_some(),
             recurrent: self.model.recurrent_layers() > 0,
+            compressed: self.model.shape.extras.compressed.is_some(),
             tower: self.tower,
             eager: self.eager,
             stages: self.gpus.div_ceil(self.ranks.max(1)),

@@ -79,6 +79,8 @@ pub struct Prompts {
     pub latent: bool,
     /// Whether layers keep states.
     pub recurrent: bool,
+    /// Whether keys are compressed: what their indexer scores would stay in the graphs' pool.
+    pub compressed: bool,
     /// The tower, where one is loaded.
     pub tower: Option<Vision>,
     /// Whether no graph is captured.
@@ -92,14 +94,15 @@ pub struct Prompts {
 impl Prompts {
     /// Tokens of the largest captured step; nothing where none is captured.
     pub fn largest(&self) -> Option<u64> {
-        let Self { version, latent, recurrent, tower, eager, stages, chunk } = *self;
+        let Self { version, latent, recurrent, compressed, tower, eager, stages, chunk } = *self;
         let replays = |tower: Vision| {
             version.replays_images() && (recurrent || tower.tower == Tower::MoonVit)
         };
         let images = tower.is_some_and(|tower| !replays(tower));
         // Kimi's delta nets are not captured.
         let delta_nets = recurrent && latent;
-        if !version.captures_prompts() || eager || stages > 1 || images || delta_nets {
+        let fills = delta_nets || compressed;
+        if !version.captures_prompts() || eager || stages > 1 || images || fills {
             return None;
         }
         Some(if latent { chunk.min(version.largest_latent_prompt()) } else { chunk })
@@ -111,6 +114,7 @@ impl Prompts {
             version: serving.version,
             latent: scenario.model.shape.mla.is_some(),
             recurrent: scenario.model.recurrent_layers() > 0,
+            compressed: scenario.model.shape.extras.compressed.is_some(),
             tower: vision::loaded(scenario.model, scenario.kind(), scenario.workload.images),
             eager: serving.eager,
             stages: scenario.part().of.div_ceil(serving.tensor_ranks().max(1)),

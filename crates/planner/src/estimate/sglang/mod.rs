@@ -11,6 +11,7 @@
 //! [`SglangVersion`]. Disaggregated serving is not planned.
 
 mod attention;
+mod compressed;
 mod defaults;
 mod drafting;
 mod graphs;
@@ -68,7 +69,8 @@ fn check(scenario: &Scenario<'_>) -> Result<TokenServing, EstimateError> {
         return unsupported("way to keep activations", "capture".into(), "no `--capture-layers`");
     }
     if let Some(most) = serving.asked_requests().filter(|most| workload.batch > *most) {
-        let reason = format!("SGLang runs at most {most} requests together, see `--max-seqs`");
+        let reason =
+            format!("SGLang runs at most {most} requests together, see `--max-running-requests`");
         return Err(EstimateError::Model { field: "batch", reason });
     }
     Ok(serving)
@@ -207,6 +209,8 @@ impl Sized {
             page,
             predicting,
             copies: serving.copies(),
+            requests: serving.asked_requests(),
+            chunk: workload.prefill_chunk,
         };
         let cells = Cells::of(&kept, &scenario.part().layers)?;
         let limit = fraction.of(gpu.visible().minus_or_zero(serving.others))?;
@@ -256,6 +260,9 @@ impl Sized {
             source: "SGLang srt/model_executor/pool_configurator.py, calculate_pool_sizes",
         };
         let tokens = |tokens: u64| -> Result<(Bounds, Formula), Overflow> {
+            if let Some(compressed) = self.cells.compressed {
+                return compressed.sized(tokens);
+            }
             let formula = Formula::text(
                 "tokens · (B in full layers + 0.8 · B in layers with a pool of windows)",
                 &[
@@ -272,6 +279,9 @@ impl Sized {
         let rest = self.holds.tokens.max(self.needed).saturating_sub(self.shared);
         let (size, formula) = tokens(rest)?;
         buffers.push(kind, "the rest of the pool", size, formula);
+        if let Some(compressed) = self.cells.compressed {
+            compressed.push_fixed(buffers, kind);
+        }
         if !self.cells.state.is_zero() {
             let states =
                 self.sequences.checked_mul(self.cells.states_of_a_request).ok_or(Overflow)?;

@@ -15,10 +15,11 @@
 use std::ops::Range;
 
 use super::attention::Backend;
+use super::compressed::{self, CompressedCells, CompressedPool};
 use crate::dtype::KvFormat;
 use crate::estimate::kv_cache;
 use crate::estimate::serving::layer::kept_by_rank;
-use crate::spec::{GpuSpec, Layer, ModelShape, ModelSpec, SglangVersion};
+use crate::spec::{Compressed, GpuSpec, Layer, ModelShape, ModelSpec, SglangVersion};
 use crate::units::{Bytes, Overflow};
 
 /// What layers keep, on one GPU.
@@ -42,6 +43,8 @@ pub struct Cells {
     pub predicting: Predicting,
     /// Bytes of a token in its layers, where the pool does not count them.
     pub beside: Bytes,
+    /// What a token takes where its layers keep compressed keys, in place of all of these.
+    pub compressed: Option<CompressedCells>,
     /// Copies of attention that the states of delta nets are divided among although each has a pool of its own.
     sharing: u64,
 }
@@ -65,6 +68,10 @@ pub struct Kept<'a> {
     pub predicting: Predicting,
     /// Copies of attention.
     pub copies: u64,
+    /// Requests that run together at most, of each copy, where it is known before the pool is.
+    pub requests: Option<u64>,
+    /// Tokens of a step of prompts.
+    pub chunk: u64,
 }
 
 /// What predictions add to a pool.
@@ -124,8 +131,12 @@ impl Cells {
             version,
             predicting,
             beside: Bytes::ZERO,
+            compressed: None,
             sharing: if shape.recurrent.is_some() { kept.copies.max(1) } else { 1 },
         };
+        if let Some(compressed) = &shape.extras.compressed {
+            return cells.compressed(kept, compressed, run);
+        }
         let mut keeping = 0;
         for (index, layer) in (0..).zip(&model.layers).filter(|(index, _)| run.contains(index)) {
             let mut token = |cells: &mut Self| -> Result<(), Overflow> {
@@ -133,10 +144,11 @@ impl Cells {
                 keeping += 1;
                 Ok(())
             };
-            match layer {
+            // Its pools have every layer's place, of those too that read another's keys and values (Gemma 3n, Gemma 4).
+            match shape.own_layer(index).unwrap_or(*layer) {
                 Layer::Window { size } if pools_windows => {
                     cells.window = cells.window.plus(token_size(kept, &shape, index)?)?;
-                    cells.window_size = cells.window_size.max(*size);
+                    cells.window_size = cells.window_size.max(size);
                 }
                 Layer::Full | Layer::Window { .. } => token(&mut cells)?,
                 Layer::Recurrent => cells.state = cells.state.plus(state)?,
@@ -149,6 +161,23 @@ impl Cells {
         }
         cells.add_predicting(keeping)?;
         Ok(cells)
+    }
+
+    /// Of layers that keep compressed keys.
+    fn compressed(
+        mut self,
+        kept: &Kept<'_>,
+        compressed: &Compressed,
+        run: &Range<u64>,
+    ) -> Result<Self, Overflow> {
+        let Kept { model, version, predicting, chunk, .. } = *kept;
+        let requests = kept.requests.unwrap_or(compressed::REQUESTS);
+        let pool = CompressedPool { model, compressed, version, predicting, requests, chunk };
+        let cells = pool.cells(run)?;
+        self.page = compressed::PAGE;
+        self.full = cells.size.scale(1, cells.tokens)?;
+        self.compressed = Some(cells);
+        Ok(self)
     }
 
     /// Adds layers like those that keep every token, of which there are so many: what predicts is thought to be like them.
@@ -165,13 +194,21 @@ impl Cells {
         Ok(())
     }
 
-    /// Ten times the bytes of a token with its part of windows.
-    fn ten_tokens(&self) -> Result<Bytes, Overflow> {
+    /// Bytes of so many tokens as make whole bytes, with their part of windows.
+    fn whole(&self) -> Result<(Bytes, u64), Overflow> {
+        if let Some(compressed) = self.compressed {
+            return Ok((compressed.size, compressed.tokens));
+        }
         if self.full.is_zero() {
             // All layers have windows: their tokens are the pool's.
-            return self.window.times(10);
+            return Ok((self.window, 1));
         }
-        self.full.times(10)?.plus(self.window.times(WINDOW_TENTHS)?)
+        Ok((self.full.times(10)?.plus(self.window.times(WINDOW_TENTHS)?)?, 10))
+    }
+
+    /// Bytes that the pool has whatever its tokens are.
+    pub fn fixed(&self) -> Bytes {
+        self.compressed.map_or(Bytes::ZERO, |compressed| compressed.fixed)
     }
 
     /// Bytes of so many tokens, rounded up.
@@ -179,7 +216,8 @@ impl Cells {
     /// # Errors
     /// On sizes that no device has.
     pub fn size_of(&self, tokens: u64) -> Result<Bytes, Overflow> {
-        Ok(Bytes::new(self.ten_tokens()?.times(tokens)?.get().div_ceil(10)))
+        let (size, of) = self.whole()?;
+        Ok(Bytes::new(size.times(tokens)?.get().div_ceil(of)))
     }
 
     /// What is made of a pool of such a size.
@@ -187,9 +225,9 @@ impl Cells {
     /// # Errors
     /// On sizes that no device has.
     pub fn holds(&self, pool: Bytes) -> Result<Holds, Overflow> {
-        let (states, left) = self.without_states(pool)?;
-        let ten = self.ten_tokens()?.get().max(1);
-        let tokens = left.times(10)?.get() / ten / self.page * self.page;
+        let (states, left) = self.without_states(pool.minus_or_zero(self.fixed()))?;
+        let (size, of) = self.whole()?;
+        let tokens = left.times(of)?.get() / size.get().max(1) / self.page * self.page;
         Ok(Holds { tokens, states })
     }
 
@@ -295,7 +333,7 @@ impl Cells {
     pub fn with_states(&self, tokens: u64, requests: u64) -> Result<Bytes, Overflow> {
         let tokens = self.size_of(tokens.checked_next_multiple_of(self.page).ok_or(Overflow)?)?;
         if self.state.is_zero() {
-            return Ok(tokens);
+            return tokens.plus(self.fixed());
         }
         let padding = u64::from(self.version.counts_padded_states());
         let slots = requests.checked_mul(self.states_of_a_request).ok_or(Overflow)?;

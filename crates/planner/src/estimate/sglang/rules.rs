@@ -1,9 +1,9 @@
 //! What `SGLang` takes and does.
 
+use super::compressed;
 use super::defaults::{ByCard, Reserved};
 use super::weights::SglangTensors;
 use crate::dtype::{KvFormat, WeightFormat};
-use crate::estimate::kv_cache::check_caches;
 use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, PoolWords, RuntimeRules};
 use crate::estimate::serving::placement;
@@ -16,19 +16,17 @@ use crate::spec::{
 use crate::units::Bytes;
 
 /// The format of caches: a checkpoint's own, 8 bits where tokens are chosen on Blackwell of data centres
-/// (`_dsa_kv_cache_dtype_default`), else the model's 16 bits.
+/// (`_dsa_kv_cache_dtype_default`) and where keys are compressed (`_deepseek_v4_kv_cache_dtype`), else the model's 16 bits.
 fn own_cache(model: &ModelSpec, gpu: &GpuSpec) -> KvFormat {
     let listed = match &model.own_format {
         Some(OwnFormat::Listed(checkpoint)) => checkpoint.kv,
         _ => None,
     };
-    let chooses = model.shape.extras.indexer.is_some() && gpu.compute_capability.major >= 10;
-    listed.unwrap_or(if chooses { KvFormat::Fp8 } else { KvFormat::Bf16 })
+    let extras = &model.shape.extras;
+    let chooses = extras.indexer.is_some() && gpu.compute_capability.major >= 10;
+    let is_short = chooses || extras.compressed.is_some();
+    listed.unwrap_or(if is_short { KvFormat::Fp8 } else { KvFormat::Bf16 })
 }
-
-/// Why DeepSeek-V4 is not planned.
-const COMPRESSED: &str = "SGLang divides its share among five pools that depend on each other and on the requests that run \
-    together; `--runtime vllm` is planned";
 
 /// The rules of `SGLang`.
 pub struct Rules;
@@ -36,6 +34,11 @@ pub struct Rules;
 impl RuntimeRules for Rules {
     fn attention(&self) -> Choices<Attention> {
         Choices { allowed: &[Attention::Flash], expected: "`flash`" }
+    }
+
+    /// A longer request than the pool holds is refused when it comes.
+    fn plans_given_context(&self) -> bool {
+        true
     }
 
     fn takes_kv(&self, kv: KvFormat) -> bool {
@@ -66,13 +69,15 @@ impl RuntimeRules for Rules {
     fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
         let version: SglangVersion = asked.version()?;
         let tower = vision::loaded(asked.model, Runtime::Sglang, asked.images);
+        let own_requests =
+            asked.model.shape.extras.compressed.as_ref().map(|_| compressed::REQUESTS);
         let default = || Reserved::of(asked, gpu, version, tower).fraction();
         Ok(RuntimeOptions::Sglang(TokenServing {
             version,
             fraction: asked.share.and_then(AskedShare::given).unwrap_or_else(default),
             solves_fraction: asked.share == Some(AskedShare::Auto),
             ranks: asked.ranks,
-            max_requests: asked.max_seqs,
+            max_requests: asked.max_seqs.or(own_requests),
             eager: asked.eager,
             context: Some(asked.max_model_len),
             others: asked.others,
@@ -115,7 +120,7 @@ impl RuntimeRules for Rules {
 
     fn check(&self, scenario: &Scenario<'_>) -> Result<(), EstimateError> {
         let shape = &scenario.model.shape;
-        check_caches(shape, COMPRESSED)?;
+        compressed::check(scenario)?;
         if shape.extras.indexer.as_ref().is_some_and(|indexer| indexer.plain) {
             let reason = "SGLang's pools of sparse attention without latent vectors are not modelled: \
                           a plan without them would be too small";

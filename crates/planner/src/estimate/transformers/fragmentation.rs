@@ -44,8 +44,8 @@ fn beyond(card: Bounds, beside: Bounds) -> Bounds {
     Bounds::new(low, expected, card.high.minus_or_zero(beside.high).max(expected))
 }
 
-/// A constant part of what starts differ by: more than half a segment of 20 MiB less, or about one more.
-const LESS: Bytes = Bytes::new(12 << 20);
+/// A constant part of what starts differ by: a segment of 20 MiB less, or about one more.
+const LESS: Bytes = Bytes::new(20 << 20);
 const MORE: Bytes = Bytes::new(16 << 20);
 
 /// The smallest card, and what it may be on another start.
@@ -57,7 +57,9 @@ fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
     let is_current = scenario.runtime.options.stack().transformers == TransformersVersion::Current;
     let loading = Bytes::new(needed.loading).plus(read_ahead(scenario)?)?;
     let loading = if is_current { loading } else { Bytes::ZERO };
-    let high = around.high.max(loading).plus(MORE)?;
+    // Half of another matrix in 16 bits, which leaves its hole between others.
+    let moved = scenario.weights.largest_moved.scale(1, 2)?;
+    let high = around.high.max(loading).plus(moved)?.plus(MORE)?;
     Ok(Bounds::new(low, card, high))
 }
 

@@ -10,7 +10,7 @@ use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::spec::{
     Attention, ComputeCapability, GpuSpec, Logits, Maker, ModelSpec, Part, RuntimeOptions, Split,
-    TransformersStack,
+    TransformersStack, TransformersVersion,
 };
 
 /// What checkpoints call 8-bit floats in blocks (`quant_method`).
@@ -71,6 +71,25 @@ impl RuntimeRules for Rules {
              planned",
             gpu.name
         ))
+    }
+
+    /// bitsandbytes quantizes modules, and from 5.0 on the experts of a layer are none.
+    fn leaves_wide(
+        &self,
+        model: &ModelSpec,
+        format: WeightFormat,
+        options: &RuntimeOptions,
+    ) -> Option<String> {
+        let is_by_module = matches!(
+            format,
+            WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. } | WeightFormat::Int8
+        );
+        let is_one = options.stack().transformers >= TransformersVersion::Current;
+        (is_by_module && is_one && model.shape.moe.is_some()).then(|| {
+            "its experts stay in 16 bits: transformers 5 has those of a layer in one tensor, which bitsandbytes does not \
+             quantize; `--runtime-version 4.57` plans a release that does"
+                .to_owned()
+        })
     }
 
     fn options(&self, asked: &Asked<'_>, _gpu: &GpuSpec) -> Result<RuntimeOptions, String> {

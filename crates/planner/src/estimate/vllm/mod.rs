@@ -137,7 +137,8 @@ fn check(scenario: &Scenario<'_>) -> Result<Serving, EstimateError> {
     check_cache(scenario, serving)?;
     if workload.batch > serving.max_seqs {
         let most = serving.max_seqs;
-        let reason = format!("vLLM processes at most {most} sequences together, see `--max-seqs`");
+        let reason =
+            format!("vLLM processes at most {most} sequences together, see `--max-num-seqs`");
         return Err(EstimateError::Model { field: "batch", reason });
     }
     Ok(serving)

@@ -8,6 +8,7 @@
 
 pub(crate) mod gguf;
 pub(crate) mod names;
+pub(crate) mod of_size;
 mod on_device;
 mod published;
 pub(crate) mod torch;

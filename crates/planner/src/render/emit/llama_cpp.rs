@@ -82,7 +82,9 @@ fn beside(document: &Document) -> Result<Vec<String>, EmitError> {
         flags.push(format!("--lora {}", quoted(file)?));
     }
     if let Some(model) = &asked.draft {
-        flags.push(format!("-md {}", named(model, "DRAFT")?));
+        // A draft that no type names is loaded, and given back before the first request (0.5.0).
+        flags.push(format!("-md {} --spec-type draft-simple", named(model, "DRAFT")?));
+        flags.extend(asked.draft_tokens.map(|ahead| format!("--spec-draft-n-max {ahead}")));
     }
     if let Some(ahead) = asked.mtp {
         flags.push(format!("--spec-type draft-mtp --spec-draft-n-max {ahead}"));

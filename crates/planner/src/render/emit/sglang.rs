@@ -15,7 +15,7 @@ pub(super) fn settings(document: &Document) -> String {
         ""
     };
     let [system, cached] = cached(document);
-    let length = system.saturating_add(cached);
+    let length = document.deployment.given.context.unwrap_or(system.saturating_add(cached));
     let gpus = document.devices.len();
     let parallel = match asked.split {
         Some(Split::Tensor) => format!(" --tp-size {gpus}"),

@@ -23,7 +23,7 @@ pub(super) fn settings(document: &Document) -> String {
         ""
     };
     let [system, cached] = cached(document);
-    let length = system.saturating_add(cached);
+    let length = document.deployment.given.context.unwrap_or(system.saturating_add(cached));
     let gpus = document.devices.len();
     let is_mixed = asked.tensor_parallel_size.is_some()
         || asked.pipeline_parallel_size.is_some()

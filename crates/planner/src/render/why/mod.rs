@@ -4,6 +4,7 @@ mod text;
 
 use super::format::{Format, Printers};
 use crate::deployment::Question;
+use crate::dtype::WeightFormat;
 use crate::plan::Verdict;
 use crate::spec::Bounds;
 use crate::text::{printable, printable_message};
@@ -306,9 +307,18 @@ fn holder(holder: &Holder) -> HolderDoc {
     }
 }
 
+/// The question with the type of a file that is planned as it is stored, where the log tells it.
+fn named(plan: &Planned, question: Question) -> Question {
+    let weights = match question.weights {
+        Some(WeightFormat::AsStored) => plan.question.weights.or(question.weights),
+        weights => weights,
+    };
+    Question { weights, ..question }
+}
+
 fn short_plan(plan: &Planned) -> PlanDoc {
     PlanDoc {
-        question: safe(plan.answer.planned(&plan.deployment).resolved()),
+        question: named(plan, safe(plan.answer.planned(&plan.deployment).resolved())),
         verdict: plan.answer.verdict,
         peak: plan.answer.plan.peak,
         usable: plan.answer.plan.capacity.usable,

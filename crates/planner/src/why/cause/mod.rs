@@ -154,7 +154,7 @@ fn rank(kind: &FailureKind) -> u8 {
         FailureKind::DeviceError(_) | FailureKind::Capture { memory: false } => 8,
         FailureKind::DeviceFault(_) => 9,
         FailureKind::CacheFull { .. } => 10,
-        FailureKind::PartlyOffloaded => 11,
+        FailureKind::PartlyOffloaded | FailureKind::LayersOnHost { .. } => 11,
         FailureKind::Untold => 12,
     }
 }

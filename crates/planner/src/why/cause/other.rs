@@ -93,6 +93,17 @@ pub(super) fn other(evidence: &Evidence, failure: &Failure) -> Option<Cause> {
             cause.term = Some(TermKind::Weights);
             cause
         }
+        FailureKind::LayersOnHost { on_gpu, of, needs } => {
+            let sentence = format!(
+                "{on_gpu} of {of} layers are on the card: by Ollama's own estimate no more fit, and the rest runs in main memory, slowly"
+            );
+            let mut cause = Cause::new(CauseKind::Offloaded, sentence, failure);
+            cause.term = Some(TermKind::Weights);
+            match needs {
+                Some(needs) => cause.because(format!("all of them would need {}", needs.bytes)),
+                None => cause,
+            }
+        }
         FailureKind::Untold => {
             let sentence = "the log tells that the engine stopped, and not why: the cause is in lines before these, or in the log of its worker";
             Cause::new(CauseKind::None, sentence.to_owned(), failure)

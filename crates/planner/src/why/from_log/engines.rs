@@ -65,6 +65,7 @@ pub(super) fn remedies(evidence: &Evidence, failure: &Failure) -> Option<Vec<Rem
             format!("`--max-num-seqs {states}`, for each of which the cache has a block"),
         )],
         FailureKind::Split => exllama(),
+        FailureKind::LayersOnHost { .. } => layers_on_host(evidence),
         FailureKind::PartlyOffloaded => {
             vec![unchecked(
                 "smaller-weights",
@@ -74,6 +75,26 @@ pub(super) fn remedies(evidence: &Evidence, failure: &Failure) -> Option<Vec<Rem
         }
         _ => return of_engine(engine?),
     })
+}
+
+/// What leaves more of the card to layers, in Ollama's words.
+fn layers_on_host(evidence: &Evidence) -> Vec<Remedy> {
+    let shorter = match evidence.run.question.cache_tokens.map(|tokens| tokens / 2) {
+        Some(half) if half > 0 => format!("num_ctx {half}"),
+        _ => "num_ctx".to_owned(),
+    };
+    let text =
+        format!("a shorter context (`{shorter}`): its keys and values take room from layers");
+    let quantized = "OLLAMA_FLASH_ATTENTION=1 OLLAMA_KV_CACHE_TYPE=q8_0";
+    vec![
+        unchecked("shorter-context", &shorter, &text),
+        unchecked(
+            "smaller-cache-type",
+            quantized,
+            &format!("`{quantized}` stores keys and values in 8.5 bits instead of 16"),
+        ),
+        unchecked("smaller-weights", "", "a smaller model, or a tag of it in fewer bits"),
+    ]
 }
 
 /// Engines of which nothing more is known than that the card was full.

@@ -59,12 +59,7 @@ pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Ve
                 freed.map_or(Checked::Unchecked, checked),
                 text,
             ));
-            if evidence.run.question.attention == Some(Attention::Eager) {
-                let flags = Setting::Flash.of(engine).unwrap_or_default();
-                let text =
-                    format!("`{flags}`: without it the scores of every head are in the buffer");
-                found.push(remedy("flash-attention", flags, Checked::Unchecked, text));
-            }
+            found.extend(without_scores(evidence, engine));
         }
         Some(TermKind::Encoder) => {
             let flags = "--no-mmproj-offload";
@@ -85,6 +80,30 @@ pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Ve
         };
         let text = format!("fewer layers on the card (`{flags}`){experts}");
         found.push(remedy("layers-on-the-host", flags, Checked::Unchecked, text));
+    }
+    found
+}
+
+/// What keeps the scores of a whole context out of a compute buffer, unless flash attention is on: that, or a shorter
+/// context.
+fn without_scores(evidence: &Evidence, engine: Engine) -> Vec<Remedy> {
+    let question = &evidence.run.question;
+    if question.attention == Some(Attention::Flash) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    if let Some(flags) = Setting::Flash.of(engine) {
+        let text = format!("`{flags}`: without it the scores of every head are in the buffer");
+        found.push(remedy("flash-attention", flags, Checked::Unchecked, text));
+    }
+    let half = question.cache_tokens.map(|cells| (cells / 2).max(1));
+    let flags = match half {
+        Some(cells) => Setting::Context(cells).of(engine),
+        None => Setting::SomeContext.of(engine),
+    };
+    if let Some(flags) = flags {
+        let text = format!("a shorter context (`{flags}`), with which those scores grow");
+        found.push(remedy("shorter-context", flags, Checked::Unchecked, text));
     }
     found
 }

@@ -4,13 +4,17 @@ use super::Line;
 use super::llama_cpp::place;
 use crate::spec::Count;
 use crate::text::printable;
-use crate::why::Engine;
 use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
 use crate::why::scan::{Gb, after, number, size, size_after, value};
+use crate::why::{Engine, Printed};
+
+/// Most sizes of a layout that are kept.
+const MOST: usize = 128;
 
 /// Reads a line.
 pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     refused(line, evidence);
+    layers(line, evidence);
     if !line.says(&["ollama", "msg=", "OLLAMA_", "llama runner", "[GIN]"]) {
         return;
     }
@@ -101,6 +105,10 @@ fn estimate(line: Line<'_>, evidence: &mut Evidence) {
     if let (Some(of), Some(on_gpu)) = (count("layers.model"), count("layers.offload")) {
         evidence.run.question.ngl =
             Some(if on_gpu >= of { Count::All } else { Count::Some(on_gpu) });
+        let needs = value(line.text, "memory.required.full");
+        let needs = needs.and_then(|text| size(text, Gb::Decimal)).map(|(size, _)| size.size);
+        let is_asked = value(line.text, "layers.requested") != Some("-1");
+        put_on_host(line, evidence, (on_gpu, of), needs, is_asked);
     }
     let sizes = [
         ("memory.required.kv", TermKind::Cache),
@@ -113,13 +121,40 @@ fn estimate(line: Line<'_>, evidence: &mut Evidence) {
         let Some((size, _)) = found.filter(|(size, _)| !size.size.bytes.is_zero()) else {
             continue;
         };
-        evidence.term(Term {
-            kind,
-            place: Place::Cards,
-            size: size.size,
-            estimated: true,
-            line: line.number,
-        });
+        let place = Place::Cards;
+        // It estimates anew while it decides, and for every start.
+        let same = |term: &Term| term.estimated && term.kind == kind && term.place == place;
+        evidence.run.terms.retain(|term| !same(term));
+        evidence.term(Term { kind, place, size: size.size, estimated: true, line: line.number });
+    }
+}
+
+/// Some of the layers are in main memory, where nobody asked for so many on the card.
+fn put_on_host(
+    line: Line<'_>,
+    evidence: &mut Evidence,
+    (on_gpu, of): (u64, u64),
+    needs: Option<Printed>,
+    is_asked: bool,
+) {
+    let is_part = !is_asked && on_gpu < of;
+    let kind = FailureKind::LayersOnHost { on_gpu, of, needs };
+    evidence.run.on_host = is_part.then(|| line.failure(kind));
+}
+
+/// `msg="loading model" "model layers"=65 requested=-1`, and then `offloaded 49/65 layers to GPU`.
+fn layers(line: Line<'_>, evidence: &mut Evidence) {
+    if line.text.contains("msg=\"loading model\"")
+        && let Some(requested) = value(line.text, "requested")
+    {
+        evidence.run.layers_are_free = requested == "-1";
+        evidence.run.on_host = None;
+    }
+    let Some((on_gpu, rest)) = after(line.text, "offloaded ").and_then(number) else { return };
+    let Some((of, rest)) = rest.strip_prefix('/').and_then(number) else { return };
+    let is_ours = rest.trim_start().starts_with("layers") && evidence.run.layers_are_free;
+    if is_ours && evidence.run.on_host.is_none() {
+        put_on_host(line, evidence, (on_gpu, of), None, false);
     }
 }
 
@@ -138,10 +173,10 @@ fn parts(line: Line<'_>, evidence: &mut Evidence) {
     let found = value(line.text, "size").and_then(|text| size(text, Gb::Decimal));
     let (Some(device), Some((size, _))) = (device, found) else { return };
     let place = place(device);
-    let same = |term: &Term| term.kind == kind && term.place == place && !term.estimated;
-    evidence.run.terms.retain(|term| !same(term));
-    if !size.size.bytes.is_zero() {
-        evidence.term(Term { kind, place, size: size.size, estimated: false, line: line.number });
+    let layout = &mut evidence.run.layout;
+    layout.retain(|term| term.kind != kind || term.place != place);
+    if !size.size.bytes.is_zero() && layout.len() < MOST {
+        layout.push(Term { kind, place, size: size.size, estimated: false, line: line.number });
     }
 }
 

@@ -44,9 +44,8 @@ pub fn of_sglang(text: &str, evidence: &mut Evidence) {
         share.map(crate::text::printable).or_else(|| evidence.static_share.take());
     let question = &mut evidence.run.question;
     let count = |key| value(text, key).and_then(number).map(|(n, _)| n).filter(|n| *n > 0);
-    if let Some(length) = count("context_length") {
-        (question.context, question.max_model_len) = (Some(length), Some(length));
-    }
+    // The longest of a request, for which nothing is held before it comes.
+    question.max_model_len = count("context_length").or(question.max_model_len);
     question.mem_fraction_static =
         share.and_then(|share| share.parse().ok()).or(question.mem_fraction_static);
     question.prefill_chunk = count("chunked_prefill_size").or(question.prefill_chunk);

@@ -2,7 +2,9 @@
 
 use super::{Line, Message, settings};
 use crate::why::evidence::{Evidence, FailureKind, Holder, Place, Term, TermKind, TorchError};
-use crate::why::scan::{Gb, after, between, number, number_after, size, size_after};
+use crate::why::scan::{
+    Gb, after, between, first_number_after, number, number_after, size, size_after,
+};
 use crate::why::{Engine, Printed};
 
 /// Reads a message.
@@ -23,7 +25,7 @@ pub fn read(message: &Message, evidence: &mut Evidence) {
     evidence.is(Engine::PyTorch, line.number);
     let mut error = of_any(&message.tight).or(&of_any(&message.text));
     let index = message
-        .find(|text| number_after(text, "GPU ").or_else(|| number_after(text, "on device ")));
+        .find(|text| first_number_after(text, "GPU ").or_else(|| number_after(text, "on device ")));
     let index = index.unwrap_or(0);
     let Some(index) = told(&mut error, index, line, evidence) else { return };
     let asked = error.asked;

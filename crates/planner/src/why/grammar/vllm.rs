@@ -278,8 +278,9 @@ pub fn message(message: &Message, evidence: &mut Evidence) {
             size(rest, Gb::Binary).map(|(size, _)| size.size)
         });
         let has = |text: &str| size_after(text, "available KV cache memory (", Gb::Binary);
+        let context = longest_asked(message, evidence);
         let kind = FailureKind::ContextTooLong {
-            context: message.find(|text| number_after(text, "max seq len (")),
+            context,
             needs,
             has: message.find(has),
             longest: message.find(|text| number_after(text, "estimated maximum model length is ")),
@@ -287,8 +288,9 @@ pub fn message(message: &Message, evidence: &mut Evidence) {
         evidence.fail(line.failure(kind));
     } else if text.contains("is larger than the maximum number of tokens") {
         evidence.is(Engine::Vllm, line.number);
+        let context = longest_asked(message, evidence);
         let kind = FailureKind::ContextTooLong {
-            context: message.find(|text| number_after(text, "max seq len (")),
+            context,
             needs: None,
             has: None,
             longest: message
@@ -298,6 +300,16 @@ pub fn message(message: &Message, evidence: &mut Evidence) {
     } else if let Some(rest) = after(text, "Free memory on device") {
         share_not_free(line, rest, evidence);
     }
+}
+
+/// The longest sequence that vLLM was told to serve, or took from the model: what is planned where no setting says it.
+fn longest_asked(message: &Message, evidence: &mut Evidence) -> Option<u64> {
+    let context = message.find(|text| number_after(text, "max seq len ("));
+    let question = &mut evidence.run.question;
+    if question.max_model_len.is_none() && question.context.is_none() {
+        (question.context, question.max_model_len) = (context, context);
+    }
+    context
 }
 
 /// `Free memory on device cuda:0 (7.34/15.49 GiB) on startup is less than desired GPU memory utilization (0.8, 12.39 GiB)`.

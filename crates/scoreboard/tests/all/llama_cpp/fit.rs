@@ -92,6 +92,7 @@ fn read_off_cards(row: &Row, model: &ModelSpec, table: &TensorTable, launch: &La
         free: &free,
         launch,
         version: LlamaCppGeneration::NEWEST,
+        output_first: true,
         by_rows: false,
         ada: true,
         turing: true,

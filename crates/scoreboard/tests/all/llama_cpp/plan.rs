@@ -31,6 +31,7 @@ fn gpu() -> GpuSpec {
         sm_count: fact(58),
         bandwidth: fact(Bytes::new(300_000_000_000)),
         ecc: Ecc::InbandOn,
+        unified: false,
         calibrated: CalibratedParts::default(),
         context: None,
     }

@@ -288,7 +288,11 @@ impl Builder<'_> {
         let view = self.cache_view(self.params.type_v, cached.value_dim, cached, inputs.cells);
         let mut output = if cached.expanded_dim.is_some() {
             let dims = [cells, cached.value_dim, cached.kv_heads, streams];
-            let values = self.graph.fresh_half(&[], dims);
+            // A copy in the format of the keys, which the values are a part of.
+            let values = match self.params.type_k {
+                KvFormat::F32 => self.graph.fresh(&[], dims),
+                _ => self.graph.fresh_half(&[], dims),
+            };
             let values = self.graph.mark(values, Usage::Attention);
             self.graph.read_cache(values, view);
             self.graph.fresh(&[values, weights], [cached.value_dim, stream_rows, n_heads, streams])

@@ -50,6 +50,8 @@ pub struct Placing<'a> {
     pub launch: &'a Launch,
     /// Which build.
     pub version: LlamaCppGeneration,
+    /// Whether the output layer is the first that goes to a GPU, and not the last.
+    pub output_first: bool,
     /// Whether matrices are cut by rows.
     pub by_rows: bool,
     /// Whether the first GPU's vector kernel reads two rows.
@@ -142,12 +144,14 @@ impl Placing<'_> {
     pub fn place(&self, counts: Counts) -> Result<Placed, LaunchError> {
         let points = self.points()?;
         let all = self.file_layers + 1;
-        let first = all.saturating_sub(counts.gpu_layers);
+        let on_gpus = counts.gpu_layers.min(all);
+        let last = if self.output_first { all } else { self.file_layers };
+        let first = last.saturating_sub(on_gpus);
         let home = |layer: u64| {
-            if layer < first || self.free.is_empty() {
+            if layer < first || layer - first >= on_gpus || self.free.is_empty() {
                 return Home::Host;
             }
-            let at = super::single(layer - first) / super::single(counts.gpu_layers.min(all));
+            let at = super::single(layer - first) / super::single(on_gpus);
             let gpu = points.partition_point(|point| *point <= at);
             Home::Gpu(gpu.min(self.free.len() - 1))
         };

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::estimate::placement::{PlacementError, Room, Spread};
 use crate::estimate::weights::file_layers;
-use crate::spec::{GpuSpec, Home, ModelSpec, Part, Placed, Share, Split};
+use crate::spec::{GpuSpec, Home, Launch, ModelSpec, Part, Placed, Share, Split};
 use crate::units::{Bytes, at_most};
 
 pub use homes::{Counts, LaunchError, Placing};
@@ -27,14 +27,18 @@ pub use super::spread::{cached_bytes, caches_on, compute_buffers};
 
 /// The layers of each GPU, of `count` of them.
 pub fn layers_by_memory(free: &[Bytes], count: u64) -> Vec<Range<u64>> {
-    let splits = split_points(free);
+    layers_by_points(&split_points(free), count)
+}
+
+/// The layers of each GPU, of `count` of them, where the GPUs' shares end at these points.
+fn layers_by_points(points: &[f32], count: u64) -> Vec<Range<u64>> {
     let device = |layer: u64| {
         let at = single(layer) / single(count);
-        splits.partition_point(|split| *split <= at).min(free.len().saturating_sub(1))
+        points.partition_point(|point| *point <= at).min(points.len().saturating_sub(1))
     };
     let devices: Vec<usize> = (0..count).map(device).collect();
     let begin = |index: usize| devices.partition_point(|device| *device < index) as u64;
-    (0..free.len()).map(|index| begin(index)..begin(index + 1)).collect()
+    (0..points.len()).map(|index| begin(index)..begin(index + 1)).collect()
 }
 
 /// Where each GPU's share of the layers ends, from 0 to 1.
@@ -63,9 +67,56 @@ fn single(n: u64) -> f32 {
 /// `--split-mode layer`.
 pub fn by_layers(model: &ModelSpec, rooms: &[Room<'_>]) -> Vec<Part> {
     let free: Vec<Bytes> = rooms.iter().map(Room::free).collect();
+    by_points(model, &split_points(&free))
+}
+
+/// What of a draft each GPU has, beside what it has of the model. llama.cpp deals the draft's layers out by the proportions
+/// that it was told, or by the memory that is still free: as the model's own were, so that the same proportion is left.
+pub fn draft_by_layers(
+    draft: &ModelSpec,
+    part: &Part,
+    model: &ModelSpec,
+    launch: &Launch,
+) -> Vec<Part> {
+    let told = launch.tensor_split.as_ref().filter(|split| split.0.len() as u64 == part.of);
+    by_points(
+        draft,
+        &told.map_or_else(|| points_of_model(part, model), |split| points_of(split.shares())),
+    )
+}
+
+/// Where each GPU's share of a model's layers ends, its head being one more.
+fn points_of_model(part: &Part, model: &ModelSpec) -> Vec<f32> {
+    let even = || vec![1; at_most(part.of, usize::MAX)];
+    let counts = match &part.placed {
+        Some(placed) => {
+            let homes = || placed.layers.iter().chain([&placed.output]);
+            let on = |gpu| homes().filter(|home| **home == Home::Gpu(gpu)).count() as u64;
+            (0..placed.gpus).map(on).collect()
+        }
+        // Only its own share is known of a run: others are taken to have the rest in equal parts.
+        None => shares_around(part, file_layers(model) + 1),
+    };
+    let counts = if counts.iter().all(|count| *count == 0) { even() } else { counts };
+    points_of(counts.iter().map(|count| single(*count)))
+}
+
+/// The layers of every GPU, as far as the run of one of them says.
+fn shares_around(part: &Part, count: u64) -> Vec<u64> {
+    let end = if part.has_head { count } else { part.layers.end };
+    let (before, behind) = (part.index, part.of.saturating_sub(part.index + 1));
+    let each = |sum: u64, gpus: u64, at: u64| (at + 1) * sum / gpus.max(1) - at * sum / gpus.max(1);
+    let first = (0..before).map(|at| each(part.layers.start, before, at));
+    let own = end.saturating_sub(part.layers.start);
+    let rest = count.saturating_sub(end);
+    first.chain([own]).chain((0..behind).map(|at| each(rest, behind, at))).collect()
+}
+
+/// Runs of whole layers, where the GPUs' shares end at these points.
+fn by_points(model: &ModelSpec, points: &[f32]) -> Vec<Part> {
     // The head is the last of them; layers that predict tokens ahead are not loaded.
     let count = file_layers(model) + 1;
-    let of = rooms.len() as u64;
+    let of = points.len() as u64;
     let part = |(index, run): (u64, Range<u64>)| {
         let has_head = run.contains(&(count - 1));
         let n_layers = model.shape.n_layers;
@@ -84,7 +135,7 @@ pub fn by_layers(model: &ModelSpec, rooms: &[Room<'_>]) -> Vec<Part> {
             is_host: false,
         }
     };
-    (0..).zip(layers_by_memory(&free, count)).map(part).collect()
+    (0..).zip(layers_by_points(points, count)).map(part).collect()
 }
 
 /// `--split-mode row`.
@@ -114,6 +165,7 @@ pub fn parts_of(spread: &Spread<'_>, rooms: &[Room<'_>]) -> Result<Vec<Part>, Pl
         free: &free,
         launch: &spread.runtime.launch,
         version: spread.runtime.options.llama_cpp().generation(),
+        output_first: spread.runtime.options.llama_cpp().places_output_first(),
         by_rows: spread.split == Split::Tensor,
         ada: rooms.first().is_some_and(|room| reads_two_rows(room.gpu)),
         turing: rooms.first().is_some_and(|room| applies_gates(room.gpu)),

@@ -78,8 +78,9 @@ impl<'a> Layers<'a> {
 }
 
 /// Parts of a micro-batch's cells that blocks of a card without tensor cores work on side by side
-/// (`parallel_blocks` in `fattn-common.cuh`): as many as a multiprocessor holds blocks, by the registers of its kernels.
-const SIDE_BY_SIDE: u64 = 4;
+/// (`parallel_blocks` in `fattn-common.cuh`): as many as a multiprocessor holds blocks, by the registers of its kernels, and one
+/// more where that leaves less of the last wave of blocks empty.
+const SIDE_BY_SIDE: u64 = 4 + 1;
 
 /// What fused attention adds up of such parts, at most.
 pub(super) fn partial_results(

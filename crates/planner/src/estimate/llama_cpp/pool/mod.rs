@@ -111,8 +111,16 @@ fn of_attention(scenario: &Scenario<'_>, graph: &GraphParams) -> Result<Bounds, 
     if all.is_zero() {
         return Ok(Bounds::ZERO);
     }
-    // A prompt ends within a micro-batch, and the largest whole one before that.
-    let low = layers.largest(graph.rows.saturating_mul(2), Reach::Own)?.round_up(GRANULE)?;
+    // A prompt ends within a micro-batch, and the largest whole one before that; a server reads those of its slots one after the
+    // other, so that a micro-batch is of one of them.
+    let alone = GraphParams { streams: 1, ..*graph };
+    let of_one = Layers::of(scenario, &alone);
+    let unused = graph.rows.saturating_mul(2);
+    let low = of_one.map_or(Ok(Bytes::ZERO), |layers| layers.largest(unused, Reach::Own))?;
+    let low = low.round_up(GRANULE)?;
+    // Where there is none before that, its rows are fewer by what is generated behind it.
+    let is_one = graph.rows / graph.streams.max(1) >= graph.cells;
+    let low = if is_one { low.minus_or_zero(GRANULE) } else { low };
     Ok(Bounds::new(low, all, all.plus(GRANULE)?))
 }
 

@@ -40,6 +40,9 @@ const OWN: [&str; 24] = [
     "srv  update_slots",
 ];
 
+/// Models that one was tuned from, at most.
+const MOST_BASES: usize = 8;
+
 /// Reads a line.
 pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     if line.says(&OWN) {
@@ -74,6 +77,21 @@ pub fn place(name: &str) -> Place {
     }
 }
 
+/// What stands in the first parentheses, those within it included: `Radeon 8060S Graphics (RADV STRIX_HALO)`.
+fn parenthesised(text: &str) -> Option<&str> {
+    let inside = after(text, "(")?;
+    let mut depth = 1u32;
+    let end = inside.char_indices().find(|(_, c)| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    inside.get(..end?.0)
+}
+
 fn model(line: Line<'_>, evidence: &mut Evidence) {
     evidence.run.loads |= line.says(&["loading model tensors"]);
     if let Some(rest) = after(line.text, "loaded meta data with ") {
@@ -100,10 +118,29 @@ fn model(line: Line<'_>, evidence: &mut Evidence) {
         let name = rest.split_once('=').map(|(_, name)| name.trim());
         evidence.name(name.unwrap_or_default());
     }
+    // `general.base_model.0.name str = Qwen2.5 3B`.
+    if let Some(rest) =
+        after(line.text, "general.base_model.").filter(|rest| rest.contains(".name "))
+        && let Some((_, name)) = rest.split_once('=')
+        && evidence.bases.len() < MOST_BASES
+    {
+        evidence.bases.push(printable(name.trim()));
+    }
     for key in ["file type", "model ftype"] {
         if let Some(format) = line.setting(key) {
             evidence.format.get_or_insert_with(|| printable(format));
         }
+    }
+    for key in ["file size", "model size"] {
+        // Of an encoder it stands behind a colon.
+        let printed = line.setting(key).filter(|value| value.contains("BPW"));
+        if let Some((size, _)) = printed.and_then(|value| size(value, Gb::Binary)) {
+            evidence.file_size.get_or_insert(size.size);
+        }
+    }
+    // Its fitting counts layers on cards in the same words.
+    if line.says(&["params_fit"]) {
+        return;
     }
     let count = |name| line.setting(name).and_then(|value| number(value)).map(|(n, _)| n);
     if let Some(layers) = count("n_layer") {
@@ -140,6 +177,10 @@ fn context(line: Line<'_>, evidence: &mut Evidence) {
         offloaded(rest, evidence);
     }
     if evidence.run.contexts > 1 || !line.says(&["llama_", "llm_", "n_ctx", "kv_unified"]) {
+        return;
+    }
+    // A server's slot says its own part: `slot   load_model: id  0 | task -1 | new slot, n_ctx = 4096`.
+    if line.says(&["| task "]) {
         return;
     }
     let question = &mut evidence.run.question;
@@ -230,10 +271,11 @@ fn cards(line: Line<'_>, evidence: &mut Evidence) {
         if let Place::Card(index) = place(device)
             && let Some(card) = evidence.card(index)
         {
-            if let Some(name) = between(rest, "(", ")") {
+            if let Some(name) = parenthesised(rest) {
                 card.name = Some(printable(name));
             }
             card.free = free.map(|(size, _)| size.size.bytes).or(card.free);
+            card.in_use = true;
         }
     }
     // `  - CUDA0   : NVIDIA GeForce RTX 3090 (24123 MiB, 23755 MiB free)`, since 2026.

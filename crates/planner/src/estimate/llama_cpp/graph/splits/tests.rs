@@ -41,6 +41,7 @@ fn placed(model: &ModelSpec, table: &TensorTable, numbers: &mut Numbers) -> Plac
         free: &free,
         launch: &launch,
         version: LlamaCppGeneration::NEWEST,
+        output_first: true,
         by_rows: false,
         ada: true,
         turing: true,
