@@ -69,7 +69,14 @@ pub fn is_usage(error: &anyhow::Error) -> bool {
         Some(_) => return true,
         None => outermost.downcast_ref::<SourceError>(),
     };
-    matches!(source, Some(SourceError::Unknown { .. } | SourceError::WithoutMemory { .. }))
+    matches!(
+        source,
+        Some(
+            SourceError::Unknown { .. }
+                | SourceError::WithoutMemory { .. }
+                | SourceError::SeveralMemories { .. }
+        )
+    )
 }
 
 /// `error: …`, its causes on the same line, and the hints of the whole chain.

@@ -168,11 +168,12 @@ fn every_configuration_is_read_in_its_own_format() {
         quantized += usize::from(listed);
         let is_compressed = model.shape.extras.compressed.is_some();
         if is_compressed {
-            for runtime in [Runtime::Sglang, Runtime::Transformers] {
-                let case = Case::new("H200", "qwen2.5-14b", runtime).of(model.clone());
-                let refused = answer(&case).unwrap_err().to_string();
-                assert!(refused.contains("compressed keys is not modelled"), "{refused}");
-            }
+            let case = |runtime| Case::new("H200", "qwen2.5-14b", runtime).of(model.clone());
+            let refused = answer(&case(Runtime::Transformers)).unwrap_err().to_string();
+            assert!(refused.contains("compressed keys is not modelled"), "{refused}");
+            let refused = answer(&case(Runtime::Sglang)).unwrap_err().to_string();
+            assert!(refused.contains("SGLang keeps compressed keys in `fp8`"), "{refused}");
+            assert!(answer(&case(Runtime::Sglang).kv("fp8")).is_ok(), "{}", model.name);
         }
         let case = Case::new("H200", "qwen2.5-14b", Runtime::Vllm).of(model);
         if listed {

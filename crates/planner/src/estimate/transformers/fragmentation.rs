@@ -81,10 +81,14 @@ fn beside(buffers: &[Buffer], needed: Needed) -> Result<Bounds, Overflow> {
     let listed = buffers.iter().filter(|buffer| LISTED.contains(&buffer.id));
     let listed = listed.map(|buffer| buffer.size.expected);
     let (mut of_load, mut of_others, mut most) = (Bytes::ZERO, Bytes::ZERO, Bounds::ZERO);
-    for phase in Phase::ALL.into_iter().filter(|phase| *phase != Phase::Capture) {
+    for phase in Phase::ALL {
         let moment = largest_moment(buffers, phase)?;
-        let of_kind = if phase == Phase::Load { &mut of_load } else { &mut of_others };
-        *of_kind = moment.expected.max(*of_kind);
+        match phase {
+            Phase::Load => of_load = moment.expected,
+            // A pass that is captured is played behind the others.
+            Phase::Capture => {}
+            _ => of_others = moment.expected.max(of_others),
+        }
         most = most.max(staying(buffers, phase)?.plus(moment)?);
     }
     let loading = of_load.minus_or_zero(of_others);
