@@ -50,7 +50,8 @@ pub(super) const PLACED: &[Flag] = &[
     ("--model-draft", Effect::Sets(draft)),
 ];
 
-/// Slots of a `llama-server` that is not told how many, which share its context (`server.cpp`; 0.5.0 and newer).
+/// Slots of a `llama-server` that is not told how many, which share its context (`tools/server/server.cpp`); older releases
+/// take one (`LlamaCppVersion::has_four_slots`).
 const SLOTS_OF_A_SERVER: u64 = 4;
 
 /// Gives a server its slots where its command says nothing of them.

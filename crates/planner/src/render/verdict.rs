@@ -56,13 +56,16 @@ fn of_one_number(document: &Document) -> Sentence {
         (Verdict::Tight, Some(Reason::UnknownDraft)) => {
             format!("{} of {usable} (up to {})", peak.expected, peak.high)
         }
-        (Verdict::Tight, _) if document.pool.is_some() => format!(
+        (Verdict::Tight, _) if document.pool.is_some() && peak.high <= usable => format!(
             "{} of {usable}, and at worst its pool is {} short of what is asked",
             peak.expected, document.short_by
         ),
         (Verdict::Tight, _) => format!(
-            "{} of {usable}, but up to {}, which lacks {} of the headroom",
-            peak.expected, peak.high, document.short_by
+            "{} of {usable}, but up to {}, which lacks {}{}",
+            peak.expected,
+            peak.high,
+            document.short_by,
+            if document.pool.is_some() { "" } else { " of the headroom" }
         ),
         (Verdict::Fits, _) => {
             let context = context(document);
@@ -83,7 +86,7 @@ fn lacks_its_draft(document: &Document) -> bool {
 fn words(document: &Document) -> String {
     let words = document.verdict.words();
     if let Some(needed) = main_memory_of_unknown_size(document) {
-        return format!("{words} if {needed} of main memory are free");
+        return format!("{words} if {needed} of main memory is free");
     }
     let Some(fewest) = document.fewest_gpus else { return words.to_owned() };
     let gpus = document.deployment.resolved.gpus.unwrap_or(1);
@@ -148,8 +151,25 @@ fn too_many(document: &Document) -> String {
             ", but its pool holds {} of {} users × {} tokens: {short} short",
             users.expected, users.planned, users.context
         ),
-        None => format!(", but its pool is {short} short of what the conversations hold"),
+        None => match asked_of_the_pool(document) {
+            Some((tokens, asked)) => {
+                format!(
+                    ", but its pool holds {tokens} of the {asked} tokens asked for: {short} short"
+                )
+            }
+            None => format!(", but its pool is {short} short of what the conversations hold"),
+        },
     }
+}
+
+/// Tokens that a pool holds, and those of the one conversation that does not fit in it.
+fn asked_of_the_pool(document: &Document) -> Option<(u64, u64)> {
+    let asked = &document.deployment;
+    let tokens = document.pool.as_ref()?.tokens;
+    let wanted = asked
+        .number(|asked| asked.system_tokens)
+        .saturating_add(asked.number(|asked| asked.cache_tokens));
+    (asked.number(|asked| asked.batch) <= 1 && tokens < wanted).then_some((tokens, wanted))
 }
 
 /// What weights take at the peak.

@@ -172,7 +172,7 @@ fn every_configuration_is_read_in_its_own_format() {
             let refused = answer(&case(Runtime::Transformers)).unwrap_err().to_string();
             assert!(refused.contains("compressed keys is not modelled"), "{refused}");
             let refused = answer(&case(Runtime::Sglang)).unwrap_err().to_string();
-            assert!(refused.contains("SGLang keeps compressed keys in `fp8`"), "{refused}");
+            assert!(refused.contains("SGLang's compressed keys are planned in `fp8`"), "{refused}");
             assert!(answer(&case(Runtime::Sglang).kv("fp8")).is_ok(), "{}", model.name);
         }
         let case = Case::new("H200", "qwen2.5-14b", Runtime::Vllm).of(model);

@@ -98,7 +98,7 @@ fn one_memory_is_counted_once() {
     }
     let (_, verdict, text) = large("RTX 3090");
     assert_ne!(verdict, Verdict::DoesNotFit, "{text}");
-    assert!(text.contains(" if ") && text.contains(" of main memory are free: "), "{text}");
+    assert!(text.contains(" if ") && text.contains(" of main memory is free: "), "{text}");
     let small = asked("Strix Halo", "ram = '128GiB'\n");
     let (_, _, text) = self::text(&small);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");

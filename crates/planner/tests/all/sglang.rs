@@ -44,7 +44,7 @@ fn the_start_window_has_two_ends() {
     assert!(least < most, "{shares:?}");
     // Both ends start, the lower one with so few tokens that the context asked for is not among them.
     let [lower, upper] = [least, most].map(|share| planned(&with(share)));
-    assert!(shown(&with(least)).starts_with("sglang starts, but its pool is "));
+    assert!(shown(&with(least)).starts_with("sglang starts, but its pool holds "));
     assert_eq!(upper.verdict, Verdict::Fits);
     let tokens = |answer: &Answer| answer.plan.pool.unwrap().tokens;
     assert!(tokens(&lower) < 400 && tokens(&upper) > 10_000);

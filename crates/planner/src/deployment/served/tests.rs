@@ -50,24 +50,13 @@ fn containers_and_modules_are_looked_into() {
 }
 
 #[test]
-fn a_server_that_is_not_told_its_slots_has_four() {
+fn slots_of_a_server_give_way_to_users_and_to_older_releases() {
     let asked = |line: &str, other: Question| of(line).question_beside(&other);
     let silent = Question::default;
-    let question = asked("llama-server -m a.gguf -c 8192", silent());
-    assert_eq!((question.parallel, question.kv_unified), (Some(4), true));
-    for line in [
-        "llama-server -m a.gguf -c 8192 -np 1",
-        "llama-server -m a.gguf --parallel=1",
-        "llama-cli -m a.gguf",
-    ] {
-        assert_eq!(asked(line, silent()).parallel, None, "{line}");
-    }
     let older = Question { runtime_version: Some("b6000".to_owned()), ..silent() };
     assert_eq!(asked("llama-server -m a.gguf -c 8192", older).parallel, None);
     let users = Question { users: Some(2), ..silent() };
     assert_eq!(asked("llama-server -m a.gguf -c 8192", users).parallel, None);
-    let by_variable = "LLAMA_ARG_N_PARALLEL=1 llama-server -m a.gguf";
-    assert_eq!(asked(by_variable, silent()).parallel, None);
 }
 
 #[test]

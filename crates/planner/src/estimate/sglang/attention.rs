@@ -105,7 +105,8 @@ pub fn push(
     let kind = Kind {
         component: Component::SmallBuffers,
         life: Life::From(Phase::SystemPrefill),
-        basis: Basis::Modelled,
+        // Of `dsv4` only the table of pages was read.
+        basis: if backend == Backend::Compressed { Basis::Assumed } else { Basis::Modelled },
         source: "SGLang srt/layers/attention, __init__ and init_cuda_graph_state of the backend",
     };
     let workspace = backend.workspace(shape);

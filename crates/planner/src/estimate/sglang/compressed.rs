@@ -22,25 +22,17 @@ use std::ops::Range;
 
 use super::pool::Predicting;
 use crate::dtype::KvFormat;
+use crate::estimate::serving::compressed::{
+    ALIGNMENT, HEAD, INDEX_HEAD, INDEX_KEY, KEY, LITTLE, MUCH,
+};
 use crate::estimate::{Buffers, EstimateError, Formula, Kind, Scenario};
 use crate::spec::{Bounds, Compressed, Layer, ModelSpec, SglangVersion};
 use crate::units::{Bytes, Overflow};
 
-/// Tokens of a page, whatever is asked (`_deepseek_v4` in `arg_groups`).
+/// Tokens of a page, whatever is asked (`srt/layers/attention/deepseek_v4_backend.py`).
 pub const PAGE: u64 = 256;
 /// Requests that run together where nothing is said.
 pub const REQUESTS: u64 = 256;
-/// Tokens that share a key.
-const LITTLE: u64 = 4;
-const MUCH: u64 = 128;
-/// Elements of a head, and of an indexer's.
-const HEAD: u64 = 512;
-const INDEX_HEAD: u64 = 128;
-/// Bytes of a key: 448 numbers in 8 bits, 64 in 16, eight bytes of scales; and what pages are a multiple of.
-const KEY: u64 = 584;
-const ALIGNMENT: u64 = 576;
-/// Bytes of an indexer's key: 8-bit numbers and a scale in f32.
-const INDEX_KEY: u64 = INDEX_HEAD + 4;
 /// Bytes of what is not compressed yet of a token: keys and weights in f32, which overlap where four tokens share a key.
 const LITTLE_STATE: u64 = 4 * (HEAD + INDEX_HEAD) * 4;
 const MUCH_STATE: u64 = 2 * HEAD * 4;
@@ -97,14 +89,16 @@ impl CompressedCells {
         Ok((Bounds::exactly(size), formula))
     }
 
-    /// Lists what requests have whatever the tokens are.
-    pub fn push_fixed(&self, buffers: &mut Buffers, kind: Kind<'_>) {
+    /// Lists what so many requests have whatever the tokens are.
+    pub fn push_fixed(&self, buffers: &mut Buffers, kind: Kind<'_>, requests: u64) {
         if self.fixed.is_zero() {
             return;
         }
         let size = Bounds::exactly(self.fixed);
-        let formula =
-            Formula::text("requests' windows, and what they have not compressed yet", &[]);
+        let formula = Formula::text(
+            "windows of requests and their prefixes, and what they have not compressed yet",
+            &[("requests", requests), ("B of all", self.fixed.get())],
+        );
         buffers.push(kind, "windows of requests", size, formula);
     }
 }
@@ -245,7 +239,10 @@ pub fn check(scenario: &Scenario<'_>) -> Result<(), EstimateError> {
     }
     if scenario.kv != KvFormat::Fp8 {
         let kv = scenario.kv;
-        return refuse("kv", format!("SGLang keeps compressed keys in `fp8`, not in `{kv}`"));
+        return refuse(
+            "kv",
+            format!("SGLang's compressed keys are planned in `fp8`, not in `{kv}`"),
+        );
     }
     let index_head = shape.extras.indexer.as_ref().map_or(0, |indexer| indexer.head_dim);
     if shape.head_dim != HEAD || index_head != INDEX_HEAD {

@@ -280,7 +280,7 @@ impl Sized {
         let (size, formula) = tokens(rest)?;
         buffers.push(kind, "the rest of the pool", size, formula);
         if let Some(compressed) = self.cells.compressed {
-            compressed.push_fixed(buffers, kind);
+            compressed.push_fixed(buffers, kind, self.requests());
         }
         if !self.cells.state.is_zero() {
             let states =

@@ -24,6 +24,9 @@ use std::ops::Range;
 use super::paged::{ApartGroups, KINDS_OF_WINDOWS, Paging, Unequal, Windows};
 use crate::dtype::KvFormat;
 use crate::estimate::EstimateError;
+use crate::estimate::serving::compressed::{
+    ALIGNMENT, HEAD, INDEX_HEAD, INDEX_KEY, KEY, LITTLE, MUCH,
+};
 use crate::spec::{Compressed, ModelShape, Packing, Serving, VllmVersion};
 use crate::units::{Bytes, Overflow};
 
@@ -35,17 +38,6 @@ const LITTLE_TOKENS: u64 = 4;
 const MUCH_TOKENS: u64 = 8;
 /// What tokens share a key that kernels read.
 const RATIOS: [u64; 3] = [0, LITTLE, MUCH];
-const LITTLE: u64 = 4;
-const MUCH: u64 = 128;
-/// Elements of the heads that kernels read: attention's and the indexer's.
-const HEAD: u64 = 512;
-const INDEX_HEAD: u64 = 128;
-/// Bytes of a key: `fp8_ds_mla`.
-const KEY: u64 = 584;
-/// Bytes of an indexer's: 8-bit numbers, and a scale of 4 B for each 128.
-const INDEX_KEY: u64 = INDEX_HEAD + 4;
-/// Bytes of one place in a page of blocks (`alignment`).
-const ALIGNMENT: u64 = 576;
 
 /// What layers of a model cache.
 #[derive(Clone, Copy, Debug)]

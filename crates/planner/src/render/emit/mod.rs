@@ -166,6 +166,13 @@ pub fn emit(
     }
 }
 
+/// The longest sequence that a server is told to serve: as it was given, or what is cached.
+fn longest(document: &Document) -> u64 {
+    let given = &document.deployment.given;
+    let [system, cached] = cached(document);
+    given.context.or(given.max_model_len).unwrap_or(system.saturating_add(cached))
+}
+
 /// Tokens of the system prompt and of the conversation.
 fn cached(document: &Document) -> [u64; 2] {
     let asked = &document.deployment;

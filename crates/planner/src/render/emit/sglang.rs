@@ -1,6 +1,6 @@
 //! Flags of `python -m sglang.launch_server` (0.5.23's `srt/arg_groups/fields/`, `srt/server_args.py`).
 
-use super::{cached, chunk, format_of_weights};
+use super::{chunk, format_of_weights, longest};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::render::document::{Document, shown};
 use crate::spec::Split;
@@ -14,8 +14,7 @@ pub(super) fn settings(document: &Document) -> String {
     } else {
         ""
     };
-    let [system, cached] = cached(document);
-    let length = document.deployment.given.context.unwrap_or(system.saturating_add(cached));
+    let length = longest(document);
     let gpus = document.devices.len();
     let parallel = match asked.split {
         Some(Split::Tensor) => format!(" --tp-size {gpus}"),

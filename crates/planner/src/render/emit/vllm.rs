@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{batch, cached, chunk, format_of_weights};
+use super::{batch, chunk, format_of_weights, longest};
 use crate::deployment::Question;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::render::document::{Document, shown};
@@ -22,8 +22,7 @@ pub(super) fn settings(document: &Document) -> String {
     } else {
         ""
     };
-    let [system, cached] = cached(document);
-    let length = document.deployment.given.context.unwrap_or(system.saturating_add(cached));
+    let length = longest(document);
     let gpus = document.devices.len();
     let is_mixed = asked.tensor_parallel_size.is_some()
         || asked.pipeline_parallel_size.is_some()
