@@ -43,6 +43,8 @@ pub(super) fn verdict(document: &Document) -> Sentence {
 
 fn of_one_number(document: &Document) -> Sentence {
     let (peak, usable) = (document.peak.total, document.capacity.usable);
+    let is_host = document.devices.iter().any(|device| device.binding && device.host);
+    let usable_of = format!("{usable}{}", if is_host { " of main memory" } else { "" });
     let words = words(document);
     let rest = match (document.verdict, document.reason) {
         (Verdict::DoesNotFit, Some(Reason::TooSlow)) => {
@@ -51,17 +53,17 @@ fn of_one_number(document: &Document) -> Sentence {
         (Verdict::DoesNotFit, Some(Reason::WillNotStart)) => return will_not_start(document),
         (Verdict::DoesNotFit, _) => {
             let short = document.short_by;
-            format!("{} is {short} more than the {usable} there are", peak.expected)
+            format!("{} is {short} more than the {usable_of} there are", peak.expected)
         }
         (Verdict::Tight, Some(Reason::UnknownDraft)) => {
-            format!("{} of {usable} (up to {})", peak.expected, peak.high)
+            format!("{} of {usable_of} (up to {})", peak.expected, peak.high)
         }
         (Verdict::Tight, _) if document.pool.is_some() && peak.high <= usable => format!(
             "{} of {usable}, and at worst its pool is {} short of what is asked",
             peak.expected, document.short_by
         ),
         (Verdict::Tight, _) => format!(
-            "{} of {usable}, but up to {}, which lacks {}{}",
+            "{} of {usable_of}, but up to {}, which lacks {}{}",
             peak.expected,
             peak.high,
             document.short_by,
@@ -70,7 +72,7 @@ fn of_one_number(document: &Document) -> Sentence {
         (Verdict::Fits, _) => {
             let context = context(document);
             let each = if document.fewest_gpus > Some(1) { " on each" } else { "" };
-            format!("{} of {usable}{each} (up to {}){context}", peak.expected, peak.high)
+            format!("{} of {usable_of}{each} (up to {}){context}", peak.expected, peak.high)
         }
     };
     Sentence::new(words, rest)
