@@ -131,7 +131,8 @@ fn what_cannot_be_answered_is_an_error_with_a_way_out() {
     let mut session = Session::default();
     for (question, expected) in [
         (json!({"gpu": "L4"}), "`--model` is missing"),
-        (json!({"gpu": "a100", "model": "qwen2.5-14b"}), "unknown GPU `a100`"),
+        (json!({"gpu": "a101", "model": "qwen2.5-14b"}), "unknown GPU `a101`"),
+        (json!({"gpu": "a100", "model": "qwen2.5-14b"}), "expected `A100-40GB` or `A100-80GB`"),
         (json!({"gpu": "L4", "model": "<img src=x onerror=alert(1)>"}), "unknown model"),
         (json!({"gpu": "9999xL4", "model": "qwen2.5-14b"}), "unknown GPU `9999xL4`"),
         (json!({"gpu": "L4", "gpus": 9999, "model": "qwen2.5-14b"}), "out of range"),
