@@ -56,9 +56,8 @@ pub(super) fn remark(
     let program = options.runtime();
     let most = model.shape.context_len;
     match given {
-        None if question.own_context => {
-            Some(format!("{program} takes a context of {own} tokens here, as it is told none"))
-        }
+        // That is what was asked for.
+        None if question.own_context => None,
         None => Some(format!(
             "unless it is told otherwise, {program} takes a context of {own} tokens here: planned is what fits"
         )),

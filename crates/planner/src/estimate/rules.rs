@@ -391,6 +391,11 @@ pub trait RuntimeRules: Sync {
         None
     }
 
+    /// Whether it decides itself what goes to main memory where everything does not fit, with no flags for experts.
+    fn places_itself(&self) -> bool {
+        false
+    }
+
     /// Whether an encoder that a model has is loaded beside it where nothing is said of that.
     fn loads_encoder(&self) -> bool {
         false

@@ -53,6 +53,10 @@ impl RuntimeRules for Rules {
         true
     }
 
+    fn places_itself(&self) -> bool {
+        true
+    }
+
     fn plans_given_context(&self) -> bool {
         LlamaCpp.plans_given_context()
     }
