@@ -271,7 +271,7 @@ pub struct Question {
 
     /// The context that the program takes by itself, where that is neither the model's nor what fits: Ollama's by the
     /// memory of the cards.
-    #[cfg_attr(feature = "cli", arg(long, help_heading = PLACEMENT, conflicts_with_all = ["context", "cache_tokens", "context_per_user"]))]
+    #[cfg_attr(feature = "cli", arg(long, help_heading = "Workload", conflicts_with_all = ["context", "cache_tokens", "context_per_user"]))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub own_context: bool,
 
