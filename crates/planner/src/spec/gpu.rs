@@ -250,6 +250,11 @@ impl GpuSpec {
         if self.unified && self.maker.is_nvidia() {
             return self.total.value;
         }
+        self.free()
+    }
+
+    /// What is free when nothing else runs.
+    pub fn free(&self) -> Bytes {
         self.total.value.minus_or_zero(self.reserved.value)
     }
 

@@ -20,6 +20,7 @@ mod attention;
 mod communication;
 pub mod compressed;
 mod compressed_step;
+mod counted;
 pub mod drafting;
 pub mod encoder;
 mod experts;
@@ -62,7 +63,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     crate::estimate::fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     communication::push_libraries(buffers, scenario, serving);
-    push_shared_memory(buffers, scenario);
+    counted::push(buffers, scenario);
     communication::push_granite(buffers, scenario);
     communication::push_ranks(buffers, scenario, serving);
     push_profile_run(buffers, scenario, serving)?;
@@ -82,28 +83,6 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     }
     fragmentation::push_remainders(buffers);
     Ok(pool)
-}
-
-/// MiB that the free memory of a machine falls by while a server on it loads and profiles, beyond what the server allocates: five
-/// starts on GB10s lacked 0.3, 2.4, 3.0 (twice 2.4 to 5.4 by the same command) and 11.5 GiB.
-const TAKEN_MEANWHILE: [u64; 3] = [0, 2458, 12_288];
-
-/// What the system takes of a memory that it shares with the GPU, such as pages of the files that are read: vLLM counts what is no
-/// longer free.
-fn push_shared_memory(buffers: &mut Buffers, scenario: &Scenario<'_>) {
-    if !scenario.gpu.unified || !scenario.gpu.maker.is_nvidia() {
-        return;
-    }
-    let kind = Kind {
-        component: Component::RuntimeOverhead,
-        life: Life::From(Phase::Load),
-        basis: Basis::Assumed,
-        source: "what pools of five starts on GB10s lack of their share (tests/corpus/vllm_reports.csv)",
-    };
-    let [low, expected, high] = TAKEN_MEANWHILE.map(|mib| Bytes::new(mib << 20));
-    let size = Bounds::new(low, expected, high);
-    let formula = Formula::text("constant", &[]);
-    buffers.push(kind, BufferId::Other("memory that the system takes meanwhile"), size, formula);
 }
 
 fn push_graphs(
