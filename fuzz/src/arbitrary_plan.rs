@@ -126,6 +126,7 @@ impl Rare {
             alt_up: self
                 .alt_up
                 .map(|(streams, rank)| AltUp { streams: streams.0, residual_rank: rank.0 }),
+            state_bytes: None,
             compressed: self.compressed.map(|(ranks, seed)| Compressed {
                 q_lora_rank: ranks[0].0,
                 o_lora_rank: ranks[1].0,

@@ -207,6 +207,9 @@ impl Deployment {
         let Found { mut model, file, mut runtime, cards, siblings } = found;
         let kind = runtime.kind();
         let defaults = rules(kind).defaults(&model, &cards.first().gpu);
+        if let Some(bytes) = server::state_bytes(&question)? {
+            Arc::make_mut(&mut model).shape.extras.state_bytes = Some(bytes);
+        }
         let expands = rules(kind).expands(&model, &cards.first().gpu);
         let dtype = question.dtype.filter(|_| !model.is_quantized());
         // A name that ends in a format asks for it as `--weights` does; one whose repository has rules of its own has those.

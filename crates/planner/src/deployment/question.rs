@@ -734,6 +734,17 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enable_dp_attention: bool,
 
+    /// Type of the states that recurrent layers keep of a request, such as `float32` (SGLang: `--mamba-ssm-dtype`)
+    /// [default: what the model's configuration says].
+    #[cfg_attr(feature = "cli", arg(alias = "mamba-ssm-dtype", long, value_name = "TYPE", help_heading = SERVER))]
+    #[serde(
+        deserialize_with = "text::deserialize",
+        serialize_with = "text::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub mamba_ssm_cache_dtype: Option<WeightFormat>,
+
     /// The most tokens that SGLang's pool may have [default: what its share of the card leaves].
     #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = text::tokens, help_heading = SERVER))]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::{DeploymentError, Question};
+use crate::dtype::WeightFormat;
 use crate::estimate::rules;
 use crate::spec::{
     Drafter, Gibibytes, Grid, LoraSlots, Media, MediaLimits, ModelSpec, Optimization, Runtime,
@@ -95,6 +96,19 @@ fn refuse_others(question: &Question, runtime: Runtime) -> Result<(), Deployment
     Err(DeploymentError::refused(format!("the `{runtime}` runtime has no `{flag}`"), instead))
 }
 
+/// Bytes of an element of recurrent layers' states, where they are told.
+pub(super) fn state_bytes(question: &Question) -> Result<Option<u64>, DeploymentError> {
+    match question.mamba_ssm_cache_dtype {
+        None => Ok(None),
+        Some(WeightFormat::F32) => Ok(Some(4)),
+        Some(WeightFormat::F16 | WeightFormat::Bf16) => Ok(Some(2)),
+        Some(other) => Err(DeploymentError::refused(
+            format!("`--mamba-ssm-cache-dtype {other}`: states are floats"),
+            "use `float32`, `bfloat16` or `float16`",
+        )),
+    }
+}
+
 /// The flags of servers that were given.
 fn given(question: &Question) -> impl Iterator<Item = &'static str> {
     let flags = [
@@ -120,6 +134,7 @@ fn given(question: &Question) -> impl Iterator<Item = &'static str> {
         ("--enable-expert-parallel", question.enable_expert_parallel),
         ("--decode-context-parallel-size", question.decode_context_parallel_size.is_some()),
         ("--enable-dp-attention", question.enable_dp_attention),
+        ("--mamba-ssm-cache-dtype", question.mamba_ssm_cache_dtype.is_some()),
         ("--max-total-tokens", question.max_total_tokens.is_some()),
     ];
     flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag)

@@ -154,7 +154,7 @@ pub struct Refusal {
 }
 
 /// What servers may be told, as flags of the command.
-pub const SERVER_FLAGS: [&str; 23] = [
+pub const SERVER_FLAGS: [&str; 24] = [
     "--limit-mm-per-prompt",
     "--language-model-only",
     "--skip-mm-profiling",
@@ -176,6 +176,7 @@ pub const SERVER_FLAGS: [&str; 23] = [
     "--data-parallel-size",
     "--enable-expert-parallel",
     "--decode-context-parallel-size",
+    "--mamba-ssm-cache-dtype",
     "--enable-dp-attention",
     "--max-total-tokens",
 ];

@@ -74,6 +74,9 @@ pub struct Extras {
     /// Attention over compressed keys (DeepSeek-V4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compressed: Option<Compressed>,
+    /// Bytes of an element of the states that recurrent layers keep, where a server is told them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_bytes: Option<u64>,
 }
 
 /// What chooses the tokens that attention reads: queries and keys of its own, whose keys it caches.

@@ -572,3 +572,25 @@ fn a_format_in_a_name_is_planned_or_refused() {
         assert!(refused.contains("cannot hold weights as"), "{model}: {refused}");
     }
 }
+
+/// States that are told to be wide leave a pool fewer tokens, and a request needs more of it.
+#[test]
+fn states_have_the_type_that_a_server_is_told() {
+    for (runtime, model, own, other) in [
+        ("vllm", "nemotron-3-nano-30b-a3b", "bfloat16", "float32"),
+        ("vllm", "qwen3.5-4b", "float32", "bfloat16"),
+        ("sglang", "qwen3.5-4b", "float32", "bfloat16"),
+    ] {
+        let tokens = |more: &str| {
+            let text = format!("gpu = 'H100'\nmodel = '{model}'\nruntime = '{runtime}'\n{more}");
+            planned(&text).plan.pool.unwrap().tokens
+        };
+        let told = |ty: &str| tokens(&format!("mamba_ssm_cache_dtype = '{ty}'"));
+        assert_eq!(told(own), tokens(""), "{runtime} {model}");
+        assert_eq!(told(other) < told(own), other == "float32", "{runtime} {model}");
+    }
+    let error = resolved(
+        "gpu = 'L4'\nmodel = 'qwen3.5-4b'\nruntime = 'vllm'\nmamba_ssm_cache_dtype = 'q8_0'",
+    );
+    assert!(error.unwrap_err().to_string().contains("states are floats"));
+}

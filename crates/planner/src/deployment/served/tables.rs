@@ -378,6 +378,7 @@ pub(super) const VLLM_HERE: &[Flag] = &[
     ("--quantization", Effect::Sets(quantization)),
     ("-q", Effect::Sets(quantization)),
     ("--dtype", Effect::Sets(dtype)),
+    ("--mamba-ssm-cache-dtype", Effect::Sets(state_dtype)),
     ("--limit-mm-per-prompt", Effect::Sets(limits)),
     ("--limit-mm-per-prompt.image", Effect::Sets(images)),
     ("--limit-mm-per-prompt.video", Effect::Sets(videos)),
@@ -507,6 +508,7 @@ pub(super) const SGLANG_HERE: &[Flag] = &[
     ("--expert-parallel-size", Effect::Sets(experts)),
     ("--page-size", Effect::Sets(page)),
     ("--max-total-tokens", Effect::Sets(pool)),
+    ("--mamba-ssm-dtype", Effect::Sets(state_dtype)),
     ("--trust-remote-code", Effect::Bare),
     ("--disable-radix-cache", Effect::Bare),
     ("--enable-metrics", Effect::Bare),
@@ -753,6 +755,12 @@ fn quantization(question: &mut Question, text: &str) -> Result<(), String> {
     if let Ok(format) = method.map_or(text, |(_, format)| format).parse::<WeightFormat>() {
         question.dtype = Some(format);
     }
+    Ok(())
+}
+
+/// The type of recurrent layers' states.
+fn state_dtype(question: &mut Question, text: &str) -> Result<(), String> {
+    question.mamba_ssm_cache_dtype = if text == "auto" { None } else { Some(parsed(text)?) };
     Ok(())
 }
 

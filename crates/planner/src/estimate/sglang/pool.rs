@@ -401,6 +401,7 @@ fn indexer_size(shape: &ModelShape, index: u64) -> Result<Bytes, Overflow> {
 
 /// A recurrent layer's state: the convolution's inputs in 16 bits, and the matrices in f32 (`mamba2_state_dtype`).
 fn state_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
+    let element = shape.extras.state_bytes.unwrap_or(4);
     if let Some(convolution) = shape.extras.short_convolution {
         let taps = convolution.kernel.saturating_sub(1);
         return Bytes::product(&[taps, shape.hidden_size, 2]);
@@ -408,10 +409,11 @@ fn state_size(shape: &ModelShape) -> Result<Bytes, Overflow> {
     if let Some(ssm) = shape.ssm {
         let taps = ssm.conv_kernel.saturating_sub(1);
         let convolution = Bytes::product(&[taps, ssm.conv_width(), 2])?;
-        return convolution.plus(Bytes::product(&[ssm.inner_size, ssm.state_size, 4])?);
+        return convolution.plus(Bytes::product(&[ssm.inner_size, ssm.state_size, element])?);
     }
     let Some(r) = shape.recurrent else { return Ok(Bytes::ZERO) };
     let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
     let convolution = Bytes::product(&[r.conv_kernel.saturating_sub(1), channels, 2])?;
-    convolution.plus(Bytes::product(&[r.value_heads, r.key_head_dim, r.value_head_dim, 4])?)
+    let state = [r.value_heads, r.key_head_dim, r.value_head_dim, element];
+    convolution.plus(Bytes::product(&state)?)
 }

@@ -146,6 +146,7 @@ impl RuntimeRules for Rules {
             "--pipeline-parallel-size",
             "--data-parallel-size",
             "--enable-expert-parallel",
+            "--mamba-ssm-cache-dtype",
             "--enable-dp-attention",
             "--max-total-tokens",
         ]

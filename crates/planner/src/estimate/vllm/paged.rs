@@ -515,16 +515,22 @@ pub(super) fn token_size_of(
 ///
 /// Convolutions keep as many inputs more as tokens are predicted ahead.
 fn state_size(shape: &ModelShape, ahead: u64) -> Result<Bytes, Overflow> {
+    let told = shape.extras.state_bytes;
     if let Some(ssm) = shape.ssm {
-        // Both parts in the model's own 16 bits (`mamba_cache_dtype` auto).
+        // Both parts in the model's own 16 bits (`mamba_cache_dtype` auto), unless `mamba_ssm_cache_dtype` says otherwise.
         let convolution = Bytes::product(&[inputs(ssm.conv_kernel, ahead), ssm.conv_width(), 2])?;
-        return convolution.plus(Bytes::product(&[ssm.inner_size, ssm.state_size, 2])?);
+        return convolution.plus(Bytes::product(&[
+            ssm.inner_size,
+            ssm.state_size,
+            told.unwrap_or(2),
+        ])?);
     }
     let Some(r) = shape.recurrent else { return Ok(Bytes::ZERO) };
     let channels = 2 * r.key_heads * r.key_head_dim + r.value_heads * r.value_head_dim;
     let convolution = Bytes::product(&[inputs(r.conv_kernel, ahead), channels, 2])?;
     let delta_net = shape.architecture.family().delta_net();
-    let element = delta_net.map_or(4, |delta_net| delta_net.vllm_state_bytes);
+    let own = delta_net.map_or(4, |delta_net| delta_net.vllm_state_bytes);
+    let element = told.unwrap_or(own);
     convolution.plus(Bytes::product(&[r.value_heads, r.key_head_dim, r.value_head_dim, element])?)
 }
 

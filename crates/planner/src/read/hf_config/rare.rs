@@ -40,6 +40,7 @@ impl Config<'_> {
             latent_norm: self.fields.flag("latent_moe_use_norm")?.unwrap_or(false),
             block_residuals: self.fields.number("attn_res_block_size")?.is_some_and(|n| n > 0),
             compressed: if is_compressed { Some(self.compressed(n_layers)?) } else { None },
+            state_bytes: None,
         })
     }
 
