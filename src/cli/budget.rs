@@ -125,6 +125,12 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
             .hint("say which one it is to load: `vramplan budget --model NAME … -- COMMAND`")
             .into());
     }
+    if let (Some(asked), Some(told)) = (args.plan.gpus, served.question.gpus)
+        && asked < told
+    {
+        let message = format!("the command runs on {told} GPUs, and `--gpus` says {asked}");
+        return Err(Problem::usage(message).hint("make both say the same").into());
+    }
     let question = served.question_beside(&args.plan);
     let mut notes = notes(&served, &args.plan);
     if served.chooses_slots && question.parallel.is_some() {

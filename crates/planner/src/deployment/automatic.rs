@@ -2,18 +2,24 @@
 
 use std::sync::Arc;
 
-use super::{Cards, Deployment, Question};
+use super::{Card, Cards, Deployment, Question};
 use crate::estimate::rules;
 use crate::estimate::rules::{Automatic, AutomaticAsked};
 use crate::estimate::runtimes::file_size;
-use crate::spec::{ModelSpec, RuntimeOptions};
+use crate::spec::{Maker, ModelSpec, Runtime, RuntimeOptions};
 use crate::units::Bytes;
 
 /// The context that a program takes by itself on these cards, where that is neither the model's nor what fits.
 fn own_context(options: &RuntimeOptions, cards: &Cards, model: &ModelSpec) -> Option<u64> {
+    // What Metal says that a GPU has is what it may take of the machine's memory.
+    let of_card = |card: &Card| {
+        let is_metal = card.gpu.maker == Maker::Apple;
+        let has = if is_metal { card.gpu.free() } else { card.gpu.total.value };
+        has.minus_or_zero(card.capacity.other_use)
+    };
     let total =
-        cards.iter().fold(Bytes::ZERO, |sum, card| sum.plus(card.gpu.total.value).unwrap_or(sum));
-    let own = rules(options.runtime()).own_context(options, total)?;
+        cards.iter().map(of_card).fold(Bytes::ZERO, |sum, has| sum.plus(has).unwrap_or(sum));
+    let own = rules(options.runtime()).own_context(options, model, total)?;
     Some(own.min(model.shape.context_len))
 }
 
@@ -35,6 +41,7 @@ pub(super) fn with_own_context(
             let most =
                 |tokens: Option<u64>| tokens.map(|tokens| tokens.min(model.shape.context_len));
             Question {
+                cache_tokens: most(question.cache_tokens),
                 context: most(question.context),
                 context_per_user: most(question.context_per_user),
                 ..question
@@ -61,11 +68,24 @@ pub(super) fn remark(
         None => Some(format!(
             "unless it is told otherwise, {program} takes a context of {own} tokens here: planned is what fits"
         )),
-        Some(tokens) if tokens > most && question.cache_tokens.is_none() => Some(format!(
+        Some(tokens) if tokens > most => Some(format!(
             "{program} takes the model's context of {most} tokens where more are asked for"
         )),
         Some(_) => None,
     }
+}
+
+/// What has to be said of several sequences that it does not run.
+pub(super) fn one_sequence(
+    question: &Question,
+    runtime: Runtime,
+    model: &ModelSpec,
+) -> Option<String> {
+    let asked =
+        question.users.or(question.parallel).or(question.batch).filter(|&asked| asked > 1)?;
+    rules(runtime)
+        .runs_one_sequence(model)
+        .then(|| format!("{runtime} runs `{}` for one user at a time: not for {asked}", model.name))
 }
 
 impl Deployment {

@@ -38,7 +38,10 @@ pub(super) fn launch(question: &Question, runtime: Runtime) -> Result<Launch, De
         offloads_cache: !question.no_kv_offload,
         offloads_operations: !question.no_op_offload,
         batch,
-        unified: question.kv_unified || (question.parallel.is_some() && !question.no_kv_unified),
+        unified: question.kv_unified
+            || (rules(runtime).shares_slots()
+                && question.parallel.is_some()
+                && !question.no_kv_unified),
         full_window: question.swa_full,
         virtual_memory: true,
         values: question.kv.and_then(|kv| kv.values),

@@ -140,14 +140,15 @@ pub(super) fn workload(
             question.prefill_chunk.or(chunk).unwrap_or(defaults.prefill_chunk),
         )?,
         batch: match (question.users, question.parallel) {
+            _ if rules(runtime).runs_one_sequence(model) => 1,
             (Some(users), _) => at_once(users, options)?,
             (None, Some(slots)) => positive("--parallel", slots)?,
             (None, None) => positive("--batch", question.batch.unwrap_or(1))?,
         },
         context,
-        attention: question
-            .attention
-            .unwrap_or_else(|| rules(runtime).own_attention(options).unwrap_or(defaults.attention)),
+        attention: question.attention.unwrap_or_else(|| {
+            rules(runtime).own_attention(options, model).unwrap_or(defaults.attention)
+        }),
         capture: capture(question, model, runtime, gpus)?,
         images: images(question, options)?,
         logits: question.logits.unwrap_or(defaults.logits),

@@ -233,7 +233,9 @@ impl Deployment {
         let weights = question.weights.or(dtype).or(named).unwrap_or(defaults.weights);
         let wide = rules(kind).leaves_wide(&model, weights, &options);
         let own = automatic::remark(&question, &options, &cards, &model);
-        let remarks = [rules(kind).remark(&options), own, launch::remark(&question, &cards), wide];
+        let one = automatic::one_sequence(&question, kind, &model);
+        let of_cards = launch::remark(&question, &cards);
+        let remarks = [rules(kind).remark(&options), own, one, of_cards, wide];
         for remark in remarks.into_iter().flatten() {
             if !model.remarks.contains(&remark) {
                 Arc::make_mut(&mut model).remarks.push(remark);

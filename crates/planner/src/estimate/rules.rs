@@ -372,14 +372,29 @@ pub trait RuntimeRules: Sync {
     }
 
     /// The attention that a release runs by itself, where it is not that of [`Self::defaults`].
-    fn own_attention(&self, _options: &RuntimeOptions) -> Option<Attention> {
+    fn own_attention(&self, _options: &RuntimeOptions, _model: &ModelSpec) -> Option<Attention> {
         None
     }
 
     /// The context that it takes where none is given, on cards that have so much memory together, where that is neither the
     /// model's nor what fits.
-    fn own_context(&self, _options: &RuntimeOptions, _total: Bytes) -> Option<u64> {
+    fn own_context(
+        &self,
+        _options: &RuntimeOptions,
+        _model: &ModelSpec,
+        _total: Bytes,
+    ) -> Option<u64> {
         None
+    }
+
+    /// Whether it runs one sequence of this model at a time, whatever it is told.
+    fn runs_one_sequence(&self, _model: &ModelSpec) -> bool {
+        false
+    }
+
+    /// Whether slots that are asked for share one cache unless that is refused; otherwise each has its own.
+    fn shares_slots(&self) -> bool {
+        true
     }
 
     /// What it settles by itself once the model, the context and the cards are known.

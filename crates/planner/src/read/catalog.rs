@@ -422,7 +422,16 @@ pub(crate) fn size_alone(name: &str) -> Option<(&str, Bytes)> {
     {
         text = before.trim_end();
     }
-    text.parse().ok().map(|size| (text, size))
+    in_whole_gb(text).or_else(|| text.parse().ok()).map(|size| (text, size))
+}
+
+/// `24GB` of a card, whose makers mean GiB by it.
+fn in_whole_gb(text: &str) -> Option<Bytes> {
+    let at = text.len().checked_sub(2)?;
+    let (number, unit) = text.split_at_checked(at)?;
+    let number = Some(number.trim_end()).filter(|_| unit.eq_ignore_ascii_case("gb"))?;
+    let gib: u64 = number.parse().ok()?;
+    gib.checked_mul(1 << 30).map(Bytes::new)
 }
 
 /// From 0 to 1; a name that begins like the other counts as like it, and most of all one that goes on where the other

@@ -24,6 +24,13 @@ const LONGER: OllamaVersion = OllamaVersion::new(0, 6, 7);
 /// The first that leaves it to llama.cpp whether attention is fused; before, it was not unless it was told so.
 const FLASH: OllamaVersion = OllamaVersion::new(0, 12, 11);
 
+/// The first that fuses attention of some models, and which those are (`fs/ggml/ggml.go`, `FlashAttention`).
+const FLASH_OF_SOME: OllamaVersion = OllamaVersion::new(0, 12, 0);
+const FUSED: [&str; 4] = ["gemma3", "gpt-oss", "qwen3", "qwen3moe"];
+/// Between which releases gpt-oss has 8192 tokens at least, on cards of 20 GiB.
+const WIDENS_GPT_OSS: [OllamaVersion; 2] =
+    [OllamaVersion::new(0, 11, 0), OllamaVersion::new(0, 17, 0)];
+
 /// Builds of llama.cpp by the release that came with them first: `LLAMA_CPP_VERSION` of Ollama's repository since 0.30.0. Before,
 /// `Makefile.sync` names a commit, whose build is known of two (their pull requests name it), and of the others by its date.
 const BUILDS: [(OllamaVersion, u32); 28] = [
@@ -98,9 +105,9 @@ impl OllamaVersion {
         self >= SERVER
     }
 
-    /// Whether attention is fused where nothing is said of it.
-    pub fn tries_flash_attention(self) -> bool {
-        self >= FLASH
+    /// Whether attention is fused where nothing is said of it, for a model of this architecture by its name in GGUF files.
+    pub fn tries_flash_attention(self, architecture: &str) -> bool {
+        self >= FLASH || (self >= FLASH_OF_SOME && FUSED.contains(&architecture))
     }
 
     /// The context of a run that is told none (`server/routes.go`, `vram-based default context`), on cards that have so much
@@ -110,17 +117,21 @@ impl OllamaVersion {
     /// use vramplan_planner::spec::OllamaVersion;
     /// use vramplan_planner::units::Bytes;
     ///
-    /// let of = |gib: u64| OllamaVersion::default().own_context(Bytes::new(gib << 30));
+    /// let of = |gib: u64| OllamaVersion::default().own_context("llama", Bytes::new(gib << 30));
     /// assert_eq!([12, 24, 48].map(of), [4096, 32_768, 262_144]);
     /// ```
-    pub fn own_context(self, total: Bytes) -> u64 {
-        match total.get() >> 30 {
+    pub fn own_context(self, architecture: &str, total: Bytes) -> u64 {
+        let gib = total.get() >> 30;
+        let widens = (WIDENS_GPT_OSS[0]..WIDENS_GPT_OSS[1]).contains(&self);
+        let least = if widens && architecture == "gpt-oss" && gib >= 20 { 8192 } else { 0 };
+        let own = match gib {
             _ if self < LONGER => 2048,
             _ if self < TIERS => 4096,
             47.. => 262_144,
             23.. => 32_768,
             _ => 4096,
-        }
+        };
+        own.max(least)
     }
 }
 
@@ -192,10 +203,12 @@ mod tests {
         for (text, context) in
             [("0.5.0", 2048), ("0.12.0", 4096), ("0.15.4", 4096), ("0.15.5", 32_768)]
         {
-            assert_eq!(version(text).own_context(card), context, "{text}");
+            assert_eq!(version(text).own_context("llama", card), context, "{text}");
         }
         assert!(version("0.30.0").starts_server() && !version("0.24.0").starts_server());
-        assert!(!version("0.12.10").tries_flash_attention());
+        assert!(!version("0.12.10").tries_flash_attention("llama"));
+        assert!(version("0.12.6").tries_flash_attention("qwen3"));
+        assert_eq!(version("0.12.6").own_context("gpt-oss", card), 8192);
     }
 
     #[test]

@@ -579,7 +579,6 @@ fn states_have_the_type_that_a_server_is_told() {
     for (runtime, model, own, other) in [
         ("vllm", "nemotron-3-nano-30b-a3b", "bfloat16", "float32"),
         ("vllm", "qwen3.5-4b", "float32", "bfloat16"),
-        ("sglang", "qwen3.5-4b", "float32", "bfloat16"),
     ] {
         let tokens = |more: &str| {
             let text = format!("gpu = 'H100'\nmodel = '{model}'\nruntime = '{runtime}'\n{more}");

@@ -113,10 +113,20 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
         let is_own = ["VLLM_", "SGLANG_", "SGL_"].iter().any(|own| name.starts_with(own));
         is_own && !OTHER_VARIABLES.contains(name)
     };
+    if let Some((name, value)) = variables.iter().find(|(name, _)| VISIBLE.contains(name)) {
+        let cards = value.split(',').filter(|card| !card.is_empty()).count();
+        served.remarks.push(format!(
+            "`{name}={}` leaves it {cards} of the machine's cards: `--gpu` and `--gpus` say which are planned",
+            printable(value)
+        ));
+    }
     let named = variables.iter().map(|(name, _)| *name).filter(of_server);
     served.left_out.extend(named.map(printable));
     Ok(served)
 }
+
+/// Variables that say which cards a program sees.
+const VISIBLE: [&str; 3] = ["CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"];
 
 /// The release that an image's tag names, such as `v0.14.1`, `v0.5.5.post3-cu129` or `server-cuda-b6123`; nothing for `latest` and
 /// the like, and for programs whose releases are not the engine's.
@@ -456,6 +466,11 @@ impl Served {
                 None if name.starts_with("OLLAMA_") => self.left_out.push(printable(name)),
                 Some(_) | None => {}
             }
+        }
+        // A name without a tag is that of the newest.
+        let is_bare = |model: &&mut String| !model.contains([':', '/', '\\']) && !is_created;
+        if let Some(model) = self.question.model.as_mut().filter(is_bare) {
+            model.push_str(":latest");
         }
         // What a model is created from says its context itself.
         self.question.own_context = self.question.context.is_none() && !is_created;

@@ -133,7 +133,8 @@ pub(super) const SEVERAL: [&str; 9] = [
 
 /// Ollama's, by `envconfig/config.go`.
 pub(super) const OLLAMA_VARIABLES: &[Flag] = &[
-    ("OLLAMA_CONTEXT_LENGTH", Effect::Sets(cells)),
+    ("OLLAMA_CONTEXT_LENGTH", Effect::Sets(cells_or_own)),
+    ("OLLAMA_SCHED_SPREAD", Effect::Sets(spread)),
     ("OLLAMA_NUM_PARALLEL", Effect::Sets(users)),
     ("OLLAMA_KV_CACHE_TYPE", Effect::Sets(cache_type)),
     ("OLLAMA_FLASH_ATTENTION", Effect::Sets(flash)),
@@ -817,6 +818,15 @@ fn layers_or_all(question: &mut Question, text: &str) -> Result<(), String> {
         return Ok(());
     }
     layers(question, text)
+}
+
+/// Over all cards, whatever one of them has room for.
+#[allow(clippy::unnecessary_wraps, reason = "as all that set a key")]
+fn spread(question: &mut Question, text: &str) -> Result<(), String> {
+    if matches!(text, "1" | "true") {
+        question.split = Some(Split::Layer);
+    }
+    Ok(())
 }
 
 /// Bytes that Ollama leaves to others on every card.

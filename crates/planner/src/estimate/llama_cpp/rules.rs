@@ -23,7 +23,7 @@ impl RuntimeRules for Rules {
     }
 
     /// Builds without `-fa auto` fuse attention only where they are told to.
-    fn own_attention(&self, options: &RuntimeOptions) -> Option<Attention> {
+    fn own_attention(&self, options: &RuntimeOptions, _model: &ModelSpec) -> Option<Attention> {
         (!options.llama_cpp().tries_flash_attention()).then_some(Attention::Eager)
     }
 

@@ -16,6 +16,21 @@ use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
 use crate::spec::{Attention, GpuSpec, Layer, Maker, ModelSpec, Part, RuntimeOptions};
 use crate::units::Bytes;
 
+/// Models that it runs for one user at a time (`server/sched.go`, `load`).
+const ONE_SEQUENCE: [&str; 11] = [
+    "mllama",
+    "qwen3vl",
+    "qwen3vlmoe",
+    "qwen35",
+    "qwen35moe",
+    "qwen3next",
+    "lfm2",
+    "lfm2moe",
+    "nemotron_h",
+    "nemotron_h_moe",
+    "nemotron_h_omni",
+];
+
 /// The rules of Ollama.
 pub struct Rules;
 
@@ -24,14 +39,28 @@ impl RuntimeRules for Rules {
         LlamaCpp.attention()
     }
 
-    fn own_attention(&self, options: &RuntimeOptions) -> Option<Attention> {
+    fn own_attention(&self, options: &RuntimeOptions, model: &ModelSpec) -> Option<Attention> {
         let RuntimeOptions::Ollama(release) = options else { return None };
-        (!release.tries_flash_attention()).then_some(Attention::Eager)
+        let name = model.shape.architecture.family().gguf;
+        (!release.tries_flash_attention(name)).then_some(Attention::Eager)
     }
 
-    fn own_context(&self, options: &RuntimeOptions, total: Bytes) -> Option<u64> {
+    fn own_context(
+        &self,
+        options: &RuntimeOptions,
+        model: &ModelSpec,
+        total: Bytes,
+    ) -> Option<u64> {
         let RuntimeOptions::Ollama(release) = options else { return None };
-        Some(release.own_context(total))
+        Some(release.own_context(model.shape.architecture.family().gguf, total))
+    }
+
+    fn runs_one_sequence(&self, model: &ModelSpec) -> bool {
+        ONE_SEQUENCE.contains(&model.shape.architecture.family().gguf)
+    }
+
+    fn shares_slots(&self) -> bool {
+        false
     }
 
     fn automatic(&self, asked: &AutomaticAsked<'_>) -> Option<Automatic> {

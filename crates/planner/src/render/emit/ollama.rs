@@ -17,8 +17,12 @@ pub(super) fn settings(document: &Document, file: Option<&str>) -> Result<String
             expected: "`f16`, `q8_0` or `q4_0`",
         });
     }
+    let given = asked.given.model.as_deref().unwrap_or_default();
+    let is_tag = given.contains(':') && !given.contains(['/', '\\', ' ']);
     let from = if let Some(file) = file {
         format!("FROM {file}")
+    } else if is_tag {
+        format!("FROM {}", printable(given))
     } else {
         let (model, weights) = (printable(&asked.model.name), printable(&asked.weights()));
         format!("# FROM the GGUF file of {model} in {weights}")
