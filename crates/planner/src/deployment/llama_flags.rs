@@ -1,9 +1,9 @@
 //! llama.cpp's flags of placement, of the cache's types and of what is loaded beside a model.
 
 use super::Question;
-use super::command_line::{Effect, Flag, cache_type, chunk, flash, number, parsed};
+use super::command_line::{Effect, Flag, cache_type, cells, chunk, flash, number, parsed};
 use crate::dtype::{KvFormat, KvPair};
-use crate::spec::{Count, SplitMode, TensorOverride, TensorSplit};
+use crate::spec::{Attention, Count, SplitMode, TensorOverride, TensorSplit};
 
 /// llama.cpp's flags of placement, and Ollama's of its runner, by `common/arg.cpp` and `llm/server.go`.
 pub(super) const PLACED: &[Flag] = &[
@@ -63,6 +63,28 @@ pub(super) fn settle_slots(program: &str, words: &[&str], question: &mut Questio
         question.kv_unified = true;
     }
 }
+
+/// Those of llama-cpp-python's server, by `llama_cpp/server/settings.py`.
+pub(super) const PYTHON: &[Flag] = &[
+    ("--model", Effect::Model),
+    ("--n_ctx", Effect::Sets(cells)),
+    ("--n_gpu_layers", Effect::Sets(layers)),
+    ("--n_batch", Effect::Sets(batch)),
+    ("--n_ubatch", Effect::Sets(chunk)),
+    ("--flash_attn", Effect::Value),
+    ("--host", Effect::Value),
+    ("--port", Effect::Value),
+];
+
+/// Those of `KoboldCpp`, by `koboldcpp.py`: its batch is a pass.
+pub(super) const KOBOLD: &[Flag] = &[
+    ("--model", Effect::Model),
+    ("--contextsize", Effect::Sets(cells)),
+    ("--gpulayers", Effect::Sets(layers)),
+    ("--blasbatchsize", Effect::Sets(chunk)),
+    ("--batchsize", Effect::Sets(chunk)),
+    ("--flashattention", Effect::Turns(|question| question.attention = Some(Attention::Flash))),
+];
 
 fn layers(question: &mut Question, text: &str) -> Result<(), String> {
     const ALL: u64 = 99;

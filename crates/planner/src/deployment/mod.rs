@@ -28,7 +28,7 @@ mod text;
 
 use std::sync::Arc;
 
-use crate::dtype::{KvFormat, KvPair, WeightFormat};
+use crate::dtype::{FileType, KvFormat, KvPair, WeightFormat};
 use crate::estimate::rules;
 use crate::read::{self, Catalog, Files};
 use crate::spec::{
@@ -193,6 +193,16 @@ fn with_model(
     Deployment::new(question.clone(), found)?.beside(question, catalog, files)
 }
 
+/// MXFP4 by the name that it has in files: their experts are in it, and what is not is in 8 bits.
+fn in_files(kind: Runtime, weights: WeightFormat) -> WeightFormat {
+    match weights {
+        WeightFormat::Mxfp4 if rules(kind).places_tensors() => {
+            WeightFormat::Gguf(FileType::Mxfp4Moe)
+        }
+        weights => weights,
+    }
+}
+
 impl Deployment {
     /// Whether what predicts tokens ahead is not known, so that no plan has it.
     pub fn lacks_its_draft(&self) -> bool {
@@ -231,6 +241,7 @@ impl Deployment {
             Arc::make_mut(&mut runtime).launch = launch;
         }
         let weights = question.weights.or(dtype).or(named).unwrap_or(defaults.weights);
+        let weights = in_files(kind, weights);
         let wide = rules(kind).leaves_wide(&model, weights, &options);
         let own = automatic::remark(&question, &options, &cards, &model);
         let one = automatic::one_sequence(&question, kind, &model);

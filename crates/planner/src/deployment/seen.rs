@@ -4,7 +4,7 @@ use super::Question;
 use super::command_line::{
     Effect, Flag, LLAMA, VLLM, chunk, is_switch, number, parsed, ranks, sequences, settle_ranks,
 };
-use super::llama_flags::PLACED;
+use super::llama_flags::{KOBOLD, PLACED, PYTHON};
 use crate::dtype::WeightFormat;
 use crate::spec::Runtime;
 
@@ -20,7 +20,7 @@ pub struct Seen {
 }
 
 /// Programs by the words that run them.
-const PROGRAMS: [(&[&str], &str); 19] = [
+const PROGRAMS: [(&[&str], &str); 25] = [
     (&["vllm", "serve"], "vllm"),
     (&["vllm.entrypoints.openai.api_server"], "vllm"),
     (&["vllm.entrypoints.api_server"], "vllm"),
@@ -38,6 +38,13 @@ const PROGRAMS: [(&[&str], &str); 19] = [
     (&["llama-run"], "llama-cli"),
     (&["llama-mtmd-cli"], "llama-cli"),
     (&["llama-fit-params"], "llama-cli"),
+    // Its name until mid-2024.
+    (&["main"], "llama-cli"),
+    (&["llama_cpp.server"], "llama-cpp-python"),
+    (&["koboldcpp"], "koboldcpp"),
+    (&["koboldcpp.py"], "koboldcpp"),
+    (&["koboldcpp-linux-x64"], "koboldcpp"),
+    (&["koboldcpp_cu12"], "koboldcpp"),
     (&["ollama_llama_server"], "ollama"),
     (&["ollama", "runner"], "ollama"),
 ];
@@ -73,7 +80,12 @@ pub fn seen(line: &str) -> Option<Seen> {
         }
         _ => {
             seen.question.runtime = Some(Runtime::LlamaCpp);
-            seen.read(rest, [PLACED, LLAMA], false);
+            let tables = match program {
+                "llama-cpp-python" => [PYTHON, &[]],
+                "koboldcpp" => [KOBOLD, &[]],
+                _ => [PLACED, LLAMA],
+            };
+            seen.read(rest, tables, false);
         }
     }
     Some(seen)

@@ -201,8 +201,21 @@ impl Catalog {
         }
     }
 
-    /// The model of that name, of a name that ends in the format of its weights, or the only one whose name begins so.
+    /// The model of that name, of a name that ends in the format of its weights, or the only one whose name begins so; also where the
+    /// name of its maker stands before it, as in `google_gemma-3-12b-it-Q4_K_M`.
     pub fn model(&self, name: &str) -> Result<ModelSpec, SourceError> {
+        let found = self.model_as_named(name);
+        if !matches!(found, Err(SourceError::Unknown { .. })) {
+            return found;
+        }
+        let is_maker = |maker: &str| maker.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        match name.split_once('_').filter(|(maker, _)| !maker.is_empty() && is_maker(maker)) {
+            Some((_, rest)) if rest.contains('-') => self.model_as_named(rest).or(found),
+            _ => found,
+        }
+    }
+
+    fn model_as_named(&self, name: &str) -> Result<ModelSpec, SourceError> {
         let found = self.find(Kind::Model, name, profile::model);
         if !matches!(found, Err(SourceError::Unknown { .. })) {
             return found;

@@ -56,6 +56,20 @@ fn tables_of_names_are_sorted_and_lead_to_profiles() {
     }
 }
 
+/// Who quantizes puts the name of who published before a file's.
+#[test]
+fn a_maker_before_a_name_is_no_part_of_it() {
+    let catalog = Catalog::built_in();
+    let name = |name: &str| catalog.model(name).map(|model| model.name);
+    for (file, model) in [
+        ("google_gemma-3-12b-it-Q4_K_M.gguf", "gemma-3-12b-it"),
+        ("Qwen_Qwen3-8B-Q4_K_M.gguf", "Qwen3-8B"),
+    ] {
+        assert_eq!(name(file).unwrap(), name(model).unwrap(), "{file}");
+    }
+    assert!(name("google_nothing-that-is-known").is_err());
+}
+
 #[test]
 fn spellings_of_one_name_meet() {
     let gpu = |name| Kind::Gpu.normalise(name);

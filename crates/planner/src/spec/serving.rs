@@ -17,6 +17,13 @@ impl Utilization {
         Self(10 * n)
     }
 
+    /// A share that is so many thousandths larger, the whole card at most.
+    #[must_use]
+    pub const fn plus_thousandths(self, n: u64) -> Self {
+        let more = self.0.saturating_add(n.saturating_mul(10));
+        Self(if more > 10_000 { 10_000 } else { more })
+    }
+
     /// A share that was reckoned: 0.001 to 1, to four digits.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
     pub fn of_share(share: f64) -> Self {

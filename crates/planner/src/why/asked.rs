@@ -1,6 +1,7 @@
 //! From what a log says to a question that can be planned.
 
 mod cards;
+mod cells;
 mod names;
 
 use std::sync::Arc;
@@ -63,13 +64,30 @@ pub fn asked(
         model: Some(model.name),
         runtime: Some(runtime),
         weights: user.weights.or(told.weights).or(weights),
-        runtime_version: user.runtime_version.clone().or_else(|| evidence.version.clone()),
+        runtime_version: user
+            .runtime_version
+            .clone()
+            .or_else(|| evidence.version.clone())
+            .or_else(|| era(evidence, runtime)),
         ..user.clone().or(told)
     };
     let question = cards::dealt_by_free(evidence, question);
-    let (question, deployment) = simplest(&question, user, &mut notes, resolve)?;
+    let user_or_era = Question {
+        runtime_version: user.runtime_version.clone().or_else(|| era(evidence, runtime)),
+        ..user.clone()
+    };
+    let (question, deployment) = simplest(&question, &user_or_era, &mut notes, resolve)?;
+    let (question, deployment) =
+        cells::of_refused(evidence, question, deployment, &mut notes, resolve);
     let (question, deployment) = with_others(evidence, question, deployment, resolve);
-    if user.gpu.is_none() && evidence.cards.is_empty() {
+    if user.runtime_version.is_none()
+        && evidence.version.is_none()
+        && question.runtime_version.is_some()
+    {
+        notes.push("the log does not say its build: its lines are those of builds before mid-2025, and `2025` is planned".to_owned());
+    }
+    let is_seen = |card: &super::evidence::CardSeen| card.name.is_some() || card.total.is_some();
+    if user.gpu.is_none() && !evidence.cards.iter().any(is_seen) {
         notes.push(
             "the log names no card: one of what was free is planned; `--gpu` says which it is"
                 .to_owned(),
@@ -88,6 +106,12 @@ pub fn asked(
 
 fn runtime(evidence: &Evidence, user: &Question) -> Option<Runtime> {
     user.runtime.or_else(|| evidence.engine?.0.runtime()?.parse().ok())
+}
+
+/// The name of builds of before mid-2025, where the form of its lines tells that the log is of one.
+fn era(evidence: &Evidence, runtime: Runtime) -> Option<String> {
+    let is_llama = "llama.cpp".parse() == Ok(runtime);
+    (evidence.run.is_old == Some(true) && is_llama).then(|| "2025".to_owned())
 }
 
 fn no_runtime(evidence: &Evidence) -> String {
@@ -204,7 +228,11 @@ fn simplest(
         ..unversioned(&alone)
     };
     let version = question.runtime_version.clone().unwrap_or_default();
-    let newest = format!("`{version}` is not a version that is planned: the newest is");
+    let instead = match &user.runtime_version {
+        Some(other) => format!("`{other}` is planned instead"),
+        None => "the newest is planned instead".to_owned(),
+    };
+    let newest = format!("`{version}` is not a version that is planned: {instead}");
     let beside = "what is loaded beside the model is not in the plan".to_owned();
     let ways = [
         (question.clone(), Vec::new()),

@@ -82,7 +82,7 @@ const WITH_WEIGHTS: Bytes = Bytes::new(256 << 20);
 /// # Errors
 /// On sizes that no device has.
 pub fn compare(evidence: &Evidence, plan: &Planned) -> Result<Vec<Compared>, Overflow> {
-    let answer = &plan.answer;
+    let (plan_of, answer) = (plan, &plan.answer);
     let stored = plan.deployment.model.stored.as_ref();
     let is_dealt_out = stored.is_some_and(|stored| stored.source == PRINTED);
     let mut rows = Vec::new();
@@ -113,6 +113,9 @@ pub fn compare(evidence: &Evidence, plan: &Planned) -> Result<Vec<Compared>, Ove
             if by_difference && group == Group::Weights {
                 planned.high = planned.high.plus(WITH_WEIGHTS)?;
             }
+            if group == Group::Caches {
+                planned.low = unpadded(plan_of, planned.low)?;
+            }
             if is_dealt_out && group == Group::Weights {
                 // Which tensors are in which type is not printed, nor so how much of them is where.
                 planned = Deviation::GGUF_FILES.around(planned.expected)?;
@@ -121,6 +124,18 @@ pub fn compare(evidence: &Evidence, plan: &Planned) -> Result<Vec<Compared>, Ove
         }
     }
     Ok(rows)
+}
+
+/// Cells that llama.cpp rounds up to, which are planned; older builds, and the programs around it, print those that were asked for.
+const CELLS: u64 = 256;
+
+/// A cache of as many cells as were asked for.
+fn unpadded(plan: &Planned, size: Bytes) -> Result<Bytes, Overflow> {
+    let places = crate::estimate::rules(plan.deployment.kind()).places_tensors();
+    match plan.question.cache_tokens.filter(|cells| places && *cells > 0) {
+        Some(cells) => size.scale(cells, cells.next_multiple_of(CELLS)),
+        None => Ok(size),
+    }
 }
 
 /// What a plan has of a group at its peak; of a runtime that takes what is left for its cache, that.

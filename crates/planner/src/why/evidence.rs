@@ -99,6 +99,15 @@ impl Engine {
     }
 }
 
+/// What runs models with `PyTorch` and has settings of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Around {
+    /// diffusers, in a script.
+    Diffusers,
+    /// `ComfyUI`.
+    ComfyUi,
+}
+
 /// Where memory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
@@ -184,6 +193,8 @@ pub struct Term {
 pub struct CardSeen {
     /// Its number.
     pub index: u64,
+    /// The driver's name for it.
+    pub id: Option<String>,
     /// Its name.
     pub name: Option<String>,
     /// What it has.
@@ -241,6 +252,14 @@ pub struct Episode {
     pub captures: bool,
     /// Whether Python told of an error.
     pub raised: bool,
+    /// What a line says that the engine failed by, which is no want of memory; and which line.
+    pub stopped: Option<String>,
+    /// The line of it.
+    pub stopped_in: Option<u64>,
+    /// Where vLLM begins to allocate the tensors of its cache.
+    pub pools: Option<u64>,
+    /// Whether the lines are those of llama.cpp of before mid-2025, where their form tells.
+    pub is_old: Option<bool>,
     /// What Metal has given, and the most that it recommends.
     pub working_set: Option<(Printed, Printed)>,
     /// Whether it came to serve.
@@ -276,6 +295,8 @@ pub struct Evidence {
     pub cards: Vec<CardSeen>,
     /// Processes that hold memory of them.
     pub holders: Vec<Holder>,
+    /// What around the engine takes settings of its own.
+    pub around: Option<Around>,
     /// The share of the card that `SGLang`'s weights and cache may take.
     pub static_share: Option<String>,
     /// Numbers of the run that belong to no term: tokens of the cache, free memory.
@@ -344,7 +365,8 @@ impl Evidence {
 
     /// A name of the model; the first that is given is the surest.
     pub fn name(&mut self, name: &str) {
-        let name = crate::text::printable(name.trim());
+        // The end of a long path is what tells the model.
+        let name = crate::text::printable_message(name.trim());
         if !name.is_empty() && self.models.len() < MOST_FEW && !self.models.contains(&name) {
             self.models.push(name);
         }

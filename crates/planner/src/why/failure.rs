@@ -27,6 +27,12 @@ pub struct TorchError {
     pub allowed: Option<Printed>,
     /// Whether a card is said to hold more than it has: Windows, which moves memory to the host.
     pub overcommitted: bool,
+    /// Whether less is counted for this process than `PyTorch` holds: the driver of WSL and of virtual cards does not know.
+    pub uncounted: bool,
+    /// Whether it is of a Mac, whose card has no memory of its own.
+    pub metal: bool,
+    /// On a Mac, what the process holds of Metal outside of the tensors.
+    pub other: Option<Printed>,
 }
 
 impl TorchError {
@@ -44,7 +50,30 @@ impl TorchError {
             private: self.private.or(other.private),
             allowed: self.allowed.or(other.allowed),
             overcommitted: self.overcommitted || other.overcommitted,
+            uncounted: self.uncounted || other.uncounted,
+            metal: self.metal || other.metal,
+            other: self.other.or(other.other),
         }
+    }
+
+    /// What the allocator holds of the card, in use or not.
+    pub fn held(&self) -> Option<Bytes> {
+        if let Some(reserved) = self.reserved {
+            return Some(reserved.bytes);
+        }
+        let kept = self.unallocated.map_or(Bytes::ZERO, |kept| kept.bytes);
+        self.allocated?.bytes.plus(kept).ok()
+    }
+
+    /// Whether the message is of `PyTorch` 2.0 or older, which says what is reserved in all.
+    pub const fn is_old(&self) -> bool {
+        self.reserved.is_some()
+    }
+
+    /// What of the card is neither free nor this allocator's: contexts and other processes.
+    pub fn outside(&self) -> Option<Bytes> {
+        let rest = self.total?.bytes.minus_or_zero(self.free?.bytes);
+        Some(rest.minus_or_zero(self.held()?))
     }
 }
 
@@ -155,6 +184,26 @@ pub enum FailureKind {
         /// What all of them would need, where that is told.
         needs: Option<Printed>,
     },
+    /// Ollama found no card, and runs all of so many layers in main memory.
+    NoCard {
+        /// Layers.
+        of: u64,
+        /// What they need of main memory.
+        needs: Option<Printed>,
+        /// What of it is free.
+        has: Option<Printed>,
+    },
+    /// NCCL, by which cards talk to each other, had no room for its buffers.
+    Collectives,
+    /// `SGLang` had no slot for a request: so many were to run, so many slots were left.
+    NoSlots {
+        /// Requests that were to run.
+        asked: Option<u64>,
+        /// Slots that were left.
+        left: Option<u64>,
+    },
+    /// What only looks like want of memory: a bug of the program, or a limit of the driver.
+    Mistaken(&'static str),
     /// The engine stopped, and the log does not say why.
     Untold,
 }

@@ -39,6 +39,14 @@ pub struct Finding {
     pub remedies: Vec<Remedy>,
 }
 
+/// What a pool holds by the log, beside the plan's.
+fn tokens(evidence: &Evidence, plan: Option<&Planned>) -> Option<String> {
+    let stated = evidence.counts.cache_tokens?;
+    let planned = plan.and_then(|plan| plan.answer.plan.pool).map(|pool| pool.tokens);
+    let planned = planned.map(|tokens| format!(", the plan's {tokens}")).unwrap_or_default();
+    Some(format!("the log's cache holds {stated} tokens{planned}"))
+}
+
 /// Explains what a log says, completed by what the user says.
 pub fn explain(evidence: Evidence, user: &Question, resolve: Resolve<'_>) -> Finding {
     let resolve: Resolve<'_> =
@@ -50,6 +58,7 @@ pub fn explain(evidence: Evidence, user: &Question, resolve: Resolve<'_>) -> Fin
         },
         Err(missing) => (None, missing),
     };
+    notes.extend(tokens(&evidence, plan.as_ref()));
     let compared = plan.as_ref().map(|plan| compare(&evidence, plan));
     let compared = compared.and_then(Result::ok).unwrap_or_default();
     let cause = cause::cause(&evidence, plan.as_ref());

@@ -26,6 +26,12 @@ impl Printed {
         self.bytes.max(exact).minus_or_zero(self.bytes.min(exact)) <= self.within
     }
 
+    /// The sum of two.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        let bytes = self.bytes.plus(other.bytes).ok()?;
+        Some(Self { bytes, within: self.within.plus(other.within).ok()? })
+    }
+
     /// `13.50` in units of `unit`; nothing of what is no number, or more than any memory has.
     pub fn parse(text: &str, unit: Bytes) -> Option<Self> {
         let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));

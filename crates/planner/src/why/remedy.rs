@@ -114,6 +114,7 @@ fn planned(
     changes.extend(other_weights(plan));
     let tried: Vec<(Remedy, Planned)> =
         changes.iter().filter_map(|change| check(change, cause, plan, resolve)).collect();
+    let tried = with_one_share(tried);
     let mends = |(remedy, _): &(Remedy, Planned)| remedy.checked <= Checked::Covers;
     let both =
         if tried.iter().any(mends) { None } else { together(&words, &tried, cause, plan, resolve) };
@@ -133,6 +134,16 @@ fn planned(
         found.retain(|remedy| remedy.checked != Checked::NotEnough);
     }
     found
+}
+
+/// Of several shares the first that mends, which takes the least of the card; else the last.
+fn with_one_share(tried: Vec<(Remedy, Planned)>) -> Vec<(Remedy, Planned)> {
+    let is_share = |(remedy, _): &(Remedy, Planned)| remedy.code == "other-share";
+    let (mut shares, mut others): (Vec<_>, Vec<_>) = tried.into_iter().partition(is_share);
+    let first = shares.iter().position(|(remedy, _)| remedy.checked == Checked::Fits);
+    let at = first.or_else(|| shares.len().checked_sub(1));
+    others.extend(at.map(|at| shares.swap_remove(at)));
+    others
 }
 
 /// What frees the most, and the longest context that fits with it.

@@ -1,13 +1,14 @@
 //! What can be changed of a run, in the words of its engine.
 
-use super::evidence::{Engine, Evidence};
+use super::evidence::{Engine, Evidence, FailureKind};
 use super::finding::Planned;
 use super::remedy::Change;
 use super::sayings::Setting;
 use crate::deployment::Question;
 use crate::dtype::KvFormat;
 use crate::estimate::rules;
-use crate::spec::{Attention, Count, Runtime, Split};
+use crate::recommend::Answer;
+use crate::spec::{Attention, Count, Runtime, Split, Utilization};
 
 /// The next two smaller formats of keys and values that the runtime has.
 fn smaller_caches(plan: &Planned) -> Vec<KvFormat> {
@@ -19,6 +20,8 @@ fn smaller_caches(plan: &Planned) -> Vec<KvFormat> {
 /// How an engine says things.
 pub struct Words {
     engine: Engine,
+    /// Whether `PyTorch` is one that knows no segments that grow.
+    is_old: bool,
 }
 
 impl Words {
@@ -32,7 +35,11 @@ impl Words {
         let by_runtime = own.into_iter().find(|engine| {
             engine.runtime().and_then(|name| name.parse::<Runtime>().ok()) == Some(kind)
         });
-        Self { engine: recognised.or(by_runtime).unwrap_or(Engine::PyTorch) }
+        let is_old =
+            evidence.run.failures.iter().any(
+                |failure| matches!(&failure.kind, FailureKind::Torch(error) if error.is_old()),
+            );
+        Self { engine: recognised.or(by_runtime).unwrap_or(Engine::PyTorch), is_old }
     }
 
     /// What is worth trying, what costs the least first.
@@ -42,7 +49,11 @@ impl Words {
                 self.of_llama(plan)
             }
             Engine::Vllm => self.shorter(plan).into_iter().chain(of_vllm(plan)).collect(),
-            Engine::PyTorch => of_transformers(plan),
+            Engine::PyTorch => {
+                let mut all = of_transformers(plan);
+                all.retain(|change| !(self.is_old && change.code == "expandable-segments"));
+                all
+            }
             Engine::Sglang => self.shorter(plan).into_iter().chain(of_sglang(plan)).collect(),
             _ => Vec::new(),
         }
@@ -166,15 +177,24 @@ impl Words {
     }
 }
 
+/// Shares of a card that are worth trying: the smallest that starts with a little air, with more of it, and the largest that is safe.
+fn shares(answer: &Answer) -> Vec<Utilization> {
+    const AIR: [u64; 3] = [10, 20, 50];
+    let Some(shares) = answer.shares else { return Vec::new() };
+    let (Some(smallest), Some(best)) = (shares.smallest, shares.best()) else { return Vec::new() };
+    let with_air = AIR.into_iter().map(|air| smallest.plus_thousandths(air));
+    with_air.filter(|share| *share < best).chain([best]).collect()
+}
+
 fn of_vllm(plan: &Planned) -> Vec<Change> {
     let (question, answer, workload) = (&plan.question, &plan.answer, &plan.deployment.workload);
     let mut all = Vec::new();
     let mut add = |code, flags, question| all.push(Change { code, flags, question });
     let given = plan.deployment.options().serving();
-    let share = answer.shares.and_then(|shares| shares.best());
-    if let Some(share) =
-        share.filter(|share| given.is_some_and(|given| given.utilization != *share))
-    {
+    for share in shares(answer) {
+        if given.is_none_or(|given| given.utilization == share) {
+            continue;
+        }
         let asked = share.to_string().parse().ok();
         let changed = Question { gpu_memory_utilization: asked, ..question.clone() };
         add("other-share", format!("--gpu-memory-utilization {share}"), changed);

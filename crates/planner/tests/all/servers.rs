@@ -559,6 +559,11 @@ fn a_format_in_a_name_is_planned_or_refused() {
         llama("q8_0")
     );
     assert_eq!(weights("model = 'gpt-oss-20b-mxfp4'\nruntime = 'llama.cpp'"), llama("mxfp4_moe"));
+    // In a file MXFP4 is the type of its experts.
+    assert_eq!(
+        weights("model = 'gpt-oss-20b'\nweights = 'mxfp4'\nruntime = 'llama.cpp'"),
+        llama("mxfp4_moe")
+    );
     for (model, runtime) in [
         ("qwen2.5-14b-awq", "llama.cpp"),
         ("nvidia/Qwen3.6-27B-NVFP4", "llama.cpp"),

@@ -13,7 +13,8 @@ use vramplan_planner::read::{Catalog, MemoryFiles};
 use vramplan_planner::spec::Runtime;
 use vramplan_planner::units::Bytes;
 use vramplan_planner::why::{
-    CauseKind, Checked, Engine, Evidence, Finding, Log, Place, Term, TermKind, decisive, explain,
+    CauseKind, Checked, Compared, Engine, Evidence, Finding, Log, Place, Term, TermKind, decisive,
+    explain,
 };
 
 #[derive(Deserialize)]
@@ -34,6 +35,16 @@ struct Case {
     static_share: Option<String>,
     cache_tokens: Option<u64>,
     sentence: Option<String>,
+    /// What one of the further sentences says; what a note does.
+    because: Option<String>,
+    noted: Option<String>,
+    /// Whether all that is measured is within the plan's bounds, and some is.
+    #[serde(default)]
+    within: bool,
+    /// The code of a remedy that must not be among those named.
+    absent: Option<String>,
+    /// Between which shares of the card that remedy lies.
+    share: Option<[f64; 2]>,
     /// What the user says besides.
     gpu: Option<String>,
     /// Whether a message of it is broken over lines, between which no program may write.
@@ -160,13 +171,17 @@ fn wrong(case: &Case, finding: &Finding) -> Vec<String> {
     if let Some(words) = &case.sentence {
         expect("sentence", finding.cause.sentence.contains(words), &finding.cause.sentence);
     }
-    let codes: Vec<_> =
-        finding.remedies.iter().map(|remedy| (remedy.code, &remedy.flags)).collect();
-    if let Some(remedy) = &case.remedy {
-        let is_right = finding.remedies.iter().any(|found| {
-            found.code == remedy && case.flags.as_ref().is_none_or(|flags| *flags == found.flags)
-        });
-        expect("remedy", is_right, &codes);
+    if let Some(words) = &case.because {
+        let because = &finding.cause.because;
+        expect("because", because.iter().any(|why| why.contains(words)), because);
+    }
+    if let Some(words) = &case.noted {
+        expect("note", finding.notes.iter().any(|note| note.contains(words)), &finding.notes);
+    }
+    if case.within {
+        let rows = &finding.compared;
+        let is_right = !rows.is_empty() && rows.iter().all(Compared::is_within);
+        expect("within", is_right, &(rows, &finding.notes));
     }
     let settings = toml::Table::try_from(&evidence.run.question).unwrap();
     for (key, value) in &case.settings {
@@ -196,6 +211,34 @@ fn wrong(case: &Case, finding: &Finding) -> Vec<String> {
         };
         let is_right = evidence.run.terms.iter().any(|term| is(&term));
         expect("term", is_right, &(stated.kind, place, &stated.size));
+    }
+    wrong.extend(wrong_remedies(case, finding));
+    wrong
+}
+
+/// What is not as the case says of what mends it.
+fn wrong_remedies(case: &Case, finding: &Finding) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut expect = |what: &str, is_right: bool, found: &dyn std::fmt::Debug| {
+        if !is_right {
+            wrong.push(format!("{what}: {found:?}"));
+        }
+    };
+    let codes: Vec<_> =
+        finding.remedies.iter().map(|remedy| (remedy.code, &remedy.flags)).collect();
+    if let Some(remedy) = &case.remedy {
+        let is_right = finding.remedies.iter().any(|found| {
+            found.code == remedy && case.flags.as_ref().is_none_or(|flags| *flags == found.flags)
+        });
+        expect("remedy", is_right, &codes);
+    }
+    if let Some(absent) = &case.absent {
+        expect("absent", codes.iter().all(|(code, _)| code != absent), &codes);
+    }
+    if let Some([low, high]) = case.share {
+        let share = finding.remedies.iter().find(|found| found.code == "other-share");
+        let share = share.and_then(|found| found.flags.split(' ').nth(1)?.parse::<f64>().ok());
+        expect("share", share.is_some_and(|share| (low..=high).contains(&share)), &codes);
     }
     wrong
 }

@@ -6,7 +6,7 @@ use super::super::command_line::{
     ranks, stages,
 };
 use crate::dtype::WeightFormat;
-use crate::spec::{Attention, Count, MediaLimits};
+use crate::spec::{Attention, Count, MediaLimits, Split};
 use crate::units::Bytes;
 
 /// Flags that change memory in ways that are not planned, and whether each takes a value.

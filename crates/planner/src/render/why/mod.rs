@@ -247,7 +247,7 @@ fn log(evidence: &Evidence) -> LogDoc {
     LogDoc {
         engine: evidence.engine.map(|(engine, _)| engine),
         version: evidence.version.clone(),
-        model: evidence.models.first().cloned(),
+        model: named_best(&evidence.models),
         format: evidence.format.clone(),
         settings: safe(evidence.run.question.clone()),
         lines: evidence.lines,
@@ -256,6 +256,12 @@ fn log(evidence: &Evidence) -> LogDoc {
         earlier_failures: evidence.earlier,
         recovered_in: evidence.recovered,
     }
+}
+
+/// The surest name that says something: not that of a blob, where there is another.
+fn named_best(models: &[String]) -> Option<String> {
+    let is_blob = |name: &&String| !name.contains("sha256-");
+    models.iter().find(is_blob).or_else(|| models.first()).cloned()
 }
 
 /// A question whose texts are safe to print.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{CauseDoc, WhyDoc};
 use crate::deployment::Question;
 use crate::render::terminal::{WIDTH, finish, range, table};
-use crate::text::wrap;
+use crate::text::{printable, wrap};
 use crate::why::Checked;
 
 /// Rows of a table that are shown; JSON has all.
@@ -43,15 +43,16 @@ fn source(document: &WhyDoc) -> String {
     let log = &document.log;
     let mut parts = Vec::new();
     parts.push(match (log.engine, &log.version) {
-        (Some(engine), Some(version)) => format!("{} {version}", engine.name()),
+        // What Ollama calls its version has its name in it.
+        (Some(engine), Some(version)) => match version.strip_prefix("Ollama ") {
+            Some(own) => format!("ollama {own}"),
+            None => format!("{} {version}", engine.name()),
+        },
         (Some(engine), None) => engine.name().to_owned(),
         (None, _) => "no engine recognised".to_owned(),
     });
     if let Some(model) = &log.model {
-        let name = model.rsplit(['/', '\\']).next().unwrap_or(model);
-        let name =
-            if model.starts_with(['/', '.', '~']) || model.contains('\\') { name } else { model };
-        parts.push(name.to_owned());
+        parts.push(printable(short_name(model)));
     }
     parts.extend(log.format.clone());
     for card in document.cards.iter().take(4) {
@@ -68,6 +69,20 @@ fn source(document: &WhyDoc) -> String {
         let _ = write!(text, " · {} {runs} before failed too", log.earlier_failures);
     }
     text
+}
+
+/// The last of a path; of the hub's cache, where that is a snapshot's hash, the folder of the repository.
+fn short_name(model: &str) -> &str {
+    let whole = model.trim_end_matches(['/', '\\']);
+    if !whole.starts_with(['/', '.', '~'])
+        && !whole.contains('\\')
+        && whole.matches('/').count() < 2
+    {
+        return whole;
+    }
+    let mut parts = whole.rsplit(['/', '\\']);
+    let last = parts.next().unwrap_or(whole);
+    if parts.next() == Some("snapshots") { parts.next().unwrap_or(last) } else { last }
 }
 
 fn terms(document: &WhyDoc) -> String {

@@ -118,17 +118,21 @@ fn plain_names(name: &str) -> Vec<(String, Option<WeightFormat>)> {
     let hub = name.split("models--").nth(1).map(|rest| rest.split('/').next().unwrap_or(rest));
     let hub = hub.map(|rest| rest.replacen("--", "/", 1));
     let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    let is_file = last.to_ascii_lowercase().ends_with(".gguf");
+    let is_file = ending(last) > 0;
     if !is_file && !name.starts_with(['/', '.', '~']) && name.matches('/').count() == 1 {
         return vec![(name.to_owned(), None)];
     }
     if let Some(hub) = hub {
         return vec![(hub, None)];
     }
-    let stem = if is_file { last.get(..last.len() - 5).unwrap_or(last) } else { last };
+    let stem = last.get(..last.len() - ending(last)).unwrap_or(last);
     let stem = stem.split("-00001-of-").next().unwrap_or(stem);
     let (base, format) = without_format(stem);
     let mut names = vec![(base.to_owned(), format)];
+    // Some publishers put the name of a model's own before it: `google_gemma-3-12b-it`.
+    if let Some((_, rest)) = base.split_once('_').filter(|(publisher, _)| !publisher.is_empty()) {
+        names.push((rest.to_owned(), format));
+    }
     let lower = base.to_ascii_lowercase();
     for publisher in PUBLISHERS {
         if lower.starts_with(publisher) {
@@ -141,9 +145,18 @@ fn plain_names(name: &str) -> Vec<(String, Option<WeightFormat>)> {
     names
 }
 
+/// The length of what a file's name ends in: `.gguf`, or `.bin` until 2023.
+fn ending(name: &str) -> usize {
+    let Some((stem, ending)) = name.rsplit_once('.') else { return 0 };
+    let is_old = stem.to_ascii_lowercase().contains("ggml");
+    let is_file =
+        ending.eq_ignore_ascii_case("gguf") || (is_old && ending.eq_ignore_ascii_case("bin"));
+    if is_file { ending.len() + 1 } else { 0 }
+}
+
 /// A file's name without its format, `UD` and the like.
 fn without_format(stem: &str) -> (&str, Option<WeightFormat>) {
-    const SIGNS: [&str; 5] = ["ud", "i1", "imat", "gguf", "f16"];
+    const SIGNS: [&str; 8] = ["ud", "i1", "imat", "gguf", "f16", "ggml", "ggmlv2", "ggmlv3"];
     let (mut base, mut format) = (stem, None);
     while let Some((rest, last)) = base.rsplit_once(['-', '.']) {
         let word = last.to_ascii_lowercase();
@@ -188,10 +201,14 @@ mod tests {
                 None,
             ),
             ("/models/Qwen1.5-14B-Chat/", "Qwen1.5-14B-Chat", None),
+            ("/m/gpt-oss-20b-mxfp4.gguf", "gpt-oss-20b", Some("mxfp4")),
+            ("/m/nous-hermes-13b.ggmlv3.q4_K_M.bin", "nous-hermes-13b", Some("q4_k_m")),
             ("Qwen2.5 14B Instruct", "Qwen2.5 14B Instruct", None),
         ] {
             assert_eq!(first(path), (name.to_owned(), format.map(str::to_owned)), "{path}");
         }
+        let by_publisher = plain_names("google_gemma-3-12b-it-Q4_K_M.gguf");
+        assert!(by_publisher.iter().any(|(name, _)| name == "gemma-3-12b-it"), "{by_publisher:?}");
         assert_eq!(plain_names("/root/.ollama/models/blobs/sha256-ac9b").len(), 0);
         assert_eq!(plain_names("Meta Llama 3.1 8B Instruct")[1].0, "Llama 3.1 8B Instruct");
     }

@@ -4,7 +4,7 @@ use super::{Cause, CauseKind, place};
 use crate::plan::Verdict;
 use crate::units::Bytes;
 use crate::why::compare::sum;
-use crate::why::evidence::{Evidence, Failure, Place, Term, TermKind};
+use crate::why::evidence::{Engine, Evidence, Failure, Place, Term, TermKind};
 use crate::why::finding::Planned;
 
 /// Lines within which one failure is told.
@@ -105,15 +105,46 @@ fn total(evidence: &Evidence, place: Option<Place>) -> Option<Bytes> {
     evidence.cards.iter().find(|card| card.index == index)?.total
 }
 
-/// Lines that may be a message without the run before it.
-const LINES_OF_A_MESSAGE: u64 = 3;
+/// Keys and values that were stated last before a failure: some drivers give an address for them, and the memory only as
+/// they are cleared.
+fn cleared<'a>(evidence: &'a Evidence, failure: &Failure) -> Option<&'a Term> {
+    let terms = evidence.run.terms.iter().filter(|term| !term.estimated);
+    let last = terms.filter(|term| term.line < failure.line).max_by_key(|term| term.line)?;
+    let is_cache = matches!(last.kind, TermKind::Cache | TermKind::State);
+    let is_near = failure.line - last.line <= NEAR;
+    (is_cache && is_near && last.place != Place::Host).then_some(last)
+}
+
+fn clearing(evidence: &Evidence, failure: &Failure, term: &Term) -> Cause {
+    let sentence = format!(
+        "out of memory while the context was made: {} of {}{} were not all there when they were cleared",
+        term.kind.title(),
+        term.size.bytes,
+        place(term.place),
+    );
+    let mut cause = Cause::new(CauseKind::Cache, sentence, failure);
+    cause.term = Some(term.kind);
+    match evidence.run.question.cache_tokens {
+        Some(cells) => cause.because(format!("they are for {cells} tokens, and grow with them")),
+        None => cause.because("they grow with the context"),
+    }
+}
 
 pub(super) fn runtime(evidence: &Evidence, failure: &Failure) -> Cause {
+    let is_llama = evidence
+        .engine
+        .is_some_and(|(engine, _)| engine == Engine::LlamaCpp || engine >= Engine::KoboldCpp);
+    if let Some(term) = cleared(evidence, failure)
+        && is_llama
+        && evidence.run.serves.is_none()
+    {
+        return clearing(evidence, failure, term);
+    }
     let when = match (evidence.run.serves, failure.context) {
         (Some(_), _) => " in a pass, after the model was loaded",
+        (None, 0) if evidence.run.loads => " before a context was made",
         // A message alone does not tell what was done before.
-        (None, 0) if evidence.lines <= LINES_OF_A_MESSAGE => "",
-        (None, 0) => " before a context was made",
+        (None, 0) => "",
         (None, _) => " in the first pass",
     };
     let place = failure.place.map(place).unwrap_or_default();
@@ -131,6 +162,9 @@ pub(super) fn runtime(evidence: &Evidence, failure: &Failure) -> Cause {
     if let Some(asked) = failure.asked {
         return cause.because(format!("{} were asked for", asked.bytes));
     }
-    cause
-        .because("the message does not say what was asked for: pools and workspaces grow beside the buffers that are reserved beforehand")
+    cause.because(if is_llama {
+        "the message does not say what was asked for: pools and workspaces grow beside the buffers that are reserved beforehand"
+    } else {
+        "the message does not say what was asked for"
+    })
 }

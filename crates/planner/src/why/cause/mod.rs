@@ -4,9 +4,12 @@ mod allocation;
 mod other;
 mod torch;
 
+pub use torch::beside;
+
 use super::Printed;
 use super::evidence::{Engine, Evidence, Failure, FailureKind, Killer, Place, TermKind};
 use super::finding::Planned;
+use crate::plan::Verdict;
 use crate::units::Bytes;
 
 /// Why a run failed, for programs.
@@ -95,7 +98,9 @@ impl Cause {
 
 /// What ran out, by what a log says and what the plan of it expects.
 pub fn cause(evidence: &Evidence, plan: Option<&Planned>) -> Cause {
-    let Some(failure) = decisive(evidence) else { return none(evidence) };
+    let Some(failure) = decisive(evidence) else {
+        return started(none(evidence), evidence, plan);
+    };
     if let Some(cause) = other::other(evidence, failure) {
         return cause;
     }
@@ -103,7 +108,7 @@ pub fn cause(evidence: &Evidence, plan: Option<&Planned>) -> Cause {
         FailureKind::Allocation(term) => allocation::allocation(evidence, plan, failure, *term),
         FailureKind::Torch(error) => torch::torch(evidence, failure, error),
         FailureKind::Runtime => allocation::runtime(evidence, failure),
-        FailureKind::NoCache => no_cache(evidence, failure),
+        FailureKind::NoCache => no_cache(evidence, failure, plan),
         FailureKind::ContextTooLong { .. } => context(evidence, failure),
         FailureKind::MoreThanStates { asked, states } => states_short(failure, *asked, *states),
         FailureKind::ShareNotFree { .. } => share(failure),
@@ -123,6 +128,17 @@ pub fn cause(evidence: &Evidence, plan: Option<&Planned>) -> Cause {
     }
 }
 
+/// A server that ran is no failure where the plan of it says that it does not fit.
+fn started(cause: Cause, evidence: &Evidence, plan: Option<&Planned>) -> Cause {
+    let runs = evidence.run.serves.is_some() || evidence.counts.cache_tokens.is_some();
+    match plan {
+        Some(plan) if runs && plan.answer.verdict == Verdict::DoesNotFit => cause.because(
+            "it started, though the plan says that it does not fit: the plan takes something for granted that is otherwise here",
+        ),
+        _ => cause,
+    }
+}
+
 /// The failure that ended the run: what is told most particularly, the first of its kind.
 pub fn decisive(evidence: &Evidence) -> Option<&Failure> {
     let failures = evidence.run.failures.iter().filter(|failure| !failure.went_on);
@@ -139,9 +155,12 @@ fn rank(kind: &FailureKind) -> u8 {
         | FailureKind::ShareNotFree { .. }
         | FailureKind::Unbalanced(_)
         | FailureKind::Profiled(..) => 0,
-        FailureKind::Capture { memory: true } | FailureKind::Warmup { .. } => 1,
+        FailureKind::Capture { memory: true }
+        | FailureKind::Warmup { .. }
+        | FailureKind::Mistaken(_) => 1,
         FailureKind::Allocation(Some(_))
         | FailureKind::Sampler(_)
+        | FailureKind::Collectives
         | FailureKind::Woken
         | FailureKind::Split
         | FailureKind::BufferLimit(_)
@@ -153,19 +172,28 @@ fn rank(kind: &FailureKind) -> u8 {
         FailureKind::Unfit(_) => 6,
         FailureKind::DeviceError(_) | FailureKind::Capture { memory: false } => 8,
         FailureKind::DeviceFault(_) => 9,
-        FailureKind::CacheFull { .. } => 10,
-        FailureKind::PartlyOffloaded | FailureKind::LayersOnHost { .. } => 11,
+        FailureKind::CacheFull { .. } | FailureKind::NoSlots { .. } => 10,
+        FailureKind::PartlyOffloaded
+        | FailureKind::LayersOnHost { .. }
+        | FailureKind::NoCard { .. } => 11,
         FailureKind::Untold => 12,
     }
 }
 
+/// That the engine failed by something else than memory, where a line says so.
+fn stopped(evidence: &Evidence) -> Option<String> {
+    let said = evidence.run.stopped.as_deref()?.trim_end_matches('.');
+    Some(format!("the log tells of no failure of memory: the engine stopped by another, `{said}`"))
+}
+
 fn none(evidence: &Evidence) -> Cause {
     let sentence = if evidence.run.failures.is_empty() {
-        "the log tells of no failure".to_owned()
+        stopped(evidence).unwrap_or_else(|| "the log tells of no failure".to_owned())
     } else {
         "the log tells of failures after which the run went on".to_owned()
     };
-    let line = evidence.run.failures.first().map(|failure| failure.line);
+    let stopped = evidence.run.stopped_in;
+    let line = evidence.run.failures.first().map(|failure| failure.line).or(stopped);
     Cause { kind: CauseKind::None, sentence, term: None, line, short_by: None, because: Vec::new() }
 }
 
@@ -177,7 +205,7 @@ fn place(place: Place) -> String {
     }
 }
 
-fn no_cache(evidence: &Evidence, failure: &Failure) -> Cause {
+fn no_cache(evidence: &Evidence, failure: &Failure, plan: Option<&Planned>) -> Cause {
     let left = evidence.counts.cache_left;
     let how = match left {
         Some((size, true)) => format!("take {} more than its share of the card", size.bytes),
@@ -188,7 +216,13 @@ fn no_cache(evidence: &Evidence, failure: &Failure) -> Cause {
     let mut cause = Cause::new(CauseKind::NoCache, sentence, failure);
     cause.term = Some(TermKind::Cache);
     cause.short_by = left.filter(|(_, negative)| *negative).map(|(size, _)| size.bytes);
-    cause
+    let pool = plan.and_then(|plan| plan.answer.plan.pool).map(|pool| pool.start.has.low);
+    match pool.filter(|pool| !pool.is_zero()) {
+        Some(pool) => cause.because(format!(
+            "the plan leaves {pool} of this share to the cache: something else held memory of the card, which vLLM may have counted as its own"
+        )),
+        None => cause,
+    }
 }
 
 fn context(evidence: &Evidence, failure: &Failure) -> Cause {

@@ -104,12 +104,51 @@ pub(super) fn other(evidence: &Evidence, failure: &Failure) -> Option<Cause> {
                 None => cause,
             }
         }
+        FailureKind::NoCard { of, needs, has } => no_card(failure, *of, (*needs, *has)),
+        FailureKind::Collectives => {
+            let sentence = "out of memory where NCCL, by which the cards talk to each other, made its buffers: nothing was left for them";
+            let mut cause = Cause::new(CauseKind::CardFull, sentence.to_owned(), failure);
+            cause.term = Some(TermKind::NonTorch);
+            cause.because(
+                "they are beside the share of the card that an engine takes for weights and cache",
+            )
+        }
+        FailureKind::NoSlots { asked, left } => no_slots(failure, (*asked, *left)),
+        FailureKind::Mistaken(what) => {
+            let sentence = format!("it is not want of memory: {what}");
+            Cause::new(CauseKind::DeviceFault, sentence, failure)
+        }
         FailureKind::Untold => {
-            let sentence = "the log tells that the engine stopped, and not why: the cause is in lines before these, or in the log of its worker";
-            Cause::new(CauseKind::None, sentence.to_owned(), failure)
+            let untold = "the log tells that the engine stopped, and not why: the cause is in lines before these, or in the log of its worker";
+            let error = super::stopped(evidence).filter(|said| said.contains("Error: "));
+            let line = evidence.run.stopped_in.filter(|_| error.is_some());
+            let sentence = error.unwrap_or_else(|| untold.to_owned());
+            let cause = Cause::new(CauseKind::None, sentence, failure);
+            Cause { line: line.or(cause.line), ..cause }
         }
         _ => return None,
     })
+}
+
+/// Where no card is found, no layer could be on one.
+fn no_card(failure: &Failure, of: u64, (needs, has): (Option<Printed>, Option<Printed>)) -> Cause {
+    let sentence =
+        format!("Ollama found no card that it can use: all {of} layers run in main memory, slowly");
+    let mut cause = Cause::new(CauseKind::Offloaded, sentence, failure);
+    cause.term = Some(TermKind::Weights);
+    let Some(needs) = needs else { return cause };
+    let free = has.map(|has| format!(", of which {} are free", has.bytes)).unwrap_or_default();
+    cause.because(format!("by its own estimate they need {} of main memory{free}", needs.bytes))
+}
+
+fn no_slots(failure: &Failure, (asked, left): (Option<u64>, Option<u64>)) -> Cause {
+    let figures = asked
+        .zip(left)
+        .map(|(asked, left)| format!(": {asked} were to be taken on, and {left} slots were left"));
+    let sentence = format!("SGLang had no slot for another request{}", figures.unwrap_or_default());
+    Cause::new(CauseKind::CacheFull, sentence, failure).because(
+        "slots are for requests (`--max-running-requests`), whatever the cache has room for",
+    )
 }
 
 fn host(failure: &Failure, term: Option<TermKind>) -> Cause {
@@ -191,5 +230,8 @@ fn buffer_limit(failure: &Failure, most: Printed) -> Cause {
     );
     let mut cause = Cause::new(CauseKind::Request, sentence, failure);
     cause.short_by = Some(asked.minus_or_zero(most.bytes)).filter(|short| !short.is_zero());
+    if failure.text.contains("buffer 'data'") {
+        return cause.because("it is a limit of one buffer, however much is free: builds of early 2023 have all weights in one, later ones split them");
+    }
     cause.because("it is a limit of one buffer, however much is free: scores of a long prompt, or a whole cache in one piece")
 }

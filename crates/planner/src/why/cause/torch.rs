@@ -3,7 +3,7 @@
 use super::{Cause, CauseKind, place};
 use crate::units::Bytes;
 use crate::why::Printed;
-use crate::why::evidence::{Evidence, Failure, TorchError};
+use crate::why::evidence::{Evidence, Failure, TermKind, TorchError};
 
 /// What a context and libraries take at most beside `PyTorch`'s allocator, where only that is told: 0.75 GiB.
 const CONTEXT: Bytes = Bytes::new(768 << 20);
@@ -20,10 +20,11 @@ fn others(evidence: &Evidence, error: &TorchError) -> Option<Bytes> {
     }
     let (total, free) = (error.total?, error.free?);
     let least = UNNAMED.max(Bytes::new(total.bytes.get() / 10));
-    let own = match (error.process, error.reserved) {
-        (Some(process), _) => process.bytes,
+    let own = match (error.process, error.held()) {
+        // Under WSL and on virtual cards the driver counts nothing, or not all.
+        (Some(process), held) => process.bytes.max(held.unwrap_or(Bytes::ZERO)),
         // Until 2.0 the context is not told of.
-        (None, Some(reserved)) => reserved.bytes.plus(CONTEXT).ok()?,
+        (None, Some(held)) => held.plus(CONTEXT).ok()?,
         (None, None) => return None,
     };
     let others = total.bytes.minus_or_zero(free.bytes).minus_or_zero(own);
@@ -34,6 +35,9 @@ fn others(evidence: &Evidence, error: &TorchError) -> Option<Bytes> {
 const PIECES: u64 = 10;
 
 pub(super) fn torch(evidence: &Evidence, failure: &Failure, error: &TorchError) -> Cause {
+    if error.metal {
+        return metal(failure, error);
+    }
     let size = |size: Option<Printed>| size.map(|size| size.bytes);
     let (asked, total, free) = (size(error.asked), size(error.total), size(error.free));
     let what = asked.map(|asked| format!(": {asked} were asked for")).unwrap_or_default();
@@ -42,8 +46,11 @@ pub(super) fn torch(evidence: &Evidence, failure: &Failure, error: &TorchError) 
         _ => String::new(),
     };
     let place = failure.place.map(place).unwrap_or_default();
-    let sentence = format!("PyTorch ran out of memory{place}{what}{of}");
+    let pools = makes_pool(evidence, failure);
+    let when = if pools { " while vLLM made its cache" } else { "" };
+    let sentence = format!("PyTorch ran out of memory{when}{place}{what}{of}");
     let mut cause = Cause::new(CauseKind::CardFull, sentence, failure);
+    cause.term = pools.then_some(TermKind::Cache);
     let short = asked.zip(free).map(|(asked, free)| asked.minus_or_zero(free));
     cause.short_by = short.filter(|short| !short.is_zero());
     let Some(asked) = asked else { return cause };
@@ -61,9 +68,15 @@ pub(super) fn torch(evidence: &Evidence, failure: &Failure, error: &TorchError) 
     }
     if kept >= asked && Bytes::new(kept.get().saturating_mul(PIECES)) >= allocated {
         cause.kind = CauseKind::Fragmentation;
-        return cause.because(format!(
+        let cause = cause.because(format!(
             "PyTorch keeps {kept} that it does not use, more than was asked for, but in pieces: fragmentation"
         ));
+        return match beside(error, short) {
+            Some(outside) => cause.because(format!(
+                "{outside} of the card are neither free nor this PyTorch's, more than was short: other processes hold them, and contexts"
+            )),
+            None => cause,
+        };
     }
     if free.is_some_and(|free| free >= asked && free.get() >= total.get() / 20) {
         cause.kind = CauseKind::Allocation;
@@ -87,7 +100,47 @@ pub(super) fn torch(evidence: &Evidence, failure: &Failure, error: &TorchError) 
             "other processes hold {others} of the card: without them it would have been enough"
         ));
     }
+    if pools {
+        return cause.because(
+            "the cache was to fill vLLM's share of the card, and so much was not left of it",
+        );
+    }
     full(cause, error)
+}
+
+/// Lines of a traceback between vLLM's allocation of its cache and the error.
+const TRACEBACK: u64 = 40;
+
+/// Whether vLLM was allocating the tensors of its cache.
+fn makes_pool(evidence: &Evidence, failure: &Failure) -> bool {
+    let before = |line: u64| failure.line.checked_sub(line).is_some_and(|away| away <= TRACEBACK);
+    evidence.run.pools.is_some_and(before)
+}
+
+/// What others and contexts hold, where that is more than was short, and more than a context.
+pub fn beside(error: &TorchError, short: Option<Bytes>) -> Option<Bytes> {
+    let outside = error.outside().filter(|_| error.is_old())?;
+    (outside >= UNNAMED && short.is_some_and(|short| outside > short)).then_some(outside)
+}
+
+/// On a Mac there is a limit of what Metal gives the process, and no card that could be full.
+fn metal(failure: &Failure, error: &TorchError) -> Cause {
+    let size = |size: Option<Printed>| size.map_or(Bytes::ZERO, |size| size.bytes);
+    let (asked, most) = (size(error.asked), size(error.total));
+    let (tensors, other) = (size(error.allocated), size(error.other));
+    let sentence = format!(
+        "PyTorch ran out of memory on a Mac: {asked} were asked for, and it takes {most} of Metal at most"
+    );
+    let mut cause = Cause::new(CauseKind::CardFull, sentence, failure);
+    let all = Bytes::sum([asked, tensors, other]).unwrap_or(Bytes::ZERO);
+    cause.short_by = Some(all.minus_or_zero(most)).filter(|short| !short.is_zero());
+    cause = cause.because(format!("its tensors hold {tensors}"));
+    if other.is_zero() {
+        return cause;
+    }
+    cause.because(format!(
+        "the process holds {other} of Metal beside them: what its graphs compute in, and what was freed and not given back"
+    ))
 }
 
 /// The run itself holds the card.
@@ -97,6 +150,11 @@ fn full(mut cause: Cause, error: &TorchError) -> Cause {
             "its tensors hold {}: the model and its work are larger than the card",
             allocated.bytes
         ));
+    }
+    if error.uncounted {
+        cause = cause.because(
+            "the message counts less for this process than PyTorch holds: under WSL and on virtual cards the driver does not know",
+        );
     }
     if error.overcommitted {
         cause = cause.because(

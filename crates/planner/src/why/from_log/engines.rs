@@ -5,6 +5,7 @@ use super::remedy;
 use crate::why::evidence::{Engine, Evidence, Failure, FailureKind, Killer, TermKind};
 use crate::why::remedy::{Checked, Remedy};
 use crate::why::sayings::Setting;
+use crate::why::scan::number;
 
 fn unchecked(code: &'static str, flags: &str, text: &str) -> Remedy {
     remedy(code, flags, Checked::Unchecked, text.to_owned())
@@ -41,6 +42,14 @@ pub(super) fn remedies(evidence: &Evidence, failure: &Failure) -> Option<Vec<Rem
                 "end what else holds the card with less room (see `nvidia-smi`), or choose cards of one size with `CUDA_VISIBLE_DEVICES`",
             )]
         }
+        FailureKind::BufferLimit(_) if failure.text.contains("buffer 'data'") => vec![
+            unchecked(
+                "newer-build",
+                "",
+                "a newer build of llama.cpp, which splits weights into several buffers",
+            ),
+            unchecked("smaller-weights", "", "a smaller file: weights in fewer bits"),
+        ],
         FailureKind::BufferLimit(_) => vec![unchecked(
             "shorter-context",
             "",
@@ -65,6 +74,13 @@ pub(super) fn remedies(evidence: &Evidence, failure: &Failure) -> Option<Vec<Rem
             format!("`--max-num-seqs {states}`, for each of which the cache has a block"),
         )],
         FailureKind::Split => exllama(),
+        FailureKind::NoCard { .. } => no_card(),
+        FailureKind::Collectives => collectives(engine),
+        FailureKind::NoSlots { .. } => vec![unchecked(
+            "fewer-sequences",
+            "--max-running-requests",
+            "a smaller `--max-running-requests`, as the message says: fewer requests are begun together",
+        )],
         FailureKind::LayersOnHost { .. } => layers_on_host(evidence),
         FailureKind::PartlyOffloaded => {
             vec![unchecked(
@@ -75,6 +91,41 @@ pub(super) fn remedies(evidence: &Evidence, failure: &Failure) -> Option<Vec<Rem
         }
         _ => return of_engine(engine?),
     })
+}
+
+/// What lets Ollama see a card.
+fn no_card() -> Vec<Remedy> {
+    vec![
+        unchecked(
+            "driver",
+            "nvidia-smi",
+            "see that the driver lists the card where Ollama runs (`nvidia-smi`, `rocminfo`), and restart Ollama after it was loaded",
+        ),
+        unchecked(
+            "container",
+            "--gpus all",
+            "give a container the card: `docker run --gpus all` with NVIDIA's container toolkit, `--device /dev/kfd --device /dev/dri` for ROCm",
+        ),
+    ]
+}
+
+/// What leaves more of every card beside the engine's share.
+fn collectives(engine: Option<Engine>) -> Vec<Remedy> {
+    let flags = match engine {
+        Some(Engine::Vllm) => "--gpu-memory-utilization",
+        Some(Engine::Sglang) => "--mem-fraction-static",
+        Some(Engine::TensorRtLlm) => "kv_cache_free_gpu_mem_fraction",
+        _ => "",
+    };
+    let text = if flags.is_empty() {
+        "a smaller batch, cache or share of the engine: it leaves more of every card to NCCL"
+            .to_owned()
+    } else {
+        format!("a lower `{flags}` leaves more of every card to NCCL")
+    };
+    let share = unchecked("other-share", flags, &text);
+    let others = unchecked("end-others", "", "see in `nvidia-smi` what else holds the cards");
+    vec![share, others]
 }
 
 /// What leaves more of the card to layers, in Ollama's words.
@@ -218,6 +269,15 @@ pub(super) fn cache_full(evidence: &Evidence) -> Vec<Remedy> {
     }
 }
 
+/// The first build that keeps prompts in main memory (#16391, October 2025).
+const KEEPS_PROMPTS: u64 = 6_718;
+
+fn keeps_prompts(evidence: &Evidence) -> bool {
+    let version = evidence.version.as_deref().unwrap_or_default();
+    let build = version.strip_prefix('b').and_then(number).map(|(build, _)| build);
+    evidence.run.is_old != Some(true) && build.is_none_or(|build| build >= KEEPS_PROMPTS)
+}
+
 pub(super) fn main_memory(evidence: &Evidence, failure: &Failure) -> Vec<Remedy> {
     let engine = evidence.engine.map(|(engine, _)| engine);
     let mut found = Vec::new();
@@ -239,7 +299,9 @@ pub(super) fn main_memory(evidence: &Evidence, failure: &Failure) -> Vec<Remedy>
     match engine {
         Some(Engine::LlamaCpp) => {
             found.push(unchecked("more-on-the-card", "-ngl", "more layers on the card (`-ngl`), where it has room, or a smaller file"));
-            found.push(unchecked("no-prompt-cache", "--cache-ram 0", "`--cache-ram 0`: llama-server keeps prompts in main memory, 8 GiB unless told otherwise"));
+            if keeps_prompts(evidence) {
+                found.push(unchecked("no-prompt-cache", "--cache-ram 0", "`--cache-ram 0`: llama-server keeps prompts in main memory, 8 GiB unless told otherwise"));
+            }
         }
         Some(Engine::Ollama) => {
             found.push(unchecked("smaller-weights", "", "a smaller model or tag, or a smaller `num_ctx`"));

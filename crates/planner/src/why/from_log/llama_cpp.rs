@@ -1,11 +1,13 @@
 //! What llama.cpp, and what is around it, can be told.
 
 use super::remedy;
+use crate::dtype::KvFormat;
 use crate::spec::Attention;
 use crate::units::Bytes;
 use crate::why::Printed;
 use crate::why::cause::Cause;
-use crate::why::evidence::{Engine, Evidence, Failure, Place, TermKind};
+use crate::why::compare::sum;
+use crate::why::evidence::{Engine, Evidence, Failure, Place, Term, TermKind};
 use crate::why::remedy::{Checked, Remedy};
 use crate::why::sayings::Setting;
 
@@ -23,8 +25,8 @@ pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Ve
     let checked = |freed: Bytes| if covers(freed) { Checked::ByLog } else { Checked::Unchecked };
     match cause.term {
         Some(TermKind::Cache) => {
-            if let (Some(asked), Some(tokens)) = (failure.asked, evidence.run.question.cache_tokens)
-            {
+            let asked = failure.asked.or_else(|| stated(evidence));
+            if let (Some(asked), Some(tokens)) = (asked, evidence.run.question.cache_tokens) {
                 let (freed, half_of) = (half(asked), (tokens / 2).max(1));
                 let flags = Setting::Context(half_of).of(engine).unwrap_or_default();
                 let text = format!("`{flags}` halves keys and values, {freed} less");
@@ -37,7 +39,8 @@ pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Ve
             let flags = flags.unwrap_or_default();
             let freed = failure.asked.and_then(|asked| asked.bytes.scale(15, 32).ok());
             let text = format!("`{flags}` stores keys and values in 8.5 bits instead of 16");
-            found.push(Remedy {
+            let in_16_bits = evidence.run.question.kv.is_none_or(|kv| kv == KvFormat::F16.into());
+            found.extend(in_16_bits.then(|| Remedy {
                 frees: freed,
                 ..remedy(
                     "smaller-cache-type",
@@ -45,7 +48,7 @@ pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Ve
                     freed.map_or(Checked::Unchecked, checked),
                     text,
                 )
-            });
+            }));
         }
         Some(TermKind::Weights) => found.extend(fewer_layers(evidence, failure, engine)),
         Some(TermKind::Compute) => {
@@ -82,6 +85,12 @@ pub(super) fn llama(evidence: &Evidence, cause: &Cause, failure: &Failure) -> Ve
         found.push(remedy("layers-on-the-host", flags, Checked::Unchecked, text));
     }
     found
+}
+
+/// The cache that was stated, where what failed says no size.
+fn stated(evidence: &Evidence) -> Option<Printed> {
+    let is_cache = |term: &&Term| term.kind == TermKind::Cache && !term.estimated;
+    sum(evidence.run.terms.iter().filter(is_cache))
 }
 
 /// What keeps the scores of a whole context out of a compute buffer, unless flash attention is on: that, or a shorter

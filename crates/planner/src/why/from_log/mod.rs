@@ -4,8 +4,8 @@ mod engines;
 mod llama_cpp;
 mod shares;
 
-use super::cause::{Cause, CauseKind, decisive};
-use super::evidence::{Engine, Evidence, Failure, FailureKind};
+use super::cause::{Cause, CauseKind, beside, decisive};
+use super::evidence::{Around, Engine, Evidence, Failure, FailureKind, TorchError};
 use super::remedy::{Checked, Remedy};
 use crate::dtype::WeightFormat;
 use crate::units::Bytes;
@@ -55,10 +55,14 @@ pub fn remedies(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
 }
 
 fn fragmentation(failure: &Failure) -> Vec<Remedy> {
-    let kept = match &failure.kind {
-        FailureKind::Torch(error) => error.unallocated.map(|kept| kept.bytes),
+    let error = match &failure.kind {
+        FailureKind::Torch(error) => Some(&**error),
         _ => None,
     };
+    if let Some(error) = error.filter(|error| error.is_old()) {
+        return whole_blocks(error);
+    }
+    let kept = error.and_then(|error| error.unallocated).map(|kept| kept.bytes);
     let flags = "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True";
     let text = format!(
         "`{flags}` lets PyTorch put pieces together: what it keeps unused is more than was asked for"
@@ -70,6 +74,93 @@ fn fragmentation(failure: &Failure) -> Vec<Remedy> {
         frees: kept.filter(|_| sure),
         ..remedy("expandable-segments", flags, checked, text)
     }]
+}
+
+/// What `PyTorch` of before 2.1 has against pieces, which knows no segments that grow; and where others hold more than was
+/// short, that.
+fn whole_blocks(error: &TorchError) -> Vec<Remedy> {
+    let flags = "PYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:512";
+    let text = format!(
+        "`{flags}` keeps large blocks whole (from PyTorch 2.1 on, `expandable_segments:True` puts pieces together)"
+    );
+    let mut found = vec![remedy("larger-blocks", flags, Checked::Unchecked, text)];
+    let short = error.asked.zip(error.free);
+    let short = short.map(|(asked, free)| asked.bytes.minus_or_zero(free.bytes));
+    if let Some(outside) = beside(error, short) {
+        let text = format!("see in `nvidia-smi` what else holds the card: up to {outside}");
+        found.push(remedy("end-others", "", Checked::Unchecked, text));
+    }
+    found
+}
+
+/// What `ComfyUI` can be told where it starts.
+fn comfy_ui() -> Vec<Remedy> {
+    let unchecked =
+        |code, flags: &str, text: &str| remedy(code, flags, Checked::Unchecked, text.to_owned());
+    vec![
+        unchecked(
+            "offload",
+            "--lowvram",
+            "`--lowvram`: parts of the models come to the card as they are used",
+        ),
+        unchecked(
+            "headroom",
+            "--reserve-vram 1",
+            "`--reserve-vram 1` leaves 1 GiB more to what is not ComfyUI's",
+        ),
+        unchecked(
+            "smaller-weights",
+            "",
+            "models in fewer bits (FP8, GGUF), or a smaller picture or batch, with which activations grow",
+        ),
+    ]
+}
+
+/// What pipelines of diffusers can be told.
+fn diffusers() -> Vec<Remedy> {
+    let unchecked =
+        |code, flags: &str, text: &str| remedy(code, flags, Checked::Unchecked, text.to_owned());
+    vec![
+        unchecked(
+            "offload",
+            "pipe.enable_model_cpu_offload()",
+            "`pipe.enable_model_cpu_offload()` instead of `pipe.to(\"cuda\")`: one model at a time is on the card",
+        ),
+        unchecked(
+            "smaller-batch",
+            "pipe.vae.enable_tiling()",
+            "`pipe.vae.enable_tiling()`, or a smaller picture or batch, with which activations grow",
+        ),
+        unchecked(
+            "smaller-weights",
+            "torch_dtype=torch.float16",
+            "weights in 16 bits or fewer (`torch_dtype=torch.float16`, a quantized transformer)",
+        ),
+    ]
+}
+
+/// What a Mac can be told, whose limit is a share of its own memory.
+fn metal() -> Vec<Remedy> {
+    let unchecked =
+        |code, flags: &str, text: &str| remedy(code, flags, Checked::Unchecked, text.to_owned());
+    vec![
+        unchecked("smaller-batch", "", "a smaller batch or a shorter input"),
+        unchecked(
+            "empty-cache",
+            "torch.mps.empty_cache()",
+            "`torch.mps.empty_cache()` between steps gives back what was freed",
+        ),
+        unchecked(
+            "smaller-weights",
+            "torch_dtype=torch.float16",
+            "weights in 16 bits (`torch_dtype=torch.float16`), where they are in 32",
+        ),
+        unchecked(
+            "higher-limit",
+            "PYTORCH_MPS_HIGH_WATERMARK_RATIO=0.0",
+            "`PYTORCH_MPS_HIGH_WATERMARK_RATIO=0.0` lifts the limit: the machine swaps, and may stop",
+        ),
+    ]
 }
 
 fn others(evidence: &Evidence) -> Vec<Remedy> {
@@ -96,6 +187,9 @@ fn card_full(evidence: &Evidence, failure: &Failure) -> Vec<Remedy> {
     let unchecked =
         |code, flags: &str, text: &str| remedy(code, flags, Checked::Unchecked, text.to_owned());
     let sampler = matches!(failure.kind, FailureKind::Sampler(_));
+    if matches!(&failure.kind, FailureKind::Torch(error) if error.metal) {
+        return metal();
+    }
     match engine {
         Some(Engine::Vllm) if sampler => vec![
             unchecked(
@@ -146,6 +240,8 @@ fn card_full(evidence: &Evidence, failure: &Failure) -> Vec<Remedy> {
             "-ngl",
             "one layer less on the card (`-ngl`), or a smaller `-c` or `-ub`: pools grow while passes run",
         )],
+        _ if evidence.around == Some(Around::ComfyUi) => comfy_ui(),
+        _ if evidence.around == Some(Around::Diffusers) => diffusers(),
         _ => vec![
             unchecked("smaller-batch", "", "a smaller batch or a shorter input"),
             unchecked(

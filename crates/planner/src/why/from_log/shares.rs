@@ -9,6 +9,10 @@ use crate::why::remedy::{Checked, Remedy};
 /// Shares of a card above this leave nothing for what is outside of them.
 const MOST_SHARE: u64 = 970;
 
+/// Hundredths of a card, and what of it is free, below which no share is worth naming.
+const LEAST_SHARE: u64 = 10;
+const LEAST_FREE: Bytes = Bytes::new(2 << 30);
+
 /// A share of the card by which so much more is taken, in hundredths rounded up.
 fn share_for(evidence: &Evidence, more: Bytes) -> Option<u64> {
     let now = thousandths(&evidence.run.question.gpu_memory_utilization?.to_string())?;
@@ -110,7 +114,8 @@ pub(super) fn share(evidence: &Evidence, failure: &Failure) -> Vec<Remedy> {
     let mut found = Vec::new();
     let hundredths = Bytes::new(100).scale(free.bytes.get(), total.bytes.get().max(1));
     let hundredths = hundredths.map_or(0, Bytes::get);
-    if hundredths > 2 {
+    // Less than this holds no model that is served.
+    if hundredths > LEAST_SHARE && free.bytes >= LEAST_FREE {
         let flags = format!("--gpu-memory-utilization {}", shown((hundredths - 1) * 10));
         let text = format!(
             "`{flags}` takes what is free; whether weights and cache fit that, a plan says"

@@ -7,9 +7,23 @@ use crate::why::{Engine, Evidence};
 
 /// Whether a line begins a command that is known.
 pub fn begins(text: &str) -> bool {
-    const WORDS: [&str; 5] =
-        ["llama-", "vllm serve", "vllm.entrypoints", "sglang", "ollama runner"];
-    WORDS.iter().any(|word| text.contains(word))
+    const WORDS: [&str; 7] = [
+        "llama-",
+        "vllm serve",
+        "vllm.entrypoints",
+        "sglang",
+        "ollama runner",
+        "llama_cpp.server",
+        "koboldcpp",
+    ];
+    WORDS.iter().any(|word| text.contains(word)) || is_main(text)
+}
+
+/// llama.cpp's program until mid-2024, by a name that others have: `./main -m model.gguf`.
+fn is_main(text: &str) -> bool {
+    let named = ["/main ", "\\main ", "main.exe "].iter().any(|name| text.contains(name));
+    let model = [".gguf", ".bin"].iter().any(|ending| text.contains(ending));
+    (named || text.starts_with("main ")) && text.contains(" -m ") && model
 }
 
 /// Takes what a command line says.
@@ -25,6 +39,7 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
         "vllm" => Engine::Vllm,
         "sglang" => Engine::Sglang,
         "ollama" => Engine::Ollama,
+        "koboldcpp" => Engine::KoboldCpp,
         _ => Engine::LlamaCpp,
     };
     evidence.is(engine, line.number);

@@ -35,8 +35,68 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
             evidence.fail(line.failure(kind));
         }
     }
+    mistaken(line, evidence);
     host(line, evidence);
     untold(line, evidence);
+    collectives(line, evidence);
+    stopped(line, evidence);
+}
+
+/// NCCL's error, of every rank: `Cuda failure 2 'out of memory'`.
+fn collectives(line: Line<'_>, evidence: &mut Evidence) {
+    let said = line.says(&["Cuda failure"]) && line.says(&["'out of memory'"]);
+    let known = |failure: &Failure| failure.kind == FailureKind::Collectives;
+    if said && !evidence.run.failures.iter().any(known) {
+        evidence.fail(line.failure(FailureKind::Collectives));
+    }
+}
+
+/// That something failed; what, where the line or those behind it say so.
+fn stopped(line: Line<'_>, evidence: &mut Evidence) {
+    const STOPPED: [&str; 2] = ["EngineCore failed to start", "Method Warmup encountered an error"];
+    let words = STOPPED.into_iter().find(|words| line.text.contains(words));
+    let run = &mut evidence.run;
+    // The error stands behind the lines that lead to it.
+    let error = match &run.stopped {
+        Some(known) if !known.contains(ERROR) => error_of(line.text),
+        _ => None,
+    };
+    let words = words.filter(|_| run.stopped.is_none());
+    if let Some(words) = error.or(words) {
+        run.stopped = Some(crate::text::printable_message(words.trim()));
+        run.stopped_in = Some(line.number);
+    }
+}
+
+/// What Python's errors have in common.
+const ERROR: &str = "Error: ";
+
+/// `ValueError: it is so` at the end of a line.
+fn error_of(text: &str) -> Option<&str> {
+    let at = text.find(ERROR)?;
+    let begin = text.get(..at)?.rfind(' ').map_or(0, |space| space + 1);
+    text.get(begin..)
+}
+
+/// Sizes that are none, and limits that are not the card's memory.
+fn mistaken(line: Line<'_>, evidence: &mut Evidence) {
+    let what = if line.says(&["buffer of size 1844674407", "attempted to allocate 17592186044416"])
+    {
+        "the size that was asked for is below zero, a bug of the program or of the file"
+    } else if line.says(&["can NOT allocate memory block with size larger than"]) {
+        "Intel's driver gives no block of more than 4 GiB at once, however much is free"
+    } else if line.says(&["ggml_allocr_alloc: not enough space in the buffer"]) {
+        "this build reserved too small a buffer for its graph, a bug that later builds do not have"
+    } else {
+        return;
+    };
+    if line.says(&["ggml"]) {
+        evidence.is(Engine::LlamaCpp, line.number);
+    }
+    let kind = FailureKind::Mistaken(what);
+    if !evidence.run.failures.iter().any(|known| known.kind == kind) {
+        evidence.fail(line.failure(kind));
+    }
 }
 
 /// That an engine stopped, where the reason stands elsewhere.

@@ -4,17 +4,23 @@ use super::Line;
 use super::llama_cpp::place;
 use crate::spec::Count;
 use crate::text::printable;
-use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
+use crate::why::evidence::{CardSeen, Evidence, FailureKind, Place, Term, TermKind};
 use crate::why::scan::{Gb, after, number, size, size_after, value};
 use crate::why::{Engine, Printed};
 
 /// Most sizes of a layout that are kept.
 const MOST: usize = 128;
 
+/// Most cards whose free memory one line tells.
+const MOST_CARDS: u64 = 16;
+
 /// Reads a line.
 pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     refused(line, evidence);
     layers(line, evidence);
+    if line.says(&["llama-server startup failed", "llama-server process has terminated"]) {
+        evidence.is(Engine::Ollama, line.number);
+    }
     if !line.says(&["ollama", "msg=", "OLLAMA_", "llama runner", "[GIN]"]) {
         return;
     }
@@ -24,6 +30,8 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
         "llama runner",
         "source=server.go",
         "source=sched.go",
+        "source=gpu.go",
+        "source=memory.go",
         "source=ggml.go",
         "source=dyn_ext_server.go",
         "[GIN]",
@@ -33,6 +41,7 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     settings(line, evidence);
     card(line, evidence);
     free(line, evidence);
+    updated(line, evidence);
     estimate(line, evidence);
     parts(line, evidence);
 }
@@ -62,17 +71,63 @@ fn settings(line: Line<'_>, evidence: &mut Evidence) {
     }
 }
 
-/// `msg="gpu memory" id=0 library=CUDA available="29.8 GiB" free="30.3 GiB"`, of the card's own number.
+/// `msg="gpu memory" id=0 library=CUDA available="29.8 GiB" free="30.3 GiB"`, of the card's own number or its driver's name.
 fn free(line: Line<'_>, evidence: &mut Evidence) {
     if !line.text.contains("msg=\"gpu memory\"") {
         return;
     }
-    let index = value(line.text, "id").and_then(number).filter(|(_, rest)| rest.is_empty());
+    let id = value(line.text, "id");
+    let index = id.and_then(number).filter(|(_, rest)| rest.is_empty()).map(|(index, _)| index);
+    let index = index.or_else(|| known(evidence, id?));
     let free = value(line.text, "free").and_then(|text| size(text, Gb::Decimal));
-    if let (Some((index, _)), Some((free, _))) = (index, free)
+    if let (Some(index), Some((free, _))) = (index, free)
         && let Some(card) = evidence.card(index)
     {
         card.free = Some(free.size.bytes);
+    }
+}
+
+/// The number of a card that the driver has a name for: `GPU-d0f9ed85-…`.
+fn known(evidence: &Evidence, id: &str) -> Option<u64> {
+    let mut cards = evidence.cards.iter();
+    cards.find(|card| card.id.as_deref() == Some(id)).map(|card| card.index)
+}
+
+/// The card of such a name, which may be a new one.
+fn of_id<'a>(evidence: &'a mut Evidence, id: &str) -> Option<&'a mut CardSeen> {
+    let next = evidence.cards.iter().map(|card| card.index + 1).max().unwrap_or(0);
+    let index = known(evidence, id).unwrap_or(next);
+    let card = evidence.card(index)?;
+    card.id = Some(printable(id));
+    Some(card)
+}
+
+/// `msg="updating cuda memory data" gpu=GPU-… name="NVIDIA L4" … now.total="22.0 GiB" now.free="21.7 GiB"`: what is told first is of
+/// before the run.
+fn updated(line: Line<'_>, evidence: &mut Evidence) {
+    if !line.text.contains("memory data\"") {
+        return;
+    }
+    let Some(id) = value(line.text, "gpu").filter(|id| id.starts_with("GPU-")) else { return };
+    let size = |key| value(line.text, key).and_then(|text| size(text, Gb::Decimal));
+    let (total, free) = (size("now.total"), size("now.free"));
+    let name = value(line.text, "name").filter(|name| !name.is_empty()).map(printable);
+    let Some(card) = of_id(evidence, id) else { return };
+    card.name = card.name.take().or(name);
+    card.total = card.total.or(total.map(|(size, _)| size.size.bytes));
+    card.free = card.free.or(free.map(|(size, _)| size.size.bytes));
+}
+
+/// `memory.available="[14.5 GiB 15.2 GiB]"`, of cards of which nothing else told what was free.
+fn available(line: Line<'_>, evidence: &mut Evidence) {
+    let mut rest = value(line.text, "memory.available").unwrap_or_default();
+    rest = rest.trim_start_matches('[');
+    for index in 0..MOST_CARDS {
+        let Some((found, behind)) = size(rest, Gb::Decimal) else { return };
+        if let Some(card) = evidence.card(index) {
+            card.free.get_or_insert(found.size.bytes);
+        }
+        rest = behind;
     }
 }
 
@@ -81,11 +136,15 @@ fn card(line: Line<'_>, evidence: &mut Evidence) {
     if !line.text.contains("inference compute") || line.text.contains("library=cpu") {
         return;
     }
+    let id = value(line.text, "id").filter(|id| id.starts_with("GPU-"));
     let named = value(line.text, "name").filter(|name| !name.is_empty());
     let described = value(line.text, "description").filter(|name| !name.is_empty());
     let index = match named.map(place) {
         Some(Place::Card(index)) if described.is_some() => index,
-        _ => evidence.cards.iter().map(|card| card.index + 1).max().unwrap_or(0),
+        _ => match id.and_then(|id| of_id(evidence, id)) {
+            Some(card) => card.index,
+            None => evidence.cards.iter().map(|card| card.index + 1).max().unwrap_or(0),
+        },
     };
     let size = |key| value(line.text, key).and_then(|text| size(text, Gb::Decimal));
     let (total, free) = (size("total"), size("available"));
@@ -101,6 +160,10 @@ fn estimate(line: Line<'_>, evidence: &mut Evidence) {
         return;
     }
     evidence.begin(line.number);
+    let on_cpu = value(line.text, "library") == Some("cpu") || line.says(&["offload to cpu"]);
+    if !on_cpu {
+        available(line, evidence);
+    }
     let count = |key| value(line.text, key).and_then(number).map(|(n, _)| n);
     if let (Some(of), Some(on_gpu)) = (count("layers.model"), count("layers.offload")) {
         evidence.run.question.ngl =
@@ -109,6 +172,11 @@ fn estimate(line: Line<'_>, evidence: &mut Evidence) {
         let needs = needs.and_then(|text| size(text, Gb::Decimal)).map(|(size, _)| size.size);
         let is_asked = value(line.text, "layers.requested") != Some("-1");
         put_on_host(line, evidence, (on_gpu, of), needs, is_asked);
+        if on_cpu && !is_asked {
+            let has = value(line.text, "memory.available").map(|text| text.trim_matches('['));
+            let has = has.and_then(|text| size(text, Gb::Decimal)).map(|(size, _)| size.size);
+            evidence.run.on_host = Some(line.failure(FailureKind::NoCard { of, needs, has }));
+        }
     }
     let sizes = [
         ("memory.required.kv", TermKind::Cache),
@@ -121,7 +189,7 @@ fn estimate(line: Line<'_>, evidence: &mut Evidence) {
         let Some((size, _)) = found.filter(|(size, _)| !size.size.bytes.is_zero()) else {
             continue;
         };
-        let place = Place::Cards;
+        let place = if on_cpu { Place::Host } else { Place::Cards };
         // It estimates anew while it decides, and for every start.
         let same = |term: &Term| term.estimated && term.kind == kind && term.place == place;
         evidence.run.terms.retain(|term| !same(term));

@@ -53,6 +53,7 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
         }
     }
     warmup(line, evidence);
+    lm_studio(line, evidence);
     tensorrt(line, evidence);
     metal(line, evidence);
     if line.says(&["Insufficient VRAM for model and cache", "Insufficient VRAM in split"]) {
@@ -77,6 +78,27 @@ fn warmup(line: Line<'_>, evidence: &mut Evidence) {
     evidence.fail(line.failure(FailureKind::Warmup { tokens, of_cache }));
 }
 
+/// LM Studio's estimate, a line each: `  Model: 14.87 GB`, `  Context: 936.03 MB`.
+fn lm_studio(line: Line<'_>, evidence: &mut Evidence) {
+    if evidence.engine.is_none_or(|(engine, _)| engine != Engine::LmStudio) {
+        return;
+    }
+    let text = line.text.trim_start();
+    for (words, kind) in [("Model: ", TermKind::Weights), ("Context: ", TermKind::Cache)] {
+        let size = text.strip_prefix(words).and_then(|rest| size_after(rest, "", Gb::Decimal));
+        if let Some(size) = size {
+            let place = Place::Cards;
+            evidence.term(Term { kind, place, size, estimated: true, line: line.number });
+        }
+    }
+    if text.starts_with("Model load size estimate") || line.says(&["Model load size estimate"]) {
+        let cells = number_after(line.text, "context length '");
+        let question = &mut evidence.run.question;
+        question.cache_tokens = question.cache_tokens.or(cells);
+        question.context = question.context.or(cells);
+    }
+}
+
 /// `TensorRT`'s allocator and loader, and the sizes that `TensorRT-LLM` prints.
 fn tensorrt(line: Line<'_>, evidence: &mut Evidence) {
     let mut state = |kind, size: Option<Printed>, estimated| {
@@ -94,6 +116,7 @@ fn tensorrt(line: Line<'_>, evidence: &mut Evidence) {
         state(TermKind::Cache, size_after(line.text, "Allocating ", Gb::Binary), true);
         evidence.counts.cache_tokens = Some(tokens);
     }
+    pool_of_tensorrt(line, evidence);
     let asked = number_after(line.text, "Requested amount of GPU memory (")
         .or_else(|| number_after(line.text, "Requested size was "));
     let said = line.says(&["Error Code 2: OutOfMemory", "Cuda Runtime (out of memory)"]);
@@ -117,6 +140,27 @@ fn tensorrt(line: Line<'_>, evidence: &mut Evidence) {
     if line.says(&["deserialize.cpp"]) {
         settle(line, evidence, FailureKind::Allocation(Some(TermKind::Weights)));
     }
+}
+
+/// Its cache in the words of other releases: `Allocate 69524783104 bytes for k/v cache.`, `Using 132608 tokens in paged KV cache.`,
+/// `Allocated 4.53 GiB for max tokens in paged KV cache (395776).`
+fn pool_of_tensorrt(line: Line<'_>, evidence: &mut Evidence) {
+    let bytes = line.says(&["bytes for k/v cache"]);
+    let using = number_after(line.text, "Using ").filter(|_| line.says(&["in paged KV cache"]));
+    let allocated = number_after(line.text, "for max tokens in paged KV cache (");
+    if bytes || allocated.is_some() {
+        let size = ["Allocate ", "Allocated "];
+        let size = size.iter().find_map(|words| size_after(line.text, words, Gb::Binary));
+        if let Some(size) = size {
+            let (kind, place) = (TermKind::Cache, Place::Cards);
+            evidence.term(Term { kind, place, size, estimated: false, line: line.number });
+        }
+    }
+    let tokens = using.or(allocated);
+    if bytes || tokens.is_some() || line.says(&["TensorRT-managed allocation"]) {
+        evidence.is(Engine::TensorRtLlm, line.number);
+    }
+    evidence.counts.cache_tokens = tokens.or(evidence.counts.cache_tokens);
 }
 
 fn near<'a>(line: Line<'_>, evidence: &'a mut Evidence) -> Option<&'a mut Failure> {

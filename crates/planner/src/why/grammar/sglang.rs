@@ -7,12 +7,16 @@ use crate::why::Printed;
 use crate::why::evidence::{Evidence, FailureKind, Place, Term, TermKind};
 use crate::why::scan::{Gb, after, between, number, number_after, size, size_after, value};
 
-const OWN: [&str; 7] = [
+const OWN: [&str; 11] = [
     "sglang",
     "SGLang",
     "Load weight begin",
     "Load weight end",
-    "KV Cache is allocated. dtype",
+    "KV Cache is allocated. ",
+    "Memory pool end. avail mem",
+    "Capture cuda graph begin.",
+    "max_total_num_tokens=",
+    "alloc_req_slots runs out of memory",
     "--mem-fraction-static",
     "ServerArgs(",
 ];
@@ -30,6 +34,8 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
         evidence.run.captures = true;
     }
     full(line, evidence);
+    slots(line, evidence);
+    settled(line, evidence);
     unbalanced(line, evidence);
     if line.says(&["ServerArgs(", "server_args="]) {
         evidence.begin(line.number);
@@ -81,6 +87,29 @@ fn full(line: Line<'_>, evidence: &mut Evidence) {
     }
 }
 
+/// `alloc_req_slots runs out of memory. … self.req_to_token_pool.available_size()=1, num_reqs=2,`.
+fn slots(line: Line<'_>, evidence: &mut Evidence) {
+    if !line.says(&["alloc_req_slots runs out of memory"]) {
+        return;
+    }
+    let (asked, left) = (number_after(line.text, "num_reqs="), number_after(line.text, "size()="));
+    let is = |known: &FailureKind| matches!(known, FailureKind::NoSlots { .. });
+    if !evidence.run.failures.iter().any(|failure| is(&failure.kind)) {
+        evidence.fail(line.failure(FailureKind::NoSlots { asked, left }));
+    }
+}
+
+/// What became of the settings: `max_total_num_tokens=2086558, chunked_prefill_size=8192, …, context_len=256000, …`.
+fn settled(line: Line<'_>, evidence: &mut Evidence) {
+    let count = |key| value(line.text, key).and_then(number).map(|(n, _)| n).filter(|n| *n > 0);
+    let Some(tokens) = count("max_total_num_tokens") else { return };
+    evidence.counts.cache_tokens = Some(tokens);
+    let question = &mut evidence.run.question;
+    question.prefill_chunk = question.prefill_chunk.or(count("chunked_prefill_size"));
+    question.max_seqs = question.max_seqs.or(count("max_running_requests"));
+    question.max_model_len = question.max_model_len.or(count("context_len"));
+}
+
 /// `The memory capacity is unbalanced. … pre_model_load_memory=19.22, local_gpu_memory=30.54, …` (`model_runner.py`).
 fn unbalanced(line: Line<'_>, evidence: &mut Evidence) {
     if !line.says(&["memory capacity is unbalanced"]) {
@@ -130,10 +159,13 @@ fn weights(line: Line<'_>, evidence: &mut Evidence) {
 fn caches(line: Line<'_>, evidence: &mut Evidence) {
     if line.says(&["KV Cache is allocated"]) {
         evidence.counts.cache_tokens = number_after(line.text, "#tokens: ");
-        for words in [" K size: ", " V size: ", " KV size: "] {
-            if let Some(size) = size_after(line.text, words, Gb::Binary) {
-                add(line, evidence, TermKind::Cache, size);
-            }
+        let size = |words| size_after(line.text, words, Gb::Binary);
+        let both = match (size(" K size: "), size(" V size: ")) {
+            (Some(keys), Some(values)) => keys.plus(values),
+            (one, other) => one.or(other),
+        };
+        if let Some(size) = both.or(size(" KV size: ")) {
+            add(line, evidence, TermKind::Cache, size);
         }
     }
     if line.says(&["Mamba Cache is allocated"]) {

@@ -1,11 +1,17 @@
 //! `PyTorch`'s out of memory, of every generation, and what bitsandbytes and accelerate refuse.
 
 use super::{Line, Message, settings};
-use crate::why::evidence::{Evidence, FailureKind, Holder, Place, Term, TermKind, TorchError};
+use crate::units::Bytes;
+use crate::why::evidence::{
+    Around, Evidence, FailureKind, Holder, Place, Term, TermKind, TorchError,
+};
 use crate::why::scan::{
     Gb, after, between, first_number_after, number, number_after, size, size_after,
 };
 use crate::why::{Engine, Printed};
+
+/// By which part of itself a sum of printed sizes may be off, and more.
+const ROUNDED: u64 = 16;
 
 /// Reads a message.
 pub fn read(message: &Message, evidence: &mut Evidence) {
@@ -61,7 +67,17 @@ pub fn line(line: Line<'_>, evidence: &mut Evidence) {
         evidence.is(Engine::PyTorch, line.number);
     }
     partly(line, evidence);
-    let python = line.says(&["RuntimeError", "AcceleratorError", "torch."]);
+    if line.says(&["TORCH_USE_CUDA_DSA", "ComfyUI"]) {
+        evidence.is(Engine::PyTorch, line.number);
+    }
+    if line.says(&["ComfyUI", "comfy/", "comfy\\", "Got an OOM, unloading", "!!! Exception during"])
+    {
+        evidence.around = Some(Around::ComfyUi);
+    } else if line.says(&["diffusers/", "diffusers\\", "DiffusionPipeline", "pipe.to("]) {
+        evidence.around.get_or_insert(Around::Diffusers);
+    }
+    without_figures(line, evidence);
+    let python = line.says(&["RuntimeError", "AcceleratorError", "torch.", "!!! Exception during"]);
     let driver = line.says(&[
         "CUDA error: out of memory",
         "CUDA driver error: out of memory",
@@ -80,6 +96,24 @@ pub fn line(line: Line<'_>, evidence: &mut Evidence) {
         let end = version.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(version.len());
         let version = version.get(..end).unwrap_or_default().to_owned();
         evidence.version.get_or_insert(version);
+    }
+}
+
+/// `torch.OutOfMemoryError: Allocation on device`: all that is left of the message of `backend:cudaMallocAsync` where its other
+/// lines are not printed, as by `ComfyUI`, which goes on and tells it again.
+fn without_figures(line: Line<'_>, evidence: &mut Evidence) {
+    let said = line.says(&[
+        "OutOfMemoryError: Allocation on device",
+        "processing !!! Allocation on device",
+        "Got an OOM, unloading all loaded models",
+    ]);
+    if !said || line.says(&["would exceed allowed memory"]) {
+        return;
+    }
+    evidence.is(Engine::PyTorch, line.number);
+    let known = |kind: &FailureKind| matches!(kind, FailureKind::Torch(_) | FailureKind::Runtime);
+    if !evidence.run.failures.iter().any(|failure| known(&failure.kind)) {
+        evidence.fail(line.failure(FailureKind::Runtime));
     }
 }
 
@@ -116,8 +150,14 @@ fn told(
     if let (Some(allocated), Some(total)) = (error.allocated, total) {
         error.overcommitted |= allocated.bytes > total;
     }
-    let card = evidence.card(index)?;
-    card.total = total.or(card.total);
+    if let (Some(process), Some(held)) = (error.process, error.held()) {
+        error.uncounted = process.bytes < held.minus_or_zero(Bytes::new(held.get() / ROUNDED));
+    }
+    // What a Mac lets a process take is not what its card has.
+    if !error.metal {
+        let card = evidence.card(index)?;
+        card.total = total.or(card.total);
+    }
     let terms = [
         (TermKind::Allocated, error.allocated),
         (TermKind::Unallocated, error.unallocated),
@@ -153,7 +193,7 @@ fn holders(error: &mut TorchError, index: u64, line: Line<'_>, evidence: &mut Ev
             continue;
         };
         let held = held.size;
-        let is_own = error.process.is_none()
+        let is_own = (error.process.is_none() || error.uncounted)
             && !error.overcommitted
             && own
                 .is_some_and(|own| held.bytes >= own.minus_or_zero(held.within) && !own.is_zero());
@@ -193,6 +233,8 @@ fn of_metal(text: &str) -> TorchError {
     TorchError {
         total: size_after(text, "max allowed: ", Gb::Binary),
         allocated: size_after(text, "MPS allocated: ", Gb::Binary),
+        other: size_after(text, "other allocations: ", Gb::Binary),
+        metal: true,
         ..TorchError::default()
     }
 }

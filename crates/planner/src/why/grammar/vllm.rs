@@ -41,6 +41,11 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
             evidence.begin(line.number);
         }
     }
+    called(line, evidence);
+    running(line, evidence);
+    if line.says(&["initialize_kv_cache_tensors", "_allocate_kv_cache_tensors"]) {
+        evidence.run.pools = Some(line.number);
+    }
     loaded(line, evidence);
     profiled(line, evidence);
     pool(line, evidence);
@@ -130,6 +135,30 @@ fn add(line: Line<'_>, evidence: &mut Evidence, kind: TermKind, size: Printed) {
     evidence.term(term);
 }
 
+/// Python code that makes an engine: `llm = LLM(model="org/name", gpu_memory_utilization=0.95)`; and the name that a worker loads.
+fn called(line: Line<'_>, evidence: &mut Evidence) {
+    if let Some(name) = after(line.text, "Starting to load model ") {
+        evidence.is(Engine::Vllm, line.number);
+        evidence.name(name.trim_end().trim_end_matches("...").trim_end_matches('…'));
+    }
+    let begins = |at: usize| {
+        let before = line.text.get(..at).and_then(|head| head.chars().next_back());
+        before.is_none_or(|c| c == ' ' || c == '=')
+    };
+    if line.text.find("LLM(").is_some_and(begins) && line.says(&["model=", "model ="]) {
+        evidence.is(Engine::Vllm, line.number);
+        settings::of_vllm(line.text, evidence);
+    }
+}
+
+/// What a server says while it runs: `Engine 000: Avg prompt throughput: 0.0 tokens/s, … GPU KV cache usage: 91.2%`.
+fn running(line: Line<'_>, evidence: &mut Evidence) {
+    if line.says(&["Avg prompt throughput: "]) && line.says(&["KV cache usage: "]) {
+        evidence.is(Engine::Vllm, line.number);
+        evidence.run.serves.get_or_insert(line.number);
+    }
+}
+
 fn loaded(line: Line<'_>, evidence: &mut Evidence) {
     for words in [
         "Model loading took ",
@@ -203,6 +232,7 @@ fn pool(line: Line<'_>, evidence: &mut Evidence) {
         evidence.counts.cache_tokens = Some(tokens);
         evidence.is(Engine::Vllm, line.number);
     }
+    tokens(line, evidence);
     if let Some(rest) = after(line.text, "Graph capturing finished in ")
         && let Some(size) = size_after(rest, "took ", Gb::Binary)
     {
@@ -211,6 +241,38 @@ fn pool(line: Line<'_>, evidence: &mut Evidence) {
     if line.says(&["# GPU blocks: 0,", "# cuda blocks: 0,"]) {
         evidence.is(Engine::Vllm, line.number);
         evidence.run.no_room = Some(line.failure(FailureKind::NoCache));
+    }
+}
+
+/// Tokens of a block, unless it is told otherwise.
+const BLOCK: u64 = 16;
+
+/// `# GPU blocks: 715, # CPU blocks: 1310`, `Maximum concurrency for 16,384 tokens per request: 2.83x`, and the share that it names
+/// where it estimates what graphs take.
+fn tokens(line: Line<'_>, evidence: &mut Evidence) {
+    let blocks = number_after(line.text, "# GPU blocks: ")
+        .or_else(|| number_after(line.text, "# CUDA blocks: "))
+        .filter(|blocks| *blocks > 0);
+    if let Some(blocks) = blocks {
+        evidence.is(Engine::Vllm, line.number);
+        evidence.counts.cache_tokens = Some(blocks.saturating_mul(BLOCK));
+    }
+    let longest = number_after(line.text, "Maximum concurrency for ");
+    let question = &mut evidence.run.question;
+    if let Some(longest) = longest.filter(|longest| *longest > 0)
+        && question.max_model_len.is_none()
+        && question.context.is_none()
+    {
+        (question.context, question.max_model_len) = (Some(longest), Some(longest));
+    }
+    if let Some(rest) = after(line.text, "The current --gpu-memory-utilization=") {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let share = rest.get(..end).and_then(|share| share.trim_end_matches('.').parse().ok());
+        question.gpu_memory_utilization = question.gpu_memory_utilization.or(share);
+    }
+    if let Some(size) = size_after(line.text, "Estimated CUDA graph memory: ", Gb::Binary) {
+        let (kind, place) = (TermKind::Graphs, place(line));
+        evidence.term(Term { kind, place, size, estimated: true, line: line.number });
     }
 }
 

@@ -13,7 +13,8 @@ const NEAR: u64 = 8;
 pub(super) fn failures(line: Line<'_>, evidence: &mut Evidence) {
     // `allocating 1042.00 MiB on device 0: cudaMalloc failed: out of memory`.
     if let Some(rest) = after(line.text, "_buffer_type_alloc_buffer: allocating ")
-        && line.text.contains("failed")
+        // A line may be broken behind the device.
+        && (line.text.contains("failed") || line.text.ends_with(':'))
     {
         let mut failure = line.failure(FailureKind::Allocation(None));
         failure.asked = size(rest, Gb::Binary).map(|(size, _)| size.size);

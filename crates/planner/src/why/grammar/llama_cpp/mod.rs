@@ -1,5 +1,6 @@
 //! llama.cpp, from 2023 to today: loaders, contexts, buffers, its fitting, and the breakdown at exit.
 
+mod early;
 mod failures;
 
 use super::Line;
@@ -13,7 +14,8 @@ use crate::why::scan::{Gb, after, between, number, number_after, size, size_afte
 use crate::why::{Engine, Printed};
 
 /// What no other program prints.
-const OWN: [&str; 24] = [
+const OWN: [&str; 25] = [
+    "alloc_tensor_range:",
     "ggml_cuda_init:",
     "ggml_init_cublas:",
     "ggml_backend_",
@@ -48,7 +50,14 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     if line.says(&OWN) {
         evidence.is(Engine::LlamaCpp, line.number);
     }
-    if line.says(&["LM Studio", "lmstudio", "LMStudio", "[LMSInternal]", "lms load"]) {
+    if line.says(&[
+        "LM Studio",
+        "lmstudio",
+        "LMStudio",
+        "[LMSInternal]",
+        "lms load",
+        "🥲 Failed to load",
+    ]) {
         evidence.is(Engine::LmStudio, line.number);
     }
     if line.says(&["server is listening on", "llama runner started", "model loaded"]) {
@@ -58,6 +67,7 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     context(line, evidence);
     cards(line, evidence);
     buffers(line, evidence);
+    early::read(line, evidence);
     fitting(line, evidence);
     failures::failures(line, evidence);
     failures::cache_full(line, evidence);
@@ -102,6 +112,11 @@ fn model(line: Line<'_>, evidence: &mut Evidence) {
         {
             evidence.name(path);
         }
+    }
+    // A server says it before any file is read: `srv    load_model: loading model '/m/a.gguf'`.
+    if let Some(path) = between(line.text, "load_model: loading model '", "'") {
+        evidence.is(Engine::LlamaCpp, line.number);
+        evidence.name(path);
     }
     if line.says(&["failed to load model", "failed to create context"])
         && let Some(path) = between(line.text, "failed to load model, '", "'")
@@ -193,6 +208,18 @@ fn context(line: Line<'_>, evidence: &mut Evidence) {
     }
     if let Some(chunk) = count("n_ubatch") {
         question.prefill_chunk = Some(chunk);
+    }
+    // Of one slot it is the whole context; the lines behind it say where it is not.
+    let of_slot = count("n_ctx_seq").or_else(|| number_after(line.text, "n_ctx_seq ("));
+    if let Some(cells) = of_slot.filter(|_| question.cache_tokens.is_none()) {
+        (question.cache_tokens, question.context) = (Some(cells), Some(cells));
+    }
+    // `llama_kv_cache: size = 4352.00 MiB (262144 cells, 8 layers, 2/1 seqs)`, of one stream.
+    let cells = between(line.text, " MiB (", " cells,").and_then(number).map(|(cells, _)| cells);
+    if let Some(cells) =
+        cells.filter(|_| question.cache_tokens.is_none() && line.says(&["/1 seqs"]))
+    {
+        (question.cache_tokens, question.context) = (Some(cells), Some(cells));
     }
     slots_of(line, question);
     if let Some(slots) = count("n_seq_max") {
@@ -306,7 +333,10 @@ fn breakdown(line: Line<'_>, evidence: &mut Evidence) {
     if !line.says(&["memory_breakdown_print"]) {
         return;
     }
-    let Some(rest) = after(line.text, "|   - ") else { return };
+    // What passes a log on may put a `|` of its own before a line.
+    let row = after(line.text, "memory_breakdown_print").and_then(|rest| after(rest, "|"));
+    let row = row.and_then(|row| row.trim_start().strip_prefix("- "));
+    let Some(rest) = row else { return };
     let mut columns = rest.split('|');
     let device = columns.next().unwrap_or_default().trim();
     let numbers: Vec<i64> = columns
@@ -316,7 +346,7 @@ fn breakdown(line: Line<'_>, evidence: &mut Evidence) {
         .filter_map(|text| text.parse().ok())
         .take(8)
         .collect();
-    let name = between(device, "(", ")").map(printable);
+    let name = parenthesised(device).map(printable);
     let place = place(device.split(' ').next().unwrap_or_default());
     let (sizes, is_trial) = match (place, &*numbers) {
         (Place::Card(index), [total, free, _, model, context, compute, rest @ ..]) => {
@@ -388,6 +418,7 @@ fn buffers(line: Line<'_>, evidence: &mut Evidence) {
             "KV" => (TermKind::Cache, words.next()),
             "RS" => (TermKind::State, words.next()),
             "compute" if of_encoder => (TermKind::Encoder, words.next()),
+            "backend" if line.says(&["clip_"]) => (TermKind::Encoder, None),
             "compute" => (TermKind::Compute, words.next()),
             "output" => (TermKind::Output, words.next()),
             device if line.says(&["llm_load_tensors:"]) => (TermKind::Weights, Some(device)),
@@ -396,16 +427,6 @@ fn buffers(line: Line<'_>, evidence: &mut Evidence) {
         evidence.is(Engine::LlamaCpp, line.number);
         add(evidence, kind, place(device.unwrap_or_default()), size.0.size);
         return;
-    }
-    // Until 2023.
-    if let Some(size) = size_after(line.text, "llm_load_tensors: VRAM used", Gb::Binary) {
-        add(evidence, TermKind::Weights, Place::Cards, size);
-    }
-    let has_buffers = evidence.run.terms.iter().any(|term| term.kind == TermKind::Cache);
-    if let Some(size) =
-        size_after(line.text, "KV self size  = ", Gb::Binary).filter(|_| !has_buffers)
-    {
-        add(evidence, TermKind::Cache, Place::Cards, size);
     }
     if line.says(&["clip_model_load", "load_hparams", "clip_ctx"])
         && let Some(size) = size_after(line.text, "model size:", Gb::Binary)
