@@ -61,7 +61,11 @@ impl ForwardPass {
             views.push(view(self.seen_in_full(scenario, whole)?, behind || whole, false));
         }
         if let (Some(window), true) = (scenario.model.shape.window, scenario.window_layers() > 0) {
-            let seen = self.seen_in(window.size);
+            let seen = if cached_window(scenario).is_some() {
+                self.seen_in(window.size)
+            } else {
+                self.seen_in_full(scenario, whole)?
+            };
             views.push(view(seen, behind || whole || seen >= window.size, true));
         }
         Ok(views)
@@ -82,6 +86,14 @@ impl ForwardPass {
     pub fn kept_beside_window(&self, window: u64) -> Result<u64, Overflow> {
         Ok(self.seen_in(window) - self.seen()?.min(window - 1))
     }
+}
+
+/// Tokens that the cache of a windowed layer keeps; nothing where it keeps all, as quantized ones do
+/// (4.57.6 `QuantizedCache`; later versions refuse models with such layers).
+pub fn cached_window(scenario: &Scenario<'_>) -> Option<u64> {
+    let version = scenario.runtime.options.stack().transformers;
+    let keeps_window = version.windows_caches() && !scenario.kv.is_quantized();
+    scenario.model.shape.window.filter(|_| keeps_window).map(|window| window.size)
 }
 
 /// How attention is computed in the end: families whose `_supports_sdpa` is false run eager.

@@ -4,9 +4,9 @@
 use super::caches::Cache;
 use super::linear::{Linear, linear};
 use super::norms::norm;
-use super::play::{Held, Play};
+use super::play::{Held, Library, Play};
 use super::widths::Widths;
-use crate::spec::{Attention, LayerShape, QkNorm};
+use crate::spec::{Attention, LayerShape, QkNorm, TransformersVersion};
 
 /// Widest head for which the memory-efficient kernel keeps its output in registers.
 const EFFICIENT_MAX_HEAD: u64 = 128;
@@ -28,6 +28,8 @@ pub struct Sight {
     pub masked: bool,
     /// Whether SDPA is given keys and values repeated for every query head.
     pub repeats: bool,
+    /// The version of transformers.
+    pub version: TransformersVersion,
 }
 
 impl Sight {
@@ -200,7 +202,7 @@ fn eager(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight) 
     let rows = sight.all_rows();
     let all = rows * layer.n_heads * sight.seen;
     let mut scores = play.take(2 * all);
-    play.workspace(widths.workspace);
+    play.workspace(Library::Blas, widths.workspace);
     let steps = if widths.shape.attention_softcap { 5 } else { 2 };
     for _ in 0..steps {
         play.replace(&mut scores, 2 * all);
@@ -222,7 +224,7 @@ fn eager(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight) 
         (weights, Held::NOTHING)
     };
     let product = play.take(widths.rows(rows, layer.q_width()));
-    play.workspace(widths.workspace);
+    play.workspace(Library::Blas, widths.workspace);
     let output = play.take(product.bytes());
     play.give(product);
     play.give_all(copies);

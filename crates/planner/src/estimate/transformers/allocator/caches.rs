@@ -2,6 +2,7 @@
 
 use super::attention::Sight;
 use super::play::{Held, Play};
+use crate::spec::TransformersVersion;
 
 /// What a layer caches of a token, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub enum Cache {
     /// Allocated as a whole, when the layer has its first tokens (`lazy_initialization`).
     Whole { kept: Kept, shifted: [Held; 2], room: u64, is_there: bool },
     /// Quantized, but for the last tokens.
-    Quantized { kept: Kept, held: [Held; 2], tail: [Held; 2], expanded: [Held; 2] },
+    Quantized { kept: Kept, held: [Held; 2], tail: Tail, expanded: [Held; 2] },
     /// Layers without keys and values.
     None,
 }
@@ -33,7 +34,9 @@ impl Cache {
     /// One that grows.
     pub fn grown(kept: Kept) -> Self {
         match kept.quantized {
-            Some(_) => Self::Quantized { kept, held: NOTHING, tail: NOTHING, expanded: NOTHING },
+            Some(_) => {
+                Self::Quantized { kept, held: NOTHING, tail: Tail::default(), expanded: NOTHING }
+            }
             None => Self::Grown { kept, held: NOTHING },
         }
     }
@@ -59,6 +62,14 @@ impl Cache {
     pub fn append(&mut self, play: &mut Play, sight: Sight, new: [Held; 2]) {
         let size = |bytes: u64, tokens: u64| bytes * tokens * sight.sequences;
         self.begin(play, sight.sequences);
+        if let Self::Grown { held, .. } = self
+            && sight.past == 0
+            && !sight.version.windows_caches()
+        {
+            // The first keys and values are kept as they are (4.53.3 `DynamicCache.update`).
+            *held = new;
+            return;
+        }
         match self {
             Self::Grown { kept, held } if kept.window.is_some() => {
                 let joined = kept.token.map(|bytes| play.take(size(bytes, sight.seen)));
@@ -100,7 +111,32 @@ impl Cache {
 /// Tokens that a quantized cache keeps in 16 bits (`residual_length`).
 const RESIDUAL: u64 = 128;
 
-type Parts<'c> = (&'c mut [Held; 2], &'c mut [Held; 2], &'c mut [Held; 2]);
+/// The last tokens of a quantized cache, in 16 bits.
+#[derive(Debug)]
+pub struct Tail {
+    held: [Held; 2],
+    tokens: u64,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self { held: NOTHING, tokens: 0 }
+    }
+}
+
+impl Tail {
+    /// Whether all is quantized once so many tokens more are there: versions before 5 look at what was there before, of
+    /// which there is none right after quantizing.
+    fn is_full_with(&self, rows: u64, version: TransformersVersion) -> bool {
+        if version == TransformersVersion::Current {
+            self.tokens + rows >= RESIDUAL
+        } else {
+            self.tokens > 0 && self.tokens + 1 >= RESIDUAL
+        }
+    }
+}
+
+type Parts<'c> = (&'c mut [Held; 2], &'c mut Tail, &'c mut [Held; 2]);
 
 /// Expands what is quantized, joins it with the tail and the new tokens, and quantizes all of it once the tail
 /// is full (`QuantizedLayer.update`).
@@ -117,16 +153,17 @@ fn quantized(play: &mut Play, sight: Sight, kept: Kept, (held, tail, expanded): 
     if is_first {
         return stored(play, held);
     }
-    let opened = kept.token.map(|bytes| play.take(size(bytes, sight.past)));
+    let opened =
+        kept.token.map(|bytes| play.take(size(bytes, sight.past.saturating_sub(tail.tokens))));
     let joined = kept.token.map(|bytes| play.take(size(bytes, sight.seen)));
     play.give_all(opened);
-    let in_tail = (sight.past + sight.rows) % RESIDUAL;
-    if sight.rows > 1 || in_tail == 0 {
+    if tail.is_full_with(sight.rows, sight.version) {
         stored(play, held);
-        play.give_all(std::mem::replace(tail, NOTHING));
+        play.give_all(std::mem::take(tail).held);
     } else {
-        for (tail, bytes) in tail.iter_mut().zip(kept.token) {
-            play.replace(tail, size(bytes, in_tail));
+        tail.tokens += sight.rows;
+        for (held, bytes) in tail.held.iter_mut().zip(kept.token) {
+            play.replace(held, size(bytes, tail.tokens));
         }
     }
     *expanded = joined;
@@ -142,4 +179,25 @@ fn requantized(play: &mut Play, bytes: u64, kept: u64) -> Held {
     play.give(rounded);
     play.give(wide);
     stored
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_before_5_look_at_the_tail_that_was_there_before() {
+        let tail = |tokens| Tail { held: NOTHING, tokens };
+        for (tokens, rows, version, is_full) in [
+            (0, 256, TransformersVersion::Current, true),
+            (0, 127, TransformersVersion::Current, false),
+            (127, 1, TransformersVersion::Current, true),
+            (0, 256, TransformersVersion::ExpertModules, false),
+            (256, 1, TransformersVersion::ExpertModules, true),
+            (126, 1, TransformersVersion::ExpertModules, false),
+            (127, 1, TransformersVersion::ExpertModules, true),
+        ] {
+            assert_eq!(tail(tokens).is_full_with(rows, version), is_full, "{tokens} {rows}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub use self::caching::{Block, Caching, Full};
 pub use self::played::{Played, Question};
 pub use self::run::Asked;
 
-use self::load::Load;
+use self::load::{How, Load};
 use self::order::in_order;
 use self::run::{Course, Recorded, record};
 use self::search::{Run, Smallest};
@@ -79,10 +79,15 @@ const fn rounded(tokens: u64) -> u64 {
 /// On sizes that no card has.
 pub fn needed(scenario: &Scenario<'_>) -> Result<Needed, EstimateError> {
     let Scenario { model, weights, .. } = scenario;
-    let load = weights.played.load(|| Load::of(&in_order(model, &weights.pieces), weights.format));
+    let stack = scenario.runtime.options.stack();
+    let how = How {
+        format: weights.format,
+        version: stack.transformers,
+        tied: model.shape.tied_embeddings,
+    };
+    let load = weights.played.load(|| Load::of(&in_order(model, &weights.pieces, how), how));
     let Recorded { tape, asked, kept } = record(scenario, load, &Course::of(scenario)?)?;
-    let is_expandable = scenario.runtime.options.stack().expandable_segments;
-    let run = Run { load, requests: &tape, is_expandable };
+    let run = Run { load, requests: &tape, is_expandable: stack.expandable_segments };
     let Smallest { card, allocated, loading } = run.smallest().map_err(|Refused| Overflow)?;
     Ok(Needed { card, allocated, loading, kept, asked })
 }

@@ -8,11 +8,11 @@ use super::caches::{Cache, Kept};
 use super::layer::{Step, layer};
 use super::load::Load;
 use super::norms::norm;
-use super::play::{Held, Play};
+use super::play::{Held, Library, Play};
 use super::tape::Tape;
 use super::widths::Widths;
 use crate::dtype::KvFormat;
-use crate::estimate::transformers::forward_pass::{ForwardPass, View};
+use crate::estimate::transformers::forward_pass::{ForwardPass, View, cached_window};
 use crate::estimate::{EstimateError, Phase, Scenario};
 use crate::spec::{Attention, Layer, Logits, TransformersVersion};
 use crate::units::Overflow;
@@ -146,7 +146,8 @@ pub fn record(
     course: &Course,
 ) -> Result<Recorded, EstimateError> {
     let widths = Widths::of(scenario);
-    let mut play = Play::behind(load.asked());
+    let mut play =
+        Play::behind(load.asked()).keeping_workspaces(widths.transformers.keeps_workspaces());
     let mut asked = Asked { loaded: load.asked(), load: load.most_asked(), ..Asked::default() };
     let mut caches = caches(scenario)?;
     if widths.transformers < TransformersVersion::ExpertModules {
@@ -196,7 +197,7 @@ fn kept(scenario: &Scenario<'_>, index: u64, kind: Layer) -> Option<Kept> {
     };
     let window = match kind {
         Layer::Full | Layer::FullAndRecurrent => None,
-        Layer::Window { size } => Some(size),
+        Layer::Window { size } => cached_window(scenario).map(|_| size),
         Layer::Recurrent | Layer::Nothing => return None,
     };
     let quantized = matches!(scenario.kv, KvFormat::Hqq { .. } | KvFormat::Quanto { .. });
@@ -267,6 +268,7 @@ impl Stage<'_, '_> {
             seen: view.seen,
             masked: view.masked,
             repeats: view.repeats,
+            version: self.widths.transformers,
         })
     }
 
@@ -309,7 +311,7 @@ impl Stage<'_, '_> {
         let all = self.widths.transformers == TransformersVersion::AllLogits;
         let positions = if all { rows } else { scenario.logit_positions(rows, pass.sequences) };
         let logits = play.take(2 * positions * vocabulary);
-        play.workspace(self.widths.workspace);
+        play.workspace(Library::Blas, self.widths.workspace);
         let wide = if all { play.take(4 * positions * vocabulary) } else { Held::NOTHING };
         if scenario.workload.logits == Logits::Last {
             play.touch(4 * pass.sequences * vocabulary);
