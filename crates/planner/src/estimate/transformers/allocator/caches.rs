@@ -20,8 +20,9 @@ pub struct Kept {
 pub enum Cache {
     /// Grown by concatenation.
     Grown { kept: Kept, held: [Held; 2] },
-    /// Allocated as a whole, when the layer has its first tokens (`lazy_initialization`).
-    Whole { kept: Kept, shifted: [Held; 2], room: u64, is_there: bool },
+    /// Allocated as a whole, when the layer has its first tokens (`lazy_initialization`). What is quantized is opened
+    /// for attention, and quantized anew into its place: transformers has none, an engine on top of it may.
+    Whole { kept: Kept, copies: [Held; 2], room: u64, is_there: bool },
     /// Quantized, but for the last tokens.
     Quantized { kept: Kept, held: [Held; 2], tail: Tail, expanded: [Held; 2] },
     /// Layers without keys and values.
@@ -44,13 +45,14 @@ impl Cache {
     /// One of `tokens` tokens of every sequence.
     pub fn whole(kept: Kept, tokens: u64) -> Self {
         let room = kept.window.map_or(tokens, |window| window.min(tokens));
-        Self::Whole { kept, shifted: NOTHING, room, is_there: false }
+        Self::Whole { kept, copies: NOTHING, room, is_there: false }
     }
 
     /// Allocates what is there as a whole, unless it is already.
     pub fn begin(&mut self, play: &mut Play, sequences: u64) {
         if let Self::Whole { kept, room, is_there, .. } = self {
-            for bytes in kept.token.into_iter().filter(|_| !*is_there) {
+            let stored = kept.quantized.unwrap_or(kept.token);
+            for bytes in stored.into_iter().filter(|_| !*is_there) {
                 // It stays: nothing gives it back.
                 let _ = play.take(bytes * *room * sequences);
             }
@@ -80,12 +82,20 @@ impl Cache {
                     play.replace(held, size(bytes, sight.seen));
                 }
             }
-            Self::Whole { kept, shifted, room, .. } => {
+            Self::Whole { kept: kept @ Kept { quantized: Some(small), .. }, copies, .. } => {
+                *copies = opened(play, sight, *kept, sight.past);
+                for (bytes, small) in kept.token.into_iter().zip(*small) {
+                    let seen = sight.past + sight.rows;
+                    let new = requantized(play, size(bytes, seen), size(small, seen));
+                    play.give(new);
+                }
+            }
+            Self::Whole { kept, copies, room, .. } => {
                 if kept.window.is_some() && sight.past + sight.rows > *room {
                     let tokens = if sight.rows > 1 { sight.seen } else { *room };
-                    *shifted = kept.token.map(|bytes| play.take(size(bytes, tokens)));
+                    *copies = kept.token.map(|bytes| play.take(size(bytes, tokens)));
                     if sight.rows == 1 {
-                        play.give_all(std::mem::replace(shifted, NOTHING));
+                        play.give_all(std::mem::replace(copies, NOTHING));
                     }
                 }
             }
@@ -100,7 +110,7 @@ impl Cache {
     /// What was made for attention only is given back.
     pub fn attended(&mut self, play: &mut Play) {
         match self {
-            Self::Whole { shifted: copies, .. } | Self::Quantized { expanded: copies, .. } => {
+            Self::Whole { copies, .. } | Self::Quantized { expanded: copies, .. } => {
                 play.give_all(std::mem::replace(copies, NOTHING));
             }
             Self::Grown { .. } | Self::None => {}
@@ -153,10 +163,7 @@ fn quantized(play: &mut Play, sight: Sight, kept: Kept, (held, tail, expanded): 
     if is_first {
         return stored(play, held);
     }
-    let opened =
-        kept.token.map(|bytes| play.take(size(bytes, sight.past.saturating_sub(tail.tokens))));
-    let joined = kept.token.map(|bytes| play.take(size(bytes, sight.seen)));
-    play.give_all(opened);
+    let joined = opened(play, sight, kept, sight.past.saturating_sub(tail.tokens));
     if tail.is_full_with(sight.rows, sight.version) {
         stored(play, held);
         play.give_all(std::mem::take(tail).held);
@@ -167,6 +174,18 @@ fn quantized(play: &mut Play, sight: Sight, kept: Kept, (held, tail, expanded): 
         }
     }
     *expanded = joined;
+}
+
+/// What is quantized of a layer, in 16 bits and with the new tokens.
+fn opened(play: &mut Play, sight: Sight, kept: Kept, quantized: u64) -> [Held; 2] {
+    let size = |bytes: u64, tokens: u64| bytes * tokens * sight.sequences;
+    if sight.past == 0 {
+        return NOTHING;
+    }
+    let opened = kept.token.map(|bytes| play.take(size(bytes, quantized)));
+    let joined = kept.token.map(|bytes| play.take(size(bytes, sight.past + sight.rows)));
+    play.give_all(opened);
+    joined
 }
 
 /// One tensor quantized: copies in f32 (`hqq/core/quantize.py`), then what is kept.
