@@ -15,6 +15,7 @@ Usage: rehearse.py --seed N --runs FROM:TO --card NAME > rows.csv
 
 import argparse
 import csv
+import functools
 import gc
 import importlib.metadata
 import json
@@ -87,26 +88,28 @@ class Lengths:
         self.ignore, self.length = masking_utils._ignore_causal_mask_sdpa, STATIC.get_seq_length
         masking_utils._ignore_causal_mask_sdpa = self.ignores
         STATIC.get_seq_length = lambda *_: self.seen
-        self.hooks = [
-            model.register_forward_pre_hook(self.begin, with_kwargs=True),
-            model.register_forward_hook(self.end),
-        ]
+        # Hooks of the module would not do: before 5 chunks of a prompt go to `forward` itself.
+        self.model, self.forward = model, model.forward
 
-    def begin(self, module, args, kwargs):
-        self.rows = kwargs["input_ids"].shape[1]
+        @functools.wraps(self.forward)
+        def forward(*args, **kwargs):
+            self.rows = kwargs["input_ids"].shape[1]
+            output = self.forward(*args, **kwargs)
+            self.seen, self.rows = self.seen + self.rows, 0
+            return output
 
-    def end(self, module, args, output):
-        self.seen, self.rows = self.seen + self.rows, 0
+        model.forward = forward
 
-    def ignores(self, padding_mask, q_length, kv_length, q_offset, *rest, **named):
+    def ignores(self, padding_mask, q_length, kv_length, offset, *rest, **named):
         if padding_mask is not None:
             shape = padding_mask.shape
             padding_mask = (torch.arange(shape[-1]) < self.seen + self.rows).expand(shape)
-        return self.ignore(padding_mask, q_length, kv_length, self.seen, *rest, **named)
+        # From 5 on it is that of the queries, which is on the card; before, that of the keys.
+        offset = self.seen if transformers.__version__ >= "5" else offset
+        return self.ignore(padding_mask, q_length, kv_length, offset, *rest, **named)
 
     def close(self):
-        for hook in self.hooks:
-            hook.remove()
+        self.model.forward = self.forward
         masking_utils._ignore_causal_mask_sdpa, STATIC.get_seq_length = self.ignore, self.length
 
 

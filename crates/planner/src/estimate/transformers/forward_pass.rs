@@ -62,13 +62,29 @@ impl ForwardPass {
         }
         if let (Some(window), true) = (scenario.model.shape.window, scenario.window_layers() > 0) {
             let seen = if cached_window(scenario).is_some() {
-                self.seen_in(window.size)
+                self.seen_in_windowed(scenario, window.size, whole)?
             } else {
                 self.seen_in_full(scenario, whole)?
             };
             views.push(view(seen, behind || whole || seen >= window.size, true));
         }
         Ok(views)
+    }
+
+    /// Keys of a windowed layer: as long as a pre-allocated one is not full, it is attended to as a whole, too
+    /// (`StaticSlidingWindowLayer.update`).
+    fn seen_in_windowed(
+        &self,
+        scenario: &Scenario<'_>,
+        window: u64,
+        whole: bool,
+    ) -> Result<u64, Overflow> {
+        let seen = self.seen_in(window);
+        let first = self.past == 0 && method(scenario) != Attention::Eager && !whole;
+        if scenario.workload.grown_cache || first || self.seen()? > window {
+            return Ok(seen);
+        }
+        Ok(scenario.full_tokens()?.min(window).max(seen))
     }
 
     /// Keys of a full layer: a pre-allocated cache is attended to as a whole, except by the kernel

@@ -7,7 +7,7 @@
 //! Bounds hold what differs from start to start: threads read tensors as they come, so that a layer's experts may lie
 //! between others, where they leave no hole that is large enough for the next layer's.
 
-use super::allocator::{Needed, about_needed};
+use super::allocator::{Needed, about_needed, high};
 use crate::estimate::fragmentation::{kind, push_rounding};
 use crate::estimate::weights::torch;
 use crate::estimate::{
@@ -44,22 +44,19 @@ fn beyond(card: Bounds, beside: Bounds) -> Bounds {
     Bounds::new(low, expected, card.high.minus_or_zero(beside.high).max(expected))
 }
 
-/// A constant part of what starts differ by: a segment of 20 MiB less, or about one more.
-const LESS: Bytes = Bytes::new(20 << 20);
-const MORE: Bytes = Bytes::new(16 << 20);
+/// A constant part of what starts differ by: a few blocks less of a segment of 20 MiB.
+const LESS: Bytes = Bytes::new(8 << 20);
 
-/// The smallest card, and what it may be on another start.
+/// The smallest card, and what it may be on another start, or with a few tokens more or less.
 fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
     let card = Bytes::new(needed.card);
-    let around = Deviation::SMALLEST_CARD.around(card)?;
-    let low = around.low.minus_or_zero(LESS).max(Bytes::new(needed.allocated)).min(card);
+    let low = Deviation::SMALLEST_CARD.around(card)?.low.minus_or_zero(LESS);
+    let low = low.max(Bytes::new(needed.allocated)).min(card);
     // Before 5 the first block is half of what is quantized, whether or not as much is loaded.
     let is_current = scenario.runtime.options.stack().transformers == TransformersVersion::Current;
     let loading = Bytes::new(needed.loading).plus(read_ahead(scenario)?)?;
     let loading = if is_current { loading } else { Bytes::ZERO };
-    // Half of another matrix in 16 bits, which leaves its hole between others.
-    let moved = scenario.weights.largest_moved.scale(1, 2)?;
-    let high = around.high.max(loading).plus(moved)?.plus(MORE)?;
+    let high = high(card)?.max(Bytes::new(needed.nearby)).max(loading);
     Ok(Bounds::new(low, card, high))
 }
 
@@ -74,19 +71,18 @@ fn read_ahead(scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
 }
 
 /// What the plan counts of the smallest card elsewhere: what is asked for, the workspace, the rounding of weights,
-/// and what loading is said to keep beyond what later phases need. No more than what it does list: where formulas are
-/// less than what is played, the card is what is played.
+/// and what loading is said to keep beyond what later phases need. No more than the phases of the played run list: where
+/// formulas are less than what is played, the card is what is played. A captured pass is none of them: it comes
+/// behind the run, and holds beside it what it lists.
 fn beside(buffers: &[Buffer], needed: Needed) -> Result<Bounds, Overflow> {
     const LISTED: [BufferId; 2] = [BufferId::BlasWorkspace, BufferId::WeightRounding];
     let listed = buffers.iter().filter(|buffer| LISTED.contains(&buffer.id));
     let listed = listed.map(|buffer| buffer.size.expected);
     let (mut of_load, mut of_others, mut most) = (Bytes::ZERO, Bytes::ZERO, Bounds::ZERO);
-    for phase in Phase::ALL {
+    for phase in Phase::ALL.into_iter().filter(|phase| *phase != Phase::Capture) {
         let moment = largest_moment(buffers, phase)?;
         match phase {
             Phase::Load => of_load = moment.expected,
-            // A pass that is captured is played behind the others.
-            Phase::Capture => {}
             _ => of_others = moment.expected.max(of_others),
         }
         most = most.max(staying(buffers, phase)?.plus(moment)?);

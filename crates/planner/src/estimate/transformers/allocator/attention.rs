@@ -78,8 +78,8 @@ pub fn attend(
     let (queries, keys) = rotate(play, widths, layer, rows, (queries, keys));
     cache.append(play, sight, [keys, values]);
     let Attended { output: attended, weights } = core(play, widths, layer, sight);
-    cache.attended(play);
     let output = linear(play, widths, Linear::new(q, hidden).biased(shape.attn_output_bias), rows);
+    cache.attended(play);
     play.give(attended);
     play.give(queries);
     play.give(fused);
@@ -196,13 +196,28 @@ fn masked(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight)
     Attended { output, weights: Held::NOTHING }
 }
 
+/// Rotated queries are a view with heads and tokens exchanged: a product of several sequences copies them. What is
+/// joined is a copy already.
+fn copied_queries(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight) -> Held {
+    let shape = widths.shape;
+    let is_joined = shape.mla.is_some()
+        || shape.fused_projections
+        || shape.rotated(layer.head_dim) != layer.head_dim;
+    if sight.sequences == 1 || is_joined {
+        return Held::NOTHING;
+    }
+    play.take(widths.rows(sight.all_rows(), layer.q_width()))
+}
+
 /// Scores, scaled, capped and masked one after the other, their softmax in f32, and its product with the values.
 fn eager(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight) -> Attended {
     let copies = repeated(play, widths, layer, sight);
     let rows = sight.all_rows();
     let all = rows * layer.n_heads * sight.seen;
+    let queries = copied_queries(play, widths, layer, sight);
     let mut scores = play.take(2 * all);
     play.workspace(Library::Blas, widths.workspace);
+    play.give(queries);
     let steps = if widths.shape.attention_softcap { 5 } else { 2 };
     for _ in 0..steps {
         play.replace(&mut scores, 2 * all);

@@ -2,6 +2,7 @@
 
 use super::attention::Sight;
 use super::play::{Held, Play};
+use super::quantize::{Quantized, quantize};
 use crate::spec::TransformersVersion;
 
 /// What a layer caches of a token, and how.
@@ -11,8 +12,22 @@ pub struct Kept {
     pub token: [u64; 2],
     /// The window, in windowed layers.
     pub window: Option<u64>,
-    /// Bytes of a token's keys, and of its values, once they are quantized.
-    pub quantized: Option<[u64; 2]>,
+    /// Bytes of a token's keys, and of its values, once they are quantized, and by what.
+    pub quantized: Option<Quantized>,
+}
+
+impl Kept {
+    /// Keys and values of so many tokens quantized, one after the other. The first are a view, which is copied.
+    fn quantized_anew(self, play: &mut Play, tokens: u64, is_first: bool) -> [Held; 2] {
+        let Some(Quantized { token, by }) = self.quantized else { return NOTHING };
+        let mut stored = NOTHING;
+        for ((stored, bytes), small) in stored.iter_mut().zip(self.token).zip(token) {
+            let copy = play.take(if is_first { bytes * tokens } else { 0 });
+            *stored = quantize(play, by, [bytes * tokens, small * tokens]);
+            play.give(copy);
+        }
+        stored
+    }
 }
 
 /// The cache of one layer.
@@ -51,7 +66,7 @@ impl Cache {
     /// Allocates what is there as a whole, unless it is already.
     pub fn begin(&mut self, play: &mut Play, sequences: u64) {
         if let Self::Whole { kept, room, is_there, .. } = self {
-            let stored = kept.quantized.unwrap_or(kept.token);
+            let stored = kept.quantized.map_or(kept.token, |quantized| quantized.token);
             for bytes in stored.into_iter().filter(|_| !*is_there) {
                 // It stays: nothing gives it back.
                 let _ = play.take(bytes * *room * sequences);
@@ -82,12 +97,11 @@ impl Cache {
                     play.replace(held, size(bytes, sight.seen));
                 }
             }
-            Self::Whole { kept: kept @ Kept { quantized: Some(small), .. }, copies, .. } => {
+            Self::Whole { kept, copies, .. } if kept.quantized.is_some() => {
                 *copies = opened(play, sight, *kept, sight.past);
-                for (bytes, small) in kept.token.into_iter().zip(*small) {
-                    let seen = sight.past + sight.rows;
-                    let new = requantized(play, size(bytes, seen), size(small, seen));
-                    play.give(new);
+                let seen = sight.past + sight.rows;
+                for stored in kept.quantized_anew(play, seen * sight.sequences, sight.past == 0) {
+                    play.give(stored);
                 }
             }
             Self::Whole { kept, copies, room, .. } => {
@@ -101,6 +115,11 @@ impl Cache {
             }
             Self::Quantized { kept, held, tail, expanded } => {
                 quantized(play, sight, *kept, (held, tail, expanded));
+                if sight.past == 0 {
+                    // What is attended to is what was quantized (`QuantizedLayer.update`).
+                    *expanded = new;
+                    return;
+                }
             }
             Self::None => {}
         }
@@ -152,13 +171,10 @@ type Parts<'c> = (&'c mut [Held; 2], &'c mut Tail, &'c mut [Held; 2]);
 /// is full (`QuantizedLayer.update`).
 fn quantized(play: &mut Play, sight: Sight, kept: Kept, (held, tail, expanded): Parts<'_>) {
     let size = |bytes: u64, tokens: u64| bytes * tokens * sight.sequences;
-    let small = kept.quantized.unwrap_or_default();
     let is_first = sight.past == 0;
     let stored = |play: &mut Play, held: &mut [Held; 2]| {
-        for ((held, bytes), small) in held.iter_mut().zip(kept.token).zip(small) {
-            let new = requantized(play, size(bytes, sight.seen), size(small, sight.seen));
-            play.give(std::mem::replace(held, new));
-        }
+        let new = kept.quantized_anew(play, sight.all_seen(), is_first);
+        play.give_all(std::mem::replace(held, new));
     };
     if is_first {
         return stored(play, held);
@@ -186,18 +202,6 @@ fn opened(play: &mut Play, sight: Sight, kept: Kept, quantized: u64) -> [Held; 2
     let joined = kept.token.map(|bytes| play.take(size(bytes, sight.past + sight.rows)));
     play.give_all(opened);
     joined
-}
-
-/// One tensor quantized: copies in f32 (`hqq/core/quantize.py`), then what is kept.
-fn requantized(play: &mut Play, bytes: u64, kept: u64) -> Held {
-    let wide = play.take(2 * bytes);
-    let scaled = play.take(2 * bytes);
-    let rounded = play.take(2 * bytes);
-    play.give(scaled);
-    let stored = play.take(kept);
-    play.give(rounded);
-    play.give(wide);
-    stored
 }
 
 #[cfg(test)]

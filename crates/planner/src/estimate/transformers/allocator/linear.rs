@@ -89,8 +89,8 @@ fn four_bit(
         play.give_all(copies.take().into_iter().flatten());
     }
     let result = product(play, widths, matrix, rows);
-    play.give(expanded);
     play.give_all(copies.into_iter().flatten());
+    play.give(expanded);
     result
 }
 
