@@ -18,7 +18,7 @@ fn check(what: &str, runs: &[&Run], share: f64) {
         assert!(median <= 0.001 && most <= 0.01, "{what}: {figures:?}");
     }
     assert!(figures.below >= share, "{what}: {figures:?}");
-    assert!(figures.width < 0.045, "{what}: {figures:?}");
+    assert!(figures.width < 0.03, "{what}: {figures:?}");
 }
 
 #[test]
@@ -27,9 +27,7 @@ fn plans_are_what_runs_ask_for_and_end_on_the_card_of_the_high_bound() {
     assert!(runs.len() >= 300, "{} runs", runs.len());
     let (held_back, looked_at): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_held_back);
     check("looked at", &looked_at, 0.97);
-    // Short of 97%: 6 of 129 need more, three of them of 4.57; in one that was followed a layer's output lies in a segment of
-    // scores. Narrower bounds, of 2.3%, held 94% of them.
-    check("held back", &held_back, 0.95);
+    check("held back", &held_back, 0.97);
 }
 
 /// What is rehearsed is as varied as what is claimed: versions, families, cards, formats, caches.

@@ -212,7 +212,7 @@ fn kept(scenario: &Scenario<'_>, index: u64, kind: Layer) -> Option<Kept> {
         Layer::Recurrent | Layer::Nothing => return None,
     };
     let by = match scenario.kv {
-        KvFormat::Hqq { bits, .. } => Some(Quantizer::Hqq(bits.into())),
+        KvFormat::Hqq { bits, .. } => Some(Quantizer::Hqq(bits)),
         KvFormat::Quanto { .. } => Some(Quantizer::Quanto),
         _ => None,
     };
