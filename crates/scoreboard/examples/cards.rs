@@ -2,7 +2,7 @@
 //!
 //!     cargo run -p vramplan-scoreboard --example cards [-- ROWS.csv]
 
-#![allow(clippy::print_stdout, reason = "it is what this program is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is what this program is for")]
 
 use vramplan_planner::read::Catalog;
 use vramplan_scoreboard::csv::rows;

@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn all_but_what_is_kept_is_given_back() {
         for (by, most) in
-            [(Quantizer::Hqq(8), 900), (Quantizer::Hqq(4), 900), (Quantizer::Quanto, 350)]
+            [(Quantizer::Hqq(8), 900), (Quantizer::Hqq(4), 900), (Quantizer::Quanto, 250)]
         {
             let mut play = Play::default();
             let stored = quantize(&mut play, by, [100, 30]);
