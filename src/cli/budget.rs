@@ -34,6 +34,13 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let places = |question: &Question| scenario::places_tensors(question, &catalog);
     let Configured { question, said } = config.fill(merged, places);
     let deployment = scenario::resolve_in(&question, args.scenario.as_deref(), &catalog)?;
+    if let (true, Some(tokens)) = (deployment.given.own_context, deployment.cache.fixed()) {
+        let program = deployment.kind();
+        let note = format!(
+            "note: told none, {program} takes a context of {tokens} tokens here (`num_ctx`)"
+        );
+        anstream::stderr().write_all(wrap(&note, 80).as_bytes())?;
+    }
     let answer = answer(&deployment)?;
     let mut document = Document::new(&deployment, &answer);
     document.deployment.configured = said;

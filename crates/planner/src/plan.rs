@@ -27,6 +27,8 @@ pub struct Capacity {
     pub headroom: Bytes,
     /// `total − reserved − other_use`: what the run can take, headroom included.
     pub usable: Bytes,
+    /// How much more that may be, where what the driver keeps or a process takes is assumed; nothing where both are known.
+    pub doubt: Option<Bytes>,
 }
 
 impl Capacity {
@@ -38,7 +40,14 @@ impl Capacity {
         headroom: Headroom,
     ) -> Result<Self, Overflow> {
         let usable = total.minus_or_zero(reserved).minus_or_zero(other_use);
-        Ok(Self { total, reserved, other_use, headroom: headroom.of(total)?, usable })
+        Ok(Self { total, reserved, other_use, headroom: headroom.of(total)?, usable, doubt: None })
+    }
+
+    /// Whether a runtime that looks whether its share is free may find it so: less may be kept or taken than is assumed.
+    fn may_start(&self, demand: Demand) -> bool {
+        let has_room =
+            |doubt: Bytes| self.usable.plus(doubt).is_ok_and(|most| demand.peak.low <= most);
+        demand.pool.is_some() && self.doubt.is_some_and(has_room)
     }
 
     /// Whether a run with this demand fits.
@@ -48,6 +57,7 @@ impl Capacity {
         Ok(match peak {
             peak if peak.high <= self.less_headroom(1)? && pooled(|b| b.high) => Verdict::Fits,
             peak if peak.expected <= self.usable && pooled(|b| b.expected) => Verdict::Tight,
+            _ if self.may_start(demand) && pooled(|b| b.expected) => Verdict::Tight,
             _ => Verdict::DoesNotFit,
         })
     }

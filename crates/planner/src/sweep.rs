@@ -9,7 +9,7 @@ use crate::deployment::Deployment;
 use crate::estimate::weights::Weights;
 use crate::estimate::weights_of;
 use crate::recommend::{
-    Fit, Largest, RecommendError, Solver, Summary, settle_share, settle_users, solve,
+    Fit, Largest, RecommendError, Solver, Summary, settle_batch, settle_share, settle_users, solve,
 };
 
 /// The combinations. Those of a row share their model and formats, those of a column their cards.
@@ -64,11 +64,11 @@ impl Sweep {
     /// The answer of a combination, with layers and experts in main memory as `budget` has them there.
     fn answered(&self, deployment: &Deployment, weights: &Weights) -> Cell {
         let Some(placement) = solve(deployment)? else {
-            let settled = settle_users(settle_share(deployment)?)?;
+            let settled = settle_batch(settle_users(settle_share(deployment)?)?)?;
             return self.summed_up(&Solver::with_weights(&settled, weights)?, None);
         };
         let placed = placement.of(deployment);
-        let settled = settle_users(settle_share(&placed)?)?;
+        let settled = settle_batch(settle_users(settle_share(&placed)?)?)?;
         // Main memory is a device beside the GPUs: each has weights of its own.
         self.summed_up(&Solver::new(&settled)?, Some(placement.flags()))
     }

@@ -155,8 +155,9 @@ impl Sources {
             Asked::Ollama { tag, explicit } => {
                 let found = || ollama::find(&self.environment, &tag).and_then(Located::local);
                 let how = format!("`ollama:{tag}` reads its header from the registry");
-                let unless = (!explicit).then_some((Form::Gguf, how.as_str()));
-                first_of(text, found, unless, catalog, || self.remote_tag(&tag))
+                let unless = (!explicit).then_some((Form::Tag, how.as_str()));
+                let located = first_of(text, found, unless, catalog, || self.remote_tag(&tag))?;
+                Ok(Located { form: Some(Form::Tag), ..located })
             }
             Asked::Url(address) => self.remote_url(&address),
             Asked::LmStudio(name) => {

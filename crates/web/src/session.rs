@@ -161,7 +161,7 @@ impl Session {
         }
         let gpu = deployment.cards.first().gpu.compute_capability;
         let targets = Target::NAMES.into_iter().filter(|(_, target)| {
-            target.runtime().is_none_or(|runtime| runtime == deployment.kind())
+            target.takes().is_empty() || target.takes().contains(&deployment.kind())
         });
         let settings = targets.map(|(name, target)| {
             let text = emit(&document, target, deployment.file.as_deref(), gpu);

@@ -39,14 +39,21 @@ pub(super) fn is_unknown(name: &str) -> bool {
     name.eq_ignore_ascii_case(Drafter::UNKNOWN)
 }
 
+/// The encoder that is loaded: as given, or of itself where the program takes one with the model that has one.
+fn mmproj<'q>(deployment: &Deployment, question: &'q Question) -> Option<&'q str> {
+    let takes = rules(deployment.kind()).loads_encoder() && deployment.model.shape.vision.is_some();
+    question.mmproj.as_deref().or(takes.then_some(AUTO))
+}
+
 fn beside(
     deployment: &Deployment,
     question: &Question,
     catalog: &Catalog,
     files: &dyn Files,
 ) -> Result<Option<Beside>, DeploymentError> {
+    let mmproj = mmproj(deployment, question);
     let flags = [
-        ("--mmproj", question.mmproj.is_some()),
+        ("--mmproj", mmproj.is_some()),
         ("--lora", !question.lora.is_empty()),
         ("--draft", question.draft.is_some()),
         ("--mtp", question.mtp.is_some()),
@@ -64,7 +71,7 @@ fn beside(
         ));
     }
     let model = &deployment.model;
-    let encoder = question.mmproj.as_deref().map(|given| encoder(given, model, files));
+    let encoder = mmproj.map(|given| encoder(given, model, files));
     let adapter = |file: &String| read::gguf::adapter(files, Path::new(file));
     // One that is not known is not in the plan, and the verdict says so.
     let known = question.draft.as_deref().filter(|name| !is_unknown(name));

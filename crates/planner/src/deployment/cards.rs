@@ -8,7 +8,7 @@ use super::{DeploymentError, Question, error, server};
 use crate::estimate::rules;
 use crate::plan::Capacity;
 use crate::read::Catalog;
-use crate::spec::{GpuSpec, Runtime, SplitMode};
+use crate::spec::{Basis, GpuSpec, Runtime, SplitMode};
 use crate::units::Bytes;
 
 /// A GPU and what it offers.
@@ -198,7 +198,8 @@ pub fn card_on(
     other_use: Bytes,
 ) -> Result<Card, DeploymentError> {
     let headroom = question.headroom.unwrap_or_else(|| rules(runtime).headroom());
-    let capacity = Capacity::new(gpu.total.value, gpu.reserved.value, other_use, headroom)?;
+    let mut capacity = Capacity::new(gpu.total.value, gpu.reserved.value, other_use, headroom)?;
+    capacity.doubt = doubt(&gpu);
     if capacity.less_headroom(1)?.is_zero() {
         let message = format!(
             "nothing of `{}` is left: {} total, {} reserved, {} in other use, {} headroom",
@@ -207,6 +208,15 @@ pub fn card_on(
         return Err(DeploymentError::refused(message, ""));
     }
     Ok(Card { gpu, capacity })
+}
+
+/// How much more of a card may be free than is assumed: half of what the driver is assumed to keep.
+fn doubt(gpu: &GpuSpec) -> Option<Bytes> {
+    let is_assumed = |basis: Basis| basis == Basis::Assumed;
+    let kept = is_assumed(gpu.reserved.basis);
+    let taken = gpu.context.as_ref().is_some_and(|context| is_assumed(context.basis));
+    let half = Bytes::new(gpu.reserved.value.get() / 2);
+    (kept || taken).then_some(if kept { half } else { Bytes::ZERO })
 }
 
 /// The GPU, and what other processes hold of it: as given, or on the local card as measured.

@@ -10,8 +10,8 @@ use crate::estimate::rules;
 use crate::read::{Catalog, Files, Found, is_gguf};
 use crate::spec::{ModelSpec, Runtime};
 
-/// The runtime that a model is for by its form, where none is named: llama.cpp for a GGUF file, a tag such as
-/// `qwen3:30b` or a repository of GGUF files, vLLM for a checkpoint (a repository, a folder of safetensors, one of its
+/// The runtime that a model is for by its form, where none is named: llama.cpp for a GGUF file or a repository of GGUF
+/// files, Ollama for a tag such as `qwen3:30b`, vLLM for a checkpoint (a repository, a folder of safetensors, one of its
 /// files, a `config.json`), vramplan's own for a bare name.
 ///
 /// ```
@@ -22,7 +22,7 @@ use crate::spec::{ModelSpec, Runtime};
 /// let files = MemoryFiles::from([("phi/config.json".into(), Vec::new())]);
 /// assert_eq!(runtime_of("models/phi-q4_k_m.gguf", &files), Runtime::LlamaCpp);
 /// assert_eq!(runtime_of("phi", &files), Runtime::Vllm);
-/// assert_eq!(runtime_of("qwen3:30b", &files), Runtime::LlamaCpp);
+/// assert_eq!(runtime_of("qwen3:30b", &files), Runtime::Ollama);
 /// assert_eq!(runtime_of("Qwen/Qwen2.5-14B-Instruct", &files), Runtime::Vllm);
 /// assert_eq!(runtime_of("qwen2.5-14b", &files), Runtime::Vramplan);
 /// ```
@@ -118,7 +118,7 @@ fn form_of_name(name: &str) -> Form {
     let is_path = name.starts_with(['/', '.', '~']) || name.contains('\\') || name.ends_with('/');
     match (name.matches('/').count(), name.contains(':')) {
         _ if is_path => Form::Name,
-        (0, true) => Form::Gguf,
+        (0, true) => Form::Tag,
         (1, _) if name.to_ascii_lowercase().contains("-gguf") => Form::Gguf,
         (1, _) => Form::Checkpoint,
         _ => Form::Name,

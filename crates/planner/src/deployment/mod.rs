@@ -4,6 +4,7 @@
 //! the cards and the runtime, puts the runtime's own [defaults](crate::estimate::rules::Defaults) where the question
 //! is silent, and refuses what no plan can be made of: the [`Deployment`].
 
+mod automatic;
 mod beside;
 mod card_names;
 mod cards;
@@ -228,14 +229,18 @@ impl Deployment {
         }
         let weights = question.weights.or(dtype).or(named).unwrap_or(defaults.weights);
         let wide = rules(kind).leaves_wide(&model, weights, &options);
-        for remark in [launch::remark(&question, &cards), wide].into_iter().flatten() {
+        let own = automatic::remark(&question, &options, &cards, &model);
+        let remarks = [rules(kind).remark(&options), own, launch::remark(&question, &cards), wide];
+        for remark in remarks.into_iter().flatten() {
             if !model.remarks.contains(&remark) {
                 Arc::make_mut(&mut model).remarks.push(remark);
             }
         }
+        let given = Arc::new(question.clone());
+        let question = automatic::with_own_context(question, &options, &cards, &model);
         let host = Arc::new(launch::main_memory(&question, &cards)?);
         let workload = limits::workload(&question, &model, &defaults, (&options, &cards))?;
-        Ok(Self {
+        let deployment = Self {
             weights,
             kv: question.kv.map_or(defaults.kv, |kv| kv.keys),
             ram: question.ram,
@@ -243,7 +248,7 @@ impl Deployment {
             cache: limits::cache(&question, kind, workload.system_tokens)?,
             headroom: question.headroom.unwrap_or_else(|| rules(kind).headroom()),
             min_decode_speed: limits::min_decode_speed(&question, &cards)?,
-            given: Arc::new(question),
+            given,
             model,
             file,
             origin: None,
@@ -252,7 +257,8 @@ impl Deployment {
             workload,
             split,
             siblings,
-        })
+        };
+        Ok(deployment.settled())
     }
 
     /// Which runtime.

@@ -16,7 +16,7 @@ const MOST_LINES: usize = 10_000;
 /// assert_eq!((question.model.as_deref(), question.context), (Some("qwen3:8b"), Some(16384)));
 /// ```
 pub fn modelfile(text: &str) -> Option<Question> {
-    let mut question = Question { runtime: Some(Runtime::LlamaCpp), ..Question::default() };
+    let mut question = Question { runtime: Some(Runtime::Ollama), ..Question::default() };
     let mut is_inside = false;
     for line in text.lines().take(MOST_LINES) {
         // A system prompt or a template may go over lines, of which none is an instruction.
@@ -38,6 +38,7 @@ pub fn modelfile(text: &str) -> Option<Question> {
             _ => {}
         }
     }
+    question.own_context = question.context.is_none();
     question.model.is_some().then_some(question)
 }
 
@@ -48,7 +49,8 @@ fn parameter(question: &mut Question, text: &str) {
     match name {
         "num_ctx" => drop(cells(question, value)),
         "num_gpu" => question.ngl = parsed(value).ok().or(question.ngl),
-        "num_batch" => question.batch_size = value.parse().ok().or(question.batch_size),
+        // Of a batch and of a micro-batch.
+        "num_batch" => question.prefill_chunk = value.parse().ok().or(question.prefill_chunk),
         _ => {}
     }
 }

@@ -67,8 +67,10 @@ impl Origin {
 /// What a model is, which decides what it is planned for where nobody says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A GGUF file, or a tag or a repository of such.
+    /// A GGUF file, or a repository of such.
     Gguf,
+    /// A tag of Ollama's.
+    Tag,
     /// A checkpoint as it is published: safetensors, a `config.json`.
     Checkpoint,
     /// A name only.
@@ -80,6 +82,7 @@ impl Form {
     pub const fn runtime(self) -> Runtime {
         match self {
             Self::Gguf => Runtime::LlamaCpp,
+            Self::Tag => Runtime::Ollama,
             Self::Checkpoint => Runtime::Vllm,
             Self::Name => Runtime::Vramplan,
         }

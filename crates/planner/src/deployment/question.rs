@@ -269,6 +269,12 @@ pub struct Question {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
 
+    /// The context that the program takes by itself, where that is neither the model's nor what fits: Ollama's by the
+    /// memory of the cards.
+    #[cfg_attr(feature = "cli", arg(long, help_heading = "Workload", conflicts_with_all = ["context", "cache_tokens", "context_per_user"]))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub own_context: bool,
+
     /// The longest sequence that vLLM is told to serve, for which its pool must have room before it starts (SGLang:
     /// `--context-length`, for which it has a table) [default: the context where `--context` gives it, else what a given cache
     /// holds with the system prompt, else the model's].

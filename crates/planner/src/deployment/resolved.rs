@@ -37,6 +37,7 @@ impl Deployment {
             users: None,
             context_per_user: None,
             context: says_context.then_some(self.workload.context),
+            own_context: false,
             max_model_len: serving
                 .and_then(|serving| serving.max_model_len)
                 .or(tokens.and_then(|serving| serving.context)),

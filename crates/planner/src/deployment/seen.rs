@@ -188,9 +188,14 @@ fn static_share(question: &mut Question, text: &str) -> Result<(), String> {
 
 /// `--kv-cache-dtype` of vLLM and `SGLang`: `auto` is the model's own.
 pub(super) fn cache_dtype(question: &mut Question, text: &str) -> Result<(), String> {
-    if text.starts_with("fp8") {
-        question.kv = Some(parsed("fp8")?);
-    }
+    question.kv = match text {
+        "auto" => None,
+        eight if eight.starts_with("fp8") => Some(parsed("fp8")?),
+        "bfloat16" | "bf16" => Some(parsed("bf16")?),
+        "float16" | "fp16" | "half" => Some(parsed("f16")?),
+        "nvfp4" | "fp4_e2m1" => Some(parsed("nvfp4")?),
+        other => Some(parsed(other)?),
+    };
     Ok(())
 }
 

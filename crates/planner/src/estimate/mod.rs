@@ -17,6 +17,7 @@ mod group;
 pub(crate) mod holdings;
 pub(crate) mod kv_cache;
 pub mod llama_cpp;
+mod ollama;
 pub(crate) mod overhead;
 pub mod placement;
 pub mod rules;

@@ -96,6 +96,32 @@ impl Asked<'_> {
     }
 }
 
+/// What a run follows from that a program starts by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct AutomaticAsked<'a> {
+    /// The program's options.
+    pub options: &'a RuntimeOptions,
+    /// The model.
+    pub model: &'a ModelSpec,
+    /// The size of its file.
+    pub file: Bytes,
+    /// Tokens of all sequences' contexts together.
+    pub context: u64,
+    /// How attention is computed.
+    pub attention: Attention,
+    /// The cards, and what is free of each.
+    pub cards: &'a [(&'a GpuSpec, Bytes)],
+}
+
+/// What a program settles by itself before it starts a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Automatic {
+    /// Tokens of a batch and of a micro-batch, where none are given.
+    pub batch: u64,
+    /// The one card that it takes, where it takes one of several.
+    pub card: Option<usize>,
+}
+
 /// Values that an option may have, and how a message lists them.
 #[derive(Clone, Copy, Debug)]
 pub struct Choices<T: 'static> {
@@ -347,6 +373,32 @@ pub trait RuntimeRules: Sync {
     /// The attention that a release runs by itself, where it is not that of [`Self::defaults`].
     fn own_attention(&self, _options: &RuntimeOptions) -> Option<Attention> {
         None
+    }
+
+    /// The context that it takes where none is given, on cards that have so much memory together, where that is neither the
+    /// model's nor what fits.
+    fn own_context(&self, _options: &RuntimeOptions, _total: Bytes) -> Option<u64> {
+        None
+    }
+
+    /// What it settles by itself once the model, the context and the cards are known.
+    fn automatic(&self, _asked: &AutomaticAsked<'_>) -> Option<Automatic> {
+        None
+    }
+
+    /// What has to be said of these options before anything else.
+    fn remark(&self, _options: &RuntimeOptions) -> Option<String> {
+        None
+    }
+
+    /// Whether it decides itself what goes to main memory where everything does not fit, with no flags for experts.
+    fn places_itself(&self) -> bool {
+        false
+    }
+
+    /// Whether an encoder that a model has is loaded beside it where nothing is said of that.
+    fn loads_encoder(&self) -> bool {
+        false
     }
 
     /// Whether a context that is given is planned whole, rather than the most of it that fits: the engine allocates it, or

@@ -2,7 +2,7 @@
 
 use super::rules::RuntimeRules;
 use super::weights::{self, Weights, WeightsError};
-use super::{llama_cpp, sglang, transformers, vllm, vramplan};
+use super::{llama_cpp, ollama, sglang, transformers, vllm, vramplan};
 use crate::dtype::WeightFormat;
 use crate::spec::{ModelSpec, Part, Runtime, RuntimeSpec};
 use crate::units::Bytes;
@@ -13,6 +13,7 @@ pub const fn rules(runtime: Runtime) -> &'static dyn RuntimeRules {
         Runtime::Vramplan => &vramplan::Rules,
         Runtime::Transformers => &transformers::Rules,
         Runtime::LlamaCpp => &llama_cpp::Rules,
+        Runtime::Ollama => &ollama::Rules,
         Runtime::Vllm => &vllm::Rules,
         Runtime::Sglang => &sglang::Rules,
     }

@@ -55,7 +55,7 @@ pub enum Named {
 /// The chip of a name such as `M3 Max 64GB`, `Apple M1 16 GB` or `m2-ultra-192gb`; nothing where it is none.
 pub fn named(name: &str) -> Option<Named> {
     let text = name.to_ascii_lowercase().replace(['-', '_', '(', ')', ','], " ");
-    let mut words: Vec<&str> = text.split_whitespace().collect();
+    let mut words: Vec<&str> = text.split_whitespace().flat_map(apart).collect();
     words.drain(..machine(&words));
     words.retain(|word| !FILLERS.contains(word));
     let memory = memory(&mut words);
@@ -65,6 +65,18 @@ pub fn named(name: &str) -> Option<Named> {
         Some(gib) => Named::Chip(Box::new(spec(chip, gib))),
         None => Named::WithoutMemory(chip.name),
     })
+}
+
+/// `m3max` as the two words that it is.
+fn apart(word: &str) -> impl Iterator<Item = &str> {
+    let at = ["pro", "max", "ultra"].iter().find_map(|kind| {
+        let chip = word.strip_suffix(kind)?;
+        let generation = chip.strip_prefix('m')?;
+        let is_chip = !generation.is_empty() && generation.bytes().all(|b| b.is_ascii_digit());
+        is_chip.then_some(chip.len())
+    });
+    let (chip, kind) = word.split_at(at.unwrap_or(word.len()));
+    [chip, kind].into_iter().filter(|part| !part.is_empty())
 }
 
 /// Words that say nothing of which chip it is.
@@ -173,6 +185,8 @@ mod tests {
             "M3 Max (64GB)",
             "M3 Max 64GiB",
             "M3 Max 64",
+            "M3Max-64GB",
+            "m3max 64gb",
             "MacBook Pro M3 Max 64GB",
             "Mac Studio M3 Max with 64GB unified memory",
         ] {

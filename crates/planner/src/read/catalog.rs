@@ -218,14 +218,16 @@ impl Catalog {
         };
         let listed =
             self.find(Kind::Model, base, |at, text| profile::published(at, text, name.trim()));
+        let named_cache = name_format::cache_of_name(name, format);
         if let Ok(Some(model)) = listed {
-            return Ok(ModelSpec { named_format: Some(format), ..model });
+            return Ok(ModelSpec { named_format: Some(format), named_cache, ..model });
         }
         match self.find(Kind::Model, base, profile::model) {
             // A repository of files is published in what its family is, where no file is named.
             Ok(model) if name_format::is_whole_repository(name) && is_in_mxfp4(&model) => Ok(model),
             Ok(model) => Ok(ModelSpec {
                 own_format: Some(OwnFormat::Named(format)),
+                named_cache,
                 // What a family is published in is what every runtime has of it.
                 named_format: Some(format)
                     .filter(|format| *format != WeightFormat::Mxfp4 || !is_in_mxfp4(&model)),

@@ -1,6 +1,6 @@
 //! The format that the end of a repository's name tells: `Qwen3-8B-AWQ`, `Llama-3.1-8B-Instruct-GGUF:Q4_K_M`.
 
-use crate::dtype::{FileType, WeightFormat};
+use crate::dtype::{FileType, KvFormat, WeightFormat};
 
 /// Endings of names, the longest first where one ends in another, and the formats that they are known to mean.
 const ENDINGS: [(&str, WeightFormat); 39] = [
@@ -80,6 +80,15 @@ pub(super) fn mixed(name: &str) -> Option<(&str, Option<FileType>)> {
     let like = [format!("{size}_m"), size.to_owned(), kind.to_owned()];
     let found = like.iter().find_map(|like| FileType::ALL.iter().find(|file| file.name() == like));
     (!base.is_empty()).then_some((base, found.copied()))
+}
+
+/// The format of caches of what NVIDIA publishes in 8 or 4 bits, whose scales come with it (`kv_cache_quant_algo`).
+pub(super) fn cache_of_name(name: &str, format: WeightFormat) -> Option<KvFormat> {
+    let is_scaled = matches!(format, WeightFormat::Fp8 | WeightFormat::Nvfp4);
+    let rest = name.trim().to_ascii_lowercase();
+    let rest = rest.strip_prefix("nvidia")?;
+    let is_published = BEHIND_PUBLISHER.iter().any(|mark| rest.starts_with(mark));
+    (is_scaled && is_published).then_some(KvFormat::Fp8)
 }
 
 /// The format that a name ends in: `nvfp4` of `nvidia/Qwen3.6-27B-NVFP4`.

@@ -6,6 +6,7 @@
 //! as its tensors happen to fit each other's holes, so a few cells beyond the answer are tried too.
 
 mod advice;
+mod automatic;
 mod devices;
 mod fewest;
 mod outline;
@@ -36,6 +37,7 @@ use crate::spec::{Bounds, RuntimeOptions, Workload};
 use crate::units::{Bytes, Overflow};
 
 pub use advice::{Advice, ENGINE_REFUSES, Planned, advise};
+pub use automatic::settle as settle_batch;
 pub use devices::DevicePlan;
 pub use fewest::settle as settle_cards;
 pub use outline::outline;
@@ -278,6 +280,10 @@ pub struct Answer {
     pub reason: Option<Reason>,
     /// The options that were planned with: a share of the card that was to be solved is.
     pub options: RuntimeOptions,
+    /// Tokens of a batch, where they are given or chosen by the program.
+    pub batch: Option<u64>,
+    /// Tokens of a prefill step.
+    pub chunk: u64,
     /// Between which shares of the card it starts, where the runtime takes one.
     pub shares: Option<Shares>,
     /// The plan at the size given, or at the balanced size; of the GPU that binds, where there are
@@ -321,7 +327,8 @@ fn answer_placed(
     depth: Depth,
 ) -> Result<Answer, RecommendError> {
     let placed = settlement.as_ref().map(|settlement| settlement.placement.of(deployment));
-    let settled = settle_users(settle_share(placed.as_ref().unwrap_or(deployment))?)?;
+    let placed = placed.as_ref().unwrap_or(deployment);
+    let settled = settle_batch(settle_users(settle_share(placed)?)?)?;
     let deployment = &*settled;
     let solver = Solver::new(deployment)?;
     let recommendation = match depth {
@@ -367,6 +374,8 @@ fn answer_placed(
         verdict,
         reason,
         options: deployment.options(),
+        batch: deployment.runtime.launch.batch,
+        chunk: deployment.workload.prefill_chunk,
         shares,
         plan,
         binding,
@@ -389,6 +398,7 @@ impl Answer {
             planned.set_launch(settlement.placement.launch.clone());
         }
         planned.set_options(self.options);
+        planned.set_batch(self.batch, self.chunk);
         if let Some(users) = self.users {
             planned.workload.batch = users.planned;
         }

@@ -55,7 +55,7 @@ impl PlacementDoc {
     }
 
     /// What the reader must know first.
-    pub(super) fn first_line(&self, gpus: &str) -> String {
+    pub(super) fn first_line(&self, gpus: &str, places_itself: bool) -> String {
         let TradeDoc { flags, gpu_layers, cpu_moe, .. } = &self.planned;
         if !self.planned.fits {
             return format!("no placement on {gpus} fits: `{flags}` comes closest");
@@ -70,7 +70,12 @@ impl PlacementDoc {
             0 => String::new(),
             count => format!(", the experts of {count} in main memory"),
         };
-        format!("`{flags}`: {layers}{experts}; the whole model does not fit there")
+        let how = if places_itself {
+            "placed by itself, about so".to_owned()
+        } else {
+            format!("`{flags}`")
+        };
+        format!("{how}: {layers}{experts}; the whole model does not fit there")
     }
 }
 

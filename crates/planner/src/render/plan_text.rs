@@ -104,7 +104,10 @@ fn size_of(document: &Document) -> &'static str {
 pub fn answer_alone(document: &Document, width: usize) -> String {
     let mut text = wrap(&verdict(document).text(), width);
     if let Some(placement) = &document.placement {
-        text.push_str(&wrap(&placement.first_line(&label_of_gpus(document)), width));
+        let places_itself =
+            document.deployment.resolved.runtime.is_some_and(|kind| rules(kind).places_itself());
+        let line = placement.first_line(&label_of_gpus(document), places_itself);
+        text.push_str(&wrap(&line, width));
     }
     text
 }

@@ -58,6 +58,10 @@ fn of_one_number(document: &Document) -> Sentence {
         (Verdict::Tight, Some(Reason::UnknownDraft)) => {
             format!("{} of {usable_of} (up to {})", peak.expected, peak.high)
         }
+        (Verdict::Tight, _) if document.pool.is_some() && peak.expected > usable => format!(
+            "{} of {usable}, of which the card's own use is assumed: it may not start",
+            peak.expected
+        ),
         (Verdict::Tight, _) if document.pool.is_some() && peak.high <= usable => format!(
             "{} of {usable}, and at worst its pool is {} short of what is asked",
             peak.expected, document.short_by

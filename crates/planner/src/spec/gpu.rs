@@ -244,8 +244,17 @@ impl GpuSpec {
         self.compute_capability.major == 0
     }
 
-    /// What a process can take when nothing else runs.
+    /// What CUDA says that a card has, and what shares are of: what a process can take when nothing else runs. Of memory that
+    /// a machine shares CUDA says all, whatever the system keeps of it.
     pub fn visible(&self) -> Bytes {
+        if self.unified && self.maker.is_nvidia() {
+            return self.total.value;
+        }
+        self.free()
+    }
+
+    /// What is free when nothing else runs.
+    pub fn free(&self) -> Bytes {
         self.total.value.minus_or_zero(self.reserved.value)
     }
 

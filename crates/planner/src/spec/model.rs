@@ -4,7 +4,7 @@ use super::{
     Fact, FileCaches, InvalidShape, Mixer, ModelPart, ModelShape, OwnFormat, Role, TensorSpec,
     tensors,
 };
-use crate::dtype::{GgmlType, WeightFormat};
+use crate::dtype::{GgmlType, KvFormat, WeightFormat};
 use crate::units::{Bytes, Overflow};
 
 /// A tensor as a file stores it.
@@ -119,6 +119,8 @@ pub struct ModelSpec {
     pub own_format: Option<OwnFormat>,
     /// The format that the name ends in by which it was asked for, where that is not the profile's own name.
     pub named_format: Option<WeightFormat>,
+    /// The format of caches that its publisher gives to all of such a name.
+    pub named_cache: Option<KvFormat>,
     /// What has to be said of how it was read.
     pub remarks: Vec<String>,
     /// What llama.cpp keeps of tokens for a file of an architecture that is no family here.
@@ -174,6 +176,7 @@ impl ModelSpec {
             stored: None,
             own_format: None,
             named_format: None,
+            named_cache: None,
             remarks: Vec::new(),
             file_caches: None,
         })

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AskedShare, Bounds, Fact, Launch, LlamaCppGeneration, LlamaCppVersion, Serving, SglangVersion,
-    TokenServing, TransformersStack, TransformersVersion, Utilization, VllmVersion,
+    AskedShare, Bounds, CheckedLlamaCpp, Fact, Launch, LlamaCppGeneration, LlamaCppVersion,
+    OllamaVersion, Serving, SglangVersion, TokenServing, TransformersStack, TransformersVersion,
+    Utilization, VllmVersion,
 };
 use crate::text::printable;
 use crate::units::Bytes;
@@ -22,9 +23,12 @@ pub enum Runtime {
     /// Hugging Face transformers on `PyTorch`.
     #[serde(rename = "transformers")]
     Transformers,
-    /// llama.cpp with its CUDA backend, and what is built on it (Ollama).
+    /// llama.cpp with its CUDA backend, and what is built on it.
     #[serde(rename = "llama.cpp")]
     LlamaCpp,
+    /// Ollama, which starts llama.cpp's server by rules of its own.
+    #[serde(rename = "ollama")]
+    Ollama,
     /// vLLM: paged attention over a pool of cache blocks.
     #[serde(rename = "vllm")]
     Vllm,
@@ -35,8 +39,14 @@ pub enum Runtime {
 
 impl Runtime {
     /// Every runtime.
-    pub const ALL: [Self; 5] =
-        [Self::Vramplan, Self::Transformers, Self::LlamaCpp, Self::Vllm, Self::Sglang];
+    pub const ALL: [Self; 6] = [
+        Self::Vramplan,
+        Self::Transformers,
+        Self::LlamaCpp,
+        Self::Ollama,
+        Self::Vllm,
+        Self::Sglang,
+    ];
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
@@ -44,6 +54,7 @@ impl Runtime {
             Self::Vramplan => "vramplan",
             Self::Transformers => "transformers",
             Self::LlamaCpp => "llama.cpp",
+            Self::Ollama => "ollama",
             Self::Vllm => "vllm",
             Self::Sglang => "sglang",
         }
@@ -57,13 +68,12 @@ impl fmt::Display for Runtime {
 }
 
 /// Other words for a runtime: other spellings, and programs that run its engine. Written without case, spaces and signs.
-const OTHER_WORDS: [(&str, Runtime); 22] = [
+const OTHER_WORDS: [(&str, Runtime); 21] = [
     ("llamaserver", Runtime::LlamaCpp),
     ("llamacli", Runtime::LlamaCpp),
     ("llamacpppython", Runtime::LlamaCpp),
     ("gguf", Runtime::LlamaCpp),
     ("ggml", Runtime::LlamaCpp),
-    ("ollama", Runtime::LlamaCpp),
     ("lmstudio", Runtime::LlamaCpp),
     ("lms", Runtime::LlamaCpp),
     ("koboldcpp", Runtime::LlamaCpp),
@@ -134,6 +144,8 @@ pub enum RuntimeOptions {
     Transformers(TransformersStack),
     /// The generation of llama.cpp.
     LlamaCpp(LlamaCppVersion),
+    /// The release of Ollama.
+    Ollama(OllamaVersion),
     /// What vLLM's server is told.
     Vllm(Serving),
     /// What `SGLang`'s server is told.
@@ -147,6 +159,7 @@ impl RuntimeOptions {
             Runtime::Vramplan => Self::Vramplan,
             Runtime::Transformers => Self::Transformers(TransformersStack::default()),
             Runtime::LlamaCpp => Self::LlamaCpp(LlamaCppVersion::default()),
+            Runtime::Ollama => Self::Ollama(OllamaVersion::default()),
             Runtime::Vllm => Self::Vllm(Serving::default()),
             Runtime::Sglang => Self::Sglang(TokenServing::default()),
         }
@@ -158,6 +171,7 @@ impl RuntimeOptions {
             Self::Vramplan => Runtime::Vramplan,
             Self::Transformers(_) => Runtime::Transformers,
             Self::LlamaCpp(_) => Runtime::LlamaCpp,
+            Self::Ollama(_) => Runtime::Ollama,
             Self::Vllm(_) => Runtime::Vllm,
             Self::Sglang(_) => Runtime::Sglang,
         }
@@ -167,19 +181,35 @@ impl RuntimeOptions {
     pub fn stack(&self) -> TransformersStack {
         match self {
             Self::Transformers(stack) => *stack,
-            Self::Vramplan | Self::LlamaCpp(_) | Self::Vllm(_) | Self::Sglang(_) => {
-                TransformersStack::default()
+            Self::Vramplan
+            | Self::LlamaCpp(_)
+            | Self::Ollama(_)
+            | Self::Vllm(_)
+            | Self::Sglang(_) => TransformersStack::default(),
+        }
+    }
+
+    /// The version of llama.cpp, Ollama's of its release; the newest under another runtime.
+    pub fn llama_cpp(&self) -> LlamaCppVersion {
+        match self {
+            Self::LlamaCpp(version) => *version,
+            Self::Ollama(release) => release.llama_cpp(),
+            Self::Vramplan | Self::Transformers(_) | Self::Vllm(_) | Self::Sglang(_) => {
+                LlamaCppVersion::default()
             }
         }
     }
 
-    /// The generation of llama.cpp; the newest under another runtime.
-    pub fn llama_cpp(&self) -> LlamaCppVersion {
+    /// What is known of the version of llama.cpp. What Ollama computed before it started `llama-server` was by graphs of its own,
+    /// for many models in a language of its own, and is between those of llama.cpp as far as is known.
+    pub fn checked_llama_cpp(&self) -> CheckedLlamaCpp {
+        use LlamaCppGeneration as G;
+        let checked = self.llama_cpp().checked();
         match self {
-            Self::LlamaCpp(version) => *version,
-            Self::Vramplan | Self::Transformers(_) | Self::Vllm(_) | Self::Sglang(_) => {
-                LlamaCppVersion::default()
+            Self::Ollama(release) if !release.starts_server() => {
+                CheckedLlamaCpp { between: [G::Copies, G::HalfMask], ..checked }
             }
+            _ => checked,
         }
     }
 
@@ -189,6 +219,7 @@ impl RuntimeOptions {
             Self::Vramplan => None,
             Self::Transformers(stack) => Some(stack.to_string()),
             Self::LlamaCpp(build) => Some(build.to_string()),
+            Self::Ollama(release) => Some(release.to_string()),
             Self::Vllm(serving) => Some(serving.version.to_string()),
             Self::Sglang(serving) => Some(serving.version.to_string()),
         }
@@ -205,6 +236,7 @@ impl RuntimeOptions {
                     .to_vec()
             }
             Self::LlamaCpp(_) => LlamaCppGeneration::ALL.map(|(name, _)| name).to_vec(),
+            Self::Ollama(_) => OllamaVersion::CHECKED.to_vec(),
             Self::Vllm(_) => VllmVersion::CHECKED.to_vec(),
             Self::Sglang(_) => SglangVersion::CHECKED.to_vec(),
         }
@@ -214,7 +246,11 @@ impl RuntimeOptions {
     pub const fn serving(&self) -> Option<Serving> {
         match self {
             Self::Vllm(serving) => Some(*serving),
-            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) | Self::Sglang(_) => None,
+            Self::Vramplan
+            | Self::Transformers(_)
+            | Self::LlamaCpp(_)
+            | Self::Ollama(_)
+            | Self::Sglang(_) => None,
         }
     }
 
@@ -222,7 +258,11 @@ impl RuntimeOptions {
     pub const fn token_serving(&self) -> Option<TokenServing> {
         match self {
             Self::Sglang(serving) => Some(*serving),
-            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) | Self::Vllm(_) => None,
+            Self::Vramplan
+            | Self::Transformers(_)
+            | Self::LlamaCpp(_)
+            | Self::Ollama(_)
+            | Self::Vllm(_) => None,
         }
     }
 
@@ -231,7 +271,9 @@ impl RuntimeOptions {
         let (share, solves) = match self {
             Self::Vllm(serving) => (serving.utilization, serving.solves_share),
             Self::Sglang(serving) => (serving.fraction, serving.solves_fraction),
-            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => return None,
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) | Self::Ollama(_) => {
+                return None;
+            }
         };
         Some(if solves { AskedShare::Auto } else { AskedShare::Given(share) })
     }
@@ -241,7 +283,7 @@ impl RuntimeOptions {
         match self {
             Self::Vllm(serving) => Some(serving.utilization),
             Self::Sglang(serving) => Some(serving.fraction),
-            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => None,
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) | Self::Ollama(_) => None,
         }
     }
 
@@ -255,7 +297,7 @@ impl RuntimeOptions {
             Self::Sglang(serving) => {
                 Self::Sglang(TokenServing { fraction: share, solves_fraction: false, ..serving })
             }
-            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => self,
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) | Self::Ollama(_) => self,
         }
     }
 
@@ -265,7 +307,7 @@ impl RuntimeOptions {
         match self {
             Self::Vllm(serving) => Self::Vllm(Serving { ranks, ..serving }),
             Self::Sglang(serving) => Self::Sglang(TokenServing { ranks, ..serving }),
-            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => self,
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) | Self::Ollama(_) => self,
         }
     }
 
@@ -279,7 +321,7 @@ impl RuntimeOptions {
             Self::Sglang(serving) => {
                 Self::Sglang(TokenServing { most_pages: None, context: None, ..serving })
             }
-            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => self,
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) | Self::Ollama(_) => self,
         }
     }
 
@@ -291,7 +333,7 @@ impl RuntimeOptions {
             Self::Sglang(serving) => {
                 Self::Sglang(TokenServing { most_pages: Some(most), ..serving })
             }
-            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) => self,
+            Self::Vramplan | Self::Transformers(_) | Self::LlamaCpp(_) | Self::Ollama(_) => self,
         }
     }
 }

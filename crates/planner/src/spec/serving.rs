@@ -184,8 +184,12 @@ const SMALL_CHUNK: u64 = 2048;
 /// The longest context whose prompts 0.5 to 0.7 process at once.
 const LONGEST_WHOLE: u64 = 32_768;
 
-/// `EngineArgs.get_batch_defaults`: 70 GiB or more, and neither an A100 nor a GB10; from 0.8 on.
+/// `EngineArgs.get_batch_defaults`: 70 GiB or more, and neither an A100 nor a GB10; from 0.8 on. Where a GPU shares its machine's
+/// memory NVML does not say how much there is, and the defaults are those of no memory.
 fn is_large(gpu: &GpuSpec, version: VllmVersion) -> bool {
+    if gpu.unified && gpu.maker.is_nvidia() {
+        return false;
+    }
     let is_a100 = version.spares_a100() && gpu.name.to_ascii_lowercase().contains("a100");
     let capability = (gpu.compute_capability.major, gpu.compute_capability.minor);
     let is_gb10 = version.spares_gb10() && capability == (12, 1);
@@ -195,7 +199,8 @@ fn is_large(gpu: &GpuSpec, version: VllmVersion) -> bool {
 
 /// The same: 160 GiB or more.
 fn is_huge(gpu: &GpuSpec, version: VllmVersion) -> bool {
-    version.knows_huge_cards() && gpu.visible() >= Bytes::new(160 << 30)
+    let is_told = !gpu.unified || !gpu.maker.is_nvidia();
+    is_told && version.knows_huge_cards() && gpu.visible() >= Bytes::new(160 << 30)
 }
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ impl Engine {
             | Self::TensorRtLlm
             | Self::Tgi => None,
             Self::PyTorch => Some("transformers"),
-            Self::LlamaCpp | Self::KoboldCpp | Self::LmStudio | Self::Ollama => Some("llama.cpp"),
+            Self::LlamaCpp | Self::KoboldCpp | Self::LmStudio => Some("llama.cpp"),
+            Self::Ollama => Some("ollama"),
             Self::Vllm => Some("vllm"),
             Self::Sglang => Some("sglang"),
         }

@@ -28,7 +28,7 @@ impl Words {
             engine.runtime().and_then(|name| name.parse().ok()) == Some(plan.deployment.kind())
         });
         let kind = plan.deployment.kind();
-        let own = [Engine::LlamaCpp, Engine::Vllm, Engine::Sglang, Engine::PyTorch];
+        let own = [Engine::LlamaCpp, Engine::Ollama, Engine::Vllm, Engine::Sglang, Engine::PyTorch];
         let by_runtime = own.into_iter().find(|engine| {
             engine.runtime().and_then(|name| name.parse::<Runtime>().ok()) == Some(kind)
         });

@@ -58,11 +58,11 @@ fn question() -> impl Strategy<Value = Question> {
     )
         .prop_map(|(runtime, model, gpu, context, users, system, small, ram)| {
             let weights = small.then_some(match runtime {
-                Runtime::Vramplan | Runtime::LlamaCpp => "q4_k_m",
+                Runtime::Vramplan | Runtime::LlamaCpp | Runtime::Ollama => "q4_k_m",
                 Runtime::Vllm | Runtime::Sglang => "awq-int4",
                 Runtime::Transformers => "nf4",
             });
-            let is_llama = runtime == Runtime::LlamaCpp;
+            let is_llama = matches!(runtime, Runtime::LlamaCpp | Runtime::Ollama);
             Question {
                 gpu: Some(gpu.to_owned()),
                 model: Some(model.to_owned()),

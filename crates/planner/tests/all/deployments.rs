@@ -20,7 +20,7 @@ use vramplan_planner::recommend::{RecommendError, answer, smallest_cache};
 use vramplan_planner::render::{Document, Format, PLAN, to_json};
 use vramplan_planner::spec::{
     Architecture, Attention, Capture, GpuSpec, Headroom, LlamaCppVersion, Logits, ModelShape,
-    ModelSpec, Runtime, RuntimeOptions, RuntimeSpec, Serving, Split, TokenServing,
+    ModelSpec, OllamaVersion, Runtime, RuntimeOptions, RuntimeSpec, Serving, Split, TokenServing,
     TransformersStack, Utilization, Window, Workload,
 };
 use vramplan_planner::units::Bytes;
@@ -227,7 +227,7 @@ fn formats(runtime: Runtime) -> impl Strategy<Value = (WeightFormat, &'static st
             &["bf16", "f16", "f32", "fp8", "hqq8", "hqq3", "quanto4"],
             &[Attention::Sdpa, Attention::Flash, Attention::Eager],
         ),
-        Runtime::LlamaCpp => (
+        Runtime::LlamaCpp | Runtime::Ollama => (
             &["q4_k_m", "q2_k", "iq3_xxs", "q8_0", "mxfp4_moe"],
             &["f16", "q8_0", "q5_1", "q4_0", "f32"],
             &[Attention::Flash, Attention::Eager],
@@ -375,6 +375,7 @@ fn work(runtime: Runtime) -> impl Strategy<Value = Work> {
             Runtime::Vramplan => RuntimeOptions::Vramplan,
             Runtime::Transformers => RuntimeOptions::Transformers(stack),
             Runtime::LlamaCpp => RuntimeOptions::LlamaCpp(llama_cpp),
+            Runtime::Ollama => RuntimeOptions::Ollama(OllamaVersion::default()),
             Runtime::Vllm => RuntimeOptions::Vllm(serving),
             Runtime::Sglang => RuntimeOptions::Sglang(token_serving),
         };
@@ -425,7 +426,7 @@ fn tame(draft: &mut Draft) {
         RuntimeOptions::Transformers(_) => {
             draft.split = Split::Layer;
         }
-        RuntimeOptions::LlamaCpp(_) => {
+        RuntimeOptions::LlamaCpp(_) | RuntimeOptions::Ollama(_) => {
             draft.others.truncate(15);
             work.recent_window = None;
             work.batch = (work.batch - 1) % 256 + 1;

@@ -32,7 +32,7 @@ fn every_model_under_every_runtime() {
         match runtime {
             Runtime::Transformers => case.weights("nf4"),
             Runtime::Vllm | Runtime::Sglang => case.weights("awq-int4"),
-            Runtime::LlamaCpp | Runtime::Vramplan => case,
+            Runtime::LlamaCpp | Runtime::Ollama | Runtime::Vramplan => case,
         }
     });
     let mut planned = 0;
@@ -46,7 +46,7 @@ fn every_model_under_every_runtime() {
             case.workload.context = model.shape.context_len;
             case.workload.system_tokens = 100;
             // On the GPU whole: what is in main memory is not among its weights.
-            if case.kind() == Runtime::LlamaCpp {
+            if matches!(case.kind(), Runtime::LlamaCpp | Runtime::Ollama) {
                 case.set_launch(Launch { gpu_layers: Some(Count::All), ..Launch::default() });
             }
             let answer = match answer(&case) {

@@ -134,8 +134,9 @@ fn the_planner_is_pure() {
 const OF_RUNTIMES: [&str; 2] = ["estimate/runtimes.rs", "spec/runtime.rs"];
 
 /// A runtime's own folder may look into the options that it is handed.
-const ROOMS: [&str; 5] = [
+const ROOMS: [&str; 6] = [
     "estimate/llama_cpp",
+    "estimate/ollama",
     "estimate/vllm",
     "estimate/sglang",
     "estimate/transformers",

@@ -16,6 +16,7 @@ mod llama_cpp_reports;
 mod makers;
 mod names_and_files;
 mod offload;
+mod ollama;
 mod own_formats;
 mod profiles;
 mod properties;

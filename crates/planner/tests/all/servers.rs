@@ -547,7 +547,8 @@ fn a_format_in_a_name_is_planned_or_refused() {
     };
     let llama = |format: &str| (Runtime::LlamaCpp, format.to_owned());
     let vllm = |format: &str| (Runtime::Vllm, format.to_owned());
-    assert_eq!(weights("model = 'llama3.1:8b-instruct-fp16'"), llama("f16"));
+    let tag = weights("model = 'llama3.1:8b-instruct-fp16'");
+    assert_eq!(tag, (Runtime::Ollama, "f16".to_owned()));
     assert_eq!(weights("model = 'qwen3-8b-bf16'\nruntime = 'llama.cpp'"), llama("bf16"));
     assert_eq!(weights("model = 'qwen2.5-14b-awq'"), vllm("awq-int4"));
     assert_eq!(weights("model = 'qwen3-8b-fp8'"), vllm("fp8-block"));

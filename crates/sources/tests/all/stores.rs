@@ -169,7 +169,7 @@ fn ollamas_tags_lead_to_their_blobs() {
             assert_eq!(home.found(variables, text), blob, "{text}");
         }
         let located = home.locate(variables, "qwen3:30b").unwrap();
-        assert_eq!((located.name.as_deref(), located.form), (Some("qwen3:30b"), Some(Form::Gguf)));
+        assert_eq!((located.name.as_deref(), located.form), (Some("qwen3:30b"), Some(Form::Tag)));
         let model = located.read(&Catalog::built_in()).unwrap();
         assert_eq!(
             (model.name.as_str(), model.stored.unwrap().label.as_str()),
@@ -184,7 +184,7 @@ fn a_tag_that_ollama_does_not_have_is_a_profiles() {
     let located = home.locate(&[], "qwen2.5:14b").unwrap();
     assert_eq!(
         (located.form, located.origin.unwrap().kind),
-        (Some(Form::Gguf), OriginKind::Profile)
+        (Some(Form::Tag), OriginKind::Profile)
     );
     let error = home.locate(&[], "nobody:7b").err().unwrap().to_string();
     assert!(error.starts_with("unknown model `nobody:7b`"), "{error}");

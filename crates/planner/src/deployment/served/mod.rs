@@ -19,7 +19,7 @@ use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
 use super::llama_flags::{PLACED, settle_slots};
 use super::seen::SGLANG;
 use super::speculation::unknown;
-use crate::spec::{LlamaCppVersion, Runtime, SglangVersion, VllmVersion};
+use crate::spec::{LlamaCppVersion, OllamaVersion, Runtime, SglangVersion, VllmVersion};
 use crate::text::printable;
 
 /// A command that was read.
@@ -128,7 +128,8 @@ fn version_of_tag(engine: Engine, tag: &str) -> Option<String> {
         Engine::LlamaCpp => {
             return tag.rsplit('-').next().filter(|build| is_build(build)).map(str::to_owned);
         }
-        Engine::LlamaPython | Engine::Kobold | Engine::Ollama | Engine::LmStudio => false,
+        Engine::Ollama => release.parse::<OllamaVersion>().is_ok(),
+        Engine::LlamaPython | Engine::Kobold | Engine::LmStudio => false,
     };
     let is_number = release.starts_with(|c: char| c.is_ascii_digit());
     (is_known && is_number).then(|| release.to_owned())
@@ -171,9 +172,8 @@ enum Engine {
 impl Engine {
     const fn runtime(self) -> Runtime {
         match self {
-            Self::LlamaCpp | Self::LlamaPython | Self::Kobold | Self::Ollama | Self::LmStudio => {
-                Runtime::LlamaCpp
-            }
+            Self::Ollama => Runtime::Ollama,
+            Self::LlamaCpp | Self::LlamaPython | Self::Kobold | Self::LmStudio => Runtime::LlamaCpp,
             Self::Vllm => Runtime::Vllm,
             Self::Sglang => Runtime::Sglang,
         }
@@ -458,12 +458,7 @@ impl Served {
             }
         }
         // What a model is created from says its context itself.
-        if self.question.context.is_none() && !is_created {
-            self.note = Some(
-                "Ollama's own context depends on its version and the card unless `OLLAMA_CONTEXT_LENGTH` or `num_ctx` \
-                 gives it: planned is what fits",
-            );
-        }
+        self.question.own_context = self.question.context.is_none() && !is_created;
         Ok(())
     }
 }

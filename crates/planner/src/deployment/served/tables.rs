@@ -734,7 +734,23 @@ fn longest(question: &mut Question, text: &str) -> Result<(), String> {
 /// A method that quantizes at load, or that of a checkpoint by its name; what only its files tell is left to them.
 #[allow(clippy::unnecessary_wraps, reason = "as all that set a key")]
 fn quantization(question: &mut Question, text: &str) -> Result<(), String> {
-    if let Ok(format) = text.parse::<WeightFormat>() {
+    /// What they call formats that have a name here.
+    const METHODS: [(&str, &str); 12] = [
+        ("modelopt", "fp8"),
+        ("modelopt_fp8", "fp8"),
+        ("modelopt_fp4", "nvfp4"),
+        ("w8a8_fp8", "fp8"),
+        ("w8a8_int8", "w8a8"),
+        ("awq_marlin", "awq-int4"),
+        ("gptq_marlin", "gptq-int4"),
+        ("fbgemm_fp8", "fp8-dynamic"),
+        ("ptpc_fp8", "fp8-dynamic"),
+        ("petit_nvfp4", "nvfp4"),
+        ("bitsandbytes", "nf4"),
+        ("fp8_per_block", "fp8-block"),
+    ];
+    let method = METHODS.iter().find(|(method, _)| *method == text);
+    if let Ok(format) = method.map_or(text, |(_, format)| format).parse::<WeightFormat>() {
         question.dtype = Some(format);
     }
     Ok(())

@@ -61,7 +61,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     if let Some(placed) = &scenario.part().placed {
         return spread::push(buffers, scenario, placed);
     }
-    let version = scenario.runtime.options.llama_cpp().checked();
+    let version = scenario.runtime.options.checked_llama_cpp();
     let context = context(scenario, version.generation)?;
     let part = scenario.part();
     let caches = caches_of(scenario.model, &part.layers, &context)?;

@@ -22,7 +22,7 @@ pub(super) fn push(
     scenario: &Scenario<'_>,
     placed: &Placed,
 ) -> Result<(), EstimateError> {
-    let version = scenario.runtime.options.llama_cpp().checked();
+    let version = scenario.runtime.options.checked_llama_cpp();
     let context = context(scenario, version.generation)?;
     let home = scenario.part().home();
     push_caches(buffers, scenario, &context, caches_on(home, scenario.model, placed, &context)?)?;
@@ -79,7 +79,7 @@ pub fn caches_on(
 pub fn cached_bytes(scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
     let part = scenario.part();
     let Some(placed) = &part.placed else { return Ok(Bytes::ZERO) };
-    let generation = scenario.runtime.options.llama_cpp().checked().generation;
+    let generation = scenario.runtime.options.checked_llama_cpp().generation;
     let context = context(scenario, generation)?;
     let caches = caches_on(part.home(), scenario.model, placed, &context)?;
     Bytes::sum([caches.full, caches.window, caches.recurrent])

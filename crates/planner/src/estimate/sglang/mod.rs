@@ -213,7 +213,7 @@ impl Sized {
             chunk: workload.prefill_chunk,
         };
         let cells = Cells::of(&kept, &scenario.part().layers)?;
-        let limit = fraction.of(gpu.visible().minus_or_zero(serving.others))?;
+        let limit = fraction.of(gpu.free().minus_or_zero(serving.others))?;
         let share = |size: Bytes| fraction.of(size);
         let of_before =
             Bounds::new(share(before.low)?, share(before.expected)?, share(before.high)?);

@@ -19,8 +19,8 @@ use crate::units::Bytes;
 /// (`_dsa_kv_cache_dtype_default`) and where keys are compressed (`_deepseek_v4_kv_cache_dtype`), else the model's 16 bits.
 fn own_cache(model: &ModelSpec, gpu: &GpuSpec) -> KvFormat {
     let listed = match &model.own_format {
-        Some(OwnFormat::Listed(checkpoint)) => checkpoint.kv,
-        _ => None,
+        Some(OwnFormat::Listed(checkpoint)) if checkpoint.kv.is_some() => checkpoint.kv,
+        _ => model.named_cache,
     };
     let extras = &model.shape.extras;
     let chooses = extras.indexer.is_some() && gpu.compute_capability.major >= 10;

@@ -20,6 +20,7 @@ mod attention;
 mod communication;
 pub mod compressed;
 mod compressed_step;
+mod counted;
 pub mod drafting;
 pub mod encoder;
 mod experts;
@@ -62,6 +63,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<Pool, Esti
     crate::estimate::fragmentation::push_rounding(buffers, scenario);
     push_rope(buffers, scenario)?;
     communication::push_libraries(buffers, scenario, serving);
+    counted::push(buffers, scenario);
     communication::push_granite(buffers, scenario);
     communication::push_ranks(buffers, scenario, serving);
     push_profile_run(buffers, scenario, serving)?;

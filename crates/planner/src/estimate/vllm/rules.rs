@@ -19,8 +19,8 @@ use crate::units::Bytes;
 const fn own_cache(model: &ModelSpec) -> Option<KvFormat> {
     match &model.own_format {
         _ if model.shape.extras.compressed.is_some() => Some(KvFormat::Fp8),
-        Some(OwnFormat::Listed(checkpoint)) => checkpoint.kv,
-        _ => None,
+        Some(OwnFormat::Listed(checkpoint)) if checkpoint.kv.is_some() => checkpoint.kv,
+        _ => model.named_cache,
     }
 }
 

@@ -54,17 +54,21 @@ impl Target {
         Self::NAMES.iter().find(|(_, target)| *target == self).map_or("?", |(name, _)| name)
     }
 
-    /// The runtime whose plans it takes; nothing for those of any.
+    /// The runtimes whose plans it takes, its own first; none for those of any.
+    pub const fn takes(self) -> &'static [Runtime] {
+        match self {
+            Self::LlamaCpp | Self::LmStudio => &[Runtime::LlamaCpp, Runtime::Ollama],
+            Self::Ollama => &[Runtime::Ollama, Runtime::LlamaCpp],
+            Self::Vllm => &[Runtime::Vllm],
+            Self::Sglang => &[Runtime::Sglang],
+            Self::Transformers => &[Runtime::Transformers],
+            Self::Env => &[],
+        }
+    }
+
+    /// The runtime that it is for; nothing where it takes plans of any.
     pub fn runtime(self) -> Option<Runtime> {
-        let takes = [
-            (Self::LlamaCpp, Runtime::LlamaCpp),
-            (Self::Ollama, Runtime::LlamaCpp),
-            (Self::LmStudio, Runtime::LlamaCpp),
-            (Self::Vllm, Runtime::Vllm),
-            (Self::Sglang, Runtime::Sglang),
-            (Self::Transformers, Runtime::Transformers),
-        ];
-        takes.into_iter().find(|(target, _)| *target == self).map(|(_, runtime)| runtime)
+        self.takes().first().copied()
     }
 }
 
@@ -146,7 +150,8 @@ pub fn emit(
     gpu: ComputeCapability,
 ) -> Result<String, EmitError> {
     let planned = document.deployment.resolved.runtime;
-    if let Some(expected) = target.runtime().filter(|expected| Some(*expected) != planned) {
+    let is_taken = planned.is_some_and(|planned| target.takes().contains(&planned));
+    if let Some(expected) = target.runtime().filter(|_| !is_taken) {
         let runtime = document.deployment.runtime();
         return Err(EmitError::Runtime { target: target.name(), runtime, expected });
     }
