@@ -8,6 +8,7 @@
 //! between others, where they leave no hole that is large enough for the next layer's.
 
 use super::allocator::{Needed, about_needed, high};
+use crate::dtype::WeightFormat;
 use crate::estimate::fragmentation::{kind, push_rounding};
 use crate::estimate::weights::torch;
 use crate::estimate::{
@@ -44,8 +45,8 @@ fn beyond(card: Bounds, beside: Bounds) -> Bounds {
     Bounds::new(low, expected, card.high.minus_or_zero(beside.high).max(expected))
 }
 
-/// A constant part of what starts differ by: a few blocks less of a segment of 20 MiB.
-const LESS: Bytes = Bytes::new(8 << 20);
+/// A constant part of what starts differ by: about a segment of 20 MiB less.
+const LESS: Bytes = Bytes::new(16 << 20);
 
 /// The smallest card, and what it may be on another start, or with a few tokens more or less.
 fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
@@ -56,8 +57,18 @@ fn bounds(scenario: &Scenario<'_>, needed: Needed) -> Result<Bounds, Overflow> {
     let is_current = scenario.runtime.options.stack().transformers == TransformersVersion::Current;
     let loading = Bytes::new(needed.loading).plus(read_ahead(scenario)?)?;
     let loading = if is_current { loading } else { Bytes::ZERO };
-    let high = high(card)?.max(Bytes::new(needed.nearby)).max(loading);
+    let high = high(card)?.max(Bytes::new(needed.nearby)).max(loading).plus(opened(scenario)?)?;
     Ok(Bounds::new(low, card, high))
+}
+
+/// Half of a matrix that is opened to 16 bits beside a cache that grows: the hole that it leaves is another in each pass.
+fn opened(scenario: &Scenario<'_>) -> Result<Bytes, Overflow> {
+    let is_opened =
+        matches!(scenario.weights.format, WeightFormat::Nf4 { .. } | WeightFormat::Fp4 { .. });
+    if !is_opened || !scenario.workload.grown_cache {
+        return Ok(Bytes::ZERO);
+    }
+    scenario.weights.largest_moved.scale(1, 2)
 }
 
 /// Experts of a layer, whose holes the next layer's may not fit. What is quantized as it is loaded is read in one order.
