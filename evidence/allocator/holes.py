@@ -6,9 +6,13 @@ import struct
 
 import torch
 import transformers
+from packaging import version
 
 NAMES = {torch.bfloat16: "BF16", torch.float32: "F32", torch.float16: "F16", torch.uint8: "U8"}
 SHARD = 4 << 30
+
+# What versions before 4.56 call the type of a model.
+BF16 = {"dtype" if version.parse(transformers.__version__) >= version.parse("4.56") else "torch_dtype": torch.bfloat16}
 
 # Families whose files have a matrix for every expert, which transformers joins as it loads: gate, up, down.
 EXPERTS = {
@@ -23,7 +27,7 @@ EXPERTS = {
 def published(config):
     """The tensors of a published checkpoint of this configuration: name, shape, type."""
     with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model = transformers.AutoModelForCausalLM.from_config(config, **BF16)
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
     for name, tensor in model.state_dict().items():
         if name not in tied:

@@ -15,7 +15,9 @@ Usage: rehearse.py --seed N --runs FROM:TO --card NAME > rows.csv
 
 import argparse
 import csv
+import functools
 import gc
+import importlib.metadata
 import json
 import pathlib
 import random
@@ -29,8 +31,7 @@ import holes
 import torch
 import transformers
 from shapes import config, profile
-from transformers import masking_utils
-from transformers.cache_utils import StaticLayer
+from transformers import cache_utils, masking_utils
 
 MIB = 1 << 20
 STEP = 2 * MIB
@@ -38,6 +39,9 @@ STEP = 2 * MIB
 CONTEXT = 512 * MIB
 # What transformers leaves of a card when it warms the allocator up.
 WARMUP_LEAVES = int(1.2 * (1 << 30))
+
+# What counts the tokens of a cache that is allocated as a whole: a layer of it, before 4.54 all of it.
+STATIC = getattr(cache_utils, "StaticLayer", None) or cache_utils.StaticCache
 
 
 def history():
@@ -81,30 +85,46 @@ class Lengths:
 
     def __init__(self, model):
         self.seen = self.rows = 0
-        self.ignore, self.length = masking_utils._ignore_causal_mask_sdpa, StaticLayer.get_seq_length
+        self.ignore, self.length = masking_utils._ignore_causal_mask_sdpa, STATIC.get_seq_length
         masking_utils._ignore_causal_mask_sdpa = self.ignores
-        StaticLayer.get_seq_length = lambda layer: self.seen
-        self.hooks = [
-            model.register_forward_pre_hook(self.begin, with_kwargs=True),
-            model.register_forward_hook(self.end),
-        ]
+        STATIC.get_seq_length = lambda *_: self.seen
+        # Hooks of the module would not do: before 5 chunks of a prompt go to `forward` itself.
+        self.model, self.forward = model, model.forward
 
-    def begin(self, module, args, kwargs):
-        self.rows = kwargs["input_ids"].shape[1]
+        @functools.wraps(self.forward)
+        def forward(*args, **kwargs):
+            self.rows = kwargs["input_ids"].shape[1]
+            output = self.forward(*args, **kwargs)
+            self.seen, self.rows = self.seen + self.rows, 0
+            return output
 
-    def end(self, module, args, output):
-        self.seen, self.rows = self.seen + self.rows, 0
+        model.forward = forward
 
-    def ignores(self, padding_mask, q_length, kv_length, q_offset, *rest, **named):
+    def ignores(self, padding_mask, q_length, kv_length, offset, *rest, **named):
         if padding_mask is not None:
             shape = padding_mask.shape
             padding_mask = (torch.arange(shape[-1]) < self.seen + self.rows).expand(shape)
-        return self.ignore(padding_mask, q_length, kv_length, self.seen, *rest, **named)
+        # From 5 on it is that of the queries, which is on the card; before, that of the keys.
+        offset = self.seen if transformers.__version__ >= "5" else offset
+        return self.ignore(padding_mask, q_length, kv_length, offset, *rest, **named)
 
     def close(self):
-        for hook in self.hooks:
-            hook.remove()
-        masking_utils._ignore_causal_mask_sdpa, StaticLayer.get_seq_length = self.ignore, self.length
+        self.model.forward = self.forward
+        masking_utils._ignore_causal_mask_sdpa, STATIC.get_seq_length = self.ignore, self.length
+
+
+def stand_in_for_quanto():
+    """quanto compiles its kernels with nvcc when it is first used; this asks for what its `unpack` asks for."""
+
+    class Kernels:
+        @staticmethod
+        def unpack(packed, bits):
+            rows, *rest = packed.shape
+            return torch.empty(rows * (8 // bits), *rest, dtype=packed.dtype, device=packed.device)
+
+    from optimum.quanto.library.extensions import cuda
+
+    cuda.ext._lib = Kernels
 
 
 def counters():
@@ -132,7 +152,10 @@ def quantization(weights):
 
 def cache_arguments(run):
     if run["kv"] != "bf16":
-        return dict(cache_implementation="quantized", cache_config=dict(backend="hqq", nbits=int(run["kv"][3:])))
+        backend, bits = run["kv"].rstrip("0123456789"), int(run["kv"].lstrip("abcdefghijklmnopqrstuvwxyz"))
+        if backend == "quanto":
+            stand_in_for_quanto()
+        return dict(cache_implementation="quantized", cache_config=dict(backend=backend, nbits=bits))
     return dict(cache_implementation="static" if run["cache"] == "static" else "dynamic")
 
 
@@ -151,7 +174,7 @@ def load(run, folder):
     torch.cuda.memory_reserved = lambda *_: torch.cuda.memory_allocated()
     return transformers.AutoModelForCausalLM.from_pretrained(
         folder,
-        dtype=torch.bfloat16,
+        **holes.BF16,
         device_map={"": 0},
         attn_implementation=run["attention"],
         quantization_config=quantization(run["weights"]),
@@ -170,6 +193,8 @@ def generate(model, run):
                 max_new_tokens=run["generated"],
                 do_sample=False,
                 pad_token_id=0,
+                # None of the vocabulary: which token is made is not known.
+                eos_token_id=model.config.vocab_size,
                 prefill_chunk_size=run["chunk"] if run["chunk"] < run["prompt"] else None,
                 disable_compile=True,
                 **cache_arguments(run),
@@ -254,6 +279,8 @@ def surely(asked, low, high):
 
 def clear():
     gc.collect()
+    # Versions of PyTorch before it was asked for and returned with every product keep the workspace of cuBLAS.
+    torch._C._cuda_clearCublasWorkspaces()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
 
@@ -281,7 +308,9 @@ def rehearse(run, tape=None):
         pathlib.Path(tape).write_text(json.dumps({"run": run, "marks": marks, "asked": asked}))
     del model
     clear()
-    low = max(each["allocated"] for each in (loaded, prefill, decode))
+    # The first block of loading may be the most of all, and is smaller on a smaller card.
+    low = max(loaded["now"], prefill["allocated"], decode["allocated"])
+    allocated = max(each["allocated"] for each in (loaded, prefill, decode))
     high = max(each["reserved"] for each in (loaded, prefill, decode))
     needed, sure = smallest(asked, low, high), surely(asked, low, high)
     return {
@@ -289,7 +318,7 @@ def rehearse(run, tape=None):
         "peak_load": loaded["peak"],
         "peak_prefill": prefill["peak"],
         "peak_decode": decode["peak"],
-        "allocated": low,
+        "allocated": allocated,
         "reserved": high,
         "needed": needed,
         "surely": sure,
@@ -317,6 +346,11 @@ FAMILIES = {
     "olmo2": "olmo-2-7b olmo-2-13b",
     "starcoder2": "starcoder2-3b starcoder2-7b starcoder2-15b",
 }
+# Families whose experts are modules of their own before transformers 5: which tokens each gets is the router's decision,
+# and so is what is asked for.
+ROUTED = {"mixtral", "qwen2_moe", "qwen3_moe", "deepseek2"}
+# Seeds that were drawn before quanto was.
+WITHOUT_QUANTO = {"tuned", "held", "wide", "apart"}
 # Experts are read one by one: a model of all layers takes minutes.
 MOST_LAYERS = {"mixtral": 4, "qwen2_moe": 6, "qwen3_moe": 6, "gpt_oss": 8, "deepseek2": 6}
 
@@ -344,7 +378,7 @@ def drawn(seed, at):
         generated=chance.choice([4, 16, 48]),
     )
     if run["cache"] == "dynamic" and chance.random() < 0.12:
-        run["kv"] = chance.choice(["hqq8", "hqq4"])
+        run["kv"] = chance.choice(["hqq8", "hqq4"] if seed in WITHOUT_QUANTO else ["hqq8", "hqq4", "quanto4"])
     return run
 
 
@@ -354,10 +388,16 @@ def main():
     parser.add_argument("--seed", default="tuned")
     parser.add_argument("--runs", default="0:1")
     parser.add_argument("--int8-layers", type=int, default=64, help="as loading in 8 bits takes a second a layer")
+    parser.add_argument("--most-layers", type=int, default=64, help="as transformers 4 copies what it quantizes twice")
     parser.add_argument("--run", help="a list of runs, as JSON")
     parser.add_argument("--tape", help="a folder for the requests of each")
     asked = parser.parse_args()
-    versions = {"card": asked.card, "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__}
+    versions = {
+        "card": asked.card,
+        "torch": torch.__version__.split("+")[0],
+        "transformers": transformers.__version__,
+        "bitsandbytes": importlib.metadata.version("bitsandbytes"),
+    }
     writer = csv.DictWriter(sys.stdout, [*versions, "seed", "at", *QUESTION, *ANSWER], lineterminator="\n")
     writer.writeheader()
     if asked.run:
@@ -368,6 +408,10 @@ def main():
     first, end = map(int, asked.runs.split(":"))
     for at in range(first, end):
         run = drawn(asked.seed, at)
+        if transformers.__version__ < "5" and profile(run["model"])["architecture"] in ROUTED:
+            print(f"{asked.seed}:{at} {run}: a router decides", file=sys.stderr)
+            continue
+        run["layers"] = min(run["layers"], asked.most_layers)
         if run["weights"] == "int8":
             run["layers"] = min(run["layers"], asked.int8_layers)
         try:

@@ -8,6 +8,26 @@ import transformers
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+# The classes of their configurations, of which older versions have some only.
+CONFIGS = {
+    "llama": "LlamaConfig",
+    "mistral": "MistralConfig",
+    "mixtral": "MixtralConfig",
+    "qwen2": "Qwen2Config",
+    "qwen3": "Qwen3Config",
+    "qwen2_moe": "Qwen2MoeConfig",
+    "qwen3_moe": "Qwen3MoeConfig",
+    "gemma2": "Gemma2Config",
+    "gemma3": "Gemma3TextConfig",
+    "phi3": "Phi3Config",
+    "gpt_oss": "GptOssConfig",
+    "deepseek2": "DeepseekV2Config",
+    "granite": "GraniteConfig",
+    "olmo2": "Olmo2Config",
+    "starcoder2": "Starcoder2Config",
+}
+
+
 def profile(name):
     """The shape of a model, as vramplan's profiles state it."""
     with open(ROOT / "profiles" / "models" / f"{name}.toml", "rb") as file:
@@ -46,23 +66,6 @@ def config(shape):
             moe_intermediate_size=moe["expert_ffn_size"],
             num_local_experts=moe["n_experts"],
         )
-    builders = {
-        "llama": transformers.LlamaConfig,
-        "mistral": transformers.MistralConfig,
-        "mixtral": transformers.MixtralConfig,
-        "qwen2": transformers.Qwen2Config,
-        "qwen3": transformers.Qwen3Config,
-        "qwen2_moe": transformers.Qwen2MoeConfig,
-        "qwen3_moe": transformers.Qwen3MoeConfig,
-        "gemma2": transformers.Gemma2Config,
-        "gemma3": transformers.Gemma3TextConfig,
-        "phi3": transformers.Phi3Config,
-        "gpt_oss": transformers.GptOssConfig,
-        "deepseek2": transformers.DeepseekV2Config,
-        "granite": transformers.GraniteConfig,
-        "olmo2": transformers.Olmo2Config,
-        "starcoder2": transformers.Starcoder2Config,
-    }
     architecture = shape["architecture"]
     if architecture == "mistral" and not window:
         told["sliding_window"] = None
@@ -79,4 +82,4 @@ def config(shape):
             **{key: mla[key] for key in ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")},
         )
         told.pop("head_dim")
-    return builders[architecture](**told)
+    return getattr(transformers, CONFIGS[architecture])(**told)

@@ -116,8 +116,8 @@ impl Deviation {
     /// Scores of eager attention, which live beside parts of a layer. Tracked passes: −2 to +2%.
     pub const TRANSFORMERS_SCORES: Self = percent(2, 2);
 
-    /// The card from which on a run of transformers ends, beside what is known to differ from start to start. Of 140
-    /// rehearsed runs 138 end on the card of the high bound.
+    /// The card from which on a run of transformers ends, beside what is known to differ from start to start and with a
+    /// few tokens more or less. Of 365 rehearsed runs 98% end on the card of the high bound.
     pub const SMALLEST_CARD: Self = Self { below: 80, above: 80 };
 
     /// The bounds of an expected size.

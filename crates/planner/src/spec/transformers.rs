@@ -70,6 +70,24 @@ impl TransformersVersion {
         self != Self::Current && family.family().experts.linear_router
     }
 
+    /// Whether the first workspace of cuBLAS, and of cuBLASLt, stays: `PyTorch` asks for one with every product since
+    /// 2.15 only, which none of the versions before 5 came out beside.
+    pub fn keeps_workspaces(self) -> bool {
+        self != Self::Current
+    }
+
+    /// Whether caches of windowed layers keep no more than the window: a grown one and a static one of 4.53.3 keep all
+    /// tokens (`DynamicCache` and `StaticCache` in `cache_utils.py`), those of 4.57.6 do.
+    pub fn windows_caches(self) -> bool {
+        self >= Self::ExpertModules
+    }
+
+    /// Whether the first block of loading counts a tied matrix twice: 4.53.3 sums up all names of the state, 4.57.6
+    /// leaves those out that are tied (`caching_allocator_warmup` in `modeling_utils.py`).
+    pub fn warms_up_tied_twice(self) -> bool {
+        self < Self::ExpertModules
+    }
+
     /// Whether the router of a family stays in f32 whatever type is asked for: releases before 5.0 cast every
     /// parameter to it, later ones leave what its module makes in f32 (`core_model_loading.py`).
     pub fn keeps_router_in_f32(self, family: Architecture) -> bool {

@@ -1,10 +1,12 @@
 //! `docs/accuracy.md`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::plot::file;
 use crate::table::{HEADER, NO_ROWS, cells, percent};
 use vramplan_planner::spec::Runtime;
+use vramplan_scoreboard::rehearsed::{self, Figures, Run};
 use vramplan_scoreboard::{Board, peers};
 
 const START: &str = "# Accuracy
@@ -64,6 +66,72 @@ for one runtime's buffers.
 
 ";
 
+const REHEARSED: &str = "## transformers on a virtual card
+
+Runs of `evidence/allocator/rehearsed.csv`: PyTorch and its allocator, transformers, bitsandbytes, HQQ and quanto are real, the
+card is not. What is asked for and alive at most while weights are loaded, in prefill and in decode (`requested_bytes`), as the
+error's median and 95th percentile; then the smallest card, less context and libraries, on which PyTorch's own allocator grants
+all of it: runs in which it is at most the high bound, in which it lies between both bounds, and how far these lie apart at the
+median, (high − low) / smallest card. `held back`: seeds that no formula and no bound was read from, looked at once after the
+last change. `on all above`: the same of the card from which on every one that was tried does, where that was asked.
+
+| PyTorch | transformers | seeds | runs | load | p95 | prefill | p95 | decode | p95 | ≤ high | on all above | inside | width |
+|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+";
+
+/// A group of runs in a line.
+fn rehearsed_line(text: &mut String, name: [&str; 3], runs: &[&Run]) {
+    let figures = Figures::of(runs.iter().copied());
+    let [load, prefill, decode] = figures.asked.map(|errors| errors.map(fine));
+    let shares = [figures.below, figures.surely_below, figures.inside, figures.width];
+    let _ = writeln!(
+        text,
+        "| {} | {} | {} | {} | {} |",
+        name.join(" | "),
+        figures.runs,
+        [load, prefill, decode].map(|errors| errors.join(" | ")).join(" | "),
+        shares[..3]
+            .iter()
+            .map(|share| format!("{:.1}%", 100.0 * share))
+            .collect::<Vec<_>>()
+            .join(" | "),
+        percent(figures.width)
+    );
+}
+
+fn fine(share: f64) -> String {
+    format!("{:.3}%", 100.0 * share)
+}
+
+fn beside_rehearsals(text: &mut String) -> anyhow::Result<()> {
+    text.push_str(REHEARSED);
+    let runs = rehearsed::runs(rehearsed::RUNS)?;
+    let numbers = |text: &str| -> Vec<u32> {
+        text.split('.').map(|part| part.parse().unwrap_or_default()).collect()
+    };
+    let by_number = |run: &Run| (numbers(&run.versions[0]), run.versions.clone());
+    let versions: BTreeSet<_> = runs.iter().map(by_number).collect();
+    let seeds = |is_held_back| if is_held_back { "held back" } else { "looked at" };
+    for (_, versions) in versions.iter().rev() {
+        for is_held_back in [false, true] {
+            let group: Vec<_> = runs
+                .iter()
+                .filter(|run| run.versions == *versions && run.is_held_back == is_held_back)
+                .collect();
+            if !group.is_empty() {
+                rehearsed_line(text, [&versions[0], &versions[1], seeds(is_held_back)], &group);
+            }
+        }
+    }
+    for is_held_back in [false, true] {
+        let group: Vec<_> = runs.iter().filter(|run| run.is_held_back == is_held_back).collect();
+        rehearsed_line(text, ["all", "all", seeds(is_held_back)], &group);
+    }
+    rehearsed_line(text, ["all", "all", "all"], &runs.iter().collect::<Vec<_>>());
+    text.push('\n');
+    Ok(())
+}
+
 fn beside_peers(text: &mut String, board: &Board) -> anyhow::Result<()> {
     text.push_str(PEERS);
     for compared in peers::compare(board)? {
@@ -92,6 +160,7 @@ pub fn to_markdown(board: &Board) -> anyhow::Result<String> {
     for runtime in [Runtime::LlamaCpp, Runtime::Vllm, Runtime::Transformers] {
         let _ = writeln!(text, "![errors of {runtime}](accuracy/{})\n", file(runtime));
     }
+    beside_rehearsals(&mut text)?;
     beside_peers(&mut text, board)?;
     text.push_str("## Left out\n\n| runtime | rows | why |\n|---|---:|---|\n");
     for ((runtime, reason), rows) in &board.left_out {

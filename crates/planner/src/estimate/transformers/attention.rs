@@ -16,7 +16,7 @@
 //! but quantized caches are compared with a live-storage tracker over the real code
 //! (`evidence/transformers`).
 
-use super::forward_pass::{ForwardPass, View, method};
+use super::forward_pass::{ForwardPass, View, cached_window, method};
 use super::keys_beside_window;
 use super::largest_instant::Instant;
 use crate::dtype::KvFormat;
@@ -264,18 +264,19 @@ impl Copies {
 /// layers. A pre-allocated windowed layer that is full is rolled for one token, and joined with the
 /// new tokens for more (`StaticSlidingWindowLayer.update`).
 fn copies(scenario: &Scenario<'_>, pass: ForwardPass) -> Copies {
-    let window = scenario.model.shape.window.filter(|_| scenario.window_layers() > 0);
-    let full = if scenario.full_layers() > 0 { pass.past } else { 0 };
-    let windowed = window.map_or(0, |window| pass.past.min(window.size - 1));
+    let window = cached_window(scenario).filter(|_| scenario.window_layers() > 0);
+    let keeps_all = scenario.full_layers() > 0 || cached_window(scenario).is_none();
+    let full = if keeps_all { pass.past } else { 0 };
+    let windowed = window.map_or(0, |window| pass.past.min(window - 1));
     if scenario.workload.grown_cache {
         let name = "the old copy of one layer's K or V while it grows";
         let (tokens, tensors) = if full >= 2 * windowed { (full, 1) } else { (windowed, 2) };
         return Copies { tokens, tensors, until_attended: false, name };
     }
     match window {
-        Some(window) if pass.past > 0 && pass.past + pass.rows > window.size => {
+        Some(window) if pass.past > 0 && pass.past + pass.rows > window => {
             let several = pass.rows > 1;
-            let tokens = if several { pass.seen_in(window.size) } else { window.size };
+            let tokens = if several { pass.seen_in(window) } else { window };
             let name = "one windowed layer's K and V while they are shifted";
             Copies { tokens, tensors: 2, until_attended: several, name }
         }

@@ -118,7 +118,8 @@ fn of_one(around: Instant, share: Share, bytes: u64) -> Result<Instant, Estimate
 }
 
 /// Every expert on every token: while the gate is applied, the tokens for each, gate and up in one, the
-/// gate's activation, its product; or the outputs and the weighted outputs beside tokens, gate and up.
+/// gate's activation, its product; or the outputs and the weighted outputs beside tokens, gate and up. Where there are
+/// biases both halves are clamped, and kept with the gate's activation (4.57.6 `modeling_gpt_oss.py`).
 fn every_expert(
     scenario: &Scenario<'_>,
     pass: ForwardPass,
@@ -129,8 +130,9 @@ fn every_expert(
     let at = |name, width: u64| {
         Instant::default().and(ACTIVATIONS, name, &[pairs[0], pairs[1], ("width", width), ("B", 2)])
     };
+    let clamped = if moe.expert_bias { 3 * ffn } else { 0 };
     Ok(vec![
-        at("tokens of every expert, gate and up", hidden + 4 * ffn)?,
-        at("tokens and outputs of every expert", 3 * hidden + 2 * ffn)?,
+        at("tokens of every expert, gate and up", hidden + 4 * ffn + clamped)?,
+        at("tokens and outputs of every expert", 3 * hidden + 2 * ffn + clamped)?,
     ])
 }

@@ -61,10 +61,30 @@ impl ForwardPass {
             views.push(view(self.seen_in_full(scenario, whole)?, behind || whole, false));
         }
         if let (Some(window), true) = (scenario.model.shape.window, scenario.window_layers() > 0) {
-            let seen = self.seen_in(window.size);
+            let seen = if cached_window(scenario).is_some() {
+                self.seen_in_windowed(scenario, window.size, whole)?
+            } else {
+                self.seen_in_full(scenario, whole)?
+            };
             views.push(view(seen, behind || whole || seen >= window.size, true));
         }
         Ok(views)
+    }
+
+    /// Keys of a windowed layer: as long as a pre-allocated one is not full, it is attended to as a whole, too
+    /// (`StaticSlidingWindowLayer.update`).
+    fn seen_in_windowed(
+        &self,
+        scenario: &Scenario<'_>,
+        window: u64,
+        whole: bool,
+    ) -> Result<u64, Overflow> {
+        let seen = self.seen_in(window);
+        let first = self.past == 0 && method(scenario) != Attention::Eager && !whole;
+        if scenario.workload.grown_cache || first || self.seen()? > window {
+            return Ok(seen);
+        }
+        Ok(scenario.full_tokens()?.min(window).max(seen))
     }
 
     /// Keys of a full layer: a pre-allocated cache is attended to as a whole, except by the kernel
@@ -82,6 +102,14 @@ impl ForwardPass {
     pub fn kept_beside_window(&self, window: u64) -> Result<u64, Overflow> {
         Ok(self.seen_in(window) - self.seen()?.min(window - 1))
     }
+}
+
+/// Tokens that the cache of a windowed layer keeps; nothing where it keeps all, as quantized ones do
+/// (4.57.6 `QuantizedCache`; later versions refuse models with such layers).
+pub fn cached_window(scenario: &Scenario<'_>) -> Option<u64> {
+    let version = scenario.runtime.options.stack().transformers;
+    let keeps_window = version.windows_caches() && !scenario.kv.is_quantized();
+    scenario.model.shape.window.filter(|_| keeps_window).map(|window| window.size)
 }
 
 /// How attention is computed in the end: families whose `_supports_sdpa` is false run eager.

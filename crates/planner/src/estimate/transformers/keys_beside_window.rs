@@ -1,7 +1,7 @@
 //! What windowed layers of a grown cache hold beside their window until the next pass: the cache is a view
 //! of all keys that attention used (transformers `cache_utils.py`, `DynamicSlidingWindowLayer.update`).
 
-use super::forward_pass::{ForwardPass, View};
+use super::forward_pass::{ForwardPass, View, cached_window};
 use super::largest_instant::Instant;
 use crate::estimate::{Buffers, Component, EstimateError, Kind, Life, Moment, Scenario, kv_cache};
 use crate::spec::{Basis, Layer};
@@ -17,13 +17,13 @@ fn factors(
     pass: ForwardPass,
     layers: u64,
 ) -> Result<Option<Factors>, EstimateError> {
-    let Some(window) = scenario.model.shape.window else { return Ok(None) };
+    let Some(window) = cached_window(scenario) else { return Ok(None) };
     if !scenario.workload.grown_cache || scenario.kv.is_quantized() {
         return Ok(None);
     }
     Ok(Some([
         ("windowed layers", layers),
-        ("tokens beyond the window", pass.kept_beside_window(window.size)?),
+        ("tokens beyond the window", pass.kept_beside_window(window)?),
         ("sequences", pass.sequences),
         ("B per token and layer (K+V)", kv_cache::per_layer(scenario, 1)?.get()),
     ]))

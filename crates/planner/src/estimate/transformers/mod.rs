@@ -21,7 +21,7 @@ pub(crate) mod query_norm;
 mod rules;
 pub(crate) mod weights;
 
-use self::forward_pass::ForwardPass;
+use self::forward_pass::{ForwardPass, cached_window};
 use self::largest_instant::Instant;
 pub use self::rules::{FP8, Rules};
 use crate::dtype::KvFormat;
@@ -83,7 +83,8 @@ fn push_load(buffers: &mut Buffers, scenario: &Scenario<'_>) {
 /// Tokens of a windowed layer once `tokens` were seen: a grown cache keeps one fewer than the window.
 fn in_window(scenario: &Scenario<'_>, tokens: u64) -> u64 {
     let grown = u64::from(scenario.workload.grown_cache);
-    scenario.model.shape.window.map_or(0, |window| tokens.min(window.size - grown))
+    let kept = cached_window(scenario).map_or(tokens, |window| tokens.min(window - grown));
+    scenario.model.shape.window.map_or(0, |_| kept)
 }
 
 fn push_caches(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), EstimateError> {

@@ -4,9 +4,9 @@
 use super::caches::Cache;
 use super::linear::{Linear, linear};
 use super::norms::norm;
-use super::play::{Held, Play};
+use super::play::{Held, Library, Play};
 use super::widths::Widths;
-use crate::spec::{Attention, LayerShape, QkNorm};
+use crate::spec::{Attention, LayerShape, QkNorm, TransformersVersion};
 
 /// Widest head for which the memory-efficient kernel keeps its output in registers.
 const EFFICIENT_MAX_HEAD: u64 = 128;
@@ -28,6 +28,8 @@ pub struct Sight {
     pub masked: bool,
     /// Whether SDPA is given keys and values repeated for every query head.
     pub repeats: bool,
+    /// The version of transformers.
+    pub version: TransformersVersion,
 }
 
 impl Sight {
@@ -76,8 +78,8 @@ pub fn attend(
     let (queries, keys) = rotate(play, widths, layer, rows, (queries, keys));
     cache.append(play, sight, [keys, values]);
     let Attended { output: attended, weights } = core(play, widths, layer, sight);
-    cache.attended(play);
     let output = linear(play, widths, Linear::new(q, hidden).biased(shape.attn_output_bias), rows);
+    cache.attended(play);
     play.give(attended);
     play.give(queries);
     play.give(fused);
@@ -194,13 +196,28 @@ fn masked(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight)
     Attended { output, weights: Held::NOTHING }
 }
 
+/// Rotated queries are a view with heads and tokens exchanged: a product of several sequences copies them. What is
+/// joined is a copy already.
+fn copied_queries(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight) -> Held {
+    let shape = widths.shape;
+    let is_joined = shape.mla.is_some()
+        || shape.fused_projections
+        || shape.rotated(layer.head_dim) != layer.head_dim;
+    if sight.sequences == 1 || is_joined {
+        return Held::NOTHING;
+    }
+    play.take(widths.rows(sight.all_rows(), layer.q_width()))
+}
+
 /// Scores, scaled, capped and masked one after the other, their softmax in f32, and its product with the values.
 fn eager(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight) -> Attended {
     let copies = repeated(play, widths, layer, sight);
     let rows = sight.all_rows();
     let all = rows * layer.n_heads * sight.seen;
+    let queries = copied_queries(play, widths, layer, sight);
     let mut scores = play.take(2 * all);
-    play.workspace(widths.workspace);
+    play.workspace(Library::Blas, widths.workspace);
+    play.give(queries);
     let steps = if widths.shape.attention_softcap { 5 } else { 2 };
     for _ in 0..steps {
         play.replace(&mut scores, 2 * all);
@@ -222,7 +239,7 @@ fn eager(play: &mut Play, widths: &Widths<'_>, layer: LayerShape, sight: Sight) 
         (weights, Held::NOTHING)
     };
     let product = play.take(widths.rows(rows, layer.q_width()));
-    play.workspace(widths.workspace);
+    play.workspace(Library::Blas, widths.workspace);
     let output = play.take(product.bytes());
     play.give(product);
     play.give_all(copies);

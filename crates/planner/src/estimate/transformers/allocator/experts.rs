@@ -1,7 +1,7 @@
 //! The MLP of a layer: a dense one, or a router and experts (`integrations/moe.py`).
 
 use super::linear::{Linear, linear};
-use super::play::{Held, Play};
+use super::play::{Held, Library, Play};
 use super::widths::Widths;
 use crate::estimate::transformers::expert_modules::Share;
 use crate::estimate::transformers::forward_pass::ForwardPass;
@@ -167,16 +167,42 @@ fn modules(play: &mut Play, widths: &Widths<'_>, moe: Moe, pass: ForwardPass) ->
     output
 }
 
-/// Every expert on every token.
+/// Every expert on every token. Names that the module gives to what it computes keep it until the end; biases are
+/// added as they are.
 fn every(play: &mut Play, widths: &Widths<'_>, moe: Moe, rows: u64) -> Held {
     let hidden = widths.shape.hidden_size;
     let pairs = rows * moe.n_experts;
+    let half = widths.rows(pairs, moe.expert_ffn_size);
     let tokens = play.take(widths.rows(pairs, hidden));
-    let product = gate(play, widths, moe, pairs);
-    let outputs = play.take(tokens.bytes());
+    let mut both = play.take(2 * half);
+    play.workspace(Library::Blas, widths.workspace);
+    let mut named = Vec::new();
+    let product = if moe.expert_bias {
+        play.replace(&mut both, 2 * half);
+        named.extend([play.take(half), play.take(half)]);
+        let mut active = play.take(half);
+        play.replace(&mut active, half);
+        play.replace(&mut active, half);
+        named.push(active);
+        let raised = play.take(half);
+        let product = play.take(half);
+        play.give(raised);
+        product
+    } else {
+        let active = play.take(half);
+        let product = play.take(half);
+        play.give(active);
+        product
+    };
+    let mut outputs = play.take(tokens.bytes());
+    play.workspace(Library::Blas, widths.workspace);
     play.give(product);
-    let weighed = play.take(tokens.bytes());
+    if moe.expert_bias {
+        play.replace(&mut outputs, tokens.bytes());
+    }
+    play.replace(&mut outputs, tokens.bytes());
     let output = play.take(widths.rows(rows, hidden));
-    play.give_all([tokens, outputs, weighed]);
+    play.give_all([tokens, outputs, both]);
+    play.give_all(named);
     output
 }

@@ -55,10 +55,10 @@ pub fn attend_latent(
         ffn_size: shape.ffn_size,
     };
     let Attended { output: attended, weights } = core(play, widths, head, sight);
-    cache.attended(play);
     play.give(keys);
     play.give(both);
     let output = linear(play, widths, Linear::new(heads * mla.v_head_dim, hidden), rows);
+    cache.attended(play);
     play.give_all([attended, joined, rotated, latent, queries]);
     Attended { output, weights }
 }

@@ -1,6 +1,6 @@
 //! Linear layers: their results, workspaces, and what quantized weights are expanded to.
 
-use super::play::{Held, Play};
+use super::play::{Held, Library, Play};
 use super::widths::Widths;
 use crate::dtype::WeightFormat;
 use crate::estimate::transformers::gemm_4bit::{Product, is_fused};
@@ -54,7 +54,11 @@ pub fn linear(play: &mut Play, widths: &Widths<'_>, matrix: Linear, rows: u64) -
 
 fn product(play: &mut Play, widths: &Widths<'_>, matrix: Linear, rows: u64) -> Held {
     let result = play.take(widths.rows(rows, matrix.outputs));
-    play.workspace(if matrix.bias { widths.lt_workspace } else { widths.workspace });
+    if matrix.bias {
+        play.workspace(Library::BlasLt, widths.lt_workspace);
+    } else {
+        play.workspace(Library::Blas, widths.workspace);
+    }
     result
 }
 
@@ -85,8 +89,8 @@ fn four_bit(
         play.give_all(copies.take().into_iter().flatten());
     }
     let result = product(play, widths, matrix, rows);
-    play.give(expanded);
     play.give_all(copies.into_iter().flatten());
+    play.give(expanded);
     result
 }
 

@@ -11,7 +11,7 @@ use super::play::{Held, MOST, Play};
 use super::tape::{Refused, Tape, TooSmall, granted};
 use crate::dtype::WeightFormat;
 use crate::estimate::weights::{Piece, torch};
-use crate::spec::Role;
+use crate::spec::{Role, TransformersVersion};
 use crate::units::Bytes;
 
 /// What a card holds beside the allocator's memory, as far as warming up is concerned.
@@ -39,13 +39,14 @@ pub struct Load {
 
 impl Load {
     /// Weights in the order in which they are loaded.
-    pub fn of(pieces: &[Piece], format: WeightFormat) -> Self {
+    pub fn of(pieces: &[Piece], how: How) -> Self {
         let mut play = Play::default();
-        load(&mut play, pieces, format);
+        load(&mut play, pieces, how);
+        let warm_up = warm_up(pieces, how);
         Self {
-            warm_up: pieces.iter().map(counted).sum(),
+            warm_up,
             asked: play.asked(),
-            most_asked: play.most_asked(),
+            most_asked: play.most_asked().max(warm_up),
             tape: play.into_tape(),
             warm: [OnceLock::new(), OnceLock::new()],
         }
@@ -102,6 +103,8 @@ impl Load {
         let first = self.warm_up.min(allocator.card().saturating_sub(WARM));
         if first > 0 {
             granted(&mut allocator, too_small, |allocator| allocator.touch(first))?;
+            // A smaller card has a smaller one.
+            allocator.forget_most_allocated();
         }
         self.tape.ask(&mut allocator, too_small)?;
         Ok(allocator)
@@ -110,15 +113,15 @@ impl Load {
 
 /// Tensor by tensor. Threads read all of them as fast as they can, and experts are joined behind that; what is
 /// quantized as it is loaded is read when it is its turn.
-fn load(play: &mut Play, pieces: &[Piece], format: WeightFormat) {
-    let reads_ahead = !torch::is_bitsandbytes(format);
+fn load(play: &mut Play, pieces: &[Piece], how: How) {
+    let reads_ahead = !torch::is_bitsandbytes(how.format);
     let mut layers = Vec::new();
     let mut rest = pieces;
     while let Some(first) = rest.first() {
         let run = rest.iter().take(3).take_while(|piece| piece.joined > 0).count();
         let stacks = &rest[..run];
         if run == 0 {
-            one(play, first, format);
+            one(play, first, how);
         } else if reads_ahead {
             layers.push((stacks, read_by_expert(play, stacks)));
         } else {
@@ -137,6 +140,42 @@ fn load(play: &mut Play, pieces: &[Piece], format: WeightFormat) {
     }
 }
 
+/// What weights are made, and by which version.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// The format that they have in the end.
+    pub format: WeightFormat,
+    /// The version of transformers.
+    pub version: TransformersVersion,
+    /// Whether the head is the table of embeddings.
+    pub tied: bool,
+}
+
+/// The first block. Versions before 5 count parameters in 16 bits, and half of them where they will be quantized
+/// (`get_accelerator_warm_up_factor`).
+fn warm_up(pieces: &[Piece], how: How) -> u64 {
+    let How { format, version, tied } = how;
+    if version == TransformersVersion::Current {
+        return pieces.iter().map(counted).sum();
+    }
+    let halves = if torch::is_bitsandbytes(format) { 2 } else { 1 };
+    let is_counted_again = |piece: &Piece| {
+        tied && version.warms_up_tied_twice() && piece.role == Some(Role::TokenEmbedding)
+    };
+    let times = |piece: &Piece| piece.modules * (1 + u64::from(is_counted_again(piece)));
+    pieces.iter().map(|piece| times(piece) * in_sixteen_bits(piece, format)).sum::<u64>() / halves
+}
+
+/// A tensor of a piece as its file has it.
+pub fn in_sixteen_bits(piece: &Piece, format: WeightFormat) -> u64 {
+    match (piece.moved.is_zero(), format) {
+        (true, _) => piece.held[0].get(),
+        // Eight bits come from bf16 and f16, of which one is counted.
+        (false, WeightFormat::Int8) => piece.moved.get() / 2,
+        (false, _) => piece.moved.get(),
+    }
+}
+
 /// What of a tensor the first block is as large as: scales are not counted (`param_element_size`).
 fn counted(piece: &Piece) -> u64 {
     let [weight, rest @ ..] = piece.held.map(Bytes::get);
@@ -144,17 +183,17 @@ fn counted(piece: &Piece) -> u64 {
     piece.modules * (weight + scales)
 }
 
-fn one(play: &mut Play, piece: &Piece, format: WeightFormat) {
+fn one(play: &mut Play, piece: &Piece, how: How) {
     for _ in 0..piece.modules {
         if piece.moved.is_zero() {
             for part in piece.held {
                 // Weights stay: nothing gives them back.
                 let _ = play.take(part.get());
             }
-        } else if format == WeightFormat::Int8 {
+        } else if how.format == WeightFormat::Int8 {
             eight_bit(play, piece);
         } else {
-            four_bit(play, piece, format);
+            four_bit(play, piece, how);
         }
     }
 }
@@ -169,12 +208,14 @@ fn eight_bit(play: &mut Play, piece: &Piece) {
 }
 
 /// In 16 bits, scales in f32, quantized; scales once more less their mean, then quantized themselves
-/// (`quantize_4bit`).
-fn four_bit(play: &mut Play, piece: &Piece, format: WeightFormat) {
+/// (`quantize_4bit`). Versions before 5 read it onto the card, and put it there again (`create_quantized_param`).
+fn four_bit(play: &mut Play, piece: &Piece, how: How) {
     let [weight, scales, rest @ ..] = piece.held.map(Bytes::get);
+    let is_current = how.version == TransformersVersion::Current;
+    let read = play.take(if is_current { 0 } else { piece.moved.get() });
     let moved = play.take(piece.moved.get());
     let nested = matches!(
-        format,
+        how.format,
         WeightFormat::Nf4 { double_quant: true } | WeightFormat::Fp4 { double_quant: true }
     );
     let wide = play.take(if nested { 4 * scales } else { 0 });
@@ -189,7 +230,7 @@ fn four_bit(play: &mut Play, piece: &Piece, format: WeightFormat) {
         let _ = play.take(part);
     }
     play.give(wide);
-    play.give(moved);
+    play.give_all([moved, read]);
 }
 
 /// A layer's stacks by what becomes one tensor: down by itself, gate and up in one.
@@ -230,5 +271,49 @@ fn join(play: &mut Play, stacks: &[Piece], sources: Vec<Vec<Held>>) {
         let size = stacked.iter().map(Held::bytes).sum();
         let _ = play.take(size);
         play.give_all(stacked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// A table in 16 bits, and a matrix that becomes 4-bit.
+    fn pieces() -> [Piece; 2] {
+        let piece = |role, held, moved| Piece {
+            role: Some(role),
+            layer: None,
+            held,
+            moved: Bytes::new(moved),
+            modules: 1,
+            joined: 0,
+        };
+        let mut table = [Bytes::ZERO; 6];
+        table[0] = Bytes::new(100 * MIB);
+        let mut matrix = [Bytes::ZERO; 6];
+        matrix[0] = Bytes::new(16 * MIB);
+        [piece(Role::TokenEmbedding, table, 0), piece(Role::FfnUp, matrix, 64 * MIB)]
+    }
+
+    fn loaded(version: TransformersVersion, tied: bool) -> Load {
+        let format = WeightFormat::Nf4 { double_quant: false };
+        Load::of(&pieces(), How { format, version, tied })
+    }
+
+    #[test]
+    fn versions_before_5_hold_what_becomes_4_bit_twice() {
+        let [old, new] = [TransformersVersion::ExpertModules, TransformersVersion::Current]
+            .map(|version| loaded(version, false));
+        assert_eq!((old.asked(), new.asked()), (116 * MIB, 116 * MIB));
+        assert_eq!((old.most_asked(), new.most_asked()), (244 * MIB, 180 * MIB));
+    }
+
+    #[test]
+    fn the_first_block_is_half_of_16_bits_and_tied_matrices_count_twice_in_the_oldest() {
+        assert_eq!(loaded(TransformersVersion::Current, true).warm_up, 116 * MIB);
+        assert_eq!(loaded(TransformersVersion::ExpertModules, true).warm_up, 82 * MIB);
+        assert_eq!(loaded(TransformersVersion::RepeatedHeads, true).warm_up, 132 * MIB);
     }
 }

@@ -25,6 +25,15 @@ impl Held {
     }
 }
 
+/// The library that asks for a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// cuBLAS.
+    Blas,
+    /// cuBLASLt, which computes products with a bias.
+    BlasLt,
+}
+
 /// What was asked for.
 #[derive(Debug, Default)]
 pub struct Play {
@@ -33,13 +42,31 @@ pub struct Play {
     most_asked: u64,
     most_kept: u64,
     is_too_large: bool,
+    workspaces: Workspaces,
+}
+
+/// What becomes of workspaces.
+#[derive(Clone, Copy, Debug, Default)]
+struct Workspaces {
+    /// Whether the first of each library stays and serves all its products.
+    stay: bool,
+    /// The libraries whose workspace is there.
+    are_there: [bool; 2],
+    /// Bytes of them.
+    bytes: u64,
 }
 
 impl Play {
     /// One behind what is held already.
     pub fn behind(asked: u64) -> Self {
         let is_too_large = asked > MOST;
-        Self { asked, most_asked: asked, most_kept: asked, is_too_large, tape: Tape::default() }
+        Self { asked, most_asked: asked, most_kept: asked, is_too_large, ..Self::default() }
+    }
+
+    /// As under versions of `PyTorch` that keep the first workspace of each library (`CublasHandlePool.cpp`).
+    pub fn keeping_workspaces(mut self, stay: bool) -> Self {
+        self.workspaces.stay = stay;
+        self
     }
 
     /// Asks for memory.
@@ -48,13 +75,31 @@ impl Play {
             return Held::NOTHING;
         }
         self.count(bytes);
-        self.most_kept = self.most_kept.max(self.asked);
+        self.most_kept = self.most_kept.max(self.kept());
         let place = self.is_played(bytes).then(|| self.tape.take(bytes));
         Held { place, bytes }
     }
 
-    /// Asks for a library's workspace, and gives it back at once.
-    pub fn workspace(&mut self, bytes: u64) {
+    /// Asks for a library's workspace, and gives it back at once, or has it already.
+    pub fn workspace(&mut self, library: Library, bytes: u64) {
+        if !self.workspaces.stay {
+            return self.pass(bytes);
+        }
+        let is_there = &mut self.workspaces.are_there[library as usize];
+        if !std::mem::replace(is_there, true) && bytes > 0 {
+            self.workspaces.bytes = self.workspaces.bytes.saturating_add(bytes);
+            // It stays: nothing gives it back.
+            let _ = self.take(bytes);
+        }
+    }
+
+    /// Asks for memory and gives it back at once.
+    pub fn touch(&mut self, bytes: u64) {
+        self.most_kept = self.most_kept.max(self.kept().saturating_add(bytes));
+        self.pass(bytes);
+    }
+
+    fn pass(&mut self, bytes: u64) {
         self.count(bytes);
         if self.is_played(bytes) {
             self.tape.touch(bytes);
@@ -62,10 +107,9 @@ impl Play {
         self.asked = self.asked.saturating_sub(bytes);
     }
 
-    /// Asks for memory and gives it back at once.
-    pub fn touch(&mut self, bytes: u64) {
-        self.most_kept = self.most_kept.max(self.asked.saturating_add(bytes));
-        self.workspace(bytes);
+    /// What is asked for and alive without workspaces.
+    const fn kept(&self) -> u64 {
+        self.asked.saturating_sub(self.workspaces.bytes)
     }
 
     fn count(&mut self, bytes: u64) {
@@ -148,9 +192,21 @@ mod tests {
     #[test]
     fn workspaces_are_asked_for_and_not_kept() {
         let mut play = Play::behind(100 << 20);
-        play.workspace(32 << 20);
+        play.workspace(Library::Blas, 32 << 20);
         play.touch(1 << 20);
         assert_eq!((play.most_asked(), play.most_kept()), (132 << 20, 101 << 20));
         assert_eq!(play.asked(), 100 << 20);
+    }
+
+    #[test]
+    fn a_workspace_that_stays_is_asked_for_once() {
+        let mut play = Play::behind(100 << 20).keeping_workspaces(true);
+        for _ in 0..3 {
+            play.workspace(Library::Blas, 8 << 20);
+            play.workspace(Library::BlasLt, 1 << 20);
+        }
+        assert_eq!((play.asked(), play.most_kept()), (109 << 20, 100 << 20));
+        play.touch(4 << 20);
+        assert_eq!((play.most_asked(), play.most_kept()), (113 << 20, 104 << 20));
     }
 }

@@ -8,11 +8,12 @@ use super::caches::{Cache, Kept};
 use super::layer::{Step, layer};
 use super::load::Load;
 use super::norms::norm;
-use super::play::{Held, Play};
+use super::play::{Held, Library, Play};
+use super::quantize::{Quantized, Quantizer};
 use super::tape::Tape;
 use super::widths::Widths;
 use crate::dtype::KvFormat;
-use crate::estimate::transformers::forward_pass::{ForwardPass, View};
+use crate::estimate::transformers::forward_pass::{ForwardPass, View, cached_window};
 use crate::estimate::{EstimateError, Phase, Scenario};
 use crate::spec::{Attention, Layer, Logits, TransformersVersion};
 use crate::units::Overflow;
@@ -146,10 +147,11 @@ pub fn record(
     course: &Course,
 ) -> Result<Recorded, EstimateError> {
     let widths = Widths::of(scenario);
-    let mut play = Play::behind(load.asked());
+    let mut play =
+        Play::behind(load.asked()).keeping_workspaces(widths.transformers.keeps_workspaces());
     let mut asked = Asked { loaded: load.asked(), load: load.most_asked(), ..Asked::default() };
     let mut caches = caches(scenario)?;
-    if widths.transformers < TransformersVersion::ExpertModules {
+    if begins_with_caches(&widths, course) {
         for cache in &mut caches {
             cache.begin(&mut play, scenario.workload.batch);
         }
@@ -170,6 +172,16 @@ pub fn record(
         return Err(Overflow.into());
     }
     Ok(Recorded { asked, kept: play.most_kept(), tape: play.into_tape() })
+}
+
+/// Whether caches that are allocated as a whole are there before the first pass: in 4.53 always, in 5.24 where the prompt
+/// is processed in chunks (`_prepare_static_cache`), unless keys and values have widths of their own.
+fn begins_with_caches(widths: &Widths<'_>, course: &Course) -> bool {
+    match widths.transformers {
+        TransformersVersion::AllLogits | TransformersVersion::RepeatedHeads => true,
+        TransformersVersion::ExpertModules => false,
+        TransformersVersion::Current => course.decodes > 1 && widths.shape.mla.is_none(),
+    }
 }
 
 fn caches(scenario: &Scenario<'_>) -> Result<Vec<Cache>, EstimateError> {
@@ -196,16 +208,20 @@ fn kept(scenario: &Scenario<'_>, index: u64, kind: Layer) -> Option<Kept> {
     };
     let window = match kind {
         Layer::Full | Layer::FullAndRecurrent => None,
-        Layer::Window { size } => Some(size),
+        Layer::Window { size } => cached_window(scenario).map(|_| size),
         Layer::Recurrent | Layer::Nothing => return None,
     };
-    let quantized = matches!(scenario.kv, KvFormat::Hqq { .. } | KvFormat::Quanto { .. });
+    let by = match scenario.kv {
+        KvFormat::Hqq { bits, .. } => Some(Quantizer::Hqq(bits)),
+        KvFormat::Quanto { .. } => Some(Quantizer::Quanto),
+        _ => None,
+    };
     let small =
         |width: u64| scenario.kv.size_of(1, width, 1).map_or(width, crate::units::Bytes::get);
     Some(Kept {
         token: widths.map(|width| width * bytes),
         window,
-        quantized: quantized.then(|| widths.map(small)),
+        quantized: by.map(|by| Quantized { token: widths.map(small), by }),
     })
 }
 
@@ -267,6 +283,7 @@ impl Stage<'_, '_> {
             seen: view.seen,
             masked: view.masked,
             repeats: view.repeats,
+            version: self.widths.transformers,
         })
     }
 
@@ -274,28 +291,46 @@ impl Stage<'_, '_> {
     fn masks(&self, play: &mut Play, pass: ForwardPass) -> Result<Vec<Held>, EstimateError> {
         let mut masks = Vec::new();
         for view in pass.views(self.scenario)? {
-            let positions = pass.rows * view.seen;
             match self.widths.attention {
                 Attention::Eager => {
-                    let is_seen = play.take(positions * pass.sequences);
-                    masks.push(play.take(2 * positions * pass.sequences));
+                    let is_seen = is_seen(play, pass, view);
+                    masks.push(play.take(2 * is_seen.bytes()));
                     play.give(is_seen);
                 }
-                Attention::Sdpa if view.masked => masks.push(play.take(positions * pass.sequences)),
+                Attention::Sdpa if view.masked => masks.push(is_seen(play, pass, view)),
                 _ => {}
             }
         }
         Ok(masks)
     }
 
-    /// Cosines and sines.
+    /// Cosines and sines (`…RotaryEmbedding.forward`): the angles are a product, which asks for the first workspace of a run
+    /// where workspaces stay.
     fn rotation(&self, play: &mut Play, pass: ForwardPass) -> Vec<Held> {
-        let shape = self.widths.shape;
-        let rotated = shape.rotated(shape.widest_head());
-        let tables = 2 * shape.architecture.family().rope.tables;
-        let angles = play.take(4 * pass.rows * rotated);
-        let held = (0..tables).map(|_| play.take(2 * pass.rows * rotated)).collect();
-        play.give(angles);
+        let Widths { shape, transformers, workspace, .. } = *self.widths;
+        let rows = match transformers {
+            TransformersVersion::Current => pass.rows * pass.sequences,
+            _ => pass.rows,
+        };
+        let one = 2 * rows * shape.rotated(shape.widest_head());
+        let mut held = Vec::new();
+        for _ in 0..shape.architecture.family().rope.tables {
+            let angles = play.take(one);
+            if transformers.keeps_workspaces() {
+                play.workspace(Library::Blas, workspace);
+            }
+            let joined = play.take(2 * one);
+            let wide = [(); 2].map(|()| {
+                let plain = play.take(2 * one);
+                let scaled = play.take(2 * one);
+                play.give(plain);
+                scaled
+            });
+            held.extend([play.take(one), play.take(one)]);
+            play.give(angles);
+            play.give_all(wide);
+            play.give(joined);
+        }
         held
     }
 
@@ -309,7 +344,7 @@ impl Stage<'_, '_> {
         let all = self.widths.transformers == TransformersVersion::AllLogits;
         let positions = if all { rows } else { scenario.logit_positions(rows, pass.sequences) };
         let logits = play.take(2 * positions * vocabulary);
-        play.workspace(self.widths.workspace);
+        play.workspace(Library::Blas, self.widths.workspace);
         let wide = if all { play.take(4 * positions * vocabulary) } else { Held::NOTHING };
         if scenario.workload.logits == Logits::Last {
             play.touch(4 * pass.sequences * vocabulary);
@@ -317,4 +352,24 @@ impl Stage<'_, '_> {
         play.give(wide);
         play.give(std::mem::replace(&mut self.kept, logits));
     }
+}
+
+/// Which keys each of a pass's tokens sees: a rule after the other, each joined with those before it, then the padding of
+/// every sequence (`and_masks` in `masking_utils.py`).
+fn is_seen(play: &mut Play, pass: ForwardPass, view: View) -> Held {
+    let positions = pass.rows * view.seen;
+    let also = |play: &mut Play, before: Held| {
+        let one = play.take(positions);
+        let both = play.take(positions);
+        play.give(one);
+        play.give(before);
+        both
+    };
+    let mut seen = also(play, Held::NOTHING);
+    if view.windowed {
+        seen = also(play, seen);
+        play.replace(&mut seen, positions);
+    }
+    play.replace(&mut seen, positions * pass.sequences);
+    seen
 }

@@ -53,6 +53,14 @@ impl Run<'_> {
         Ok(Smallest { card: search.surely(high), allocated: search.allocated, loading })
     }
 
+    /// This card, or what it has to be where it is too small.
+    ///
+    /// # Errors
+    /// Where no card is large enough.
+    pub fn grown(self, card: u64) -> Result<u64, Refused> {
+        Ok(self.play(card, TooSmall::Grows)?.card())
+    }
+
     fn play(self, card: u64, too_small: TooSmall) -> Result<Caching, Refused> {
         let mut allocator = self.load.on(card, self.is_expandable, too_small)?;
         self.requests.ask(&mut allocator, too_small)?;

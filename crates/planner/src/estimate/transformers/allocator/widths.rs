@@ -10,8 +10,20 @@ use crate::spec::{
 
 /// The first compute capability whose cuBLAS workspace is larger.
 const HOPPER: u32 = 9;
+/// That of Blackwell cards for consumers.
+const CONSUMER_BLACKWELL: u32 = 12;
 /// cuBLASLt's workspace (`_getWorkspaceSize` in `CUDABlas.cpp`), before Hopper and from it on.
 const LT_WORKSPACE: [u64; 2] = [1 << 20, 32 << 20];
+
+/// The same beside a version of transformers: under `PyTorch` 2.11 it is as small on Hopper, under 2.8 that of cuBLAS
+/// serves both.
+fn lt_workspace(version: TransformersVersion, is_hopper: bool) -> u64 {
+    match version {
+        TransformersVersion::AllLogits | TransformersVersion::RepeatedHeads => 0,
+        TransformersVersion::ExpertModules => LT_WORKSPACE[0],
+        TransformersVersion::Current => LT_WORKSPACE[usize::from(is_hopper)],
+    }
+}
 
 /// What does not change from pass to pass.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +56,10 @@ impl<'s> Widths<'s> {
     /// Those of a scenario.
     pub fn of(scenario: &Scenario<'s>) -> Self {
         let stack = scenario.runtime.options.stack();
-        let is_hopper = scenario.gpu.compute_capability.major >= HOPPER;
+        let major = scenario.gpu.compute_capability.major;
+        // `PyTorch` 2.8 and 2.11 take as little on the consumers' Blackwell as before Hopper.
+        let is_small = stack.transformers.keeps_workspaces() && major >= CONSUMER_BLACKWELL;
+        let is_hopper = major >= HOPPER && !is_small;
         let spec = scenario.runtime;
         let workspace = if is_hopper { &spec.blas_workspace_hopper } else { &spec.blas_workspace };
         let shape = &scenario.model.shape;
@@ -54,7 +69,7 @@ impl<'s> Widths<'s> {
             norm: shape.architecture.family().transformers.norm,
             attention: method(scenario),
             workspace: workspace.value.get(),
-            lt_workspace: LT_WORKSPACE[usize::from(is_hopper)],
+            lt_workspace: lt_workspace(stack.transformers, is_hopper),
             format: scenario.weights.format,
             bitsandbytes: stack.bitsandbytes,
             transformers: stack.transformers,

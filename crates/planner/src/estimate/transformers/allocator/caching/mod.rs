@@ -112,6 +112,11 @@ impl Caching {
         self.most_reserved
     }
 
+    /// Counts the most that is in use anew.
+    pub fn forget_most_allocated(&mut self) {
+        self.most_allocated = self.allocated;
+    }
+
     /// The most bytes of blocks in use so far.
     pub fn most_allocated(&self) -> u64 {
         self.most_allocated
