@@ -349,7 +349,7 @@ const QUESTIONS: &[Asked] = &[
     // Cards, models and numbers in still other words.
     asked("budget -m qwen3-8b -g 'A100 3g.20gb'", 0, &["A100-40GB-3g.20gb"]),
     asked("budget -m qwen3-8b -g 'MIG 3g.40gb'", 2, &["`A100-80GB-3g.40gb`, `H100-3g.40gb`"]),
-    asked("budget -m qwen3:4b -g '8 GB vram'", 0, &["of 7.12 GiB"]),
+    asked("budget -m qwen3:4b -g '8 GB vram'", 0, &["of 7.67 GiB"]),
     asked("budget -m qwen3:235b -g '512GB M3 Ultra'", 0, &["M3 Ultra 512GB"]),
     asked("budget -m codestral -g 4080", 0, &["codestral-22b-v0.1"]),
     asked("budget -m devstral -g 4090", 2, &["`devstral-small-2507`"]),

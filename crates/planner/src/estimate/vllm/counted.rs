@@ -32,7 +32,7 @@ fn push_shared_memory(buffers: &mut Buffers, scenario: &Scenario<'_>) {
     buffers.push(kind, BufferId::Other("memory that the system takes meanwhile"), size, formula);
 }
 
-/// MiB that loading leaves in the allocator under ROCm: 70 to 610 on eleven starts of an R9700.
+/// MiB that loading leaves in the allocator under `ROCm`: 70 to 610 on eleven starts of an R9700.
 const SLACK: [u64; 3] = [64, 256, 704];
 
 /// What loading leaves in the allocator where vLLM takes what the card lacks for what it loaded.
