@@ -312,6 +312,7 @@ const fn versions(runtime: Runtime) -> &'static [&'static str] {
         Runtime::Vramplan => &[],
         Runtime::Transformers => &["4.44", "4.57,bitsandbytes=0.45", "5.0"],
         Runtime::LlamaCpp => &["2025", "b7772", "b8193", "0.6.0", "b11000", "b99999"],
+        Runtime::Ollama => &["0.3.14", "0.9.6", "0.24.0", "0.30.0", "0.32.15", "0.40"],
         Runtime::Vllm => &["0.6", "0.11.2", "0.19"],
         Runtime::Sglang => &["0.4.9", "0.5.5", "0.5.15"],
     }
