@@ -199,9 +199,9 @@ mod tests {
         let asked = Question { gpu: Some("T4".to_owned()), ..Question::default() };
         let Configured { question, said } = config.fill(asked, |_| true);
         assert_eq!(question.gpu.as_deref(), Some("T4"));
-        assert_eq!(said, ["runtime llama.cpp", "other-use 1.00 GiB", "ram 64.00 GiB"]);
+        assert_eq!(said, ["runtime ollama", "other-use 1.00 GiB", "ram 64.00 GiB"]);
         let Configured { said, .. } = config.fill(Question::default(), |_| false);
-        assert_eq!(said, ["gpu L4", "runtime llama.cpp", "other-use 1.00 GiB"]);
+        assert_eq!(said, ["gpu L4", "runtime ollama", "other-use 1.00 GiB"]);
     }
 
     #[test]

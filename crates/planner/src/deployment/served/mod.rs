@@ -113,11 +113,14 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
         let is_own = ["VLLM_", "SGLANG_", "SGL_"].iter().any(|own| name.starts_with(own));
         is_own && !OTHER_VARIABLES.contains(name)
     };
-    if let Some((name, value)) = variables.iter().find(|(name, _)| VISIBLE.contains(name)) {
-        let cards = value.split(',').filter(|card| !card.is_empty()).count();
+    let visible = variables.iter().find(|(name, _)| VISIBLE.contains(name));
+    let cards_of = |list: &str| list.split(',').filter(|card| !card.is_empty()).count();
+    // One is what is planned where nobody says how many there are.
+    if let Some((name, value)) = visible.filter(|(_, list)| cards_of(list) > 1) {
         served.remarks.push(format!(
-            "`{name}={}` leaves it {cards} of the machine's cards: `--gpu` and `--gpus` say which are planned",
-            printable(value)
+            "`{name}={}` lets it see {} cards: `--gpu` and `--gpus` say which are planned",
+            printable(value),
+            cards_of(value)
         ));
     }
     let named = variables.iter().map(|(name, _)| *name).filter(of_server);

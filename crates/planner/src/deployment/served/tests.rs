@@ -18,7 +18,13 @@ fn ollama_is_told_by_variables() {
     assert_eq!((question.users, question.attention), (Some(4), Some(Attention::Flash)));
     assert_eq!(question.kv.map(|kv| kv.to_string()).as_deref(), Some("q8_0"));
     assert_eq!((left_out, note), (vec!["OLLAMA_NEW".to_owned()], None));
-    assert!(of("ollama run x").note.is_some());
+    let plain = of("ollama run x").question;
+    assert!(plain.own_context);
+    assert_eq!(plain.model.as_deref(), Some("x:latest"));
+    let other = of("OLLAMA_CONTEXT_LENGTH=0 OLLAMA_SCHED_SPREAD=1 ollama run a:8b").question;
+    assert!(other.own_context && other.split.is_some());
+    let two = of("CUDA_VISIBLE_DEVICES=0,1 ollama run a:8b").remarks;
+    assert!(two[0].contains("2 cards"), "{two:?}");
 }
 
 #[test]
