@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Card, Cards, Deployment, Question};
+use super::{Card, Cards, Deployment, DeploymentError, Question};
 use crate::estimate::rules;
 use crate::estimate::rules::{Automatic, AutomaticAsked};
 use crate::estimate::runtimes::file_size;
-use crate::spec::{Maker, ModelSpec, Runtime, RuntimeOptions};
+use crate::spec::{Maker, ModelSpec, RuntimeOptions};
 use crate::units::Bytes;
 
 /// The context that a program takes by itself on these cards, where that is neither the model's nor what fits.
@@ -51,6 +51,28 @@ pub(super) fn with_own_context(
     }
 }
 
+/// What a plan has in the place of what was asked for: the model's context, one sequence.
+pub(super) fn replaced(
+    question: &Question,
+    options: &RuntimeOptions,
+    cards: &Cards,
+    model: &ModelSpec,
+) -> Vec<String> {
+    let program = options.runtime();
+    let most = model.shape.context_len;
+    let context = question.cache_tokens.or(question.context).or(question.context_per_user);
+    let context = own_context(options, cards, model).and(context);
+    let clamped = context.filter(|&asked| asked > most).map(|asked| {
+        format!("{program} gives {asked} tokens of context no more than the model's: {most}")
+    });
+    let sequences = question.users.or(question.parallel).or(question.batch);
+    let sequences = sequences.filter(|_| rules(program).runs_one_sequence(model));
+    let alone = sequences.filter(|&asked| asked > 1).map(|asked| {
+        format!("{program} runs this model for one user at a time: for 1 and not for {asked}")
+    });
+    [clamped, alone].into_iter().flatten().collect()
+}
+
 /// What has to be said of a context that nobody gave.
 pub(super) fn remark(
     question: &Question,
@@ -61,31 +83,28 @@ pub(super) fn remark(
     let own = own_context(options, cards, model)?;
     let given = question.cache_tokens.or(question.context).or(question.context_per_user);
     let program = options.runtime();
-    let most = model.shape.context_len;
-    match given {
-        // That is what was asked for.
-        None if question.own_context => None,
-        None => Some(format!(
+    (given.is_none() && !question.own_context).then(|| {
+        format!(
             "unless it is told otherwise, {program} takes a context of {own} tokens here: planned is what fits"
-        )),
-        Some(tokens) if tokens > most => Some(format!(
-            "{program} takes the model's context of {most} tokens where more are asked for"
-        )),
-        Some(_) => None,
-    }
+        )
+    })
 }
 
-/// What has to be said of several sequences that it does not run.
-pub(super) fn one_sequence(
+/// Refuses to be asked for a context that a program does not have.
+pub(super) fn check(
     question: &Question,
-    runtime: Runtime,
+    options: &RuntimeOptions,
+    cards: &Cards,
     model: &ModelSpec,
-) -> Option<String> {
-    let asked =
-        question.users.or(question.parallel).or(question.batch).filter(|&asked| asked > 1)?;
-    rules(runtime)
-        .runs_one_sequence(model)
-        .then(|| format!("{runtime} runs `{}` for one user at a time: not for {asked}", model.name))
+) -> Result<(), DeploymentError> {
+    if !question.own_context || own_context(options, cards, model).is_some() {
+        return Ok(());
+    }
+    let program = options.runtime();
+    Err(DeploymentError::refused(
+        format!("`--own-context`: the `{program}` runtime takes the model's context, or what fits"),
+        "drop `--own-context`, or use `--runtime ollama`",
+    ))
 }
 
 impl Deployment {
@@ -137,13 +156,12 @@ impl Deployment {
         let is_spread = settled.given.split.is_some() || settled.given.split_mode.is_some();
         let card = found.card.filter(|_| tokens.is_some() && !is_spread);
         if let Some(card) = card.and_then(|card| settled.cards.iter().nth(card).cloned()) {
-            let remark = format!(
+            settled.replaced.push(format!(
                 "{} takes {} alone, of which its own estimate is at most 80%: `--split layer` spreads the model \
                  (`OLLAMA_SCHED_SPREAD=1`)",
                 settled.kind(),
                 card.gpu.name
-            );
-            Arc::make_mut(&mut settled.model).remarks.push(remark);
+            ));
             settled.cards = Cards::one(card);
         }
         settled

@@ -73,6 +73,8 @@ impl CacheSize {
 pub struct Deployment {
     /// What was asked, as it was given.
     pub given: Arc<Question>,
+    /// What is planned in the place of what was asked, because the program does that.
+    pub replaced: Vec<String>,
     /// The model.
     pub model: Arc<ModelSpec>,
     /// The model's file, where it is one.
@@ -244,14 +246,15 @@ impl Deployment {
         let weights = in_files(kind, weights);
         let wide = rules(kind).leaves_wide(&model, weights, &options);
         let own = automatic::remark(&question, &options, &cards, &model);
-        let one = automatic::one_sequence(&question, kind, &model);
         let of_cards = launch::remark(&question, &cards);
-        let remarks = [rules(kind).remark(&options), own, one, of_cards, wide];
+        let remarks = [rules(kind).remark(&options), own, of_cards, wide];
         for remark in remarks.into_iter().flatten() {
             if !model.remarks.contains(&remark) {
                 Arc::make_mut(&mut model).remarks.push(remark);
             }
         }
+        automatic::check(&question, &options, &cards, &model)?;
+        let replaced = automatic::replaced(&question, &options, &cards, &model);
         let given = Arc::new(question.clone());
         let question = automatic::with_own_context(question, &options, &cards, &model);
         let host = Arc::new(launch::main_memory(&question, &cards)?);
@@ -265,6 +268,7 @@ impl Deployment {
             headroom: question.headroom.unwrap_or_else(|| rules(kind).headroom()),
             min_decode_speed: limits::min_decode_speed(&question, &cards)?,
             given,
+            replaced,
             model,
             file,
             origin: None,

@@ -402,6 +402,11 @@ pub trait RuntimeRules: Sync {
         None
     }
 
+    /// The release that is planned where none is named, of a program that has newer ones which were not read.
+    fn newest_read(&self) -> Option<String> {
+        None
+    }
+
     /// What has to be said of these options before anything else.
     fn remark(&self, _options: &RuntimeOptions) -> Option<String> {
         None

@@ -39,7 +39,11 @@ impl Solver<'_> {
 
     fn most_users(&self, condition: Condition, cache_tokens: u64) -> Result<u64, RecommendError> {
         let options = self.deployment.options();
-        let most = rules(self.deployment.kind()).most_sequences(&options);
+        let rules = rules(self.deployment.kind());
+        let most = match rules.runs_one_sequence(&self.deployment.model) {
+            true => 1,
+            false => rules.most_sequences(&options),
+        };
         let fits = |users| self.have_room(condition, cache_tokens, users);
         let (mut has, mut next) = (0, 1);
         while next <= most && fits(next)? {

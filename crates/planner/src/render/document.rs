@@ -84,6 +84,9 @@ pub struct DeploymentDoc {
     pub recent_window: u64,
     /// Where that number comes from.
     pub recent_window_basis: String,
+    /// What is planned in the place of what was asked, because the program does that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
     /// What is neither given nor a default of vramplan's, but the user's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configured: Vec<String>,
@@ -130,6 +133,7 @@ impl DeploymentDoc {
             runtime_version: runtime_version(deployment),
             recent_window: answer.recent_window.tokens,
             recent_window_basis: answer.recent_window.basis.text().to_owned(),
+            replaced: deployment.replaced.clone(),
             configured: Vec::new(),
         }
     }

@@ -44,7 +44,12 @@ fn heading_on(document: &Document, width: usize) -> String {
     let asked = &document.deployment;
     let chosen = if asked.given.runtime.is_some() { "" } else { " (see `--runtime`)" };
     let version = asked.given.runtime_version.as_deref();
-    let version = version.map(|version| format!(" {}", printable(version))).unwrap_or_default();
+    let version = match (version, asked.resolved.runtime.and_then(|kind| rules(kind).newest_read()))
+    {
+        (Some(version), _) => format!(" {}", printable(version)),
+        (None, Some(release)) => format!(" (as of {release})"),
+        (None, None) => String::new(),
+    };
     let title = format!(
         "{} · {} weights · {} KV · {} runtime{version}{chosen} · {}",
         asked.model.name,
@@ -58,6 +63,9 @@ fn heading_on(document: &Document, width: usize) -> String {
         text.push_str(&wrap(&users_line(users), width));
     }
     text.push_str(&wrap(&title, width));
+    for replaced in &asked.replaced {
+        text.push_str(&wrap(&printable(replaced), width));
+    }
     if let Some(origin) = &asked.model.origin {
         text.push_str(&wrap(&origin.text(), width));
     }

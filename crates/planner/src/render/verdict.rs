@@ -59,7 +59,7 @@ fn of_one_number(document: &Document) -> Sentence {
             format!("{} of {usable_of} (up to {})", peak.expected, peak.high)
         }
         (Verdict::Tight, _) if document.pool.is_some() && peak.expected > usable => format!(
-            "{} of {usable}, of which the card's own use is assumed: it may not start",
+            "{} of {usable} may be too much to start: what the card itself takes is not known exactly",
             peak.expected
         ),
         (Verdict::Tight, _) if document.pool.is_some() && peak.high <= usable => format!(

@@ -24,12 +24,19 @@ const LONGER: OllamaVersion = OllamaVersion::new(0, 6, 7);
 /// The first that leaves it to llama.cpp whether attention is fused; before, it was not unless it was told so.
 const FLASH: OllamaVersion = OllamaVersion::new(0, 12, 11);
 
-/// The first that fuses attention of some models, and which those are (`fs/ggml/ggml.go`, `FlashAttention`).
-const FLASH_OF_SOME: OllamaVersion = OllamaVersion::new(0, 12, 0);
-const FUSED: [&str; 4] = ["gemma3", "gpt-oss", "qwen3", "qwen3moe"];
-/// Between which releases gpt-oss has 8192 tokens at least, on cards of 20 GiB.
-const WIDENS_GPT_OSS: [OllamaVersion; 2] =
-    [OllamaVersion::new(0, 11, 0), OllamaVersion::new(0, 17, 0)];
+/// Models whose attention is fused before that, by the first release that does (`fs/ggml/ggml.go`, `FlashAttention`).
+const FUSED: [(&str, OllamaVersion); 6] = [
+    ("gpt-oss", OllamaVersion::new(0, 12, 0)),
+    ("qwen3", OllamaVersion::new(0, 12, 4)),
+    ("qwen3moe", OllamaVersion::new(0, 12, 4)),
+    ("gemma3", OllamaVersion::new(0, 12, 6)),
+    ("qwen3vl", OllamaVersion::new(0, 12, 9)),
+    ("qwen3vlmoe", OllamaVersion::new(0, 12, 9)),
+];
+/// From this release until contexts follow from the cards, gpt-oss has 8192 tokens at least (`server/routes.go`): since 0.12 where
+/// the cards have 20 GiB together (`lowVRAM`).
+const WIDENS_GPT_OSS: OllamaVersion = OllamaVersion::new(0, 11, 0);
+const SPARES_SMALL_CARDS: OllamaVersion = OllamaVersion::new(0, 12, 0);
 
 /// Builds of llama.cpp by the release that came with them first: `LLAMA_CPP_VERSION` of Ollama's repository since 0.30.0. Before,
 /// `Makefile.sync` names a commit, whose build is known of two (their pull requests name it), and of the others by its date.
@@ -90,7 +97,7 @@ impl OllamaVersion {
     /// assert_eq!(version.llama_cpp(), LlamaCppVersion::Build(10_091));
     /// ```
     pub fn llama_cpp(self) -> LlamaCppVersion {
-        if self > NEWEST.0 {
+        if self.is_beyond() {
             return LlamaCppVersion::default();
         }
         if self == NEWEST.0 {
@@ -100,6 +107,11 @@ impl OllamaVersion {
         found.map_or(LlamaCppVersion::Before2025, |(_, build)| LlamaCppVersion::Build(*build))
     }
 
+    /// Whether it is newer than every release that was read.
+    pub fn is_beyond(self) -> bool {
+        self > NEWEST.0
+    }
+
     /// Whether it starts `llama-server`, whose plan is llama.cpp's.
     pub fn starts_server(self) -> bool {
         self >= SERVER
@@ -107,7 +119,8 @@ impl OllamaVersion {
 
     /// Whether attention is fused where nothing is said of it, for a model of this architecture by its name in GGUF files.
     pub fn tries_flash_attention(self, architecture: &str) -> bool {
-        self >= FLASH || (self >= FLASH_OF_SOME && FUSED.contains(&architecture))
+        let fuses = |(name, first): &(&str, Self)| *name == architecture && self >= *first;
+        self >= FLASH || FUSED.iter().any(fuses)
     }
 
     /// The context of a run that is told none (`server/routes.go`, `vram-based default context`), on cards that have so much
@@ -122,8 +135,10 @@ impl OllamaVersion {
     /// ```
     pub fn own_context(self, architecture: &str, total: Bytes) -> u64 {
         let gib = total.get() >> 30;
-        let widens = (WIDENS_GPT_OSS[0]..WIDENS_GPT_OSS[1]).contains(&self);
-        let least = if widens && architecture == "gpt-oss" && gib >= 20 { 8192 } else { 0 };
+        let widens = (WIDENS_GPT_OSS..TIERS).contains(&self)
+            && (self < SPARES_SMALL_CARDS || gib >= 20)
+            && architecture == "gpt-oss";
+        let least = if widens { 8192 } else { 0 };
         let own = match gib {
             _ if self < LONGER => 2048,
             _ if self < TIERS => 4096,
@@ -207,8 +222,12 @@ mod tests {
         }
         assert!(version("0.30.0").starts_server() && !version("0.24.0").starts_server());
         assert!(!version("0.12.10").tries_flash_attention("llama"));
-        assert!(version("0.12.6").tries_flash_attention("qwen3"));
-        assert_eq!(version("0.12.6").own_context("gpt-oss", card), 8192);
+        assert!(version("0.12.6").tries_flash_attention("gemma3"));
+        assert!(!version("0.12.5").tries_flash_attention("gemma3"));
+        let small = Bytes::new(16 << 30);
+        let of_gpt_oss = |text: &str, card| version(text).own_context("gpt-oss", card);
+        assert_eq!(["0.11.0", "0.12.6"].map(|text| of_gpt_oss(text, card)), [8192, 8192]);
+        assert_eq!(["0.11.0", "0.12.6"].map(|text| of_gpt_oss(text, small)), [8192, 4096]);
     }
 
     #[test]

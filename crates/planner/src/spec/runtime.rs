@@ -209,6 +209,10 @@ impl RuntimeOptions {
             Self::Ollama(release) if !release.starts_server() => {
                 CheckedLlamaCpp { between: [G::Copies, G::HalfMask], ..checked }
             }
+            // Of a release that was not read, the build is not known either.
+            Self::Ollama(release) if release.is_beyond() => {
+                CheckedLlamaCpp { between: [G::HalfMask, G::NEWEST], is_beyond: true, ..checked }
+            }
             _ => checked,
         }
     }

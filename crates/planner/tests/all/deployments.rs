@@ -317,6 +317,7 @@ impl Draft {
         let tokens = self.work.cache_tokens;
         let cards = Cards::new(self.first, self.others);
         Deployment {
+            replaced: Vec::new(),
             given: Arc::new(Question::default()),
             model: Arc::new(self.model),
             file: None,

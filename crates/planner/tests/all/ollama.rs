@@ -69,7 +69,7 @@ fn a_context_that_is_solved_has_the_batch_that_goes_with_it() {
 fn more_than_the_models_context_is_the_models() {
     let case = asked("gpu = 'RTX 4090'\nmodel = 'qwen3-8b'\nruntime = 'ollama'\ncontext = 100000");
     assert_eq!(case.cache.fixed(), Some(40_960));
-    assert!(case.model.remarks.iter().any(|remark| remark.contains("40960 tokens where more")));
+    assert!(case.replaced[0].contains("no more than the model's: 40960"), "{:?}", case.replaced);
 }
 
 #[test]
@@ -134,4 +134,53 @@ fn without_fused_attention_batches_are_small() {
     let on = |gpu, context| batch(gpu, "eager", context);
     assert_eq!(on("RTX 4090", 32_768), 512);
     assert_eq!([4096, 8192].map(|n| on("RTX 3060 Ti", n)), [512, 256]);
+}
+
+#[test]
+fn what_takes_the_place_of_what_was_asked_is_said() {
+    let one = "gpu = 'RTX 4090'\nruntime = 'ollama'\n";
+    let users = asked(&format!("{one}model = 'qwen3.5-9b'\nusers = 4\ncontext = 8192"));
+    assert_eq!((users.workload.batch, users.replaced.len()), (1, 1));
+    let long = asked(&format!("{one}model = 'qwen3-8b'\ncache_tokens = 65536"));
+    assert_eq!((long.cache.fixed(), long.replaced.len()), (Some(40_960), 1));
+    let plain = asked(&format!("{one}model = 'qwen3-8b'\nusers = 4\ncontext = 8192"));
+    assert_eq!((plain.workload.batch, plain.replaced.len()), (4, 0));
+}
+
+#[test]
+fn a_context_of_its_own_is_of_the_memory_that_the_gpu_gets() {
+    let context = |gpu: &str, more: &str| {
+        let question: Question = toml::from_str(&format!(
+            "gpu = '{gpu}'\nmodel = 'llama-3.1-8b'\nruntime = 'ollama'\nown_context = true\n{more}"
+        ))
+        .unwrap();
+        Case::asked(&question).cache.fixed()
+    };
+    assert_eq!(context("M4 Pro 48GB", ""), Some(32_768));
+    assert_eq!(context("M4 24GB", ""), Some(4096));
+    assert_eq!(context("RTX 4090", "other_use = '2GiB'"), Some(4096));
+    let other: Question =
+        toml::from_str("gpu = 'L4'\nmodel = 'qwen3-8b'\nruntime = 'llama.cpp'\nown_context = true")
+            .unwrap();
+    let refused = resolve(&other, &Catalog::built_in(), &MemoryFiles::default(), None);
+    assert!(refused.unwrap_err().to_string().contains("`--own-context`"));
+}
+
+/// What was not read is between what was, and never of zero width.
+#[test]
+fn releases_that_were_not_read_have_bounds() {
+    let width = |version: &str| {
+        let plan = asked(&format!(
+            "gpu = 'RTX 4090'\nmodel = 'qwen3-8b'\nruntime = 'ollama'\nruntime_version = '{version}'\n\
+             context = 8192"
+        ))
+        .answer()
+        .plan;
+        let activations = plan.buffers.iter().filter(|buffer| {
+            buffer.component == vramplan_planner::estimate::Component::Activations
+        });
+        activations.map(|buffer| buffer.size.high.get() - buffer.size.low.get()).sum::<u64>()
+    };
+    assert_eq!(width("0.32.15"), 0);
+    assert!(width("0.34.2") > 0 && width("0.9.6") > 0);
 }

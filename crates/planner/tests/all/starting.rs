@@ -123,3 +123,18 @@ fn sequences_without_a_state_are_refused_with_how_many_have_one() {
         assert_ne!(planned(&format!("{hybrid}{told}")).verdict, Verdict::DoesNotFit, "{told}");
     }
 }
+
+/// What assumed figures alone refuse may start: eighteen starts with shares like this one did.
+#[test]
+fn a_start_that_only_assumed_figures_refuse_is_tight() {
+    let question: Question = toml::from_str(
+        "gpu = 'Radeon AI PRO R9700'\nmodel = 'llama-3.1-8b'\nruntime = 'vllm'\nruntime_version = '0.13'\nmax_seqs = 64\n\
+         max_model_len = 65536\ngpu_memory_utilization = 0.98",
+    )
+    .unwrap();
+    let found = resolve(&question, &Catalog::built_in(), &MemoryFiles::default(), None).unwrap();
+    let answer = answer(&found).unwrap();
+    assert_eq!(answer.verdict, Verdict::Tight);
+    assert!(answer.plan.peak.expected > answer.plan.capacity.usable);
+    assert!(answer.plan.capacity.doubt.is_some());
+}

@@ -12,7 +12,7 @@ use self::speculation::{Failed, Told};
 use self::tables::{
     AS_PLANNED, KOBOLD, LLAMA_HERE, LLAMA_PYTHON, LLAMA_VARIABLES, LM_STUDIO, NOT_PLANNED, OLLAMA,
     OLLAMA_VARIABLES, OTHER_PROGRAMS, OTHER_VARIABLES, SEVERAL, SGLANG_HERE, VLLM_HERE,
-    says_pixels,
+    format_of_method, says_pixels,
 };
 use super::Question;
 use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
@@ -113,6 +113,12 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
         let is_own = ["VLLM_", "SGLANG_", "SGL_"].iter().any(|own| name.starts_with(own));
         is_own && !OTHER_VARIABLES.contains(name)
     };
+    if let Some(method) = unknown_method(rest) {
+        served.remarks.push(format!(
+            "which format `--quantization {}` is of the checkpoint's files say: planned is what its name tells",
+            printable(method)
+        ));
+    }
     let visible = variables.iter().find(|(name, _)| VISIBLE.contains(name));
     let cards_of = |list: &str| list.split(',').filter(|card| !card.is_empty()).count();
     // One is what is planned where nobody says how many there are.
@@ -126,6 +132,16 @@ pub fn served(command: &[&str]) -> Result<Served, Unread> {
     let named = variables.iter().map(|(name, _)| *name).filter(of_server);
     served.left_out.extend(named.map(printable));
     Ok(served)
+}
+
+/// The value of `--quantization` where that tells no format.
+fn unknown_method<'a>(words: &[&'a str]) -> Option<&'a str> {
+    let at = words.iter().position(|word| word.starts_with("--quantization"))?;
+    let method = match words[at].split_once('=') {
+        Some((_, method)) => method,
+        None => words.get(at + 1)?,
+    };
+    format_of_method(method).is_none().then_some(method)
 }
 
 /// Variables that say which cards a program sees.

@@ -737,8 +737,15 @@ fn longest(question: &mut Question, text: &str) -> Result<(), String> {
 /// A method that quantizes at load, or that of a checkpoint by its name; what only its files tell is left to them.
 #[allow(clippy::unnecessary_wraps, reason = "as all that set a key")]
 fn quantization(question: &mut Question, text: &str) -> Result<(), String> {
-    /// What they call formats that have a name here.
-    const METHODS: [(&str, &str); 12] = [
+    if let Some(format) = format_of_method(text) {
+        question.dtype = Some(format);
+    }
+    Ok(())
+}
+
+/// The format that a method makes, or that of the checkpoints that it reads.
+pub(super) fn format_of_method(text: &str) -> Option<WeightFormat> {
+    const METHODS: [(&str, &str); 11] = [
         ("modelopt", "fp8"),
         ("modelopt_fp8", "fp8"),
         ("modelopt_fp4", "nvfp4"),
@@ -750,13 +757,9 @@ fn quantization(question: &mut Question, text: &str) -> Result<(), String> {
         ("ptpc_fp8", "fp8-dynamic"),
         ("petit_nvfp4", "nvfp4"),
         ("bitsandbytes", "nf4"),
-        ("fp8_per_block", "fp8-block"),
     ];
     let method = METHODS.iter().find(|(method, _)| *method == text);
-    if let Ok(format) = method.map_or(text, |(_, format)| format).parse::<WeightFormat>() {
-        question.dtype = Some(format);
-    }
-    Ok(())
+    method.map_or(text, |(_, format)| format).parse().ok()
 }
 
 /// The type of recurrent layers' states.

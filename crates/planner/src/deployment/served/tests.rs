@@ -28,6 +28,20 @@ fn ollama_is_told_by_variables() {
 }
 
 #[test]
+fn formats_of_checkpoints_are_told_by_methods() {
+    let of_method = |method: &str| {
+        let Served { question, remarks, .. } =
+            of(&format!("vllm serve a/b --quantization {method}"));
+        (question.dtype.map(|format| format.to_string()), remarks.len())
+    };
+    assert_eq!(of_method("modelopt_fp4"), (Some("nvfp4".to_owned()), 0));
+    assert_eq!(of_method("compressed-tensors"), (None, 1));
+    let kv = |ty: &str| of(&format!("vllm serve a/b --kv-cache-dtype {ty}")).question.kv;
+    assert_eq!(kv("bfloat16").map(|kv| kv.to_string()).as_deref(), Some("bf16"));
+    assert_eq!(kv("auto"), None);
+}
+
+#[test]
 fn containers_and_modules_are_looked_into() {
     let line = "docker run --gpus all -p 8000:8000 -e HF_TOKEN=x vllm/vllm-openai:v0.11 --model a/b --max-model-len 32k \
                 --quantization fp8 --frobnicate 3 --dtype auto";

@@ -26,8 +26,10 @@ const LARGER: [Batch; 2] = [
     Batch { tokens: 1024, beyond: 4096, surcharge: 768 << 20, most: 75 },
 ];
 
-/// Without fused attention, on CUDA cards with at most 8 GiB and a context beyond this, the batch is smaller.
-const CONSTRAINED: (u64, u64, u64) = (256, 8 * GIB, 4096);
+/// The batch of a context beyond [`SHORT`] without fused attention on CUDA cards with at most [`SMALL_CARD`].
+const CONSTRAINED: u64 = 256;
+const SMALL_CARD: u64 = 8 * GIB;
+const SHORT: u64 = 4096;
 
 /// What it settles.
 pub(super) fn of(asked: &AutomaticAsked<'_>) -> Automatic {
@@ -43,11 +45,9 @@ pub(super) fn of(asked: &AutomaticAsked<'_>) -> Automatic {
 fn batch(asked: &AutomaticAsked<'_>, predicted: u64, available: u64) -> u64 {
     let is_cuda = |(gpu, _): &(&GpuSpec, Bytes)| gpu.maker.is_nvidia();
     if asked.attention != Attention::Flash && asked.cards.iter().any(is_cuda) {
-        let (tokens, memory, beyond) = CONSTRAINED;
-        let is_small = |card: &&(&GpuSpec, Bytes)| is_cuda(card) && card.1.get() <= memory;
-        let is_constrained =
-            asked.context > beyond && asked.cards.iter().filter(is_small).count() > 0;
-        return if is_constrained { tokens } else { SMALLEST };
+        let is_small = |card: &(&GpuSpec, Bytes)| is_cuda(card) && card.1.get() <= SMALL_CARD;
+        let is_constrained = asked.context > SHORT && asked.cards.iter().any(is_small);
+        return if is_constrained { CONSTRAINED } else { SMALLEST };
     }
     let left = (available / 100 * THRESHOLD).checked_sub(predicted);
     let fits = |batch: &&Batch| {

@@ -13,7 +13,9 @@ use crate::estimate::rules::{
 };
 use crate::estimate::weights::TensorRule;
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
-use crate::spec::{Attention, GpuSpec, Layer, Maker, ModelSpec, Part, RuntimeOptions};
+use crate::spec::{
+    Attention, GpuSpec, Layer, Maker, ModelSpec, OllamaVersion, Part, RuntimeOptions,
+};
 use crate::units::Bytes;
 
 /// Models that it runs for one user at a time (`server/sched.go`, `load`).
@@ -66,6 +68,10 @@ impl RuntimeRules for Rules {
     fn automatic(&self, asked: &AutomaticAsked<'_>) -> Option<Automatic> {
         let RuntimeOptions::Ollama(release) = asked.options else { return None };
         release.starts_server().then(|| automatic::of(asked))
+    }
+
+    fn newest_read(&self) -> Option<String> {
+        Some(OllamaVersion::default().to_string())
     }
 
     fn remark(&self, options: &RuntimeOptions) -> Option<String> {

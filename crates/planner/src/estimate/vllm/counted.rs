@@ -4,50 +4,39 @@ use crate::estimate::{BufferId, Buffers, Component, Formula, Kind, Life, Phase, 
 use crate::spec::{Basis, Bounds, Maker};
 use crate::units::Bytes;
 
-/// Lists it.
-pub(super) fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) {
-    push_shared_memory(buffers, scenario);
-    push_slack(buffers, scenario);
-}
-
-/// MiB that the free memory of a machine falls by while a server on it loads and profiles, beyond what the server allocates: five
-/// starts on GB10s lacked 0.3, 2.4, 3.0 (twice 2.4 to 5.4 by the same command) and 11.5 GiB.
+/// MiB that the free memory of a machine falls by while a server on it loads and profiles, beyond what the server allocates. Four
+/// starts on one GB10 each lacked 0.3, 2.0, 2.4 and 5.4 GiB of what their share should have left; the high bound is about twice the
+/// most. A pair of GB10s lacked 17, and what took them is not known.
 const TAKEN_MEANWHILE: [u64; 3] = [0, 2458, 12_288];
-
-/// What the system takes of a memory that it shares with the GPU, such as pages of the files that are read: vLLM counts what is no
-/// longer free.
-fn push_shared_memory(buffers: &mut Buffers, scenario: &Scenario<'_>) {
-    if !scenario.gpu.unified || !scenario.gpu.maker.is_nvidia() {
-        return;
-    }
-    let kind = Kind {
-        component: Component::RuntimeOverhead,
-        life: Life::From(Phase::Load),
-        basis: Basis::Assumed,
-        source: "what pools of five starts on GB10s lack of their share (tests/corpus/vllm_reports.csv)",
-    };
-    let [low, expected, high] = TAKEN_MEANWHILE.map(|mib| Bytes::new(mib << 20));
-    let size = Bounds::new(low, expected, high);
-    let formula = Formula::text("constant", &[]);
-    buffers.push(kind, BufferId::Other("memory that the system takes meanwhile"), size, formula);
-}
 
 /// MiB that loading leaves in the allocator under `ROCm`: 70 to 610 on eleven starts of an R9700.
 const SLACK: [u64; 3] = [64, 256, 704];
 
-/// What loading leaves in the allocator where vLLM takes what the card lacks for what it loaded.
-fn push_slack(buffers: &mut Buffers, scenario: &Scenario<'_>) {
-    if scenario.gpu.maker != Maker::Amd {
-        return;
-    }
-    let kind = Kind {
-        component: Component::Fragmentation,
-        life: Life::From(Phase::Load),
-        basis: Basis::Assumed,
-        source: "vLLM platforms/rocm.py, get_current_memory_usage: what starts on an R9700 loaded beyond the weights",
+/// Lists it.
+pub(super) fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) {
+    let gpu = scenario.gpu;
+    let mut constant = |component, what: &'static str, source, mib: [u64; 3]| {
+        let (life, basis) = (Life::From(Phase::Load), Basis::Assumed);
+        let [low, expected, high] = mib.map(|mib| Bytes::new(mib << 20));
+        let size = Bounds::new(low, expected, high);
+        let kind = Kind { component, life, basis, source };
+        buffers.push(kind, BufferId::Other(what), size, Formula::text("constant", &[]));
     };
-    let [low, expected, high] = SLACK.map(|mib| Bytes::new(mib << 20));
-    let size = Bounds::new(low, expected, high);
-    let formula = Formula::text("constant", &[]);
-    buffers.push(kind, BufferId::Other("what loading leaves in the allocator"), size, formula);
+    // Such as pages of the files that are read: they are of the memory that the GPU has, too.
+    if gpu.unified && gpu.maker.is_nvidia() {
+        constant(
+            Component::RuntimeOverhead,
+            "memory that the system takes meanwhile",
+            "what pools of four starts on a GB10 lack of their share",
+            TAKEN_MEANWHILE,
+        );
+    }
+    if gpu.maker == Maker::Amd {
+        constant(
+            Component::Fragmentation,
+            "what loading leaves in the allocator",
+            "vLLM platforms/rocm.py, get_current_memory_usage: what starts on an R9700 loaded beyond the weights",
+            SLACK,
+        );
+    }
 }

@@ -1,13 +1,17 @@
 //! A Modelfile: `PARAMETER`s as `docs/modelfile.md` lists them, and the environment of `ollama serve` (`envconfig/config.go`, where
 //! `OLLAMA_FLASH_ATTENTION` is read by `strconv.ParseBool`).
 
-use super::{EmitError, chunk, gpu_layers, is_flash, llama_cpp, sequences, slot};
+use super::{EmitError, chunk, is_flash, llama_cpp, sequences, slot};
 use crate::render::document::Document;
+use crate::spec::Count;
 use crate::text::printable;
 
 pub(super) fn settings(document: &Document, file: Option<&str>) -> Result<String, EmitError> {
     let asked = &document.deployment;
-    refuse_tensors(document, "Ollama")?;
+    // What was solved is what Ollama does by itself.
+    if document.placement.is_none() {
+        refuse_tensors(document, "Ollama")?;
+    }
     let kv = asked.kv();
     if !["f16", "q8_0", "q4_0"].contains(&kv.as_str()) {
         return Err(EmitError::Unsupported {
@@ -27,6 +31,11 @@ pub(super) fn settings(document: &Document, file: Option<&str>) -> Result<String
         let (model, weights) = (printable(&asked.model.name), printable(&asked.weights()));
         format!("# FROM the GGUF file of {model} in {weights}")
     };
+    let layers = document.deployment.resolved.ngl.filter(|_| document.placement.is_none());
+    let num_gpu = match layers {
+        Some(Count::Some(layers)) => format!("PARAMETER num_gpu {layers}\n"),
+        Some(Count::All | Count::Auto) | None => String::new(),
+    };
     let flash = u8::from(is_flash(document));
     let spread = match asked.resolved.split {
         Some(_) => "#   OLLAMA_SCHED_SPREAD=1\n",
@@ -36,7 +45,7 @@ pub(super) fn settings(document: &Document, file: Option<&str>) -> Result<String
         "{from}\n\
          PARAMETER num_ctx {}\n\
          PARAMETER num_batch {}\n\
-         PARAMETER num_gpu {}\n\
+         {num_gpu}\
          # In the environment of `ollama serve`:\n\
          #   OLLAMA_FLASH_ATTENTION={flash}\n\
          #   OLLAMA_KV_CACHE_TYPE={}\n\
@@ -44,7 +53,6 @@ pub(super) fn settings(document: &Document, file: Option<&str>) -> Result<String
          {spread}",
         slot(document)?,
         chunk(document),
-        gpu_layers(document),
         kv,
         sequences(document),
     ))
