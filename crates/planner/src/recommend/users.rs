@@ -40,10 +40,8 @@ impl Solver<'_> {
     fn most_users(&self, condition: Condition, cache_tokens: u64) -> Result<u64, RecommendError> {
         let options = self.deployment.options();
         let rules = rules(self.deployment.kind());
-        let most = match rules.runs_one_sequence(&self.deployment.model) {
-            true => 1,
-            false => rules.most_sequences(&options),
-        };
+        let is_alone = rules.runs_one_sequence(&self.deployment.model);
+        let most = if is_alone { 1 } else { rules.most_sequences(&options) };
         let fits = |users| self.have_room(condition, cache_tokens, users);
         let (mut has, mut next) = (0, 1);
         while next <= most && fits(next)? {
