@@ -28,6 +28,7 @@ mod scenario;
 mod screen;
 mod short;
 mod sparse;
+mod spoken;
 mod sweep;
 mod synonyms;
 mod synth;

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use vramplan_planner::deployment::{are_cards, is_program};
 use vramplan_planner::read::Catalog;
+use vramplan_planner::spec::Runtime;
 
 /// Words for `budget`.
 const PLAN: [&str; 14] = [
@@ -168,6 +169,10 @@ fn flags(words: Vec<OsString>) -> Vec<OsString> {
                 written.extend(meant(&value).map(OsString::from));
                 continue;
             }
+            None if word == "-r" && words.peek().is_some_and(|value| is_runtime(value)) => {
+                written.push("--runtime".into());
+                continue;
+            }
             None if words.peek().is_some_and(|value| meant(value).is_some()) => {
                 let value = words.next();
                 written.extend(value.and_then(|value| meant(&value)).map(OsString::from));
@@ -211,6 +216,11 @@ fn are_named(value: &OsStr) -> bool {
     text.is_some_and(|text| text == "all" || are_cards(text, &Catalog::built_in()))
 }
 
+/// Whether `-r`, which takes a prompt's end in llama.cpp, is given a runtime.
+fn is_runtime(value: &OsStr) -> bool {
+    value.to_str().is_some_and(|value| value.parse::<Runtime>().is_ok())
+}
+
 /// `-g L4 -g T4` as `-g L4,T4`.
 fn join_gpus(words: &mut Vec<OsString>) {
     let is_gpu = |word: &OsString| word == "-g" || word == "--gpu";
@@ -246,6 +256,8 @@ mod tests {
             ("t ollama run a -g L4", "t budget -g L4 -- ollama run a"),
             ("t lms load a --gpu max -g L4", "t budget -g L4 -- lms load a --gpu max"),
             ("t qwen3-8b L4", "t qwen3-8b L4"),
+            ("t budget -r vllm", "t budget --runtime vllm"),
+            ("t budget -r User:", "t budget -r User:"),
             ("t --help", "t --help"),
         ] {
             assert_eq!(written(line), meant);

@@ -7,11 +7,10 @@ use std::num::{IntErrorKind, ParseIntError};
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use vramplan_planner::deployment::{are_cards, changes_no_memory};
-use vramplan_planner::read::Catalog;
+use vramplan_planner::deployment::changes_no_memory;
 use vramplan_planner::text::printable;
-use vramplan_planner::units::Bytes;
 
+use super::spoken::{is_model, told};
 use super::{short, synonyms};
 
 /// Reads the command line, or ends the process as [`clap::Error::exit`] does.
@@ -65,7 +64,7 @@ fn read<T: Parser>(words: &[OsString]) -> Result<T, clap::Error> {
     match error.kind() {
         // What is nearly a command may be a model that is known: `codestral` is no `doctor`.
         ErrorKind::InvalidSubcommand if !is_help && (!is_near || begins_with_a_model(words)) => {
-            budget(words).map_or(Err(error), T::try_parse_from)
+            budget(words).map_or_else(|| Err(untold(error, words)), T::try_parse_from)
         }
         ErrorKind::UnknownArgument if is_flagged_plan::<T>(words) => {
             let mut plan = words.to_vec();
@@ -75,7 +74,7 @@ fn read<T: Parser>(words: &[OsString]) -> Result<T, clap::Error> {
         ErrorKind::UnknownArgument => {
             let moved = behind_the_flags(&error, words);
             let words = moved.as_deref().unwrap_or(words);
-            named(words).map_or(Err(error), T::try_parse_from)
+            named(words).map_or_else(|| Err(untold(error, words)), T::try_parse_from)
         }
         _ => Err(error),
     }
@@ -119,66 +118,19 @@ fn behind_the_flags(error: &clap::Error, words: &[OsString]) -> Option<Vec<OsStr
 /// Commands that take a model and a GPU.
 const PLANS: [&str; 4] = ["budget", "sweep", "quants", "explore"];
 
-/// `budget --model MODEL --gpu GPU` for `budget MODEL GPU`, in either order: words that name a card are the GPU.
+/// `budget --model MODEL --gpu GPU` for `budget MODEL GPU`, and what else words say that stand alone.
 fn named(words: &[OsString]) -> Option<Vec<OsString>> {
-    /// More words than a model and a card have.
-    const MOST: usize = 10;
     let [program, command, rest @ ..] = words else { return None };
-    let is_plan = PLANS.iter().any(|plan| command == *plan);
     let count = rest.iter().take_while(|word| !is_flag(word)).count();
-    if !is_plan || !(1..=MOST).contains(&count) {
+    let is_plan = PLANS.iter().any(|plan| command == *plan);
+    if !is_plan {
         return None;
     }
-    let (given, flags) = rest.split_at(count);
-    let Told { model, gpu } = told(given)?;
+    let (alone, flags) = rest.split_at(count);
     let mut written = vec![program.clone(), command.clone()];
-    for (flag, name) in [("--model", model), ("--gpu", gpu)] {
-        written.extend(name.into_iter().flat_map(|name| [flag.into(), name]));
-    }
+    written.extend(told(alone)?.into_flags());
     written.extend_from_slice(flags);
     Some(written)
-}
-
-/// What words say that stand alone.
-struct Told {
-    model: Option<OsString>,
-    gpu: Option<OsString>,
-}
-
-/// Which of the words are the model, and which the card.
-fn told(words: &[OsString]) -> Option<Told> {
-    const BETWEEN: [&str; 4] = ["on", "for", "with", "in"];
-    let between = |word: &OsString| BETWEEN.iter().any(|between| word == *between);
-    let words: Vec<OsString> = words.iter().filter(|word| !between(word)).cloned().collect();
-    let joined = |words: &[OsString]| words.join(OsStr::new(" "));
-    let whole = joined(&words);
-    if is_card(&whole) {
-        return Some(Told { model: None, gpu: Some(whole) });
-    }
-    let cuts = || 1..words.len();
-    // The longest run of words that is a card: `RTX 4090`, not `4090` alone.
-    let behind = cuts().map(|at| words.split_at(at)).find(|(_, gpu)| is_card(&joined(gpu)));
-    let before = cuts().rev().map(|at| words.split_at(at)).find(|(gpu, _)| is_card(&joined(gpu)));
-    let (model, gpu) = match (behind, before, words.as_slice()) {
-        (Some((model, gpu)), _, _) | (None, Some((gpu, model)), _) => (model, gpu),
-        (None, None, [_]) => return Some(Told { model: Some(whole), gpu: None }),
-        (None, None, _) if is_model(&whole) => return Some(Told { model: Some(whole), gpu: None }),
-        (None, None, [model, gpu]) => (std::slice::from_ref(model), std::slice::from_ref(gpu)),
-        _ => return None,
-    };
-    Some(Told { model: Some(joined(model)), gpu: Some(joined(gpu)) })
-}
-
-fn is_card(word: &OsStr) -> bool {
-    /// `8b` is the size of a model, not that of a card.
-    const SMALLEST: Bytes = Bytes::new(1 << 30);
-    let Some(word) = word.to_str() else { return false };
-    word.parse().map_or(true, |size: Bytes| size >= SMALLEST)
-        && are_cards(word, &Catalog::built_in())
-}
-
-fn is_model(word: &OsStr) -> bool {
-    word.to_str().is_some_and(|word| Catalog::built_in().model(word).is_ok())
 }
 
 /// `budget --model MODEL --gpu GPU` for `MODEL [GPU]`.
@@ -187,6 +139,26 @@ fn budget(words: &[OsString]) -> Option<Vec<OsString>> {
     let mut words = vec![program.clone(), "budget".into()];
     words.extend_from_slice(rest);
     named(&words)
+}
+
+/// The error of a plan whose words nobody can tell apart; another error as it is.
+fn untold(error: clap::Error, words: &[OsString]) -> clap::Error {
+    let words = words.get(1..).unwrap_or_default();
+    let plan = words.strip_prefix(&[OsString::from("budget")]);
+    let is_plan = plan.is_some() || error.kind() == ErrorKind::InvalidSubcommand;
+    let words = plan.unwrap_or(words);
+    let alone: Vec<_> = words.iter().take_while(|word| !is_flag(word)).cloned().collect();
+    if !is_plan || alone.len() < 3 {
+        return error;
+    }
+    let message = format!(
+        "cannot tell which of the words `{}` are the model, and which the GPU\n\n  \
+         tip: `vramplan MODEL GPU CONTEXT`, such as `vramplan qwen3-32b 4090 32k`; or with flags:\n  \
+         `vramplan budget --model MODEL --gpu GPU --context TOKENS`\n\n\
+         For more information, try '--help'.\n",
+        printable(&alone.join(OsStr::new(" ")).to_string_lossy())
+    );
+    clap::Error::raw(error.kind(), message)
 }
 
 fn is_flag(word: &OsStr) -> bool {
@@ -360,7 +332,7 @@ mod tests {
             ("mistral".into(), "L4".into(), Some(2))
         );
         assert_eq!(plan("t qwen3 8b"), ("qwen3 8b".into(), String::new(), None));
-        assert!(said("t budget a b c").contains("unexpected argument"));
+        assert!(said("t budget a b c").contains("cannot tell which of the words `a b c`"));
     }
 
     #[test]

@@ -34,6 +34,25 @@ const QUESTIONS: &[Asked] = &[
         3,
         &["does not fit: "],
     ),
+    // Words alone, in the order in which they come to mind.
+    asked("qwen3-32b 4090 32k", 0, &["fits: ", "of 32768 tokens", "RTX 4090"]),
+    asked("will qwen3-32b fit on a 4090?", 0, &["fits: "]),
+    asked("how much context does qwen3-8b get on 3060", 0, &["tokens of context"]),
+    asked("qwen3:8b 3060 8192", 0, &["all 8192 tokens of context", "ollama runtime"]),
+    asked("llama 3.3 70b on 2x3090 ollama", 0, &["2 × RTX 3090", "ollama runtime"]),
+    asked("qwen3-8b awq 3060 vllm 16k", 0, &["awq-int4 weights", "vllm runtime"]),
+    asked("qwen3-8b q4 3060", 2, &["`q4` is not a weight format"]),
+    asked("some words nobody knows", 2, &["`vramplan MODEL GPU CONTEXT`"]),
+    asked("budget -m qwen3-8b -g L4 -r vllm -c 8k", 0, &["vllm runtime"]),
+    // A machine by the name under which it is rented.
+    asked("qwen3-32b g5.12xlarge vllm 8k", 0, &["4 × A10G"]),
+    asked("budget -m qwen3-8b -g Standard_NC24ads_A100_v4", 0, &["A100-80GB"]),
+    asked("qwen3-32b 8xH100 vllm 32k 64 users", 3, &["60 of 64 users × 32768 tokens"]),
+    asked(
+        "qwen3-32b 8xH100 --runtime vllm --context 32k --users 64",
+        0,
+        &["64 users × 29840 of 32768 tokens"],
+    ),
     asked("budget -g L4 -m nope-7b", 2, &["unknown model `nope-7b`"]),
     // Cards of other makers, and memory that a GPU shares.
     asked("budget -g 'RX 7900 XTX' -m qwen3:14b", 0, &["fits: ", "checked on NVIDIA"]),

@@ -1,11 +1,22 @@
 //! What `--gpu` names: one card, so many of one, or several, in the ways in which people write that.
 
 use super::DeploymentError;
+use super::instances::rented;
 use super::limits::MOST_GPUS;
 use crate::read::size_alone;
 
 /// Words that stand for a number of cards.
-const NUMBERS: [(&str, u64); 4] = [("single", 1), ("dual", 2), ("triple", 3), ("quad", 4)];
+const NUMBERS: [(&str, u64); 9] = [
+    ("single", 1),
+    ("dual", 2),
+    ("triple", 3),
+    ("quad", 4),
+    ("one", 1),
+    ("two", 2),
+    ("three", 3),
+    ("four", 4),
+    ("eight", 8),
+];
 
 /// The signs between a number of cards and their name.
 const TIMES: [char; 4] = ['x', 'X', '×', '*'];
@@ -13,7 +24,7 @@ const TIMES: [char; 4] = ['x', 'X', '×', '*'];
 /// A number before a name that is longer than this is a part of the name: the `7900` of `7900xtx`.
 const LONGEST_NUMBER: usize = 3;
 
-/// The names that `--gpu` lists: `L4,T4`, `3090 + 4090`, `2xL4`, `dual 3090`.
+/// The names that `--gpu` lists: `L4,T4`, `3090 + 4090`, `2xL4`, `dual 3090`, and those in a rented machine, `g5.12xlarge`.
 pub(super) fn names(gpu: &str) -> Result<Vec<&str>, DeploymentError> {
     let mut names = Vec::new();
     for name in listed(gpu) {
@@ -22,7 +33,8 @@ pub(super) fn names(gpu: &str) -> Result<Vec<&str>, DeploymentError> {
             let what = format!("1x{name} to {MOST_GPUS}x{name}");
             return Err(DeploymentError::out_of_range("--gpu", times, what));
         }
-        names.extend((0..times).map(|_| name));
+        let (cards, card) = rented(name).map_or((1, name), |found| (found.cards, found.card));
+        names.extend((0..times.saturating_mul(cards)).map(|_| card));
         if names.len() as u64 > MOST_GPUS {
             let what = format!("at most {MOST_GPUS} cards");
             let all = format!("{} and more", names.len());
@@ -143,6 +155,13 @@ mod tests {
             assert_eq!(super::names(text).unwrap(), names, "{text}");
         }
         assert!(super::names("100xL4").is_err());
+    }
+
+    #[test]
+    fn a_rented_machine_is_its_cards() {
+        assert_eq!(names("g5.12xlarge").unwrap(), ["A10G"; 4]);
+        assert_eq!(names("2x g2-standard-24").unwrap(), ["L4"; 4]);
+        assert_eq!(names("two 3090").unwrap(), ["3090"; 2]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod command_line;
 mod config_file;
 mod defaults;
 mod error;
+mod instances;
 mod launch;
 mod limits;
 mod llama_flags;

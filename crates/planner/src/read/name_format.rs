@@ -3,9 +3,10 @@
 use crate::dtype::{FileType, KvFormat, WeightFormat};
 
 /// Endings of names, the longest first where one ends in another, and the formats that they are known to mean.
-const ENDINGS: [(&str, WeightFormat); 39] = [
+const ENDINGS: [(&str, WeightFormat); 40] = [
     ("-unsloth-bnb-4bit", NF4),
     ("-bnb-4bit", NF4),
+    ("-nf4", NF4),
     ("-bnb-8bit", WeightFormat::Int8),
     ("-awq-int4", AWQ),
     ("-awq-4bit", AWQ),

@@ -136,7 +136,14 @@ fn context(document: &Document) -> String {
     let longest = asked.number(|asked| asked.context);
     if let Some(users) = &document.users {
         let each = if users.planned == 1 { "user" } else { "users" };
-        return format!(" · {} {each} × {} tokens", users.planned, users.context);
+        // A pool has the length that requests may have for each of them, and a context that is asked for is that.
+        let is_asked = asked.given.context == Some(longest) && document.pool.is_some();
+        let of = if is_asked && users.context < longest {
+            format!(" of {longest}")
+        } else {
+            String::new()
+        };
+        return format!(" · {} {each} × {}{of} tokens", users.planned, users.context);
     }
     let runtime = asked.resolved.runtime;
     if tokens < longest && runtime.is_some_and(|runtime| rules(runtime).evicts()) {
