@@ -8,7 +8,7 @@ use super::args::CatalogArgs;
 use super::problem::Problem;
 use crate::evidence::Store;
 use vramplan_planner::deployment::{
-    self, Cards, Deployment, Form, LocalCard, OriginKind, Question, runtime_asked, runtime_of,
+    self, Cards, Deployment, Form, LocalCard, OriginKind, Question, runtime_asked,
 };
 use vramplan_planner::evidence::Book;
 use vramplan_planner::read::Catalog;
@@ -197,11 +197,6 @@ impl Known {
             Some(OriginKind::Profile | OriginKind::File) | None => Ok(question),
         }
     }
-}
-
-/// The runtime that a model is for by its form.
-pub fn runtime_by_form(located: &Located) -> Runtime {
-    located.form.map_or_else(|| runtime_of(&located.model, &*located.files), Form::runtime)
 }
 
 /// The runtime that one model is planned for, as `budget` has it: by its form, and a bare name by what else is asked for.

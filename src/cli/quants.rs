@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use super::Outcome;
 use super::args::CatalogArgs;
 use super::format;
-use super::known::{Known, runtime_by_form};
+use super::known::{Known, runtime_of_one};
 use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::{self, Cards, Deployment, Origin, Question};
@@ -332,7 +332,8 @@ impl Compared<'_> {
     }
 
     fn deployment(&mut self, question: &Question, located: &Located) -> anyhow::Result<Deployment> {
-        let runtime = question.runtime.unwrap_or_else(|| runtime_by_form(located));
+        let runtime =
+            question.runtime.unwrap_or_else(|| runtime_of_one(question, located, self.known));
         let cards = self.cards(question, runtime)?;
         let mut deployment = self.known.resolve_on(question, located, cards)?;
         deployment.siblings = Arc::new([]);

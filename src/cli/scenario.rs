@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::known::{Known, runtime_by_form};
+use super::known::{Known, runtime_of_one};
 use super::problem::Problem;
 use vramplan_disk::Disk;
 use vramplan_planner::deployment::{Deployment, LocalCard, Question};
@@ -82,8 +82,8 @@ pub fn resolve(question: &Question, known: &Known) -> anyhow::Result<Deployment>
 
 /// Whether a question is one for a runtime that places tensors in main memory.
 pub fn places_tensors(question: &Question, known: &Known) -> bool {
-    let by_form = |model: &str| known.locate(model).ok().map(|located| runtime_by_form(&located));
-    let runtime = question.runtime.or_else(|| question.model.as_deref().and_then(by_form));
+    let of_one = |model: &str| Some(runtime_of_one(question, &known.locate(model).ok()?, known));
+    let runtime = question.runtime.or_else(|| question.model.as_deref().and_then(of_one));
     runtime.is_some_and(|runtime| rules(runtime).places_tensors())
 }
 
@@ -95,7 +95,7 @@ fn with_local_memory(question: &Question, known: &Known) -> anyhow::Result<Quest
     };
     let runtime = match question.runtime {
         Some(runtime) => runtime,
-        None => runtime_by_form(&known.locate(model)?),
+        None => runtime_of_one(&question, &known.locate(model)?, known),
     };
     if rules(runtime).places_tensors() {
         question.ram = question.ram.or_else(crate::local::available_memory);

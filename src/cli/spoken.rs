@@ -3,6 +3,7 @@
 //! `qwen3-32b 4090 32k`, `llama 3.3 70b on 2x3090 with 8k`, `will qwen3-8b fit on an L4?`
 
 use std::ffi::{OsStr, OsString};
+use std::ops::Range;
 
 use vramplan_planner::deployment::are_cards;
 use vramplan_planner::dtype::WeightFormat;
@@ -30,6 +31,9 @@ const ARTICLES: [&str; 4] = ["a", "an", "the", "my"];
 /// Words for the context beside its number.
 const TOKENS: [&str; 4] = ["context", "ctx", "tokens", "token"];
 
+/// Words for memory beside its size.
+const MEMORY: [&str; 4] = ["ram", "vram", "memory", "gpu"];
+
 /// Words for users beside their number.
 const USERS: [&str; 4] = ["users", "user", "people", "requests"];
 
@@ -42,6 +46,8 @@ pub struct Told {
     pub runtime: Option<OsString>,
     pub users: Option<OsString>,
     pub weights: Option<OsString>,
+    pub kv: Option<OsString>,
+    pub ram: Option<OsString>,
 }
 
 impl Told {
@@ -55,29 +61,30 @@ impl Told {
             ("--runtime", self.runtime),
             ("--users", self.users),
             ("--weights", self.weights),
+            ("--kv", self.kv),
+            ("--ram", self.ram),
         ];
         let given = flags.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
         given.flat_map(|(flag, value)| [flag.into(), value]).collect()
     }
 }
 
-/// What the words say; nothing where they do not say which of them is what.
+/// What the words say; nothing where they do not say which of them is what, or say one thing twice.
 pub fn told(words: &[OsString]) -> Option<Told> {
+    let mut words = one_by_one(words);
     if words.is_empty() || words.len() > MOST {
         return None;
     }
-    let mut words: Vec<OsString> = words.to_vec();
     without_question(&mut words);
     words.retain(|word| !is_any(word, &BETWEEN));
-    let mut told = Told::default();
-    // A number is the context where it is no card, so that the cards are found first.
     let whole = joined(&words);
-    if is_card(&whole) {
-        return Some(Told { gpu: Some(whole), ..told });
+    // A number is the context where it is no card, so that the cards are found first.
+    if is_card(&whole) && !is_model(&whole) {
+        return Some(Told { gpu: Some(whole), ..Told::default() });
     }
-    let (rest, gpu) = split(&words);
-    told.gpu = gpu;
-    let mut rest = told.limits(rest);
+    let mut told = Told::default();
+    let words = told.cards(words)?;
+    let mut rest = told.limits(words)?;
     told.weights = format(&mut rest);
     match (rest.as_slice(), &told.gpu) {
         ([], _) => Some(told),
@@ -93,28 +100,86 @@ pub fn told(words: &[OsString]) -> Option<Told> {
     }
 }
 
+/// The words of one argument that holds a whole question.
+fn one_by_one(words: &[OsString]) -> Vec<OsString> {
+    let text = match words {
+        [only] if !is_model(only) && !is_card(only) => only.to_str(),
+        _ => None,
+    };
+    let is_path = |text: &str| text.contains(['/', '\\']);
+    match text.filter(|text| !is_path(text)) {
+        Some(text) => text.split_whitespace().map(OsString::from).collect(),
+        None => words.to_vec(),
+    }
+}
+
 impl Told {
-    /// Takes the context, the runtime and the users out of the words.
-    fn limits(&mut self, words: Vec<OsString>) -> Vec<OsString> {
+    /// Takes the cards out of the words, and the size of main memory beside one that has a name; nothing where there are
+    /// two of these.
+    fn cards(&mut self, words: Vec<OsString>) -> Option<Vec<OsString>> {
+        let mut rest = words;
+        let mut found: Vec<(usize, OsString)> = Vec::new();
+        while !is_model(&joined(&without_limits(&rest))) {
+            let Some(run) = run_of_cards(&rest) else { break };
+            let card = joined(&rest[run.clone()]);
+            // Where the words before it stood, for the order in which cards are named.
+            let at = found.iter().filter(|(at, _)| *at <= run.start).count() + run.start;
+            rest.drain(run.clone());
+            if rest.get(run.start).is_some_and(|next| is_any(next, &MEMORY)) {
+                rest.remove(run.start);
+            }
+            match is_size(&card) && !found.is_empty() {
+                true if self.ram.is_some() => return None,
+                true => self.ram = Some(card),
+                false => found.push((at, card)),
+            }
+        }
+        found.sort_by_key(|(at, _)| *at);
+        let names: Vec<OsString> = found.into_iter().map(|(_, card)| card).collect();
+        self.gpu = (!names.is_empty()).then(|| names.join(OsStr::new(",")));
+        Some(rest)
+    }
+
+    /// Takes the context, the runtime, the users and the format of the cache out of the words; nothing where one of them is
+    /// said twice.
+    fn limits(&mut self, words: Vec<OsString>) -> Option<Vec<OsString>> {
         let mut rest: Vec<OsString> = Vec::new();
         let mut words = words.into_iter().peekable();
         while let Some(word) = words.next() {
-            if is_any(&word, &TOKENS) && words.peek().is_some_and(is_number) {
-                self.context = words.next();
-            } else if is_number(&word) && words.peek().is_some_and(|next| is_any(next, &USERS)) {
-                self.users = Some(word);
+            let next = words.peek();
+            let (said, value) = if is_any(&word, &TOKENS) && next.is_some_and(is_number) {
+                (&mut self.context, words.next())
+            } else if is_any(&word, &["kv"]) && next.is_some() {
+                (&mut self.kv, words.next())
+            } else if is_number(&word) && next.is_some_and(|next| is_any(next, &USERS)) {
                 words.next();
+                (&mut self.users, Some(word))
             } else if is_context(&word) && !rest.is_empty() {
-                self.context = Some(word);
                 words.next_if(|next| is_any(next, &TOKENS));
+                (&mut self.context, Some(word))
             } else if is_runtime(&word) && !rest.is_empty() {
-                self.runtime = Some(word);
+                (&mut self.runtime, Some(word))
+            } else if is_any(&word, &["lm"]) && next.is_some_and(|next| is_any(next, &["studio"])) {
+                words.next();
+                (&mut self.runtime, Some("lmstudio".into()))
             } else {
                 rest.push(word);
+                continue;
+            };
+            if said.is_some() {
+                return None;
             }
+            *said = value;
         }
-        rest
+        Some(rest)
     }
+}
+
+/// The words without limits, for whether they name a model.
+fn without_limits(words: &[OsString]) -> Vec<OsString> {
+    let mut rest = Told::default().limits(words.to_vec()).unwrap_or_else(|| words.to_vec());
+    format(&mut rest);
+    rest
 }
 
 /// Takes the format of the weights out of the words, where it stands last and the name is not known with it.
@@ -147,21 +212,24 @@ fn without_question(words: &mut Vec<OsString>) {
     words.retain(|word| !word.is_empty());
 }
 
-/// The words without the run of them that names cards, and that run: of several the one beside which a known model stands,
-/// then the longest, so that it is `RTX 4090` and not `4090`, then the last.
-fn split(words: &[OsString]) -> (Vec<OsString>, Option<OsString>) {
+/// The run of words that names cards: of several the one beside which a known model stands, then one with a name rather than
+/// a size, then the longest, so that it is `RTX 4090` and not `4090`, then the last.
+fn run_of_cards(words: &[OsString]) -> Option<Range<usize>> {
     let runs =
         (0..words.len()).flat_map(|start| (start + 1..=words.len()).map(move |end| start..end));
     let cards = runs.filter(|run| is_card(&joined(&words[run.clone()])));
-    let others = |run: &std::ops::Range<usize>| [&words[..run.start], &words[run.end..]].concat();
-    let best = cards.max_by_key(|run| {
-        let rest = Told::default().limits(others(run));
-        (!rest.is_empty() && is_model(&joined(&rest)), !rest.is_empty(), run.len(), run.start)
-    });
-    match best {
-        Some(run) => (others(&run), Some(joined(&words[run]))),
-        None => (words.to_vec(), None),
-    }
+    cards.max_by_key(|run| {
+        let others = [&words[..run.start], &words[run.end..]].concat();
+        let rest = without_limits(&others);
+        let is_named = !is_size(&joined(&words[run.clone()]));
+        (
+            is_named,
+            !rest.is_empty() && is_model(&joined(&rest)),
+            !rest.is_empty(),
+            run.len(),
+            run.start,
+        )
+    })
 }
 
 fn joined(words: &[OsString]) -> OsString {
@@ -178,7 +246,8 @@ fn is_context(word: &OsString) -> bool {
     let Some(text) = word.to_str() else { return false };
     let thousands = text.strip_suffix(['k', 'K']);
     let is_thousands = thousands.is_some_and(|number| number.parse::<u64>().is_ok());
-    is_thousands || text.parse::<u64>().is_ok_and(|tokens| tokens >= SMALLEST)
+    let is_card = is_card(word);
+    is_thousands || !is_card && text.parse::<u64>().is_ok_and(|tokens| tokens >= SMALLEST)
 }
 
 fn is_number(word: &OsString) -> bool {
@@ -196,6 +265,14 @@ fn is_format(word: &OsString) -> bool {
     const SEVERAL: [&str; 7] = ["int4", "int8", "4bit", "8bit", "4-bit", "8-bit", "q4"];
     let format = word.to_str().is_some_and(|word| word.parse::<WeightFormat>().is_ok());
     format || is_any(word, &SEVERAL)
+}
+
+/// Whether a word is a size, which is a card of that size, or main memory.
+fn is_size(word: &OsStr) -> bool {
+    let Some(word) = word.to_str() else { return false };
+    let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == ' ');
+    unit.len() < word.len()
+        && ["g", "gb", "gib"].iter().any(|known| unit.eq_ignore_ascii_case(known))
 }
 
 /// Whether a word names cards; `8b` is the size of a model, not that of a card.
@@ -273,7 +350,38 @@ mod tests {
     }
 
     #[test]
+    fn every_card_is_one() {
+        assert_eq!(flags("qwen3-32b 4090 5090"), "--model qwen3-32b --gpu 4090,5090");
+        assert_eq!(flags("5090 qwen3-32b 4090"), "--model qwen3-32b --gpu 5090,4090");
+        assert_eq!(
+            flags("qwen3-32b 3090 3090 8k"),
+            "--model qwen3-32b --gpu 3090,3090 --context 8k"
+        );
+        assert_eq!(
+            flags("gpt-oss-120b 4090 64gb 32k"),
+            "--model gpt-oss-120b --gpu 4090 --context 32k --ram 64gb"
+        );
+        assert_eq!(flags("qwen3-32b 4090 64gb ram"), "--model qwen3-32b --gpu 4090 --ram 64gb");
+        assert_eq!(flags("qwen3-32b 24gb vram"), "--model qwen3-32b --gpu 24gb");
+        assert_eq!(flags("qwen3-8b 9060 xt"), "--model qwen3-8b --gpu 9060 xt");
+        assert_eq!(flags("minimax m2"), "--model minimax m2");
+    }
+
+    #[test]
+    fn caches_have_formats_and_a_question_may_be_one_word() {
+        assert_eq!(flags("qwen3-8b L4 kv q8_0"), "--model qwen3-8b --gpu L4 --kv q8_0");
+        assert_eq!(
+            flags("qwen3-8b 3060 lm studio"),
+            "--model qwen3-8b --gpu 3060 --runtime lmstudio"
+        );
+        let question = OsString::from("will qwen3-8b fit on an L4?");
+        let flags = told(&[question]).unwrap().into_flags();
+        assert_eq!(joined(&flags), "--model qwen3-8b --gpu L4");
+    }
+
+    #[test]
     fn what_cannot_be_told_apart_is_not() {
+        assert_eq!(flags("qwen3-8b L4 8k 16k"), "");
         assert_eq!(flags("a b c"), "");
         assert_eq!(flags("a b"), "--model a --gpu b");
         assert_eq!(flags(&"a ".repeat(40)), "");

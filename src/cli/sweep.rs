@@ -12,10 +12,10 @@ use super::Outcome;
 use super::args::CatalogArgs;
 use super::config::Config;
 use super::format;
-use super::known::{Known, runtime_by_form, runtime_of_one};
+use super::known::{Known, runtime_of_one};
 use super::problem::Problem;
 use super::scenario;
-use vramplan_planner::deployment::{self, Cards, Deployment, Found, Question};
+use vramplan_planner::deployment::{self, Cards, Deployment, Form, Found, Question};
 use vramplan_planner::dtype::{KvPair, WeightFormat};
 use vramplan_planner::estimate::rules;
 use vramplan_planner::read::{Catalog, Kind};
@@ -193,7 +193,7 @@ const fn says_largest(format: Format) -> bool {
 fn document(matrix: &MatrixArgs, catalog: &Known, largest: bool) -> anyhow::Result<SweepDoc> {
     let models = named(&matrix.models, Kind::Model, catalog)?;
     let runtimes = match (matrix.runtimes.as_slice(), matrix.plan.runtime) {
-        ([], None) => vec![runtime_of_all(&models, &matrix.plan, catalog)?],
+        ([], None) => vec![runtime_of_all(&models, matrix, catalog)?],
         ([], Some(runtime)) => vec![runtime],
         (runtimes, _) => runtimes.to_vec(),
     };
@@ -219,23 +219,55 @@ fn document(matrix: &MatrixArgs, catalog: &Known, largest: bool) -> anyhow::Resu
     Ok(SweepDoc::new(&sweep, &answer(&sweep)))
 }
 
-/// The runtime that follows from the form of every model: a matrix has one.
-fn runtime_of_all(models: &[String], plan: &Question, known: &Known) -> anyhow::Result<Runtime> {
-    if let [only] = models {
-        return Ok(runtime_of_one(plan, &known.locate(only)?, known));
-    }
+/// The runtime that a matrix has where none is named: that of every model on every card, or for names of models llama.cpp
+/// where vramplan's own engine has nothing to say of one of the models, or on one of the cards.
+fn runtime_of_all(
+    models: &[String],
+    matrix: &MatrixArgs,
+    known: &Known,
+) -> anyhow::Result<Runtime> {
+    let gpus: Vec<Option<&String>> =
+        if matrix.gpus.is_empty() { vec![None] } else { matrix.gpus.iter().map(Some).collect() };
     let mut runtimes = Vec::new();
     for model in models {
-        runtimes.push((model, runtime_by_form(&known.locate(model)?)));
+        let located = known.locate(model)?;
+        let on = |gpu: &Option<&String>| {
+            let plan = Question { gpu: gpu.cloned(), ..matrix.plan.clone() };
+            runtime_of_one(&plan, &located, known)
+        };
+        runtimes.push((model, gpus.iter().map(on).collect::<Vec<_>>()));
     }
-    let Some(&(first, runtime)) = runtimes.first() else { return Ok(Runtime::Vramplan) };
-    let other = runtimes.iter().find(|(_, other)| *other != runtime);
-    let Some(&(other, others)) = other else { return Ok(runtime) };
-    let (first, named) = (printable(first), printable(other));
+    let own = |runtime: Runtime| runtime == runtime_by_name();
+    let of_models = runtimes.iter().all(|(_, on)| on.iter().copied().any(own));
+    let of_cards = (0..gpus.len()).all(|at| runtimes.iter().any(|(_, on)| own(on[at])));
+    if of_models && of_cards {
+        return Ok(runtime_by_name());
+    }
+    let all: Vec<(&String, Runtime)> = runtimes
+        .iter()
+        .flat_map(|(model, on)| on.iter().map(|runtime| (*model, *runtime)))
+        .collect();
+    let others: Vec<_> = all.iter().filter(|(_, runtime)| !own(*runtime)).collect();
+    if let Some((_, runtime)) = others.first()
+        && others.iter().all(|(_, other)| other == runtime)
+        && (others.len() == all.len() || rules(*runtime).places_tensors())
+    {
+        return Ok(*runtime);
+    }
+    let Some(&(first, runtime)) = all.first() else { return Ok(runtime_by_name()) };
+    let Some(&(other, found)) = all.iter().find(|(_, found)| *found != runtime) else {
+        return Ok(runtime);
+    };
+    let (first, other) = (printable(first), printable(other));
     let message = format!(
-        "`{first}` is planned for `{runtime}` and `{named}` for `{others}`: expected one runtime"
+        "`{first}` is planned for `{runtime}` and `{other}` for `{found}`: expected one runtime"
     );
     Err(Problem::usage(message).hint("name it for the whole matrix: `--runtime NAME`").into())
+}
+
+/// The runtime of a bare name.
+const fn runtime_by_name() -> Runtime {
+    Form::Name.runtime()
 }
 
 /// The numbers of a list, or one that is not given.

@@ -90,6 +90,10 @@ fn times_before(name: &str) -> Option<(u64, &str)> {
 /// be of one.
 fn times_after(name: &str) -> Option<(u64, &str)> {
     let (name, times) = name.trim_end_matches(')').rsplit_once(TIMES)?;
+    // The memory behind a chip of Apple's or AMD's: `M4 Max 64`.
+    if name.to_ascii_lowercase().ends_with("ma") {
+        return None;
+    }
     let times = times.trim().parse().ok().filter(|times| (1..=MOST_GPUS).contains(times))?;
     Some((times, name.trim_end().trim_end_matches('(')))
 }
@@ -130,6 +134,8 @@ mod tests {
             "rtx 3090 Ti",
             "GTX 1080",
             "TITAN RTX",
+            "m4 max 64",
+            "m4max64",
             "x2",
             "24GiB",
             "24 GB",

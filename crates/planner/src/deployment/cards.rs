@@ -7,7 +7,7 @@ use super::limits::MOST_GPUS;
 use super::{DeploymentError, Question, error, server};
 use crate::estimate::rules;
 use crate::plan::Capacity;
-use crate::read::Catalog;
+use crate::read::{Catalog, SourceError};
 use crate::spec::{Basis, GpuSpec, Runtime, SplitMode};
 use crate::units::Bytes;
 
@@ -178,8 +178,10 @@ fn main_one(question: &Question, cards: Cards) -> Result<Cards, DeploymentError>
 /// assert!(!are_cards("qwen2.5-14b", &catalog));
 /// ```
 pub fn are_cards(word: &str, catalog: &Catalog) -> bool {
-    let is_one = |name: &&str| name.eq_ignore_ascii_case(AUTO) || catalog.gpu(name).is_ok();
-    names(word).is_ok_and(|names| names.iter().all(is_one))
+    // One that is known with several memories is a card, of which has to be said which.
+    let is_unknown = |name: &str| matches!(catalog.gpu(name), Err(SourceError::Unknown { .. }));
+    let is_one = |name: &&str| name.eq_ignore_ascii_case(AUTO) || !is_unknown(name);
+    names(word).is_ok_and(|names| !names.is_empty() && names.iter().all(is_one))
 }
 
 /// Whether `--gpu` names more than one card.

@@ -4,11 +4,13 @@
 use std::path::Path;
 
 use super::cards::is_several;
-use super::{Form, Question};
+use super::{Form, Question, launch, server};
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::rules;
+use crate::estimate::runtimes::file_size;
 use crate::read::{Catalog, Files, Found, is_gguf};
-use crate::spec::{ModelSpec, Runtime};
+use crate::spec::{GpuSpec, ModelSpec, Runtime};
+use crate::units::Bytes;
 
 /// The runtime that a model is for by its form, where none is named: llama.cpp for a GGUF file or a repository of GGUF
 /// files, Ollama for a tag such as `qwen3:30b`, vLLM for a checkpoint (a repository, a folder of safetensors, one of its
@@ -32,7 +34,8 @@ pub fn runtime_of(model: &str, files: &dyn Files) -> Runtime {
 
 /// The runtime of a question: as it says, else that of the model's form. A bare name says nothing of a runtime, so
 /// that what else is asked for decides, where vramplan's own does not have it: a format of weights or of the cache,
-/// several cards, a family that it does not run.
+/// several cards or conversations, a family that it does not run, weights that the card does not hold, a flag of another
+/// runtime's.
 pub fn runtime_asked(
     question: &Question,
     model: &str,
@@ -46,11 +49,51 @@ pub fn runtime_asked(
     question.runtime.unwrap_or_else(form)
 }
 
-/// Whether vramplan's own engine runs a model on the cards that are named.
+/// Whether vramplan's own engine runs a model on the cards that are named, and holds its weights there, as it has to: it
+/// leaves nothing in main memory. It runs one conversation.
 fn runs_itself(question: &Question, model: Option<&ModelSpec>, catalog: &Catalog) -> bool {
     let own = rules(Form::Name.runtime());
     let card = question.gpu.as_deref().and_then(|gpu| catalog.gpu(gpu).ok());
-    card.is_none_or(|gpu| own.runs_on(gpu.maker)) && model.is_none_or(|model| own.runs(model))
+    let is_one = question.users.or(question.batch).is_none_or(|sequences| sequences <= 1);
+    let holds = match (model, &card) {
+        (Some(model), Some(gpu)) => holds_weights(question, model, gpu),
+        _ => true,
+    };
+    let runs_on = card.is_none_or(|gpu| own.runs_on(gpu.maker));
+    is_one && holds && runs_on && model.is_none_or(|model| own.runs(model))
+}
+
+/// Whether a card has room for the weights under vramplan's own engine, with the least that a run takes beside them.
+fn holds_weights(question: &Question, model: &ModelSpec, gpu: &GpuSpec) -> bool {
+    const BESIDE: Bytes = Bytes::new(1 << 29);
+    let own = Form::Name.runtime();
+    let usual = || rules(own).defaults(model, gpu).weights;
+    let format = question.weights.or(model.named_format).unwrap_or_else(usual);
+    let weights = file_size(model, format, own).unwrap_or(Bytes::ZERO);
+    let usable = gpu.total.value.minus_or_zero(gpu.reserved.value);
+    weights <= usable.minus_or_zero(BESIDE)
+}
+
+/// The runtime of flags that vramplan's own engine has not: what is said of placement is llama.cpp's, a server's limits
+/// are those of the first server that has them.
+fn by_flags(question: &Question) -> Option<Runtime> {
+    let is_placed = launch::given(question).is_some() || question.mmproj.is_some();
+    let limits = question.max_seqs.is_some()
+        || question.gpu_memory_utilization.is_some()
+        || question.max_model_len.is_some()
+        || question.enforce_eager;
+    let flags: Vec<&str> = server::given(question).collect();
+    let takes_all = |runtime: &Runtime| {
+        let known = rules(*runtime).server_flags();
+        flags.iter().all(|flag| known.contains(flag))
+    };
+    match () {
+        () if is_placed => Some(Runtime::LlamaCpp),
+        () if question.mem_fraction_static.is_some() => Some(Runtime::Sglang),
+        () if limits => Some(Runtime::Vllm),
+        () if flags.is_empty() => None,
+        () => Runtime::ALL.into_iter().find(takes_all),
+    }
 }
 
 fn runtime_of_name(question: &Question, model: Option<&ModelSpec>, catalog: &Catalog) -> Runtime {
@@ -78,7 +121,11 @@ fn runtime_of_name(question: &Question, model: Option<&ModelSpec>, catalog: &Cat
             let several =
                 question.fewest_gpus || question.gpus.unwrap_or(1) > 1 || is_several(gpus);
             let is_own = !several && runs_itself(question, model, catalog);
-            if is_own { own } else { Runtime::LlamaCpp }
+            match by_flags(question) {
+                Some(runtime) => runtime,
+                None if is_own => own,
+                None => Runtime::LlamaCpp,
+            }
         }
         _ => Runtime::Vllm,
     }

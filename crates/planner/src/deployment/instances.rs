@@ -91,10 +91,24 @@ const AZURE: [(&str, u64, &str); 16] = [
     ("nd96isr_h200_v5", 8, "H200"),
 ];
 
-/// The cards of a machine that is rented under this name; nothing for what is no such name.
+/// Machines that their maker sells whole.
+const SOLD: [(&str, u64, &str); 4] = [
+    ("dgx h100", 8, "H100"),
+    ("dgx h200", 8, "H200"),
+    ("dgx b200", 8, "B200"),
+    ("dgx b300", 8, "B300"),
+];
+
+/// The cards of a machine that is rented, or sold, under this name; nothing for what is no such name.
 pub(super) fn rented(name: &str) -> Option<Rented> {
     let name = name.trim().to_ascii_lowercase();
-    amazon(&name).or_else(|| google(&name)).or_else(|| azure(&name))
+    amazon(&name).or_else(|| google(&name)).or_else(|| azure(&name)).or_else(|| sold(&name))
+}
+
+fn sold(name: &str) -> Option<Rented> {
+    let name = name.strip_prefix("nvidia ").unwrap_or(name).replace('-', " ");
+    let (_, cards, card) = SOLD.iter().find(|(known, ..)| *known == name)?;
+    Some(Rented { cards: *cards, card })
 }
 
 fn amazon(name: &str) -> Option<Rented> {
@@ -143,6 +157,7 @@ mod tests {
             ("g2-standard-24", 2, "L4"),
             ("Standard_NC24ads_A100_v4", 1, "A100-80GB"),
             ("NC80adis_H100_v5", 2, "H100 NVL"),
+            ("NVIDIA DGX H100", 8, "H100"),
         ] {
             assert_eq!(rented(name), Some(Rented { cards, card }), "{name}");
         }

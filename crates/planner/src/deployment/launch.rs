@@ -51,7 +51,7 @@ pub(super) fn launch(question: &Question, runtime: Runtime) -> Result<Launch, De
 }
 
 /// The first flag of llama.cpp's that was given.
-fn given(question: &Question) -> Option<&'static str> {
+pub(super) fn given(question: &Question) -> Option<&'static str> {
     let flags = [
         ("--ngl", question.ngl.is_some()),
         ("--n-cpu-moe", question.n_cpu_moe.is_some()),

@@ -110,7 +110,7 @@ pub(super) fn state_bytes(question: &Question) -> Result<Option<u64>, Deployment
 }
 
 /// The flags of servers that were given.
-fn given(question: &Question) -> impl Iterator<Item = &'static str> {
+pub(super) fn given(question: &Question) -> impl Iterator<Item = &'static str> {
     let flags = [
         ("--limit-mm-per-prompt", question.limit_mm_per_prompt.is_some()),
         ("--language-model-only", question.language_model_only),

@@ -18,7 +18,7 @@ const fn chip(name: &'static str, bandwidth: u64, cores: u64) -> Chip {
 }
 
 /// Apple's technical specifications. Where variants of a chip differ in bandwidth, the lower one.
-const CHIPS: [Chip; 16] = [
+const CHIPS: [Chip; 18] = [
     chip("M1", 68, 8),
     chip("M1 Pro", 200, 16),
     chip("M1 Max", 400, 32),
@@ -35,6 +35,8 @@ const CHIPS: [Chip; 16] = [
     chip("M4 Pro", 273, 20),
     chip("M4 Max", 410, 40),
     chip("M5", 153, 10),
+    chip("M5 Pro", 307, 20),
+    chip("M5 Max", 460, 40),
 ];
 
 /// GiB of memory that they are sold with.
@@ -122,10 +124,11 @@ fn memory_behind(words: &mut Vec<&str>) -> Option<u64> {
 }
 
 /// What Metal lets a process take by default (`recommendedMaxWorkingSetSize`): two thirds of 32 GiB and less, three
-/// quarters of more.
+/// quarters of more. Later releases of macOS give more, by no rule that is known, which makes it an assumption.
 const WORKING_SET: &str = "Metal's `recommendedMaxWorkingSetSize`: 10922.67 of 16384 MiB, 21845.34 of 32768 \
-     (llama.cpp's logs: ollama#434, llama-cpp-python#687), about 49 of 64 GiB (llama.cpp#1870); macOS 26 was seen to give 107.5 of \
-     128 GiB (antirez/ds4#893). `sudo sysctl iogpu.wired_limit_mb=…` raises it";
+     (llama.cpp's logs: ollama#434, llama-cpp-python#687), 48 of 64 GiB (llama.cpp#1870, lmstudio-bug-tracker#2017); later \
+     releases of macOS were seen to give 13.32 of 18, 24.96 of 32, 28.08 of 36 (Ollama's logs) and 107.5 of 128 GiB \
+     (antirez/ds4#893). `sudo sysctl iogpu.wired_limit_mb=…` raises it";
 const SPECIFICATIONS: &str = "Apple's technical specifications, from memory";
 
 fn spec(chip: &Chip, gib: u64) -> GpuSpec {
@@ -138,7 +141,7 @@ fn spec(chip: &Chip, gib: u64) -> GpuSpec {
         aliases: Vec::new(),
         maker: Maker::Apple,
         total: Fact::new(Bytes::new(total), Basis::Exact, "the memory as named"),
-        reserved: Fact::new(Bytes::new(total - working_set), Basis::Modelled, WORKING_SET),
+        reserved: Fact::new(Bytes::new(total - working_set), Basis::Assumed, WORKING_SET),
         // Before tensor cores: what is fused for them on NVIDIA's cards is not fused here.
         compute_capability: ComputeCapability { major: 7, minor: 0 },
         sm_count: Fact::new(chip.cores, Basis::Assumed, SPECIFICATIONS),

@@ -21,6 +21,7 @@ pub fn outline(deployment: &Deployment) -> Result<Option<Answer>, RecommendError
         placement,
         trades: Vec::new(),
         ram_bandwidth: ram_bandwidth(),
+        is_whole_tight: false,
     });
     let found = answer_placed(deployment, settlement, Depth::Outline)?;
     let is_planned = deployment.cache != CacheSize::Solve

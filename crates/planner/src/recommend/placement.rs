@@ -68,7 +68,7 @@ impl Placement {
     pub fn flags(&self) -> String {
         let mut flags = Vec::new();
         if self.gpu_layers < self.of_layers {
-            flags.push(format!("--ngl {}", self.gpu_layers));
+            flags.push(format!("-ngl {}", self.gpu_layers));
         }
         if self.cpu_moe > 0 {
             flags.push(format!("--n-cpu-moe {}", self.cpu_moe));
@@ -76,7 +76,7 @@ impl Placement {
         if let Some(split) = &self.launch.tensor_split {
             flags.push(format!("--tensor-split {split}"));
         }
-        if flags.is_empty() { "--ngl all".to_owned() } else { flags.join(" ") }
+        if flags.is_empty() { "-ngl all".to_owned() } else { flags.join(" ") }
     }
 }
 
@@ -89,6 +89,8 @@ pub struct Settlement {
     pub trades: Vec<Placement>,
     /// What main memory is taken to be read at.
     pub ram_bandwidth: Fact<Bytes>,
+    /// Whether the whole model is expected to fit on the GPUs with this context, though without the headroom.
+    pub is_whole_tight: bool,
 }
 
 impl Settlement {
@@ -116,7 +118,13 @@ pub fn settle(deployment: &Deployment) -> Result<Option<Settlement>, RecommendEr
     let Some(search) = Search::of(deployment)? else { return Ok(None) };
     let Some(placement) = search.placement()? else { return Ok(None) };
     let ram_bandwidth = deployment.host.gpu.bandwidth.clone();
-    Ok(Some(Settlement { trades: search.trades(&placement)?, placement, ram_bandwidth }))
+    let is_whole_tight = search.is_whole_tight(placement.tokens)?;
+    Ok(Some(Settlement {
+        trades: search.trades(&placement)?,
+        placement,
+        ram_bandwidth,
+        is_whole_tight,
+    }))
 }
 
 /// The placement alone, without those of longer contexts.
@@ -238,6 +246,13 @@ impl<'a> Search<'a> {
     /// All that may be on GPUs.
     fn everything(&self, tokens: u64) -> Result<Rc<Tried>, RecommendError> {
         self.tried(self.fixed, tokens)
+    }
+
+    /// Whether all of it is expected to be less than the GPUs have.
+    fn is_whole_tight(&self, tokens: u64) -> Result<bool, RecommendError> {
+        let everything = self.everything(tokens)?;
+        let mut demands = self.deployment.cards.iter().zip(&everything.demands);
+        Ok(demands.all(|(card, demand)| demand.peak.expected <= card.capacity.usable))
     }
 
     /// The fastest placement that fits; where none does, the one with the least on GPUs.

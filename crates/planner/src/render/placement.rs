@@ -20,6 +20,9 @@ pub struct PlacementDoc {
     pub ram_bandwidth: Bytes,
     /// Where that is from.
     pub ram_bandwidth_source: String,
+    /// Whether the whole model is expected to fit on the GPUs with this context, though without the headroom.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole_is_tight: bool,
 }
 
 /// A placement, and what it gives.
@@ -51,6 +54,7 @@ impl PlacementDoc {
                 "{}: {}",
                 settlement.ram_bandwidth.basis, settlement.ram_bandwidth.source
             ),
+            whole_is_tight: settlement.is_whole_tight,
         }
     }
 
@@ -75,7 +79,12 @@ impl PlacementDoc {
         } else {
             format!("`{flags}`")
         };
-        format!("{how}: {layers}{experts}; the whole model does not fit there")
+        let whole = if self.whole_is_tight {
+            "the whole model (`-ngl 99`) would be tight there"
+        } else {
+            "the whole model does not fit there"
+        };
+        format!("{how}: {layers}{experts}; {whole}")
     }
 }
 
