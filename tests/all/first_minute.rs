@@ -104,7 +104,7 @@ const QUESTIONS: &[Asked] = &[
         0,
         &["fits: "],
     ),
-    asked("budget -g 'RTX 3090' -m llama-3.3-70b --runtime llama.cpp --ram 64GiB", 0, &["--ngl"]),
+    asked("budget -g 'RTX 3090' -m llama-3.3-70b --runtime llama.cpp --ram 64GiB", 0, &["-ngl"]),
     asked(
         "budget -g 'RTX 3090,RTX 3060' -m qwen3-32b --runtime llama.cpp",
         0,

@@ -8,6 +8,10 @@ const FILLERS: [&str; 17] = [
     "vram", "memory", "with", "colab", "kaggle", "sxm", "pcie",
 ];
 
+/// Words that make another card of a name.
+const VARIANTS: [&str; 10] =
+    ["ti", "super", "laptop", "d", "xt", "xtx", "gre", "max", "nvl", "ultra"];
+
 /// A name taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Words {
@@ -53,8 +57,9 @@ impl Words {
         }
     }
 
-    /// Whether a profile's name has all of these words, in any order, and besides only words without a digit:
-    /// `RTX 6000 Pro` is the `RTX PRO 6000 Blackwell`, but `4060 Ti` is no `RTX 4060 Ti 16GB`.
+    /// Whether a profile's name has all of these words, in any order, and besides only words without a digit that make no
+    /// other card of it: `RTX 6000 Pro` is the `RTX PRO 6000 Blackwell`, but `4060 Ti` is no `RTX 4060 Ti 16GB`, and
+    /// `RTX 3050` no `RTX 3050 Ti Laptop`.
     pub(super) fn are_of(&self, name: &str) -> bool {
         let has_digit = |word: &str| word.bytes().any(|byte| byte.is_ascii_digit());
         let name = name.to_ascii_lowercase().replace(['-', '_'], " ");
@@ -66,7 +71,7 @@ impl Words {
         self.words.len() > 1
             && self.memory.is_none()
             && self.words.iter().any(|word| has_digit(word))
-            && !others.iter().any(|word| has_digit(word))
+            && !others.iter().any(|word| has_digit(word) || VARIANTS.contains(word))
     }
 }
 
@@ -129,9 +134,12 @@ mod tests {
     fn words_may_stand_in_any_order() {
         assert!(Words::new("RTX 6000 Pro").are_of("RTX PRO 6000 Blackwell"));
         assert!(Words::new("3070 laptop").are_of("RTX 3070 Laptop"));
-        for (name, of) in
-            [("RTX 4060 Ti", "RTX 4060 Ti 16GB"), ("RTX", "RTX 3060"), ("RTX 6000", "RTX 6000 2")]
-        {
+        for (name, of) in [
+            ("RTX 4060 Ti", "RTX 4060 Ti 16GB"),
+            ("RTX", "RTX 3060"),
+            ("RTX 6000", "RTX 6000 2"),
+            ("RTX 3050", "RTX 3050 Ti Laptop"),
+        ] {
             assert!(!Words::new(name).are_of(of), "{name}");
         }
     }

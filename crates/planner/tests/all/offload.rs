@@ -83,7 +83,7 @@ fn a_model_that_fits_stays_on_the_gpu() {
     let solved =
         Case::asked(&toml::from_str::<Question>(&format!("{question}\nngl = 'auto'")).unwrap());
     let solved = solved.answer();
-    assert_eq!(solved.settlement.unwrap().placement.flags(), "--ngl all");
+    assert_eq!(solved.settlement.unwrap().placement.flags(), "-ngl all");
 }
 
 #[test]
