@@ -362,7 +362,7 @@ mod tests {
             "--model gpt-oss-120b --gpu 4090 --context 32k --ram 64gb"
         );
         assert_eq!(flags("qwen3-32b 4090 64gb ram"), "--model qwen3-32b --gpu 4090 --ram 64gb");
-        assert_eq!(flags("qwen3-32b 24gb vram"), "--model qwen3-32b --gpu 24gb");
+        assert_eq!(flags("qwen3-32b 24gb vram"), "--model qwen3-32b --gpu 24gb vram");
         assert_eq!(flags("qwen3-8b 9060 xt"), "--model qwen3-8b --gpu 9060 xt");
         assert_eq!(flags("minimax m2"), "--model minimax m2");
     }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use vramplan_planner::deployment::{are_cards, is_program};
+use vramplan_planner::estimate::rules;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::Runtime;
 
@@ -89,6 +90,7 @@ pub fn rewritten(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
     let words: Vec<OsString> = words.into_iter().map(dashed).collect();
     let mut written = flags(words);
     join_gpus(&mut written);
+    name_format(&mut written);
     written.extend(behind);
     written
 }
@@ -210,6 +212,27 @@ fn value_of(word: &OsStr) -> Option<OsString> {
     Some(value.into())
 }
 
+/// `--weights 4bit`, which is another format under each runtime, as what the runtime that is named calls so.
+fn name_format(words: &mut [OsString]) {
+    const FOUR: [&str; 5] = ["4bit", "4-bit", "int4", "q4", "4"];
+    const EIGHT: [&str; 3] = ["8bit", "8-bit", "8"];
+    let behind = |flag: &str| words.iter().position(|word| word == flag).map(|at| at + 1);
+    let (Some(at), Some(of)) = (behind("--weights"), behind("--runtime")) else { return };
+    let runtime = words.get(of).and_then(|word| word.to_str()?.parse::<Runtime>().ok());
+    let (Some(word), Some(runtime)) = (words.get(at), runtime) else { return };
+    let is_any = |known: &[&str]| known.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let names: &[&str] = match (is_any(&FOUR), is_any(&EIGHT)) {
+        (true, _) => &["q4_k_m", "awq-int4", "nf4"],
+        (_, true) => &["q8_0", "fp8", "int8"],
+        _ => return,
+    };
+    let offered = rules(runtime).ladders().weights;
+    let is_offered = |name: &&&str| name.parse().is_ok_and(|format| offered.contains(&format));
+    if let Some(name) = names.iter().find(is_offered) {
+        words[at] = (*name).into();
+    }
+}
+
 /// Whether what `--gpus` is given, which takes their number, names cards.
 fn are_named(value: &OsStr) -> bool {
     let text = value.to_str().filter(|text| text.contains(char::is_alphabetic));
@@ -258,6 +281,16 @@ mod tests {
             ("t qwen3-8b L4", "t qwen3-8b L4"),
             ("t budget -r vllm", "t budget --runtime vllm"),
             ("t budget -r User:", "t budget -r User:"),
+            ("t budget --runtime hf --weights 4bit", "t budget --runtime hf --weights nf4"),
+            (
+                "t budget --weights 8bit --runtime ollama",
+                "t budget --weights q8_0 --runtime ollama",
+            ),
+            (
+                "t budget --weights int4 --runtime vllm",
+                "t budget --weights awq-int4 --runtime vllm",
+            ),
+            ("t budget --weights 4bit", "t budget --weights 4bit"),
             ("t --help", "t --help"),
         ] {
             assert_eq!(written(line), meant);

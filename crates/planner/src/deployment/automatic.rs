@@ -6,7 +6,7 @@ use super::{Card, Cards, Deployment, DeploymentError, Question};
 use crate::estimate::rules;
 use crate::estimate::rules::{Automatic, AutomaticAsked};
 use crate::estimate::runtimes::file_size;
-use crate::spec::{Maker, ModelSpec, RuntimeOptions};
+use crate::spec::{Maker, ModelSpec, Runtime, RuntimeOptions};
 use crate::units::Bytes;
 
 /// The context that a program takes by itself on these cards, where that is neither the model's nor what fits.
@@ -51,7 +51,8 @@ pub(super) fn with_own_context(
     }
 }
 
-/// What a plan has in the place of what was asked for: the model's context, one sequence.
+/// What a plan has in the place of what was asked for, or of what the program does untold: the model's context, one
+/// sequence, what fits of the context.
 pub(super) fn replaced(
     question: &Question,
     options: &RuntimeOptions,
@@ -61,7 +62,9 @@ pub(super) fn replaced(
     let program = options.runtime();
     let most = model.shape.context_len;
     let context = question.cache_tokens.or(question.context).or(question.context_per_user);
-    let context = own_context(options, cards, model).and(context);
+    let own = own_context(options, cards, model);
+    let context = own.and(context);
+    let untold = of_own_context(question, own, program);
     let clamped = context.filter(|&asked| asked > most).map(|asked| {
         format!("{program} gives {asked} tokens of context no more than the model's: {most}")
     });
@@ -70,24 +73,17 @@ pub(super) fn replaced(
     let alone = sequences.filter(|&asked| asked > 1).map(|asked| {
         format!("{program} runs this model for one user at a time: for 1 and not for {asked}")
     });
-    [clamped, alone].into_iter().flatten().collect()
+    [clamped, alone, untold].into_iter().flatten().collect()
 }
 
 /// What has to be said of a context that nobody gave.
-pub(super) fn remark(
-    question: &Question,
-    options: &RuntimeOptions,
-    cards: &Cards,
-    model: &ModelSpec,
-) -> Option<String> {
-    let own = own_context(options, cards, model)?;
+fn of_own_context(question: &Question, own: Option<u64>, program: Runtime) -> Option<String> {
     let given = question.cache_tokens.or(question.context).or(question.context_per_user);
-    let program = options.runtime();
-    (given.is_none() && !question.own_context).then(|| {
-        format!(
-            "unless it is told otherwise, {program} takes a context of {own} tokens here: planned is what fits"
-        )
-    })
+    let own = own.filter(|_| given.is_none() && !question.own_context)?;
+    Some(format!(
+        "{program} takes a context of {own} tokens here unless it is told one: planned is what fits (`--own-context` \
+         plans that one)"
+    ))
 }
 
 /// Refuses to be asked for a context that a program does not have.

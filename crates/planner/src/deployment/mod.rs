@@ -246,9 +246,8 @@ impl Deployment {
         let weights = question.weights.or(dtype).or(named).unwrap_or(defaults.weights);
         let weights = in_files(kind, weights);
         let wide = rules(kind).leaves_wide(&model, weights, &options);
-        let own = automatic::remark(&question, &options, &cards, &model);
         let of_cards = launch::remark(&question, &cards);
-        let remarks = [rules(kind).remark(&options), own, of_cards, wide];
+        let remarks = [rules(kind).remark(&options), of_cards, wide];
         for remark in remarks.into_iter().flatten() {
             if !model.remarks.contains(&remark) {
                 Arc::make_mut(&mut model).remarks.push(remark);

@@ -45,6 +45,7 @@ fn of_one_number(document: &Document) -> Sentence {
     let (peak, usable) = (document.peak.total, document.capacity.usable);
     let is_host = document.devices.iter().any(|device| device.binding && device.host);
     let usable_of = format!("{usable}{}", if is_host { " of main memory" } else { "" });
+    let each = of_which(document);
     let words = words(document);
     let rest = match (document.verdict, document.reason) {
         (Verdict::DoesNotFit, Some(Reason::TooSlow)) => {
@@ -66,20 +67,36 @@ fn of_one_number(document: &Document) -> Sentence {
             "{} of {usable}, and at worst its pool is {} short of what is asked",
             peak.expected, document.short_by
         ),
+        (Verdict::Tight, _) if document.pool.is_some() => format!(
+            "{} of {usable_of}{each}, but up to {}, which lacks {}",
+            peak.expected, peak.high, document.short_by
+        ),
         (Verdict::Tight, _) => format!(
-            "{} of {usable_of}, but up to {}, which lacks {}{}",
+            "{} of {usable_of}{each}, but up to {}, which lacks {} of the headroom{}",
             peak.expected,
             peak.high,
             document.short_by,
-            if document.pool.is_some() { "" } else { " of the headroom" }
+            context(document)
         ),
         (Verdict::Fits, _) => {
             let context = context(document);
-            let each = if document.fewest_gpus > Some(1) { " on each" } else { "" };
             format!("{} of {usable_of}{each} (up to {}){context}", peak.expected, peak.high)
         }
     };
     Sentence::new(words, rest)
+}
+
+/// Of which of several GPUs the first line says what it takes.
+fn of_which(document: &Document) -> &'static str {
+    let gpus = document.devices.iter().filter(|device| !device.host).count();
+    let is_host = document.devices.iter().any(|device| device.binding && device.host);
+    if document.fewest_gpus > Some(1) {
+        " on each"
+    } else if gpus > 1 && !is_host {
+        " on the fullest GPU"
+    } else {
+        ""
+    }
 }
 
 /// Whether the plan has all but what predicts tokens ahead.
