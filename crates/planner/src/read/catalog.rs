@@ -304,6 +304,15 @@ impl Catalog {
             return None;
         }
         let words = names::words(name);
+        // `qwen-14b` may be one of any generation; as a tag it is what Ollama has.
+        let is_number = |word: &str| word.starts_with(|first: char| first.is_ascii_digit());
+        let (sizes, numbers): (Vec<&str>, Vec<&str>) = words
+            .split(' ')
+            .filter(|word| is_number(word))
+            .partition(|word| names::billions(word).is_some());
+        if !name.contains(':') && !sizes.is_empty() && numbers.is_empty() {
+            return None;
+        }
         self.of_words(&words).or_else(|| self.of_a_tag(&words, name))
     }
 

@@ -253,6 +253,7 @@ fn tags_of_the_same_words_meet() {
         "x/qwen3-30b-2507-a3b",
         "qwen2.5:8b",
         "mistral:8b",
+        "qwen-14b",
     ] {
         assert!(catalog.model(name).is_err(), "{name}");
     }
