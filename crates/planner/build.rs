@@ -8,7 +8,7 @@
     reason = "fs_err is no build dependency; errors are given their path here"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -51,10 +51,14 @@ fn embedded(root: &Path, above: &str) -> Result<String, Box<dyn Error>> {
     let mut index = 0usize;
     for kind in Kind::ALL {
         let mut names = BTreeMap::new();
+        let mut words = BTreeMap::new();
         for path in files(&root.join("profiles").join(kind.folder()))? {
             let relative = relative(root, &path)?;
             let header = header(&path).map_err(|error| format!("{relative}: {error}"))?;
             claim(&mut names, kind, &header, &relative, index)?;
+            if kind == Kind::Model {
+                enter_words(&mut words, &header, index);
+            }
             writeln!(
                 profiles,
                 "    Embedded {{ kind: Kind::{kind:?}, name: {:?}, path: {relative:?}, text: \
@@ -74,8 +78,29 @@ fn embedded(root: &Path, above: &str) -> Result<String, Box<dyn Error>> {
             "static {}: &[(&str, usize)] = &[{table}];",
             kind.folder().to_uppercase()
         )?;
+        if kind == Kind::Model {
+            writeln!(tables, "static MODEL_WORDS: &[(&str, usize)] = &[{}];", of_one(&words)?)?;
+        }
     }
     Ok(format!("static PROFILES: &[Embedded] = &[\n{profiles}];\n{tables}"))
+}
+
+/// Enters the words of every name of a profile.
+fn enter_words(words: &mut BTreeMap<String, BTreeSet<usize>>, header: &Header, index: usize) {
+    for name in std::iter::once(&header.name).chain(&header.aliases) {
+        words.entry(names::words(name)).or_default().insert(index);
+    }
+}
+
+/// Those words that only one profile has.
+fn of_one(words: &BTreeMap<String, BTreeSet<usize>>) -> Result<String, Box<dyn Error>> {
+    let mut table = String::new();
+    for (words, indexes) in words {
+        if let (Some(index), 1) = (indexes.first(), indexes.len()) {
+            write!(table, "({words:?}, {index}), ")?;
+        }
+    }
+    Ok(table)
 }
 
 struct Header {

@@ -161,11 +161,24 @@ impl Known {
             let found = deployment::resolve(question, &self.catalog, &files, local)?;
             return self.measured(found);
         };
-        let located = self.locate(model)?;
+        let tag = self.newest_tag(model, question);
+        let located = self.locate(tag.as_deref().unwrap_or(model))?;
         let asked = asked_of(question, &located);
         let found = deployment::resolve(&asked, &self.catalog, &*located.files, local);
         self.done();
         self.measured(as_asked(found?, question, &located))
+    }
+
+    /// The tag that a bare name stands for where tags are run, if that is another model than the one of that name elsewhere:
+    /// `deepseek-r1` is `deepseek-r1:latest`, one of 8 B, to Ollama.
+    fn newest_tag(&self, model: &str, question: &Question) -> Option<String> {
+        let runs_tags = question.runtime == Some(Form::Tag.runtime());
+        if !runs_tags || model.contains([':', '/', '\\']) {
+            return None;
+        }
+        let tag = format!("{model}:latest");
+        let (own, newest) = (self.catalog.model(model).ok()?, self.catalog.model(&tag).ok()?);
+        (own.name != newest.name).then_some(tag)
     }
 
     /// Resolves a question about a model that was found, on these cards.

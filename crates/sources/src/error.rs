@@ -69,7 +69,9 @@ impl SourcesError {
     pub fn is_about_the_name(&self) -> bool {
         match self {
             Self::Malformed { .. } | Self::NotInStore { .. } | Self::Nowhere { .. } => true,
-            Self::Source(error) => matches!(error, SourceError::Unknown { .. }),
+            Self::Source(error) => {
+                matches!(error, SourceError::Unknown { .. } | SourceError::OnTheirServers { .. })
+            }
             _ => false,
         }
     }

@@ -153,6 +153,9 @@ impl Sources {
                     .or_else(|error| instead_of_a_server(text, form, catalog, error))
             }
             Asked::Ollama { tag, explicit } => {
+                if let Err(error @ SourceError::OnTheirServers { .. }) = catalog.model(text) {
+                    return Err(error.into());
+                }
                 let found = || ollama::find(&self.environment, &tag).and_then(Located::local);
                 let how = format!("`ollama:{tag}` reads its header from the registry");
                 let unless = (!explicit).then_some((Form::Tag, how.as_str()));
@@ -363,6 +366,8 @@ fn instead_of_a_server(
     let how = if error.is_offline() { how } else { "the hub does not answer" };
     match catalog.model(text) {
         Ok(model) => Ok(Located::of_profile(text, form, &model, how)),
+        // What is like it can be planned.
+        Err(known @ SourceError::Mixture { .. }) => Err(nowhere(known, &error)),
         Err(_) => Err(error),
     }
 }

@@ -8,7 +8,9 @@ use super::error::At;
 use super::files::{Files, NoFiles};
 use super::names::Kind;
 use super::profile::Written;
-use super::{Calibration, SourceError, apple, card_words, mig, name_format, profile};
+use super::{
+    Calibration, SourceError, apple, card_words, encoders, mig, name_format, names, profile,
+};
 use crate::dtype::{FileType, WeightFormat};
 use crate::spec::{GpuSpec, ModelSpec, OwnFormat, Runtime, RuntimeSpec};
 use crate::text::printable;
@@ -209,19 +211,26 @@ impl Catalog {
             return found;
         }
         let is_maker = |maker: &str| maker.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        match name.split_once('_').filter(|(maker, _)| !maker.is_empty() && is_maker(maker)) {
+        // A model has the shape that it had before it was tuned.
+        if let Some(tuned) = without_base(name)
+            && let Ok(model) = self.model_as_named(tuned)
+        {
+            return Ok(model);
+        }
+        let own = name.rsplit('/').next().unwrap_or(name);
+        match own.split_once('_').filter(|(maker, _)| !maker.is_empty() && is_maker(maker)) {
             Some((_, rest)) if rest.contains('-') => self.model_as_named(rest).or(found),
             _ => found,
         }
     }
 
     fn model_as_named(&self, name: &str) -> Result<ModelSpec, SourceError> {
-        let found = self.find(Kind::Model, name, profile::model);
+        if let Some(cloud) = self.on_their_servers(name) {
+            return Err(cloud);
+        }
+        let found = self.named_or_tagged(name);
         if !matches!(found, Err(SourceError::Unknown { .. })) {
             return found;
-        }
-        if let Some(known) = self.tag_in_other_words(name) {
-            return Ok(known);
         }
         let Some((base, format)) = name_format::split(name) else {
             return match self.of_a_mixture(name) {
@@ -235,7 +244,7 @@ impl Catalog {
         if let Ok(Some(model)) = listed {
             return Ok(ModelSpec { named_format: Some(format), named_cache, ..model });
         }
-        match self.find(Kind::Model, base, profile::model) {
+        match self.named_or_tagged(base) {
             // A repository of files is published in what its family is, where no file is named.
             Ok(model) if name_format::is_whole_repository(name) && is_in_mxfp4(&model) => Ok(model),
             Ok(model) => Ok(ModelSpec {
@@ -259,6 +268,9 @@ impl Catalog {
         if name.contains([':', '/']) || name.len() > LONGEST_LIKE_A_NAME {
             return None;
         }
+        if let Ok(latest) = self.find(Kind::Model, &format!("{name}:latest"), profile::model) {
+            return Some(latest);
+        }
         let wanted = Kind::Model.normalise(name);
         let is_it = |(tag, _): &(&str, &str)| {
             tag.split_once(':').is_some_and(|(family, size)| {
@@ -274,6 +286,72 @@ impl Catalog {
             [only] => self.find(Kind::Model, only, profile::model).ok(),
             _ => None,
         }
+    }
+
+    /// The profile of that name, or that a tag means in other words.
+    fn named_or_tagged(&self, name: &str) -> Result<ModelSpec, SourceError> {
+        let found = self.find(Kind::Model, name, profile::model);
+        if !matches!(found, Err(SourceError::Unknown { .. })) {
+            return found;
+        }
+        let other = self.tag_in_other_words(name).or_else(|| self.same_words(name));
+        other.map_or(found, Ok)
+    }
+
+    /// The only model with a name of the same words, whatever their order: `deepseek-r1:70b-llama-distill`.
+    fn same_words(&self, name: &str) -> Option<ModelSpec> {
+        if name.contains('/') || name.len() > LONGEST_LIKE_A_NAME {
+            return None;
+        }
+        let words = names::words(name);
+        // `qwen-14b` may be one of any generation; as a tag it is what Ollama has.
+        let is_number = |word: &str| word.starts_with(|first: char| first.is_ascii_digit());
+        let (sizes, numbers): (Vec<&str>, Vec<&str>) = words
+            .split(' ')
+            .filter(|word| is_number(word))
+            .partition(|word| names::billions(word).is_some());
+        if !name.contains(':') && !sizes.is_empty() && numbers.is_empty() {
+            return None;
+        }
+        self.of_words(&words).or_else(|| self.of_a_tag(&words, name))
+    }
+
+    /// The model of a tag that says besides that it was not tuned yet, or what size it has. A size alone may be one that there
+    /// is not.
+    fn of_a_tag(&self, words: &str, name: &str) -> Option<ModelSpec> {
+        let (_, tag) = name.split_once(':')?;
+        let is_stage = |word: &str| BEFORE_TUNING.contains(&word);
+        let is_size = |word: &str| names::billions(word).is_some();
+        let tuned = without(words, is_stage);
+        if let Some(found) = self.of_words(&tuned) {
+            return Some(found);
+        }
+        let of_tag = without(&without(&names::words(tag), is_stage), is_size);
+        let size = words.split(' ').find_map(names::billions).filter(|_| !of_tag.is_empty())?;
+        let found = self.of_words(&without(&tuned, is_size))?;
+        let there = found.parameters() as f64 / 1e9;
+        ((there / size - 1.0).abs() < ROUNDED_BY).then_some(found)
+    }
+
+    /// The model that alone has a name of these words.
+    fn of_words(&self, wanted: &str) -> Option<ModelSpec> {
+        let found = MODEL_WORDS.binary_search_by(|(words, _)| (*words).cmp(wanted)).ok()?;
+        let (_, index) = MODEL_WORDS.get(found)?;
+        self.find(Kind::Model, PROFILES.get(*index)?.name, profile::model).ok()
+    }
+
+    /// What a tag says that Ollama runs on its own servers, with the same model here where it is known.
+    fn on_their_servers(&self, name: &str) -> Option<SourceError> {
+        let (family, tag) = name.trim().rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))?;
+        let lower = tag.to_ascii_lowercase();
+        let size =
+            lower.strip_suffix("cloud").filter(|size| size.is_empty() || size.ends_with('-'))?;
+        let size = size.trim_end_matches('-');
+        let family = family.rsplit([':', '/']).next().unwrap_or(family);
+        let here = [format!("{family}:{size}"), format!("{family}-{size}"), family.to_owned()];
+        let here = here.into_iter().find_map(|name| self.named_or_tagged(&name).ok());
+        let here = here.map(|model| printable(&model.name));
+        Some(SourceError::OnTheirServers { name: printable(name), here })
     }
 
     /// What a name says that ends in a format with a type for every tensor, where its model is known.
@@ -377,6 +455,9 @@ impl Catalog {
     }
 
     fn unknown(&self, kind: Kind, name: &str) -> SourceError {
+        if kind == Kind::Model && encoders::is_one(name) {
+            return SourceError::Encoder { name: printable(name) };
+        }
         SourceError::Unknown {
             kind: kind.name(),
             name: printable(name),
@@ -419,6 +500,21 @@ fn is_memory(rest: &str) -> bool {
     (1..=3).contains(&digits.len()) && are_digits && !digits.starts_with('0')
 }
 
+/// The words that are not left out.
+fn without(words: &str, is_left_out: impl Fn(&str) -> bool) -> String {
+    words.split(' ').filter(|word| !is_left_out(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// The name of the tuned model, where this is the name of the one before that: `granite-4.0-h-tiny-base`.
+fn without_base(name: &str) -> Option<&str> {
+    let at = name.len().checked_sub("-base".len())?;
+    name.get(at..)?.eq_ignore_ascii_case("-base").then(|| name.get(..at)).flatten()
+}
+
+/// Words of tags of models that were not tuned yet, which have the shape of those that were.
+const BEFORE_TUNING: [&str; 4] = ["base", "text", "pt", "code"];
+/// How far a size that a tag states may be from the number of parameters that it stands for.
+const ROUNDED_BY: f64 = 0.1;
 /// Letters of the beginning of a model's name that may stand for all of it.
 const LEAST_OF_A_NAME: usize = 4;
 

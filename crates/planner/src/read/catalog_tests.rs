@@ -221,3 +221,82 @@ fn a_long_text_is_like_no_name() {
         }
     }
 }
+
+#[test]
+fn tags_of_the_same_words_meet() {
+    let catalog = Catalog::built_in();
+    for (name, model) in [
+        ("qwen3:30b-a3b-instruct-2507-q8_0", "qwen3-30b-a3b-2507"),
+        ("qwen3:30b", "qwen3-30b-a3b-2507"),
+        ("qwen3-next:80b-a3b-instruct-q4_K_M", "qwen3-next-80b-a3b"),
+        ("deepseek-r1:70b-llama-distill-fp16", "deepseek-r1-distill-llama-70b"),
+        ("deepseek-r1:8b-0528-qwen3-q8_0", "deepseek-r1-0528-qwen3-8b"),
+        ("mistral:7b-instruct-v0.3-q8_0", "mistral-7b-v0.3"),
+        ("dolphin-mixtral:8x7b-v2.7", "dolphin-2.7-mixtral-8x7b"),
+        ("deepseek-v3.1:671b-terminus", "deepseek-v3.1-terminus"),
+        ("codellama:7b-code", "codellama-7b"),
+        ("devstral", "devstral-small-2507"),
+        ("mistral-small", "mistral-small-24b-2501"),
+        ("qwen3-embedding", "qwen3-embedding-8b"),
+        ("ibm-granite/granite-4.0-h-tiny-base", "granite-4.0-h-tiny"),
+        ("bartowski/Qwen_Qwen3-32B-GGUF:Q5_K_M", "qwen3-32b"),
+        ("google/gemma-3-27b-it-qat-q4_0-gguf", "gemma-3-27b"),
+        ("command-r+", "command-r-plus-104b"),
+    ] {
+        let found = catalog.model(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(found.name, model, "{name}");
+    }
+    // Words that say which model it is are not left out, and a size has to be that of the model.
+    for name in [
+        "qwen3:30b-a3b-vision",
+        "deepseek-v3.1:70b-terminus",
+        "x/qwen3-30b-2507-a3b",
+        "qwen2.5:8b",
+        "mistral:8b",
+        "qwen-14b",
+    ] {
+        assert!(catalog.model(name).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn a_tag_that_runs_elsewhere_takes_nothing_here() {
+    let catalog = Catalog::built_in();
+    for (name, here) in [
+        ("gpt-oss:120b-cloud", "gpt-oss-120b"),
+        ("glm-4.7:cloud", "glm-4.7"),
+        ("ollama:kimi-k2:1t-cloud", "kimi-k2"),
+    ] {
+        let error = catalog.model(name).unwrap_err();
+        assert!(error.to_string().contains("runs on Ollama's own servers"), "{error}");
+        assert!(error.hint().unwrap().contains(&format!("`--model {here}")), "{name}");
+    }
+    let error = catalog.model("nothing-known:cloud").unwrap_err();
+    assert!(error.to_string().contains("servers") && error.hint().is_none());
+}
+
+#[test]
+fn an_encoder_is_told_from_a_name_that_is_not_known() {
+    let error = Catalog::built_in().model("bge-m3").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`bge-m3` is an encoder: it keeps no cache, and what it computes is not modelled here"
+    );
+    assert!(error.hint().unwrap().contains("--other-use"));
+}
+
+#[test]
+fn words_of_names_are_told_apart() {
+    for (name, words) in [
+        ("Qwen/Qwen3-30B-A3B-Instruct-2507", "2507 3 30b 3b a qwen"),
+        ("qwen3:30b-a3b-instruct-2507", "2507 3 30b 3b a qwen"),
+        ("mixtral:8x7b", "7b 8 mixtral x"),
+        ("qwen2.5vl:7b", "2.5 7b qwen vl"),
+        ("gemma4:e4b-it", "4 4b e gemma"),
+        ("command-r+", "command plus r"),
+    ] {
+        assert_eq!(names::words(name), words, "{name}");
+    }
+    assert_eq!(names::billions("270m"), Some(0.27));
+    assert_eq!(names::billions("qwen"), None);
+}

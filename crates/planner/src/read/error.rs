@@ -154,6 +154,20 @@ pub enum SourceError {
         /// Names that are like it.
         near: Vec<String>,
     },
+    /// The name of a model that encodes texts, images or sound, of which nothing is modelled.
+    #[error("`{name}` is an encoder: it keeps no cache, and what it computes is not modelled here")]
+    Encoder {
+        /// The name as given.
+        name: String,
+    },
+    /// A tag of Ollama's that runs on Ollama's servers.
+    #[error("`{name}` runs on Ollama's own servers: it takes no memory of a GPU here")]
+    OnTheirServers {
+        /// The tag as given.
+        name: String,
+        /// The same model, where it may be run here.
+        here: Option<String>,
+    },
     /// A format in which every tensor has a type of its own, which a name does not tell.
     #[error(
         "`{name}` names files whose makers choose the type of each tensor: their sizes are in the file alone"
@@ -195,6 +209,16 @@ impl SourceError {
                     "plan it without the file: `--model {model}{}`",
                     weights.unwrap_or_default()
                 ))
+            }
+            Self::Encoder { .. } => Some(
+                "it takes little more than its file: give `--other-use` so much beside the model that it serves, or take a decoder \
+                 that embeds, such as `qwen3-embedding:0.6b`"
+                    .to_owned(),
+            ),
+            Self::OnTheirServers { here, .. } => {
+                let model = here.as_deref().unwrap_or("NAME");
+                Some(format!("the same weights on a GPU of yours: `--model {model}`"))
+                    .filter(|_| here.is_some())
             }
             Self::Mixture { model, like, .. } => Some(match like {
                 Some(like) => format!(

@@ -10,6 +10,7 @@ mod layers;
 mod pruned;
 mod quantization;
 mod rare;
+mod runs;
 mod stated;
 mod windows;
 
@@ -231,7 +232,7 @@ impl Config<'_> {
             gated_ffn: family.gated_ffn,
             fused_projections: family.fused_projections,
             attention_sinks: family.attention_sinks,
-            attention_output_gate: family.delta_net().is_some()
+            attention_output_gate: family.delta_net().is_some_and(|net| net.gates_attention)
                 || family.output_gate
                 || self.fields.flag("mla_use_output_gate")?.unwrap_or(false)
                 || (family.head_gates && self.gates_elements()?),

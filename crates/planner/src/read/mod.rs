@@ -7,6 +7,7 @@ mod apple;
 pub mod calibration;
 mod card_words;
 mod catalog;
+mod encoders;
 mod error;
 mod files;
 pub mod gguf;

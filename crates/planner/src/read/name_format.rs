@@ -62,8 +62,14 @@ const BEHIND_PUBLISHER: [&str; 3] = ["/", "__", "--"];
 pub(super) fn split(name: &str) -> Option<(&str, WeightFormat)> {
     let name = name.trim();
     let name = without_ending(name, ".gguf").unwrap_or(name);
-    let (base, format) =
+    let (mut base, mut format) =
         of_a_repository(name).or_else(|| of_a_file(name)).or_else(|| trained_for_it(name))?;
+    // A repository of files may say of which type they are: `…-q4_0-gguf`.
+    if is_whole_repository(name)
+        && let Some(of_files) = of_a_file(base)
+    {
+        (base, format) = of_files;
+    }
     // Trained to be quantized so: the same model.
     Some((without_ending(base, "-qat").filter(|base| !base.is_empty()).unwrap_or(base), format))
 }
@@ -201,7 +207,7 @@ mod tests {
                 "gptq-int4",
             ),
             ("google/gemma-4-12b-it-qat-w4a16", "google/gemma-4-12b-it", "w4a16"),
-            ("google/gemma-4-12b-it-qat-q4_0-gguf", "google/gemma-4-12b-it-qat-q4_0", "q4_k_m"),
+            ("google/gemma-4-12b-it-qat-q4_0-gguf", "google/gemma-4-12b-it", "q4_0"),
             ("gemma-4-12b-it-qat-q4_0", "gemma-4-12b-it", "q4_0"),
             ("x.Q8_0.gguf", "x", "q8_0"),
             ("x Q4_K_S", "x", "q4_k_s"),

@@ -62,9 +62,9 @@ const TABLE: &[Unmodelled] = &[
     ),
     family(&[], &["llama4"], "some layers attend in chunks, and only some have experts"),
     family(
-        &["qwen4_exp", "qwen4_exp_text"],
+        &["bailing_moe_linear", "bailing_moe_linear_v2"],
         &[],
-        "its layers have embeddings of runs of tokens and mix residual streams by a rule of their own",
+        "its linear layers keep a state of a kind that is not known here",
     ),
     family(
         &["deepseek_v41", "inkling", "inkling_mm_model", "inkling_text"],
@@ -110,7 +110,6 @@ const TABLE: &[Unmodelled] = &[
     family(
         &[
             "axk2",
-            "bailing_hybrid",
             "beam",
             "dory",
             "dots3_note",
@@ -131,7 +130,6 @@ const TABLE: &[Unmodelled] = &[
             "gemma4_unified_assistant",
             "mistral_large4",
             "mistral_large4_text",
-            "olmo_hybrid",
             "unlimited_ocr",
             "unlimited_ocr_text",
             "zaya",

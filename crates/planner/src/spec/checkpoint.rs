@@ -52,6 +52,11 @@ impl Checkpoint {
         if let Some(scheme) = names.iter().find_map(|name| self.listed_scheme(name)) {
             return Some(scheme);
         }
+        // The hub's FP8 and NVFP4 of Qwen3.8-Flash-Next alike: a byte of each of 51,200,245,760 (sgl-project/sglang#37793,
+        // vllm-project/vllm#53896).
+        if tensor.role == Role::RunEmbedding && !self.groups.is_empty() {
+            return Some(Scheme::Fp8Tensor);
+        }
         if !is_quantized(tensor.role) || self.is_ignored(tensor, &names) {
             return None;
         }

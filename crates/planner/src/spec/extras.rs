@@ -53,6 +53,15 @@ pub struct Extras {
     /// Whether the gate of a delta-net's output is one matrix, and not two of low rank (Kimi K3).
     #[serde(skip_serializing_if = "is_false")]
     pub full_rank_gates: bool,
+    /// Whether the decay of a delta-net is projected by one matrix, and not by two of low rank (Ling 3).
+    #[serde(skip_serializing_if = "is_false")]
+    pub full_rank_decay: bool,
+    /// Residual streams that are mixed by matrices of low rank (Qwen3.8-Flash-Next).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gated_streams: Option<GatedStreams>,
+    /// Embeddings of runs of tokens, which some layers add (Qwen3.8-Flash-Next).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_embeddings: Option<RunEmbeddings>,
     /// Whether what routed experts give is normed before it is projected back (Kimi K3).
     #[serde(skip_serializing_if = "is_false")]
     pub latent_norm: bool,
@@ -132,6 +141,34 @@ pub struct AltUp {
     pub streams: u64,
     /// Rank of the residual beside attention.
     pub residual_rank: u64,
+}
+
+/// Residual streams that gates mix before every sublayer, and give its output to behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct GatedStreams {
+    /// Streams.
+    pub streams: u64,
+    /// Rank of the gate's matrices.
+    pub rank: u64,
+}
+
+/// Embeddings of runs of tokens: a table that hashes of runs look up, a projection to keys and values, and a convolution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RunEmbeddings {
+    /// Layers that add them, counted from 0.
+    pub layers: Vec<u64>,
+    /// Rows of each of those layers' tables.
+    pub rows: Vec<u64>,
+    /// Elements of a row.
+    pub row: u64,
+    /// Elements of all rows of a token.
+    pub width: u64,
+    /// Taps of the convolution.
+    pub conv_kernel: u64,
 }
 
 /// Attention over a window and over compressed keys before it, which serve as values too.
@@ -223,6 +260,27 @@ impl Extras {
         if let Some(alt_up) = self.alt_up {
             check("extras.alt_up.streams", alt_up.streams, 64)?;
             check("extras.alt_up.residual_rank", alt_up.residual_rank, WIDTH)?;
+        }
+        if let Some(gated) = self.gated_streams {
+            check("extras.gated_streams.streams", gated.streams, 64)?;
+            check("extras.gated_streams.rank", gated.rank, WIDTH)?;
+        }
+        if let Some(runs) = &self.run_embeddings {
+            check("extras.run_embeddings.row", runs.row, WIDTH)?;
+            check("extras.run_embeddings.width", runs.width, WIDTH)?;
+            check("extras.run_embeddings.conv_kernel", runs.conv_kernel, 1 << 10)?;
+            for &index in &runs.layers {
+                check("extras.run_embeddings.layers + 1", index.saturating_add(1), shape.n_layers)?;
+            }
+            for &rows in &runs.rows {
+                check("extras.run_embeddings.rows", rows, 1 << 40)?;
+            }
+            let (layers, tables) = (to_u64(runs.layers.len()), to_u64(runs.rows.len()));
+            if layers != tables {
+                let expected = format!("{layers}, one for each of its layers");
+                let field = "extras.run_embeddings.rows";
+                return Err(InvalidShape { field, value: tables, expected });
+            }
         }
         if let Some(compressed) = &self.compressed {
             check("extras.compressed.q_lora_rank", compressed.q_lora_rank, WIDTH)?;

@@ -41,7 +41,10 @@ pub use drafts::{
     CONV_GROUP, DraftKind, DraftShape, PUBLISHED as PUBLISHED_DRAFTS, PublishedDraft,
     SELECTOR_RANK, TAPS, WIDE_HEAD,
 };
-pub use extras::{AltUp, Compressed, Extras, Indexer, LayerEmbeddings, ShortConvolution};
+pub use extras::{
+    AltUp, Compressed, Extras, GatedStreams, Indexer, LayerEmbeddings, RunEmbeddings,
+    ShortConvolution,
+};
 pub use fact::{Basis, Bounds, Fact};
 pub use families::{Architecture, GgufWindow, RmsNorm, RopePairs};
 pub use file_caches::{CachedLayer, FileCaches};

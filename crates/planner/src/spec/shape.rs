@@ -557,7 +557,10 @@ impl ModelShape {
         range("ffn_size", self.ffn_size, MAX_WIDTH)?;
         range("vocab_size", self.vocab_size, MAX_WIDTH)?;
         range("context_len", self.context_len, MAX_CONTEXT)?;
-        range("norms_per_layer", self.norms_per_layer, 8)?;
+        // None where residual streams are normed instead.
+        let norms =
+            self.norms_per_layer.saturating_add(u64::from(self.extras.gated_streams.is_some()));
+        range("norms_per_layer", norms, 8)?;
         range("n_heads × head_dim", self.n_heads.saturating_mul(self.head_dim), MAX_WIDTH)?;
         if !self.n_heads.is_multiple_of(self.kv_heads) {
             let expected = format!("a divisor of `n_heads` = {}", self.n_heads);

@@ -65,6 +65,8 @@ pub enum Role {
     Residual,
     /// Embeddings beside those of the tokens, in one table: of every layer, or of positions.
     LayerEmbedding,
+    /// Embeddings of runs of tokens, which quantized checkpoints hold in 8 bits (Qwen3.8-Flash-Next).
+    RunEmbedding,
     /// What mixes residual streams, and positions of compressed keys: f32.
     StreamMix,
     Norm,
@@ -100,6 +102,7 @@ impl Role {
                 | Self::Sinks
                 | Self::RopeFrequencies
                 | Self::LayerEmbedding
+                | Self::RunEmbedding
                 | Self::StreamMix
                 | Self::VisionLinear
                 | Self::VisionOther
@@ -147,7 +150,10 @@ pub fn tensors(shape: &ModelShape) -> Vec<TensorSpec> {
         list.layer_tensors(index);
     }
     list.layer = None;
-    list.norm(shape.hidden_size);
+    match shape.extras.gated_streams {
+        Some(gated) => list.gate_of_streams(gated),
+        None => list.norm(shape.hidden_size),
+    }
     list.block_residual();
     if !shape.tied_embeddings {
         list.add(Role::OutputHead, shape.hidden_size, shape.vocab_size);
@@ -291,6 +297,9 @@ impl TensorList<'_> {
         self.add(Role::MlaKvB, mla.kv_lora_rank, n_heads * (mla.qk_nope_head_dim + mla.v_head_dim));
         if self.shape.attention_output_gate {
             self.add(Role::AttnQ, hidden_size, n_heads * mla.v_head_dim);
+        }
+        if self.shape.extras.head_gates {
+            self.add(Role::HeadGate, hidden_size, n_heads);
         }
         self.add(Role::AttnOutput, n_heads * mla.v_head_dim, hidden_size);
     }

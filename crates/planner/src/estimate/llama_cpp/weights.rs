@@ -58,7 +58,10 @@ impl TensorRule for LlamaCppTensors {
     }
 
     fn in_main_memory(&self, part: &Part, tensor: &SizedTensor) -> Result<Bytes, Overflow> {
-        let is_table = matches!(tensor.role, Some(Role::TokenEmbedding | Role::LayerEmbedding));
+        let is_table = matches!(
+            tensor.role,
+            Some(Role::TokenEmbedding | Role::LayerEmbedding | Role::RunEmbedding)
+        );
         if is_table && part.has_embedding {
             return tensor.size.round_up(HOST_ALIGNMENT);
         }

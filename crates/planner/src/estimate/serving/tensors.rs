@@ -318,6 +318,8 @@ pub fn shard(shape: &ModelShape, tensor: TensorSpec, cut: Cut) -> TensorSpec {
         R::SsmIn | R::RecurrentConv if shape.ssm.is_some() => {
             (row, state_space_rows(shape, role, ranks).unwrap_or(rows))
         }
+        // One table is dealt out to all ranks (vLLM's `--engram-config`, `ETP=TP`).
+        R::RunEmbedding => (row, rows.div_ceil(ranks)),
         R::AttnOutput
         | R::FfnDown
         | R::ExpertDown

@@ -47,7 +47,7 @@ pub(super) fn place(
             }
         }
         (None, Some(Role::TokenEmbedding)) => tensors.embedding(part, shape.tied_embeddings),
-        (None, Some(Role::LayerEmbedding)) => tensors.embedding(part, false),
+        (None, Some(Role::LayerEmbedding | Role::RunEmbedding)) => tensors.embedding(part, false),
         (None, Some(Role::OutputHead)) => here(part.has_head),
         (None, Some(Role::RopeFrequencies) | None) if part.layers.is_empty() => Place::Elsewhere,
         (None, Some(Role::RopeFrequencies) | None) if part.index > 0 => Place::Repeated,

@@ -280,15 +280,26 @@ impl Config<'_> {
             Some(fields) => fields.numbers("full_attn_layers")?,
             None => None,
         };
+        let group = self.layer_group()?;
         let mixer = |index: u64| {
             let is_full = match &full {
                 Some(layers) => layers.contains(&(index + 1)),
+                None if group.is_some() => (index + 1).is_multiple_of(group.unwrap_or(1)),
                 None if self.family.indexer.is_some() => index % 4 == 3,
                 None => index > 0 && index.is_multiple_of(4),
             };
             if is_full { Mixer::Attention } else { Mixer::Recurrent }
         };
         Ok((0..n_layers).map(mixer).collect())
+    }
+
+    /// Layers of a group of Ling 3's, the last of which attends.
+    fn layer_group(&self) -> Result<Option<u64>, SourceError> {
+        const KEY: &str = "layer_group_size";
+        match self.fields.number(KEY)? {
+            Some(0) => Err(self.fields.invalid(KEY, "1 or more")),
+            found => Ok(found),
+        }
     }
 
     /// `linear_attn_config` of Kimi Linear.
@@ -441,15 +452,24 @@ impl Config<'_> {
             };
             Ok::<_, SourceError>(inner.or(own).unwrap_or(default))
         };
-        let heads = number(["linear_num_heads", "num_heads"], 32)?;
-        let head_dim = number(["linear_head_dim", "head_dim"], 128)?;
+        // Ling 3 has no numbers of its own for it.
+        let is_grouped = self.layer_group()?.is_some();
+        let of_attention = |key: &str, default| {
+            let own = if is_grouped { self.fields.number(key)? } else { None };
+            Ok::<_, SourceError>(own.unwrap_or(default))
+        };
+        let heads = of_attention("num_attention_heads", 32)?;
+        let heads = number(["linear_num_heads", "num_heads"], heads)?;
+        let head_dim = of_attention("head_dim", 128)?;
+        let head_dim = number(["linear_head_dim", "head_dim"], head_dim)?;
+        let kernel = self.fields.number("short_conv_kernel_size")?.unwrap_or(4);
         Ok(Recurrent {
             full_attention_every: 4,
             key_heads: heads,
             value_heads: heads,
             key_head_dim: head_dim,
             value_head_dim: head_dim,
-            conv_kernel: number(["linear_conv_kernel_dim", "short_conv_kernel_size"], 4)?,
+            conv_kernel: number(["linear_conv_kernel_dim", "short_conv_kernel_size"], kernel)?,
         })
     }
 }

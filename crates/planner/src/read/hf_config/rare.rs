@@ -37,6 +37,9 @@ impl Config<'_> {
             positions: self.positions()?,
             cross_layers: self.cross_layers()?,
             full_rank_gates: self.full_rank_gates()?,
+            full_rank_decay: self.has_full_rank_decay()?,
+            gated_streams: self.gated_streams()?,
+            run_embeddings: self.run_embeddings()?,
             latent_norm: self.fields.flag("latent_moe_use_norm")?.unwrap_or(false),
             block_residuals: self.fields.number("attn_res_block_size")?.is_some_and(|n| n > 0),
             compressed: if is_compressed { Some(self.compressed(n_layers)?) } else { None },
@@ -46,10 +49,17 @@ impl Config<'_> {
 
     /// Whether a delta-net's output gate is one matrix (`linear_attn_config.use_full_rank_gate`).
     fn full_rank_gates(&self) -> Result<bool, SourceError> {
-        Ok(match self.linear_config()? {
-            Some(fields) => fields.flag("use_full_rank_gate")?.unwrap_or(false),
-            None => false,
-        })
+        match self.linear_config()? {
+            Some(fields) => Ok(fields.flag("use_full_rank_gate")?.unwrap_or(false)),
+            None => self.has_full_rank_decay(),
+        }
+    }
+
+    /// Whether a delta-net's decay is projected by one matrix, as all of it is in Ling 3 (`no_kda_lora`).
+    fn has_full_rank_decay(&self) -> Result<bool, SourceError> {
+        let is_grouped =
+            self.family.layers == LayerKinds::LatentAndDelta && self.fields.has("layer_group_size");
+        Ok(self.fields.flag("no_kda_lora")?.unwrap_or(is_grouped))
     }
 
     /// Layers that attend to an image alone.
@@ -112,6 +122,8 @@ impl Config<'_> {
                 self.check_count("sparse_attention_config", list.len(), n_layers)?;
                 list.into_iter().map(|sparse| sparse > 0).collect()
             }
+            // Every layer that attends has one beside delta-nets, whatever `layer_types` calls it.
+            None if self.family.delta_net().is_some() => Vec::new(),
             None if kind.plain => self.sparse_kinds(n_layers)?,
             None => self.indexer_layers(n_layers)?,
         };

@@ -159,6 +159,8 @@ pub(crate) enum LayerKinds {
 pub(crate) struct DeltaNet {
     /// Whether GGUF files hold the projections beta and alpha as one tensor.
     pub(crate) joint_gates: bool,
+    /// Whether attention's output has a gate as wide as the queries.
+    pub(crate) gates_attention: bool,
     /// Bytes of an element of the state under vLLM, by `mamba_ssm_dtype`.
     pub(crate) vllm_state_bytes: u64,
 }

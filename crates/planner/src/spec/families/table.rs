@@ -493,7 +493,7 @@ families! {
         gguf: "qwen3next",
         hf: &["qwen3_next"],
         defaults: assumed(151_936, 16, 32_768).kv_heads(2).head_dim(256),
-        layers: LayerKinds::DeltaNet(DeltaNet { joint_gates: true, vllm_state_bytes: 2 }),
+        layers: LayerKinds::DeltaNet(DeltaNet { joint_gates: true, gates_attention: true, vllm_state_bytes: 2 }),
         rope: partly(4),
         norms: Norms { qk: QkNorm::PerHead, ..RENAMED },
         experts: LISTED_AND_SHARED,
@@ -508,7 +508,7 @@ families! {
         gguf: "qwen35",
         hf: &["qwen3_5", "qwen3_5_text"],
         defaults: assumed(248_320, 16, 32_768).kv_heads(4).head_dim(256),
-        layers: LayerKinds::DeltaNet(DeltaNet { joint_gates: false, vllm_state_bytes: 4 }),
+        layers: LayerKinds::DeltaNet(DeltaNet { joint_gates: false, gates_attention: true, vllm_state_bytes: 4 }),
         rope: Rope { sections: true, ..partly(4) },
         norms: Norms { qk: QkNorm::PerHead, ..RENAMED },
         graph: KEEPS_NORMED,
@@ -522,7 +522,7 @@ families! {
         gguf: "qwen35moe",
         hf: &["qwen3_5_moe", "qwen3_5_moe_text"],
         defaults: assumed(248_320, 16, 32_768).kv_heads(2).head_dim(256),
-        layers: LayerKinds::DeltaNet(DeltaNet { joint_gates: false, vllm_state_bytes: 4 }),
+        layers: LayerKinds::DeltaNet(DeltaNet { joint_gates: false, gates_attention: true, vllm_state_bytes: 4 }),
         rope: Rope { sections: true, ..partly(4) },
         norms: Norms { qk: QkNorm::PerHead, ..RENAMED },
         experts: LISTED_AND_SHARED,
@@ -1520,6 +1520,43 @@ families! {
         },
         gated_ffn: false,
         transformers: NEW,
+        ..NEWCOMER
+    };
+    /// Ling 3: layers of a delta-net as Kimi's with gates of full rank, then one of latent attention with gated heads.
+    BailingHybrid = "bailing_hybrid": Family {
+        gguf: "bailing-hybrid",
+        hf: &["bailing_hybrid"],
+        keys: &[("num_experts_per_tok", "num_experts_per_token")],
+        defaults: assumed(157_184, 32, 262_144),
+        layers: LayerKinds::LatentAndDelta,
+        head_gates: true,
+        biases: NO_BIASES,
+        experts: Experts { n_shared: 1, n_used: Some(8), dense_first: 2, ..CORRECTED },
+        transformers: NEW_F32,
+        ..DEEPSEEK
+    };
+    /// OLMo Hybrid: OLMo 3's attention in every fourth layer, delta-nets in the others.
+    OlmoHybrid = "olmo_hybrid": Family {
+        gguf: "olmo-hybrid",
+        hf: &["olmo_hybrid"],
+        defaults: assumed(100_352, 30, 65_536),
+        layers: LayerKinds::DeltaNet(DeltaNet { joint_gates: false, gates_attention: false, vllm_state_bytes: 4 }),
+        norms: Norms { qk: QkNorm::Full, ..RMS },
+        transformers: NEW,
+        ..NEWCOMER
+    };
+    /// Qwen3.8-Flash-Next: Qwen3.5's layers with experts between gated residual streams, an indexer, embeddings of runs of tokens.
+    Qwen4Exp = "qwen4_exp": Family {
+        gguf: "qwen4exp",
+        hf: &["qwen4_exp", "qwen4_exp_text"],
+        keys: &[("index_n_heads", "indexer_n_heads"), ("index_head_dim", "indexer_head_dim")],
+        defaults: assumed(248_320, 24, 262_144).kv_heads(2).head_dim(256),
+        layers: LayerKinds::DeltaNet(DeltaNet { joint_gates: false, gates_attention: true, vllm_state_bytes: 4 }),
+        rope: Rope { sections: true, ..partly(4) },
+        norms: Norms { stems: &[], ..PER_HEAD },
+        indexer: Some(IndexerKind { n_heads: 4, plain: true, pooled: None }),
+        experts: LISTED_AND_SHARED,
+        transformers: Transformers { norm: RmsNorm::OnePlusWeight, ..NEW },
         ..NEWCOMER
     };
     /// Helium: Llama's layers.

@@ -1,7 +1,7 @@
 //! Tensors that few families have.
 
 use super::{Role, TensorList};
-use crate::spec::{AltUp, ModelShape};
+use crate::spec::{AltUp, GatedStreams, ModelShape};
 
 /// Rows of Llama 3.2 Vision's embedding behind its vocabulary.
 const IMAGE_MARKS: u64 = 8;
@@ -54,13 +54,14 @@ impl TensorList<'_> {
         let (keys, values) = (r.key_heads * r.key_head_dim, r.value_heads * r.value_head_dim);
         self.add(Role::RecurrentQkv, hidden_size, 2 * keys + values);
         self.add(Role::RecurrentConv, r.conv_kernel, 2 * keys + values);
-        let low_rank = if self.shape.extras.full_rank_gates { 1 } else { 2 };
-        for _ in 0..low_rank {
-            self.add(Role::RecurrentLowRank, hidden_size, r.value_head_dim);
-            self.add(Role::RecurrentLowRank, r.value_head_dim, values);
-        }
-        if self.shape.extras.full_rank_gates {
-            self.add(Role::RecurrentGate, hidden_size, values);
+        let extras = &self.shape.extras;
+        for is_full in [extras.full_rank_decay, extras.full_rank_gates] {
+            if is_full {
+                self.add(Role::RecurrentGate, hidden_size, values);
+            } else {
+                self.add(Role::RecurrentLowRank, hidden_size, r.value_head_dim);
+                self.add(Role::RecurrentLowRank, r.value_head_dim, values);
+            }
         }
         self.add(Role::RecurrentBetaAlpha, hidden_size, r.value_heads);
         self.add(Role::RecurrentDecay, keys, 1);
@@ -113,6 +114,29 @@ impl TensorList<'_> {
         self.add(Role::StreamMix, width, ratio);
     }
 
+    /// What mixes residual streams into one: a norm of each, and a gate of low rank (`qwen4_exp/modeling_qwen4_exp.py`).
+    pub(super) fn gate_of_streams(&mut self, gated: GatedStreams) {
+        let width = gated.streams * self.shape.hidden_size;
+        self.norm(width);
+        self.add(Role::Residual, width, gated.rank);
+        self.add(Role::Residual, gated.rank, width);
+    }
+
+    /// What a layer has beside its table to add embeddings of runs of tokens.
+    fn runs(&mut self, index: u64) {
+        let ModelShape { hidden_size, ref extras, .. } = *self.shape;
+        let Some(runs) = extras.run_embeddings.as_ref().filter(|runs| runs.layers.contains(&index))
+        else {
+            return;
+        };
+        let width = extras.gated_streams.map_or(1, |gated| gated.streams) * hidden_size;
+        self.add(Role::Residual, runs.width, width + hidden_size);
+        for _ in ["keys", "queries", "before the convolution"] {
+            self.norm(width);
+        }
+        self.add(Role::RecurrentConv, runs.conv_kernel, width);
+    }
+
     /// What the model has of residual streams and of layers' embeddings.
     pub(super) fn before_layers(&mut self) {
         let extras = &self.shape.extras;
@@ -131,6 +155,11 @@ impl TensorList<'_> {
             self.add(Role::LayerEmbedding, n_layers * embeddings.width, embeddings.vocab_size);
             self.add(Role::Residual, hidden_size, n_layers * embeddings.width);
             self.norm(embeddings.width);
+        }
+        if let Some(runs) = &extras.run_embeddings {
+            for &rows in &runs.rows {
+                self.add(Role::RunEmbedding, runs.row, rows);
+            }
         }
         if let Some(AltUp { streams, .. }) = extras.alt_up {
             self.add(Role::Residual, hidden_size, 2 * (streams - 1) * hidden_size);
@@ -192,6 +221,13 @@ impl TensorList<'_> {
             self.add(Role::Residual, hidden_size, streams);
             self.norm(hidden_size);
         }
+        if let Some(gated) = shape.extras.gated_streams {
+            for _ in ["attention", "experts"] {
+                self.gate_of_streams(gated);
+                self.add(Role::Residual, gated.streams * hidden_size, gated.streams);
+            }
+        }
+        self.runs(index);
         if let Some(streams) = shape.extras.streams {
             let weights = (2 + streams) * streams;
             for _ in ["attention", "experts"] {

@@ -247,7 +247,9 @@ impl Placing<'_> {
         }
         match (row.layer, row.role) {
             (Some(layer), _) => layers.get(at_most(layer, usize::MAX)).copied(),
-            (None, Some(Role::TokenEmbedding | Role::LayerEmbedding)) => Some(Home::Host),
+            (None, Some(Role::TokenEmbedding | Role::LayerEmbedding | Role::RunEmbedding)) => {
+                Some(Home::Host)
+            }
             (None, Some(Role::RopeFrequencies) | None) => None,
             (None, Some(_)) => Some(output),
         }
