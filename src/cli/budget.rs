@@ -9,6 +9,7 @@ use super::Outcome;
 use super::args::BudgetArgs;
 use super::config::Configured;
 use super::format;
+use super::manifest::with_manifest;
 use super::problem::Problem;
 use super::scenario;
 use super::screen::width;
@@ -29,7 +30,8 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let explained = args.explain.as_deref().map(component).transpose()?;
     let catalog = args.catalog.known();
     let plan = with_binary(args)?.or(of_command(args)?);
-    let merged = with_modelfile(scenario::merged(&plan, args.scenario.as_deref())?)?;
+    let merged = scenario::merged(&plan, args.scenario.as_deref())?;
+    let merged = with_modelfile(with_manifest(merged)?)?;
     let config = args.catalog.config()?;
     let places = |question: &Question| scenario::places_tensors(question, &catalog);
     let Configured { question, said } = config.fill(merged, places);
@@ -132,10 +134,7 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
         return Err(Problem::usage(message).hint("make both say the same").into());
     }
     let question = served.question_beside(&args.plan);
-    let mut notes = notes(&served, &args.plan);
-    if served.chooses_slots && question.parallel.is_some() {
-        notes.push_str(&wrap(OWN_SLOTS, 80));
-    }
+    let notes = notes(&served, &args.plan);
     anstream::stderr().write_all(notes.as_bytes())?;
     Ok(question)
 }
@@ -257,7 +256,7 @@ fn with_modelfile(question: Question) -> anyhow::Result<Question> {
 }
 
 /// What the reader of a command's plan must know: what it takes for granted, and what it does not have.
-fn notes(served: &Served, plan: &Question) -> String {
+pub(super) fn notes(served: &Served, plan: &Question) -> String {
     let quoted = |flags: &[String]| {
         let flags: Vec<_> = flags.iter().map(|flag| format!("`{flag}`")).collect();
         flags.join(", ")
@@ -281,10 +280,14 @@ fn notes(served: &Served, plan: &Question) -> String {
         let note = format!("note: planned without {flags}, which vramplan does not know");
         notes.push_str(&wrap(&note, 80));
     }
+    if served.chooses_slots && served.question_beside(plan).parallel.is_some() {
+        notes.push_str(&wrap(OWN_SLOTS, 80));
+    }
     notes
 }
 
-fn unread(why: Unread) -> Problem {
+/// Why a command is not planned.
+pub(super) fn unread(why: Unread) -> Problem {
     match why {
         Unread::Program(program) => {
             Problem::usage(format!("what `{program}` runs cannot be told from its command")).hint(

@@ -15,6 +15,7 @@ mod generate;
 mod help;
 mod known;
 mod learn;
+mod manifest;
 mod mcp;
 #[cfg(target_os = "linux")]
 mod meter;

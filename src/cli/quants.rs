@@ -62,7 +62,7 @@ pub struct QuantsArgs {
     #[arg(long, conflicts_with = "format", help_heading = "Output")]
     json: bool,
 
-    /// Print the answer alone: the largest format that fits.
+    /// Print the answer alone: the best format that fits.
     #[arg(short, long, conflicts_with_all = ["format", "json"], help_heading = "Output")]
     quiet: bool,
 }

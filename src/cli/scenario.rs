@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::known::{Known, runtime_of_one};
+use super::manifest;
 use super::problem::Problem;
 use vramplan_disk::Disk;
 use vramplan_planner::deployment::{Deployment, LocalCard, Question};
@@ -17,6 +18,14 @@ use vramplan_planner::text::{excerpt, one_line, printable, printable_path};
 
 /// Reads a scenario file: the flags of `budget` as TOML, or a plan that it printed as JSON.
 pub fn read(path: &Path) -> anyhow::Result<Question> {
+    read_beside(path, &Question::default())
+}
+
+/// Reads a scenario file; of a manifest, which is one, too, what its engine asks for beside these flags.
+fn read_beside(path: &Path, flags: &Question) -> anyhow::Result<Question> {
+    if let Some(name) = path.to_str().filter(|name| manifest::is_manifest(name)) {
+        return manifest::read(name, flags);
+    }
     if matches!(path.try_exists(), Ok(false)) {
         let message = format!("`{}` does not exist: expected a scenario", printable_path(path));
         return Err(Problem::new(message).hint(KEYS).into());
@@ -68,7 +77,7 @@ fn of_plan(text: &str) -> Result<Question, String> {
 /// The flags, over those of a scenario file where there is one.
 pub fn merged(flags: &Question, scenario: Option<&Path>) -> anyhow::Result<Question> {
     match scenario {
-        Some(path) => Ok(flags.clone().or(read(path)?)),
+        Some(path) => Ok(flags.clone().or(read_beside(path, flags)?)),
         None => Ok(flags.clone()),
     }
 }

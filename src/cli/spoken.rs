@@ -5,6 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::ops::Range;
 
+use super::manifest::is_manifest;
 use vramplan_planner::deployment::are_cards;
 use vramplan_planner::dtype::WeightFormat;
 use vramplan_planner::read::Catalog;
@@ -48,6 +49,8 @@ pub struct Told {
     pub weights: Option<OsString>,
     pub kv: Option<OsString>,
     pub ram: Option<OsString>,
+    /// A file whose engine is planned, which the other words say more of.
+    pub manifest: Option<OsString>,
 }
 
 impl Told {
@@ -63,6 +66,7 @@ impl Told {
             ("--weights", self.weights),
             ("--kv", self.kv),
             ("--ram", self.ram),
+            ("--scenario", self.manifest),
         ];
         let given = flags.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
         given.flat_map(|(flag, value)| [flag.into(), value]).collect()
@@ -74,6 +78,12 @@ pub fn told(words: &[OsString]) -> Option<Told> {
     let mut words = one_by_one(words);
     if words.is_empty() || words.len() > MOST {
         return None;
+    }
+    let is_file = |word: &OsString| word.to_str().is_some_and(is_manifest);
+    if let Some(at) = words.iter().position(is_file) {
+        let manifest = Some(words.remove(at));
+        let told = if words.is_empty() { Told::default() } else { told(&words)? };
+        return Some(Told { manifest, ..told });
     }
     without_question(&mut words);
     words.retain(|word| !is_any(word, &BETWEEN));
@@ -323,6 +333,19 @@ mod tests {
         assert_eq!(flags("minimax m2 8xH100"), "--model minimax m2 --gpu 8xH100");
         assert_eq!(flags("command a a100-80gb"), "--model command a --gpu a100-80gb");
         assert_eq!(flags("8192"), "--model 8192");
+    }
+
+    #[test]
+    fn a_manifest_says_what_other_words_do_not() {
+        assert_eq!(flags("chat.yaml L4"), "--gpu L4 --scenario chat.yaml");
+        assert_eq!(
+            flags("rtx 4090 compose.yml#chat"),
+            "--gpu rtx 4090 --scenario compose.yml#chat"
+        );
+        assert_eq!(flags("- L4 8k"), "--model 8k --gpu L4 --scenario -");
+        let meant = "--model qwen3-8b --gpu L4 --scenario compose.yml";
+        assert_eq!(flags("compose.yml qwen3-8b L4"), meant);
+        assert_eq!(flags("values.yaml"), "--scenario values.yaml");
     }
 
     #[test]

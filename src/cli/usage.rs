@@ -98,7 +98,8 @@ fn is_flagged_plan<T: Parser>(words: &[OsString]) -> bool {
 fn begins_with_a_model(words: &[OsString]) -> bool {
     let alone: Vec<OsString> =
         words.iter().skip(1).take_while(|word| !is_flag(word)).cloned().collect();
-    told(&alone).and_then(|told| told.model).is_some_and(|model| is_model(&model))
+    let Some(told) = told(&alone) else { return false };
+    told.manifest.is_some() || told.model.is_some_and(|model| is_model(&model))
 }
 
 /// The words with those that stand alone behind flags in front of them.
@@ -161,8 +162,9 @@ fn untold(error: clap::Error, words: &[OsString]) -> clap::Error {
     clap::Error::raw(error.kind(), message)
 }
 
+/// Whether a word is a flag; `-` alone is standard input.
 fn is_flag(word: &OsStr) -> bool {
-    word.as_encoded_bytes().starts_with(b"-")
+    word.len() > 1 && word.as_encoded_bytes().starts_with(b"-")
 }
 
 /// An error in words that say what was expected.

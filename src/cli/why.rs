@@ -10,9 +10,10 @@ use super::args::CatalogArgs;
 use super::format;
 use super::known::Known;
 use super::learn::{keep_read, nothing, ready};
+use super::manifest::is_manifest;
 use super::problem::Problem;
 use super::scenario;
-use vramplan_planner::deployment::{self, Deployment, Question};
+use vramplan_planner::deployment::{self, Deployment, Question, manifest};
 use vramplan_planner::read::MemoryFiles;
 use vramplan_planner::render::{Format, WHY, WhyDoc};
 use vramplan_planner::text::{printable, printable_message, printable_path};
@@ -116,6 +117,7 @@ fn read_given(log: Option<&Path>) -> anyhow::Result<(Evidence, String)> {
     match log.to_str().filter(|text| text.contains(char::is_whitespace) && !log.exists()) {
         Some(message) => Ok((read_from(message.as_bytes())?, "the message".to_owned())),
         None if is_word(log) => Err(no_such_log(log)),
+        None if is_manifest_file(log) => Err(no_log(log)),
         None => Ok((read(log)?, printable_path(log))),
     }
 }
@@ -124,6 +126,19 @@ fn read_given(log: Option<&Path>) -> anyhow::Result<(Evidence, String)> {
 fn is_word(log: &Path) -> bool {
     let is_bare = log.components().count() == 1 && log.extension().is_none();
     is_bare && log.as_os_str() != "-" && !log.exists()
+}
+
+/// Whether it is a manifest, of which a log was taken for another file.
+fn is_manifest_file(log: &Path) -> bool {
+    let is_named = log.as_os_str() != "-" && log.to_str().is_some_and(is_manifest);
+    is_named && fs_err::read_to_string(log).is_ok_and(|text| manifest(&text).is_ok())
+}
+
+fn no_log(log: &Path) -> anyhow::Error {
+    let file = printable_path(log);
+    Problem::usage(format!("`{file}` is a manifest, and no log"))
+        .hint(format!("what it runs is planned: `vramplan budget --model {file} --gpu NAME`"))
+        .into()
 }
 
 fn no_such_log(log: &Path) -> anyhow::Error {

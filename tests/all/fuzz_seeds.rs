@@ -34,6 +34,10 @@ fn every_seed_is_answered() {
         answers(&["budget", "--scenario"], &seed);
         answered += 1;
     }
+    for seed in seeds("manifest") {
+        answers(&["budget", "--gpu", "L4", "--offline", "--scenario"], &seed);
+        answered += 1;
+    }
     for seed in seeds("table") {
         answers(&["check"], &seed);
         answered += 1;

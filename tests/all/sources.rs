@@ -121,7 +121,7 @@ fn the_formats_of_a_repository_stand_beside_each_other() {
     assert_eq!(hub.requests().len(), 4);
     let table = text(&table);
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
-    assert!(table.contains("the largest format that fits: Q8_0"), "{table}");
+    assert!(table.contains("the best format that fits: Q8_0"), "{table}");
     let none =
         vramplan(&hub, home.path(), &["quants", ID, "--gpu", "L4", "--other-use", "21.3GiB"]);
     assert_eq!(none.status.code(), Some(3), "{}", text(&none));

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use crate::deployment::Deployment;
 use crate::estimate::weights::Weights;
 use crate::estimate::weights_of;
+use crate::plan::Verdict;
 use crate::recommend::{
     Fit, Largest, RecommendError, Solver, Summary, settle_batch, settle_share, settle_users, solve,
 };
+use crate::units::Bytes;
 
 /// The combinations. Those of a row share their model and formats, those of a column their cards.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct Answered {
     pub largest: Option<Largest>,
     /// The flags of a placement that leaves a part of the model in main memory, where the whole does not fit.
     pub placement: Option<String>,
+    /// What of main memory has to be free for that, where nothing says how much there is.
+    pub main_memory: Option<Bytes>,
 }
 
 /// What a combination comes to, or why the runtime refuses it.
@@ -75,10 +79,15 @@ impl Sweep {
 
     fn summed_up(&self, solver: &Solver<'_>, placement: Option<String>) -> Cell {
         let given = if self.largest { None } else { solver.fit_as_given()? };
-        if let Some(fit) = given {
-            return Ok(Answered { fit, largest: None, placement });
-        }
-        let Summary { fit, largest } = solver.summary()?;
-        Ok(Answered { fit, largest: Some(largest), placement })
+        let (fit, largest) = match given {
+            Some(fit) => (fit, None),
+            None => {
+                let Summary { fit, largest } = solver.summary()?;
+                (fit, Some(largest))
+            }
+        };
+        let is_placed = placement.is_some() && fit.verdict != Verdict::DoesNotFit;
+        let main_memory = if is_placed { solver.main_memory(fit.cache_tokens)? } else { None };
+        Ok(Answered { fit, largest, placement, main_memory })
     }
 }

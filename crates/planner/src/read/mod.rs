@@ -25,6 +25,7 @@ pub mod safetensors;
 #[cfg(test)]
 mod testing;
 mod unmodelled;
+pub mod yaml;
 
 pub use calibration::{CalibratedRun, Calibration};
 pub(crate) use catalog::size_alone;

@@ -500,6 +500,17 @@ impl<'a> Solver<'a> {
         Ok(demands)
     }
 
+    /// What of main memory the plan takes as expected, where a part of the model is there and nothing says how much of it there is.
+    ///
+    /// # Errors
+    /// Where a size cannot be planned.
+    pub fn main_memory(&self, cache_tokens: u64) -> Result<Option<Bytes>, RecommendError> {
+        let is_open =
+            |device: &Device<'_>| device.weights.part.is_host && !device.card.gpu.has_known_size();
+        let Some(host) = self.devices.iter().position(is_open) else { return Ok(None) };
+        Ok(self.demands(cache_tokens)?.get(host).map(|demand| demand.peak.expected))
+    }
+
     /// What the plan of the GPU that binds asks for, and that GPU's capacity.
     fn binding(&self, cache_tokens: u64) -> Result<(Demand, Capacity), RecommendError> {
         let demands = self.demands(cache_tokens)?;

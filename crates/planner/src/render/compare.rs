@@ -48,6 +48,9 @@ pub struct SideDoc {
     pub peak: PeakDoc,
     /// Whether it does what is asked for.
     pub verdict: Verdict,
+    /// What of main memory has to be free for that verdict, where nothing says how much there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main_memory_needed: Option<Bytes>,
     /// How much is missing: for the expected peak where that does not fit, else for the headroom.
     pub short_by: Bytes,
     /// The sizes that fit.
@@ -214,6 +217,7 @@ fn side((name, document): (&str, &Document)) -> SideDoc {
         usable: document.capacity.usable,
         peak: document.peak.clone(),
         verdict: document.verdict,
+        main_memory_needed: document.main_memory_needed,
         short_by: document.short_by,
         recommendation: document.recommendation.clone(),
     }

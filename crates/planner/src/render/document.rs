@@ -10,7 +10,7 @@ use crate::dtype::WeightFormat;
 use crate::estimate::{Buffer, Component, Life, Phase, Pool, Start};
 use crate::plan::{Capacity, ComponentRow, PhaseRow, Reason, Verdict};
 use crate::recommend::{
-    Advice, Answer, ENGINE_REFUSES, Limit, Shares, Speed, Tier, TierName, Users,
+    Advice, Answer, DevicePlan, ENGINE_REFUSES, Limit, Shares, Speed, Tier, TierName, Users,
 };
 use crate::spec::{Basis, Bounds, GpuSpec, Maker, Split, Utilization};
 use crate::units::Bytes;
@@ -33,6 +33,10 @@ pub struct Document {
     pub pool: Option<PoolDoc>,
     /// Whether it does what is asked for.
     pub verdict: Verdict,
+    /// What of main memory has to be free for that verdict, where a part of the model is placed there and nothing says how much
+    /// there is: the text's `fits if … of main memory is free`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main_memory_needed: Option<Bytes>,
     /// Why not, where it does not or only as expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
@@ -452,6 +456,14 @@ pub struct AdviceDoc {
     pub saves: i64,
 }
 
+/// What a placement takes of main memory, where nothing says how much there is.
+fn main_memory_needed(answer: &Answer) -> Option<Bytes> {
+    let is_placed = answer.settlement.is_some() && answer.verdict != Verdict::DoesNotFit;
+    let is_open = |device: &&DevicePlan| device.part.is_host && !device.card.gpu.has_known_size();
+    let host = answer.devices.iter().find(is_open)?;
+    is_placed.then_some(host.plan.peak.expected)
+}
+
 impl Document {
     /// The document of an answered question.
     pub fn new(deployment: &Deployment, answer: &Answer) -> Self {
@@ -468,6 +480,7 @@ impl Document {
             capacity: capacity_doc(deployment, answer),
             pool: plan.pool.map(|pool| pool_doc(&pool, answer.shares)),
             verdict: answer.verdict,
+            main_memory_needed: main_memory_needed(answer),
             reason: answer.reason,
             short_by: plan.short_by,
             peak: PeakDoc { phase: plan.peak_phase, total: plan.peak },

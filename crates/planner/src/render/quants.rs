@@ -7,10 +7,10 @@ use super::document::{SpeedDoc, speed_doc};
 use super::outcome::Outcome;
 use super::terminal::{WIDTH, finish, table};
 use crate::deployment::{Deployment, Origin};
-use crate::dtype::WeightFormat;
+use crate::dtype::{FileType, WeightFormat};
 use crate::estimate::runtimes::file_size;
 use crate::plan::Verdict;
-use crate::recommend::{Limit, RecommendError, Solver};
+use crate::recommend::{LEAST_CONTEXT, Limit, RecommendError, Solver};
 use crate::spec::{Bounds, ModelSpec, QUALITY_SOURCE, Quality, quality};
 use crate::text::{printable, wrap};
 use crate::units::Bytes;
@@ -41,9 +41,13 @@ pub struct QuantsDoc {
     /// Where the formats are listed, where that is not the model's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
-    /// The largest format that fits.
+    /// Of the formats that fit with a useful context the one that loses the least, by its published measure; where none has such a
+    /// context, the one with the most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<String>,
+    /// The tokens of a useful context: what was asked for, or enough for a question and its answer.
+    #[serde(default)]
+    pub useful_context: u64,
     /// Every format, the largest first.
     pub formats: Vec<QuantDoc>,
     /// Where the measure of quality is from.
@@ -86,6 +90,9 @@ pub struct QuantResult {
     pub context: u64,
     /// What keeps it from being larger.
     pub limited_by: Limit,
+    /// Where none leaves the headroom free, the largest context whose expected peak fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tight_context: Option<u64>,
     /// What the plan takes at the size that was asked for, or at the largest.
     pub peak: Bounds,
     /// Tokens a second with that much cached, from memory bandwidth alone.
@@ -109,10 +116,11 @@ impl QuantsDoc {
     /// The document of at least one candidate.
     pub fn new(model: &str, origin: Option<Origin>, candidates: &[Candidate]) -> Option<Self> {
         let first = &candidates.first()?.deployment;
-        let mut formats: Vec<_> = candidates.iter().map(quant_doc).collect();
-        formats.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.format.cmp(&b.format)));
-        let fits = |row: &&QuantDoc| row.verdict == Outcome::Fits;
-        let best = formats.iter().find(fits).map(|row| row.format.clone());
+        let mut ranked: Vec<_> = candidates.iter().map(|one| (quant_doc(one), one)).collect();
+        ranked.sort_by(|(a, _), (b, _)| b.size.cmp(&a.size).then_with(|| a.format.cmp(&b.format)));
+        let useful_context = useful_context(first);
+        let best = best(&ranked, useful_context).map(|row| row.format.clone());
+        let formats = ranked.into_iter().map(|(row, _)| row).collect();
         Some(Self {
             schema: SCHEMA.to_owned(),
             model: printable(model),
@@ -124,6 +132,7 @@ impl QuantsDoc {
             usable: first.cards.first().capacity.usable,
             origin,
             best,
+            useful_context,
             formats,
             quality_source: QUALITY_SOURCE.to_owned(),
         })
@@ -153,12 +162,19 @@ impl QuantsDoc {
         text + &self.answer_alone()
     }
 
-    /// The largest format that fits, in a line.
+    /// The best format that fits, in a line.
     pub fn answer_alone(&self) -> String {
-        let line = match &self.best {
-            Some(best) => format!("the largest format that fits: {best}"),
-            None => "no format fits".to_owned(),
-        };
+        let best = self.best.as_deref();
+        let row = best.and_then(|best| self.formats.iter().find(|row| row.format == best));
+        let Some(row) = row else { return wrap("no format fits", WIDTH) };
+        let kl = row.quality.map(|quality| format!(" (KL {})", shown_quality(quality)));
+        let context = row.holds_some().map_or(0, |result| result.context);
+        let only = if row.is_useful(self.useful_context) { "" } else { "only " };
+        let line = format!(
+            "the best format that fits: {}{}, with {only}{context} tokens of context",
+            row.format,
+            kl.unwrap_or_default()
+        );
         wrap(&line, WIDTH)
     }
 
@@ -181,6 +197,7 @@ impl QuantsDoc {
                 "context: the largest with the headroom free; tok/s: at most, from memory bandwidth alone",
             ),
             (by_context, "c: all of the context asked for, or the model's own"),
+            (any(|row| row.is_tight()), "t: as expected, without the headroom"),
             (any(|row| row.exact), "bits: of the file's tensors for each parameter"),
             (any(|row| !row.exact), "~: by the format's rule, not of a file"),
             (
@@ -201,8 +218,31 @@ impl QuantsDoc {
 }
 
 impl QuantDoc {
+    /// Whether what fits holds a useful context.
+    fn is_useful(&self, tokens: u64) -> bool {
+        self.verdict == Outcome::Fits
+            && (self.is_limited_by_context()
+                || self.holds_some().is_some_and(|result| result.context >= tokens))
+    }
+
+    /// Whether it holds some context without the headroom alone.
+    fn is_tight(&self) -> bool {
+        self.tight_context().is_some()
+    }
+
+    fn tight_context(&self) -> Option<u64> {
+        let tight = self.result.as_ref().filter(|_| self.verdict == Outcome::Tight);
+        tight.and_then(|result| result.tight_context)
+    }
+
     fn is_limited_by_context(&self) -> bool {
         self.holds_some().is_some_and(|result| result.limited_by == Limit::Context)
+    }
+
+    /// Its bits and its published divergence.
+    fn published(&self) -> Option<(f64, f64)> {
+        let Quality { plain, imatrix } = self.quality?;
+        Some((self.bits_per_weight, plain.or(imatrix)?))
     }
 
     /// What it comes to where it holds some context with the headroom free, be it less than was asked for.
@@ -212,10 +252,11 @@ impl QuantDoc {
 
     fn cells(&self) -> [String; 7] {
         let nothing = || "–".to_owned();
-        let shown = self.holds_some();
-        let context = |result: &QuantResult| {
-            let mark = if result.limited_by == Limit::Context { "c" } else { "" };
-            format!("{}{mark}", result.context)
+        let shown = self.holds_some().or(self.result.as_ref().filter(|_| self.is_tight()));
+        let context = |result: &QuantResult| match (self.tight_context(), result.limited_by) {
+            (Some(tokens), _) => format!("{tokens}t"),
+            (None, Limit::Context) => format!("{}c", result.context),
+            (None, Limit::Vram | Limit::Speed) => result.context.to_string(),
         };
         let speed = |result: &QuantResult| format!("{:.0}", result.decode_tokens_per_second.high);
         let about = if self.exact { "" } else { "~" };
@@ -246,6 +287,49 @@ fn shown_quality(quality: Quality) -> String {
         (None, Some(imatrix)) => format!("{imatrix:.4}i"),
         (None, None) => "–".to_owned(),
     }
+}
+
+/// What a context has to hold to be of use: what was asked for, or [`LEAST_CONTEXT`].
+fn useful_context(deployment: &Deployment) -> u64 {
+    let given = &deployment.given;
+    let asked = given.context_per_user.or(given.context).or(given.cache_tokens);
+    asked.unwrap_or(LEAST_CONTEXT)
+}
+
+/// Of the rows that fit with a useful context the one that loses the least; where none has such a context, the one with the most.
+fn best<'a>(rows: &'a [(QuantDoc, &Candidate)], useful: u64) -> Option<&'a QuantDoc> {
+    let published: Vec<(f64, f64)> = rows.iter().filter_map(|(row, _)| row.published()).collect();
+    let fits = rows.iter().filter(|(row, _)| row.verdict == Outcome::Fits);
+    let useful = fits.clone().filter(|(row, _)| row.is_useful(useful));
+    // Rows are sorted by their sizes: of those that lose as much the first is the largest.
+    let loss = |(row, candidate): &&(QuantDoc, &Candidate)| loss(row, candidate, &published);
+    let least = useful.min_by(|a, b| loss(a).total_cmp(&loss(b)));
+    let context = |row: &QuantDoc| row.holds_some().map_or(0, |result| result.context);
+    least.or_else(|| fits.max_by_key(|(row, _)| context(row))).map(|(row, _)| row)
+}
+
+/// What a format loses: nothing where it is the model's own, what was published of it, and else no less than the best published one
+/// of as many bits or fewer.
+fn loss(row: &QuantDoc, candidate: &Candidate, published: &[(f64, f64)]) -> f64 {
+    if loses_nothing(row, &candidate.deployment) {
+        return 0.0;
+    }
+    if let Some((_, loss)) = row.published() {
+        return loss;
+    }
+    let fewer = published.iter().filter(|(bits, _)| *bits <= row.bits_per_weight);
+    fewer.map(|(_, loss)| *loss).fold(f64::INFINITY, f64::min)
+}
+
+/// Whether a format is what the model was trained in, or published in alone.
+fn loses_nothing(row: &QuantDoc, deployment: &Deployment) -> bool {
+    let Deployment { model, weights, .. } = deployment;
+    let is_checkpoint = model.stored.as_ref().is_some_and(|stored| !stored.is_gguf());
+    let named: Option<WeightFormat> = row.format.to_ascii_lowercase().parse().ok();
+    let is_float = named.is_some_and(WeightFormat::is_float);
+    let is_own = named == Some(WeightFormat::Gguf(FileType::Mxfp4Moe))
+        && model.shape.architecture.family().experts.in_mxfp4();
+    is_float || is_own || (is_checkpoint && *weights == WeightFormat::AsStored)
 }
 
 fn quant_doc(candidate: &Candidate) -> QuantDoc {
@@ -314,11 +398,15 @@ fn answered(deployment: &Deployment) -> Result<(Verdict, QuantResult), Recommend
     let tiers = solver.recommend()?.tiers;
     let system = deployment.workload.system_tokens;
     let most = summary.largest.max_cache_tokens;
+    let tight = tiers.aggressive.max_cache_tokens;
+    let is_tight = most == 0 && tight > 0;
+    let fullest = if is_tight { tiers.aggressive } else { tiers.balanced };
     let result = QuantResult {
         context: if most == 0 { 0 } else { system.saturating_add(most) },
         limited_by: summary.largest.limited_by,
+        tight_context: is_tight.then(|| system.saturating_add(tight)),
         peak: summary.fit.peak,
-        decode_tokens_per_second: speed_doc(tiers.balanced.decode),
+        decode_tokens_per_second: speed_doc(fullest.decode),
     };
     Ok((summary.fit.verdict, result))
 }

@@ -66,6 +66,10 @@ pub struct CombinationDoc {
     /// The flags that leave a part of the model in main memory, where the whole does not fit on the GPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<String>,
+    /// What of main memory has to be free for the verdict, where a part of the model is placed there and nothing says how much
+    /// there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main_memory_needed: Option<Bytes>,
     /// Tokens of a prefill step.
     pub prefill_chunk: u64,
     /// What it came to.
@@ -227,6 +231,7 @@ fn combination(asked: &Deployment, cell: &Cell) -> CombinationDoc {
         context_per_user: asked.given.context_per_user,
         context: asked.given.context,
         placement: cell.as_ref().ok().and_then(|found| found.placement.clone()),
+        main_memory_needed: cell.as_ref().ok().and_then(|found| found.main_memory),
         prefill_chunk: asked.workload.prefill_chunk,
         verdict: Outcome::of(cell.as_ref().ok().map(|found| found.fit.verdict)),
         usable: asked.cards.first().capacity.usable,
@@ -278,6 +283,7 @@ mod tests {
             context_per_user: None,
             context: None,
             placement: None,
+            main_memory_needed: None,
             prefill_chunk: 512,
             verdict: Outcome::Refused,
             usable: Bytes::new(7),

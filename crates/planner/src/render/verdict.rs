@@ -108,20 +108,13 @@ fn lacks_its_draft(document: &Document) -> bool {
 /// The verdict, with the number of cards where that is the answer.
 fn words(document: &Document) -> String {
     let words = document.verdict.words();
-    if let Some(needed) = main_memory_of_unknown_size(document) {
+    if let Some(needed) = document.main_memory_needed {
         return format!("{words} if {needed} of main memory is free");
     }
     let Some(fewest) = document.fewest_gpus else { return words.to_owned() };
     let gpus = document.deployment.resolved.gpus.unwrap_or(1);
     let gpu = document.deployment.resolved.gpu.as_deref().unwrap_or_default();
     if fewest == 0 { words.to_owned() } else { format!("{words} on {gpus} × {gpu}") }
-}
-
-/// What a placement takes of main memory, where nothing says how much there is.
-fn main_memory_of_unknown_size(document: &Document) -> Option<Bytes> {
-    let is_placed = document.placement.is_some() && document.verdict != Verdict::DoesNotFit;
-    let host = document.devices.iter().find(|device| device.host && device.capacity.is_none())?;
-    is_placed.then_some(host.peak.total.expected)
 }
 
 /// That no number of the card holds it, where that was asked.

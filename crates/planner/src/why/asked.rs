@@ -298,9 +298,6 @@ fn assumed(
 ) {
     let is_quantized = deployment.model.is_quantized();
     let llama = crate::estimate::rules(runtime).places_tensors();
-    if llama && question.cache_tokens.is_none() {
-        notes.push("the log does not say the context: say `--cache-tokens`, as `-c`".to_owned());
-    }
     if let Some(method) = evidence.format.as_deref().filter(|_| question.weights.is_none())
         && format_of(method).is_none()
         && !is_quantized

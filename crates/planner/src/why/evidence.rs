@@ -256,6 +256,8 @@ pub struct Episode {
     pub stopped: Option<String>,
     /// The line of it.
     pub stopped_in: Option<u64>,
+    /// A line that speaks of memory that ran out, in words that no grammar knows: its number, and what it says, safe to print.
+    pub hinted: Option<(u64, String)>,
     /// Where vLLM begins to allocate the tensors of its cache.
     pub pools: Option<u64>,
     /// Whether the lines are those of llama.cpp of before mid-2025, where their form tells.
@@ -297,6 +299,8 @@ pub struct Evidence {
     pub holders: Vec<Holder>,
     /// What around the engine takes settings of its own.
     pub around: Option<Around>,
+    /// Whether lines are those of a script, which loads or trains a model itself.
+    pub is_script: bool,
     /// The share of the card that `SGLang`'s weights and cache may take.
     pub static_share: Option<String>,
     /// Numbers of the run that belong to no term: tokens of the cache, free memory.
@@ -417,6 +421,12 @@ impl Evidence {
 }
 
 impl Evidence {
+    /// Whether nothing is known but `PyTorch`'s message: whether a script or a server wrote it is not told.
+    pub fn is_message_alone(&self) -> bool {
+        let is_torch = self.engine.is_some_and(|(engine, _)| engine == Engine::PyTorch);
+        is_torch && self.around.is_none() && self.models.is_empty() && !self.is_script
+    }
+
     /// The run to tell of, where the log has ended: the last that failed, else the last.
     fn settle(&mut self) {
         // It stops there, also where the log was cut before it says so.

@@ -6,6 +6,7 @@ use super::compare::{Compared, compare};
 use super::evidence::Evidence;
 use super::remedy::{self, Remedy};
 use crate::deployment::{Deployment, Question};
+use crate::estimate::rules;
 use crate::recommend::{Answer, answer};
 
 /// Finds what a question names, and fills in what it leaves out; else says why it cannot be planned.
@@ -47,6 +48,25 @@ fn tokens(evidence: &Evidence, plan: Option<&Planned>) -> Option<String> {
     Some(format!("the log's cache holds {stated} tokens{planned}"))
 }
 
+/// The context that a plan takes where neither the log nor the user says one.
+fn context(plan: Option<&Planned>) -> Option<String> {
+    let Planned { deployment, question, answer } = plan?;
+    let is_told = [question.cache_tokens, question.context, question.max_model_len];
+    if is_told.iter().any(Option::is_some) {
+        return None;
+    }
+    if rules(deployment.kind()).places_tensors() {
+        let tokens = answer.planned(deployment).resolved().cache_tokens?;
+        return Some(format!(
+            "the log does not say the context: the plan's {tokens} tokens are what fits, and not the run's; say `--cache-tokens`, as `-c`"
+        ));
+    }
+    let longest = answer.plan.pool.map(|pool| pool.start.context).filter(|tokens| *tokens > 0)?;
+    Some(format!(
+        "the log does not say the longest request: the model's own {longest} tokens are planned; say `--max-model-len`"
+    ))
+}
+
 /// Explains what a log says, completed by what the user says.
 pub fn explain(evidence: Evidence, user: &Question, resolve: Resolve<'_>) -> Finding {
     let resolve: Resolve<'_> =
@@ -58,6 +78,7 @@ pub fn explain(evidence: Evidence, user: &Question, resolve: Resolve<'_>) -> Fin
         },
         Err(missing) => (None, missing),
     };
+    notes.extend(context(plan.as_ref()));
     notes.extend(tokens(&evidence, plan.as_ref()));
     let compared = plan.as_ref().map(|plan| compare(&evidence, plan));
     let compared = compared.and_then(Result::ok).unwrap_or_default();

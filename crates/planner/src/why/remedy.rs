@@ -61,7 +61,8 @@ pub fn remedies(
     plan: Option<&Planned>,
     resolve: Resolve<'_>,
 ) -> Vec<Remedy> {
-    let failed = !matches!(cause.kind, CauseKind::None | CauseKind::DeviceFault);
+    let failed =
+        !matches!(cause.kind, CauseKind::None | CauseKind::Unknown | CauseKind::DeviceFault);
     if !failed {
         return Vec::new();
     }

@@ -20,6 +20,7 @@ mod ollama;
 mod own_formats;
 mod profiles;
 mod properties;
+mod quants;
 mod questions;
 mod real_files;
 mod segments;

@@ -6,7 +6,8 @@ use vramplan_planner::estimate::{BufferId, Component};
 use vramplan_planner::plan::Verdict;
 use vramplan_planner::read::{Catalog, Kind, MemoryFiles};
 use vramplan_planner::recommend::{Answer, LEAST_CONTEXT, RecommendError, Solver, answer};
-use vramplan_planner::render::{Document, Target, emit, to_json, to_table};
+use vramplan_planner::render::{Document, Target, emit, to_json, to_table, verdict_words};
+use vramplan_planner::sweep::Sweep;
 use vramplan_planner::units::Bytes;
 
 /// The sparse model and the card that users ask about.
@@ -72,6 +73,23 @@ fn what_was_solved_is_what_its_flags_plan() {
     };
     assert_eq!(peaks(&first), peaks(&second));
     assert!(to_json(&document).unwrap().contains("\"placement\""));
+}
+
+/// What the text says a verdict rests on stands beside it for programs, too.
+#[test]
+fn a_verdict_that_rests_on_main_memory_says_on_how_much() {
+    let document = |case: &Case| Document::new(case, &case.answer());
+    let open = case("");
+    let needed = document(&open).main_memory_needed.unwrap();
+    let words = format!("fits if {needed} of main memory is free");
+    assert_eq!(verdict_words(&document(&open)), words);
+    assert_eq!(document(&case("ram = '32GiB'")).main_memory_needed, None);
+    assert_eq!(document(&case("weights = 'q2_k'\ncontext = 4096")).main_memory_needed, None);
+    let sweep = Sweep { rows: vec![vec![open.0.clone()]], largest: true };
+    let cell = sweep.answer().remove(0).remove(0).unwrap();
+    assert!(cell.placement.is_some());
+    // Both plan what fits beside the same placement.
+    assert_eq!(cell.main_memory, Some(needed));
 }
 
 #[test]

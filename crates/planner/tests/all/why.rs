@@ -698,6 +698,65 @@ fn what_failed_by_itself_was_not_ended_for_want_of_memory() {
     }
 }
 
+/// What no reader knows is quoted, and not said to be no failure; what only warns of it is none.
+#[test]
+fn words_that_are_not_known_are_quoted() {
+    let cause = |log: &str| found(read(log.as_bytes()), &Question::default()).cause;
+    for log in [
+        // antirez/ds4#78, #410 and a variant of a check before a start.
+        "ds4: CUDA q8 fp16 cache alloc failed (64.00 MiB): out of memory\n",
+        "ds4: ROCm tensor alloc failed: out of memory\n",
+        "ValueError: Available memory on device cuda:0 (28.49/124.0 GiB) is below required\n",
+        "the 27B ran out of memory on my card\n",
+    ] {
+        let found = cause(log);
+        assert_eq!(found.kind, CauseKind::Unknown, "{}", found.sentence);
+        assert!(found.sentence.contains(log.trim_end()), "{}", found.sentence);
+        assert_eq!((found.line, found.short_by), (Some(1), None));
+    }
+    for log in [
+        "WARNING: a long context may cause out of memory while profiling\n",
+        "set `max_split_size_mb` where you run out of memory\n",
+        "ds4: alloc failed: out of memory\nINFO: Application startup complete.\n",
+    ] {
+        assert_eq!(cause(log).kind, CauseKind::None, "{log}");
+    }
+}
+
+/// A card that a server's pool fills is not one that its model is larger than (sgl-project/sglang#4547).
+#[test]
+fn a_message_alone_may_be_a_server_s() {
+    let message = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of 79.14 GiB of which \
+                   1.15 GiB is free. Process 12 has 77.98 GiB memory in use. Of the allocated memory 73.96 GiB is allocated by PyTorch, \
+                   and 2.20 GiB is reserved by PyTorch but unallocated.\n";
+    let of =
+        |before: &str| found(read(format!("{before}{message}").as_bytes()), &Question::default());
+    let alone = of("");
+    assert!(alone.cause.because[0].contains("the message alone does not tell"));
+    assert!(alone.remedies.iter().any(|remedy| remedy.text.contains("--mem-fraction-static")));
+    assert!(alone.remedies.iter().all(|remedy| remedy.flags != "load_in_4bit=True"));
+    let server = of("  File \"/env/sglang/srt/managers/scheduler.py\", line 9, in run\n");
+    assert!(server.cause.because[0].contains("a pool that fills the server's share"));
+    let script = of("  File \"/env/peft/tuners/lora/layer.py\", line 9, in forward\n");
+    assert!(script.cause.because[0].contains("are larger than the card"));
+}
+
+/// A context that nobody said is not the run's.
+#[test]
+fn a_context_that_is_taken_for_granted_is_said() {
+    let log = "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 16000.00 MiB on device 0: cudaMalloc failed: out of memory\n";
+    let user = Question {
+        model: Some("qwen3-30b-a3b".to_owned()),
+        gpu: Some("RTX 4090".to_owned()),
+        ..Question::default()
+    };
+    let notes = |user: &Question| found(read(log.as_bytes()), user).notes.join("\n");
+    let taken = notes(&user);
+    assert!(taken.contains("the log does not say the context: the plan's "), "{taken}");
+    let said = notes(&Question { cache_tokens: Some(40_000), ..user });
+    assert!(!said.contains("does not say the context"), "{said}");
+}
+
 /// Each program around llama.cpp has its own words, and is told no other's.
 #[test]
 fn koboldcpp_is_told_in_its_own_words() {

@@ -3,10 +3,12 @@
 //! Where [`recognise`](super::recognise) answers only what is certain, here a flag that is not known is left out, and
 //! named: whoever asks has typed the command and can judge that.
 
+mod contained;
 mod peel;
 mod speculation;
 mod tables;
 
+pub(super) use self::contained::served_by;
 use self::peel::{CONTAINERS, Peeled, peel, split};
 use self::speculation::{Failed, Told};
 use self::tables::{
@@ -80,9 +82,15 @@ pub enum Unread {
 /// # Errors
 /// Where the program is not known, or a value of a flag that is known cannot be read.
 pub fn served(command: &[&str]) -> Result<Served, Unread> {
+    served_of(command, None)
+}
+
+/// Reads a command, of an image with this tag where it names none itself.
+fn served_of(command: &[&str], image_tag: Option<&str>) -> Result<Served, Unread> {
     let command = split(command);
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     let Peeled { variables, words, tag, .. } = peel(&command);
+    let tag = tag.or(image_tag);
     let unknown = || {
         let program = words.first().copied().unwrap_or_default();
         let other = OTHER_PROGRAMS.iter().find(|(known, _)| program.ends_with(known));

@@ -1,11 +1,13 @@
 //! A command without what only runs it: variables, `sudo`, `docker run`, `bash -c`, `uv run`, `python -m`.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::engine;
 
 /// Programs that run the words behind them.
-const RUNNERS: [&str; 8] = ["env", "sudo", "nohup", "time", "exec", "nice", "$", "#"];
+const RUNNERS: [&str; 11] =
+    ["env", "sudo", "nohup", "time", "exec", "nice", "$", "#", "then", "else", "do"];
 
 /// Programs that run what stands behind flags of their own.
 const LAUNCHERS: [&str; 17] = [
@@ -35,8 +37,9 @@ pub(super) const CONTAINERS: [&str; 3] = ["docker", "podman", "nerdctl"];
 const SHELLS: [&str; 3] = ["bash", "sh", "zsh"];
 
 /// Images of engines, and the program that each starts with its arguments; none where they name it themselves.
-const IMAGES: [(&str, Option<&[&str]>); 9] = [
+pub(super) const IMAGES: [(&str, Option<&[&str]>); 10] = [
     ("vllm/vllm-openai", Some(&["vllm", "serve"])),
+    ("lmcache/vllm-openai", Some(&["vllm", "serve"])),
     ("ggml-org/llama.cpp", Some(&["llama-server"])),
     ("ggerganov/llama.cpp", Some(&["llama-server"])),
     ("ollama/ollama", Some(&["ollama"])),
@@ -69,6 +72,7 @@ pub(super) fn split(command: &[&str]) -> Vec<String> {
     let Some((at, text)) = text else {
         return command.iter().map(|word| (*word).to_owned()).collect();
     };
+    let text = &*lines_as_commands(text);
     let plain = || text.split_whitespace().map(str::to_owned).collect();
     let words = shlex::split(text).unwrap_or_else(plain);
     let inner: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -76,6 +80,41 @@ pub(super) fn split(command: &[&str]) -> Vec<String> {
     let before = command.get(..at).unwrap_or_default().iter().map(|word| assigned(word));
     let variables = before.filter(|word| variable(word).is_some()).map(str::to_owned);
     variables.chain(one_command(&split(&inner))).collect()
+}
+
+/// A script's lines as commands in a line. A line that begins with a flag goes on with the one before: that one's end was
+/// lost where it was copied.
+fn lines_as_commands(text: &str) -> Cow<'_, str> {
+    if !text.trim().contains('\n') {
+        return text.into();
+    }
+    let text = text.replace("\\\r\n", " ").replace("\\\n", " ");
+    let mut out = String::with_capacity(text.len());
+    // A quotation may go over lines.
+    let mut quote = None;
+    for line in text.lines() {
+        let line = if quote.is_none() { line.trim() } else { line };
+        if quote.is_none() && (line.is_empty() || line.starts_with('#')) {
+            continue;
+        }
+        let goes_on = quote.is_some() || line.starts_with('-') || out.is_empty();
+        out.push_str(if quote.is_some() {
+            "\n"
+        } else if goes_on {
+            " "
+        } else {
+            " ; "
+        });
+        out.push_str(line);
+        for c in line.chars().filter(|c| ['\'', '"'].contains(c)) {
+            match quote {
+                None => quote = Some(c),
+                Some(open) if open == c => quote = None,
+                Some(_) => {}
+            }
+        }
+    }
+    out.into()
 }
 
 /// The text that a shell runs, and where the shell stands.
@@ -100,8 +139,11 @@ fn one_command(words: &[String]) -> Vec<String> {
             words => commands.push(owned(words)),
         }
     }
-    let engines = commands.iter().position(|command| runs_an_engine(command));
-    let at = engines.unwrap_or_else(|| commands.len().saturating_sub(1));
+    let engines = || commands.iter().enumerate().filter(|(_, command)| runs_an_engine(command));
+    // Ollama's server names no model; what is pulled or run beside it does.
+    let names_one = engines().find(|(_, command)| !is_ollama_server(command));
+    let engine = names_one.or_else(|| engines().next()).map(|(at, _)| at);
+    let at = engine.unwrap_or_else(|| commands.len().saturating_sub(1));
     exported.extend(commands.into_iter().nth(at).unwrap_or_default());
     exported
 }
@@ -114,7 +156,12 @@ fn ended(word: &str) -> Vec<&str> {
     }
 }
 
-fn runs_an_engine(command: &[String]) -> bool {
+fn is_ollama_server(command: &[String]) -> bool {
+    matches!(command, [.., program, verb] if file(program) == "ollama" && verb == "serve")
+}
+
+/// Whether a command runs a program that is read.
+pub(super) fn runs_an_engine(command: &[String]) -> bool {
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
     engine(&peel(&words).words).is_some()
 }
@@ -247,7 +294,7 @@ fn assigned(word: &str) -> &str {
 }
 
 /// `NAME=value`.
-fn variable(word: &str) -> Option<(&str, &str)> {
+pub(super) fn variable(word: &str) -> Option<(&str, &str)> {
     let (name, value) = word.split_once('=')?;
     let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
     (!name.is_empty() && name.bytes().all(plain)).then_some((name, value))

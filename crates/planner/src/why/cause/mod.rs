@@ -57,6 +57,8 @@ pub enum CauseKind {
     MainMemory,
     /// The card or its driver failed, not for want of memory.
     DeviceFault,
+    /// A line speaks of memory that ran out, in words that are not known.
+    Unknown,
     /// The log tells of no failure.
     None,
 }
@@ -186,7 +188,35 @@ fn stopped(evidence: &Evidence) -> Option<String> {
     Some(format!("the log tells of no failure of memory: the engine stopped by another, `{said}`"))
 }
 
+/// A line that speaks of memory, where no failure is known and nothing ran on behind it.
+fn hinted(evidence: &Evidence) -> Option<Cause> {
+    let run = &evidence.run;
+    let (line, text) = run.hinted.as_ref()?;
+    let ran_on = run.serves.is_some_and(|serves| serves > *line);
+    if ran_on || !run.failures.is_empty() || run.stopped.is_some() {
+        return None;
+    }
+    let sentence = format!(
+        "the log tells of no failure that vramplan knows, but a line speaks of memory that ran out: `{text}`"
+    );
+    let cause = Cause {
+        kind: CauseKind::Unknown,
+        sentence,
+        term: None,
+        line: Some(*line),
+        short_by: None,
+        because: Vec::new(),
+    };
+    Some(cause.because(
+        "what was asked for, and what was free, is read of the engines that `docs/why.md` lists, from their own lines: \
+         the whole log says more than one line of it",
+    ))
+}
+
 fn none(evidence: &Evidence) -> Cause {
+    if let Some(cause) = hinted(evidence) {
+        return cause;
+    }
     let sentence = if evidence.run.failures.is_empty() {
         stopped(evidence).unwrap_or_else(|| "the log tells of no failure".to_owned())
     } else {

@@ -3,7 +3,7 @@
 use super::{Cause, CauseKind, place};
 use crate::units::Bytes;
 use crate::why::Printed;
-use crate::why::evidence::{Evidence, Failure, TermKind, TorchError};
+use crate::why::evidence::{Engine, Evidence, Failure, TermKind, TorchError};
 
 /// What a context and libraries take at most beside `PyTorch`'s allocator, where only that is told: 0.75 GiB.
 const CONTEXT: Bytes = Bytes::new(768 << 20);
@@ -105,7 +105,7 @@ pub(super) fn torch(evidence: &Evidence, failure: &Failure, error: &TorchError) 
             "the cache was to fill vLLM's share of the card, and so much was not left of it",
         );
     }
-    full(cause, error)
+    full(cause, evidence, error)
 }
 
 /// Lines of a traceback between vLLM's allocation of its cache and the error.
@@ -143,13 +143,22 @@ fn metal(failure: &Failure, error: &TorchError) -> Cause {
     ))
 }
 
+/// What tensors are that fill a card. A server fills its share whatever the model takes.
+fn whose(evidence: &Evidence) -> &'static str {
+    let engine = evidence.engine.map(|(engine, _)| engine);
+    if matches!(engine, Some(Engine::Vllm | Engine::Sglang)) {
+        "the weights, and a pool that fills the server's share of the card"
+    } else if evidence.is_message_alone() {
+        "the model and its work, or of a server such as vLLM and SGLang the pool that fills its share; the message alone does not tell"
+    } else {
+        "the model and its work are larger than the card"
+    }
+}
+
 /// The run itself holds the card.
-fn full(mut cause: Cause, error: &TorchError) -> Cause {
+fn full(mut cause: Cause, evidence: &Evidence, error: &TorchError) -> Cause {
     if let Some(allocated) = error.allocated.filter(|allocated| !allocated.bytes.is_zero()) {
-        cause = cause.because(format!(
-            "its tensors hold {}: the model and its work are larger than the card",
-            allocated.bytes
-        ));
+        cause = cause.because(format!("its tensors hold {}: {}", allocated.bytes, whose(evidence)));
     }
     if error.uncounted {
         cause = cause.because(

@@ -50,7 +50,10 @@ pub fn remedies(evidence: &Evidence, cause: &Cause) -> Vec<Remedy> {
         | CauseKind::Encoder
         | CauseKind::Allocation
         | CauseKind::Unfit => llama_cpp::llama(evidence, cause, failure),
-        CauseKind::MoreThanStates | CauseKind::DeviceFault | CauseKind::None => Vec::new(),
+        CauseKind::MoreThanStates
+        | CauseKind::DeviceFault
+        | CauseKind::Unknown
+        | CauseKind::None => Vec::new(),
     }
 }
 
@@ -242,6 +245,18 @@ fn card_full(evidence: &Evidence, failure: &Failure) -> Vec<Remedy> {
         )],
         _ if evidence.around == Some(Around::ComfyUi) => comfy_ui(),
         _ if evidence.around == Some(Around::Diffusers) => diffusers(),
+        _ if evidence.is_message_alone() => vec![
+            unchecked(
+                "other-share",
+                "--gpu-memory-utilization",
+                "of a server: a lower share (`--gpu-memory-utilization` of vLLM, `--mem-fraction-static` of SGLang), which leaves more beside its pool",
+            ),
+            unchecked(
+                "smaller-batch",
+                "",
+                "of a script: a smaller batch, a shorter input, or weights in fewer bits",
+            ),
+        ],
         _ => vec![
             unchecked("smaller-batch", "", "a smaller batch or a shorter input"),
             unchecked(

@@ -40,6 +40,37 @@ pub fn read(line: Line<'_>, evidence: &mut Evidence) {
     untold(line, evidence);
     collectives(line, evidence);
     stopped(line, evidence);
+    hinted(line, evidence);
+}
+
+/// Words for memory that ran out, whoever writes them.
+const RAN_OUT: [&str; 7] = [
+    "out of memory",
+    "outofmemory",
+    "not enough memory",
+    "not enough vram",
+    "insufficient memory",
+    "insufficient vram",
+    "is below required",
+];
+
+/// Words of a line that only warns, advises or tells of a setting.
+const ADVICE: [&str; 12] = [
+    "may ", "might ", "could ", "can ", "if ", "avoid", "prevent", "help", "consider", "warn",
+    "without ", "`",
+];
+
+/// That memory ran out, in words that no grammar reads as a failure.
+fn hinted(line: Line<'_>, evidence: &mut Evidence) {
+    if evidence.run.hinted.is_some() {
+        return;
+    }
+    let text = line.text.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&RAN_OUT) && !says(&ADVICE) {
+        let text = crate::text::printable(line.text.trim());
+        evidence.run.hinted = Some((line.number, text));
+    }
 }
 
 /// NCCL's error, of every rank: `Cuda failure 2 'out of memory'`.

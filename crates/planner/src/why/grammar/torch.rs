@@ -60,12 +60,26 @@ fn of_any(text: &str) -> TorchError {
     }
 }
 
+/// What lines of scripts have that load or train a model themselves.
+const SCRIPT: [&str; 9] = [
+    "from_pretrained",
+    "transformers/",
+    "accelerate/",
+    "peft/",
+    "deepspeed/",
+    ".backward()",
+    "trainer.py",
+    "train.py",
+    "nn/modules/module.py",
+];
+
 /// Reads what other lines of Python say.
 pub fn line(line: Line<'_>, evidence: &mut Evidence) {
     if line.says(&["from_pretrained(", "load_in_4bit", "load_in_8bit", "quantizer_bnb_"]) {
         settings::of_transformers(line.text, evidence);
         evidence.is(Engine::PyTorch, line.number);
     }
+    evidence.is_script |= line.says(&SCRIPT);
     partly(line, evidence);
     if line.says(&["TORCH_USE_CUDA_DSA", "ComfyUI"]) {
         evidence.is(Engine::PyTorch, line.number);
