@@ -122,7 +122,7 @@ pub fn run(args: &QuantsArgs) -> anyhow::Result<Outcome> {
         format::print(&QUANTS, &document, format::chosen(args.format, args.json))?
     };
     anstream::stdout().write_all(text.as_bytes())?;
-    Ok(if document.best.is_some() { Outcome::Done } else { Outcome::DoesNotFit })
+    Ok(if document.any_fits() { Outcome::Done } else { Outcome::DoesNotFit })
 }
 
 /// Plans every format.

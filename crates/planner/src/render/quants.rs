@@ -97,6 +97,12 @@ pub struct QuantResult {
     pub peak: Bounds,
     /// Tokens a second with that much cached, from memory bandwidth alone.
     pub decode_tokens_per_second: SpeedDoc,
+    /// The flags of a placement that leaves a part of the model in main memory, where the whole does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<String>,
+    /// What of main memory has to be free for that, where nothing says how much there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main_memory: Option<Bytes>,
 }
 
 /// A format to be compared: the same question about the same model, but for its weights.
@@ -162,11 +168,20 @@ impl QuantsDoc {
         text + &self.answer_alone()
     }
 
+    /// Whether a format fits, be it with a part of the model in main memory.
+    pub fn any_fits(&self) -> bool {
+        self.formats.iter().any(|row| row.verdict == Outcome::Fits)
+    }
+
     /// The best format that fits, in a line.
     pub fn answer_alone(&self) -> String {
         let best = self.best.as_deref();
         let row = best.and_then(|best| self.formats.iter().find(|row| row.format == best));
-        let Some(row) = row else { return wrap("no format fits", WIDTH) };
+        let Some(row) = row else {
+            let is_placed = self.formats.iter().any(QuantDoc::is_placed);
+            let whole = if is_placed { " without a part of it in main memory" } else { "" };
+            return wrap(&format!("no format fits{whole}"), WIDTH);
+        };
         let kl = row.quality.map(|quality| format!(" (KL {})", shown_quality(quality)));
         let context = row.holds_some().map_or(0, |result| result.context);
         let only = if row.is_useful(self.useful_context) { "" } else { "only " };
@@ -198,6 +213,10 @@ impl QuantsDoc {
             ),
             (by_context, "c: all of the context asked for, or the model's own"),
             (any(|row| row.is_tight()), "t: as expected, without the headroom"),
+            (
+                any(QuantDoc::is_placed),
+                "m: with a part of the model in main memory, as `budget` places it",
+            ),
             (any(|row| row.exact), "bits: of the file's tensors for each parameter"),
             (any(|row| !row.exact), "~: by the format's rule, not of a file"),
             (
@@ -223,6 +242,11 @@ impl QuantDoc {
         self.verdict == Outcome::Fits
             && (self.is_limited_by_context()
                 || self.holds_some().is_some_and(|result| result.context >= tokens))
+    }
+
+    /// Whether a part of it is in main memory.
+    fn is_placed(&self) -> bool {
+        self.result.as_ref().is_some_and(|result| result.placement.is_some())
     }
 
     /// Whether it holds some context without the headroom alone.
@@ -255,6 +279,7 @@ impl QuantDoc {
         let shown = self.holds_some().or(self.result.as_ref().filter(|_| self.is_tight()));
         let context = |result: &QuantResult| match (self.tight_context(), result.limited_by) {
             (Some(tokens), _) => format!("{tokens}t"),
+            _ if result.placement.is_some() => format!("{}m", result.context),
             (None, Limit::Context) => format!("{}c", result.context),
             (None, Limit::Vram | Limit::Speed) => result.context.to_string(),
         };
@@ -296,10 +321,11 @@ fn useful_context(deployment: &Deployment) -> u64 {
     asked.unwrap_or(LEAST_CONTEXT)
 }
 
-/// Of the rows that fit with a useful context the one that loses the least; where none has such a context, the one with the most.
+/// Of the rows that fit on the GPUs with a useful context the one that loses the least; where none has such a context, the one with the most.
 fn best<'a>(rows: &'a [(QuantDoc, &Candidate)], useful: u64) -> Option<&'a QuantDoc> {
     let published: Vec<(f64, f64)> = rows.iter().filter_map(|(row, _)| row.published()).collect();
-    let fits = rows.iter().filter(|(row, _)| row.verdict == Outcome::Fits);
+    let is_whole = |row: &QuantDoc| row.verdict == Outcome::Fits && !row.is_placed();
+    let fits = rows.iter().filter(|(row, _)| is_whole(row));
     let useful = fits.clone().filter(|(row, _)| row.is_useful(useful));
     // Rows are sorted by their sizes: of those that lose as much the first is the largest.
     let loss = |(row, candidate): &&(QuantDoc, &Candidate)| loss(row, candidate, &published);
@@ -392,8 +418,11 @@ fn bits_per_weight(size: Bytes, parameters: u64) -> f64 {
     (bits * 100.0).round() / 100.0
 }
 
+/// What a format comes to, with layers and experts in main memory as `budget` has them there.
 fn answered(deployment: &Deployment) -> Result<(Verdict, QuantResult), RecommendError> {
-    let solver = Solver::new(deployment)?;
+    let placement = solve(deployment)?.filter(|placement| !placement.is_on_cards());
+    let placed = placement.as_ref().map(|placement| placement.of(deployment));
+    let solver = Solver::new(placed.as_ref().unwrap_or(deployment))?;
     let summary = solver.summary()?;
     let tiers = solver.recommend()?.tiers;
     let system = deployment.workload.system_tokens;
@@ -401,12 +430,16 @@ fn answered(deployment: &Deployment) -> Result<(Verdict, QuantResult), Recommend
     let tight = tiers.aggressive.max_cache_tokens;
     let is_tight = most == 0 && tight > 0;
     let fullest = if is_tight { tiers.aggressive } else { tiers.balanced };
+    let placement = placement.filter(|_| summary.fit.verdict != Verdict::DoesNotFit);
+    let is_placed = placement.is_some();
     let result = QuantResult {
         context: if most == 0 { 0 } else { system.saturating_add(most) },
         limited_by: summary.largest.limited_by,
         tight_context: is_tight.then(|| system.saturating_add(tight)),
         peak: summary.fit.peak,
         decode_tokens_per_second: speed_doc(fullest.decode),
+        placement: placement.map(|placement| placement.flags()),
+        main_memory: if is_placed { solver.main_memory(most)? } else { None },
     };
     Ok((summary.fit.verdict, result))
 }
