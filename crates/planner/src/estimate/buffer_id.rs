@@ -118,6 +118,8 @@ buffer_ids! {
     PredictingStates = "states of tokens ahead",
     /// The compute buffer of its context.
     PredictingResults = "predicting layer's compute buffer",
+    /// Embeddings that lie in a mapped file between the GPU's tensors.
+    MappedEmbeddings = "embeddings among the mapped file",
     /// Workspaces of libraries, measured together.
     Workspaces = "workspaces",
     /// What allocators add to each tensor.

@@ -161,6 +161,8 @@ const NEWEST_BUILD: u32 = 12_033;
 const HALF_MASK: u32 = 9_410;
 const FEW_OUTPUTS: u32 = 9_460;
 const PLANNED_COPIES: u32 = 9_489;
+/// About the build that pull request 23646 of 25 May 2026 came with: between builds 9305 and 9330, by their dates.
+const OWN_PREDICTING_TYPES: u32 = 9_320;
 /// About the build that pull request 18148 of December 2025 came with: by its date, between builds of logs.
 const OUTPUT_FIRST: u32 = 7_450;
 /// The first build of a log in which a server has four slots where nothing is said (pull request 16736).
@@ -169,6 +171,8 @@ const FOUR_SLOTS: u32 = 6_934;
 const AUTOMATIC_FLASH: u32 = 6_325;
 /// The build that 0.3.0 is (its release's notes).
 const BUILD_OF_0_3: u32 = 10_621;
+/// A build of a log whose cache keeps no rotations (unslothai/unsloth#10489: 2176 and 255 MiB of q8_0).
+const NO_KEPT_ROTATIONS: u32 = 10_840;
 /// The newest release that was looked at.
 const NEWEST_RELEASE: (u16, u16) = (0, 8);
 
@@ -204,6 +208,7 @@ impl LlamaCppVersion {
             Self::Build(..=9_918) => between(G::EmbeddingInput, G::HalfMask),
             // 0.5.0 has the graph of build 9918, and came after 0.3.0.
             Self::Build(..=BUILD_OF_0_3) => Checked::exactly(G::HalfMask),
+            Self::Build(..=NO_KEPT_ROTATIONS) => between(G::HalfMask, G::PlainDeltaNets),
             Self::Build(NEWEST_BUILD) | Self::Release(0, 8) => Checked::exactly(G::FusedGates),
             Self::Build(..=NEWEST_BUILD) => between(G::HalfMask, G::FusedGates),
             Self::Release(0, 6) => Checked::exactly(G::MixedBatch),
@@ -234,6 +239,12 @@ impl LlamaCppVersion {
     /// Whether a server that is not told how many slots it has takes four, which share one cache; before, it took one.
     pub const fn has_four_slots(self) -> bool {
         self.since(FOUR_SLOTS)
+    }
+
+    /// Whether the cache of a layer that predicts tokens has types of its own (`--cache-type-k-draft`), f16 where nothing
+    /// is said; before, it had the model's.
+    pub const fn has_predicting_types(self) -> bool {
+        self.since(OWN_PREDICTING_TYPES)
     }
 
     /// Whether attention is fused where nothing is said of it.
@@ -346,6 +357,10 @@ mod tests {
         assert!(!copies("b9488") && copies("b9489"));
         assert!(!version("2025").places_output_first() && version("0.5.0").places_output_first());
         assert!(!version("b6000").has_four_slots() && version("latest").has_four_slots());
+        let rotations = |text| version(text).generation().caches_rotations();
+        assert!(!rotations("b10840") && rotations("b12033"));
+        let has_types = |text| version(text).has_predicting_types();
+        assert!(!has_types("b9305") && has_types("b9330") && has_types("latest"));
         assert!(
             !version("b5622").tries_flash_attention() && version("b7000").tries_flash_attention()
         );

@@ -60,7 +60,7 @@ fn ours(row: &Row<'_>, answer: &Answer) -> f64 {
     };
     let of = |ids: &[BufferId]| sum(&|buffer| ids.contains(&buffer.id));
     let bytes = match row.part {
-        "weights" => of(&[BufferId::Weights]),
+        "weights" => of(&[BufferId::Weights, BufferId::MappedEmbeddings]),
         "weights with predicting layer" => of(&[BufferId::Weights, BufferId::PredictingLayer]),
         "states" => of(&[BufferId::RecurrentStates]),
         "predicting cache" => of(&[BufferId::PredictingCache]),

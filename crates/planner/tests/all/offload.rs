@@ -150,6 +150,18 @@ fn two_cards_of_different_sizes_get_a_split_that_fits() {
     assert_ne!(answer.verdict, Verdict::DoesNotFit);
 }
 
+/// `--n-cpu-moe 99` of the commands that ggml-org/llama.cpp#18049 and many others show.
+#[test]
+fn more_layers_than_there_are_mean_all_of_them() {
+    let peaks = |more: &str| {
+        let question = toml::from_str::<Question>(&format!("{SPARSE}{more}")).unwrap();
+        let answer = Case::asked(&question).answer();
+        answer.devices.iter().map(|device| device.plan.peak.expected).collect::<Vec<_>>()
+    };
+    assert_eq!(peaks("n_cpu_moe = 99"), peaks("n_cpu_moe = 48"));
+    assert_eq!(peaks("ngl = 57\nn_cpu_moe = 3"), peaks("ngl = 49\nn_cpu_moe = 3"));
+}
+
 #[test]
 fn what_cannot_be_placed_is_named() {
     for (more, expected) in [
@@ -158,8 +170,6 @@ fn what_cannot_be_placed_is_named() {
         ("override_tensor = ['ex(ps=CPU']", "no regular expression"),
         ("override_tensor = ['exps']", "overrides no tensor"),
         ("tensor_split = '3,1'", "2 proportions, for 1 GPU"),
-        ("ngl = 57", "48 layers and an output head"),
-        ("n_cpu_moe = 49", "the model has 48 layers"),
         ("ngl = 'most'", "not a number of layers"),
         ("main_gpu = 1", "`--main-gpu 1` is out of range"),
         ("batch_size = 0", "`--batch-size 0` is out of range"),

@@ -2,7 +2,7 @@
 //! tokens ahead. Encoder and predicting layer are on the first GPU, where llama.cpp puts them unless told otherwise; a draft
 //! model's layers are dealt out as the model's are, and adapters go with the layers that they change.
 
-use super::graph::{Context, GPU, Stage, caches_where, model_buffer};
+use super::graph::{Context, GPU, GraphParams, Stage, caches_where, model_buffer};
 use super::placement::draft_by_layers;
 use super::{check_limits, push as push_model};
 use crate::dtype::KvFormat;
@@ -19,8 +19,9 @@ use crate::units::{Bytes, Overflow};
 
 const ENCODER: &str = "llama.cpp clip.cpp: results of a layer for every patch. SigLIP 896 takes 121.25 MiB, Qwen3-VL's \
     encoder 6% more than this; the largest image more than that of the warm-up";
-const PREDICTING: &str = "llama.cpp draft-mtp: a second context. A public log of Qwen3.8-27B with two tokens ahead \
-    shows 22,723 MiB where these parts add up to 22,719";
+const PREDICTING: &str = "llama.cpp draft-mtp: a second context. A public log of Qwen3.6-27B with four tokens ahead \
+    shows 748.12 MiB of states, and 784 MiB of keys and values in f16 beside the model's in q4_0; one of Qwen3.8-27B with \
+    two shows 448.88 and a compute buffer like the model's";
 
 /// The pool of a draft's context.
 pub const DRAFT_POOL: &str = "pool of the draft";
@@ -213,7 +214,8 @@ fn push_predicting(
     let model = scenario.model;
     let is_full = |layer: &Layer| matches!(layer, Layer::Full | Layer::FullAndRecurrent);
     let last = model.gguf_layers.iter().rposition(is_full).unwrap_or(0) as u64;
-    let cache = caches_where(model, context, &GPU, |index| index == last)?.full;
+    let own = predicting_context(scenario, context);
+    let cache = caches_where(model, &own, &GPU, |index| index == last)?.full;
     let states = caches_where(model, context, &GPU, |_| true)?.recurrent.times(ahead)?;
     let buffer = model_buffer(model, &context.graph, &Stage::all(&model.shape))?.device;
     let mut push = |component, id, size, text, values: &[(&'static str, u64)]| {
@@ -234,6 +236,16 @@ fn push_predicting(
     let text = "as the model's own compute buffer";
     push(Component::Activations, BufferId::PredictingResults, results, text, &[]);
     Ok(())
+}
+
+/// The context that its cache is of: since pull request 23646 its keys and values are f16 unless `--cache-type-k-draft` and
+/// `--cache-type-v-draft` say otherwise, whatever the model's are.
+fn predicting_context(scenario: &Scenario<'_>, context: &Context) -> Context {
+    if !scenario.runtime.options.llama_cpp().has_predicting_types() {
+        return *context;
+    }
+    let graph = GraphParams { type_k: KvFormat::F16, type_v: KvFormat::F16, ..context.graph };
+    Context { graph, ..*context }
 }
 
 /// What a file holds of it; one that was read has it among its tensors.

@@ -11,6 +11,7 @@ pub mod compute;
 mod flash;
 pub(crate) mod fragmentation;
 pub mod graph;
+mod mapped;
 pub mod placement;
 mod pool;
 mod rules;
@@ -34,7 +35,7 @@ use crate::estimate::{
     Buffers, Component, EstimateError, Formula, Kind, Life, Moment, Phase, Scenario, overhead,
 };
 use crate::spec::{
-    Attention, Basis, Bounds, ComputeCapability, Home, Logits, ModelSpec, Part, Split,
+    Attention, Basis, Bounds, ComputeCapability, Home, Logits, Maker, ModelSpec, Part, Split,
 };
 use crate::units::Overflow;
 
@@ -49,6 +50,9 @@ const ADA: ComputeCapability = ComputeCapability { major: 8, minor: 9 };
 const NOT_FUSED: &str = "llama.cpp graph of a micro-batch with attention's scores: its CUDA backend has no kernel of \
     fused attention for these heads, which `-fa auto` then turns off (`-fa on` computes it on the CPU)";
 
+const OF_METAL: &str = "llama.cpp graph of a micro-batch, with what Apple's backend works in \
+    (`ggml_backend_metal_buffer_type_get_alloc_size`); it reorders the graph, which is not followed";
+
 /// From here on gates are applied with the products (`mmq.cu`).
 const TURING: ComputeCapability = ComputeCapability { major: 7, minor: 5 };
 
@@ -58,6 +62,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     check_image_layers(scenario)?;
     check_values(scenario)?;
     push_weights(buffers, scenario);
+    mapped::push(buffers, scenario);
     if let Some(placed) = &scenario.part().placed {
         return spread::push(buffers, scenario, placed);
     }
@@ -69,7 +74,7 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     if part.has_head || !part.layers.is_empty() {
         let contexts = |generation| self::context(scenario, generation);
         let mut compute = Compute::of(scenario.model, &stage(part), version, contexts)?;
-        note_fusion(&mut compute, scenario)?;
+        note_backend(&mut compute, scenario)?;
         push_compute(buffers, &context, &compute);
     }
     pool::push(buffers, scenario, &context)?;
@@ -78,8 +83,12 @@ pub fn push(buffers: &mut Buffers, scenario: &Scenario<'_>) -> Result<(), Estima
     fragmentation::push(buffers, scenario)
 }
 
-/// Says so where fused attention was asked for, and is not to be had.
-fn note_fusion(compute: &mut Compute, scenario: &Scenario<'_>) -> Result<(), Overflow> {
+/// Says so where another backend than CUDA's lays the graph out, or fused attention was asked for and is not to be had.
+fn note_backend(compute: &mut Compute, scenario: &Scenario<'_>) -> Result<(), Overflow> {
+    if scenario.gpu.maker == Maker::Apple {
+        compute.source = OF_METAL;
+        compute.size = Deviation::LLAMA_CPP_METAL.beyond(compute.size)?;
+    }
     if scenario.workload.attention == Attention::Flash && !is_fused(scenario) {
         compute.source = NOT_FUSED;
         compute.basis = Basis::Assumed;
@@ -204,6 +213,7 @@ fn context(scenario: &Scenario<'_>, generation: LlamaCppGeneration) -> Result<Co
         },
         flash: is_fused(scenario),
         ada,
+        metal: scenario.gpu.maker == Maker::Apple,
         type_k: scenario.kv,
         type_v: launch.values.unwrap_or(scenario.kv),
         version: generation,

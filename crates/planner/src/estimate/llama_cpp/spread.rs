@@ -6,7 +6,7 @@ use super::graph::{
     graph_bounds, split_bounds, split_buffers, stage_buffer,
 };
 use super::placement::run_of;
-use super::{beside, context, fragmentation, note_fusion, pool, push_caches, push_compute};
+use super::{beside, context, fragmentation, note_backend, pool, push_caches, push_compute};
 use crate::estimate::{
     BufferId, Buffers, Component, EstimateError, Formula, Kind, Life, Phase, Scenario, overhead,
 };
@@ -53,7 +53,7 @@ fn compute(
     let bounds = if is_sure { graph_bounds } else { split_bounds };
     let known = |size| bounds(scenario.model, version.generation, size);
     let mut compute = Compute::within(version, buffer, known)?;
-    note_fusion(&mut compute, scenario)?;
+    note_backend(&mut compute, scenario)?;
     Ok(compute)
 }
 

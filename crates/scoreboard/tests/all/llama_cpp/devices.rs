@@ -158,6 +158,7 @@ fn logged_context(row: &Row, model: &ModelSpec) -> Context {
         outputs: Outputs::All,
         flash: row.flag("flash_attn"),
         ada: true,
+        metal: false,
         type_k: KvFormat::F16,
         type_v: KvFormat::F16,
         version: row.get::<LlamaCppVersion>("version").unwrap().generation(),

@@ -1,6 +1,7 @@
 //! Attention over cached keys and values: projections, the write to the cache, scores.
 
 use super::builder::{Builder, CacheInputs, Rotation, heads, is_block_format};
+use super::metal;
 use super::tensors::{Usage, Value, WeightName, matrix};
 use crate::dtype::KvFormat;
 use crate::spec::QkNorm;
@@ -212,9 +213,12 @@ impl Builder<'_> {
     }
 
     /// Where the f16 copies of a cache in another format end, behind a result of `size` bytes
-    /// (`ggml_cuda_flash_attn_ext_get_alloc_size`). The vector kernel needs none.
+    /// (`ggml_cuda_flash_attn_ext_get_alloc_size`; Apple's backend makes none). The vector kernel needs none.
     fn flash_end(&self, size: u64, cached: Cached, (cells, shares): (u64, bool)) -> Option<u64> {
         let params = self.params;
+        if params.metal {
+            return metal::attention_end(size, cached, (params, cells));
+        }
         let copied = |kv: KvFormat| is_block_format(kv) || kv == KvFormat::Bf16;
         let vector = params.rows / params.streams <= params.vector_rows
             && matches!(cached.key_dim, 64 | 128 | 256)

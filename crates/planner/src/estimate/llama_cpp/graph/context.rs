@@ -42,6 +42,8 @@ pub struct ContextParams {
     pub flash: bool,
     /// Whether the vector kernel reads a quantized cache for two rows: compute capability 8.9.
     pub ada: bool,
+    /// Whether Apple's backend computes.
+    pub metal: bool,
     /// Format of the keys.
     pub type_k: KvFormat,
     /// Format of the values.
@@ -109,6 +111,7 @@ impl ContextParams {
             vector_rows: if self.ada { 2 } else { 1 },
             type_k: self.type_k,
             type_v: self.type_v,
+            metal: self.metal,
             gates: Gates::default(),
             other: None,
             scales_queries: false,

@@ -155,6 +155,7 @@ impl Builder<'_> {
         if self.params.gates.routed_in_one && self.shape.gated_ffn {
             let both = cube(moe.expert_ffn_size.saturating_mul(2), used, rows);
             let both = self.graph.fresh(&[one, router.ids], both);
+            self.work_by_expert(both, moe);
             let first = self.graph.follow_in(both, WeightName::weight("ffn_gate_up_exps"), rows);
             let both = self.biased_experts(first, router.ids, moe);
             let activated = self.graph.fresh(&[both], width);
@@ -163,6 +164,7 @@ impl Builder<'_> {
         }
         let mut project = |stem| {
             let projected = self.graph.fresh(&[one, router.ids], width);
+            self.work_by_expert(projected, moe);
             let projected = self.graph.follow_in(projected, WeightName::weight(stem), rows);
             self.biased_experts(projected, router.ids, moe)
         };
@@ -186,6 +188,7 @@ impl Builder<'_> {
         let hidden = latent.unwrap_or(self.shape.hidden_size);
         let (rows, used) = (activated.dims[2], moe.n_experts_used);
         let down = self.graph.fresh(&[activated, router.ids], cube(hidden, used, rows));
+        self.work_by_expert(down, moe);
         let down = self.graph.follow_in(down, WeightName::weight("ffn_down_exps"), rows);
         let down = self.biased_experts(down, router.ids, moe);
         let weighted = if self.family().experts.weighs_inputs {
@@ -227,7 +230,7 @@ impl Builder<'_> {
         }
         let fused = (2..=MOST_FUSED_EXPERTS).contains(&moe.n_experts_used)
             && !self.family().experts.weighs_inputs;
-        if fused && self.params.version.plans_fusions() {
+        if fused && self.params.version.plans_fusions() && !self.params.metal {
             self.graph.unpin(&[down.id, weights.id], weighted);
         }
         sum
@@ -251,6 +254,7 @@ impl Builder<'_> {
         }
         let selection = self.select_groups(selection, moe);
         let sorted = self.graph.fresh(&[selection], matrix(moe.n_experts, rows));
+        self.sort_beside(sorted);
         let ids = sorted.strided(matrix(used, rows));
         let columns = probabilities.view(cube(1, moe.n_experts, rows));
         let mut weights = self.graph.fresh(&[columns, ids], cube(1, used, rows));
@@ -311,7 +315,8 @@ impl Builder<'_> {
         let counts = is_fused_count(moe.n_experts)
             || (version.fuses_gates() && moe.n_experts == FUSED_SINCE_0_8);
         let is_usual = !self.family().experts.weighs_inputs;
-        version.plans_fusions() && counts && groups_are_fused && is_usual
+        let plans = version.plans_fusions() && !self.params.metal;
+        plans && counts && groups_are_fused && is_usual
     }
 
     /// Whether the router's bias corrects the scores by which experts are chosen, and is none of its linear layer.

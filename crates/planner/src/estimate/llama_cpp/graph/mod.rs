@@ -19,6 +19,7 @@ mod context;
 mod feed_forward;
 mod gates;
 mod latent;
+mod metal;
 mod model;
 mod recurrent;
 mod selection;
@@ -69,6 +70,8 @@ pub struct GraphParams {
     pub type_k: KvFormat,
     /// Format of the values.
     pub type_v: KvFormat,
+    /// Whether Apple's backend computes it (`ggml-metal`), and not CUDA's.
+    pub metal: bool,
     /// What the types of the weights allow to fuse.
     pub gates: Gates,
     /// The graph of an architecture that is no family here, by its place in their table.
@@ -327,6 +330,7 @@ mod tests {
             outputs: if n_ctx.is_multiple_of(2) { Outputs::All } else { Outputs::Few(1) },
             flash: !n_ctx.is_multiple_of(5),
             ada: true,
+            metal: n_ctx % 7 == 3,
             type_k: KvFormat::F16,
             type_v: KvFormat::F16,
             version,

@@ -34,8 +34,6 @@ impl LaunchError {
 
 /// Larger patterns than anybody writes.
 const MOST_PATTERN: usize = 1 << 20;
-/// What people write for "all layers".
-const IDIOMS: [u64; 5] = [99, 100, 999, 1000, 9999];
 
 /// What is to be placed on which GPUs.
 #[derive(Clone, Copy, Debug)]
@@ -102,19 +100,15 @@ impl Rule {
 }
 
 impl Placing<'_> {
-    /// The counts that were asked for: all layers on GPUs, and their experts, where nothing was said.
+    /// The counts that were asked for: all layers on GPUs, and their experts, where nothing was said. More layers than
+    /// there are mean all of them, as to llama.cpp: it compares a layer's place with `-ngl`, and looks for the experts of
+    /// layers below `--n-cpu-moe` by name.
     ///
     /// # Errors
-    /// Where there are not as many layers, or no experts.
+    /// Where there are no experts.
     pub fn counts(&self) -> Result<Counts, LaunchError> {
         let all = self.file_layers + 1;
         let asked = self.launch.gpu_layers.unwrap_or(Count::All).of(all).unwrap_or(all);
-        if asked > all && !IDIOMS.contains(&asked) {
-            return Err(LaunchError::new(
-                format!("`--ngl {asked}`: the model has {} layers and an output head", all - 1),
-                format!("use `--ngl {all}` or less, or `--ngl all`"),
-            ));
-        }
         let layers = self.table.n_layers;
         let cpu_moe = self.launch.cpu_moe.unwrap_or(Count::Some(0)).of(layers).unwrap_or(0);
         if cpu_moe > 0 && !self.has_experts() {
@@ -123,13 +117,7 @@ impl Placing<'_> {
                 "leave layers in main memory: `--ngl N`",
             ));
         }
-        if cpu_moe > self.file_layers {
-            return Err(LaunchError::new(
-                format!("`--n-cpu-moe {cpu_moe}`: the model has {layers} layers"),
-                format!("use `--n-cpu-moe {layers}` or less, or `--cpu-moe`"),
-            ));
-        }
-        Ok(Counts { gpu_layers: asked.min(all), cpu_moe })
+        Ok(Counts { gpu_layers: asked.min(all), cpu_moe: cpu_moe.min(self.file_layers) })
     }
 
     /// Whether any layer has experts.
