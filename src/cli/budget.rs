@@ -29,7 +29,8 @@ use vramplan_planner::text::{printable, printable_path, wrap, wrap_lines};
 pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let explained = args.explain.as_deref().map(component).transpose()?;
     let catalog = args.catalog.known();
-    let plan = with_binary(args)?.or(of_command(args)?);
+    let Commanded { question, left_out } = of_command(args)?;
+    let plan = with_binary(args)?.or(question);
     let merged = scenario::merged(&plan, args.scenario.as_deref())?;
     let merged = with_modelfile(with_manifest(merged)?)?;
     let config = args.catalog.config()?;
@@ -46,7 +47,12 @@ pub fn run(args: &BudgetArgs) -> anyhow::Result<Outcome> {
     let answer = answer(&deployment)?;
     let mut document = Document::new(&deployment, &answer);
     document.deployment.configured = said;
+    document.deployment.left_out = left_out;
     let format = format::chosen(args.format, args.json);
+    if args.emit.is_some() || explained.is_some() || args.quiet {
+        // Elsewhere it stands in the first lines.
+        anstream::stderr().write_all(noted(&document.deployment.left_out).as_bytes())?;
+    }
     let text = match (args.emit, explained) {
         (Some(target), _) => settings(target, &document, &deployment)?,
         (_, Some(component)) if format == Format::Json => explained_json(&document, component)?,
@@ -107,10 +113,18 @@ fn with_binary(args: &BudgetArgs) -> anyhow::Result<Question> {
     Ok(plan)
 }
 
+/// What a server's command asks for.
+#[derive(Default)]
+struct Commanded {
+    question: Question,
+    /// What of it the plan is without, a sentence each.
+    left_out: Vec<String>,
+}
+
 /// What a server's command says. What is not known of it is left out, and said.
-fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
+fn of_command(args: &BudgetArgs) -> anyhow::Result<Commanded> {
     if args.command.is_empty() {
-        return Ok(Question::default());
+        return Ok(Commanded::default());
     }
     let words: Option<Vec<&str>> = args.command.iter().map(|word| word.to_str()).collect();
     let words = words.ok_or_else(|| {
@@ -136,12 +150,12 @@ fn of_command(args: &BudgetArgs) -> anyhow::Result<Question> {
     let question = served.question_beside(&args.plan);
     let notes = notes(&served, &args.plan);
     anstream::stderr().write_all(notes.as_bytes())?;
-    Ok(question)
+    Ok(Commanded { question, left_out: left_out(&served) })
 }
 
 /// What a server of llama.cpp takes of itself.
 const OWN_SLOTS: &str =
-    "note: `llama-server` without `-np` has four slots that share its cache; `-np 1` has one";
+    "`llama-server` without `-np` has four slots that share its cache; `-np 1` has one";
 
 /// A server's command with what its `--config` file says, which its other flags go before.
 fn with_config(words: &[&str]) -> anyhow::Result<Vec<String>> {
@@ -255,35 +269,37 @@ fn with_modelfile(question: Question) -> anyhow::Result<Question> {
     Ok(Question { model, ..question.or(Question { lora, ..told }) })
 }
 
-/// What the reader of a command's plan must know: what it takes for granted, and what it does not have.
+/// What the reader of a command's plan must know: what it takes for granted, and how it is planned.
 pub(super) fn notes(served: &Served, plan: &Question) -> String {
+    let granted = served.note.filter(|_| plan.context.is_none() && plan.cache_tokens.is_none());
+    let remarks = served.remarks.iter().map(String::as_str);
+    let has_slots = served.chooses_slots && served.question_beside(plan).parallel.is_some();
+    let slots = has_slots.then_some(OWN_SLOTS);
+    let notes: Vec<_> = granted.into_iter().chain(remarks).chain(slots).collect();
+    noted(&notes)
+}
+
+/// What of a command the plan is without, a sentence each.
+pub(super) fn left_out(served: &Served) -> Vec<String> {
     let quoted = |flags: &[String]| {
         let flags: Vec<_> = flags.iter().map(|flag| format!("`{flag}`")).collect();
         flags.join(", ")
     };
-    let mut notes = String::new();
-    if let Some(note) =
-        served.note.filter(|_| plan.context.is_none() && plan.cache_tokens.is_none())
-    {
-        notes.push_str(&wrap(&format!("note: {note}"), 80));
-    }
-    for remark in &served.remarks {
-        notes.push_str(&wrap(&format!("note: {remark}"), 80));
-    }
+    let mut said = Vec::new();
     if !served.not_planned.is_empty() {
         let flags = quoted(&served.not_planned);
-        let note = format!("note: planned without {flags}: what that takes is not modelled");
-        notes.push_str(&wrap(&note, 80));
+        said.push(format!("planned without {flags}: what that takes is not modelled"));
     }
     if !served.left_out.is_empty() {
         let flags = quoted(&served.left_out);
-        let note = format!("note: planned without {flags}, which vramplan does not know");
-        notes.push_str(&wrap(&note, 80));
+        said.push(format!("planned without {flags}, which vramplan does not know"));
     }
-    if served.chooses_slots && served.question_beside(plan).parallel.is_some() {
-        notes.push_str(&wrap(OWN_SLOTS, 80));
-    }
-    notes
+    said
+}
+
+/// Notes in lines of 80 columns.
+pub(super) fn noted<S: AsRef<str>>(notes: &[S]) -> String {
+    notes.iter().map(|note| wrap(&format!("note: {}", note.as_ref()), 80)).collect()
 }
 
 /// Why a command is not planned.

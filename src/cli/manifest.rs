@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::budget::{notes, unread};
+use super::budget::{left_out, noted, notes, unread};
 use super::problem::Problem;
 use vramplan_planner::bounded;
 use vramplan_planner::deployment::{Engine, ManifestError, Question, manifest};
@@ -65,7 +65,8 @@ pub fn read(name: &str, flags: &Question) -> anyhow::Result<Question> {
         return Err(Problem::usage(message).hint("make both say the same").into());
     }
     let said = said(engine, flags, &file) + &notes(&engine.served, flags);
-    anstream::stderr().write_all(said.as_bytes())?;
+    let without = noted(&left_out(&engine.served));
+    anstream::stderr().write_all((said + &without).as_bytes())?;
     Ok(question)
 }
 

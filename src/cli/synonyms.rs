@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use vramplan_planner::deployment::{are_cards, is_program};
+use vramplan_planner::deployment::{are_cards, is_program, vllm_number};
 use vramplan_planner::estimate::rules;
 use vramplan_planner::read::Catalog;
 use vramplan_planner::spec::Runtime;
@@ -55,11 +55,10 @@ const ALONE: [(&str, &[&str]); 9] = [
 ];
 
 /// Flags whose value may say what is done anyway, and those values.
-const ANYWAY: [(&str, &[&str]); 10] = [
+const ANYWAY: [(&str, &[&str]); 9] = [
     ("-c", &["0", "-1", "max", "auto", "model"]),
     ("--context", &["0", "-1", "max", "auto", "model"]),
     ("--ctx-size", &["0", "-1", "max", "auto", "model"]),
-    ("--max-model-len", &["auto", "-1"]),
     ("--context-length", &["max", "auto"]),
     ("--device-map", &["auto", "balanced", "sequential"]),
     ("--dtype", &["auto"]),
@@ -69,10 +68,14 @@ const ANYWAY: [(&str, &[&str]); 10] = [
 ];
 
 /// Flags with values that another flag stands for.
-const MEANT: [(&str, &[&str], &str); 2] = [
+const MEANT: [(&str, &[&str], &str); 3] = [
+    ("--max-model-len", &["auto", "-1"], "--auto-max-model-len"),
     ("--gpus", &["auto", "min", "fewest"], "--fewest-gpus"),
     ("--num-gpus", &["auto", "min", "fewest"], "--fewest-gpus"),
 ];
+
+/// vLLM's flags whose numbers mean something else than those of the flag that they stand for: `8k` is 8,000.
+const NUMBERS: [&str; 1] = ["--max-num-batched-tokens"];
 
 /// Flags that name the type of weights that are not quantized; beside a quantization they say nothing of the weights.
 const TYPES: [&str; 3] = ["--dtype", "--torch-dtype", "--precision"];
@@ -153,6 +156,16 @@ fn flags(words: Vec<OsString>) -> Vec<OsString> {
             }
             continue;
         }
+        if let Some(flag) = NUMBERS.iter().find(|flag| names(&word, flag)) {
+            match value_of(&word) {
+                Some(value) => written.push(format!("{flag}={}", number_of(&value)).into()),
+                None => {
+                    let value = words.next().map(|value| number_of(&value).into());
+                    written.extend([Some(word), value].into_iter().flatten());
+                }
+            }
+            continue;
+        }
         let anyway = |value: &OsStr| {
             let of = |(flag, values): &&(&str, &[&str])| {
                 names(&word, flag) && values.iter().any(|anyway| value == *anyway)
@@ -198,6 +211,12 @@ fn flags(words: Vec<OsString>) -> Vec<OsString> {
         written.push(word);
     }
     written
+}
+
+/// A number as vLLM reads it; what is none is left for the error that says so.
+fn number_of(value: &OsStr) -> String {
+    let text = value.to_string_lossy();
+    vllm_number(&text).map_or_else(|_| text.clone().into_owned(), |number| number.to_string())
 }
 
 /// Whether a word is this flag, with its value or without.
@@ -303,7 +322,11 @@ mod tests {
             ("t b --num_ctx 8192 --n_ctx=1", "t b --num-ctx 8192 --n-ctx=1"),
             ("t b --load_in_4bit", "t b --weights nf4"),
             ("t b -c max -m a", "t b -m a"),
-            ("t b --max-model-len=auto", "t b"),
+            ("t b --max-model-len=auto", "t b --auto-max-model-len"),
+            ("t b --max-model-len -1 -m a", "t b --auto-max-model-len -m a"),
+            ("t b --max-num-batched-tokens 8k", "t b --max-num-batched-tokens 8000"),
+            ("t b --max_num_batched_tokens=8K", "t b --max-num-batched-tokens=8192"),
+            ("t b --prefill-chunk 8k", "t b --prefill-chunk 8k"),
             ("t b --dtype half", "t b --dtype half"),
             ("t b --dtype auto -m a", "t b -m a"),
             ("t b --quantization awq --dtype half", "t b --quantization awq"),

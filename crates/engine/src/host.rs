@@ -122,6 +122,7 @@ pub(crate) fn found(spec: &ModelSpec) -> Found {
         other_use: Bytes::ZERO,
         headroom: Bytes::ZERO,
         usable: Bytes::ZERO,
+        held_more: Bytes::ZERO,
         doubt: None,
     };
     Found {

@@ -19,7 +19,7 @@ use crate::units::{Bytes, Overflow};
 pub struct Capacity {
     /// NVML's total.
     pub total: Bytes,
-    /// What the driver keeps.
+    /// What the driver keeps; of memory that a machine shares, what its system holds.
     pub reserved: Bytes,
     /// What other processes hold.
     pub other_use: Bytes,
@@ -27,6 +27,8 @@ pub struct Capacity {
     pub headroom: Bytes,
     /// `total − reserved − other_use`: what the run can take, headroom included.
     pub usable: Bytes,
+    /// How much less that may be, where machines were seen on which the system holds more.
+    pub held_more: Bytes,
     /// How much more that may be, where what the driver keeps or a process takes is assumed; nothing where both are known.
     pub doubt: Option<Bytes>,
 }
@@ -40,7 +42,9 @@ impl Capacity {
         headroom: Headroom,
     ) -> Result<Self, Overflow> {
         let usable = total.minus_or_zero(reserved).minus_or_zero(other_use);
-        Ok(Self { total, reserved, other_use, headroom: headroom.of(total)?, usable, doubt: None })
+        let headroom = headroom.of(total)?;
+        let held_more = Bytes::ZERO;
+        Ok(Self { total, reserved, other_use, headroom, usable, held_more, doubt: None })
     }
 
     /// Whether a runtime that looks whether its share is free may find it so: less may be kept or taken than is assumed.
@@ -62,9 +66,18 @@ impl Capacity {
         })
     }
 
-    /// What is usable with `times` the headroom left free.
+    /// What is usable whatever the system holds.
+    pub fn surely_usable(&self) -> Bytes {
+        self.usable.minus_or_zero(self.held_more)
+    }
+
+    /// What is surely usable with `times` the headroom left free; where none is to stay free, what is usable if all is as
+    /// expected.
     pub fn less_headroom(&self, times: u64) -> Result<Bytes, Overflow> {
-        Ok(self.usable.minus_or_zero(self.headroom.times(times)?))
+        if times == 0 {
+            return Ok(self.usable);
+        }
+        Ok(self.surely_usable().minus_or_zero(self.headroom.times(times)?))
     }
 }
 

@@ -104,6 +104,14 @@ pub(super) fn check(
 }
 
 impl Deployment {
+    /// Takes the longest sequence that pools were found to hold, which is the context where nothing else is said of that.
+    pub fn set_fitted_length(&mut self, tokens: u64) {
+        self.set_options(self.options().with_fitted_length(tokens));
+        if self.given.context.or(self.given.context_per_user).is_none() {
+            self.workload.context = self.workload.context.min(tokens);
+        }
+    }
+
     /// What the program settles by itself for a cache of so many tokens; nothing where it settles nothing.
     pub fn automatic(&self, cache_tokens: u64) -> Option<Automatic> {
         let options = self.options();

@@ -202,6 +202,8 @@ pub fn card_on(
     let headroom = question.headroom.unwrap_or_else(|| rules(runtime).headroom());
     let mut capacity = Capacity::new(gpu.total.value, gpu.reserved.value, other_use, headroom)?;
     capacity.doubt = doubt(&gpu);
+    let most = gpu.reserved_range.map_or(gpu.reserved.value, |[_, most]| most);
+    capacity.held_more = most.minus_or_zero(gpu.reserved.value);
     if capacity.less_headroom(1)?.is_zero() {
         let message = format!(
             "nothing of `{}` is left: {} total, {} reserved, {} in other use, {} headroom",
@@ -212,8 +214,11 @@ pub fn card_on(
     Ok(Card { gpu, capacity })
 }
 
-/// How much more of a card may be free than is assumed: half of what the driver is assumed to keep.
+/// How much more of a card may be free than is assumed: as much as was seen, else half of what the driver is assumed to keep.
 fn doubt(gpu: &GpuSpec) -> Option<Bytes> {
+    if let Some([least, _]) = gpu.reserved_range {
+        return Some(gpu.reserved.value.minus_or_zero(least));
+    }
     let is_assumed = |basis: Basis| basis == Basis::Assumed;
     let kept = is_assumed(gpu.reserved.basis);
     let taken = gpu.context.as_ref().is_some_and(|context| is_assumed(context.basis));

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::llama_flags::{PLACED, settle_slots};
+use super::vllm_numbers::vllm_number;
 use super::{Question, server, speculation};
 use crate::dtype::KvFormat;
 use crate::spec::{AskedShare, Attention, LoraSlots, Runtime, Split};
@@ -97,9 +98,9 @@ pub(super) const LLAMA: &[Flag] = &[
 /// vLLM's, by `engine/arg_utils.py` and `entrypoints/openai/cli_args.py`.
 pub(super) const VLLM: &[Flag] = &[
     ("--model", Effect::Model),
-    ("--max-model-len", Effect::Sets(context)),
+    ("--max-model-len", Effect::Sets(longest)),
     ("--max-num-seqs", Effect::Sets(sequences)),
-    ("--max-num-batched-tokens", Effect::Sets(chunk)),
+    ("--max-num-batched-tokens", Effect::Sets(batched)),
     ("--gpu-memory-utilization", Effect::Sets(share)),
     ("--tensor-parallel-size", Effect::Sets(ranks)),
     ("-tp", Effect::Sets(ranks)),
@@ -304,8 +305,19 @@ pub(super) fn chunk(question: &mut Question, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn context(question: &mut Question, text: &str) -> Result<(), String> {
-    question.context = Some(number(text)?);
+/// vLLM's step of a prompt.
+fn batched(question: &mut Question, text: &str) -> Result<(), String> {
+    question.prefill_chunk = Some(vllm_number(text)?);
+    Ok(())
+}
+
+/// vLLM's longest sequence; `-1` and `auto` are the longest that its pool holds (`human_readable_int_or_auto`).
+pub(super) fn longest(question: &mut Question, text: &str) -> Result<(), String> {
+    if text == "-1" || text.eq_ignore_ascii_case("auto") {
+        question.auto_max_model_len = true;
+        return Ok(());
+    }
+    question.context = Some(vllm_number(text)?);
     Ok(())
 }
 
@@ -377,9 +389,8 @@ pub(super) fn swap(question: &mut Question, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// vLLM takes `25G` for 25 · 10⁹, too; what is certain is a number of bytes.
 pub(super) fn pool(question: &mut Question, text: &str) -> Result<(), String> {
-    question.kv_cache_memory_bytes = Some(Bytes::new(number(text)?));
+    question.kv_cache_memory_bytes = Some(Bytes::new(vllm_number(text)?));
     Ok(())
 }
 

@@ -205,6 +205,7 @@ pub(super) fn options(
         eager: question.enforce_eager,
         expandable_segments: question.expandable_segments,
         max_model_len: max_model_len(question, model)?,
+        fits_length: question.auto_max_model_len,
         max_total_tokens: question.max_total_tokens,
         server,
         media: server::media(question)?,
@@ -235,6 +236,11 @@ fn refuse_options_of_servers(
         ),
         ("--enforce-eager", question.enforce_eager && !serves, "use `--runtime vllm`"),
         ("--max-model-len", question.max_model_len.is_some() && !serves, "use `--runtime vllm`"),
+        (
+            "--max-model-len auto",
+            question.auto_max_model_len && newest.serving().is_none(),
+            "use `--runtime vllm`",
+        ),
     ];
     let Some((flag, _, instead)) = given.into_iter().find(|(_, given, _)| *given) else {
         return Ok(());
@@ -248,6 +254,9 @@ fn refuse_options_of_servers(
 fn max_model_len(question: &Question, model: &ModelSpec) -> Result<u64, DeploymentError> {
     if let Some(tokens) = question.max_model_len {
         return positive("--max-model-len", tokens);
+    }
+    if question.auto_max_model_len {
+        return Ok(model.shape.context_len);
     }
     let system = question.system_tokens.unwrap_or(0);
     let held = question.cache_tokens.map(|cached| cached.saturating_add(system));

@@ -27,6 +27,7 @@ mod server;
 mod siblings;
 mod speculation;
 mod text;
+mod vllm_numbers;
 
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ pub use origin::{Form, Origin, OriginKind};
 pub use question::{CacheAllocation, CaptureLayers, Question};
 pub use seen::{Seen, seen};
 pub use served::{Served, Unread, changes_no_memory, is_program, served};
+pub use vllm_numbers::vllm_number;
 
 /// How large the conversation cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +78,7 @@ impl CacheSize {
 pub struct Deployment {
     /// What was asked, as it was given.
     pub given: Arc<Question>,
-    /// What is planned in the place of what was asked, because the program does that.
+    /// What is planned in the place of what was asked, because the program does that, and what it refuses to run.
     pub replaced: Vec<String>,
     /// The model.
     pub model: Arc<ModelSpec>,
@@ -256,7 +258,9 @@ impl Deployment {
             }
         }
         automatic::check(&question, &options, &cards, &model)?;
-        let replaced = automatic::replaced(&question, &options, &cards, &model);
+        let mut replaced = automatic::replaced(&question, &options, &cards, &model);
+        let refused = cards.iter().find_map(|card| rules(kind).refuses(weights, &card.gpu));
+        replaced.extend(refused);
         let given = Arc::new(question.clone());
         let question = automatic::with_own_context(question, &options, &cards, &model);
         let host = Arc::new(launch::main_memory(&question, &cards)?);

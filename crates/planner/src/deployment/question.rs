@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::text;
+#[cfg(feature = "cli")]
+use super::vllm_numbers::vllm_number;
 use crate::dtype::{KvPair, WeightFormat};
 use crate::spec::{
     AskedShare, Attention, Count, Gibibytes, Headroom, Logits, MediaLimits, Runtime, Split,
@@ -275,12 +277,18 @@ pub struct Question {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub own_context: bool,
 
-    /// The longest sequence that vLLM is told to serve, for which its pool must have room before it starts (SGLang:
-    /// `--context-length`, for which it has a table) [default: the context where `--context` gives it, else what a given cache
-    /// holds with the system prompt, else the model's].
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", help_heading = "Workload"))]
+    /// The longest sequence that vLLM is told to serve, for which its pool must have room before it starts, in its own
+    /// numbers (`32k` is 32,000, `32K` is 32,768), or `auto` for the longest that has room (SGLang: `--context-length`, for
+    /// which it has a table) [default: the context where `--context` gives it, else what a given cache holds with the system
+    /// prompt, else the model's].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TOKENS", value_parser = vllm_number, help_heading = "Workload"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_model_len: Option<u64>,
+
+    /// Let vLLM take the longest sequence that its pool holds: `--max-model-len auto` or `-1`.
+    #[cfg_attr(feature = "cli", arg(long, hide = true, conflicts_with = "max_model_len"))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auto_max_model_len: bool,
 
     /// Sequences that vLLM may process together (`max_num_seqs`), for which its profile run samples
     /// [default: 1024 on cards of 70 GiB and more but the A100, else 256]; requests that SGLang may run together
@@ -780,6 +788,9 @@ impl Question {
     fn silence(&self, other: &mut Self) {
         if self.gpus.is_some() || self.fewest_gpus {
             (other.gpus, other.fewest_gpus) = (None, false);
+        }
+        if self.max_model_len.is_some() || self.auto_max_model_len {
+            (other.max_model_len, other.auto_max_model_len) = (None, false);
         }
         if self.cpu_moe || self.n_cpu_moe.is_some() {
             (other.cpu_moe, other.n_cpu_moe) = (false, None);

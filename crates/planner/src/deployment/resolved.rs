@@ -39,8 +39,11 @@ impl Deployment {
             context: says_context.then_some(self.workload.context),
             own_context: false,
             max_model_len: serving
-                .and_then(|serving| serving.max_model_len)
+                .filter(|serving| !serving.fits_length || serving.fitted_length.is_some())
+                .and_then(|serving| serving.fitted_length.or(serving.max_model_len))
                 .or(tokens.and_then(|serving| serving.context)),
+            auto_max_model_len: serving
+                .is_some_and(|serving| serving.fits_length && serving.fitted_length.is_none()),
             max_seqs: serving
                 .map(|serving| serving.max_seqs)
                 .or(tokens.and_then(|serving| serving.max_requests)),

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serializer};
 
+use super::vllm_numbers::vllm_number;
 use crate::units::Bytes;
 
 /// What a value is read from.
@@ -49,9 +50,9 @@ pub(super) fn tokens(text: &str) -> Result<u64, String> {
     digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
 }
 
-/// A size, or a number of bytes as vLLM's `--kv-cache-memory-bytes` takes it.
+/// A size, or a number of bytes as vLLM's `--kv-cache-memory-bytes` takes it: `36G` are 36 × 2³⁰, `36g` 36 × 10⁹.
 pub(super) fn bytes(text: &str) -> Result<Bytes, String> {
-    match text.trim().parse::<u64>() {
+    match vllm_number(text) {
         Ok(bytes) => Ok(Bytes::new(bytes)),
         Err(_) => text.parse::<Bytes>().map_err(|error| error.to_string()),
     }

@@ -32,6 +32,9 @@ pub struct Pool {
     pub blocks: u64,
     /// Tokens that the runtime says those hold.
     pub tokens: u64,
+    /// Blocks that one request of the longest kind may hold, where the runtime counts by them how many its pool holds at
+    /// once.
+    pub of_one: Option<u64>,
     /// Requests that it runs together at most, where that follows from the pool.
     pub requests: Option<u64>,
     /// What it checks before it serves.
@@ -55,7 +58,7 @@ pub struct Captured {
 pub struct Start {
     /// Tokens that a sequence may have (`max_model_len`).
     pub context: u64,
-    /// Bytes of cache that such a sequence may need.
+    /// Bytes of cache that such a sequence may need; that one token needs where the longest sequence is what fits.
     pub needs: Bytes,
     /// Bytes of cache that there are.
     pub has: Bounds,

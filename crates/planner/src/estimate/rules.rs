@@ -78,6 +78,8 @@ pub struct Asked<'a> {
     pub expandable_segments: bool,
     /// The longest sequence that a server is told to serve.
     pub max_model_len: u64,
+    /// Whether it is to take the longest of those that its pool holds.
+    pub fits_length: bool,
     /// Tokens that a pool is to have at most.
     pub max_total_tokens: Option<u64>,
     /// What else a server is told.
@@ -144,6 +146,15 @@ pub struct PoolWords {
     pub has_two_ends: bool,
 }
 
+/// An engine's own names of what every plan has, all of which the command takes, too.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnFlags {
+    /// Tokens of a prefill step.
+    pub chunk: &'static str,
+    /// The flag of the format of keys and values, with this one.
+    pub kv: fn(KvFormat) -> String,
+}
+
 /// Something that an engine does not run although it can be planned, and what it runs instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -202,6 +213,12 @@ pub trait RuntimeRules: Sync {
         None
     }
 
+    /// Why it refuses weights of this format on this GPU, which is planned all the same.
+    fn refuses(&self, weights: WeightFormat, gpu: &GpuSpec) -> Option<String> {
+        let _ = (weights, gpu);
+        None
+    }
+
     /// What of a model it leaves in 16 bits that others quantize in this format.
     fn leaves_wide(
         &self,
@@ -238,6 +255,11 @@ pub trait RuntimeRules: Sync {
             block: "blocks",
             has_two_ends: false,
         }
+    }
+
+    /// What it calls what advice changes: vramplan's own flags where an engine has none.
+    fn own_flags(&self) -> OwnFlags {
+        OwnFlags { chunk: "--prefill-chunk", kv: |kv| format!("--kv {kv}") }
     }
 
     /// Tokens of a prefill step where none are given and its options say more than [`Defaults`] know.

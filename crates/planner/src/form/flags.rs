@@ -9,8 +9,8 @@ use crate::text::{printable, shell_word};
 /// Keys of a question with their values, each a text as it is written on the command line, or as JSON has it.
 pub type Given = Map<String, Value>;
 
-/// Other names of flags: short ones, and those of llama.cpp.
-const OTHER_NAMES: [(&str, &str); 20] = [
+/// Other names of flags: short ones, and those of engines.
+const OTHER_NAMES: [(&str, &str); 24] = [
     ("g", "gpu"),
     ("m", "model"),
     ("c", "context"),
@@ -31,6 +31,10 @@ const OTHER_NAMES: [(&str, &str); 20] = [
     ("model_draft", "draft"),
     ("ctx_size", "context"),
     ("kv_cache", "kv"),
+    ("kv_cache_dtype", "kv"),
+    ("max_num_seqs", "max_seqs"),
+    ("max_num_batched_tokens", "prefill_chunk"),
+    ("chunked_prefill_size", "prefill_chunk"),
 ];
 
 /// Flags that may be repeated.

@@ -142,6 +142,7 @@ fn spec(chip: &Chip, gib: u64) -> GpuSpec {
         maker: Maker::Apple,
         total: Fact::new(Bytes::new(total), Basis::Exact, "the memory as named"),
         reserved: Fact::new(Bytes::new(total - working_set), Basis::Assumed, WORKING_SET),
+        reserved_range: None,
         // Before tensor cores: what is fused for them on NVIDIA's cards is not fused here.
         compute_capability: ComputeCapability { major: 7, minor: 0 },
         sm_count: Fact::new(chip.cores, Basis::Assumed, SPECIFICATIONS),

@@ -71,6 +71,7 @@ pub(super) fn slice(
         aliases: Vec::new(),
         total: Fact::new(found.total, found.basis, found.source.clone()),
         reserved: Fact::new(reserved, Basis::Modelled, idle),
+        reserved_range: None,
         sm_count: Fact::new(found.sm_count, found.basis, found.source),
         bandwidth: Fact::new(
             bandwidth.map_err(overflow)?,

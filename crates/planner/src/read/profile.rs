@@ -82,6 +82,7 @@ fn card(at: &At, profile: GpuProfile) -> Result<(GpuSpec, Vec<MigProfile>), Sour
         aliases: profile.aliases,
         maker: profile.maker,
         total: positive(at, "total", profile.total.into())?,
+        reserved_range: profile.reserved.range(at)?,
         reserved: profile.reserved.into(),
         sm_count: profile.sm_count.into(),
         bandwidth: positive(at, "bandwidth", profile.bandwidth.into())?,
@@ -325,7 +326,7 @@ struct GpuProfile {
     compute_capability: String,
     ecc: EccProfile,
     total: Size,
-    reserved: Size,
+    reserved: Reserve,
     bandwidth: Rate,
     sm_count: Count,
     context: Option<Range>,
@@ -473,6 +474,47 @@ impl From<Size> for Fact<Bytes> {
     }
 }
 
+/// What a driver or a system keeps, with its basis and source, and between which sizes machines were seen to keep it.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct Reserve {
+    #[serde(deserialize_with = "size")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    value: Bytes,
+    #[serde(default, deserialize_with = "some_size")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    low: Option<Bytes>,
+    #[serde(default, deserialize_with = "some_size")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    high: Option<Bytes>,
+    basis: Basis,
+    #[serde(deserialize_with = "shown")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    source: String,
+}
+
+impl Reserve {
+    /// The least and the most, where one of them is given.
+    fn range(&self, at: &At) -> Result<Option<[Bytes; 2]>, SourceError> {
+        if self.low.or(self.high).is_none() {
+            return Ok(None);
+        }
+        let [low, high] = [self.low, self.high].map(|size| size.unwrap_or(self.value));
+        if low > self.value || self.value > high {
+            let value = format!("{low} to {} to {high}", self.value);
+            return Err(at.invalid("reserved", value, "`low` ≤ `value` ≤ `high`"));
+        }
+        Ok(Some([low, high]))
+    }
+}
+
+impl From<Reserve> for Fact<Bytes> {
+    fn from(reserve: Reserve) -> Self {
+        Self::new(reserve.value, reserve.basis, reserve.source)
+    }
+}
+
 /// A size a second with its basis and source.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -532,6 +574,11 @@ fn shown<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error>
 /// A text with a unit.
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
     deserializer.deserialize_any(SizeVisitor { per_second: false })
+}
+
+/// The same, where it may be missing.
+fn some_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
+    size(deserializer).map(Some)
 }
 
 /// A text with a unit, which may end in `/s`.

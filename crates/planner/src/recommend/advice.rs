@@ -241,11 +241,12 @@ impl Advisor<'_> {
         let others = |share: &Utilization| Some(*share) != given;
         if let Some(best) = shares.best().filter(others) {
             let smallest = shares.smallest.filter(|smallest| *smallest < best);
-            let from = smallest.map(|share| format!("{share} to ")).unwrap_or_default();
+            let from = smallest.map(|share| format!("; so does any from {share} on"));
             let flag = rules(self.deployment.kind()).pool_words().share;
-            let context = start.context;
             let text = format!(
-                "`{flag} {from}{best}` starts with a context of {context} and leaves room for what is outside of it"
+                "`{flag} {best}` starts with a context of {} and leaves room for what is outside of it{}",
+                start.context,
+                from.unwrap_or_default()
             );
             notes.push(note("other-share", text));
             notes.extend(self.cache_memory(best).map(|text| note("cache-memory", text)));
@@ -374,7 +375,8 @@ impl Advisor<'_> {
         if workload.prefill_chunk >= 128 {
             let changed =
                 self.with(|changed| changed.workload.prefill_chunk = workload.prefill_chunk / 2);
-            let what = format!("`--prefill-chunk {}`", changed.workload.prefill_chunk);
+            let flag = rules(self.deployment.kind()).own_flags().chunk;
+            let what = format!("`{flag} {}`", changed.workload.prefill_chunk);
             found.extend(self.saving("smaller-prefill-chunk", &what, &changed));
         }
         for format in smaller_weights(self.deployment.weights, self.deployment.kind()) {
@@ -385,7 +387,8 @@ impl Advisor<'_> {
         for kv in smaller_kv(self.deployment.kv, self.deployment.kind()) {
             let weights = self.deployment.weights;
             let changed = self.deployment.with_formats(weights, kv.into());
-            found.extend(self.saving("smaller-kv", &format!("`--kv {kv}`"), &changed));
+            let flag = (rules(self.deployment.kind()).own_flags().kv)(kv);
+            found.extend(self.saving("smaller-kv", &format!("`{flag}`"), &changed));
         }
         self.other_savings(&mut found);
         self.smaller_model(&mut found);
@@ -466,7 +469,7 @@ impl Advisor<'_> {
         for kv in larger_kv(self.deployment.kv, runtime) {
             let weights = self.deployment.weights;
             let changed = self.deployment.with_formats(weights, kv.into());
-            let what = format!("`--kv {kv}`");
+            let what = format!("`{}`", (rules(runtime).own_flags().kv)(kv));
             found.extend(self.spending_on("spend-on-kv", &what, &changed));
         }
         let larger = larger_weights(self.deployment.weights, runtime).into_iter();

@@ -43,7 +43,7 @@ pub use fewest::settle as settle_cards;
 pub use outline::outline;
 pub use placement::{LEAST_CONTEXT, Placement, Settlement, settle, solve};
 pub use speed::{Speed, decode_speed};
-pub use start::{Shares, settle as settle_share};
+pub use start::{Shares, fitted_length, settle as settle_share};
 pub use summary::{Fit, Largest, Summary};
 pub use users::{Users, settle as settle_users};
 pub use window::{RecentWindow, WindowBasis, WindowError, recent_window, smallest_cache};
@@ -398,6 +398,9 @@ impl Answer {
             planned.set_launch(settlement.placement.launch.clone());
         }
         planned.set_options(self.options);
+        if let Some(fitted) = self.options.serving().and_then(|serving| serving.fitted_length) {
+            planned.set_fitted_length(fitted);
+        }
         planned.set_batch(self.batch, self.chunk);
         if let Some(users) = self.users {
             planned.workload.batch = users.planned;

@@ -12,7 +12,7 @@ use super::search::bisect;
 use super::{Condition, RecommendError, Solver};
 use crate::deployment::Deployment;
 use crate::plan::{Demand, Verdict};
-use crate::spec::{AskedShare, Utilization};
+use crate::spec::{AskedShare, RuntimeOptions, Utilization};
 
 /// Shares are searched in thousandths.
 const WHOLE: u64 = 1000;
@@ -105,11 +105,42 @@ pub fn settle(deployment: &Deployment) -> Result<Cow<'_, Deployment>, RecommendE
     let options = deployment.options();
     let Some(default) = options.share().filter(|_| options.asked_share() == Some(AskedShare::Auto))
     else {
-        return Ok(Cow::Borrowed(deployment));
+        return with_fitted_length(Cow::Borrowed(deployment));
     };
     let shares = Solver::new(deployment)?.shares()?;
     let found = shares.and_then(|shares| shares.best().or(shares.smallest));
     let mut settled = deployment.clone();
     settled.set_options(options.with_share(found.unwrap_or(default)));
+    with_fitted_length(Cow::Owned(settled))
+}
+
+/// The deployment with the longest sequence that every card's pool holds, where the runtime is to take that.
+fn with_fitted_length(
+    deployment: Cow<'_, Deployment>,
+) -> Result<Cow<'_, Deployment>, RecommendError> {
+    if !deployment.options().serving().is_some_and(|serving| serving.fits_length) {
+        return Ok(deployment);
+    }
+    let demands = Solver::new(&deployment)?.demands(1)?;
+    let lengths = demands.iter().filter_map(|demand| Some(demand.pool?.start.context));
+    let Some(fitted) = lengths.min() else { return Ok(deployment) };
+    let mut settled = deployment.into_owned();
+    settled.set_fitted_length(fitted);
     Ok(Cow::Owned(settled))
+}
+
+/// What is said of a longest sequence that was asked for as whatever fits.
+pub fn fitted_length(deployment: &Deployment, options: RuntimeOptions) -> Option<String> {
+    let fitted = options.serving()?.fitted_length?;
+    let (runtime, own) = (deployment.kind(), deployment.model.shape.context_len);
+    Some(if fitted < own {
+        format!(
+            "`--max-model-len auto`: {runtime} takes {fitted} tokens, the longest request for which its pool has room; \
+             the model's own context is {own}"
+        )
+    } else {
+        format!(
+            "`--max-model-len auto`: {runtime} takes the model's own {own} tokens, for which its pool has room"
+        )
+    })
 }

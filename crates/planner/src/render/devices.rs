@@ -131,8 +131,26 @@ pub(super) fn label_of(document: &Document) -> String {
     if gpus.count() < 2 {
         return label + beside;
     }
-    let split = document.deployment.split();
-    format!("{label}{beside}, split by {split}")
+    format!("{label}{beside}, {}", spread(document))
+}
+
+/// How the model is spread: by layers or by parts of each, or by the kinds of parallelism that were asked for.
+fn spread(document: &Document) -> String {
+    let asked = &document.deployment.given;
+    let several = |count: Option<u64>| count.filter(|count| *count > 1);
+    let copies = if asked.enable_dp_attention { "attention" } else { "the dense layers" };
+    let parts = [
+        several(asked.tensor_parallel_size).map(|ranks| format!("every layer over {ranks}")),
+        several(asked.pipeline_parallel_size).map(|stages| format!("{stages} stages")),
+        several(asked.data_parallel_size).map(|engines| format!("{engines} copies of {copies}")),
+        asked.enable_expert_parallel.then(|| "whole experts on each".to_owned()),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        format!("split by {}", document.deployment.split())
+    } else {
+        parts.join(", ")
+    }
 }
 
 /// A line for each GPU, and which of them the rest is about.

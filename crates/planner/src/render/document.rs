@@ -11,6 +11,7 @@ use crate::estimate::{Buffer, Component, Life, Phase, Pool, Start};
 use crate::plan::{Capacity, ComponentRow, PhaseRow, Reason, Verdict};
 use crate::recommend::{
     Advice, Answer, DevicePlan, ENGINE_REFUSES, Limit, Shares, Speed, Tier, TierName, Users,
+    fitted_length,
 };
 use crate::spec::{Basis, Bounds, GpuSpec, Maker, Split, Utilization};
 use crate::units::Bytes;
@@ -88,9 +89,12 @@ pub struct DeploymentDoc {
     pub recent_window: u64,
     /// Where that number comes from.
     pub recent_window_basis: String,
-    /// What is planned in the place of what was asked, because the program does that.
+    /// What is planned in the place of what was asked, because the program does that, and what it refuses to run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<String>,
+    /// What of a server's command the plan is without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// What is neither given nor a default of vramplan's, but the user's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub configured: Vec<String>,
@@ -137,7 +141,13 @@ impl DeploymentDoc {
             runtime_version: runtime_version(deployment),
             recent_window: answer.recent_window.tokens,
             recent_window_basis: answer.recent_window.basis.text().to_owned(),
-            replaced: deployment.replaced.clone(),
+            replaced: deployment
+                .replaced
+                .iter()
+                .cloned()
+                .chain(fitted_length(deployment, answer.options))
+                .collect(),
+            left_out: Vec::new(),
             configured: Vec::new(),
         }
     }
@@ -146,6 +156,11 @@ impl DeploymentDoc {
     pub(super) fn said_by_configuration(&self) -> Option<String> {
         let said = self.configured.join(", ");
         (!said.is_empty()).then(|| format!("from `config.toml`: {said}"))
+    }
+
+    /// The longest sequence that the runtime takes, where that is to be what its pool holds.
+    pub(super) fn fitted_length(&self) -> Option<u64> {
+        self.resolved.max_model_len.filter(|_| self.given.auto_max_model_len)
     }
 
     /// The format of the weights, or what a file holds.
@@ -188,7 +203,7 @@ pub(super) fn shown<T: std::fmt::Display>(value: Option<&T>) -> String {
 pub struct CapacityDoc {
     /// NVML's total.
     pub total: Bytes,
-    /// What the driver keeps.
+    /// What the driver keeps; of shared memory, what the system holds.
     pub reserved: Bytes,
     /// What other processes hold.
     pub other_use: Bytes,
@@ -196,6 +211,12 @@ pub struct CapacityDoc {
     pub headroom: Bytes,
     /// `total − reserved − other_use`.
     pub usable: Bytes,
+    /// What is usable whatever the system holds of memory that it shares, where machines were seen to differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surely_usable: Option<Bytes>,
+    /// Whether the memory is the machine's own, of which its system holds what is reserved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// How the total is known.
     pub basis: Basis,
     /// Where the total was read.
@@ -223,6 +244,9 @@ pub struct PoolDoc {
     pub blocks: u64,
     /// Tokens that the runtime says those hold.
     pub tokens: u64,
+    /// Blocks that one request of the longest kind may hold, where the runtime counts by them how many its pool holds at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks_of_a_request: Option<u64>,
     /// Requests that the runtime runs together at most, where it reckons that from its pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<u64>,
@@ -239,7 +263,7 @@ pub struct PoolDoc {
 pub struct StartDoc {
     /// Tokens that a sequence may have (`max_model_len`).
     pub context: u64,
-    /// Bytes of cache that such a sequence may need.
+    /// Bytes of cache that such a sequence may need; that one token needs where the longest sequence is what fits.
     pub needs: Bytes,
     /// Bytes of cache that there are.
     pub has: Bounds,
@@ -570,6 +594,18 @@ fn capacity_doc(deployment: &Deployment, answer: &Answer) -> CapacityDoc {
 }
 
 impl CapacityDoc {
+    /// Who keeps what is reserved, and how much that is where machines differ.
+    pub(super) fn reserved_words(&self) -> String {
+        if !self.shared {
+            return format!("{} reserved by the driver", self.reserved);
+        }
+        let most = self.surely_usable.map(|surely| {
+            let most = self.usable.minus_or_zero(surely).plus(self.reserved);
+            most.map_or_else(|_| String::new(), |most| format!(" (up to {most})"))
+        });
+        format!("{} held by the system{}", self.reserved, most.unwrap_or_default())
+    }
+
     pub(super) fn new(gpu: &GpuSpec, capacity: Capacity) -> Self {
         Self {
             total: capacity.total,
@@ -577,6 +613,8 @@ impl CapacityDoc {
             other_use: capacity.other_use,
             headroom: capacity.headroom,
             usable: capacity.usable,
+            surely_usable: (!capacity.held_more.is_zero()).then(|| capacity.surely_usable()),
+            shared: gpu.unified,
             basis: gpu.total.basis,
             source: gpu.total.source.clone(),
             maker: Some(gpu.maker).filter(|maker| !maker.is_nvidia()),
@@ -585,8 +623,8 @@ impl CapacityDoc {
 }
 
 pub(super) fn pool_doc(pool: &Pool, shares: Option<Shares>) -> PoolDoc {
-    let Pool { limit, fixed, need, block, block_tokens, blocks, tokens, requests, start, host } =
-        *pool;
+    let Pool { limit, fixed, need, block, block_tokens, blocks, tokens, of_one, .. } = *pool;
+    let Pool { requests, start, host, .. } = *pool;
     let Start { context, needs, has, longest: longest_context, captured } = start;
     let captured =
         captured.map(|captured| CapturedDoc { sequences: captured.sequences, most: blocks });
@@ -603,7 +641,20 @@ pub(super) fn pool_doc(pool: &Pool, shares: Option<Shares>) -> PoolDoc {
         largest_share: share(|shares| shares.largest),
     };
     let host = (!host.is_zero()).then_some(host);
-    PoolDoc { limit, fixed, need, block, block_tokens, blocks, tokens, requests, start, host }
+    let blocks_of_a_request = of_one;
+    PoolDoc {
+        limit,
+        fixed,
+        need,
+        block,
+        block_tokens,
+        blocks,
+        tokens,
+        blocks_of_a_request,
+        requests,
+        start,
+        host,
+    }
 }
 
 const fn users_doc(users: Users) -> UsersDoc {

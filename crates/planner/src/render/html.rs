@@ -117,11 +117,11 @@ fn components(page: &mut String, document: &Document) {
     let capacity = &document.capacity;
     let _ = writeln!(
         page,
-        "<p class=\"note\">usable {} = {} total − {} reserved by the driver − {} in other use; \
+        "<p class=\"note\">usable {} = {} total − {} − {} in other use; \
          headroom {}; {}: {}</p>",
         capacity.usable,
         capacity.total,
-        capacity.reserved,
+        capacity.reserved_words(),
         capacity.other_use,
         capacity.headroom,
         capacity.basis,

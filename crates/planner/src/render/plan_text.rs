@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use super::devices;
-use super::document::{ComponentDoc, Document, TierDoc, UsersDoc};
+use super::document::{ComponentDoc, Document, RecommendationDoc, TierDoc, UsersDoc};
 use super::pool_text::pool_line;
 use super::terminal::{Rows, WIDTH, range};
 use super::verdict::verdict;
 use crate::estimate::rules;
 use crate::recommend::Limit;
 use crate::spec::{Basis, Bounds};
-use crate::text::{printable, wrap};
+use crate::text::{printable, printable_message, wrap};
 use crate::units::Bytes;
 
 /// Cells of a full bar.
@@ -63,8 +63,8 @@ fn heading_on(document: &Document, width: usize) -> String {
         text.push_str(&wrap(&users_line(users), width));
     }
     text.push_str(&wrap(&title, width));
-    for replaced in &asked.replaced {
-        text.push_str(&wrap(&printable(replaced), width));
+    for replaced in asked.replaced.iter().chain(&asked.left_out) {
+        text.push_str(&wrap(&printable_message(replaced), width));
     }
     if let Some(origin) = &asked.model.origin {
         text.push_str(&wrap(&origin.text(), width));
@@ -178,8 +178,10 @@ fn bar(part: Bytes, whole: Bytes) -> String {
 fn capacity(document: &Document, width: usize) -> String {
     let capacity = &document.capacity;
     let mut line = format!(
-        "usable {} = {} total − {} reserved by the driver",
-        capacity.usable, capacity.total, capacity.reserved
+        "usable {} = {} total − {}",
+        capacity.usable,
+        capacity.total,
+        capacity.reserved_words()
     );
     if !capacity.other_use.is_zero() {
         let _ = write!(line, " − {} in other use", capacity.other_use);
@@ -253,6 +255,11 @@ fn placements(document: &Document, width: usize) -> String {
     rows.finish(width) + &wrap(&notes, width)
 }
 
+/// The tokens of the largest tier.
+fn aggressive(recommendation: &RecommendationDoc) -> u64 {
+    recommendation.tiers.iter().map(|tier| tier.max_cache_tokens).max().unwrap_or(0)
+}
+
 fn tiers(document: &Document, width: usize) -> String {
     let recommendation = &document.recommendation;
     let tiers = recommendation.tiers.as_slice();
@@ -277,6 +284,11 @@ fn tiers(document: &Document, width: usize) -> String {
     let most = match recommendation.hard_max_cache_tokens {
         0 if evicts => "no cache size fits".to_owned(),
         0 => "no context fits".to_owned(),
+        // A pool is as large as the rest leaves, which is not known to the byte.
+        most if document.pool.is_some() && most > aggressive(recommendation) => format!(
+            "at most {} tokens, should all else take as little as it may",
+            most.saturating_add(pinned)
+        ),
         most => format!("at most {} tokens", most.saturating_add(pinned)),
     };
     let limit = limit(recommendation.limited_by, document);

@@ -38,7 +38,11 @@ pub(super) fn pool_line(document: &Document, pool: &PoolDoc) -> String {
 
 /// Requests of the longest kind that the pool holds, as vLLM prints them when it starts.
 fn concurrency(pool: &PoolDoc) -> String {
-    let hundredths = u128::from(pool.tokens) * 100 / u128::from(pool.start.context.max(1));
+    let (has, of_one) = match pool.blocks_of_a_request {
+        Some(of_one) => (pool.blocks, of_one),
+        None => (pool.tokens, pool.start.context),
+    };
+    let hundredths = u128::from(has) * 100 / u128::from(of_one.max(1));
     let (whole, rest) = (hundredths / 100, hundredths % 100);
     format!(", {whole}.{rest:02} requests of {} tokens", pool.start.context)
 }

@@ -59,6 +59,13 @@ fn of_one_number(document: &Document) -> Sentence {
         (Verdict::Tight, Some(Reason::UnknownDraft)) => {
             format!("{} of {usable_of} (up to {})", peak.expected, peak.high)
         }
+        (Verdict::Tight, _) if may_be_held(document) => {
+            let surely = document.capacity.surely_usable.unwrap_or(usable);
+            format!(
+                "{} of {usable_of}, which the system shares: on some machines no more than {surely} is free",
+                peak.expected
+            )
+        }
         (Verdict::Tight, _) if document.pool.is_some() && peak.expected > usable => format!(
             "{} of {usable} may be too much to start: what the card itself takes is not known exactly",
             peak.expected
@@ -97,6 +104,12 @@ fn of_which(document: &Document) -> &'static str {
     } else {
         ""
     }
+}
+
+/// Whether it fits in what is usable on most machines, and not where the system holds more.
+fn may_be_held(document: &Document) -> bool {
+    let (peak, capacity) = (document.peak.total, &document.capacity);
+    capacity.surely_usable.is_some_and(|surely| peak.high > surely) && peak.high <= capacity.usable
 }
 
 /// Whether the plan has all but what predicts tokens ahead.
@@ -156,6 +169,9 @@ fn context(document: &Document) -> String {
         return format!(" · {} {each} × {}{of} tokens", users.planned, users.context);
     }
     let runtime = asked.resolved.runtime;
+    if let Some(fitted) = asked.fitted_length().filter(|fitted| tokens < *fitted) {
+        return format!(" · {fitted} tokens of context, {tokens} at least");
+    }
     if tokens < longest && runtime.is_some_and(|runtime| rules(runtime).evicts()) {
         return format!(" · {tokens} of {longest} tokens of context cached");
     }
@@ -266,7 +282,7 @@ fn will_not_start(document: &Document) -> Sentence {
         (WILL_NOT_START, why)
     } else if let Some(captured) = captured {
         let why = format!(
-            ": `max_num_seqs` {} is more than the {} states that its pool holds: `--max-seqs {}` starts",
+            ": `max_num_seqs` {} is more than the {} states that its pool holds: `--max-num-seqs {}` starts",
             captured.sequences, captured.most, captured.most
         );
         (WILL_NOT_START, why)

@@ -116,8 +116,10 @@ pub struct GpuSpec {
     pub maker: Maker,
     /// What NVML reports as the total; of memory that a GPU shares with the machine, all of it.
     pub total: Fact<Bytes>,
-    /// What the driver keeps for itself (NVML's `reserved`).
+    /// What the driver keeps for itself (NVML's `reserved`); of memory that a machine shares, what its system holds.
     pub reserved: Fact<Bytes>,
+    /// The least and the most of that which machines were seen to hold, where they differ.
+    pub reserved_range: Option<[Bytes; 2]>,
     /// CUDA's compute capability.
     pub compute_capability: ComputeCapability,
     /// Streaming multiprocessors.
@@ -192,6 +194,7 @@ impl GpuSpec {
             maker: Maker::Nvidia,
             total: Fact::new(total, Basis::Exact, "main memory"),
             reserved: none("no driver"),
+            reserved_range: None,
             compute_capability: ComputeCapability { major: 0, minor: 0 },
             sm_count: Fact::new(0, Basis::Exact, "no GPU"),
             bandwidth: none("not known"),
@@ -224,6 +227,7 @@ impl GpuSpec {
                 "the size as given; the rest as observed cards have it",
             ),
             reserved: Fact::new(Bytes::new(reserved), Basis::Assumed, SOURCE),
+            reserved_range: None,
             compute_capability: ComputeCapability { major: 8, minor: 6 },
             sm_count: Fact::new(82, Basis::Assumed, SOURCE),
             bandwidth: Fact::new(Bytes::ZERO, Basis::Assumed, "not known"),

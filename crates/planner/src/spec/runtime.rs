@@ -305,6 +305,19 @@ impl RuntimeOptions {
         }
     }
 
+    /// The same with the longest sequence that its pool was found to hold, where it takes that.
+    #[must_use]
+    pub const fn with_fitted_length(self, tokens: u64) -> Self {
+        match self {
+            Self::Vllm(serving) => Self::Vllm(Serving { fitted_length: Some(tokens), ..serving }),
+            Self::Sglang(_)
+            | Self::Vramplan
+            | Self::Transformers(_)
+            | Self::LlamaCpp(_)
+            | Self::Ollama(_) => self,
+        }
+    }
+
     /// The same on so many GPUs that every layer is split over.
     #[must_use]
     pub const fn with_ranks(self, ranks: u64) -> Self {
@@ -320,6 +333,7 @@ impl RuntimeOptions {
     pub const fn without_use(self) -> Self {
         match self {
             Self::Vllm(serving) => {
+                let serving = Serving { fits_length: false, fitted_length: None, ..serving };
                 Self::Vllm(Serving { most_blocks: None, max_model_len: None, ..serving })
             }
             Self::Sglang(serving) => {

@@ -132,6 +132,10 @@ pub struct Serving {
     pub expandable_segments: bool,
     /// The longest sequence that it is told to serve (`--max-model-len`); nothing for the workload's context.
     pub max_model_len: Option<u64>,
+    /// Whether it takes the longest sequence that its pool holds, where that one is longer (`--max-model-len auto`).
+    pub fits_length: bool,
+    /// The longest sequence that every rank's pool was found to hold, where it takes that.
+    pub fitted_length: Option<u64>,
     /// Blocks that the pool has at most, because another rank's has no more.
     pub most_blocks: Option<u64>,
     /// What else it is told.
@@ -152,6 +156,8 @@ impl Default for Serving {
             eager: false,
             expandable_segments: false,
             max_model_len: None,
+            fits_length: false,
+            fitted_length: None,
             most_blocks: None,
             server: Server::default(),
             media: Media::default(),

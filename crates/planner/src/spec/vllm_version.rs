@@ -55,6 +55,11 @@ impl VllmVersion {
         }
     }
 
+    /// Whether it can be told to take the longest sequence that its pool holds (`human_readable_int_or_auto`, `_auto_fit_max_model_len`).
+    pub const fn fits_its_length(self) -> bool {
+        self.since(14)
+    }
+
     /// Whether an A100 has the defaults of a smaller card (pull request 17885).
     pub const fn spares_a100(self) -> bool {
         self.since(9)
@@ -243,6 +248,19 @@ impl VllmVersion {
     /// `_resolve_layer_attention`); before, all of them keep every token.
     pub const fn keeps_windows_of_drafts(self) -> bool {
         self.since(25)
+    }
+
+    /// Whether it counts the requests of the longest kind that its pool holds by the blocks that one of them may take
+    /// (`get_max_concurrency_for_kv_cache_config`, which 0.9.1 has); the first of the second engine divide tokens (pull request
+    /// 13596).
+    pub const fn counts_requests_by_blocks(self) -> bool {
+        self.since(9)
+    }
+
+    /// Whether blocks of models with both latent attention and layers with states are multiples of 64 tokens, whatever kernel
+    /// reads them (`models/config.py`, `HybridAttentionMambaModelConfig`, up to 0.19); 0.20 asks the kernel.
+    pub const fn aligns_latent_hybrids(self) -> bool {
+        !self.since(20)
     }
 
     /// Whether it prints `concurrency · max_model_len` as the tokens of its cache (`v1/core/kv_cache_utils.py`); before, blocks

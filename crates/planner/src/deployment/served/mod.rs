@@ -3,6 +3,7 @@
 //! Where [`recognise`](super::recognise) answers only what is certain, here a flag that is not known is left out, and
 //! named: whoever asks has typed the command and can judge that.
 
+mod abbreviations;
 mod contained;
 mod peel;
 mod speculation;
@@ -12,9 +13,9 @@ pub(super) use self::contained::served_by;
 use self::peel::{CONTAINERS, Peeled, peel, split};
 use self::speculation::{Failed, Told};
 use self::tables::{
-    AS_PLANNED, KOBOLD, LLAMA_HERE, LLAMA_PYTHON, LLAMA_VARIABLES, LM_STUDIO, NOT_PLANNED, OLLAMA,
+    AS_PLANNED, KOBOLD, LLAMA_HERE, LLAMA_PYTHON, LLAMA_VARIABLES, LM_STUDIO, OLLAMA,
     OLLAMA_VARIABLES, OTHER_PROGRAMS, OTHER_VARIABLES, SEVERAL, SGLANG_HERE, VLLM_HERE,
-    format_of_method, says_pixels,
+    format_of_method, not_planned, says_pixels,
 };
 use super::Question;
 use super::command_line::{Effect, Flag, LLAMA, VLLM, is_switch, settle_ranks};
@@ -333,7 +334,7 @@ impl Served {
         if AS_PLANNED.iter().any(is_planned) {
             return;
         }
-        let is_known = NOT_PLANNED.iter().any(|(flag, _)| *flag == name)
+        let is_known = not_planned().any(|(flag, _)| *flag == name)
             || AS_PLANNED.iter().any(|(flag, _)| *flag == name);
         let named = if is_known { &mut self.not_planned } else { &mut self.left_out };
         if named.len() < MOST {
@@ -377,7 +378,9 @@ impl Served {
             ALLOCATOR_VARIABLES.contains(name) && value.contains(EXPANDABLE)
         };
         self.question.expandable_segments = variables.iter().any(grows);
-        let (words, told) = Told::of_vllm(words)?;
+        let words = abbreviations::vllm(words)?;
+        let words: Vec<&str> = words.iter().map(|word| &**word).collect();
+        let (words, told) = Told::of_vllm(&words)?;
         self.processors(&words);
         self.read(&words, &[VLLM_HERE, VLLM], true)?;
         one_gpu(&mut self.question);
@@ -386,7 +389,9 @@ impl Served {
     }
 
     fn sglang(&mut self, words: &[&str]) -> Result<(), Unread> {
-        let (words, told) = Told::of_sglang(words)?;
+        let words = abbreviations::sglang(words)?;
+        let words: Vec<&str> = words.iter().map(|word| &**word).collect();
+        let (words, told) = Told::of_sglang(&words)?;
         self.read(&words, &[SGLANG_HERE, SGLANG], false)?;
         self.one_engine();
         let settled = told.sglang(&mut self.question);
@@ -507,7 +512,7 @@ impl Served {
 
 /// Whether a flag that is in no table takes the word behind it, as far as that is known.
 fn takes_value(name: &str) -> bool {
-    NOT_PLANNED.iter().find(|(flag, _)| *flag == name).is_none_or(|(_, takes)| *takes)
+    not_planned().find(|(flag, _)| *flag == name).is_none_or(|(_, takes)| *takes)
 }
 
 /// The further values of a flag that takes several.

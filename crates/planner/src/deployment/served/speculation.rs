@@ -116,6 +116,16 @@ fn take<'a>(words: &[&'a str], keys: &[(&str, Key)]) -> Result<(Vec<&'a str>, To
     Ok((rest, told))
 }
 
+/// `SGLang`'s flags.
+pub(super) fn of_sglang() -> impl Iterator<Item = &'static str> {
+    SGLANG.iter().map(|(flag, _)| *flag)
+}
+
+/// vLLM's.
+pub(super) fn of_vllm() -> impl Iterator<Item = &'static str> {
+    VLLM.iter().map(|(flag, _)| *flag)
+}
+
 impl<'a> Told<'a> {
     /// `SGLang`'s.
     pub(super) fn of_sglang(words: &[&'a str]) -> Result<(Vec<&'a str>, Self), Unread> {

@@ -2,16 +2,19 @@
 
 use super::super::Question;
 use super::super::command_line::{
-    Effect, Flag, cache_type, captured, cells, chunk, context, copies, level, number, parsed,
-    ranks, stages,
+    Effect, Flag, cache_type, captured, cells, chunk, copies, level, number, parsed, ranks, stages,
 };
 use crate::dtype::WeightFormat;
 use crate::spec::{Attention, Count, MediaLimits, Split};
 use crate::units::Bytes;
 
-/// Flags that change memory in ways that are not planned, and whether each takes a value.
-pub(super) const NOT_PLANNED: &[(&str, bool)] = &[
-    // llama.cpp
+/// Flags of all engines that change memory in ways that are not planned, and whether each takes a value.
+pub(super) fn not_planned() -> impl Iterator<Item = &'static (&'static str, bool)> {
+    NOT_PLANNED_LLAMA.iter().chain(NOT_PLANNED_VLLM).chain(NOT_PLANNED_SGLANG)
+}
+
+/// llama.cpp's.
+const NOT_PLANNED_LLAMA: &[(&str, bool)] = &[
     ("-ncffn", true),
     ("--n-cpu-ffn", true),
     ("--moe-cache-mib", true),
@@ -34,7 +37,10 @@ pub(super) const NOT_PLANNED: &[(&str, bool)] = &[
     ("--embeddings", false),
     ("--reranking", false),
     ("--kv-unified-per-slot", true),
-    // vLLM
+];
+
+/// vLLM's.
+pub(super) const NOT_PLANNED_VLLM: &[(&str, bool)] = &[
     ("--attention-backend", true),
     ("--compilation-config", true),
     ("-cc", true),
@@ -54,7 +60,11 @@ pub(super) const NOT_PLANNED: &[(&str, bool)] = &[
     ("--task", true),
     ("--runner", true),
     ("--convert", true),
-    // SGLang
+];
+
+/// `SGLang`'s.
+pub(super) const NOT_PLANNED_SGLANG: &[(&str, bool)] = &[
+    ("--attention-backend", true),
     ("--cuda-graph-bs", true),
     ("--enable-torch-compile", false),
     ("--torch-compile-max-bs", true),
@@ -92,6 +102,18 @@ pub(super) const NOT_PLANNED: &[(&str, bool)] = &[
     ("--speculative-moe-runner-backend", true),
     ("--speculative-draft-window-size", true),
     ("--speculative-draft-kv-cache-dtype", true),
+];
+
+/// Flags of servers that others begin with, and that are read before their parser sees them or do not matter.
+pub(super) const WRITTEN_OUT: [&str; 8] = [
+    "--config",
+    "--help",
+    "--version",
+    "--device",
+    "--api-key",
+    "--quantization-param-path",
+    "--log-requests",
+    "--task",
 ];
 
 /// Flags with the values that are what is planned anyway; other values are not planned.
@@ -375,7 +397,6 @@ pub(super) const LLAMA_HERE: &[Flag] = &[
 
 /// vLLM's that `VLLM` does not have, or has only for what is certain.
 pub(super) const VLLM_HERE: &[Flag] = &[
-    ("--max-model-len", Effect::Sets(longest)),
     ("--quantization", Effect::Sets(quantization)),
     ("-q", Effect::Sets(quantization)),
     ("--dtype", Effect::Sets(dtype)),
@@ -720,18 +741,10 @@ fn cells_or_own(question: &mut Question, text: &str) -> Result<(), String> {
     if text == "0" { Ok(()) } else { cells(question, text) }
 }
 
-/// vLLM reads `32k` as 32,000 and `32K` as 32,768 (`human_readable_int`); `-1` and `auto` are what fits.
+/// `SGLang`'s longest request, a plain number.
 fn longest(question: &mut Question, text: &str) -> Result<(), String> {
-    if matches!(text, "auto" | "-1") {
-        return Ok(());
-    }
-    let (digits, factor) = match (text.strip_suffix('k'), text.strip_suffix('K')) {
-        (Some(digits), _) => (digits, 1000),
-        (None, Some(digits)) => (digits, 1024),
-        (None, None) => (text, 1),
-    };
-    let tokens = number(digits)?.checked_mul(factor).ok_or_else(String::new)?;
-    context(question, &tokens.to_string())
+    question.context = Some(number(text)?);
+    Ok(())
 }
 
 /// A method that quantizes at load, or that of a checkpoint by its name; what only its files tell is left to them.

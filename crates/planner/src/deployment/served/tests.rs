@@ -521,3 +521,50 @@ fn ollama_creates_from_a_file() {
     let Served { question, note, .. } = of("ollama create mine");
     assert_eq!((question.model.as_deref(), note), (Some("Modelfile"), None));
 }
+
+/// vllm#28228 and sglang#8362 have such commands.
+#[test]
+fn the_beginning_of_a_flag_is_the_flag() {
+    let Served { question, left_out, not_planned, .. } = of(
+        "vllm serve a/b --tensor_parallel 2 --gpu-mem=0.8 --max-model 16384 --kv-cache-mem 4G --max-num-batched 8k",
+    );
+    assert_eq!((question.gpus, question.context), (Some(2), Some(16_384)));
+    assert_eq!(
+        question.gpu_memory_utilization.map(|share| share.to_string()).as_deref(),
+        Some("0.8")
+    );
+    assert_eq!(question.kv_cache_memory_bytes.map(crate::units::Bytes::get), Some(4 << 30));
+    assert_eq!(question.prefill_chunk, Some(8000));
+    assert!(left_out.is_empty() && not_planned.is_empty(), "{left_out:?} {not_planned:?}");
+    let Served { question, left_out, .. } = of(
+        "python -m sglang.launch_server --model a/b --tp 2 --mem-fraction 0.85 --context-len 32768 --quant fp8",
+    );
+    assert_eq!(
+        question.mem_fraction_static.map(|share| share.to_string()).as_deref(),
+        Some("0.85")
+    );
+    assert_eq!(question.context, Some(32_768));
+    assert!(left_out.is_empty(), "{left_out:?}");
+    // A flag that is whole is no beginning of another.
+    assert!(of("vllm serve a/b --enable-lora").question.max_loras.is_some());
+    let words = ["vllm", "serve", "a/b", "--max-num", "4"];
+    let Err(Unread::Value(why)) = served(&words) else { panic!() };
+    assert!(why.contains("`--max-num-seqs`") && why.contains("write it out"), "{why}");
+    // llama.cpp's parser takes no beginnings.
+    assert_eq!(of("llama-server -m a.gguf -c 4096 --n-gpu 4").left_out, ["--n-gpu 4"]);
+}
+
+#[test]
+fn what_vllm_is_to_choose_is_left_to_it() {
+    for said in ["auto", "-1", "AUTO"] {
+        let Served { question, .. } = of(&format!("vllm serve a/b --max-model-len {said}"));
+        assert!(question.auto_max_model_len && question.context.is_none(), "{said}");
+    }
+    assert_eq!(
+        of("vllm serve a/b --kv-cache-memory-bytes 36864M")
+            .question
+            .kv_cache_memory_bytes
+            .map(crate::units::Bytes::get),
+        Some(36 << 30)
+    );
+}

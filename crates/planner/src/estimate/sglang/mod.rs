@@ -312,6 +312,7 @@ impl Sized {
             block_tokens: cells.page,
             blocks: holds.tokens / cells.page,
             tokens: holds.tokens,
+            of_one: None,
             requests: Some(self.requests()),
             // It serves whatever context it is told to; a longer request than its pool is refused when it comes.
             start: Start {

@@ -5,7 +5,9 @@ use super::defaults::{ByCard, Reserved};
 use super::weights::SglangTensors;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::placement::{PlacementError, Room, Spread};
-use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, PoolWords, RuntimeRules};
+use crate::estimate::rules::{
+    Asked, Choices, Defaults, Ladders, OwnFlags, PoolWords, RuntimeRules,
+};
 use crate::estimate::serving::placement;
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario, vision};
@@ -26,6 +28,14 @@ fn own_cache(model: &ModelSpec, gpu: &GpuSpec) -> KvFormat {
     let chooses = extras.indexer.is_some() && gpu.compute_capability.major >= 10;
     let is_short = chooses || extras.compressed.is_some();
     listed.unwrap_or(if is_short { KvFormat::Fp8 } else { KvFormat::Bf16 })
+}
+
+/// The format of caches in `SGLang`'s words (`server_args.py`, `--kv-cache-dtype`).
+fn cache_flag(kv: KvFormat) -> String {
+    match kv {
+        KvFormat::Fp8 => "--kv-cache-dtype fp8_e4m3".to_owned(),
+        other => format!("--kv-cache-dtype {other}"),
+    }
 }
 
 /// The rules of `SGLang`.
@@ -94,6 +104,10 @@ impl RuntimeRules for Rules {
             block: "pages",
             has_two_ends: true,
         }
+    }
+
+    fn own_flags(&self) -> OwnFlags {
+        OwnFlags { chunk: "--chunked-prefill-size", kv: cache_flag }
     }
 
     fn prefill_chunk(&self, options: &RuntimeOptions, gpu: &GpuSpec, _context: u64) -> Option<u64> {

@@ -17,6 +17,7 @@
 //! `fused_moe/modular_kernel.py`; factors matched to 59 public logs (tests/corpus/vllm.csv).
 
 mod attention;
+mod capability;
 mod communication;
 pub mod compressed;
 mod compressed_step;

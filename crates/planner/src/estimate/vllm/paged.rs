@@ -41,6 +41,10 @@ const SCALED: u64 = 128;
 /// Tokens of a block that kernels read which attend to chosen tokens (`flashmla_sparse.py`, `mla/indexer.py`).
 const SPARSE_TOKENS: u64 = 64;
 
+/// Tokens of which a block of latent vectors beside states has a whole multiple in releases that look at no kernel
+/// (`models/config.py`).
+const LATENT_TOKENS: u64 = 64;
+
 /// The widest heads that `FlashAttention` takes.
 const WIDE: u64 = 256;
 
@@ -61,6 +65,9 @@ pub fn kernel_block_tokens(
     match (&shape.mla, gpu.compute_capability.major, kv) {
         _ if shape.extras.compressed.is_some() => compressed::BLOCK_TOKENS,
         (Some(_), 9 | 10, _) if shape.extras.indexer.is_some() => SPARSE_TOKENS,
+        (Some(_), ..) if shape.recurrent.is_some() && version.aligns_latent_hybrids() => {
+            LATENT_TOKENS
+        }
         (Some(_), 10, _) => 32,
         (Some(_), 9, KvFormat::Fp8) => 64,
         // The one kernel for heads so wide reads 8-bit caches by 64: what 0.33 makes of Gemma 4.

@@ -53,7 +53,6 @@ pub fn push(
     push_blocks(buffers, &paging, (Component::SystemPromptCache, known), shared)?;
     let rest = blocks.max(needed).saturating_sub(shared);
     push_blocks(buffers, &paging, (Component::ConversationCache, known), rest)?;
-    let need = paging.block.times(needed)?;
     let longest = serving.max_model_len.unwrap_or(workload.context);
     let has_checkpoints = has_checkpoints(&scenario.model.shape, scenario.gpu);
     let chunk = workload.prefill_chunk;
@@ -65,6 +64,10 @@ pub fn push(
         stages: scenario.part().stages(),
         has_checkpoints,
     };
+    let start = request.start(longest, left)?;
+    let conversation = workload.system_tokens.checked_add(scenario.cache_tokens).ok_or(Overflow)?;
+    // A conversation is no longer than the longest sequence, for which there has to be room before any is served.
+    let need = paging.block.times(needed)?.max(request.admitted(conversation)?);
     Ok(Pool {
         limit,
         need: match serving.server.cache_bytes {
@@ -75,12 +78,10 @@ pub fn push(
         block: paging.block,
         block_tokens: paging.block_tokens,
         blocks,
-        tokens: request.printed(blocks, longest)?,
+        tokens: request.printed(blocks, start.context)?,
+        of_one: request.counted(start.context)?,
         requests: None,
-        start: Start {
-            captured: captured(scenario, serving, &paging)?,
-            ..request.start(longest, left)?
-        },
+        start: Start { captured: captured(scenario, serving, &paging)?, ..start },
         host: host(scenario, serving)?,
     })
 }
@@ -203,31 +204,63 @@ impl Request {
         Ok(Bytes::new(longest).scale(blocks, of_one)?.get())
     }
 
+    /// Blocks of a request by which a release counts how many requests of the longest kind its pool holds; nothing where it
+    /// divides tokens (`get_max_concurrency_for_kv_cache_config`).
+    ///
+    /// # Errors
+    /// On numbers that no pool has.
+    pub fn counted(&self, longest: u64) -> Result<Option<u64>, Overflow> {
+        let version = self.serving.version;
+        let counts = version.counts_requests_by_blocks() && !version.prints_concurrency();
+        counts.then(|| self.blocks(longest)).transpose()
+    }
+
+    /// The size of the pool without which no sequence of so many tokens is served (`_check_enough_kv_cache_memory`).
+    ///
+    /// # Errors
+    /// On sizes that no device has.
+    pub fn admitted(&self, tokens: u64) -> Result<Bytes, Overflow> {
+        self.needs(tokens)?.plus(self.held_back())
+    }
+
+    /// What one request of so many tokens needs of the pool.
+    fn needs(&self, tokens: u64) -> Result<Bytes, Overflow> {
+        let block = self.paging.unequal.map_or(self.paging.block, |unequal| unequal.checked_block);
+        block.times(self.blocks(tokens)?)
+    }
+
+    /// What of the pool no request has.
+    const fn held_back(&self) -> Bytes {
+        if self.serving.version.holds_a_block_back() { self.paging.block } else { Bytes::ZERO }
+    }
+
     /// What is checked before it serves with a pool of such a size: that a request of the longest kind has room
-    /// (`_check_enough_kv_cache_memory`).
+    /// (`_check_enough_kv_cache_memory`). Where the longest is what the pool holds, one token is enough
+    /// (`_auto_fit_max_model_len`).
     ///
     /// # Errors
     /// On sizes that no device has.
     pub fn start(&self, longest: u64, pool: Bounds) -> Result<Start, Overflow> {
-        let held_back =
-            if self.serving.version.holds_a_block_back() { self.paging.block } else { Bytes::ZERO };
-        let less = |size: Bytes| size.minus_or_zero(held_back);
+        let less = |size: Bytes| size.minus_or_zero(self.held_back());
         let has = Bounds::new(less(pool.low), less(pool.expected), less(pool.high));
-        let block = self.paging.unequal.map_or(self.paging.block, |unequal| unequal.checked_block);
-        let needs = |tokens| block.times(self.blocks(tokens)?);
-        let needed = needs(longest)?;
+        let needed = self.needs(longest)?;
         let longest_that_starts = if needed <= has.expected {
             longest
         } else {
-            longest_within(longest, |tokens| Ok(needs(tokens)? <= has.expected))?
+            longest_within(longest, |tokens| Ok(self.needs(tokens)? <= has.expected))?
         };
-        Ok(Start {
+        let start = Start {
             context: longest,
             needs: needed,
             has,
             longest: longest_that_starts,
             captured: None,
-        })
+        };
+        if !self.serving.fits_length {
+            return Ok(start);
+        }
+        let fitted = self.serving.fitted_length.unwrap_or(longest).min(longest_that_starts);
+        Ok(Start { context: fitted.max(1), needs: self.needs(1)?, ..start })
     }
 }
 

@@ -1,10 +1,13 @@
 //! What vLLM takes and does.
 
+use super::capability;
 use super::compressed::CompressedCache;
 use super::weights::VllmTensors;
 use crate::dtype::{KvFormat, WeightFormat};
 use crate::estimate::placement::{PlacementError, Room, Spread};
-use crate::estimate::rules::{Asked, Choices, Defaults, Ladders, RuntimeRules, SERVER_FLAGS};
+use crate::estimate::rules::{
+    Asked, Choices, Defaults, Ladders, OwnFlags, RuntimeRules, SERVER_FLAGS,
+};
 use crate::estimate::serving::placement;
 use crate::estimate::weights::{TensorRule, torch};
 use crate::estimate::{Buffers, EstimateError, Pool, Retention, Scenario};
@@ -21,6 +24,14 @@ const fn own_cache(model: &ModelSpec) -> Option<KvFormat> {
         _ if model.shape.extras.compressed.is_some() => Some(KvFormat::Fp8),
         Some(OwnFormat::Listed(checkpoint)) if checkpoint.kv.is_some() => checkpoint.kv,
         _ => model.named_cache,
+    }
+}
+
+/// The format of caches in vLLM's words (`config/cache.py`, `CacheDType`).
+fn cache_flag(kv: KvFormat) -> String {
+    match kv {
+        KvFormat::Bf16 => "--kv-cache-dtype bfloat16".to_owned(),
+        other => format!("--kv-cache-dtype {other}"),
     }
 }
 
@@ -88,6 +99,12 @@ impl RuntimeRules for Rules {
 
     fn options(&self, asked: &Asked<'_>, gpu: &GpuSpec) -> Result<RuntimeOptions, String> {
         let default = Serving::on(gpu, asked.version()?);
+        if asked.fits_length && !default.version.fits_its_length() {
+            return Err(format!(
+                "vLLM {} has no `--max-model-len auto`, which came with 0.14: say a length",
+                default.version
+            ));
+        }
         let server = server(asked.server, default.version)?;
         Ok(RuntimeOptions::Vllm(Serving {
             max_seqs: asked.max_seqs.unwrap_or(default.max_seqs),
@@ -97,10 +114,19 @@ impl RuntimeRules for Rules {
             eager: asked.eager || server.optimization == Optimization::None,
             expandable_segments: asked.expandable_segments,
             max_model_len: Some(asked.max_model_len),
+            fits_length: asked.fits_length,
             server,
             media: asked.media,
             ..default
         }))
+    }
+
+    fn own_flags(&self) -> OwnFlags {
+        OwnFlags { chunk: "--max-num-batched-tokens", kv: cache_flag }
+    }
+
+    fn refuses(&self, weights: WeightFormat, gpu: &GpuSpec) -> Option<String> {
+        capability::refuses(weights, gpu)
     }
 
     fn takes_expandable_segments(&self) -> bool {

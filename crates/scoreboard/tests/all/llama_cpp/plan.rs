@@ -27,6 +27,7 @@ fn gpu() -> GpuSpec {
         aliases: Vec::new(),
         total: fact(Bytes::mib(23_034).unwrap()),
         reserved: fact(Bytes::ZERO),
+        reserved_range: None,
         compute_capability: ComputeCapability { major: 8, minor: 9 },
         sm_count: fact(58),
         bandwidth: fact(Bytes::new(300_000_000_000)),
