@@ -10,7 +10,7 @@ use crate::deployment::{Deployment, Origin};
 use crate::dtype::{FileType, WeightFormat};
 use crate::estimate::runtimes::file_size;
 use crate::plan::Verdict;
-use crate::recommend::{LEAST_CONTEXT, Limit, RecommendError, Solver};
+use crate::recommend::{LEAST_CONTEXT, Limit, RecommendError, Solver, solve};
 use crate::spec::{Bounds, ModelSpec, QUALITY_SOURCE, Quality, quality};
 use crate::text::{printable, wrap};
 use crate::units::Bytes;
