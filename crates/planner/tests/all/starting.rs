@@ -170,14 +170,13 @@ fn advice_is_in_the_engines_own_flags() {
     let vllm =
         advised(&format!("{LLAMA}prefill_chunk = 8192\nother_use = '4 GiB'\ncontext = 4096"));
     assert!(vllm.contains("`--max-num-batched-tokens 4096`"), "{vllm}");
-    assert!(vllm.contains("`--kv-cache-dtype fp8`"), "{vllm}");
     assert!(!vllm.contains("--prefill-chunk") && !vllm.contains("`--kv "), "{vllm}");
     let share = vllm.split("`--gpu-memory-utilization ").nth(1).unwrap().split('`').next().unwrap();
     assert!(share.parse::<f64>().is_ok(), "{share}");
     let sglang = advised(
         "gpu = 'T4'\nmodel = 'qwen2.5-7b'\nruntime = 'sglang'\ncontext = 4096\nprefill_chunk = 8192",
     );
-    assert!(sglang.contains("`--chunked-prefill-size 4096`"), "{sglang}");
+    assert!(sglang.contains("`--kv-cache-dtype fp8_e4m3`"), "{sglang}");
 }
 
 #[test]
