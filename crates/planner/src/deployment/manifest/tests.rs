@@ -209,6 +209,7 @@ spec:
 ";
     let engine = one(preset);
     assert_eq!((model(&engine), engine.served.question.context), ("Qwen/Qwen3-8B", Some(16384)));
+    assert!(engine.served.left_out.is_empty(), "{:?}", engine.served.left_out);
 
     let stack = "
 servingEngineSpec:
