@@ -55,7 +55,8 @@ pub fn read(name: &str, flags: &Question) -> anyhow::Result<Question> {
     let question = engine.question_beside(flags);
     if question.model.is_none() && flags.model.is_none() {
         let message = format!("`{file}`: the command of {} names no model", engine.place);
-        let hint = format!("say which one: `vramplan budget --scenario {file} --model NAME`");
+        let name = printable_message(name);
+        let hint = format!("say which one: `vramplan budget --scenario '{name}' --model NAME`");
         return Err(Problem::new(message).hint(hint).into());
     }
     if let (Some(asked), Some(told)) = (flags.gpus, question.gpus)

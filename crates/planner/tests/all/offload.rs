@@ -84,7 +84,9 @@ fn a_verdict_that_rests_on_main_memory_says_on_how_much() {
     let words = format!("fits if {needed} of main memory is free");
     assert_eq!(verdict_words(&document(&open)), words);
     assert_eq!(document(&case("ram = '32GiB'")).main_memory_needed, None);
-    assert_eq!(document(&case("weights = 'q2_k'\ncontext = 4096")).main_memory_needed, None);
+    let whole = "gpu = 'RTX 3060'\nmodel = 'qwen3-8b'\nruntime = 'llama.cpp'";
+    let whole = Case::asked(&toml::from_str::<Question>(whole).unwrap());
+    assert_eq!(document(&whole).main_memory_needed, None);
     let sweep = Sweep { rows: vec![vec![open.0.clone()]], largest: true };
     let cell = sweep.answer().remove(0).remove(0).unwrap();
     assert!(cell.placement.is_some());

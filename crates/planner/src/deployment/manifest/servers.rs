@@ -90,7 +90,9 @@ pub(super) fn preset(container: &Container, model: Option<&str>) -> Option<Conta
     arguments.extend(model.map(|address| repository(address).unwrap_or(address).to_owned()));
     arguments.extend(container.arguments.iter().cloned());
     arguments.extend(more.map(of_text).unwrap_or_default());
-    Some(Container { entry: owned(&["vllm"]), arguments, ..container.clone() })
+    let mut variables = container.variables.clone();
+    variables.retain(|(name, _)| name != MORE);
+    Some(Container { entry: owned(&["vllm"]), arguments, variables, ..container.clone() })
 }
 
 /// An entry of `servingEngineSpec.modelSpec` in the values of vLLM's production stack (`deployment-vllm-multi.yaml`).

@@ -209,6 +209,7 @@ spec:
 ";
     let engine = one(preset);
     assert_eq!((model(&engine), engine.served.question.context), ("Qwen/Qwen3-8B", Some(16384)));
+    assert!(engine.served.left_out.is_empty(), "{:?}", engine.served.left_out);
 
     let stack = "
 servingEngineSpec:
@@ -252,7 +253,8 @@ resources: {limits: {nvidia.com/gpu: 1}}
 ";
     let engine = one(values);
     assert_eq!(engine.served.question.runtime_version.as_deref(), Some("0.9.2"));
-    assert_eq!((model(&engine), engine.given.unwrap().count), ("/data/", Some(1)));
+    let count = engine.given.as_ref().and_then(|given| given.count);
+    assert_eq!((model(&engine), count), ("/data/", Some(1)));
 
     let beside = "vllm:\n  image: {repository: vllm/vllm-openai}\n  model: a/b\n  extraArgs: --max-model-len 8192\n";
     let engine = one(beside);
