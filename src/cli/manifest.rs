@@ -1,5 +1,6 @@
 //! Manifests of Kubernetes, docker compose, Helm and llama-swap: what the engine in one asks for.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
@@ -111,25 +112,24 @@ fn said(engine: &Engine, flags: &Question, file: &str) -> String {
         format!("note: {file}: {}: `{}`", engine.place, printable_message(&engine.command));
     if let Some(given) = &engine.given {
         let count = given.count.map_or_else(|| "all".to_owned(), |count| count.to_string());
-        said.push_str(&format!("; `{}: {count}`", printable(&given.key)));
+        let _ = write!(said, "; `{}: {count}`", printable(&given.key));
         // A card that is named is planned whole.
         let whole = flags.gpu.as_deref().zip(given.slice());
         if let Some((gpu, slice)) = whole.filter(|(gpu, slice)| !gpu.contains(slice)) {
             let part = printable(&format!("{gpu}-{slice}"));
-            said.push_str(&format!(
-                ", a slice: `--gpu {part}` plans that, and this the whole card"
-            ));
+            let _ = write!(said, ", a slice: `--gpu {part}` plans that, and this the whole card");
         }
     }
     if let Some(card) = &engine.card {
         let (key, name) = (printable(&card.key), printable(&card.name));
-        match &flags.gpu {
-            Some(gpu) => said.push_str(&format!(
+        let _ = match &flags.gpu {
+            Some(gpu) => write!(
+                said,
                 "; on `{}`, as `--gpu` says, and not on `{key}: {name}`",
                 printable(gpu)
-            )),
-            None => said.push_str(&format!("; on `{key}: {name}`")),
-        }
+            ),
+            None => write!(said, "; on `{key}: {name}`"),
+        };
     }
     wrap(&said, 80)
 }

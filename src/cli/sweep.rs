@@ -231,11 +231,11 @@ fn runtime_of_all(
     let mut runtimes = Vec::new();
     for model in models {
         let located = known.locate(model)?;
-        let on = |gpu: &Option<&String>| {
+        let on = |gpu: Option<&String>| {
             let plan = Question { gpu: gpu.cloned(), ..matrix.plan.clone() };
             runtime_of_one(&plan, &located, known)
         };
-        runtimes.push((model, gpus.iter().map(on).collect::<Vec<_>>()));
+        runtimes.push((model, gpus.iter().copied().map(on).collect::<Vec<_>>()));
     }
     let own = |runtime: Runtime| runtime == runtime_by_name();
     let of_models = runtimes.iter().all(|(_, on)| on.iter().copied().any(own));

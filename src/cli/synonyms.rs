@@ -157,12 +157,11 @@ fn flags(words: Vec<OsString>) -> Vec<OsString> {
             continue;
         }
         if let Some(flag) = NUMBERS.iter().find(|flag| names(&word, flag)) {
-            match value_of(&word) {
-                Some(value) => written.push(format!("{flag}={}", number_of(&value)).into()),
-                None => {
-                    let value = words.next().map(|value| number_of(&value).into());
-                    written.extend([Some(word), value].into_iter().flatten());
-                }
+            if let Some(value) = value_of(&word) {
+                written.push(format!("{flag}={}", number_of(&value)).into());
+            } else {
+                let value = words.next().map(|value| number_of(&value).into());
+                written.extend([Some(word), value].into_iter().flatten());
             }
             continue;
         }

@@ -66,6 +66,12 @@ fn read<T: Parser>(words: &[OsString]) -> Result<T, clap::Error> {
         ErrorKind::InvalidSubcommand if !is_help && (!is_near || begins_with_a_model(words)) => {
             budget(words).map_or_else(|| Err(untold(error, words)), T::try_parse_from)
         }
+        ErrorKind::UnknownArgument if command_at::<T>(words).is_some_and(|at| at > 1) => {
+            let mut turned = words.to_vec();
+            let at = command_at::<T>(words).unwrap_or(1);
+            turned[1..=at].rotate_right(1);
+            read(&turned)
+        }
         ErrorKind::UnknownArgument if is_flagged_plan::<T>(words) => {
             let mut plan = words.to_vec();
             plan.insert(1, "budget".into());
@@ -78,6 +84,16 @@ fn read<T: Parser>(words: &[OsString]) -> Result<T, clap::Error> {
         }
         _ => Err(error),
     }
+}
+
+/// Where the command stands, behind flags that are its own: `--offline budget -m M`.
+fn command_at<T: Parser>(words: &[OsString]) -> Option<usize> {
+    let commands = T::command();
+    let is_command = |word: &OsString| {
+        word.to_str().is_some_and(|word| commands.find_subcommand(word).is_some())
+    };
+    let at = words.iter().skip(1).take_while(|word| *word != "--").position(is_command)? + 1;
+    words.get(1).is_some_and(|word| is_flag(word)).then_some(at)
 }
 
 /// Whether flags of a plan stand before its model, and no command anywhere: `--json qwen3:8b 3060`.
@@ -343,6 +359,11 @@ mod tests {
         for model in ["gemma3n:e4b", "codestral", "command-r"] {
             assert_eq!(plan(&format!("t {model} 3090")).0, model);
         }
+    }
+
+    #[test]
+    fn flags_may_stand_before_the_command() {
+        assert_eq!(plan("t --batch 2 budget qwen3:8b 3060").2, Some(2));
     }
 
     #[test]

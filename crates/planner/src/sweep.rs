@@ -79,12 +79,11 @@ impl Sweep {
 
     fn summed_up(&self, solver: &Solver<'_>, placement: Option<String>) -> Cell {
         let given = if self.largest { None } else { solver.fit_as_given()? };
-        let (fit, largest) = match given {
-            Some(fit) => (fit, None),
-            None => {
-                let Summary { fit, largest } = solver.summary()?;
-                (fit, Some(largest))
-            }
+        let (fit, largest) = if let Some(fit) = given {
+            (fit, None)
+        } else {
+            let Summary { fit, largest } = solver.summary()?;
+            (fit, Some(largest))
         };
         let is_placed = placement.is_some() && fit.verdict != Verdict::DoesNotFit;
         let main_memory = if is_placed { solver.main_memory(fit.cache_tokens)? } else { None };

@@ -329,7 +329,7 @@ impl Catalog {
         let of_tag = without(&without(&names::words(tag), is_stage), is_size);
         let size = words.split(' ').find_map(names::billions).filter(|_| !of_tag.is_empty())?;
         let found = self.of_words(&without(&tuned, is_size))?;
-        let there = found.parameters() as f64 / 1e9;
+        let there = Bytes::new(found.parameters()).as_f64() / 1e9;
         ((there / size - 1.0).abs() < ROUNDED_BY).then_some(found)
     }
 

@@ -32,9 +32,9 @@ pub enum Yaml {
     /// A text, a number, a truth: as it is written.
     Text(String),
     /// A sequence.
-    List(Vec<Yaml>),
+    List(Vec<Self>),
     /// A mapping, in its order. Of keys that stand twice the last counts.
-    Map(Vec<(String, Yaml)>),
+    Map(Vec<(String, Self)>),
 }
 
 /// Why a text is not read.
@@ -267,6 +267,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use std::fmt::Write as _;
 
     fn one(text: &str) -> Yaml {
         documents(text).unwrap().remove(0)
@@ -299,13 +300,14 @@ mod tests {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let copies = vec![format!("*a{}", level - 1); 10].join(", ");
-            bomb.push_str(&format!("a{level}: &a{level} [{copies}]\n"));
+            let _ = writeln!(bomb, "a{level}: &a{level} [{copies}]");
         }
         let long = format!("a: &a {}\nb: [{}]", "x".repeat(10_000), vec!["*a"; 1000].join(", "));
         let flow = "[".repeat(100_000);
-        let block: String = (0..100).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+        let block: Vec<_> = (0..100).map(|level| " ".repeat(level) + "a:").collect();
+        let block = block.join("\n");
         for text in [bomb, long, flow, block, "x".repeat(MOST_BYTES + 1)] {
-            assert!(matches!(documents(&text), Err(YamlError::TooLarge(_))), "{:.40}", text);
+            assert!(matches!(documents(&text), Err(YamlError::TooLarge(_))), "{text:.40}");
         }
     }
 

@@ -212,7 +212,7 @@ impl QuantsDoc {
                 "context: the largest with the headroom free; tok/s: at most, from memory bandwidth alone",
             ),
             (by_context, "c: all of the context asked for, or the model's own"),
-            (any(|row| row.is_tight()), "t: as expected, without the headroom"),
+            (any(QuantDoc::is_tight), "t: as expected, without the headroom"),
             (
                 any(QuantDoc::is_placed),
                 "m: with a part of the model in main memory, as `budget` places it",

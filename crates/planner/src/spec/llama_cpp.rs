@@ -171,7 +171,7 @@ const FOUR_SLOTS: u32 = 6_934;
 const AUTOMATIC_FLASH: u32 = 6_325;
 /// The build that 0.3.0 is (its release's notes).
 const BUILD_OF_0_3: u32 = 10_621;
-/// A build of a log whose cache keeps no rotations (unslothai/unsloth#10489: 2176 and 255 MiB of q8_0).
+/// A build of a log whose cache keeps no rotations (unslothai/unsloth#10489: 2176 and 255 MiB of `q8_0`).
 const NO_KEPT_ROTATIONS: u32 = 10_840;
 /// The newest release that was looked at.
 const NEWEST_RELEASE: (u16, u16) = (0, 8);

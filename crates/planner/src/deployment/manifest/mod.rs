@@ -22,7 +22,7 @@ use crate::text::{printable, shell_word};
 pub struct Engine {
     /// The name that tells it from others of the file.
     pub name: String,
-    /// Where it stands: `Deployment/chat, container `vllm``.
+    /// Where it stands: the container `vllm` of `Deployment/chat`.
     pub place: String,
     /// Its command, as a shell would be given it.
     pub command: String,
@@ -159,7 +159,7 @@ fn shown<S: AsRef<str>>(words: &[S]) -> String {
     let quoted = |word: &S| {
         let word = word.as_ref().split_whitespace().collect::<Vec<_>>().join(" ");
         let is_plain = !word.is_empty() && !word.contains([' ', '\'', '"']);
-        if is_plain { Some(word) } else { shell_word(&word).map(|word| word.into_owned()) }
+        if is_plain { Some(word) } else { shell_word(&word).map(std::borrow::Cow::into_owned) }
     };
     words.iter().filter_map(quoted).collect::<Vec<_>>().join(" ")
 }
