@@ -80,7 +80,7 @@ const QUESTIONS: &[Asked] = &[
     asked(
         "budget -g 'RTX 4060' -m llama3.1:8b --runtime ollama -c 32k",
         0,
-        &["all 32768 tokens of context", "--ngl"],
+        &["all 32768 tokens of context", "-ngl"],
     ),
     asked("budget -g 'RTX 4060' -m llama3.1:8b --ngl all -c 32k", 3, &["does not fit: "]),
     asked(

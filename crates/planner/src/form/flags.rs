@@ -238,7 +238,7 @@ fn said_as(key: &str, value: &Value) -> Option<String> {
 /// ```
 pub fn change_of(advice: &str) -> Option<Given> {
     let quoted = advice.split('`').skip(1).step_by(2);
-    let flags = quoted.into_iter().find(|quoted| quoted.starts_with("--"))?;
+    let flags = quoted.into_iter().find(|quoted| quoted.starts_with('-'))?;
     let words: Vec<_> = flags.split(' ').collect();
     let best = match words.as_slice() {
         [flag, _, "to", best] => format!("{flag} {best}"),

@@ -10,7 +10,7 @@ use crate::deployment::{Deployment, Origin};
 use crate::dtype::{FileType, WeightFormat};
 use crate::estimate::runtimes::file_size;
 use crate::plan::Verdict;
-use crate::recommend::{LEAST_CONTEXT, Limit, RecommendError, Solver, solve};
+use crate::recommend::{LEAST_CONTEXT, Limit, Placement, RecommendError, Solver, solve};
 use crate::spec::{Bounds, ModelSpec, QUALITY_SOURCE, Quality, quality};
 use crate::text::{printable, wrap};
 use crate::units::Bytes;
@@ -420,9 +420,14 @@ fn bits_per_weight(size: Bytes, parameters: u64) -> f64 {
 
 /// What a format comes to, with layers and experts in main memory as `budget` has them there.
 fn answered(deployment: &Deployment) -> Result<(Verdict, QuantResult), RecommendError> {
-    let placement = solve(deployment)?.filter(|placement| !placement.is_on_cards());
-    let placed = placement.as_ref().map(|placement| placement.of(deployment));
-    let solver = Solver::new(placed.as_ref().unwrap_or(deployment))?;
+    match solve(deployment)?.filter(|placement| !placement.is_on_cards()) {
+        Some(placement) => placed(deployment, &placement),
+        None => whole(deployment),
+    }
+}
+
+fn whole(deployment: &Deployment) -> Result<(Verdict, QuantResult), RecommendError> {
+    let solver = Solver::new(deployment)?;
     let summary = solver.summary()?;
     let tiers = solver.recommend()?.tiers;
     let system = deployment.workload.system_tokens;
@@ -430,15 +435,34 @@ fn answered(deployment: &Deployment) -> Result<(Verdict, QuantResult), Recommend
     let tight = tiers.aggressive.max_cache_tokens;
     let is_tight = most == 0 && tight > 0;
     let fullest = if is_tight { tiers.aggressive } else { tiers.balanced };
-    let placement = placement.filter(|_| summary.fit.verdict != Verdict::DoesNotFit);
-    let is_placed = placement.is_some();
     let result = QuantResult {
         context: if most == 0 { 0 } else { system.saturating_add(most) },
         limited_by: summary.largest.limited_by,
         tight_context: is_tight.then(|| system.saturating_add(tight)),
         peak: summary.fit.peak,
         decode_tokens_per_second: speed_doc(fullest.decode),
-        placement: placement.map(|placement| placement.flags()),
+        placement: None,
+        main_memory: None,
+    };
+    Ok((summary.fit.verdict, result))
+}
+
+fn placed(
+    deployment: &Deployment,
+    placement: &Placement,
+) -> Result<(Verdict, QuantResult), RecommendError> {
+    let settled = placement.of(deployment);
+    let solver = Solver::new(&settled)?;
+    let summary = solver.summary()?;
+    let most = summary.largest.max_cache_tokens;
+    let is_placed = summary.fit.verdict != Verdict::DoesNotFit;
+    let result = QuantResult {
+        context: if most == 0 { 0 } else { settled.workload.system_tokens.saturating_add(most) },
+        limited_by: summary.largest.limited_by,
+        tight_context: None,
+        peak: summary.fit.peak,
+        decode_tokens_per_second: speed_doc(placement.speed),
+        placement: is_placed.then(|| placement.flags()),
         main_memory: if is_placed { solver.main_memory(most)? } else { None },
     };
     Ok((summary.fit.verdict, result))

@@ -142,7 +142,7 @@ services:
     assert_eq!(engines[0].given.as_ref().unwrap().count, None);
     assert_eq!((engines[1].name.as_str(), model(&engines[1])), ("b", "a/b"));
     let question = |at: usize| &engines[at].served.question;
-    assert_eq!((question(0).context, question(1).max_model_len), (Some(8192), Some(4096)));
+    assert_eq!((question(0).context, question(1).context), (Some(8192), Some(4096)));
 }
 
 #[test]
