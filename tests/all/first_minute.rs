@@ -371,7 +371,7 @@ const QUESTIONS: &[Asked] = &[
     asked("budget -m qwen3:4b -g '8 GB vram'", 0, &["of 7.67 GiB"]),
     asked("budget -m qwen3:235b -g '512GB M3 Ultra'", 0, &["M3 Ultra 512GB"]),
     asked("budget -m codestral -g 4080", 0, &["codestral-22b-v0.1"]),
-    asked("budget -m devstral -g 4090", 2, &["`devstral-small-2507`"]),
+    asked("budget -m devstral -g 4090", 0, &["devstral-small-2507"]),
     asked("budget -m https://ollama.com/library/gemma3:27b -g 24gb", 0, &["gemma-3-27b"]),
     asked("budget -m deepseek-r1:32b -g 2x3090", 0, &["deepseek-r1-distill-qwen-32b", "2 × RTX"]),
     asked("budget -m qwen3-14b -g 4090 -c -1", 0, &["all 40960 tokens"]),

@@ -1,9 +1,10 @@
 //! A plan alone, for a picture that follows a slider: the sizes that fit and the advice, which plan again and again, come
 //! when it rests.
 
+use super::placement::settle_alone;
 use super::{
-    Answer, Depth, Limit, RecentWindow, RecommendError, Recommendation, Settlement, Solver, Speed,
-    Tier, TierName, Tiers, answer_placed, solve,
+    Answer, Depth, Limit, RecentWindow, RecommendError, Recommendation, Solver, Speed, Tier,
+    TierName, Tiers, answer_placed,
 };
 use crate::deployment::{CacheSize, Deployment};
 use crate::spec::Bounds;
@@ -16,13 +17,7 @@ use crate::units::Bytes;
 /// # Errors
 /// As [`answer`](super::answer).
 pub fn outline(deployment: &Deployment) -> Result<Option<Answer>, RecommendError> {
-    let ram_bandwidth = || deployment.host.gpu.bandwidth.clone();
-    let settlement = solve(deployment)?.map(|placement| Settlement {
-        placement,
-        trades: Vec::new(),
-        ram_bandwidth: ram_bandwidth(),
-        is_whole_tight: false,
-    });
+    let settlement = settle_alone(deployment)?;
     let found = answer_placed(deployment, settlement, Depth::Outline)?;
     let is_planned = deployment.cache != CacheSize::Solve
         || found.recommendation.tiers.balanced.max_cache_tokens > 0;

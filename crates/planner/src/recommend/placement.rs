@@ -115,15 +115,28 @@ impl Settlement {
 /// # Errors
 /// As [`super::answer`].
 pub fn settle(deployment: &Deployment) -> Result<Option<Settlement>, RecommendError> {
+    settled(deployment, Search::trades)
+}
+
+/// The same without placements of longer contexts.
+///
+/// # Errors
+/// As [`settle`].
+pub(super) fn settle_alone(deployment: &Deployment) -> Result<Option<Settlement>, RecommendError> {
+    settled(deployment, |_, _| Ok(Vec::new()))
+}
+
+fn settled(
+    deployment: &Deployment,
+    trades: impl Fn(&Search<'_>, &Placement) -> Result<Vec<Placement>, RecommendError>,
+) -> Result<Option<Settlement>, RecommendError> {
     let Some(search) = Search::of(deployment)? else { return Ok(None) };
     let Some(placement) = search.placement()? else { return Ok(None) };
-    let ram_bandwidth = deployment.host.gpu.bandwidth.clone();
-    let is_whole_tight = search.is_whole_tight(placement.tokens)?;
     Ok(Some(Settlement {
-        trades: search.trades(&placement)?,
+        trades: trades(&search, &placement)?,
+        is_whole_tight: search.is_whole_tight(placement.tokens)?,
+        ram_bandwidth: deployment.host.gpu.bandwidth.clone(),
         placement,
-        ram_bandwidth,
-        is_whole_tight,
     }))
 }
 

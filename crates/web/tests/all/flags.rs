@@ -67,10 +67,7 @@ fn wrong_values_are_told_with_what_was_expected() {
 fn advice_says_what_it_would_change() {
     for (text, expected) in [
         ("`--kv q8_0` frees 1.2 GiB", Some(json!({"kv": "q8_0"}))),
-        (
-            "`-ngl 20 --n-cpu-moe 5` holds 8192 tokens",
-            Some(json!({"ngl": "20", "n_cpu_moe": "5"})),
-        ),
+        ("`-ngl 20 --n-cpu-moe 5` holds 8192 tokens", Some(json!({"ngl": "20", "n_cpu_moe": "5"}))),
         ("`--batch 8` (8 conversations at once) takes", Some(json!({"batch": "8"}))),
         (
             "`PYTORCH_CUDA_ALLOC_CONF=x` (`--expandable-segments`) frees",

@@ -174,7 +174,9 @@ fn an_outline_is_the_plan_without_sizes_and_advice() {
             json!({"gpu": "2xRTX 3060", "model": "qwen3-30b-a3b", "runtime": "llama.cpp", "ram": "64GiB", "weights": "q8_0"}),
             true,
         ),
-        (json!({"gpu": "T4", "model": "llama-3.1-70b"}), false),
+        (json!({"gpu": "T4", "model": "llama-3.1-70b", "runtime": "vramplan"}), false),
+        // All of it would be tight, which the heading says.
+        (json!({"gpu": "2xL4", "model": "llama-3.3-70b"}), true),
     ] {
         let whole = told(&mut session, &plan(&question));
         let outline = told(&mut session, &json!({"ask": "outline", "question": question}));
