@@ -114,8 +114,9 @@ impl Settlement {
 ///
 /// # Errors
 /// As [`super::answer`].
+#[allow(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime")]
 pub fn settle(deployment: &Deployment) -> Result<Option<Settlement>, RecommendError> {
-    settled(deployment, Search::trades)
+    settled(deployment, |search, placement| search.trades(placement))
 }
 
 /// The same without placements of longer contexts.

@@ -35,15 +35,18 @@ fn a_smaller_format_that_loses_less_goes_before_a_larger_one() {
 }
 
 #[test]
-fn a_format_with_hardly_a_context_is_not_named() {
+fn a_format_with_a_part_in_main_memory_is_not_named() {
     let found = compared(LARGE, &plain(&["q5_k_m", "q4_k_m"]));
     let of = |format: &str| found.formats.iter().find(|row| row.format == format).unwrap();
-    let context = of("q5_k_m").result.as_ref().unwrap().context;
-    assert!(context > 0 && context < found.useful_context, "{context}");
+    let placed = of("q5_k_m").result.as_ref().unwrap();
+    assert!(placed.placement.is_some() && placed.context >= found.useful_context);
+    assert!(placed.main_memory.is_some());
     assert_eq!(found.best.as_deref(), Some("q4_k_m"));
-    // Where nothing else is there it is, and how little that is.
+    // Where nothing else is there none is, and why.
     let alone = compared(LARGE, &plain(&["q5_k_m"]));
-    assert!(alone.answer_alone().contains("with only "), "{}", alone.answer_alone());
+    assert!(alone.any_fits() && alone.best.is_none());
+    let answer = alone.answer_alone();
+    assert!(answer.contains("without a part of it in main memory"), "{answer}");
     // What is asked for is of use.
     let asked = compared(&format!("{LARGE}context = 1024"), &plain(&["q5_k_m", "q4_k_m"]));
     assert_eq!(asked.best.as_deref(), Some("q5_k_m"));

@@ -107,7 +107,10 @@ fn what_cannot_be_is_refused_with_what_to_do() {
         ("gpu = 'L4'\nmodel = 'qwen2.5-7b'\nbatch = 0", "`--batch 0` is out of range"),
         ("gpu = 'L4'\nmodel = 'qwen2.5-7b'\ngpus = 65", "`--gpus 65` is out of range"),
         ("gpu = 'L4'\nmodel = 'qwen2.5-7b'\nsplit = 'layer'", "`--split` says how"),
-        ("gpu = 'L4'\nmodel = 'qwen2.5-7b'\nmax_seqs = 3", "has no `--max-seqs`"),
+        (
+            "gpu = 'L4'\nmodel = 'qwen2.5-7b'\nruntime = 'vramplan'\nmax_seqs = 3",
+            "has no `--max-seqs`",
+        ),
         ("gpu = 'L4'\nmodel = 'qwen2.5-7b'\nruntime_version = '1'", "cannot be chosen"),
         ("gpu = 'auto'\nmodel = 'qwen2.5-7b'", "no card of this machine"),
         ("gpu = 'L4'\nmodel = 'qwen2.5-7b'\ncapture_keep = true", "no `--capture-layers`"),

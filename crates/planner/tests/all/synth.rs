@@ -44,6 +44,7 @@ fn as_a_file_says(shape: &ModelShape) -> ModelShape {
     }
     // A vision tower is a file of its own.
     shape.vision = None;
+    shape.parts.clear();
     shape
 }
 
