@@ -127,6 +127,9 @@ impl Rare {
                 .alt_up
                 .map(|(streams, rank)| AltUp { streams: streams.0, residual_rank: rank.0 }),
             state_bytes: None,
+            full_rank_decay: false,
+            gated_streams: None,
+            run_embeddings: None,
             compressed: self.compressed.map(|(ranks, seed)| Compressed {
                 q_lora_rank: ranks[0].0,
                 o_lora_rank: ranks[1].0,
