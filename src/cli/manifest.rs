@@ -73,7 +73,7 @@ pub fn read(name: &str, flags: &Question) -> anyhow::Result<Question> {
 }
 
 /// The text of a file, or of standard input; no more of it than is read.
-fn text_of(file: &str) -> anyhow::Result<String> {
+pub fn text_of(file: &str) -> anyhow::Result<String> {
     let most = MOST_BYTES as u64;
     let bytes = match file {
         "-" => bounded::read(std::io::stdin().lock().by_ref(), most),

@@ -241,7 +241,7 @@ fn name_format(words: &mut [OsString]) {
     let is_any = |known: &[&str]| known.iter().any(|known| word.eq_ignore_ascii_case(known));
     let names: &[&str] = match (is_any(&FOUR), is_any(&EIGHT)) {
         (true, _) => &["q4_k_m", "awq-int4", "nf4"],
-        (_, true) => &["q8_0", "fp8", "int8"],
+        (_, true) => &["q8_0", "int8"],
         _ => return,
     };
     let offered = rules(runtime).ladders().weights;

@@ -10,7 +10,7 @@ use super::args::CatalogArgs;
 use super::format;
 use super::known::Known;
 use super::learn::{keep_read, nothing, ready};
-use super::manifest::is_manifest;
+use super::manifest::{is_manifest, text_of};
 use super::problem::Problem;
 use super::scenario;
 use vramplan_planner::deployment::{self, Deployment, Question, manifest};
@@ -131,7 +131,8 @@ fn is_word(log: &Path) -> bool {
 /// Whether it is a manifest, of which a log was taken for another file.
 fn is_manifest_file(log: &Path) -> bool {
     let is_named = log.as_os_str() != "-" && log.to_str().is_some_and(is_manifest);
-    is_named && fs_err::read_to_string(log).is_ok_and(|text| manifest(&text).is_ok())
+    let text = log.to_str().filter(|_| is_named).and_then(|name| text_of(name).ok());
+    text.is_some_and(|text| manifest(&text).is_ok())
 }
 
 fn no_log(log: &Path) -> anyhow::Error {

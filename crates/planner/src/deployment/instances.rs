@@ -1,6 +1,6 @@
 //! Machines of cloud providers by the names under which they are rented, and the cards that are in them.
 //!
-//! From the providers' own tables of accelerated instances; a machine that has a part of a card is not among them.
+//! As the providers list their accelerated instances, from memory; a machine that has a part of a card is not among them.
 
 /// So many of one card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -251,6 +251,12 @@ pub(super) fn model_type(name: &str) -> Option<&'static Unmodelled> {
     TABLE.iter().find(|family| family.model_types.contains(&name))
 }
 
+/// Why the class that a `config.json` names is not modelled: Ling and Ring 2.5 have the `model_type` of Ling 3.
+pub(super) fn class(name: &str) -> Option<&'static Unmodelled> {
+    let is_linear = name == "BailingMoeV2_5ForCausalLM";
+    is_linear.then(|| model_type("bailing_moe_linear")).flatten()
+}
+
 /// Why the family that a GGUF file names is not modelled.
 pub(super) fn gguf_name(name: &str) -> Option<&'static Unmodelled> {
     TABLE.iter().find(|family| family.gguf.contains(&name))
@@ -260,6 +266,15 @@ pub(super) fn gguf_name(name: &str) -> Option<&'static Unmodelled> {
 mod tests {
     use super::super::error::At;
     use super::*;
+
+    #[test]
+    fn a_class_is_told_from_another_of_its_model_type() {
+        assert_eq!(class("BailingMoeV2_5ForCausalLM"), model_type("bailing_moe_linear"));
+        assert!(
+            class("BailingMoeV2_5ForCausalLM").is_some()
+                && class("BailingMoeV3ForCausalLM").is_none()
+        );
+    }
     use crate::spec::Architecture;
 
     #[test]

@@ -22,6 +22,9 @@ pub(super) fn family(top: Fields<'_>, nested: Option<Fields<'_>>) -> Result<Foun
             return Err(top.at.unmodelled(KEY, name, found));
         }
     }
+    if let Some((class, found)) = unmodelled_class(top)? {
+        return Err(top.at.unmodelled("architectures", class, found));
+    }
     let known = [inner, outer].into_iter().flatten().find_map(Architecture::from_model_type);
     let known = match known {
         None => of_minicpm_v(top, outer.unwrap_or_default()),
@@ -41,6 +44,17 @@ pub(super) fn family(top: Fields<'_>, nested: Option<Fields<'_>>) -> Result<Foun
         return Ok(Found { architecture, remark: Some(remark) });
     }
     like_llama(top, fields, name)
+}
+
+/// A class that is not modelled although its `model_type` is that of another one that is.
+fn unmodelled_class(
+    top: Fields<'_>,
+) -> Result<Option<(&str, &'static unmodelled::Unmodelled)>, SourceError> {
+    let classes = top.list("architectures")?.unwrap_or_default();
+    Ok(classes.iter().find_map(|class| match class {
+        Json::Text(class) => Some((class.as_str(), unmodelled::class(class)?)),
+        _ => None,
+    }))
 }
 
 /// DeepSeek's experts with keys and values of every head, where a file asks for that (DeepSeek-OCR).
